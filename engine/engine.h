@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* engine.h - process state by CRIU, memory by us: tracker, page store, pager. */
+#ifndef HAUL_ENGINE_H
+#define HAUL_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/auto.h"
+#include "common/err.h"
+
+#define ENG_PAGE_BYTES 4096u
+#define ENG_PAGE_SHIFT 12
+
+/* An object is what pages belong to: a task's address space or shared memory. */
+#define OBJ_TASK(pid) (((uint64_t)(pid) << 8) | 1)
+#define OBJ_SHMEM(id) (((uint64_t)(id) << 8) | 2)
+#define OBJ_TYPE(obj) ((unsigned int)((obj)&0xff))
+#define OBJ_ID(obj)   ((obj) >> 8)
+
+/* ---- runs.c: ascending lists of page runs ---- */
+
+struct run {
+	uint64_t vaddr; /* page aligned */
+	uint64_t pages;
+};
+
+struct runs {
+	struct run *v;
+	size_t n, cap;
+	uint64_t pages; /* sum */
+};
+
+/** runs_add() - append; merges with the last run when adjacent. Return: 0; -ENOMEM */
+int runs_add(struct runs *r, uint64_t vaddr, uint64_t pages);
+/** runs_find() - the run that holds @vaddr, or the first behind it; r->n if none */
+size_t runs_find(const struct runs *r, uint64_t vaddr);
+void runs_fini(struct runs *r);
+static inline void auto_runs(struct runs *r)
+{
+	runs_fini(r);
+}
+
+/* ---- procs.c: what /proc says about a tree ---- */
+
+struct proc_list {
+	pid_t *pid; /* parents before children */
+	size_t n, cap;
+};
+
+/** procs_tree() - @root and all its descendants (zombies included) */
+int procs_tree(pid_t root, struct proc_list *out, struct err *e);
+void procs_fini(struct proc_list *l);
+
+enum vma_kind {
+	VMA_ANON_PRIVATE, /* heap and stacks too */
+	VMA_FILE_PRIVATE,
+	VMA_SHARED, /* files, memfd, SysV, anonymous shared */
+	VMA_SPECIAL, /* vdso, vvar, vsyscall: never tracked */
+};
+
+struct vma {
+	uint64_t start, end;
+	uint64_t inode, offset;
+	uint32_t dev_major, dev_minor;
+	char prot[5]; /* as in maps: rwxp */
+	enum vma_kind kind;
+};
+
+struct vma_list {
+	struct vma *v;
+	size_t n, cap;
+};
+
+/** procs_maps() - /proc/PID/maps. Return: 0; -ESRCH gone */
+int procs_maps(pid_t pid, struct vma_list *out, struct err *e);
+void vmas_fini(struct vma_list *l);
+
+/* ---- inject.c: one system call inside a running process ---- */
+
+/**
+ * inject_uffd() - make a userfaultfd of the process's memory, owned by us
+ * @fd_out: ours; nothing stays open in the process
+ *
+ * Stops all threads of the process for a fraction of a millisecond (PTRACE_SEIZE,
+ * seccomp suspended), runs userfaultfd(O_CLOEXEC|O_NONBLOCK|UFFD_USER_MODE_ONLY)
+ * and close() at a syscall instruction of its vdso (no text is changed), and puts
+ * everything back, interrupted system calls restarted included.
+ * Return: 0; -ESRCH gone; -EBUSY traced by someone else; -EMFILE; -ENOTSUP;
+ *         on failure the process is as it was.
+ */
+int inject_uffd(pid_t pid, int *fd_out, struct err *e);
+
+/* ---- tracker.h part: which pages were written since they were last seen ---- */
+
+enum trk_kind { TRK_NONE, TRK_WP_ASYNC, TRK_SOFT_DIRTY };
+
+struct trk;
+
+/* What trk_final() knows of a run; rounds always report TRK_PRESENT|TRK_DIRTY. */
+#define TRK_PRESENT BIT(0)
+#define TRK_DIRTY   BIT(1) /* written since the last round, or never seen */
+#define TRK_ZERO    BIT(2) /* the kernel's zero page: reads as zero */
+#define TRK_FILE    BIT(3) /* page of a file, not (yet) a private copy */
+
+/**
+ * trk_emit_fn - receives runs in ascending order per process
+ * @pid:  the process (as we see it)
+ * Return: 0 to go on, -errno to end the round with that error
+ */
+typedef int (*trk_emit_fn)(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr,
+                           uint64_t pages, unsigned int flags);
+
+struct trk_stats {
+	uint64_t dirty_pages; /* reported by this round */
+	uint64_t tracked_pages; /* present pages in tracked mappings (first round) */
+	unsigned int procs; /* tracked processes */
+	unsigned int procs_untracked;
+	unsigned int vmas_untracked;
+	uint64_t scan_us;
+	uint64_t stopped_us; /* longest stop of one process for the injection */
+};
+
+/** trk_probe() - does this kernel have the back end? Return: 0; -ENOTSUP */
+int trk_probe(enum trk_kind kind, struct err *e);
+
+/**
+ * trk_new() - nothing is touched before the first round
+ * @root: the tree; new children are found at each round
+ */
+int trk_new(struct trk **out, pid_t root, enum trk_kind kind, struct err *e);
+
+/**
+ * trk_round() - report every page written since the last round, and re-arm it
+ *
+ * Atomic per page: a page is re-armed before it is reported, so a write after
+ * that shows up in the next round; read the page after it was reported.
+ * The first round of a mapping reports all its pages (present or swapped, not the
+ * zero page, not unmodified file pages). Mappings and processes that
+ * came since are included; those that went are dropped without error. A mapping
+ * that cannot be tracked is not reported at all (trk_final will).
+ */
+int trk_round(struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, struct err *e);
+
+/**
+ * trk_final() - the tree is stopped: report every present or swapped page of all
+ * private mappings with flags; nothing is re-armed
+ * Pages of mappings that are not registered with the tracker (any more) are
+ * TRK_DIRTY. Works also for a process that was never tracked.
+ */
+int trk_final(struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, struct err *e);
+
+/** trk_release() - undo all registrations, keep @t for statistics */
+void trk_release(struct trk *t);
+void trk_free(struct trk *t);
+DEFINE_AUTO(trk, trk_free)
+
+/* ---- mem.c: read memory of another process ---- */
+
+/**
+ * mem_read() - read whole pages, also without PROT_READ
+ * @fd: /proc/PID/mem
+ * Return: pages read (short where a mapping went away), -ESRCH when the
+ * process is gone
+ */
+int mem_open(pid_t pid, struct err *e);
+ssize_t mem_read(int fd, pid_t pid, uint64_t vaddr, void *buf, size_t pages);
+
+/* ---- store.c: pages that have arrived, one sparse memfd per object ---- */
+
+/*
+ * The file offset of a page is its address, so rounds land in their place and a
+ * second process can map the same store. Thread-safe.
+ */
+struct store;
+struct sobj;
+
+enum page_state { PAGE_ABSENT = 0, PAGE_DATA = 1, PAGE_ZERO = 2 };
+
+int store_new(struct store **out, struct err *e);
+/** store_obj() - find, or make when @create. Return: NULL if not there/no memory */
+struct sobj *store_obj(struct store *s, uint64_t obj, bool create);
+/** sobj_write() - @pages pages of @data to their place; state becomes PAGE_DATA */
+int sobj_write(struct sobj *o, uint64_t vaddr, const void *data, size_t pages, struct err *e);
+/** sobj_zero() - pages that read as zero: kept as a state, no memory */
+int sobj_zero(struct sobj *o, uint64_t vaddr, size_t pages, struct err *e);
+/** sobj_drop() - forget pages and free their memory */
+void sobj_drop(struct sobj *o, uint64_t vaddr, uint64_t pages);
+/** sobj_keep_only() - drop all pages outside @keep (ascending) */
+void sobj_keep_only(struct sobj *o, const struct runs *keep);
+enum page_state sobj_state(const struct sobj *o, uint64_t vaddr);
+/** sobj_span() - length in pages (at most @max) of equal state from @vaddr on */
+size_t sobj_span(const struct sobj *o, uint64_t vaddr, size_t max, enum page_state *st);
+/** sobj_read() - copy out; PAGE_ZERO reads as zero. -ENODATA where absent */
+int sobj_read(const struct sobj *o, uint64_t vaddr, void *buf, size_t pages, struct err *e);
+int sobj_fd(const struct sobj *o);
+uint64_t store_data_pages(const struct store *s); /* memory held, in pages */
+void store_free(struct store *s);
+DEFINE_AUTO(store, store_free)
+
+/* ---- pager.c: userfaultfd server for the restored tree ---- */
+
+struct pager;
+
+struct pager_ops {
+	/*
+	 * Ask the source for pages at once. Called from the pager's threads; must
+	 * not block for long; each page is asked for once.
+	 */
+	int (*want)(void *arg, uint64_t obj, uint64_t vaddr, uint64_t pages);
+	void *arg;
+};
+
+struct pager_stats {
+	uint64_t lazy_pages; /* at the start */
+	uint64_t left_pages; /* not yet in place */
+	uint64_t left_remote_pages; /* of these, not yet here */
+	uint64_t faults; /* threads that waited */
+	uint64_t faults_remote; /* of these, for the source */
+	uint32_t fault_p50_us, fault_p99_us, fault_max_us;
+	unsigned int procs_live; /* userfaultfds still served */
+	bool failed; /* see err of pager_wait() */
+};
+
+int pager_new(struct pager **out, struct store *s, const struct pager_ops *ops, struct err *e);
+
+/**
+ * pager_add() - before the restore: what is lazy in this process
+ * @local:  pages whose content is in the store (data or zero)
+ * @remote: pages that the source still has; both ascending and disjoint
+ */
+int pager_add(struct pager *p, pid_t pid, const struct runs *local, const struct runs *remote,
+              struct err *e);
+
+/**
+ * pager_start() - bind lazy-pages.socket in @dirfd, start the threads; faults are
+ * served from the first userfaultfd on (criu-internals 5)
+ * @procs: tasks that CRIU will announce (zombies included)
+ */
+int pager_start(struct pager *p, int dirfd, unsigned int procs, struct err *e);
+
+/** pager_push() - from now on fill in the background too (after the commit) */
+void pager_push(struct pager *p);
+
+/**
+ * pager_deliver() - remote pages have come (any thread)
+ * @data: NULL for pages that are zero
+ * Pages which are no longer wanted (discarded, unmapped, twice) are ignored.
+ */
+int pager_deliver(struct pager *p, uint64_t obj, uint64_t vaddr, size_t pages, const void *data,
+                  struct err *e);
+
+/**
+ * pager_wait() - until every page is in place (0), -ETIMEDOUT, or the failure
+ * that stopped the pager (its userfaultfds then stay open: threads wait, nobody
+ * reads zeros)
+ */
+int pager_wait(struct pager *p, uint64_t deadline_us, struct err *e);
+void pager_get_stats(struct pager *p, struct pager_stats *st);
+
+/**
+ * pager_free() - stop threads, close the userfaultfds. Only when pager_wait()
+ * said 0 or the restored processes are dead: closing earlier lets them read zeros.
+ */
+void pager_free(struct pager *p);
+DEFINE_AUTO(pager, pager_free)
+
+#endif
