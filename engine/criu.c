@@ -1,0 +1,469 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* criu.c - spawn `criu swrk`, ask, wait, answer. One request per process. */
+#include "engine/criu.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "engine/criu.pb-c.h"
+
+enum req_type {
+	REQ_DUMP = 1,
+	REQ_RESTORE = 2,
+	REQ_NOTIFY = 6,
+	REQ_CPUINFO_DUMP = 7,
+	REQ_CPUINFO_CHECK = 8,
+	REQ_FEATURE_CHECK = 9,
+	REQ_VERSION = 11,
+};
+
+/* Descriptor numbers in CRIU's own table, after exec. */
+#define CHILD_RPC_FD   3
+#define CHILD_PAGES_FD 4
+
+/* CRIU's network_lock: we drop or refuse connections, so nothing is locked. */
+#define NETWORK_LOCK_SKIP 3
+
+#define GHOST_LIMIT_BYTES (64u << 20)
+#define SEIZE_LIMIT_S     10
+#define END_LIMIT_MS      2000
+#define RPC_MAX_BYTES     (1u << 20)
+
+struct criu {
+	pid_t pid;
+	int rpc; /* our end of the SEQPACKET pair */
+	int wake; /* eventfd: cancelled */
+	int out; /* memfd: what it printed before its log was open */
+	int images_fd; /* of the request, borrowed; -1 before */
+	char log_name[32];
+};
+
+static const struct {
+	const char *script;
+	enum criu_event ev;
+} scripts[] = {
+	{ "pre-dump", CRIU_EV_PRE_DUMP },
+	{ "network-lock", CRIU_EV_NETWORK_LOCK },
+	{ "query-ext-files", CRIU_EV_QUERY_EXT_FILES },
+	{ "post-dump", CRIU_EV_POST_DUMP },
+	{ "network-unlock", CRIU_EV_NETWORK_UNLOCK },
+	{ "pre-restore", CRIU_EV_PRE_RESTORE },
+	{ "setup-namespaces", CRIU_EV_SETUP_NS },
+	{ "post-setup-namespaces", CRIU_EV_POST_SETUP_NS },
+	{ "post-restore", CRIU_EV_POST_RESTORE },
+	{ "pre-resume", CRIU_EV_PRE_RESUME },
+	{ "post-resume", CRIU_EV_POST_RESUME },
+};
+
+/* In the child, between fork and exec: async-signal-safe calls only. */
+static void child_exec(const char *path, int rpc, int pages, int out)
+{
+	char *argv[] = { (char *)path, "--no-default-config", "swrk", "3", NULL };
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	/* away from the low numbers first: dup2 must not hit what we still need */
+	rpc = fcntl(rpc, F_DUPFD, 16);
+	out = fcntl(out, F_DUPFD, 16);
+	if (pages >= 0)
+		pages = fcntl(pages, F_DUPFD, 16);
+	int null = open("/dev/null", O_RDONLY);
+
+	dup2(null, STDIN_FILENO);
+	dup2(out, STDOUT_FILENO);
+	dup2(out, STDERR_FILENO);
+	dup2(rpc, CHILD_RPC_FD);
+	if (pages >= 0)
+		dup2(pages, CHILD_PAGES_FD);
+	syscall(SYS_close_range, pages >= 0 ? CHILD_PAGES_FD + 1 : CHILD_RPC_FD + 1, ~0U, 0);
+	execv(path, argv);
+	_exit(127);
+}
+
+int criu_spawn(struct criu **out, const char *path, int page_fd, struct err *e)
+{
+	AUTO(criu) struct criu *c = calloc(1, sizeof(*c));
+	int sk[2];
+
+	if (!c)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	c->rpc = c->wake = c->out = c->images_fd = -1;
+	if (access(path, X_OK) < 0)
+		return err_sys(e, "CRIU at %s", path);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sk) < 0)
+		return err_sys(e, "socketpair");
+	c->rpc = sk[0];
+	AUTO(fd) int theirs = sk[1];
+
+	c->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	c->out = memfd_create("criu-output", MFD_CLOEXEC);
+	if (c->wake < 0 || c->out < 0)
+		return err_sys(e, "descriptors for CRIU");
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return err_sys(e, "fork for CRIU");
+	if (pid == 0)
+		child_exec(path, theirs, page_fd, c->out);
+	c->pid = pid;
+	*out = steal(c);
+	return 0;
+}
+
+pid_t criu_pid(const struct criu *c)
+{
+	return c->pid;
+}
+
+void criu_cancel(struct criu *c)
+{
+	uint64_t one = 1;
+	ssize_t w = write(c->wake, &one, sizeof(one));
+
+	(void)w;
+}
+
+static int send_req(struct criu *c, const Crpc__Req *req, struct err *e)
+{
+	size_t n = crpc__req__get_packed_size(req);
+	AUTO(mem) uint8_t *buf = malloc(n);
+
+	if (!buf)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	crpc__req__pack(req, buf);
+	if (send(c->rpc, buf, n, MSG_NOSIGNAL) != (ssize_t)n)
+		return err_set(e, ERR_CRIU, ECONNRESET, "CRIU does not listen: %s",
+		               strerror(errno));
+	return 0;
+}
+
+/* Why CRIU has gone: its exit status, and what it printed. */
+static int died(struct criu *c, struct err *e)
+{
+	char text[400] = "";
+	int status = 0;
+	ssize_t n = pread(c->out, text, sizeof(text) - 1, 0);
+
+	for (int i = 0; i < 50 && c->pid > 0; i++) {
+		if (waitpid(c->pid, &status, WNOHANG) == c->pid) {
+			c->pid = 0;
+			break;
+		}
+		usleep(10000);
+	}
+	text[n > 0 ? n : 0] = 0;
+	if (!text[0] && c->images_fd >= 0)
+		criu_errors(c->images_fd, c->log_name, text, sizeof(text));
+	if (WIFSIGNALED(status))
+		return err_set(e, ERR_CRIU, ECONNRESET, "CRIU was killed by signal %d: %s",
+		               WTERMSIG(status), text);
+	return err_set(e, ERR_CRIU, ECONNRESET, "CRIU ended (status %d): %s", WEXITSTATUS(status),
+	               text);
+}
+
+static int recv_resp(struct criu *c, Crpc__Resp **out, uint64_t deadline_us, struct err *e)
+{
+	struct pollfd p[2] = { { .fd = c->rpc, .events = POLLIN },
+		               { .fd = c->wake, .events = POLLIN } };
+	int r;
+
+	do {
+		r = poll(p, 2, deadline_poll_ms(deadline_us));
+	} while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return err_sys(e, "poll");
+	if (p[1].revents)
+		return err_set(e, ERR_STOPPED, ECANCELED, "stopped while waiting for CRIU");
+	if (r == 0)
+		return err_set(e, ERR_CRIU, ETIMEDOUT, "CRIU did not answer in time");
+	ssize_t n = recv(c->rpc, NULL, 0, MSG_PEEK | MSG_TRUNC);
+
+	if (n <= 0)
+		return died(c, e);
+	if ((size_t)n > RPC_MAX_BYTES)
+		return err_set(e, ERR_CRIU, EMSGSIZE, "CRIU's answer has %zd bytes", n);
+	AUTO(mem) uint8_t *buf = malloc((size_t)n);
+
+	if (!buf)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	n = recv(c->rpc, buf, (size_t)n, 0);
+	if (n <= 0)
+		return died(c, e);
+	*out = crpc__resp__unpack(NULL, (size_t)n, buf);
+	if (!*out)
+		return err_set(e, ERR_CRIU, EBADMSG, "CRIU's answer makes no sense");
+	return 0;
+}
+
+/* One request, one answer, CRIU stays for the next. */
+static int ask(struct criu *c, Crpc__Req *req, Crpc__Resp **out, uint64_t deadline_us,
+               struct err *e)
+{
+	req->has_keep_open = req->keep_open = true;
+	int r = send_req(c, req, e);
+
+	if (r == 0)
+		r = recv_resp(c, out, deadline_us, e);
+	return r;
+}
+
+int criu_version(struct criu *c, unsigned int *version, uint64_t deadline_us, struct err *e)
+{
+	Crpc__Req req = CRPC__REQ__INIT;
+	Crpc__Resp *resp = NULL;
+
+	req.type = REQ_VERSION;
+	int r = ask(c, &req, &resp, deadline_us, e);
+
+	if (r < 0)
+		return err_wrap(e, "CRIU's version");
+	if (resp->success && resp->version)
+		*version = (unsigned int)(resp->version->major * 10000 +
+		                          resp->version->minor * 100 + resp->version->sublevel);
+	else
+		r = err_set(e, ERR_CRIU, EPROTO, "CRIU does not tell its version");
+	crpc__resp__free_unpacked(resp, NULL);
+	return r;
+}
+
+int criu_has_lazy(struct criu *c, bool *yes, uint64_t deadline_us, struct err *e)
+{
+	Crpc__Req req = CRPC__REQ__INIT;
+	Crpc__Features want = CRPC__FEATURES__INIT;
+	Crpc__Resp *resp = NULL;
+
+	want.has_lazy_pages = want.lazy_pages = true;
+	req.type = REQ_FEATURE_CHECK;
+	req.features = &want;
+	int r = ask(c, &req, &resp, deadline_us, e);
+
+	if (r < 0)
+		return err_wrap(e, "CRIU's features");
+	*yes = resp->success && resp->features && resp->features->lazy_pages;
+	crpc__resp__free_unpacked(resp, NULL);
+	return 0;
+}
+
+int criu_cpuinfo(const char *path, int images_fd, bool check, uint64_t deadline_us, struct err *e)
+{
+	AUTO(criu) struct criu *c = NULL;
+	Crpc__Req req = CRPC__REQ__INIT;
+	Crpc__Opts o = CRPC__OPTS__INIT;
+	Crpc__Resp *resp = NULL;
+	int r = criu_spawn(&c, path, -1, e);
+
+	if (r < 0)
+		return r;
+	o.images_dir_fd = images_fd;
+	o.log_file = "cpuinfo.log";
+	req.type = check ? REQ_CPUINFO_CHECK : REQ_CPUINFO_DUMP;
+	req.opts = &o;
+	c->images_fd = images_fd;
+	snprintf(c->log_name, sizeof(c->log_name), "cpuinfo.log");
+	r = ask(c, &req, &resp, deadline_us, e);
+	if (r < 0)
+		return r;
+	if (!resp->success && resp->cr_errno == ENOTSUP)
+		r = err_set(e, ERR_CRIU, ENOTSUP,
+		            "this CPU lacks features that the process may use");
+	else if (!resp->success)
+		r = err_set(e, ERR_CRIU, EIO, "CRIU's CPU check failed: %s",
+		            resp->cr_errmsg ? resp->cr_errmsg : "no reason given");
+	crpc__resp__free_unpacked(resp, NULL);
+	return r;
+}
+
+static int request(struct criu *c, enum req_type type, const struct criu_opts *o, struct err *e)
+{
+	Crpc__Req req = CRPC__REQ__INIT;
+	Crpc__Opts opts = CRPC__OPTS__INIT;
+	Crpc__PageServer ps = CRPC__PAGE_SERVER__INIT;
+
+	c->images_fd = o->images_fd;
+	snprintf(c->log_name, sizeof(c->log_name), "%s", o->log_name);
+	opts.images_dir_fd = o->images_fd;
+	opts.has_work_dir_fd = true;
+	opts.work_dir_fd = o->images_fd;
+	opts.log_file = c->log_name;
+	opts.has_log_level = true;
+	opts.log_level = 2;
+	opts.has_notify_scripts = opts.notify_scripts = true;
+	opts.has_tcp_close = true;
+	opts.tcp_close = o->tcp_close;
+	opts.has_tcp_established = true;
+	opts.tcp_established = !o->tcp_close;
+	opts.has_shell_job = true;
+	opts.shell_job = o->shell_job;
+	opts.has_ext_unix_sk = true;
+	opts.ext_unix_sk = o->ext_unix;
+	opts.has_file_locks = true;
+	opts.file_locks = o->file_locks;
+	opts.has_ghost_limit = true;
+	opts.ghost_limit = GHOST_LIMIT_BYTES;
+	opts.has_timeout = true;
+	opts.timeout = SEIZE_LIMIT_S;
+	opts.has_network_lock = true;
+	opts.network_lock = NETWORK_LOCK_SKIP;
+	if (type == REQ_DUMP) {
+		opts.has_pid = true;
+		opts.pid = o->pid;
+		opts.has_leave_stopped = opts.leave_stopped = true;
+		ps.has_fd = true;
+		ps.fd = CHILD_PAGES_FD;
+		opts.ps = &ps;
+	} else {
+		opts.has_lazy_pages = opts.lazy_pages = true;
+	}
+	req.type = type;
+	req.opts = &opts;
+	return send_req(c, &req, e);
+}
+
+int criu_dump(struct criu *c, const struct criu_opts *o, struct err *e)
+{
+	return request(c, REQ_DUMP, o, e);
+}
+
+int criu_restore(struct criu *c, const struct criu_opts *o, struct err *e)
+{
+	return request(c, REQ_RESTORE, o, e);
+}
+
+static enum criu_event parse_script(const char *script)
+{
+	for (size_t i = 0; script && i < ARRAY_SIZE(scripts); i++)
+		if (!strcmp(script, scripts[i].script))
+			return scripts[i].ev;
+	return CRIU_EV_OTHER;
+}
+
+/* A final "no": CRIU's log says more than its one-line message. */
+static void set_refusal(struct criu *c, const Crpc__Resp *resp, struct err *e)
+{
+	char text[ERR_MSG_BYTES - 64] = "";
+
+	criu_errors(c->images_fd, c->log_name, text, sizeof(text));
+	if (!text[0])
+		snprintf(text, sizeof(text), "%s",
+		         resp->cr_errmsg && resp->cr_errmsg[0] ? resp->cr_errmsg
+		                                               : "no reason given");
+	err_set(e, ERR_CRIU, resp->cr_errno > 0 ? resp->cr_errno : EIO, "CRIU refused: %s", text);
+}
+
+int criu_next(struct criu *c, enum criu_event *ev, pid_t *pid, uint64_t deadline_us, struct err *e)
+{
+	Crpc__Resp *resp = NULL;
+	int r = recv_resp(c, &resp, deadline_us, e);
+
+	if (r < 0)
+		return r;
+	if (resp->type == REQ_NOTIFY && resp->notify) {
+		*ev = parse_script(resp->notify->script);
+		if (pid && resp->notify->has_pid)
+			*pid = resp->notify->pid;
+	} else if (resp->success) {
+		*ev = CRIU_EV_DONE;
+		if (pid && resp->restore)
+			*pid = resp->restore->pid;
+	} else {
+		*ev = CRIU_EV_FAILED;
+		set_refusal(c, resp, e);
+	}
+	log_debug("criu event=%d script=%s", *ev,
+	          resp->notify && resp->notify->script ? resp->notify->script : "-");
+	crpc__resp__free_unpacked(resp, NULL);
+	return 0;
+}
+
+int criu_reply(struct criu *c, bool ok, struct err *e)
+{
+	Crpc__Req req = CRPC__REQ__INIT;
+
+	req.type = REQ_NOTIFY;
+	req.has_notify_success = true;
+	req.notify_success = ok;
+	return send_req(c, &req, e);
+}
+
+int criu_pump(struct criu *c, enum criu_event want, pid_t *pid, uint64_t deadline_us, struct err *e)
+{
+	for (;;) {
+		enum criu_event ev = CRIU_EV_NONE;
+		int r = criu_next(c, &ev, pid, deadline_us, e);
+
+		if (r < 0)
+			return r;
+		if (ev == want)
+			return 0;
+		if (ev == CRIU_EV_FAILED)
+			return -e->code;
+		if (ev == CRIU_EV_DONE)
+			return err_set(e, ERR_CRIU, EPROTO, "CRIU ended too early");
+		r = criu_reply(c, true, e);
+		if (r < 0)
+			return r;
+	}
+}
+
+void criu_free(struct criu *c)
+{
+	if (!c)
+		return;
+	if (c->rpc >= 0)
+		close(c->rpc);
+	for (int i = 0; c->pid > 0 && i < END_LIMIT_MS / 5; i++) {
+		if (waitpid(c->pid, NULL, WNOHANG) != 0)
+			c->pid = 0;
+		else
+			usleep(5000);
+	}
+	if (c->pid > 0) {
+		log_warn("CRIU pid=%d does not end: killed", c->pid);
+		kill(c->pid, SIGKILL);
+		waitpid(c->pid, NULL, 0);
+	}
+	if (c->wake >= 0)
+		close(c->wake);
+	if (c->out >= 0)
+		close(c->out);
+	free(c);
+}
+
+void criu_errors(int images_fd, const char *log_name, char *out, size_t bytes)
+{
+	int fd = openat(images_fd, log_name, O_RDONLY | O_CLOEXEC);
+	AUTO(file) FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
+	char line[512];
+	size_t used = 0;
+
+	out[0] = 0;
+	while (f && fgets(line, sizeof(line), f)) {
+		char *at = strstr(line, "Error (");
+
+		if (!at)
+			continue;
+		at[strcspn(at, "\n")] = 0;
+		char *text = strstr(at, "): "); /* behind "Error (file.c:123): " */
+
+		text = text ? text + 3 : at;
+		int n = snprintf(out + used, bytes - used, "%s%s", used ? "; " : "", text);
+
+		if (n < 0 || (size_t)n >= bytes - used)
+			break;
+		used += (size_t)n;
+		if (used > bytes / 2)
+			break;
+	}
+}
