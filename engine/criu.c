@@ -68,7 +68,8 @@ static const struct {
 /* In the child, between fork and exec: async-signal-safe calls only. */
 static void child_exec(const char *path, int rpc, int pages, int out)
 {
-	char *argv[] = { (char *)path, "--no-default-config", "swrk", "3", NULL };
+	char no_conf[] = "--no-default-config", swrk[] = "swrk", fd[] = "3";
+	char *argv[] = { (char *)path, no_conf, swrk, fd, NULL };
 	sigset_t none;
 
 	sigemptyset(&none);
@@ -266,12 +267,12 @@ int criu_cpuinfo(const char *path, int images_fd, bool check, uint64_t deadline_
 
 	if (r < 0)
 		return r;
+	snprintf(c->log_name, sizeof(c->log_name), "cpuinfo.log");
 	o.images_dir_fd = images_fd;
-	o.log_file = "cpuinfo.log";
+	o.log_file = c->log_name;
 	req.type = check ? REQ_CPUINFO_CHECK : REQ_CPUINFO_DUMP;
 	req.opts = &o;
 	c->images_fd = images_fd;
-	snprintf(c->log_name, sizeof(c->log_name), "cpuinfo.log");
 	r = ask(c, &req, &resp, deadline_us, e);
 	if (r < 0)
 		return r;
