@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* check.h - can this host take the tree that an OFFER describes? */
+#ifndef HAUL_AGENT_CHECK_H
+#define HAUL_AGENT_CHECK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/finding.h"
+
+struct _Haul__Offer;
+
+struct chk_host {
+	const char *criu_path;
+	unsigned int criu_version; /* 40201; 0: no working CRIU here */
+	bool criu_lazy;
+	const char *criu_error; /* when criu_version is 0 */
+};
+
+/**
+ * chk_offer() - compare kernel, machine, page size, CRIU version and lazy feature,
+ * CPU (criu_cpuinfo with the source's cpuinfo.img in a private tmpfs), free
+ * memory, pids taken, files (presence, type, size for mapped or read-only ones,
+ * build-id), users, mount points
+ * @offer is untrusted: names are only used to look (O_PATH, no following out
+ * of the ordinary), never to write
+ * Return: 0, also with blockers in @out
+ */
+int chk_offer(const struct _Haul__Offer *offer, const struct chk_host *host, struct findings *out,
+              struct err *e);
+
+/** chk_pids_free() - again at the switch-over: are these pids free? */
+int chk_pids_free(const uint32_t *pid, size_t n, struct findings *out);
+
+/** chk_mem_free_bytes() - MemAvailable */
+uint64_t chk_mem_free_bytes(void);
+
+#endif

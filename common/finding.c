@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* finding.c - a growing list of findings. */
+#include "common/finding.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int has(const struct findings *f, const char *code, const char *text)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (!strcmp(f->v[i].code, code) && !strcmp(f->v[i].text, text))
+			return 1;
+	return 0;
+}
+
+static int grow(struct findings *f)
+{
+	if (f->n < f->cap)
+		return 0;
+	size_t cap = f->cap ? 2 * f->cap : 8;
+	struct finding *v = realloc(f->v, cap * sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	f->v = v;
+	f->cap = cap;
+	return 0;
+}
+
+int finding_add(struct findings *f, enum severity severity, const char *code, const char *remedy,
+                const char *fmt, ...)
+{
+	char *text = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	int n = vasprintf(&text, fmt, ap);
+
+	va_end(ap);
+	if (n < 0)
+		return -ENOMEM;
+	if (has(f, code, text)) {
+		free(text);
+		return 0;
+	}
+	char *fix = strdup(remedy ? remedy : "");
+
+	if (!fix || grow(f) < 0) {
+		free(text);
+		free(fix);
+		return -ENOMEM;
+	}
+	f->v[f->n++] = (struct finding){ severity, code, text, fix };
+	f->blockers += severity == SEV_BLOCKER;
+	f->warnings += severity == SEV_WARNING;
+	return 0;
+}
+
+void findings_fini(struct findings *f)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		free(f->v[i].text);
+		free(f->v[i].remedy);
+	}
+	free(f->v);
+	memset(f, 0, sizeof(*f));
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* finding.h - what stands in the way of a migration, or deserves a word. */
+#ifndef HAUL_FINDING_H
+#define HAUL_FINDING_H
+
+#include <stddef.h>
+
+enum severity { SEV_INFO, SEV_WARNING, SEV_BLOCKER };
+
+struct finding {
+	enum severity severity;
+	const char *code; /* stable word: "pid-taken"; static string */
+	char *text; /* what and where */
+	char *remedy; /* what the user can do; may be empty */
+};
+
+struct findings {
+	struct finding *v;
+	size_t n, cap;
+	unsigned int blockers, warnings;
+};
+
+/**
+ * finding_add() - append; the same code and text twice is kept once
+ * @remedy: plain string, NULL for none
+ * Return: 0; -ENOMEM
+ */
+int finding_add(struct findings *f, enum severity severity, const char *code, const char *remedy,
+                const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+void findings_fini(struct findings *f);
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* inspect.h - what a process tree uses, and what of it stands in the way. */
+#ifndef HAUL_INSPECT_H
+#define HAUL_INSPECT_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "common/auto.h"
+#include "common/err.h"
+#include "common/finding.h"
+
+struct insp;
+
+/**
+ * insp_new() - look at the tree below @root through /proc and sock_diag; touches
+ * nothing, stops nothing
+ * Return: 0, also when there are blockers; -ESRCH no such process
+ */
+int insp_new(struct insp **out, pid_t root, struct err *e);
+const struct findings *insp_findings(const struct insp *i);
+
+/** insp_shell_job() - its session leader or terminal is outside the tree */
+bool insp_shell_job(const struct insp *i);
+
+/**
+ * insp_offer() - a filled Haul__Offer but for the CRIU part and check_only
+ * @offer: struct _Haul__Offer *, initialised; its pointers belong to @i
+ */
+struct _Haul__Offer;
+int insp_offer(struct insp *i, struct _Haul__Offer *offer, struct err *e);
+void insp_free(struct insp *i);
+DEFINE_AUTO(insp, insp_free)
+
+#endif
