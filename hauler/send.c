@@ -1,0 +1,547 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * send.c - sender threads: take work from one queue, read pages, leave out what
+ * the destination has, send frames.
+ *
+ * Two items of one round never hold the same page, so a page has one sender at a
+ * time; between rounds there is a barrier (PROTOCOL.md section 5).
+ */
+#include "hauler/send.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#define QUEUE_ITEMS    64
+#define STREAMS_MAX    16
+#define STALL_LIMIT_MS 30000
+
+/* Compression is tried again for so many frames, every so many. */
+#define PROBE_FRAMES 8
+#define PROBE_EVERY  192
+#define PACK_WORTH   1.05
+
+struct item {
+	struct item *next;
+	enum send_what what;
+	uint64_t obj;
+	pid_t pid;
+	int memfd; /* -1: data holds the bytes */
+	uint8_t *data;
+	unsigned int n_runs, pages;
+	struct frame_run runs[FRAME_RUNS_MAX];
+};
+
+/* Which codec moves more memory a second, measured on this very stream. */
+struct codec_choice {
+	enum frame_codec use;
+	bool probing;
+	unsigned int frames; /* since the last change of phase */
+	uint64_t pages, us; /* of this phase */
+	double rate[2]; /* pages per us, by codec */
+};
+
+struct stream {
+	struct send *s;
+	struct chan *ch;
+	pthread_t thread;
+	bool started;
+	uint32_t mark_done;
+	bool busy;
+	uint8_t *buf;
+	struct codec_choice codec;
+};
+
+struct send {
+	struct sent *sent;
+	pthread_mutex_t lock;
+	pthread_cond_t work, room, idle;
+	struct item *head, *tail, *filling, *spare;
+	unsigned int queued;
+	uint32_t mark;
+	bool stop;
+	int result;
+	struct err err;
+	struct send_stats st;
+	unsigned int n;
+	struct stream stream[STREAMS_MAX];
+};
+
+static const uint8_t zero_page[ENG_PAGE_BYTES];
+
+static void fail(struct send *s, int r, const struct err *e)
+{
+	pthread_mutex_lock(&s->lock);
+	if (!s->result) {
+		s->result = r;
+		if (e)
+			s->err = *e;
+	}
+	pthread_cond_broadcast(&s->work);
+	pthread_cond_broadcast(&s->room);
+	pthread_cond_broadcast(&s->idle);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- the codec ---- */
+
+static void codec_phase_end(struct codec_choice *c)
+{
+	if (c->us && c->pages)
+		c->rate[c->use] = (double)c->pages / (double)c->us;
+	c->frames = 0;
+	c->pages = c->us = 0;
+}
+
+static void codec_account(struct codec_choice *c, unsigned int pages, uint64_t us)
+{
+	c->frames++;
+	c->pages += pages;
+	c->us += us;
+	if (c->probing && c->frames >= PROBE_FRAMES) {
+		codec_phase_end(c);
+		c->probing = false;
+		/* the other one has to be clearly better */
+		if (c->rate[CODEC_LZ4] > PACK_WORTH * c->rate[CODEC_NONE])
+			c->use = CODEC_LZ4;
+		else
+			c->use = CODEC_NONE;
+	} else if (!c->probing && c->frames >= (c->rate[CODEC_LZ4] ? PROBE_EVERY : PROBE_FRAMES)) {
+		codec_phase_end(c);
+		c->probing = true;
+		c->use = c->use == CODEC_LZ4 ? CODEC_NONE : CODEC_LZ4;
+	}
+}
+
+/* ---- one item ---- */
+
+struct build {
+	struct frame f;
+	struct iovec iov[FRAME_PAGES_MAX];
+	int n_iov;
+	struct send_stats st;
+};
+
+static void build_page(struct build *b, uint64_t obj, uint64_t vaddr, uint8_t *page, bool zero)
+{
+	uint32_t kind = zero ? RUN_ZERO : RUN_DATA;
+	struct frame_run *last = b->f.n_runs ? &b->f.runs[b->f.n_runs - 1] : NULL;
+
+	if (last && last->kind == kind &&
+	    last->vaddr + (uint64_t)last->pages * ENG_PAGE_BYTES == vaddr)
+		last->pages++;
+	else
+		b->f.runs[b->f.n_runs++] = (struct frame_run){ obj, vaddr, 1, kind };
+	if (zero)
+		return;
+	struct iovec *io = b->n_iov ? &b->iov[b->n_iov - 1] : NULL;
+
+	if (io && (uint8_t *)io->iov_base + io->iov_len == page)
+		io->iov_len += ENG_PAGE_BYTES;
+	else
+		b->iov[b->n_iov++] = (struct iovec){ page, ENG_PAGE_BYTES };
+}
+
+static int take_page(struct send *s, const struct item *it, struct build *b, uint64_t vaddr,
+                     uint8_t *page)
+{
+	bool zero = !memcmp(page, zero_page, ENG_PAGE_BYTES);
+
+	b->st.pages++;
+	if (it->what == SEND_CHANGED) {
+		XXH128_hash_t h = XXH3_128bits(page, ENG_PAGE_BYTES);
+		int r = sent_same(s->sent, it->obj, vaddr, (struct sent_hash){ h.low64, h.high64 });
+
+		if (r < 0)
+			return r;
+		if (r == 1) {
+			b->st.same_pages++;
+			return 0;
+		}
+	}
+	b->st.zero_pages += zero;
+	b->st.data_pages += !zero;
+	build_page(b, it->obj, vaddr, page, zero);
+	return 0;
+}
+
+/* Reads a run; pages that are gone are left out. */
+static int take_run(struct send *s, const struct item *it, struct build *b,
+                    const struct frame_run *run, uint8_t *buf)
+{
+	for (uint32_t i = 0; i < run->pages;) {
+		uint64_t vaddr = run->vaddr + (uint64_t)i * ENG_PAGE_BYTES;
+		ssize_t n = run->pages - i;
+
+		if (it->memfd >= 0)
+			n = mem_read(it->memfd, it->pid, vaddr, buf, (size_t)n);
+		if (n <= 0) {
+			b->st.gone_pages++;
+			i++;
+			buf += ENG_PAGE_BYTES;
+			continue;
+		}
+		for (ssize_t k = 0; k < n; k++, buf += ENG_PAGE_BYTES) {
+			int r = take_page(s, it, b, vaddr + (uint64_t)k * ENG_PAGE_BYTES, buf);
+
+			if (r < 0)
+				return r;
+		}
+		i += (uint32_t)n;
+	}
+	return 0;
+}
+
+static int process(struct stream *t, const struct item *it, struct err *e)
+{
+	struct build b = { .f = { .type = FRAME_PAGES, .codec = t->codec.use } };
+	uint8_t *buf = it->data ? it->data : t->buf;
+
+	for (unsigned int i = 0; i < it->n_runs; i++) {
+		if (take_run(t->s, it, &b, &it->runs[i], buf) < 0)
+			return err_set(e, ERR_SYS, ENOMEM, "no memory to remember sent pages");
+		buf += (size_t)it->runs[i].pages * ENG_PAGE_BYTES;
+	}
+	if (b.f.n_runs) {
+		uint64_t t0 = now_us();
+		int r = frame_send(t->ch, &b.f, b.iov, b.n_iov, deadline_in_ms(STALL_LIMIT_MS), e);
+
+		if (r < 0)
+			return r;
+		if (b.f.data_pages)
+			codec_account(&t->codec, b.f.data_pages, now_us() - t0);
+		b.st.frames = 1;
+		b.st.packed_frames = b.f.codec != CODEC_NONE;
+		b.st.wire_bytes = FRAME_HEAD_BYTES + b.f.body_bytes;
+	}
+	struct send_stats *st = &t->s->st;
+
+	pthread_mutex_lock(&t->s->lock);
+	st->pages += b.st.pages;
+	st->data_pages += b.st.data_pages;
+	st->zero_pages += b.st.zero_pages;
+	st->same_pages += b.st.same_pages;
+	st->gone_pages += b.st.gone_pages;
+	st->wire_bytes += b.st.wire_bytes;
+	st->frames += b.st.frames;
+	st->packed_frames += b.st.packed_frames;
+	pthread_mutex_unlock(&t->s->lock);
+	return 0;
+}
+
+static int send_mark(struct stream *t, uint32_t mark, struct err *e)
+{
+	struct frame f = { .type = FRAME_MARK, .mark = mark };
+
+	return frame_send(t->ch, &f, NULL, 0, deadline_in_ms(STALL_LIMIT_MS), e);
+}
+
+/* Next item, or NULL with *mark set, or NULL with 0: stop. Lock is held. */
+static struct item *next_work(struct stream *t, uint32_t *mark)
+{
+	struct send *s = t->s;
+
+	for (;;) {
+		*mark = 0;
+		if (s->stop || s->result)
+			return NULL;
+		struct item *it = s->head;
+
+		if (it) {
+			s->head = it->next;
+			if (!s->head)
+				s->tail = NULL;
+			s->queued--;
+			pthread_cond_signal(&s->room);
+			return it;
+		}
+		if (t->mark_done < s->mark) {
+			*mark = s->mark;
+			return NULL;
+		}
+		pthread_cond_wait(&s->work, &s->lock);
+	}
+}
+
+static void recycle(struct send *s, struct item *it)
+{
+	free(it->data);
+	it->data = NULL;
+	it->next = s->spare;
+	s->spare = it;
+}
+
+static void *stream_main(void *arg)
+{
+	struct stream *t = arg;
+	struct send *s = t->s;
+	struct err e = ERR_INIT;
+
+	pthread_mutex_lock(&s->lock);
+	for (;;) {
+		uint32_t mark;
+		struct item *it = next_work(t, &mark);
+
+		if (!it && !mark)
+			break;
+		pthread_mutex_unlock(&s->lock);
+		int r = it ? process(t, it, &e) : send_mark(t, mark, &e);
+
+		if (r < 0)
+			fail(s, r, &e);
+		pthread_mutex_lock(&s->lock);
+		if (it)
+			recycle(s, it);
+		else if (r == 0)
+			t->mark_done = mark;
+		pthread_cond_broadcast(&s->idle);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+/* ---- the producer's side ---- */
+
+int send_new(struct send **out, struct chan **ch, unsigned int n, struct sent *sent, struct err *e)
+{
+	AUTO(send) struct send *s = calloc(1, sizeof(*s));
+	pthread_condattr_t attr;
+
+	if (!s || n == 0 || n > STREAMS_MAX)
+		return err_set(e, ERR_SYS, ENOMEM, "streams");
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->work, &attr);
+	pthread_cond_init(&s->room, &attr);
+	pthread_cond_init(&s->idle, &attr);
+	pthread_condattr_destroy(&attr);
+	s->sent = sent;
+	for (unsigned int i = 0; i < n; i++) {
+		struct stream *t = &s->stream[i];
+
+		t->s = s;
+		t->ch = ch[i];
+		t->buf = malloc(FRAME_PAGES_MAX * ENG_PAGE_BYTES);
+		if (!t->buf)
+			return err_set(e, ERR_SYS, ENOMEM, "no memory for stream %u", i);
+		s->n = i + 1;
+		int r = pthread_create(&t->thread, NULL, stream_main, t);
+
+		if (r)
+			return err_set(e, ERR_SYS, r, "thread for stream %u", i);
+		t->started = true;
+	}
+	*out = steal(s);
+	return 0;
+}
+
+/* Lock is held. Return: 0, or why the queue is closed. */
+static int closed(struct send *s, struct err *e)
+{
+	if (s->result) {
+		if (e && e->src == ERR_NONE)
+			*e = s->err;
+		return s->result;
+	}
+	return s->stop ? err_set(e, ERR_STOPPED, ECANCELED, "stopped") : 0;
+}
+
+/* Hand the item being filled to the streams; waits for room. Lock is held. */
+static int flush(struct send *s, struct err *e)
+{
+	int r = closed(s, e);
+
+	while (r == 0 && s->queued >= QUEUE_ITEMS) {
+		pthread_cond_wait(&s->room, &s->lock);
+		r = closed(s, e);
+	}
+	struct item *it = s->filling;
+
+	if (r < 0 || !it)
+		return r;
+	s->filling = NULL;
+	it->next = NULL;
+	if (s->tail)
+		s->tail->next = it;
+	else
+		s->head = it;
+	s->tail = it;
+	s->queued++;
+	pthread_cond_signal(&s->work);
+	return 0;
+}
+
+static struct item *fresh(struct send *s)
+{
+	struct item *it = s->spare;
+
+	if (it)
+		s->spare = it->next;
+	else
+		it = malloc(sizeof(*it));
+	if (it) {
+		it->next = NULL;
+		it->data = NULL;
+		it->memfd = -1;
+		it->n_runs = it->pages = 0;
+	}
+	return it;
+}
+
+static bool fits(const struct item *it, uint64_t obj, enum send_what what, int memfd)
+{
+	return it && it->obj == obj && it->what == what && it->memfd == memfd && !it->data &&
+	       it->n_runs < FRAME_RUNS_MAX && it->pages < FRAME_PAGES_MAX;
+}
+
+int send_pages(struct send *s, enum send_what what, pid_t pid, int memfd, uint64_t vaddr,
+               uint64_t pages, struct err *e)
+{
+	uint64_t obj = OBJ_TASK(pid);
+	int r = 0;
+
+	pthread_mutex_lock(&s->lock);
+	while (r == 0 && pages) {
+		struct item *it = s->filling;
+
+		if (!fits(it, obj, what, memfd)) {
+			r = flush(s, e);
+			if (r < 0)
+				break;
+			it = s->filling = fresh(s);
+			if (!it) {
+				r = err_set(e, ERR_SYS, ENOMEM, "no memory to queue pages");
+				break;
+			}
+			it->obj = obj;
+			it->what = what;
+			it->pid = pid;
+			it->memfd = memfd;
+		}
+		uint64_t n = FRAME_PAGES_MAX - it->pages;
+
+		if (n > pages)
+			n = pages;
+		it->runs[it->n_runs++] = (struct frame_run){ obj, vaddr, (uint32_t)n, RUN_DATA };
+		it->pages += (unsigned int)n;
+		vaddr += n * ENG_PAGE_BYTES;
+		pages -= n;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+int send_bytes(struct send *s, uint64_t obj, uint64_t vaddr, const void *data, size_t pages,
+               struct err *e)
+{
+	if (pages == 0 || pages > FRAME_PAGES_MAX)
+		return err_set(e, ERR_BUG, ERANGE, "%zu pages in one piece", pages);
+	uint8_t *copy = malloc(pages * ENG_PAGE_BYTES);
+
+	if (!copy)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory to queue pages");
+	memcpy(copy, data, pages * ENG_PAGE_BYTES);
+	pthread_mutex_lock(&s->lock);
+	int r = flush(s, e);
+	struct item *it = r == 0 ? fresh(s) : NULL;
+
+	if (it) {
+		it->what = SEND_ALL;
+		it->obj = obj;
+		it->data = copy;
+		it->n_runs = 1;
+		it->pages = (unsigned int)pages;
+		it->runs[0] = (struct frame_run){ obj, vaddr, (uint32_t)pages, RUN_DATA };
+		s->filling = it;
+		r = flush(s, e);
+	} else {
+		free(copy);
+		if (r == 0)
+			r = err_set(e, ERR_SYS, ENOMEM, "no memory to queue pages");
+	}
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+static bool all_marked(const struct send *s)
+{
+	for (unsigned int i = 0; i < s->n; i++)
+		if (s->stream[i].mark_done < s->mark)
+			return false;
+	return true;
+}
+
+int send_barrier(struct send *s, uint32_t mark, uint64_t deadline_us, struct err *e)
+{
+	struct timespec until = { (time_t)(deadline_us / 1000000),
+		                  (long)(deadline_us % 1000000) * 1000 };
+
+	pthread_mutex_lock(&s->lock);
+	int r = flush(s, e);
+
+	s->mark = mark;
+	pthread_cond_broadcast(&s->work);
+	while (r == 0 && !all_marked(s)) {
+		if (deadline_us == DEADLINE_NEVER)
+			pthread_cond_wait(&s->idle, &s->lock);
+		else if (pthread_cond_timedwait(&s->idle, &s->lock, &until) == ETIMEDOUT)
+			r = err_set(e, ERR_LINK, ETIMEDOUT, "pages were not sent in time");
+		if (r == 0)
+			r = closed(s, e);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+void send_get_stats(struct send *s, struct send_stats *st)
+{
+	pthread_mutex_lock(&s->lock);
+	*st = s->st;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void send_cancel(struct send *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->stop = true;
+	pthread_cond_broadcast(&s->work);
+	pthread_cond_broadcast(&s->room);
+	pthread_cond_broadcast(&s->idle);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void free_list(struct item *it)
+{
+	for (struct item *next; it; it = next) {
+		next = it->next;
+		free(it->data);
+		free(it);
+	}
+}
+
+void send_free(struct send *s)
+{
+	if (!s)
+		return;
+	send_cancel(s);
+	for (unsigned int i = 0; i < s->n; i++) {
+		if (s->stream[i].started)
+			pthread_join(s->stream[i].thread, NULL);
+		free(s->stream[i].buf);
+	}
+	free_list(s->head);
+	free_list(s->filling);
+	free_list(s->spare);
+	pthread_cond_destroy(&s->work);
+	pthread_cond_destroy(&s->room);
+	pthread_cond_destroy(&s->idle);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}

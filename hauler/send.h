@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* send.h - the data streams of the source: work queue, sender threads, marks. */
+#ifndef HAUL_SEND_H
+#define HAUL_SEND_H
+
+#include "engine/engine.h"
+#include "transport/transport.h"
+
+/* ---- sent.c: which pages the destination has, and what was in them ---- */
+
+struct sent;
+
+/* A fingerprint of 128 bits (XXH3): equal means the page is not sent again. */
+struct sent_hash {
+	uint64_t low, high;
+};
+
+int sent_new(struct sent **out, struct err *e);
+/** sent_has() - was this page ever sent? */
+bool sent_has(const struct sent *s, uint64_t obj, uint64_t vaddr);
+/**
+ * sent_same() - was it sent with this content? Otherwise remember that it is now
+ * Return: 1 same; 0 remembered; -ENOMEM
+ */
+int sent_same(struct sent *s, uint64_t obj, uint64_t vaddr, struct sent_hash h);
+void sent_free(struct sent *s);
+DEFINE_AUTO(sent, sent_free)
+
+/* ---- send.c ---- */
+
+enum send_what {
+	SEND_CHANGED, /* skip pages that were last sent with the same content */
+	SEND_ALL, /* post-copy: neither compare nor remember */
+};
+
+struct send_stats {
+	uint64_t pages; /* looked at */
+	uint64_t data_pages; /* sent with their bytes */
+	uint64_t zero_pages;
+	uint64_t same_pages; /* written, but as they were: not sent */
+	uint64_t gone_pages; /* could not be read any more */
+	uint64_t wire_bytes; /* frames, after compression */
+	uint64_t packed_frames, frames;
+};
+
+struct send;
+
+/** send_new() - one thread for each channel of @ch; channels are borrowed */
+int send_new(struct send **out, struct chan **ch, unsigned int n, struct sent *sent, struct err *e);
+
+/**
+ * send_pages() - queue pages of a process; blocks while the queue is full
+ * @memfd: /proc/PID/mem, open until the next send_barrier()
+ * Return: 0; -ECANCELED; the first error of a stream
+ */
+int send_pages(struct send *s, enum send_what what, pid_t pid, int memfd, uint64_t vaddr,
+               uint64_t pages, struct err *e);
+
+/** send_bytes() - queue pages whose bytes are given (copied) */
+int send_bytes(struct send *s, uint64_t obj, uint64_t vaddr, const void *data, size_t pages,
+               struct err *e);
+
+/** send_barrier() - all queued work is on the wire, followed by MARK @mark */
+int send_barrier(struct send *s, uint32_t mark, uint64_t deadline_us, struct err *e);
+
+void send_get_stats(struct send *s, struct send_stats *st);
+void send_cancel(struct send *s);
+void send_free(struct send *s);
+DEFINE_AUTO(send, send_free)
+
+#endif
