@@ -9,7 +9,7 @@
 #include "common/err.h"
 #include "common/finding.h"
 
-struct _Haul__Offer;
+struct Haul__Offer;
 
 struct chk_host {
 	const char *criu_path;
@@ -27,7 +27,7 @@ struct chk_host {
  * of the ordinary), never to write
  * Return: 0, also with blockers in @out
  */
-int chk_offer(const struct _Haul__Offer *offer, const struct chk_host *host, struct findings *out,
+int chk_offer(const struct Haul__Offer *offer, const struct chk_host *host, struct findings *out,
               struct err *e);
 
 /** chk_pids_free() - again at the switch-over: are these pids free? */

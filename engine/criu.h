@@ -151,8 +151,12 @@ struct img_tree {
 int img_tree(int dirfd, struct img_tree *out, struct err *e);
 void img_tree_fini(struct img_tree *t);
 
-/** img_rseq() - address of the rseq area in core-TID.img; 0: none */
-int img_rseq(int dirfd, pid_t tid, uint64_t *vaddr, struct err *e);
+struct img_core {
+	uint64_t rseq; /* address of the thread's rseq area; 0: none */
+	bool stopped;  /* was in state T before the dump (leader's image only) */
+};
+/** img_core() - core-TID.img of one thread */
+int img_core(int dirfd, pid_t tid, struct img_core *out, struct err *e);
 
 /** Classes of pages in the final pagemap; also the wire's numbers. */
 enum page_class { PC_LAZY_HERE = 0, PC_LAZY_REMOTE = 1, PC_EAGER = 2, PC_N = 3 };

@@ -26,7 +26,8 @@
 
 #define IMG_MESSAGE_MAX (4u << 20)
 #define IMG_FILE_MAX    (64u << 20)
-#define COPY_PAGES      64
+#define COPY_PAGES	64
+#define TASK_STATE_STOPPED 3
 
 int img_dir(int *fd, struct err *e)
 {
@@ -204,14 +205,14 @@ void img_tree_fini(struct img_tree *t)
 	memset(t, 0, sizeof(*t));
 }
 
-int img_rseq(int dirfd, pid_t tid, uint64_t *vaddr, struct err *e)
+int img_core(int dirfd, pid_t tid, struct img_core *out, struct err *e)
 {
 	AUTO(mem) uint8_t *img = NULL;
 	size_t bytes, at = 8, n;
 	const uint8_t *msg;
 	char name[32];
 
-	*vaddr = 0;
+	memset(out, 0, sizeof(*out));
 	snprintf(name, sizeof(name), "core-%d.img", tid);
 	int r = load_framed(dirfd, name, MAGIC_CORE, &img, &bytes, e);
 
@@ -224,7 +225,8 @@ int img_rseq(int dirfd, pid_t tid, uint64_t *vaddr, struct err *e)
 	if (!c)
 		return err_set(e, ERR_CRIU, EBADMSG, "image %s makes no sense", name);
 	if (c->thread_core && c->thread_core->rseq_entry)
-		*vaddr = c->thread_core->rseq_entry->rseq_abi_pointer;
+		out->rseq = c->thread_core->rseq_entry->rseq_abi_pointer;
+	out->stopped = c->tc && c->tc->task_state == TASK_STATE_STOPPED;
 	cimg__core__free_unpacked(c, NULL);
 	return 0;
 }

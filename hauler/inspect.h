@@ -25,10 +25,10 @@ bool insp_shell_job(const struct insp *i);
 
 /**
  * insp_offer() - a filled Haul__Offer but for the CRIU part and check_only
- * @offer: struct _Haul__Offer *, initialised; its pointers belong to @i
+ * @offer: struct Haul__Offer *, initialised; its pointers belong to @i
  */
-struct _Haul__Offer;
-int insp_offer(struct insp *i, struct _Haul__Offer *offer, struct err *e);
+struct Haul__Offer;
+int insp_offer(struct insp *i, struct Haul__Offer *offer, struct err *e);
 void insp_free(struct insp *i);
 DEFINE_AUTO(insp, insp_free)
 

@@ -16,8 +16,11 @@ struct sent_hash {
 };
 
 int sent_new(struct sent **out, struct err *e);
-/** sent_has() - was this page ever sent? */
-bool sent_has(const struct sent *s, uint64_t obj, uint64_t vaddr);
+/**
+ * sent_span() - was the page at @vaddr ever sent, and for how many pages (at most
+ * @max, within its chunk) is the answer the same?
+ */
+uint64_t sent_span(const struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t max, bool *has);
 /**
  * sent_same() - was it sent with this content? Otherwise remember that it is now
  * Return: 1 same; 0 remembered; -ENOMEM

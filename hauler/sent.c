@@ -107,12 +107,25 @@ static struct chunk *lookup(const struct sent *s, uint64_t obj, uint64_t base)
 	return c;
 }
 
-bool sent_has(const struct sent *s, uint64_t obj, uint64_t vaddr)
+uint64_t sent_span(const struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t max, bool *has)
 {
 	struct chunk *c = lookup(s, obj, vaddr & ~(CHUNK_BYTES - 1));
-	size_t i = (vaddr & (CHUNK_BYTES - 1)) >> ENG_PAGE_SHIFT;
+	uint64_t first = (vaddr & (CHUNK_BYTES - 1)) >> ENG_PAGE_SHIFT, i = first;
+	uint64_t end = max < CHUNK_PAGES - first ? first + max : CHUNK_PAGES;
 
-	return c && (__atomic_load_n(&c->bits[i / 64], __ATOMIC_RELAXED) >> (i % 64) & 1);
+	*has = c && (c->bits[first / 64] >> (first % 64) & 1);
+	if (!c)
+		return end - first;
+	while (i < end) {
+		uint64_t word = c->bits[i / 64];
+		uint64_t rest = (*has ? ~word : word) >> (i % 64);
+		uint64_t n = rest ? (uint64_t)__builtin_ctzll(rest) : 64 - i % 64;
+
+		i += n;
+		if (rest)
+			break;
+	}
+	return (i < end ? i : end) - first;
 }
 
 int sent_same(struct sent *s, uint64_t obj, uint64_t vaddr, struct sent_hash h)

@@ -179,15 +179,15 @@ int frame_recv(struct chan *c, struct frame *f, uint8_t *buf, const uint8_t **da
 
 /* ---- wire.c: control messages, haul.proto ---- */
 
-struct _Haul__Msg;
+struct Haul__Msg;
 #define WIRE_MSG_MAX_BYTES (64u << 20)
 
 /** wire_send() - length-prefixed protobuf */
-int wire_send(struct chan *c, const struct _Haul__Msg *m, uint64_t deadline_us, struct err *e);
+int wire_send(struct chan *c, const struct Haul__Msg *m, uint64_t deadline_us, struct err *e);
 /**
  * wire_recv() - next message; the caller frees with haul__msg__free_unpacked
  * An ABORT from the peer is returned like any other message.
  */
-int wire_recv(struct chan *c, struct _Haul__Msg **out, uint64_t deadline_us, struct err *e);
+int wire_recv(struct chan *c, struct Haul__Msg **out, uint64_t deadline_us, struct err *e);
 
 #endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* agent.h - the destination: hauld's daemon and its worker, one per migration. */
+#ifndef HAUL_AGENT_H
+#define HAUL_AGENT_H
+
+#include <pthread.h>
+
+#include "agent/check.h"
+#include "engine/criu.h"
+#include "transport/transport.h"
+
+#define AGT_STREAMS_MAX 17 /* 16 data and the urgent one */
+
+struct agt_conf {
+	const char *bind;
+	unsigned int port;
+	const char *host_key, *authorized_keys, *criu, *config;
+	char criu_path[512];
+};
+
+/* ---- worker.c ---- */
+
+/* In the order in which they are passed; the table in worker.c has a row for each. */
+enum wrk_state {
+	WRK_HELLO,
+	WRK_OFFER,
+	WRK_START,
+	WRK_ROUNDS,
+	WRK_GATE, /* restored, held before the first instruction */
+	WRK_RUNNING,
+	WRK_DONE,
+	WRK_UNDONE,
+	WRK_NSTATES
+};
+
+struct stream {
+	struct wrk *w;
+	struct chan *ch;
+	pthread_t thread;
+	int fd; /* until SSH has it */
+	bool used, registered, urgent;
+	uint32_t mark;
+};
+
+struct wrk {
+	const struct agt_conf *conf;
+	const struct chan_server *server;
+	enum wrk_state state;
+	uint64_t route;
+	uint8_t secret[32];
+	struct chan *ctl;
+	int fd_from_daemon; /* further sockets of this migration arrive here */
+	struct err err;
+
+	unsigned int criu_version;
+	bool criu_lazy;
+	struct criu *criu;
+	int images_fd;
+	pid_t root_pid;
+	uint32_t *pids;
+	size_t n_pids;
+
+	pthread_mutex_t lock; /* streams, marks, deliver, failed */
+	struct stream stream[AGT_STREAMS_MAX];
+	unsigned int n_data; /* promised by START */
+	uint32_t marked;
+	bool deliver; /* pages of tasks go to the pager, not to the store */
+	bool failed;
+	pthread_t accept_thread;
+	bool accepting;
+	int stop_fd; /* eventfd: accept thread must end */
+
+	struct store *store;
+	struct pager *pager;
+	struct chan *urgent;
+	uint64_t limit_ms;
+};
+
+/** wrk_main() - a whole migration at the destination. Return: exit status */
+int wrk_main(const struct agt_conf *conf, const struct chan_server *server, int ctl_fd,
+             int fd_from_daemon, uint64_t route);
+/** wrk_fail() - from any thread before the commit: tell the source why, undo */
+void wrk_fail(struct wrk *w, const struct err *why);
+const char *wrk_state_name(enum wrk_state s);
+
+/* ---- recv.c: streams of a worker ---- */
+
+int rcv_start(struct wrk *w, struct err *e);
+void rcv_stop(struct wrk *w);
+/** rcv_want() - pager_ops.want */
+int rcv_want(void *arg, uint64_t obj, uint64_t vaddr, uint64_t pages);
+
+/* ---- restore.c ---- */
+
+struct Haul__Switch;
+/** rst_run() - from SWITCH to the gate; on failure nothing of the tree is left */
+int rst_run(struct wrk *w, const struct Haul__Switch *s, struct err *e);
+/** rst_undo() - close the gate: CRIU kills what it made */
+void rst_undo(struct wrk *w);
+/** rst_resume() - open it. Past this there is no way back */
+int rst_resume(struct wrk *w, struct err *e);
+
+#endif

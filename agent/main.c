@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * main.c - hauld: listens, reads preambles, gives each migration a process of its
+ * own and passes further sockets on to it. Speaks no SSH itself.
+ */
+#include "agent/agent.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <netdb.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "common/clock.h"
+#include "common/conf.h"
+#include "common/log.h"
+#include "config.h"
+
+#define PENDING_MAX     128
+#define WORKERS_MAX     256
+#define PREAMBLE_MS     5000
+#define LISTEN_BACKLOG  64
+#define HOST_KEY_PATH   "/etc/haul/host_key"
+#define AUTHORIZED_PATH "/etc/haul/authorized_keys"
+#define CONFIG_PATH     "/etc/haul/haul.conf"
+
+struct pending {
+	int fd;
+	uint64_t deadline_us;
+	size_t got;
+	uint8_t buf[TR_PREAMBLE_BYTES];
+};
+
+struct worker {
+	pid_t pid;
+	uint64_t route;
+	int fd; /* our end: sockets go to it */
+};
+
+struct daemon {
+	struct agt_conf conf;
+	struct chan_server *server;
+	int listen_fd, signal_fd;
+	struct pending pending[PENDING_MAX];
+	unsigned int n_pending;
+	struct worker worker[WORKERS_MAX];
+	unsigned int n_workers;
+	bool stop;
+};
+
+static int listen_on(const char *addr, unsigned int port, struct err *e)
+{
+	struct addrinfo hints = { .ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM }, *ai;
+	char service[8];
+	int on = 1, fd = -1;
+
+	snprintf(service, sizeof(service), "%u", port);
+	int r = getaddrinfo(addr, service, &hints, &ai);
+
+	if (r)
+		return err_set(e, ERR_USER, EINVAL, "address %s: %s", addr ? addr : "*",
+		               gai_strerror(r));
+	/* a dual-stack socket when there is one, else the first that works */
+	for (int v6 = 1; v6 >= 0 && fd < 0; v6--)
+		for (struct addrinfo *a = ai; a && fd < 0; a = a->ai_next) {
+			if ((a->ai_family == AF_INET6) != v6)
+				continue;
+			fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+			if (fd < 0)
+				continue;
+			int off = 0;
+
+			setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+			if (v6)
+				setsockopt(fd, IPPROTO_IPV6, 26 /* IPV6_V6ONLY */, &off,
+				           sizeof(off));
+			if (bind(fd, a->ai_addr, a->ai_addrlen) < 0 ||
+			    listen(fd, LISTEN_BACKLOG) < 0) {
+				err_clear(e);
+				err_sys(e, "listen on port %u", port);
+				close(fd);
+				fd = -1;
+			}
+		}
+	freeaddrinfo(ai);
+	if (fd < 0)
+		return e->src ? -e->code : err_set(e, ERR_SYS, EADDRNOTAVAIL, "no address");
+	err_clear(e);
+	return fd;
+}
+
+/* The preamble is read without blocking; the socket is handed on as it was. */
+static void set_blocking(int fd)
+{
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+}
+
+static void worker_child(struct daemon *d, int ctl, int fd, uint64_t route)
+{
+	sigset_t none;
+
+	close(d->listen_fd);
+	close(d->signal_fd);
+	for (unsigned int i = 0; i < d->n_pending; i++)
+		if (d->pending[i].fd != ctl)
+			close(d->pending[i].fd);
+	for (unsigned int i = 0; i < d->n_workers; i++)
+		close(d->worker[i].fd);
+	setsid();
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	_exit(wrk_main(&d->conf, d->server, ctl, fd, route));
+}
+
+static void new_worker(struct daemon *d, int ctl)
+{
+	uint64_t route = 0;
+	int sk[2];
+
+	if (d->n_workers == WORKERS_MAX || getrandom(&route, sizeof(route), 0) != sizeof(route) ||
+	    route == 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sk) < 0) {
+		log_warn("no worker for a new migration: too many, or out of descriptors");
+		close(ctl);
+		return;
+	}
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		close(sk[0]);
+		worker_child(d, ctl, sk[1], route);
+	}
+	close(sk[1]);
+	close(ctl);
+	if (pid < 0) {
+		log_err("fork: %s", strerror(errno));
+		close(sk[0]);
+		return;
+	}
+	d->worker[d->n_workers++] = (struct worker){ pid, route, sk[0] };
+	log_info("worker=%d route=%016llx", pid, (unsigned long long)route);
+}
+
+static void pass_on(const struct worker *w, int fd)
+{
+	char byte = 0, room[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec io = { &byte, 1 };
+	struct msghdr h = {
+		.msg_iov = &io, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room)
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	if (sendmsg(w->fd, &h, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		log_warn("worker=%d does not take a socket: %s", w->pid, strerror(errno));
+}
+
+static void route_socket(struct daemon *d, int fd, uint64_t route)
+{
+	set_blocking(fd);
+	if (route == 0) {
+		new_worker(d, fd);
+		return;
+	}
+	for (unsigned int i = 0; i < d->n_workers; i++)
+		if (d->worker[i].route == route)
+			pass_on(&d->worker[i], fd);
+	close(fd);
+}
+
+/* Return: true when this entry is finished with */
+static bool read_preamble(struct daemon *d, struct pending *p)
+{
+	struct err e = ERR_INIT;
+	uint64_t route;
+	ssize_t n = read(p->fd, p->buf + p->got, sizeof(p->buf) - p->got);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n > 0)
+		p->got += (size_t)n;
+	if (n > 0 && p->got < sizeof(p->buf))
+		return false;
+	if (n <= 0 || preamble_get(p->buf, &route, &e) < 0) {
+		log_debug("not a haul connection");
+		close(p->fd);
+		return true;
+	}
+	route_socket(d, p->fd, route);
+	return true;
+}
+
+static void accept_one(struct daemon *d)
+{
+	int fd = accept4(d->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	if (d->n_pending == PENDING_MAX) {
+		close(d->pending[0].fd); /* the oldest says nothing */
+		memmove(&d->pending[0], &d->pending[1], --d->n_pending * sizeof(d->pending[0]));
+	}
+	d->pending[d->n_pending++] = (struct pending){ .fd = fd,
+		                                       .deadline_us = deadline_in_ms(PREAMBLE_MS) };
+}
+
+static void reap(struct daemon *d)
+{
+	pid_t pid;
+	int status;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		for (unsigned int i = 0; i < d->n_workers; i++) {
+			if (d->worker[i].pid != pid)
+				continue;
+			if (WIFSIGNALED(status))
+				log_err("worker=%d killed by signal %d", pid, WTERMSIG(status));
+			close(d->worker[i].fd);
+			d->worker[i] = d->worker[--d->n_workers];
+		}
+}
+
+static void take_signal(struct daemon *d)
+{
+	struct signalfd_siginfo si;
+
+	if (read(d->signal_fd, &si, sizeof(si)) != sizeof(si))
+		return;
+	if (si.ssi_signo == SIGCHLD)
+		reap(d);
+	else
+		d->stop = true; /* workers go on: a migration does not need us */
+}
+
+static void check_pending(struct daemon *d, const struct pollfd *p, unsigned int n)
+{
+	uint64_t now = now_us();
+
+	/* backwards, so that removing does not shift what is still to be looked at */
+	for (unsigned int i = n; i-- > 0;) {
+		struct pending *pe = &d->pending[i];
+		bool done = p[i].revents && read_preamble(d, pe);
+
+		if (!done && now >= pe->deadline_us) {
+			close(pe->fd);
+			done = true;
+		}
+		if (done)
+			d->pending[i] = d->pending[--d->n_pending];
+	}
+}
+
+static void serve(struct daemon *d)
+{
+	while (!d->stop) {
+		struct pollfd p[2 + PENDING_MAX];
+		unsigned int n = d->n_pending;
+
+		p[0] = (struct pollfd){ .fd = d->listen_fd, .events = POLLIN };
+		p[1] = (struct pollfd){ .fd = d->signal_fd, .events = POLLIN };
+		for (unsigned int i = 0; i < n; i++)
+			p[2 + i] = (struct pollfd){ .fd = d->pending[i].fd, .events = POLLIN };
+		if (poll(p, 2 + n, n ? 500 : -1) < 0)
+			continue;
+		check_pending(d, p + 2, n);
+		if (p[1].revents)
+			take_signal(d);
+		if (p[0].revents)
+			accept_one(d);
+	}
+}
+
+static void usage(FILE *f)
+{
+	fputs("Usage: hauld [OPTION]...\n"
+	      "Take processes that other hosts haul here.\n\n"
+	      "  -p, --port=N              listen here (4285)\n"
+	      "  -b, --bind=ADDR           only on this address\n"
+	      "  -k, --host-key=FILE       made at first start (" HOST_KEY_PATH ")\n"
+	      "  -a, --authorized-keys=FILE  who may haul here (" AUTHORIZED_PATH ")\n"
+	      "  -c, --criu=PATH           this CRIU\n"
+	      "  -f, --config=FILE         key = value lines (" CONFIG_PATH ")\n"
+	      "      --fingerprint         print the host key's fingerprint and end\n"
+	      "  -v, --verbose             log more; twice: everything\n"
+	      "  -V, --version\n"
+	      "  -h, --help\n",
+	      f);
+}
+
+enum { OPT_FINGERPRINT = 256 };
+
+static const struct option long_options[] = {
+	{ "port", required_argument, NULL, 'p' },
+	{ "bind", required_argument, NULL, 'b' },
+	{ "host-key", required_argument, NULL, 'k' },
+	{ "authorized-keys", required_argument, NULL, 'a' },
+	{ "criu", required_argument, NULL, 'c' },
+	{ "config", required_argument, NULL, 'f' },
+	{ "fingerprint", no_argument, NULL, OPT_FINGERPRINT },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "version", no_argument, NULL, 'V' },
+	{ "help", no_argument, NULL, 'h' },
+	{ 0 },
+};
+
+/* Return: -1 to go on, else the exit status */
+static int parse(struct agt_conf *c, int argc, char **argv, int *verbose, bool *fingerprint)
+{
+	int o;
+
+	while ((o = getopt_long(argc, argv, "p:b:k:a:c:f:vVh", long_options, NULL)) != -1) {
+		switch (o) {
+		case 'p':
+			c->port = (unsigned int)strtoul(optarg, NULL, 10);
+			break;
+		case 'b':
+			c->bind = optarg;
+			break;
+		case 'k':
+			c->host_key = optarg;
+			break;
+		case 'a':
+			c->authorized_keys = optarg;
+			break;
+		case 'c':
+			c->criu = optarg;
+			break;
+		case 'f':
+			c->config = optarg;
+			break;
+		case OPT_FINGERPRINT:
+			*fingerprint = true;
+			break;
+		case 'v':
+			++*verbose;
+			break;
+		case 'V':
+			puts(PACKAGE_STRING);
+			return 0;
+		case 'h':
+			usage(stdout);
+			return 0;
+		default:
+			usage(stderr);
+			return 2;
+		}
+	}
+	if (c->port == 0 || c->port > 65535 || optind != argc) {
+		usage(stderr);
+		return 2;
+	}
+	return -1;
+}
+
+static int set_up(struct daemon *d, struct err *e)
+{
+	sigset_t mask;
+	int r = conf_criu(d->conf.criu_path, sizeof(d->conf.criu_path), d->conf.criu,
+	                  d->conf.config, e);
+
+	if (r < 0)
+		return r;
+	d->listen_fd = listen_on(d->conf.bind, d->conf.port, e);
+	if (d->listen_fd < 0)
+		return d->listen_fd;
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGCHLD);
+	sigaddset(&mask, SIGTERM);
+	sigaddset(&mask, SIGINT);
+	sigprocmask(SIG_BLOCK, &mask, NULL);
+	d->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+	return d->signal_fd < 0 ? err_sys(e, "signalfd") : 0;
+}
+
+int main(int argc, char **argv)
+{
+	static struct daemon d;
+	struct err e = ERR_INIT;
+	int verbose = 0;
+	bool fingerprint = false;
+	char print[128];
+
+	d.conf = (struct agt_conf){ .port = TR_PORT_DEFAULT,
+		                    .host_key = HOST_KEY_PATH,
+		                    .authorized_keys = AUTHORIZED_PATH,
+		                    .config = CONFIG_PATH };
+	int r = parse(&d.conf, argc, argv, &verbose, &fingerprint);
+
+	if (r >= 0)
+		return r;
+	log_setup("hauld", verbose ? (verbose > 1 ? LOG_DEBUG_ : LOG_INFO_) : LOG_WARN_);
+	signal(SIGPIPE, SIG_IGN);
+	r = chan_server_new(&d.server, d.conf.host_key, d.conf.authorized_keys, &e);
+	if (r == 0)
+		r = chan_server_fingerprint(d.server, print, sizeof(print), &e);
+	if (r == 0 && fingerprint) {
+		puts(print);
+		return 0;
+	}
+	if (r == 0)
+		r = set_up(&d, &e);
+	if (r < 0) {
+		fprintf(stderr, "hauld: %s\n", e.msg);
+		if (e.fix[0])
+			fprintf(stderr, "       %s\n", e.fix);
+		return 1;
+	}
+	fprintf(stderr, "hauld: port %u, host key %s, CRIU %s\n", d.conf.port, print,
+	        d.conf.criu_path);
+	serve(&d);
+	log_info("hauld ends; %u migrations go on without it", d.n_workers);
+	return 0;
+}

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* recv.c - data streams of a worker: accept them, put pages where they belong. */
+#include "agent/agent.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "transport/haul.pb-c.h"
+
+#define HELLO_LIMIT_MS  10000
+#define ACCEPT_LIMIT_MS 10000
+#define RECV_BYTES      (FRAME_BODY_MAX + FRAME_PAGES_MAX * FRAME_PAGE_BYTES)
+
+/* Comparison whose time does not depend on where the difference is. */
+static bool same_secret(const uint8_t *a, const uint8_t *b, size_t n)
+{
+	uint8_t diff = 0;
+
+	for (size_t i = 0; i < n; i++)
+		diff |= a[i] ^ b[i];
+	return diff == 0;
+}
+
+static int check_hello(struct stream *t, const Haul__Hello *h, struct err *e)
+{
+	struct wrk *w = t->w;
+
+	if (h->secret.len != sizeof(w->secret) ||
+	    !same_secret(h->secret.data, w->secret, sizeof(w->secret)))
+		return err_set(e, ERR_PEER, EACCES, "a stream without this migration's secret");
+	if (h->role != HAUL__ROLE__ROLE_DATA && h->role != HAUL__ROLE__ROLE_URGENT)
+		return err_set(e, ERR_PEER, EPROTO, "a stream with role %d", h->role);
+	t->urgent = h->role == HAUL__ROLE__ROLE_URGENT;
+	return 0;
+}
+
+static int answer_hello(struct chan *ch, struct err *e)
+{
+	Haul__Msg msg = HAUL__MSG__INIT;
+	Haul__Hello h = HAUL__HELLO__INIT;
+
+	h.version = h.compat = 1;
+	msg.body_case = HAUL__MSG__BODY_HELLO;
+	msg.hello = &h;
+	return wire_send(ch, &msg, deadline_in_ms(HELLO_LIMIT_MS), e);
+}
+
+static int stream_hello(struct stream *t, struct err *e)
+{
+	Haul__Msg *msg = NULL;
+	int r = wire_recv(t->ch, &msg, deadline_in_ms(HELLO_LIMIT_MS), e);
+
+	if (r < 0)
+		return r;
+	if (msg->body_case != HAUL__MSG__BODY_HELLO)
+		r = err_set(e, ERR_PEER, EPROTO, "a stream that does not say hello");
+	else
+		r = check_hello(t, msg->hello, e);
+	haul__msg__free_unpacked(msg, NULL);
+	return r < 0 ? r : answer_hello(t->ch, e);
+}
+
+static int put_run(struct wrk *w, const struct frame_run *run, const uint8_t *data, struct err *e)
+{
+	if (__atomic_load_n(&w->deliver, __ATOMIC_ACQUIRE) && OBJ_TYPE(run->obj) == 1) {
+		if (run->kind == RUN_GONE)
+			return err_set(e, ERR_PEER, ENODATA,
+			               "the source has lost page %llx of pid %llu",
+			               (unsigned long long)run->vaddr,
+			               (unsigned long long)OBJ_ID(run->obj));
+		return pager_deliver(w->pager, run->obj, run->vaddr, run->pages, data, e);
+	}
+	struct sobj *o = store_obj(w->store, run->obj, true);
+
+	if (!o)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for the page store");
+	if (run->kind == RUN_DATA)
+		return sobj_write(o, run->vaddr, data, run->pages, e);
+	if (run->kind == RUN_ZERO)
+		return sobj_zero(o, run->vaddr, run->pages, e);
+	return 0;
+}
+
+static int put_frame(struct wrk *w, const struct frame *f, const uint8_t *data, struct err *e)
+{
+	for (uint32_t i = 0; i < f->n_runs; i++) {
+		const struct frame_run *run = &f->runs[i];
+		bool has_data = run->kind == RUN_DATA;
+		int r = put_run(w, run, has_data ? data : NULL, e);
+
+		if (r < 0)
+			return r;
+		if (has_data)
+			data += (size_t)run->pages * FRAME_PAGE_BYTES;
+	}
+	return 0;
+}
+
+/* The stream that completes a mark tells the source. */
+static int put_mark(struct stream *t, uint32_t mark, struct err *e)
+{
+	struct wrk *w = t->w;
+	unsigned int have = 0;
+	Haul__Msg msg = HAUL__MSG__INIT;
+	Haul__Marked m = HAUL__MARKED__INIT;
+
+	pthread_mutex_lock(&w->lock);
+	t->mark = mark;
+	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++)
+		have += w->stream[i].registered && !w->stream[i].urgent &&
+		        w->stream[i].mark >= mark;
+	bool complete = have == w->n_data && w->marked < mark;
+
+	if (complete)
+		w->marked = mark;
+	pthread_mutex_unlock(&w->lock);
+	if (!complete)
+		return 0;
+	m.mark = mark;
+	m.stored_pages = store_data_pages(w->store);
+	msg.body_case = HAUL__MSG__BODY_MARKED;
+	msg.marked = &m;
+	return wire_send(w->ctl, &msg, deadline_in_ms(HELLO_LIMIT_MS), e);
+}
+
+static int stream_loop(struct stream *t, struct err *e)
+{
+	AUTO(mem) uint8_t *buf = malloc(RECV_BYTES);
+	AUTO(mem) struct frame *f = malloc(sizeof(*f));
+	const uint8_t *data;
+
+	if (!buf || !f)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for a stream");
+	for (;;) {
+		int r = frame_recv(t->ch, f, buf, &data, DEADLINE_NEVER, e);
+
+		if (r < 0)
+			return r;
+		if (f->type == FRAME_BYE)
+			return 0;
+		if (f->type == FRAME_PAGES)
+			r = put_frame(t->w, f, data, e);
+		else if (f->type == FRAME_MARK && !t->urgent)
+			r = put_mark(t, f->mark, e);
+		else
+			r = err_set(e, ERR_PEER, EPROTO, "frame %d on a stream", f->type);
+		if (r < 0)
+			return r;
+	}
+}
+
+static int stream_open(struct stream *t, struct err *e)
+{
+	struct wrk *w = t->w;
+	struct chan *ch = NULL;
+	int r = chan_accept(&ch, steal_fd(&t->fd), w->server, ACCEPT_LIMIT_MS, e);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&w->lock);
+	t->ch = ch;
+	pthread_mutex_unlock(&w->lock);
+	r = stream_hello(t, e);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&w->lock);
+	t->registered = true;
+	if (t->urgent)
+		w->urgent = ch;
+	pthread_mutex_unlock(&w->lock);
+	return 0;
+}
+
+static void *stream_main(void *arg)
+{
+	struct stream *t = arg;
+	struct err e = ERR_INIT;
+	int r = stream_open(t, &e);
+
+	if (r < 0) {
+		/* a stranger must not disturb the migration */
+		log_warn("stream refused: %s", e.msg);
+		return NULL;
+	}
+	r = stream_loop(t, &e);
+	if (r < 0 && r != -ECANCELED && r != -EPIPE)
+		wrk_fail(t->w, &e);
+	else if (r < 0)
+		log_debug("stream ended: %s", e.msg);
+	return NULL;
+}
+
+static struct stream *free_slot(struct wrk *w)
+{
+	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++)
+		if (!w->stream[i].used)
+			return &w->stream[i];
+	return NULL;
+}
+
+static void new_stream(struct wrk *w, int fd)
+{
+	struct stream *t = free_slot(w);
+
+	if (!t) {
+		log_warn("too many streams: one refused");
+		close(fd);
+		return;
+	}
+	t->w = w;
+	t->fd = fd;
+	t->used = true;
+	if (pthread_create(&t->thread, NULL, stream_main, t)) {
+		close(steal_fd(&t->fd));
+		t->used = false;
+	}
+}
+
+/* Return: a descriptor; -1 when the daemon is gone (then no more will come) */
+static int recv_fd(int sk)
+{
+	char byte, room[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec io = { &byte, 1 };
+	struct msghdr h = {
+		.msg_iov = &io, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room)
+	};
+	int fd = -1;
+
+	if (recvmsg(sk, &h, MSG_CMSG_CLOEXEC) <= 0)
+		return -1;
+	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+
+	if (c && c->cmsg_type == SCM_RIGHTS)
+		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	return fd;
+}
+
+static void *accept_main(void *arg)
+{
+	struct wrk *w = arg;
+
+	for (;;) {
+		struct pollfd p[2] = { { .fd = w->stop_fd, .events = POLLIN },
+			               { .fd = w->fd_from_daemon, .events = POLLIN } };
+
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			return NULL;
+		if (p[0].revents)
+			return NULL;
+		if (!p[1].revents)
+			continue;
+		int fd = recv_fd(w->fd_from_daemon);
+
+		if (fd < 0)
+			return NULL;
+		new_stream(w, fd);
+	}
+}
+
+int rcv_start(struct wrk *w, struct err *e)
+{
+	w->stop_fd = eventfd(0, EFD_CLOEXEC);
+	if (w->stop_fd < 0)
+		return err_sys(e, "eventfd");
+	int r = pthread_create(&w->accept_thread, NULL, accept_main, w);
+
+	w->accepting = r == 0;
+	return r ? err_set(e, ERR_SYS, r, "thread for streams") : 0;
+}
+
+void rcv_stop(struct wrk *w)
+{
+	uint64_t one = 1;
+
+	if (w->accepting) {
+		ssize_t n = write(w->stop_fd, &one, sizeof(one));
+
+		(void)n;
+		pthread_join(w->accept_thread, NULL);
+		w->accepting = false;
+	}
+	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++) {
+		struct stream *t = &w->stream[i];
+
+		if (!t->used)
+			continue;
+		pthread_mutex_lock(&w->lock);
+		if (t->ch)
+			chan_cancel(t->ch);
+		pthread_mutex_unlock(&w->lock);
+		pthread_join(t->thread, NULL);
+		t->used = false;
+	}
+	w->urgent = NULL;
+	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++) {
+		chan_free(w->stream[i].ch);
+		w->stream[i].ch = NULL;
+	}
+}
+
+int rcv_want(void *arg, uint64_t obj, uint64_t vaddr, uint64_t pages)
+{
+	struct wrk *w = arg;
+	struct frame f = { .type = FRAME_WANT, .n_runs = 1 };
+	struct err e = ERR_INIT;
+
+	f.runs[0] = (struct frame_run){ obj, vaddr, (uint32_t)pages, RUN_DATA };
+	if (!w->urgent)
+		return -ENOTCONN;
+	int r = frame_send(w->urgent, &f, NULL, 0, deadline_in_ms(HELLO_LIMIT_MS), &e);
+
+	if (r < 0)
+		log_err("cannot ask the source for a page: %s", e.msg);
+	return r;
+}

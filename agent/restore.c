@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* restore.c - from the SWITCH message to the gate, and through it. */
+#include "agent/agent.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "transport/haul.pb-c.h"
+
+#define UNDO_LIMIT_MS   10000
+#define RESUME_LIMIT_MS 30000
+#define LOG_NAME        "restore.log"
+
+static int save_images(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	for (size_t i = 0; i < s->n_image; i++) {
+		const Haul__Image *img = s->image[i];
+
+		if (!img_name_ok(img->name))
+			return err_set(e, ERR_PEER, EBADMSG, "image with a bad name");
+		int r = img_save(w->images_fd, img->name, img->data.data, img->data.len, e);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Everything that is said to be here must be here: a hole would read as zero. */
+static int check_here(const struct sobj *o, const struct class_runs *runs, struct err *e)
+{
+	for (size_t i = 0; i < runs->n; i++) {
+		const struct class_run *r = &runs->v[i];
+
+		if (r->class == PC_LAZY_REMOTE)
+			continue;
+		for (uint64_t done = 0; done < r->pages;) {
+			enum page_state st = PAGE_ABSENT;
+			uint64_t vaddr = r->vaddr + done * ENG_PAGE_BYTES;
+			size_t n = o ? sobj_span(o, vaddr, r->pages - done, &st) : 0;
+
+			if (n == 0 || st == PAGE_ABSENT)
+				return err_set(e, ERR_PEER, ENODATA,
+				               "page %llx should be here and is not",
+				               (unsigned long long)vaddr);
+			done += n;
+		}
+	}
+	return 0;
+}
+
+static int split(const struct class_runs *runs, struct runs *local, struct runs *remote,
+                 struct runs *keep)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < runs->n; i++) {
+		const struct class_run *c = &runs->v[i];
+
+		if (c->class == PC_LAZY_REMOTE)
+			r = runs_add(remote, c->vaddr, c->pages);
+		else
+			r = runs_add(keep, c->vaddr, c->pages);
+		if (r == 0 && c->class == PC_LAZY_HERE)
+			r = runs_add(local, c->vaddr, c->pages);
+	}
+	return r;
+}
+
+static void drop_eager(struct sobj *o, const struct class_runs *runs)
+{
+	for (size_t i = 0; i < runs->n; i++)
+		if (runs->v[i].class == PC_EAGER)
+			sobj_drop(o, runs->v[i].vaddr, runs->v[i].pages);
+}
+
+static int put_object(struct wrk *w, const Haul__Object *obj, uint32_t id, struct err *e)
+{
+	struct class_runs runs = { 0 };
+	AUTO(runs) struct runs local = { 0 };
+	AUTO(runs) struct runs remote = { 0 };
+	AUTO(runs) struct runs keep = { 0 };
+	struct sobj *o = store_obj(w->store, obj->obj, true);
+	int r = cruns_unpack(obj->runs.data, obj->runs.len, &runs, e);
+
+	if (r == 0 && (!o || split(&runs, &local, &remote, &keep) < 0))
+		r = err_set(e, ERR_SYS, ENOMEM, "no memory for a page map");
+	if (r == 0)
+		r = check_here(o, &runs, e);
+	if (r == 0) {
+		sobj_keep_only(o, &keep);
+		r = img_pagemap(w->images_fd, obj->obj, id, &runs, o, e);
+	}
+	if (r == 0) {
+		drop_eager(o, &runs); /* they are in the pages image now */
+		if (OBJ_TYPE(obj->obj) == 1)
+			r = pager_add(w->pager, (pid_t)OBJ_ID(obj->obj), &local, &remote, e);
+	}
+	cruns_fini(&runs);
+	return r;
+}
+
+static int check_pids(struct wrk *w, struct err *e)
+{
+	struct findings f = { 0 };
+
+	chk_pids_free(w->pids, w->n_pids, &f);
+	if (f.blockers) {
+		err_set(e, ERR_TARGET, EEXIST, "%s", f.v[0].text);
+		err_fix(e, "%s", f.v[0].remedy);
+	}
+	int r = f.blockers ? -EEXIST : 0;
+
+	findings_fini(&f);
+	return r;
+}
+
+static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	struct pager_ops ops = { .want = rcv_want, .arg = w };
+	int r = check_pids(w, e);
+
+	if (r == 0)
+		r = save_images(w, s, e);
+	if (r == 0)
+		r = pager_new(&w->pager, w->store, &ops, e);
+	for (size_t i = 0; r == 0 && i < s->n_object; i++)
+		r = put_object(w, s->object[i], (uint32_t)i + 1, e);
+	if (r == 0)
+		r = pager_start(w->pager, w->images_fd, s->tasks, e);
+	if (r == 0)
+		__atomic_store_n(&w->deliver, true, __ATOMIC_RELEASE);
+	return r;
+}
+
+static int restore(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	struct criu_opts o = {
+		.images_fd = w->images_fd,
+		.tcp_close = s->tcp_close,
+		.shell_job = s->shell_job,
+		.ext_unix = s->ext_unix,
+		.file_locks = s->file_locks,
+		.log_name = LOG_NAME,
+	};
+	uint64_t limit_ms = s->limit_ms && s->limit_ms < w->limit_ms ? s->limit_ms : w->limit_ms;
+	int r = criu_restore(w->criu, &o, e);
+
+	if (r == 0)
+		r = criu_pump(w->criu, CRIU_EV_POST_RESTORE, &w->root_pid, deadline_in_ms(limit_ms),
+		              e);
+	return r < 0 ? err_wrap(e, "restore") : 0;
+}
+
+int rst_run(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	int r = prepare(w, s, e);
+
+	if (r == 0)
+		r = restore(w, s, e);
+	if (r < 0)
+		rst_undo(w);
+	return r;
+}
+
+/* Tasks that are still there although CRIU is not (it was killed at the gate). */
+static void kill_leftovers(struct wrk *w)
+{
+	struct proc_list l = { 0 };
+	struct err ignore = ERR_INIT;
+
+	if (w->root_pid <= 0 || kill(w->root_pid, 0) < 0)
+		return;
+	if (procs_tree(w->root_pid, &l, &ignore) == 0)
+		for (size_t i = 0; i < l.n; i++)
+			kill(l.pid[i], SIGKILL);
+	procs_fini(&l);
+}
+
+void rst_undo(struct wrk *w)
+{
+	struct err ignore = ERR_INIT;
+
+	if (w->criu) {
+		criu_reply(w->criu, false, &ignore);
+		criu_free(steal(w->criu));
+	}
+	kill_leftovers(w);
+	w->root_pid = 0;
+}
+
+int rst_resume(struct wrk *w, struct err *e)
+{
+	pager_push(w->pager);
+	int r = criu_reply(w->criu, true, e);
+
+	/* failures from here on do not keep the tasks from running (criu-internals 1.5) */
+	if (r == 0)
+		r = criu_pump(w->criu, CRIU_EV_POST_RESUME, NULL, deadline_in_ms(RESUME_LIMIT_MS),
+		              e);
+	return r < 0 ? err_wrap(e, "resume") : 0;
+}

@@ -1,0 +1,492 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* worker.c - one migration at the destination. The only file that writes w->state. */
+#include "agent/agent.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/utsname.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "config.h"
+#include "transport/haul.pb-c.h"
+
+#define PROTOCOL_VERSION    1
+#define PROTOCOL_COMPAT     1
+#define HANDSHAKE_MS        10000
+#define SEND_LIMIT_MS       10000
+#define IDLE_LIMIT_MS       120000
+#define CRIU_LIMIT_MS       10000
+#define PROGRESS_MS         250
+#define FREEZE_LIMIT_MS_MAX 600000
+
+struct row {
+	const char *name;
+	int expects; /* the message that moves it on */
+	enum wrk_state next;
+	bool committed; /* the tree runs here: nothing is undone any more */
+	int (*take)(struct wrk *w, const Haul__Msg *msg, struct err *e);
+};
+
+static int take_hello(struct wrk *w, const Haul__Msg *msg, struct err *e);
+static int take_offer(struct wrk *w, const Haul__Msg *msg, struct err *e);
+static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e);
+static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e);
+static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e);
+
+/* GATE -> RUNNING is the point of no return. */
+static const struct row rows[] = {
+	/* clang-format off */
+[WRK_HELLO]   = { "hello",   HAUL__MSG__BODY_HELLO,       WRK_OFFER,   false, take_hello },
+[WRK_OFFER]   = { "offer",   HAUL__MSG__BODY_OFFER,       WRK_START,   false, take_offer },
+[WRK_START]   = { "start",   HAUL__MSG__BODY_START,       WRK_ROUNDS,  false, take_start },
+[WRK_ROUNDS]  = { "rounds",  HAUL__MSG__BODY_SWITCH_OVER, WRK_GATE,    false, take_switch },
+[WRK_GATE]    = { "gate",    HAUL__MSG__BODY_COMMIT,      WRK_RUNNING, false, take_commit },
+[WRK_RUNNING] = { "running", HAUL__MSG__BODY_BYE,         WRK_DONE,    true,  NULL },
+[WRK_DONE]    = { "done",    0,                           WRK_DONE,    true,  NULL },
+[WRK_UNDONE]  = { "undone",  0,                           WRK_UNDONE,  false, NULL },
+	/* clang-format on */
+};
+_Static_assert(ARRAY_SIZE(rows) == WRK_NSTATES, "a state has no row");
+
+const char *wrk_state_name(enum wrk_state s)
+{
+	return (unsigned int)s < WRK_NSTATES ? rows[s].name : "?";
+}
+
+static void go_to(struct wrk *w, enum wrk_state to)
+{
+	log_info("state=%s next=%s", rows[w->state].name, rows[to].name);
+	w->state = to;
+}
+
+static int say(struct wrk *w, Haul__Msg *msg, struct err *e)
+{
+	return wire_send(w->ctl, msg, deadline_in_ms(SEND_LIMIT_MS), e);
+}
+
+static void say_abort(struct wrk *w, const struct err *why)
+{
+	Haul__Msg msg = HAUL__MSG__INIT;
+	Haul__Abort a = HAUL__ABORT__INIT;
+	struct err ignore = ERR_INIT;
+
+	a.code = (uint32_t)why->code;
+	a.source = (char *)err_src_name(why->src);
+	a.reason = (char *)why->msg;
+	a.remedy = (char *)why->fix;
+	msg.body_case = HAUL__MSG__BODY_ABORT;
+	msg.abort = &a;
+	say(w, &msg, &ignore);
+}
+
+void wrk_fail(struct wrk *w, const struct err *why)
+{
+	pthread_mutex_lock(&w->lock);
+	bool first = !w->failed;
+
+	w->failed = true;
+	if (first)
+		w->err = *why;
+	pthread_mutex_unlock(&w->lock);
+	log_err("%s", why->msg);
+	if (!first)
+		return;
+	say_abort(w, why);
+	/* after the commit the tree stays: its threads wait for what is missing */
+	if (!rows[w->state].committed)
+		chan_cancel(w->ctl);
+}
+
+/* ---- messages ---- */
+
+static int take_hello(struct wrk *w, const Haul__Msg *msg, struct err *e)
+{
+	Haul__Msg out = HAUL__MSG__INIT;
+	Haul__Hello h = HAUL__HELLO__INIT;
+	const Haul__Hello *in = msg->hello;
+	struct utsname u;
+	char program[] = PACKAGE_STRING;
+
+	if (in->compat > PROTOCOL_VERSION || in->version < PROTOCOL_COMPAT) {
+		err_set(e, ERR_PEER, EPROTONOSUPPORT,
+		        "the source speaks protocol %u (%u at least), we speak %u", in->version,
+		        in->compat, PROTOCOL_VERSION);
+		return err_fix(e, "install the same haul on both hosts");
+	}
+	if (in->role != HAUL__ROLE__ROLE_CONTROL)
+		return err_set(e, ERR_PEER, EPROTO, "a stream of no migration");
+	if (getrandom(w->secret, sizeof(w->secret), 0) != sizeof(w->secret))
+		return err_sys(e, "getrandom");
+	log_info("source=%s program=\"%s\" key=\"%s\"", in->host, in->program, chan_peer(w->ctl));
+	uname(&u);
+	h.version = PROTOCOL_VERSION;
+	h.compat = PROTOCOL_COMPAT;
+	h.program = program;
+	h.host = u.nodename;
+	h.route = w->route;
+	h.secret.data = w->secret;
+	h.secret.len = sizeof(w->secret);
+	out.body_case = HAUL__MSG__BODY_HELLO;
+	out.hello = &h;
+	return say(w, &out, e);
+}
+
+/* A CRIU that answers, its version, and whether it can restore lazily here. */
+static int probe_criu(struct wrk *w, struct err *e)
+{
+	AUTO(criu) struct criu *c = NULL;
+	int r = criu_spawn(&c, w->conf->criu_path, -1, e);
+
+	if (r == 0)
+		r = criu_version(c, &w->criu_version, deadline_in_ms(CRIU_LIMIT_MS), e);
+	if (r == 0)
+		r = criu_has_lazy(c, &w->criu_lazy, deadline_in_ms(CRIU_LIMIT_MS), e);
+	return r;
+}
+
+static void free_answer(Haul__Answer *a)
+{
+	for (size_t i = 0; i < a->n_finding; i++)
+		free(a->finding[i]);
+	free(a->finding);
+}
+
+static int fill_findings(Haul__Answer *a, const struct findings *f)
+{
+	a->finding = calloc(f->n + 1, sizeof(*a->finding));
+	for (size_t i = 0; a->finding && i < f->n; i++) {
+		Haul__Finding *m = malloc(sizeof(*m));
+
+		if (!m)
+			return -ENOMEM;
+		haul__finding__init(m);
+		m->severity = (Haul__Severity)f->v[i].severity;
+		m->code = (char *)f->v[i].code;
+		m->text = f->v[i].text;
+		m->remedy = f->v[i].remedy;
+		a->finding[a->n_finding++] = m;
+	}
+	return a->finding ? 0 : -ENOMEM;
+}
+
+static int keep_pids(struct wrk *w, const Haul__Offer *o)
+{
+	w->pids = calloc(o->n_pid + 1, sizeof(*w->pids));
+	if (!w->pids)
+		return -ENOMEM;
+	memcpy(w->pids, o->pid, o->n_pid * sizeof(*w->pids));
+	w->n_pids = o->n_pid;
+	return 0;
+}
+
+static int say_answer(struct wrk *w, const struct findings *f, struct err *e)
+{
+	Haul__Msg out = HAUL__MSG__INIT;
+	Haul__Answer a = HAUL__ANSWER__INIT;
+	Haul__Criu c = HAUL__CRIU__INIT;
+	struct utsname u;
+
+	uname(&u);
+	c.path = (char *)w->conf->criu_path;
+	c.version = w->criu_version;
+	c.lazy_pages = w->criu_lazy;
+	a.criu = &c;
+	a.kernel = u.release;
+	a.mem_free_bytes = chk_mem_free_bytes();
+	a.accepted = f->blockers == 0;
+	out.body_case = HAUL__MSG__BODY_ANSWER;
+	out.answer = &a;
+	int r = fill_findings(&a, f) < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for the answer")
+	                                 : say(w, &out, e);
+
+	free_answer(&a);
+	return r;
+}
+
+static int take_offer(struct wrk *w, const Haul__Msg *msg, struct err *e)
+{
+	const Haul__Offer *o = msg->offer;
+	struct findings f = { 0 };
+	struct err criu = ERR_INIT;
+	struct chk_host host = { .criu_path = w->conf->criu_path };
+
+	if (probe_criu(w, &criu) < 0)
+		w->criu_version = 0;
+	host.criu_version = w->criu_version;
+	host.criu_lazy = w->criu_lazy;
+	host.criu_error = criu.msg;
+	int r = chk_offer(o, &host, &f, e);
+
+	if (r == 0 && keep_pids(w, o) < 0)
+		r = err_set(e, ERR_SYS, ENOMEM, "no memory for %zu pids", o->n_pid);
+	if (r == 0)
+		r = say_answer(w, &f, e);
+	findings_fini(&f);
+	return r;
+}
+
+static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
+{
+	Haul__Msg out = HAUL__MSG__INIT;
+	Haul__Started started = HAUL__STARTED__INIT;
+	const Haul__Start *s = msg->start;
+
+	if (s->streams == 0 || s->streams >= AGT_STREAMS_MAX)
+		return err_set(e, ERR_PEER, EPROTO, "%u streams wanted, at most %d", s->streams,
+		               AGT_STREAMS_MAX - 1);
+	w->n_data = s->streams;
+	w->limit_ms = s->freeze_limit_ms && s->freeze_limit_ms < FREEZE_LIMIT_MS_MAX
+	                      ? s->freeze_limit_ms
+	                      : FREEZE_LIMIT_MS_MAX;
+	int r = img_dir(&w->images_fd, e);
+
+	if (r == 0)
+		r = store_new(&w->store, e);
+	/* ready before anything stops: no fork in the freeze */
+	if (r == 0)
+		r = criu_spawn(&w->criu, w->conf->criu_path, -1, e);
+	if (r == 0)
+		r = criu_version(w->criu, &w->criu_version, deadline_in_ms(CRIU_LIMIT_MS), e);
+	if (r == 0)
+		r = rcv_start(w, e);
+	if (r < 0)
+		return r;
+	out.body_case = HAUL__MSG__BODY_STARTED;
+	out.started = &started;
+	return say(w, &out, e);
+}
+
+static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e)
+{
+	Haul__Msg out = HAUL__MSG__INIT;
+	Haul__Restored m = HAUL__RESTORED__INIT;
+	uint64_t t0 = now_us();
+	int r = rst_run(w, msg->switch_over, e);
+
+	if (r < 0)
+		return r;
+	m.pid = (uint32_t)w->root_pid;
+	m.restore_us = now_us() - t0;
+	out.body_case = HAUL__MSG__BODY_RESTORED;
+	out.restored = &m;
+	return say(w, &out, e);
+}
+
+static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e)
+{
+	Haul__Msg out = HAUL__MSG__INIT;
+	Haul__Running m = HAUL__RUNNING__INIT;
+	uint64_t t0 = now_us();
+
+	(void)msg;
+	int r = rst_resume(w, e);
+
+	if (r < 0)
+		log_err("after the commit: %s", e->msg);
+	m.resume_us = now_us() - t0;
+	out.body_case = HAUL__MSG__BODY_RUNNING;
+	out.running = &m;
+	return say(w, &out, e);
+}
+
+/* ---- after the commit ---- */
+
+static void say_progress(struct wrk *w)
+{
+	Haul__Msg out = HAUL__MSG__INIT;
+	Haul__Progress p = HAUL__PROGRESS__INIT;
+	struct pager_stats st;
+	struct err ignore = ERR_INIT;
+
+	pager_get_stats(w->pager, &st);
+	p.left_pages = st.left_pages;
+	p.left_remote_pages = st.left_remote_pages;
+	p.faults = st.faults;
+	out.body_case = HAUL__MSG__BODY_PROGRESS;
+	out.progress = &p;
+	say(w, &out, &ignore);
+}
+
+static void say_drained(struct wrk *w)
+{
+	Haul__Msg out = HAUL__MSG__INIT;
+	Haul__Drained d = HAUL__DRAINED__INIT;
+	struct pager_stats st;
+	struct err e = ERR_INIT;
+
+	pager_get_stats(w->pager, &st);
+	d.lazy_pages = st.lazy_pages;
+	d.faults = st.faults;
+	d.faults_remote = st.faults_remote;
+	d.fault_p50_us = st.fault_p50_us;
+	d.fault_p99_us = st.fault_p99_us;
+	d.fault_max_us = st.fault_max_us;
+	out.body_case = HAUL__MSG__BODY_DRAINED;
+	out.drained = &d;
+	if (say(w, &out, &e) < 0)
+		log_warn("the source does not hear that it is done: %s", e.msg);
+}
+
+/*
+ * Until the last page is in place. If the source is gone before that, the threads
+ * that need a missing page wait; the others go on. We never end before, because
+ * closing the userfaultfds would let them read zeros.
+ */
+static void run_to_the_end(struct wrk *w)
+{
+	struct err e = ERR_INIT;
+	int r;
+
+	while ((r = pager_wait(w->pager, deadline_in_ms(PROGRESS_MS), &e)) == -ETIMEDOUT) {
+		err_clear(&e);
+		say_progress(w);
+	}
+	if (r < 0) {
+		log_err("the pager has stopped: %s; the tree waits for its pages", e.msg);
+		for (;;)
+			pause();
+	}
+	say_drained(w);
+	log_info("every page is in place");
+}
+
+/* ---- the loop ---- */
+
+static int pong(struct wrk *w, const Haul__Ping *ping, struct err *e)
+{
+	Haul__Msg out = HAUL__MSG__INIT;
+	Haul__Pong p = HAUL__PONG__INIT;
+
+	p.cookie = ping->cookie;
+	out.body_case = HAUL__MSG__BODY_PONG;
+	out.pong = &p;
+	return say(w, &out, e);
+}
+
+static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
+{
+	const struct row *row = &rows[w->state];
+	int kind = (int)msg->body_case;
+
+	if (kind == HAUL__MSG__BODY_PING)
+		return pong(w, msg->ping, e);
+	if (kind == HAUL__MSG__BODY_PONG)
+		return 0;
+	if (kind == HAUL__MSG__BODY_ABORT)
+		return err_set(e, ERR_STOPPED, ECANCELED, "the source aborts: %s",
+		               msg->abort->reason);
+	if (kind == HAUL__MSG__BODY_BYE)
+		return err_set(e, ERR_STOPPED, ECANCELED, "the source ends it");
+	if (kind != row->expects)
+		return err_set(e, ERR_PEER, EPROTO, "message %d in state %s", kind, row->name);
+	if (row->next == WRK_RUNNING)
+		go_to(w, WRK_RUNNING); /* before the tree runs: no undo from here */
+	int r = row->take(w, msg, e);
+
+	if (r == 0 && row->next != WRK_RUNNING)
+		go_to(w, row->next);
+	return r;
+}
+
+static void undo(struct wrk *w, const struct err *why)
+{
+	Haul__Msg out = HAUL__MSG__INIT;
+	Haul__Undone u = HAUL__UNDONE__INIT;
+	struct err ignore = ERR_INIT;
+
+	if (why->src != ERR_STOPPED)
+		log_err("%s", why->msg);
+	if (why->src != ERR_STOPPED && !w->failed)
+		say_abort(w, why);
+	rst_undo(w);
+	rcv_stop(w);
+	go_to(w, WRK_UNDONE);
+	out.body_case = HAUL__MSG__BODY_UNDONE;
+	out.undone = &u;
+	say(w, &out, &ignore);
+}
+
+static uint64_t wait_limit(const struct wrk *w)
+{
+	static const uint64_t limit_ms[WRK_NSTATES] = {
+		[WRK_HELLO] = HANDSHAKE_MS,
+		[WRK_OFFER] = HANDSHAKE_MS,
+		[WRK_START] = IDLE_LIMIT_MS,
+	};
+
+	/* rounds: the source decides how long; a dead one ends by TCP keep-alive */
+	if (w->state == WRK_ROUNDS)
+		return DEADLINE_NEVER;
+	if (w->state == WRK_GATE)
+		return deadline_in_ms(w->limit_ms);
+	return deadline_in_ms(limit_ms[w->state] ? limit_ms[w->state] : HANDSHAKE_MS);
+}
+
+static int run(struct wrk *w, struct err *e)
+{
+	while (!rows[w->state].committed) {
+		Haul__Msg *msg = NULL;
+		int r = wire_recv(w->ctl, &msg, wait_limit(w), e);
+
+		if (r == 0)
+			r = take(w, msg, e);
+		if (msg)
+			haul__msg__free_unpacked(msg, NULL);
+		if (r < 0 && !rows[w->state].committed)
+			return r;
+	}
+	err_clear(e);
+	run_to_the_end(w);
+	go_to(w, WRK_DONE);
+	/* the source says BYE when it has ended its copy; not needed here */
+	Haul__Msg *bye = NULL;
+
+	if (wire_recv(w->ctl, &bye, deadline_in_ms(SEND_LIMIT_MS), e) == 0)
+		haul__msg__free_unpacked(bye, NULL);
+	err_clear(e);
+	return 0;
+}
+
+static void fini(struct wrk *w)
+{
+	rcv_stop(w);
+	criu_free(w->criu);
+	pager_free(w->pager);
+	store_free(w->store);
+	if (w->images_fd >= 0)
+		close(w->images_fd);
+	chan_free(w->ctl);
+	free(w->pids);
+}
+
+int wrk_main(const struct agt_conf *conf, const struct chan_server *server, int ctl_fd,
+             int fd_from_daemon, uint64_t route)
+{
+	AUTO(mem) struct wrk *w = calloc(1, sizeof(*w));
+	struct err e = ERR_INIT;
+
+	if (!w)
+		return 1;
+	w->conf = conf;
+	w->server = server;
+	w->route = route;
+	w->fd_from_daemon = fd_from_daemon;
+	w->images_fd = w->stop_fd = -1;
+	pthread_mutex_init(&w->lock, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	log_migration(route);
+	int r = chan_accept(&w->ctl, ctl_fd, server, HANDSHAKE_MS, &e);
+
+	if (r < 0) {
+		log_warn("refused: %s", e.msg);
+		return 1;
+	}
+	r = run(w, &e);
+	if (r < 0)
+		undo(w, w->failed ? &w->err : &e);
+	fini(w);
+	return r < 0;
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* conf.c - key = value files, and the search for a CRIU. */
+#include "common/conf.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/auto.h"
+#include "config.h"
+
+#define CONF_CRIU_CHOSEN "/var/lib/haul/criu/chosen"
+
+static const char *const known_keys[] = { "criu" };
+
+static char *trim(char *s)
+{
+	while (isspace((unsigned char)*s))
+		s++;
+	for (char *end = s + strlen(s); end > s && isspace((unsigned char)end[-1]);)
+		*--end = 0;
+	return s;
+}
+
+static int known(const char *key)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(known_keys); i++)
+		if (!strcmp(key, known_keys[i]))
+			return 1;
+	return 0;
+}
+
+int conf_get(const char *path, const char *key, char *out, size_t bytes, struct err *e)
+{
+	AUTO(file) FILE *f = path ? fopen(path, "re") : NULL;
+	char line[1024];
+	int found = 0;
+
+	if (!f)
+		return 0;
+	for (unsigned int n = 1; fgets(line, sizeof(line), f); n++) {
+		line[strcspn(line, "#")] = 0;
+		char *k = trim(line), *eq = strchr(k, '=');
+
+		if (!*k)
+			continue;
+		if (!eq)
+			return err_set(e, ERR_USER, EINVAL, "%s:%u: no '=' in \"%s\"", path, n, k);
+		*eq = 0;
+		k = trim(k);
+		if (!known(k))
+			return err_set(e, ERR_USER, EINVAL, "%s:%u: unknown key \"%s\"", path, n,
+			               k);
+		if (!strcmp(k, key)) {
+			snprintf(out, bytes, "%s", trim(eq + 1));
+			found = 1;
+		}
+	}
+	return found;
+}
+
+/* What contrib/find-criu wrote down: the path is the first line. */
+static int chosen(char *out, size_t bytes)
+{
+	AUTO(file) FILE *f = fopen(CONF_CRIU_CHOSEN, "re");
+
+	if (!f || !fgets(out, (int)bytes, f))
+		return 0;
+	out[strcspn(out, "\n")] = 0;
+	return access(out, X_OK) == 0;
+}
+
+static int in_path(char *out, size_t bytes)
+{
+	static const char *const dirs[] = { "/usr/local/sbin", "/usr/sbin", "/usr/local/bin",
+		                            "/usr/bin", "/sbin" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+		snprintf(out, bytes, "%s/criu", dirs[i]);
+		if (access(out, X_OK) == 0)
+			return 1;
+	}
+	return 0;
+}
+
+int conf_criu(char *out, size_t bytes, const char *option, const char *config, struct err *e)
+{
+	if (option) {
+		snprintf(out, bytes, "%s", option);
+		return 0;
+	}
+	int r = conf_get(config, "criu", out, bytes, e);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	if (HAUL_CRIU_DEFAULT[0]) {
+		snprintf(out, bytes, "%s", HAUL_CRIU_DEFAULT);
+		return 0;
+	}
+	if (chosen(out, bytes) || in_path(out, bytes))
+		return 0;
+	err_set(e, ERR_USER, ENOENT, "no CRIU on this host");
+	return err_fix(e, "run contrib/find-criu: it finds one that works with this kernel");
+}

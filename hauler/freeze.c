@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* freeze.c - stop the tree by CRIU, and let it go on if the migration fails. */
+#include "hauler/hauler.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#define UNDO_LIMIT_MS 10000
+#define GONE_LIMIT_MS 10000
+
+int freeze_shmem(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size_t pages)
+{
+	struct mig *m = arg;
+	struct err e = ERR_INIT;
+	int r = send_bytes(m->send, obj, vaddr, data, pages, &e);
+
+	if (r < 0)
+		log_err("shared memory not sent: %s", e.msg);
+	return r;
+}
+
+static int hold_task(struct mig *m, const struct img_task *t, struct err *e)
+{
+	struct img_core core = { 0 };
+	struct held *h = &m->held[m->n_held];
+
+	if (img_core(m->images_fd, t->pid, &core, e) < 0)
+		return -e->code;
+	h->pid = t->pid;
+	h->was_stopped = core.stopped;
+	h->pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
+	if (h->pidfd < 0)
+		return err_sys(e, "pidfd of %d", t->pid);
+	m->n_held++;
+	return 0;
+}
+
+/* From now on the tasks are known by pidfd: a pid could be used again. */
+static int hold(struct mig *m, struct err *e)
+{
+	struct img_tree tree = { 0 };
+	int r = img_tree(m->images_fd, &tree, e);
+
+	if (r < 0)
+		return r;
+	m->held = calloc(tree.n + 1, sizeof(*m->held));
+	if (!m->held)
+		r = err_set(e, ERR_SYS, ENOMEM, "no memory");
+	for (size_t i = 0; r == 0 && i < tree.n; i++)
+		r = hold_task(m, &tree.v[i], e);
+	m->tasks = (unsigned int)tree.n;
+	img_tree_fini(&tree);
+	return r;
+}
+
+int freeze_run(struct mig *m, struct err *e)
+{
+	m->t.freeze_us = now_us();
+	int r = criu_reply(m->criu, true, e);
+
+	if (r == 0)
+		r = criu_pump(m->criu, CRIU_EV_POST_DUMP, NULL, mig_deadline(m), e);
+	if (r == 0)
+		r = sink_wait(m->sink, e);
+	if (r < 0) {
+		struct err s = ERR_INIT;
+
+		/* our own reason for ending the page stream says more than CRIU's */
+		if (e->src == ERR_CRIU && sink_wait(m->sink, &s) < 0 && s.src != ERR_CRIU)
+			*e = s;
+		return err_wrap(e, "dump");
+	}
+	m->t.dumped_us = now_us();
+	r = hold(m, e);
+	/* CRIU now stops the tasks with SIGSTOP and goes; final_run() waits for that */
+	if (r == 0)
+		r = criu_reply(m->criu, true, e);
+	m->dump_done = r == 0;
+	return r;
+}
+
+static void drop_criu(struct mig *m)
+{
+	pthread_mutex_lock(&m->lock);
+	struct criu *c = steal(m->criu);
+
+	pthread_mutex_unlock(&m->lock);
+	criu_free(c);
+}
+
+/*
+ * Whatever CRIU was doing, the tree runs after this. Before its last answer CRIU
+ * holds the tasks by ptrace and lets them go when its stream or its RPC socket
+ * closes; after it they are in state T, until SIGCONT.
+ */
+void freeze_undo(struct mig *m)
+{
+	if (!m->dump_done && m->criu) {
+		struct err ignore = ERR_INIT;
+
+		sink_free(steal(m->sink));
+		criu_reply(m->criu, false, &ignore);
+	}
+	drop_criu(m);
+	for (size_t i = 0; i < m->n_held; i++)
+		if (m->dump_done && !m->held[i].was_stopped &&
+		    syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGCONT, NULL, 0) < 0)
+			log_err("pid=%d does not go on: %s", m->held[i].pid, strerror(errno));
+	m->thawed = true;
+	log_info("the tree goes on after %llu us", (unsigned long long)(now_us() - m->t.freeze_us));
+}
+
+static void wait_gone(const struct held *h)
+{
+	struct pollfd p = { .fd = h->pidfd, .events = POLLIN };
+	uint64_t deadline = deadline_in_ms(GONE_LIMIT_MS);
+
+	while (poll(&p, 1, deadline_poll_ms(deadline)) < 0 && errno == EINTR)
+		;
+	if (!(p.revents & POLLIN))
+		log_warn("pid=%d was killed but does not go", h->pid);
+}
+
+void source_kill(struct mig *m)
+{
+	for (size_t i = 0; i < m->n_held; i++)
+		if (syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGKILL, NULL, 0) < 0 &&
+		    errno != ESRCH)
+			log_err("pid=%d cannot be killed: %s", m->held[i].pid, strerror(errno));
+	for (size_t i = 0; i < m->n_held; i++)
+		wait_gone(&m->held[i]);
+}

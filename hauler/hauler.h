@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* hauler.h - one migration seen from the source: options, states, report. */
+#ifndef HAUL_HAULER_H
+#define HAUL_HAULER_H
+
+#include <pthread.h>
+#include <stdio.h>
+
+#include "engine/criu.h"
+#include "hauler/inspect.h"
+#include "hauler/send.h"
+#include "policies/policies.h"
+#include "transport/transport.h"
+
+#define STREAMS_DEFAULT 2
+#define STREAMS_LIMIT   16
+
+/* ---- options ---- */
+
+struct opts {
+	pid_t pid;
+	const char *dest;
+	unsigned int port;
+	const char *identity, *known_hosts, *criu, *config;
+	int mode; /* enum pol_mode */
+	unsigned int streams;
+	unsigned int downtime_limit_ms, freeze_limit_ms, max_rounds, connect_limit_ms;
+	bool json, quiet, verbose, yes;
+};
+
+/* ---- mig.c ---- */
+
+/* In the order in which they are passed; the table in mig.c has a row for each. */
+enum mig_state {
+	MIG_NEW,
+	MIG_CONNECT,
+	MIG_NEGOTIATE,
+	MIG_PREPARE,
+	MIG_ROUNDS,
+	MIG_FREEZE,
+	MIG_SEND,
+	MIG_RESTORE,
+	MIG_COMMIT,
+	MIG_POSTCOPY,
+	MIG_DONE,
+	MIG_UNDO,
+	MIG_UNDONE,
+	MIG_LOST, /* past the commit, the peer is gone: stopped copy kept */
+	MIG_NSTATES
+};
+
+/* Where the tree may run while a state lasts, and what its failure means. */
+enum mig_home { HOME_SOURCE, HOME_NOBODY, HOME_DEST };
+
+struct task_mem {
+	pid_t pid;
+	int fd;
+};
+
+struct held {
+	pid_t pid;
+	int pidfd;
+	bool was_stopped;
+};
+
+struct mig_times {
+	uint64_t start_us, freeze_us, dumped_us, scanned_us, sent_us, restored_us, running_us,
+	        end_us;
+	uint64_t dest_restore_us, dest_resume_us, rtt_us;
+};
+
+struct mig {
+	const struct opts *opt;
+	enum mig_state state;
+	uint64_t id;
+	struct err err;
+
+	pthread_mutex_t lock; /* stop against committed */
+	bool stop, committed;
+
+	struct insp *insp;
+	struct chan *ctl, *urgent, *data[STREAMS_LIMIT];
+	uint64_t route;
+	uint8_t secret[32];
+	bool aborted; /* ABORT was sent: once is enough */
+
+	char criu_path[512];
+	unsigned int criu_version;
+	struct criu *criu;
+	struct sink *sink;
+	int images_fd;
+	bool dump_asked, dump_done, thawed;
+
+	struct trk *trk;
+	enum trk_kind trk_kind;
+	struct sent *sent;
+	struct send *send;
+	uint32_t mark;
+	struct pol_state pol;
+	struct pol_answer answer;
+	bool switch_over; /* bring the rest after the resume */
+
+	struct task_mem mem[512]; /* open for the round; more are opened as needed */
+	unsigned int n_mem;
+	struct held *held;
+	size_t n_held;
+
+	struct class_runs *maps; /* one for each object of the sink */
+	size_t n_maps;
+	uint64_t remote_pages, eager_pages, final_pages, present_pages;
+
+	pthread_t urgent_thread, push_thread;
+	bool urgent_running, push_running;
+	struct err push_err;
+
+	/* for the report */
+	struct mig_times t;
+	unsigned int rounds;
+	uint64_t peer_left_pages, peer_faults;
+	uint64_t faults, faults_remote;
+	uint32_t fault_p50_us, fault_p99_us, fault_max_us;
+	uint64_t store_peak_bytes;
+	struct send_stats sent_stats;
+	uint64_t wire_bytes;
+	struct trk_stats trk_stats;
+	uint64_t rss_bytes;
+	char comm[32];
+	unsigned int tasks;
+};
+
+/** mig_run() - the whole migration. Return: 0, or -errno with m->err set */
+int mig_run(struct mig *m, const struct opts *opt);
+/** mig_stop() - from the signal thread. Return: false: too late, past the commit */
+bool mig_stop(struct mig *m);
+void mig_fini(struct mig *m);
+const char *mig_state_name(enum mig_state s);
+enum mig_home mig_state_home(enum mig_state s);
+/** mig_state_limit_ms() - 0: none */
+uint64_t mig_deadline(const struct mig *m);
+
+/* ---- talk.c: control messages of the source ---- */
+
+struct Haul__Msg;
+/** talk_expect() - the next message of kind @want; ABORT becomes @e */
+int talk_expect(struct mig *m, struct chan *ch, int want, struct Haul__Msg **out,
+                uint64_t deadline_us, struct err *e);
+int talk_connect(struct mig *m, struct err *e);
+int talk_streams(struct mig *m, struct err *e);
+int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err *e);
+int talk_start(struct mig *m, struct err *e);
+int talk_marked(struct mig *m, uint32_t mark, uint64_t deadline_us, struct err *e);
+int talk_ping(struct mig *m, struct err *e);
+int talk_switch(struct mig *m, struct err *e);
+int talk_simple(struct mig *m, int kind, struct err *e);
+/** talk_reason() - replace a link error by the ABORT that the peer sent, if any */
+void talk_reason(struct mig *m, struct err *e);
+void talk_abort(struct mig *m, const struct err *why);
+
+/* ---- steps of the table ---- */
+
+int connect_run(struct mig *m, struct err *e);
+void connect_undo(struct mig *m);
+int negotiate_run(struct mig *m, struct err *e);
+int prepare_run(struct mig *m, struct err *e);
+void prepare_undo(struct mig *m);
+int rounds_run(struct mig *m, struct err *e);
+void rounds_undo(struct mig *m);
+int freeze_run(struct mig *m, struct err *e);
+void freeze_undo(struct mig *m);
+int final_run(struct mig *m, struct err *e);
+int restore_run(struct mig *m, struct err *e);
+void restore_undo(struct mig *m);
+int commit_run(struct mig *m, struct err *e);
+int postcopy_run(struct mig *m, struct err *e);
+
+/** freeze_shmem() - sink_ops.shmem: pages of shared memory, sent as they come */
+int freeze_shmem(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size_t pages);
+/** postcopy_listen() - answer WANT from now on; before SWITCH is sent */
+int postcopy_listen(struct mig *m, struct err *e);
+void postcopy_end_threads(struct mig *m);
+/** mem_fd() - /proc/PID/mem, kept open until mem_close_all() */
+int mem_fd(struct mig *m, pid_t pid, struct err *e);
+void mem_close_all(struct mig *m);
+/** source_kill() - SIGKILL the stopped copy and wait until it is gone */
+void source_kill(struct mig *m);
+
+/* ---- report.c ---- */
+
+void rep_state(const struct mig *m);
+void rep_round(const struct mig *m, bool final);
+void rep_progress(struct mig *m, bool force);
+void rep_end(struct mig *m);
+void rep_findings(const struct findings *f, bool json);
+void rep_error(const struct err *e, bool json);
+
+#endif

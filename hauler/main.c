@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* main.c - the haul command: words of the command line to one function each. */
+#include "hauler/hauler.h"
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/conf.h"
+#include "common/log.h"
+#include "config.h"
+#include "transport/haul.pb-c.h"
+
+/* Exit statuses; the man page lists them. */
+enum {
+	EXIT_OK = 0,
+	EXIT_FAILED = 1, /* not moved; the process goes on here */
+	EXIT_USAGE = 2,
+	EXIT_BLOCKED = 3, /* something stands in the way; nothing was touched */
+	EXIT_ATTENTION = 4, /* handed over, outcome unknown: an operator must look */
+	EXIT_INTERRUPTED = 130,
+};
+
+#define CONFIG_PATH "/etc/haul/haul.conf"
+
+static struct mig the_mig;
+
+/* ---- Ctrl-C ---- */
+
+static void *signal_main(void *arg)
+{
+	sigset_t *set = arg;
+
+	for (;;) {
+		int sig = 0;
+
+		if (sigwait(set, &sig))
+			continue;
+		if (!mig_stop(&the_mig))
+			fputs("\nhaul: past the point of no return: the process belongs to the "
+			      "destination; waiting for the rest\n",
+			      stderr);
+	}
+	return NULL;
+}
+
+static void catch_signals(void)
+{
+	static sigset_t set;
+	pthread_t t;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	if (pthread_create(&t, NULL, signal_main, &set) == 0)
+		pthread_detach(t);
+}
+
+/* ---- options ---- */
+
+enum {
+	OPT_MODE = 256,
+	OPT_STREAMS,
+	OPT_IDENTITY,
+	OPT_KNOWN_HOSTS,
+	OPT_CRIU,
+	OPT_CONFIG,
+	OPT_DOWNTIME,
+	OPT_FREEZE,
+	OPT_ROUNDS,
+	OPT_CONNECT,
+	OPT_JSON,
+};
+
+static const struct option long_options[] = {
+	{ "port", required_argument, NULL, 'p' },
+	{ "mode", required_argument, NULL, OPT_MODE },
+	{ "streams", required_argument, NULL, OPT_STREAMS },
+	{ "identity", required_argument, NULL, 'i' },
+	{ "known-hosts", required_argument, NULL, OPT_KNOWN_HOSTS },
+	{ "criu", required_argument, NULL, OPT_CRIU },
+	{ "config", required_argument, NULL, OPT_CONFIG },
+	{ "downtime-limit-ms", required_argument, NULL, OPT_DOWNTIME },
+	{ "freeze-limit-ms", required_argument, NULL, OPT_FREEZE },
+	{ "max-rounds", required_argument, NULL, OPT_ROUNDS },
+	{ "connect-limit-ms", required_argument, NULL, OPT_CONNECT },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "yes", no_argument, NULL, 'y' },
+	{ "quiet", no_argument, NULL, 'q' },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "version", no_argument, NULL, 'V' },
+	{ "help", no_argument, NULL, 'h' },
+	{ 0 },
+};
+
+static void usage(FILE *f)
+{
+	fputs("Usage: haul [OPTION]... PID HOST     move a process tree to HOST while it runs\n"
+	      "       haul check PID [HOST]         what stands in the way? touches nothing\n"
+	      "       haul trust HOST               show and store a host's key\n"
+	      "\n"
+	      "  -p, --port=N                port of hauld at HOST (4285)\n"
+	      "      --mode=MODE             auto (default), stop-copy, pre-copy, post-copy, "
+	      "hybrid\n"
+	      "      --downtime-limit-ms=N   stop copying when the rest fits into this (300)\n"
+	      "      --max-rounds=N          at most so many rounds (16)\n"
+	      "      --freeze-limit-ms=N     give up and let it go on when stopped for longer "
+	      "(10000)\n"
+	      "      --connect-limit-ms=N    for each connection (10000)\n"
+	      "      --streams=N             connections that carry pages, 1-16 (2)\n"
+	      "  -i, --identity=FILE         private key\n"
+	      "      --known-hosts=FILE      trusted host keys\n"
+	      "      --criu=PATH             this CRIU here (the destination has its own)\n"
+	      "      --config=FILE           key = value lines (" CONFIG_PATH ")\n"
+	      "      --json                  one JSON object a line\n"
+	      "  -y, --yes                   trust: store without asking\n"
+	      "  -q, --quiet  -v, --verbose  -V, --version  -h, --help\n"
+	      "\n"
+	      "Exit status: 0 moved; 1 not moved, it goes on here; 2 usage; 3 blocked;\n"
+	      "4 handed over but the outcome is unknown; 130 interrupted, it goes on here.\n",
+	      f);
+}
+
+static int number(const char *name, const char *text, unsigned int min, unsigned int max,
+                  unsigned int *out)
+{
+	char *end;
+	unsigned long v = strtoul(text, &end, 10);
+
+	if (!*text || *end || *text == '-' || v < min || v > max) {
+		fprintf(stderr, "haul: --%s=%s: not a number from %u to %u\n", name, text, min,
+		        max);
+		return -EINVAL;
+	}
+	*out = (unsigned int)v;
+	return 0;
+}
+
+static int option_number(struct opts *o, int c, const char *text)
+{
+	switch (c) {
+	case 'p':
+		return number("port", text, 1, 65535, &o->port);
+	case OPT_STREAMS:
+		return number("streams", text, 1, STREAMS_LIMIT, &o->streams);
+	case OPT_DOWNTIME:
+		return number("downtime-limit-ms", text, 1, 3600000, &o->downtime_limit_ms);
+	case OPT_FREEZE:
+		return number("freeze-limit-ms", text, 100, 600000, &o->freeze_limit_ms);
+	case OPT_ROUNDS:
+		return number("max-rounds", text, 1, 1000, &o->max_rounds);
+	default:
+		return number("connect-limit-ms", text, 100, 600000, &o->connect_limit_ms);
+	}
+}
+
+/* Return: 0; -EINVAL after a message; 1: done, exit well */
+static int option(struct opts *o, int c)
+{
+	switch (c) {
+	case OPT_MODE:
+		o->mode = pol_mode_parse(optarg);
+		if (o->mode >= 0)
+			return 0;
+		fprintf(stderr,
+		        "haul: --mode=%s: not one of auto, stop-copy, pre-copy, post-copy, "
+		        "hybrid\n",
+		        optarg);
+		return -EINVAL;
+	case 'i':
+		o->identity = optarg;
+		return 0;
+	case OPT_KNOWN_HOSTS:
+		o->known_hosts = optarg;
+		return 0;
+	case OPT_CRIU:
+		o->criu = optarg;
+		return 0;
+	case OPT_CONFIG:
+		o->config = optarg;
+		return 0;
+	case OPT_JSON:
+		o->json = true;
+		return 0;
+	case 'y':
+		o->yes = true;
+		return 0;
+	case 'q':
+		o->quiet = true;
+		return 0;
+	case 'v':
+		o->verbose = true;
+		return 0;
+	case 'V':
+		puts(PACKAGE_STRING);
+		return 1;
+	case 'h':
+		usage(stdout);
+		return 1;
+	case '?':
+		return -EINVAL;
+	default:
+		return option_number(o, c, optarg);
+	}
+}
+
+static int parse_pid(const char *text, pid_t *pid)
+{
+	char *end;
+	long v = strtol(text, &end, 10);
+
+	if (*end || v <= 0 || v > 4194304) {
+		fprintf(stderr, "haul: \"%s\" is no process id\n", text);
+		return -EINVAL;
+	}
+	*pid = (pid_t)v;
+	return 0;
+}
+
+static int need_root(void)
+{
+	if (geteuid() == 0)
+		return 0;
+	fputs("haul: moving a process needs root on both hosts\n", stderr);
+	return -EPERM;
+}
+
+/* ---- commands ---- */
+
+static int cmd_haul(const struct opts *o)
+{
+	if (need_root() < 0)
+		return EXIT_FAILED;
+	catch_signals();
+	int r = mig_run(&the_mig, o);
+
+	if (r < 0)
+		rep_error(&the_mig.err, o->json);
+	rep_end(&the_mig);
+	bool lost = the_mig.state == MIG_LOST, stopped = the_mig.stop;
+	bool blocked = the_mig.err.src == ERR_TARGET || the_mig.err.code == EPERM;
+
+	mig_fini(&the_mig);
+	if (r == 0)
+		return EXIT_OK;
+	return lost      ? EXIT_ATTENTION
+	       : stopped ? EXIT_INTERRUPTED
+	       : blocked ? EXIT_BLOCKED
+	                 : EXIT_FAILED;
+}
+
+static int check_remote(struct mig *m, struct findings *f, struct err *e)
+{
+	struct criu *c = NULL;
+	int r = conf_criu(m->criu_path, sizeof(m->criu_path), m->opt->criu, m->opt->config, e);
+
+	if (r == 0)
+		r = criu_spawn(&c, m->criu_path, -1, e);
+	if (r == 0)
+		r = criu_version(c, &m->criu_version, deadline_in_ms(10000), e);
+	criu_free(c);
+	if (r == 0)
+		r = talk_connect(m, e);
+	if (r == 0)
+		r = talk_offer(m, true, f, e);
+	if (r == 0)
+		talk_simple(m, HAUL__MSG__BODY_BYE, e);
+	return r;
+}
+
+static int cmd_check(const struct opts *o)
+{
+	struct mig *m = &the_mig;
+	struct findings f = { 0 };
+
+	if (need_root() < 0)
+		return EXIT_FAILED;
+	signal(SIGPIPE, SIG_IGN);
+	m->opt = o;
+	int r = insp_new(&m->insp, o->pid, &m->err);
+
+	if (r == 0) {
+		rep_findings(insp_findings(m->insp), o->json);
+		if (o->dest)
+			r = check_remote(m, &f, &m->err);
+		rep_findings(&f, o->json);
+	}
+	if (r < 0)
+		rep_error(&m->err, o->json);
+	unsigned int blockers = r == 0 ? insp_findings(m->insp)->blockers + f.blockers : 0;
+
+	if (r == 0 && !o->json)
+		printf("%s\n", blockers  ? "cannot be hauled: see the blockers"
+		               : o->dest ? "nothing stands in the way"
+		                         : "nothing on this host stands in the way");
+	findings_fini(&f);
+	mig_fini(m);
+	return r < 0 ? EXIT_FAILED : blockers ? EXIT_BLOCKED : EXIT_OK;
+}
+
+static bool ask(const char *host)
+{
+	char line[16] = "";
+
+	printf("Store it as the key of %s? Compare it with `hauld --fingerprint` there. [y/N] ",
+	       host);
+	fflush(stdout);
+	return fgets(line, sizeof(line), stdin) && (line[0] == 'y' || line[0] == 'Y');
+}
+
+static int cmd_trust(const struct opts *o)
+{
+	struct chan_target to = { .host = o->dest,
+		                  .port = (uint16_t)o->port,
+		                  .known_hosts = o->known_hosts,
+		                  .connect_ms = o->connect_limit_ms };
+	struct err e = ERR_INIT;
+	char print[128];
+	int known = 0, r = trust_fetch(&to, print, sizeof(print), &known, &e);
+
+	if (r == 0) {
+		static const char *const words[] = { "not known yet", "known",
+			                             "KNOWN WITH "
+			                             "ANOTHER KEY" };
+
+		printf("%s port %u: %s (%s)\n", o->dest, o->port, print, words[known]);
+		if (known == 1)
+			return EXIT_OK;
+		if (!o->yes && !ask(o->dest))
+			return EXIT_FAILED;
+		r = trust_store(&to, print, &e);
+	}
+	if (r < 0) {
+		rep_error(&e, o->json);
+		return EXIT_FAILED;
+	}
+	puts("stored");
+	return EXIT_OK;
+}
+
+static int dispatch(struct opts *o, int argc, char **argv)
+{
+	if (argc >= 1 && !strcmp(argv[0], "trust") && argc == 2) {
+		o->dest = argv[1];
+		return cmd_trust(o);
+	}
+	if (argc >= 2 && argc <= 3 && !strcmp(argv[0], "check")) {
+		o->dest = argc == 3 ? argv[2] : NULL;
+		return parse_pid(argv[1], &o->pid) < 0 ? EXIT_USAGE : cmd_check(o);
+	}
+	if (argc == 2) {
+		o->dest = argv[1];
+		return parse_pid(argv[0], &o->pid) < 0 ? EXIT_USAGE : cmd_haul(o);
+	}
+	usage(stderr);
+	return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	struct opts o = {
+		.port = TR_PORT_DEFAULT,
+		.streams = STREAMS_DEFAULT,
+		.downtime_limit_ms = 300,
+		.freeze_limit_ms = 10000,
+		.max_rounds = 16,
+		.connect_limit_ms = 10000,
+		.config = CONFIG_PATH,
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "p:i:yqvVh", long_options, NULL)) != -1) {
+		int r = option(&o, c);
+
+		if (r)
+			return r < 0 ? EXIT_USAGE : EXIT_OK;
+	}
+	log_setup("haul", o.verbose ? LOG_DEBUG_ : o.quiet ? LOG_ERR_ : LOG_WARN_);
+	pthread_mutex_init(&the_mig.lock, NULL);
+	the_mig.images_fd = -1;
+	return dispatch(&o, argc - optind, argv + optind);
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * postcopy.c - the tree runs at the destination: answer what it waits for, push
+ * the rest, and end our stopped copy when every page is in place there.
+ */
+#include "hauler/hauler.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "transport/haul.pb-c.h"
+
+#define SILENCE_LIMIT_MS 30000
+#define URGENT_BYTES     (FRAME_BODY_MAX + FRAME_PAGES_MAX * FRAME_PAGE_BYTES)
+
+static bool is_ours(const struct mig *m, pid_t pid)
+{
+	for (size_t i = 0; i < m->n_held; i++)
+		if (m->held[i].pid == pid)
+			return true;
+	return false;
+}
+
+static int answer_run(struct mig *m, const struct frame_run *want, uint8_t *buf, struct err *e)
+{
+	pid_t pid = (pid_t)OBJ_ID(want->obj);
+	struct frame f = { .type = FRAME_PAGES, .n_runs = 1 };
+	struct iovec io = { .iov_base = buf };
+	int fd = -1;
+
+	if (OBJ_TYPE(want->obj) != 1 || !is_ours(m, pid))
+		return err_set(e, ERR_PEER, EPROTO, "the destination asks for pages of pid %d",
+		               pid);
+	for (unsigned int i = 0; i < m->n_mem; i++)
+		if (m->mem[i].pid == pid)
+			fd = m->mem[i].fd;
+	ssize_t n = fd >= 0 ? mem_read(fd, pid, want->vaddr, buf, want->pages) : -1;
+
+	f.runs[0] = *want;
+	f.runs[0].kind = n > 0 ? RUN_DATA : RUN_GONE;
+	if (n > 0)
+		f.runs[0].pages = (uint32_t)n;
+	io.iov_len = n > 0 ? (size_t)n * ENG_PAGE_BYTES : 0;
+	return frame_send(m->urgent, &f, &io, n > 0, deadline_in_ms(SILENCE_LIMIT_MS), e);
+}
+
+static void *urgent_main(void *arg)
+{
+	struct mig *m = arg;
+	struct err e = ERR_INIT;
+	AUTO(mem) uint8_t *buf = malloc(URGENT_BYTES);
+	AUTO(mem) uint8_t *page = malloc(FRAME_PAGES_MAX * ENG_PAGE_BYTES);
+	int r = buf && page ? 0 : err_set(&e, ERR_SYS, ENOMEM, "no memory");
+
+	while (r == 0) {
+		AUTO(mem) struct frame *f = malloc(sizeof(*f));
+		const uint8_t *data;
+
+		r = f ? frame_recv(m->urgent, f, buf, &data, DEADLINE_NEVER, &e) : -ENOMEM;
+		if (r < 0 || f->type == FRAME_BYE)
+			break;
+		if (f->type != FRAME_WANT)
+			r = err_set(&e, ERR_PEER, EPROTO, "frame %d on the urgent stream", f->type);
+		for (uint32_t i = 0; r == 0 && i < f->n_runs; i++)
+			r = f->runs[i].pages <= FRAME_PAGES_MAX
+			            ? answer_run(m, &f->runs[i], page, &e)
+			            : -EPROTO;
+	}
+	if (r < 0 && r != -ECANCELED && r != -EPIPE)
+		log_warn("urgent stream ended: %s", e.msg);
+	return NULL;
+}
+
+static int push_object(struct mig *m, pid_t pid, const struct class_runs *runs, struct err *e)
+{
+	int fd = mem_fd(m, pid, e), r = fd < 0 ? fd : 0;
+
+	for (size_t i = 0; r == 0 && i < runs->n; i++)
+		if (runs->v[i].class == PC_LAZY_REMOTE)
+			r = send_pages(m->send, SEND_ALL, pid, fd, runs->v[i].vaddr,
+			               runs->v[i].pages, e);
+	return r;
+}
+
+static void *push_main(void *arg)
+{
+	struct mig *m = arg;
+	size_t n;
+	const struct sink_obj *objs = sink_objs(m->sink, &n);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		if (OBJ_TYPE(objs[i].obj) == 1)
+			r = push_object(m, (pid_t)OBJ_ID(objs[i].obj), &m->maps[i], &m->push_err);
+	if (r == 0)
+		r = send_barrier(m->send, ++m->mark, DEADLINE_NEVER, &m->push_err);
+	if (r < 0)
+		log_warn("the rest of the pages was not sent: %s", m->push_err.msg);
+	return NULL;
+}
+
+int postcopy_listen(struct mig *m, struct err *e)
+{
+	int r = pthread_create(&m->urgent_thread, NULL, urgent_main, m);
+
+	m->urgent_running = r == 0;
+	return r ? err_set(e, ERR_SYS, r, "thread for the urgent stream") : 0;
+}
+
+static int start_push(struct mig *m, struct err *e)
+{
+	int r = pthread_create(&m->push_thread, NULL, push_main, m);
+
+	m->push_running = r == 0;
+	return r ? err_set(e, ERR_SYS, r, "thread for post-copy") : 0;
+}
+
+static int wait_drained(struct mig *m, struct err *e)
+{
+	for (;;) {
+		Haul__Msg *msg = NULL;
+		int r = wire_recv(m->ctl, &msg, deadline_in_ms(SILENCE_LIMIT_MS), e);
+
+		if (r < 0)
+			return err_wrap(e, "post-copy");
+		int kind = (int)msg->body_case;
+
+		if (kind == HAUL__MSG__BODY_PROGRESS) {
+			m->peer_left_pages = msg->progress->left_pages;
+			m->peer_faults = msg->progress->faults;
+			rep_progress(m, false);
+		} else if (kind == HAUL__MSG__BODY_DRAINED) {
+			const Haul__Drained *d = msg->drained;
+
+			m->faults = d->faults;
+			m->faults_remote = d->faults_remote;
+			m->fault_p50_us = d->fault_p50_us;
+			m->fault_p99_us = d->fault_p99_us;
+			m->fault_max_us = d->fault_max_us;
+			m->store_peak_bytes = d->store_peak_bytes;
+		} else if (kind == HAUL__MSG__BODY_ABORT) {
+			err_set(e, ERR_PEER, EIO, "destination: %s", msg->abort->reason);
+		}
+		haul__msg__free_unpacked(msg, NULL);
+		if (e->src != ERR_NONE)
+			return -e->code;
+		if (kind == HAUL__MSG__BODY_DRAINED)
+			return 0;
+	}
+}
+
+void postcopy_end_threads(struct mig *m)
+{
+	if (m->push_running)
+		pthread_join(m->push_thread, NULL);
+	if (m->urgent_running) {
+		chan_cancel(m->urgent);
+		pthread_join(m->urgent_thread, NULL);
+	}
+	m->push_running = m->urgent_running = false;
+}
+
+int postcopy_run(struct mig *m, struct err *e)
+{
+	int r = m->remote_pages ? start_push(m, e) : 0;
+
+	if (r == 0)
+		r = wait_drained(m, e);
+	if (r < 0) {
+		send_cancel(m->send);
+		postcopy_end_threads(m);
+		/* every page was there before the commit: then only the report is lost */
+		if (m->remote_pages)
+			return r;
+		log_warn("no report from the destination: %s", e->msg);
+		err_clear(e);
+		return 0;
+	}
+	postcopy_end_threads(m);
+	if (m->remote_pages)
+		source_kill(m);
+	talk_simple(m, HAUL__MSG__BODY_BYE, &(struct err)ERR_INIT);
+	return 0;
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* steps.c - connect, negotiate, prepare: all that happens before pages move. */
+#include "hauler/hauler.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/clock.h"
+#include "common/conf.h"
+#include "common/log.h"
+#include "transport/haul.pb-c.h"
+
+#define CRIU_LIMIT_MS     10000
+#define STREAM_SOCK_BYTES (4 << 20)
+
+int connect_run(struct mig *m, struct err *e)
+{
+	int r = insp_new(&m->insp, m->opt->pid, e);
+
+	if (r < 0)
+		return r;
+	if (insp_findings(m->insp)->blockers) {
+		rep_findings(insp_findings(m->insp), m->opt->json);
+		err_set(e, ERR_TARGET, EPERM, "process %d cannot be hauled as it is", m->opt->pid);
+		return err_fix(e, "see the blockers above; haul check %d explains", m->opt->pid);
+	}
+	r = conf_criu(m->criu_path, sizeof(m->criu_path), m->opt->criu, m->opt->config, e);
+	if (r < 0)
+		return r;
+	AUTO(criu) struct criu *c = NULL;
+
+	r = criu_spawn(&c, m->criu_path, -1, e);
+	if (r == 0)
+		r = criu_version(c, &m->criu_version, deadline_in_ms(CRIU_LIMIT_MS), e);
+	if (r < 0) {
+		err_wrap(e, "CRIU on this host (%s)", m->criu_path);
+		return err_fix(e, "run contrib/find-criu, or name one with --criu PATH");
+	}
+	return talk_connect(m, e);
+}
+
+void connect_undo(struct mig *m)
+{
+	if (m->ctl && !m->stop)
+		talk_abort(m, &m->err);
+}
+
+int negotiate_run(struct mig *m, struct err *e)
+{
+	struct findings f = { 0 };
+	int r = talk_offer(m, false, &f, e);
+
+	if (r == 0 && f.n)
+		rep_findings(&f, m->opt->json);
+	if (r == 0 && f.blockers) {
+		err_set(e, ERR_PEER, EPERM, "%s cannot take process %d: %s", m->opt->dest,
+		        m->opt->pid, f.v[0].text);
+		for (size_t i = 0; i < f.n; i++)
+			if (f.v[i].severity == SEV_BLOCKER) {
+				snprintf(e->msg, sizeof(e->msg), "%s cannot take process %d: %s",
+				         m->opt->dest, m->opt->pid, f.v[i].text);
+				err_fix(e, "%s", f.v[i].remedy);
+				break;
+			}
+		r = -e->code;
+	}
+	findings_fini(&f);
+	return r;
+}
+
+/* CRIU is started now and held before it touches the tree. */
+static int start_criu(struct mig *m, struct err *e)
+{
+	struct sink_ops ops;
+	int sk[2], bytes = STREAM_SOCK_BYTES;
+
+	if (img_dir(&m->images_fd, e) < 0)
+		return -e->code;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sk) < 0)
+		return err_sys(e, "socketpair");
+	setsockopt(sk[1], SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
+	AUTO(fd) int theirs = sk[1];
+	struct criu *c = NULL;
+	int r = criu_spawn(&c, m->criu_path, theirs, e);
+
+	pthread_mutex_lock(&m->lock);
+	m->criu = c;
+	if (m->stop && r == 0)
+		r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
+	pthread_mutex_unlock(&m->lock);
+	if (r < 0) {
+		close(sk[0]);
+		return r;
+	}
+	ops = (struct sink_ops){ .shmem = freeze_shmem, .arg = m };
+
+	r = sink_start(&m->sink, sk[0], m->criu_version, &ops, e);
+	if (r < 0)
+		return r;
+	struct criu_opts o = {
+		.images_fd = m->images_fd,
+		.pid = m->opt->pid,
+		.tcp_close = true,
+		.shell_job = insp_shell_job(m->insp),
+		.file_locks = true,
+		.log_name = "dump.log",
+	};
+
+	r = criu_dump(m->criu, &o, e);
+	m->dump_asked = r == 0;
+	if (r == 0)
+		r = criu_pump(m->criu, CRIU_EV_PRE_DUMP, NULL, deadline_in_ms(CRIU_LIMIT_MS), e);
+	return r < 0 ? err_wrap(e, "CRIU will not dump") : 0;
+}
+
+static int start_tracker(struct mig *m, struct err *e)
+{
+	struct err why = ERR_INIT;
+
+	m->trk_kind = TRK_WP_ASYNC;
+	if (trk_probe(TRK_WP_ASYNC, &why) < 0) {
+		log_warn("no dirty tracking here (%s): no rounds", why.msg);
+		m->trk_kind = TRK_NONE;
+	}
+	return trk_new(&m->trk, m->opt->pid, m->trk_kind, e);
+}
+
+int prepare_run(struct mig *m, struct err *e)
+{
+	int r = talk_start(m, e);
+
+	if (r == 0)
+		r = talk_streams(m, e);
+	if (r == 0)
+		r = talk_ping(m, e);
+	if (r == 0)
+		r = sent_new(&m->sent, e);
+	if (r == 0) {
+		struct send *s = NULL;
+
+		r = send_new(&s, m->data, m->opt->streams, m->sent, e);
+		pthread_mutex_lock(&m->lock);
+		m->send = s;
+		if (m->stop && r == 0)
+			r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
+		pthread_mutex_unlock(&m->lock);
+	}
+	if (r == 0)
+		r = start_tracker(m, e);
+	if (r == 0)
+		r = start_criu(m, e);
+	if (r < 0)
+		talk_reason(m, e);
+	return r;
+}
+
+void prepare_undo(struct mig *m)
+{
+	if (m->send)
+		send_cancel(m->send);
+	/* after Ctrl-C the channel is cancelled: its end means ABORT, too */
+	if (m->ctl && !m->stop)
+		talk_abort(m, &m->err);
+}
