@@ -153,7 +153,7 @@ void img_tree_fini(struct img_tree *t);
 
 struct img_core {
 	uint64_t rseq; /* address of the thread's rseq area; 0: none */
-	bool stopped;  /* was in state T before the dump (leader's image only) */
+	bool stopped; /* was in state T before the dump (leader's image only) */
 };
 /** img_core() - core-TID.img of one thread */
 int img_core(int dirfd, pid_t tid, struct img_core *out, struct err *e);

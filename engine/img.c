@@ -24,9 +24,9 @@
 #define MAGIC_PSTREE  0x50273030u
 #define MAGIC_CORE    0x55053847u
 
-#define IMG_MESSAGE_MAX (4u << 20)
-#define IMG_FILE_MAX    (64u << 20)
-#define COPY_PAGES	64
+#define IMG_MESSAGE_MAX    (4u << 20)
+#define IMG_FILE_MAX       (64u << 20)
+#define COPY_PAGES         64
 #define TASK_STATE_STOPPED 3
 
 int img_dir(int *fd, struct err *e)

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* procs.c - process trees and mappings, from /proc. */
+#include "engine/engine.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PROCS_MAX 32768
+
+static int add_pid(struct proc_list *l, pid_t pid)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (l->pid[i] == pid)
+			return 0;
+	if (l->n == PROCS_MAX)
+		return -E2BIG;
+	if (l->n == l->cap) {
+		size_t cap = l->cap ? 2 * l->cap : 16;
+		pid_t *v = realloc(l->pid, cap * sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		l->pid = v;
+		l->cap = cap;
+	}
+	l->pid[l->n++] = pid;
+	return 0;
+}
+
+static int add_children_of(struct proc_list *l, pid_t pid, const char *tid)
+{
+	char path[64];
+	int child, r = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%.20s/children", pid, tid);
+	AUTO(file) FILE *f = fopen(path, "re");
+
+	while (f && r == 0 && fscanf(f, "%d", &child) == 1)
+		r = add_pid(l, child);
+	return r;
+}
+
+/* Children belong to the thread that made them: look at all threads. */
+static int add_children(struct proc_list *l, pid_t pid)
+{
+	char path[32];
+	int r = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	AUTO(dir) DIR *d = opendir(path);
+
+	for (struct dirent *de; d && r == 0 && (de = readdir(d));)
+		if (isdigit((unsigned char)de->d_name[0]))
+			r = add_children_of(l, pid, de->d_name);
+	return r;
+}
+
+int procs_tree(pid_t root, struct proc_list *out, struct err *e)
+{
+	char path[32];
+	int r = add_pid(out, root);
+
+	snprintf(path, sizeof(path), "/proc/%d", root);
+	if (access(path, F_OK) < 0)
+		return err_set(e, ERR_TARGET, ESRCH, "no process %d", root);
+	for (size_t i = 0; r == 0 && i < out->n; i++)
+		r = add_children(out, out->pid[i]);
+	return r < 0 ? err_set(e, ERR_SYS, -r, "process tree of %d: %s", root, strerror(-r)) : 0;
+}
+
+void procs_fini(struct proc_list *l)
+{
+	free(l->pid);
+	memset(l, 0, sizeof(*l));
+}
+
+static bool is_special(const char *name)
+{
+	static const char *const names[] = { "[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]",
+		                             "[uprobes]" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return false;
+}
+
+static enum vma_kind kind_of(const struct vma *v, const char *name)
+{
+	if (is_special(name))
+		return VMA_SPECIAL;
+	if (v->prot[3] == 's')
+		return VMA_SHARED;
+	return v->inode ? VMA_FILE_PRIVATE : VMA_ANON_PRIVATE;
+}
+
+static int add_vma(struct vma_list *l, const char *line)
+{
+	struct vma v = { 0 };
+	int at = 0;
+
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64 " %n", &v.start,
+	           &v.end, v.prot, &v.offset, &v.dev_major, &v.dev_minor, &v.inode, &at) < 7)
+		return -EBADMSG;
+	v.kind = kind_of(&v, line + at);
+	if (l->n == l->cap) {
+		size_t cap = l->cap ? 2 * l->cap : 64;
+		struct vma *p = realloc(l->v, cap * sizeof(*p));
+
+		if (!p)
+			return -ENOMEM;
+		l->v = p;
+		l->cap = cap;
+	}
+	l->v[l->n++] = v;
+	return 0;
+}
+
+int procs_maps(pid_t pid, struct vma_list *out, struct err *e)
+{
+	AUTO(mem) char *line = NULL;
+	size_t cap = 0;
+	ssize_t n;
+	char path[32];
+	int r = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	AUTO(file) FILE *f = fopen(path, "re");
+
+	out->n = 0;
+	if (!f)
+		return err_set(e, ERR_TARGET, errno == ENOENT ? ESRCH : errno, "%s: %s", path,
+		               strerror(errno));
+	while (r == 0 && (n = getline(&line, &cap, f)) > 0) {
+		line[strcspn(line, "\n")] = 0;
+		r = add_vma(out, line);
+	}
+	return r < 0 ? err_set(e, ERR_SYS, -r, "%s: %s", path, strerror(-r)) : 0;
+}
+
+void vmas_fini(struct vma_list *l)
+{
+	free(l->v);
+	memset(l, 0, sizeof(*l));
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* tcp.c - connect by name with a deadline, tune the socket, say the preamble. */
+#include "transport/priv.h"
+
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/clock.h"
+
+#define KEEPALIVE_IDLE_S  10
+#define KEEPALIVE_EVERY_S 5
+#define KEEPALIVE_COUNT   4
+#define USER_TIMEOUT_MS   30000
+
+static void tune(int fd)
+{
+	int on = 1, idle = KEEPALIVE_IDLE_S, every = KEEPALIVE_EVERY_S, count = KEEPALIVE_COUNT;
+	unsigned int limit_ms = USER_TIMEOUT_MS;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms, sizeof(limit_ms));
+}
+
+/* Return: a connected descriptor, blocking; -errno without a message */
+static int connect_one(const struct addrinfo *ai, uint64_t deadline_us)
+{
+	AUTO(fd) int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int status = 0;
+	socklen_t n = sizeof(status);
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, ai->ai_addr, ai->ai_addrlen) < 0 && errno != EINPROGRESS)
+		return -errno;
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	int r;
+
+	do {
+		r = poll(&p, 1, deadline_poll_ms(deadline_us));
+	} while (r < 0 && errno == EINTR);
+	if (r == 0)
+		return -ETIMEDOUT;
+	if (r < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &status, &n) < 0)
+		return -errno;
+	if (status)
+		return -status;
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+	tune(fd);
+	return steal_fd(&fd);
+}
+
+static int unreachable(const struct chan_target *to, int r, struct err *e)
+{
+	err_set(e, ERR_LINK, -r, "%s port %u: %s", to->host, to->port, strerror(-r));
+	if (r == -ECONNREFUSED)
+		return err_fix(e, "start hauld on %s, or name its port with --port", to->host);
+	return err_fix(e, "check the network between the hosts, and that port %u is open on %s",
+	               to->port, to->host);
+}
+
+int tcp_connect(const struct chan_target *to, uint64_t deadline_us, struct err *e)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list;
+	uint8_t hello[TR_PREAMBLE_BYTES];
+	char service[8];
+
+	snprintf(service, sizeof(service), "%u", to->port);
+	int r = getaddrinfo(to->host, service, &hints, &list);
+
+	if (r) {
+		err_set(e, ERR_LINK, EHOSTUNREACH, "host %s: %s", to->host, gai_strerror(r));
+		return err_fix(e, "check the name, or use the address");
+	}
+	r = -EHOSTUNREACH;
+	for (struct addrinfo *ai = list; ai && r < 0; ai = ai->ai_next)
+		r = connect_one(ai, deadline_us);
+	freeaddrinfo(list);
+	if (r < 0)
+		return unreachable(to, r, e);
+	AUTO(fd) int fd = r;
+
+	preamble_put(hello, to->route);
+	if (send(fd, hello, sizeof(hello), MSG_NOSIGNAL) != sizeof(hello))
+		return unreachable(to, -errno, e);
+	return steal_fd(&fd);
+}
