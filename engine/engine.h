@@ -197,6 +197,7 @@ size_t sobj_span(const struct sobj *o, uint64_t vaddr, size_t max, enum page_sta
 int sobj_read(const struct sobj *o, uint64_t vaddr, void *buf, size_t pages, struct err *e);
 int sobj_fd(const struct sobj *o);
 uint64_t store_data_pages(const struct store *s); /* memory held, in pages */
+uint64_t store_peak_pages(const struct store *s); /* the most it ever was */
 void store_free(struct store *s);
 DEFINE_AUTO(store, store_free)
 
