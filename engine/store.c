@@ -1,62 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * store.c - pages that have arrived: a sparse memfd per object, where the file
- * offset of a page is its address, and one byte of state per page.
+ * store.c - pages that have arrived at the destination, in place.
  *
- * pwrite(2) is the quickest way in: a write fault on a mapping clears each page
- * before we overwrite it. State bytes hang in a tree that only grows, so readers
- * and writers of different pages need no lock. The protocol never has the same
- * page under way on two streams at once.
+ * One sparse memfd per object, file offset = page address; one byte of state a
+ * page. A page has one writer at a time (PROTOCOL.md section 5), so only the list
+ * of objects and the finding of chunks are locked.
  */
 #include "engine/engine.h"
 
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#define VADDR_BITS  47
-#define CHUNK_PAGES 512u /* state bytes in one piece: 2 MiB of addresses */
-#define LEAF_CHUNKS 512u /* 1 GiB */
-#define MID_LEAVES  512u /* 512 GiB */
-#define ROOT_MIDS   256u /* 2^47 */
-#define OBJ_BUCKETS 256u
-#define PAGES_MAX   (1ULL << (VADDR_BITS - ENG_PAGE_SHIFT))
-#define LEAF_PAGES  ((uint64_t)CHUNK_PAGES * LEAF_CHUNKS)
-#define MID_PAGES   (LEAF_PAGES * MID_LEAVES)
+#include "common/log.h"
+#include "engine/sparse.h"
 
-struct chunk {
-	uint8_t st[CHUNK_PAGES];
-};
-
-/* Inner nodes point by void *, so that one function can make any of them. */
-struct leaf {
-	void *c[LEAF_CHUNKS];
-};
-
-struct mid {
-	void *l[MID_LEAVES];
-};
+#define VADDR_END (1ULL << 47)
+#define OBJS_MAX  65536
 
 struct sobj {
 	struct sobj *next;
 	struct store *store;
 	uint64_t obj;
 	int fd;
-	void *root[ROOT_MIDS];
+	struct sparse *states; /* chunk: one byte a page, enum page_state */
 };
 
 struct store {
-	pthread_mutex_t lock; /* making objects */
-	struct sobj *bucket[OBJ_BUCKETS];
+	pthread_mutex_t lock;
+	struct sobj *objs;
+	size_t n_objs;
 	uint64_t data_pages, peak_pages;
 };
-
-static unsigned int bucket_of(uint64_t obj)
-{
-	return (unsigned int)((obj * 0x9e3779b97f4a7c15ULL) >> 56);
-}
 
 int store_new(struct store **out, struct err *e)
 {
@@ -69,269 +47,203 @@ int store_new(struct store **out, struct err *e)
 	return 0;
 }
 
-static struct sobj *obj_new(struct store *s, uint64_t obj)
+static struct sobj *make_obj(struct store *s, uint64_t obj)
 {
-	AUTO(mem) struct sobj *o = calloc(1, sizeof(*o));
-	AUTO(fd) int fd = memfd_create("haul-pages", MFD_CLOEXEC);
+	struct sobj *o = calloc(1, sizeof(*o));
 
-	if (!o || fd < 0 || ftruncate(fd, (off_t)1 << VADDR_BITS) < 0)
+	if (!o)
 		return NULL;
 	o->store = s;
 	o->obj = obj;
-	o->fd = steal_fd(&fd);
-	return steal(o);
-}
-
-static struct sobj *obj_find(const struct store *s, uint64_t obj)
-{
-	struct sobj *o = __atomic_load_n(&s->bucket[bucket_of(obj)], __ATOMIC_ACQUIRE);
-
-	while (o && o->obj != obj)
-		o = o->next;
+	o->fd = memfd_create("haul-store", MFD_CLOEXEC);
+	o->states = sparse_new(SPARSE_PAGES);
+	/* sparse: only what is written takes memory */
+	if (o->fd < 0 || !o->states || ftruncate(o->fd, (off_t)VADDR_END) < 0) {
+		if (o->fd >= 0)
+			close(o->fd);
+		sparse_free(o->states);
+		free(o);
+		return NULL;
+	}
+	o->next = s->objs;
+	s->objs = o;
+	s->n_objs++;
 	return o;
 }
 
 struct sobj *store_obj(struct store *s, uint64_t obj, bool create)
 {
-	struct sobj *o = obj_find(s, obj);
-
-	if (o || !create)
-		return o;
 	pthread_mutex_lock(&s->lock);
-	o = obj_find(s, obj);
-	if (!o) {
-		o = obj_new(s, obj);
-		if (o) {
-			o->next = s->bucket[bucket_of(obj)];
-			__atomic_store_n(&s->bucket[bucket_of(obj)], o, __ATOMIC_RELEASE);
-		}
-	}
+	struct sobj *o = s->objs;
+
+	while (o && o->obj != obj)
+		o = o->next;
+	if (!o && create && s->n_objs < OBJS_MAX)
+		o = make_obj(s, obj);
 	pthread_mutex_unlock(&s->lock);
 	return o;
 }
 
-/* ---- the tree of states ---- */
-
-/* A node of @bytes at @slot, made when it is not there; whoever is second frees. */
-static void *node_get(void **slot, size_t bytes, bool create)
+static int check_range(uint64_t vaddr, uint64_t pages, struct err *e)
 {
-	void *have = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+	if (vaddr % ENG_PAGE_BYTES || vaddr >= VADDR_END ||
+	    pages > (VADDR_END - vaddr) >> ENG_PAGE_SHIFT)
+		return err_set(e, ERR_PEER, EINVAL, "page address %llx is out of range",
+		               (unsigned long long)vaddr);
+	return 0;
+}
 
-	if (have || !create)
-		return have;
-	void *fresh = calloc(1, bytes);
+static void punch(struct sobj *o, uint64_t vaddr, uint64_t pages)
+{
+	if (fallocate(o->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)vaddr,
+	              (off_t)(pages * ENG_PAGE_BYTES)) < 0)
+		log_warn("page store: punch: %s", strerror(errno));
+}
 
-	if (!fresh)
-		return NULL;
-	if (__atomic_compare_exchange_n(slot, &have, fresh, false, __ATOMIC_ACQ_REL,
-	                                __ATOMIC_ACQUIRE))
-		return fresh;
-	free(fresh);
-	return have;
+static void account(struct store *s, int64_t pages)
+{
+	uint64_t now = __atomic_add_fetch(&s->data_pages, (uint64_t)pages, __ATOMIC_RELAXED);
+
+	if (pages > 0 && now > __atomic_load_n(&s->peak_pages, __ATOMIC_RELAXED))
+		__atomic_store_n(&s->peak_pages, now, __ATOMIC_RELAXED);
 }
 
 /*
- * The chunk that holds page number @pg. When there is none (@create is false),
- * *@skip is the number of pages up to the end of the absent part of the tree.
+ * Set the state of pages that share a chunk. Data that is replaced by another state
+ * is given back. Return: 0; -ENOMEM
  */
-static struct chunk *chunk_get(const struct sobj *o, uint64_t pg, bool create, uint64_t *skip)
+static int set_chunk(struct sobj *o, uint64_t vaddr, size_t pages, enum page_state st)
 {
-	void **root = ((struct sobj *)o)->root; /* nodes appear also for readers of @o */
-	struct mid *m = node_get(&root[pg / MID_PAGES], sizeof(*m), create);
+	uint8_t *v = sparse_get(o->states, vaddr / SPARSE_BYTES, st != PAGE_ABSENT);
+	size_t first = (vaddr % SPARSE_BYTES) >> ENG_PAGE_SHIFT;
+	int64_t gained = 0;
 
-	*skip = MID_PAGES - pg % MID_PAGES;
-	if (!m)
-		return NULL;
-	struct leaf *l = node_get(&m->l[pg % MID_PAGES / LEAF_PAGES], sizeof(*l), create);
+	if (!v)
+		return st == PAGE_ABSENT ? 0 : -ENOMEM;
+	for (size_t i = first; i < first + pages;) {
+		size_t k = i;
 
-	*skip = LEAF_PAGES - pg % LEAF_PAGES;
-	if (!l)
-		return NULL;
-	*skip = CHUNK_PAGES - pg % CHUNK_PAGES;
-	return node_get(&l->c[pg % LEAF_PAGES / CHUNK_PAGES], sizeof(struct chunk), create);
-}
-
-/* Addresses come from a peer. */
-static bool range_ok(uint64_t vaddr, uint64_t pages)
-{
-	uint64_t pg = vaddr >> ENG_PAGE_SHIFT;
-
-	return vaddr % ENG_PAGE_BYTES == 0 && pg < PAGES_MAX && pages <= PAGES_MAX - pg;
-}
-
-static int range_err(uint64_t vaddr, uint64_t pages, struct err *e)
-{
-	return err_set(e, ERR_PEER, EINVAL, "page address out of range: %llx, %llu pages",
-	               (unsigned long long)vaddr, (unsigned long long)pages);
-}
-
-static void count_data(struct store *s, int64_t change)
-{
-	uint64_t now = __atomic_add_fetch(&s->data_pages, (uint64_t)change, __ATOMIC_RELAXED);
-	uint64_t peak = __atomic_load_n(&s->peak_pages, __ATOMIC_RELAXED);
-
-	while (change > 0 && now > peak &&
-	       !__atomic_compare_exchange_n(&s->peak_pages, &peak, now, true, __ATOMIC_RELAXED,
-	                                    __ATOMIC_RELAXED))
-		;
-}
-
-static void punch(const struct sobj *o, uint64_t pg, uint64_t pages)
-{
-	fallocate(o->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(pg << ENG_PAGE_SHIFT),
-	          (off_t)(pages << ENG_PAGE_SHIFT));
-}
-
-/*
- * Give @n pages inside one chunk the state @to. Memory of pages that were data is
- * freed; what lies between them holds none and may go with them, unless it is data
- * that stays (then @to is PAGE_DATA and nothing is freed).
- */
-static void chunk_set(struct sobj *o, struct chunk *c, uint64_t pg, size_t n, enum page_state to)
-{
-	uint8_t *st = &c->st[pg % CHUNK_PAGES];
-	size_t first = n, last = 0, had = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		if (__atomic_exchange_n(&st[i], (uint8_t)to, __ATOMIC_ACQ_REL) != PAGE_DATA)
-			continue;
-		first = first == n ? i : first;
-		last = i;
-		had++;
+		while (k < first + pages && v[k] == v[i])
+			k++;
+		if (v[i] == PAGE_DATA && st != PAGE_DATA) {
+			punch(o, vaddr + (i - first) * ENG_PAGE_BYTES, k - i);
+			gained -= (int64_t)(k - i);
+		} else if (v[i] != PAGE_DATA && st == PAGE_DATA) {
+			gained += (int64_t)(k - i);
+		}
+		memset(v + i, st, k - i);
+		i = k;
 	}
-	if (to == PAGE_DATA) {
-		count_data(o->store, (int64_t)(n - had));
-	} else if (had) {
-		punch(o, pg + first, last - first + 1);
-		count_data(o->store, -(int64_t)had);
-	}
+	account(o->store, gained);
+	return 0;
 }
 
-/* For all pages of a range; chunks are made only for a state that says something. */
-static int range_set(struct sobj *o, uint64_t vaddr, uint64_t pages, enum page_state to,
+static size_t to_chunk_end(uint64_t vaddr, uint64_t pages)
+{
+	size_t room = SPARSE_PAGES - ((vaddr % SPARSE_BYTES) >> ENG_PAGE_SHIFT);
+
+	return pages < room ? (size_t)pages : room;
+}
+
+static int set_state(struct sobj *o, uint64_t vaddr, uint64_t pages, enum page_state st,
                      struct err *e)
 {
-	uint64_t pg = vaddr >> ENG_PAGE_SHIFT, end = pg + pages, skip;
+	while (pages) {
+		size_t n = to_chunk_end(vaddr, pages);
 
-	while (pg < end) {
-		struct chunk *c = chunk_get(o, pg, to != PAGE_ABSENT, &skip);
-		uint64_t n = skip < end - pg ? skip : end - pg;
-
-		if (!c && to != PAGE_ABSENT)
-			return err_set(e, ERR_SYS, ENOMEM, "no memory for page states");
-		if (c)
-			chunk_set(o, c, pg, (size_t)n, to);
-		pg += n;
+		if (set_chunk(o, vaddr, n, st) < 0)
+			return err_set(e, ERR_SYS, ENOMEM, "no memory for the page store");
+		vaddr += n * ENG_PAGE_BYTES;
+		pages -= n;
 	}
 	return 0;
 }
 
-/* ---- public ---- */
-
 int sobj_write(struct sobj *o, uint64_t vaddr, const void *data, size_t pages, struct err *e)
 {
-	const uint8_t *from = data;
-	size_t left = pages * ENG_PAGE_BYTES;
-	uint64_t at = vaddr;
+	int r = check_range(vaddr, pages, e);
+	size_t bytes = pages * ENG_PAGE_BYTES;
 
-	if (!range_ok(vaddr, pages))
-		return range_err(vaddr, pages, e);
-	while (left) {
-		ssize_t n = pwrite(o->fd, from, left, (off_t)at);
+	for (size_t done = 0; r == 0 && done < bytes;) {
+		ssize_t n = pwrite(o->fd, (const char *)data + done, bytes - done,
+		                   (off_t)(vaddr + done));
 
-		if (n < 0 && errno == EINTR)
-			continue;
 		if (n <= 0)
-			return err_sys(e, "write to the page store");
-		from += n;
-		at += (uint64_t)n;
-		left -= (size_t)n;
+			return err_sys(e, "page store");
+		done += (size_t)n;
 	}
-	return range_set(o, vaddr, pages, PAGE_DATA, e);
+	return r < 0 ? r : set_state(o, vaddr, pages, PAGE_DATA, e);
 }
 
 int sobj_zero(struct sobj *o, uint64_t vaddr, size_t pages, struct err *e)
 {
-	if (!range_ok(vaddr, pages))
-		return range_err(vaddr, pages, e);
-	return range_set(o, vaddr, pages, PAGE_ZERO, e);
+	int r = check_range(vaddr, pages, e);
+
+	return r < 0 ? r : set_state(o, vaddr, pages, PAGE_ZERO, e);
 }
 
 void sobj_drop(struct sobj *o, uint64_t vaddr, uint64_t pages)
 {
-	if (range_ok(vaddr, pages))
-		range_set(o, vaddr, pages, PAGE_ABSENT, NULL);
+	if (check_range(vaddr, pages, NULL) == 0)
+		set_state(o, vaddr, pages, PAGE_ABSENT, NULL);
+}
+
+struct keep {
+	struct sobj *o;
+	const struct runs *keep;
+};
+
+static void keep_chunk(void *arg, uint64_t key, void *payload)
+{
+	const struct keep *k = arg;
+	uint64_t at = key * SPARSE_BYTES, end = at + SPARSE_BYTES;
+
+	(void)payload;
+	for (size_t i = runs_find(k->keep, at); at < end; i++) {
+		const struct run *r = i < k->keep->n ? &k->keep->v[i] : NULL;
+		uint64_t from = r && r->vaddr < end ? r->vaddr : end;
+
+		if (from > at)
+			set_chunk(k->o, at, (from - at) >> ENG_PAGE_SHIFT, PAGE_ABSENT);
+		at = r && r->vaddr < end ? r->vaddr + r->pages * ENG_PAGE_BYTES : end;
+	}
 }
 
 void sobj_keep_only(struct sobj *o, const struct runs *keep)
 {
-	uint64_t at = 0;
+	struct keep k = { o, keep };
 
-	for (size_t i = 0; i < keep->n; i++) {
-		if (keep->v[i].vaddr > at)
-			sobj_drop(o, at, (keep->v[i].vaddr - at) >> ENG_PAGE_SHIFT);
-		at = keep->v[i].vaddr + keep->v[i].pages * ENG_PAGE_BYTES;
-	}
-	if (at < PAGES_MAX << ENG_PAGE_SHIFT)
-		sobj_drop(o, at, PAGES_MAX - (at >> ENG_PAGE_SHIFT));
-}
-
-enum page_state sobj_state(const struct sobj *o, uint64_t vaddr)
-{
-	uint64_t pg = vaddr >> ENG_PAGE_SHIFT, skip;
-
-	if (pg >= PAGES_MAX)
-		return PAGE_ABSENT;
-	struct chunk *c = chunk_get(o, pg, false, &skip);
-
-	return c ? __atomic_load_n(&c->st[pg % CHUNK_PAGES], __ATOMIC_ACQUIRE) : PAGE_ABSENT;
-}
-
-/* Pages at the start of the @n that are in @st. */
-static uint64_t same_in_chunk(const struct chunk *c, uint64_t pg, uint64_t n, enum page_state st)
-{
-	uint64_t i = 0;
-
-	if (!c)
-		return st == PAGE_ABSENT ? n : 0;
-	while (i < n && __atomic_load_n(&c->st[pg % CHUNK_PAGES + i], __ATOMIC_ACQUIRE) == st)
-		i++;
-	return i;
+	sparse_each(o->states, keep_chunk, &k);
 }
 
 size_t sobj_span(const struct sobj *o, uint64_t vaddr, size_t max, enum page_state *st)
 {
-	uint64_t first = vaddr >> ENG_PAGE_SHIFT, pg = first, skip;
+	const uint8_t *v = sparse_get(o->states, vaddr / SPARSE_BYTES, false);
+	size_t first = (vaddr % SPARSE_BYTES) >> ENG_PAGE_SHIFT;
+	size_t n = to_chunk_end(vaddr, max), i = 0;
 
-	*st = sobj_state(o, vaddr);
-	if (first >= PAGES_MAX)
-		return max;
-	uint64_t end = max < PAGES_MAX - first ? first + max : PAGES_MAX;
-
-	while (pg < end) {
-		struct chunk *c = chunk_get(o, pg, false, &skip);
-		uint64_t n = skip < end - pg ? skip : end - pg;
-		uint64_t same = same_in_chunk(c, pg, n, *st);
-
-		pg += same;
-		if (same < n)
-			break;
-	}
-	return (size_t)(pg - first);
+	*st = v ? (enum page_state)v[first] : PAGE_ABSENT;
+	while (v && i < n && v[first + i] == v[first])
+		i++;
+	return v ? i : n;
 }
 
-static int read_data(const struct sobj *o, uint64_t vaddr, uint8_t *to, size_t left, struct err *e)
+enum page_state sobj_state(const struct sobj *o, uint64_t vaddr)
 {
-	while (left) {
-		ssize_t n = pread(o->fd, to, left, (off_t)vaddr);
+	enum page_state st;
 
-		if (n < 0 && errno == EINTR)
-			continue;
+	sobj_span(o, vaddr, 1, &st);
+	return st;
+}
+
+static int read_data(const struct sobj *o, uint64_t vaddr, uint8_t *to, size_t bytes, struct err *e)
+{
+	for (size_t done = 0; done < bytes;) {
+		ssize_t n = pread(o->fd, to + done, bytes - done, (off_t)(vaddr + done));
+
 		if (n <= 0)
-			return err_sys(e, "read from the page store");
-		to += n;
-		vaddr += (uint64_t)n;
-		left -= (size_t)n;
+			return err_sys(e, "page store");
+		done += (size_t)n;
 	}
 	return 0;
 }
@@ -339,25 +251,23 @@ static int read_data(const struct sobj *o, uint64_t vaddr, uint8_t *to, size_t l
 int sobj_read(const struct sobj *o, uint64_t vaddr, void *buf, size_t pages, struct err *e)
 {
 	uint8_t *to = buf;
-	enum page_state st;
 
-	if (!range_ok(vaddr, pages))
-		return range_err(vaddr, pages, e);
 	while (pages) {
-		size_t n = sobj_span(o, vaddr, pages, &st), bytes = n * ENG_PAGE_BYTES;
+		enum page_state st;
+		size_t n = sobj_span(o, vaddr, pages, &st);
 		int r = 0;
 
 		if (st == PAGE_ABSENT)
 			return err_set(e, ERR_BUG, ENODATA, "page %llx is not in the store",
 			               (unsigned long long)vaddr);
 		if (st == PAGE_ZERO)
-			memset(to, 0, bytes);
+			memset(to, 0, n * ENG_PAGE_BYTES);
 		else
-			r = read_data(o, vaddr, to, bytes, e);
+			r = read_data(o, vaddr, to, n * ENG_PAGE_BYTES, e);
 		if (r < 0)
 			return r;
-		to += bytes;
-		vaddr += bytes;
+		to += n * ENG_PAGE_BYTES;
+		vaddr += n * ENG_PAGE_BYTES;
 		pages -= n;
 	}
 	return 0;
@@ -378,41 +288,16 @@ uint64_t store_peak_pages(const struct store *s)
 	return __atomic_load_n(&s->peak_pages, __ATOMIC_RELAXED);
 }
 
-/* ---- the end ---- */
-
-static void leaf_free(struct leaf *l)
-{
-	for (size_t i = 0; l && i < LEAF_CHUNKS; i++)
-		free(l->c[i]);
-	free(l);
-}
-
-static void mid_free(struct mid *m)
-{
-	for (size_t i = 0; m && i < MID_LEAVES; i++)
-		leaf_free(m->l[i]);
-	free(m);
-}
-
-static void obj_free(struct sobj *o)
-{
-	for (size_t i = 0; i < ROOT_MIDS; i++)
-		mid_free(o->root[i]);
-	close(o->fd);
-	free(o);
-}
-
 void store_free(struct store *s)
 {
 	if (!s)
 		return;
-	for (size_t i = 0; i < OBJ_BUCKETS; i++)
-		while (s->bucket[i]) {
-			struct sobj *o = s->bucket[i];
-
-			s->bucket[i] = o->next;
-			obj_free(o);
-		}
+	for (struct sobj *o = s->objs, *next; o; o = next) {
+		next = o->next;
+		close(o->fd);
+		sparse_free(o->states);
+		free(o);
+	}
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
