@@ -99,5 +99,7 @@ int rst_run(struct wrk *w, const struct Haul__Switch *s, struct err *e);
 void rst_undo(struct wrk *w);
 /** rst_resume() - open it. Past this there is no way back */
 int rst_resume(struct wrk *w, struct err *e);
+/** rst_finish() - let CRIU end, after RUNNING was said */
+void rst_finish(struct wrk *w);
 
 #endif

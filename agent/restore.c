@@ -203,3 +203,15 @@ int rst_resume(struct wrk *w, struct err *e)
 		              e);
 	return r < 0 ? err_wrap(e, "resume") : 0;
 }
+
+void rst_finish(struct wrk *w)
+{
+	struct err e = ERR_INIT;
+
+	if (!w->criu)
+		return;
+	if (criu_reply(w->criu, true, &e) < 0 ||
+	    criu_pump(w->criu, CRIU_EV_DONE, NULL, deadline_in_ms(RESUME_LIMIT_MS), &e) < 0)
+		log_warn("CRIU after the resume: %s", e.msg);
+	criu_free(steal(w->criu));
+}

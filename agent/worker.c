@@ -324,6 +324,7 @@ static void say_drained(struct wrk *w)
 	d.fault_p50_us = st.fault_p50_us;
 	d.fault_p99_us = st.fault_p99_us;
 	d.fault_max_us = st.fault_max_us;
+	d.store_peak_bytes = store_peak_pages(w->store) * ENG_PAGE_BYTES;
 	out.body_case = HAUL__MSG__BODY_DRAINED;
 	out.drained = &d;
 	if (say(w, &out, &e) < 0)
@@ -340,6 +341,7 @@ static void run_to_the_end(struct wrk *w)
 	struct err e = ERR_INIT;
 	int r;
 
+	rst_finish(w);
 	while ((r = pager_wait(w->pager, deadline_in_ms(PROGRESS_MS), &e)) == -ETIMEDOUT) {
 		err_clear(&e);
 		say_progress(w);
