@@ -24,7 +24,7 @@ enum req_type {
 	REQ_CPUINFO_DUMP = 7,
 	REQ_CPUINFO_CHECK = 8,
 	REQ_FEATURE_CHECK = 9,
-	REQ_VERSION = 11,
+	REQ_VERSION = 10,
 };
 
 /* Descriptor numbers in CRIU's own table, after exec. */
