@@ -342,6 +342,7 @@ static void run_to_the_end(struct wrk *w)
 	int r;
 
 	rst_finish(w);
+	store_sweep(w->store);
 	while ((r = pager_wait(w->pager, deadline_in_ms(PROGRESS_MS), &e)) == -ETIMEDOUT) {
 		err_clear(&e);
 		say_progress(w);

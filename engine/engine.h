@@ -177,7 +177,8 @@ ssize_t mem_read(int fd, pid_t pid, uint64_t vaddr, void *buf, size_t pages);
 struct store;
 struct sobj;
 
-enum page_state { PAGE_ABSENT = 0, PAGE_DATA = 1, PAGE_ZERO = 2 };
+/* PAGE_STALE is PAGE_ABSENT whose memory is not yet given back. */
+enum page_state { PAGE_ABSENT = 0, PAGE_DATA = 1, PAGE_ZERO = 2, PAGE_STALE = 3 };
 
 int store_new(struct store **out, struct err *e);
 /** store_obj() - find, or make when @create. Return: NULL if not there/no memory */
@@ -188,8 +189,12 @@ int sobj_write(struct sobj *o, uint64_t vaddr, const void *data, size_t pages, s
 int sobj_zero(struct sobj *o, uint64_t vaddr, size_t pages, struct err *e);
 /** sobj_drop() - forget pages and free their memory */
 void sobj_drop(struct sobj *o, uint64_t vaddr, uint64_t pages);
-/** sobj_keep_only() - drop all pages outside @keep (ascending) */
+/**
+ * sobj_keep_only() - forget all pages outside @keep (ascending); quick: their memory
+ * is given back by store_sweep(), which is for when nobody waits
+ */
 void sobj_keep_only(struct sobj *o, const struct runs *keep);
+void store_sweep(struct store *s);
 enum page_state sobj_state(const struct sobj *o, uint64_t vaddr);
 /** sobj_span() - length in pages (at most @max) of equal state from @vaddr on */
 size_t sobj_span(const struct sobj *o, uint64_t vaddr, size_t max, enum page_state *st);

@@ -108,30 +108,40 @@ static void account(struct store *s, int64_t pages)
 		__atomic_store_n(&s->peak_pages, now, __ATOMIC_RELAXED);
 }
 
+static bool holds(enum page_state st)
+{
+	return st == PAGE_DATA || st == PAGE_STALE;
+}
+
 /*
  * Set the state of pages that share a chunk. Data that is replaced by another state
  * is given back. Return: 0; -ENOMEM
  */
 static int set_chunk(struct sobj *o, uint64_t vaddr, size_t pages, enum page_state st)
 {
-	uint8_t *v = sparse_get(o->states, vaddr / SPARSE_BYTES, st != PAGE_ABSENT);
+	bool create = st == PAGE_DATA || st == PAGE_ZERO;
+	uint8_t *v = sparse_get(o->states, vaddr / SPARSE_BYTES, create);
 	size_t first = (vaddr % SPARSE_BYTES) >> ENG_PAGE_SHIFT;
 	int64_t gained = 0;
 
 	if (!v)
-		return st == PAGE_ABSENT ? 0 : -ENOMEM;
+		return create ? -ENOMEM : 0;
 	for (size_t i = first; i < first + pages;) {
 		size_t k = i;
 
 		while (k < first + pages && v[k] == v[i])
 			k++;
-		if (v[i] == PAGE_DATA && st != PAGE_DATA) {
+		if (holds(v[i]) && !holds(st)) {
 			punch(o, vaddr + (i - first) * ENG_PAGE_BYTES, k - i);
 			gained -= (int64_t)(k - i);
-		} else if (v[i] != PAGE_DATA && st == PAGE_DATA) {
+		} else if (!holds(v[i]) && st == PAGE_DATA) {
 			gained += (int64_t)(k - i);
 		}
-		memset(v + i, st, k - i);
+		/* only what holds memory can be stale */
+		if (st != PAGE_STALE || v[i] == PAGE_DATA)
+			memset(v + i, st, k - i);
+		else
+			memset(v + i, v[i] == PAGE_STALE ? PAGE_STALE : PAGE_ABSENT, k - i);
 		i = k;
 	}
 	account(o->store, gained);
@@ -204,7 +214,7 @@ static void keep_chunk(void *arg, uint64_t key, void *payload)
 		uint64_t from = r && r->vaddr < end ? r->vaddr : end;
 
 		if (from > at)
-			set_chunk(k->o, at, (from - at) >> ENG_PAGE_SHIFT, PAGE_ABSENT);
+			set_chunk(k->o, at, (from - at) >> ENG_PAGE_SHIFT, PAGE_STALE);
 		at = r && r->vaddr < end ? r->vaddr + r->pages * ENG_PAGE_BYTES : end;
 	}
 }
@@ -216,6 +226,28 @@ void sobj_keep_only(struct sobj *o, const struct runs *keep)
 	sparse_each(o->states, keep_chunk, &k);
 }
 
+static void sweep_chunk(void *arg, uint64_t key, void *payload)
+{
+	struct sobj *o = arg;
+	const uint8_t *v = payload;
+
+	for (size_t i = 0; i < SPARSE_PAGES;) {
+		size_t k = i;
+
+		while (k < SPARSE_PAGES && v[k] == v[i])
+			k++;
+		if (v[i] == PAGE_STALE)
+			set_chunk(o, key * SPARSE_BYTES + i * ENG_PAGE_BYTES, k - i, PAGE_ABSENT);
+		i = k;
+	}
+}
+
+void store_sweep(struct store *s)
+{
+	for (struct sobj *o = s->objs; o; o = o->next)
+		sparse_each(o->states, sweep_chunk, o);
+}
+
 size_t sobj_span(const struct sobj *o, uint64_t vaddr, size_t max, enum page_state *st)
 {
 	const uint8_t *v = sparse_get(o->states, vaddr / SPARSE_BYTES, false);
@@ -225,6 +257,8 @@ size_t sobj_span(const struct sobj *o, uint64_t vaddr, size_t max, enum page_sta
 	*st = v ? (enum page_state)v[first] : PAGE_ABSENT;
 	while (v && i < n && v[first + i] == v[first])
 		i++;
+	if (*st == PAGE_STALE)
+		*st = PAGE_ABSENT;
 	return v ? i : n;
 }
 

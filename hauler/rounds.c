@@ -22,7 +22,7 @@ struct emit_state {
 	struct mig *m;
 	struct err *e;
 	uint64_t start_us, looked_us, pages;
-	uint64_t start_wire_bytes;
+	uint64_t start_bytes;
 	bool cut;
 };
 
@@ -48,12 +48,16 @@ void mem_close_all(struct mig *m)
 	m->n_mem = 0;
 }
 
-static uint64_t wire_bytes(struct mig *m)
+/*
+ * What the link carries is counted in memory, not in bytes on the wire: with
+ * compression, zero pages and pages that need not be sent, the two are far apart.
+ */
+static uint64_t moved_bytes(struct mig *m)
 {
 	struct send_stats st;
 
 	send_get_stats(m->send, &st);
-	return st.wire_bytes;
+	return st.pages * ENG_PAGE_BYTES;
 }
 
 /* In mid-round: how fast are pages sent, and is the rest of the round any use? */
@@ -65,7 +69,7 @@ static void look(struct emit_state *s)
 	if (now - s->looked_us < CUT_LOOK_US)
 		return;
 	s->looked_us = now;
-	m->pol.link_Bps = (double)(wire_bytes(m) - s->start_wire_bytes) * 1e6 /
+	m->pol.link_Bps = (double)(moved_bytes(m) - s->start_bytes) * 1e6 /
 	                  (double)(now - s->start_us);
 	rep_progress(m, false);
 	s->cut = pol_cut(&m->pol);
@@ -112,9 +116,9 @@ static int barrier(struct mig *m, struct err *e)
 
 static int one_round(struct mig *m, bool *cut, struct err *e)
 {
-	uint64_t t0 = now_us(), wire0 = wire_bytes(m);
+	uint64_t t0 = now_us(), moved0 = moved_bytes(m);
 	struct emit_state s = {
-		.m = m, .e = e, .start_us = t0, .looked_us = t0, .start_wire_bytes = wire0
+		.m = m, .e = e, .start_us = t0, .looked_us = t0, .start_bytes = moved0
 	};
 	struct err scan = ERR_INIT;
 	int r = trk_round(m->trk, emit, &s, &m->trk_stats, &scan);
@@ -128,7 +132,7 @@ static int one_round(struct mig *m, bool *cut, struct err *e)
 	mem_close_all(m);
 	if (r < 0)
 		return r;
-	uint64_t us = now_us() - t0, bytes = wire_bytes(m) - wire0;
+	uint64_t us = now_us() - t0, bytes = moved_bytes(m) - moved0;
 
 	m->pol.prev_pages = m->pol.round_pages;
 	m->pol.round_pages = s.pages;
