@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# lib.sh - what the end-to-end tests share: a lab with hauld on both hosts, workloads
+# that verify themselves, migrations. Sourced by tests/t-*.sh; needs root.
+# shellcheck shell=bash
+set -euo pipefail
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+builddir=${HAUL_BUILDDIR:-$top}
+lab=$top/tests/lab
+haul=$builddir/haul
+hauld=$builddir/hauld
+work=$builddir/tests/work
+export LAB=${LAB:-t$$}
+dir=
+
+fail() { printf 'FAIL: %s\n' "$*" >&2; exit 1; }
+note() { printf '%s\n' "$*"; }
+skip() { printf 'SKIP: %s\n' "$*"; exit 77; }
+
+lab_down() {
+	local rc=$?
+	if [ $rc != 0 ] && [ $rc != 77 ] && [ -n "$dir" ]; then
+		for f in "$dir"/hauld.*.log; do echo "--- ${f##*/}"; tail -15 "$f"; done >&2 || true
+	fi
+	"$lab" down || true
+	[ -z "$dir" ] || rm -rf "$dir"
+	exit $rc
+}
+
+# hauld with a fresh key on every host; each trusts the others.
+lab_up() {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	[ -s /var/lib/haul/criu/chosen ] || [ -n "${HAUL_CRIU:-}" ] || skip "no CRIU chosen: run contrib/find-criu"
+	dir=$(mktemp -d /var/tmp/haul-test.XXXXXX)
+	chmod 755 "$dir"
+	trap lab_down EXIT
+	"$lab" up "$@"
+	ssh-keygen -q -t ed25519 -N '' -f "$dir/id"
+	local h hosts=(A B)
+	for h in "${hosts[@]}"; do
+		"$lab" run "$h" cp "$dir/id.pub" /etc/haul/authorized_keys
+		"$lab" run "$h" cp "$dir/id" /etc/haul/id_ed25519
+		start_hauld "$h"
+	done
+	"$lab" run A "$haul" trust -y hostB >/dev/null
+	"$lab" run B "$haul" trust -y hostA >/dev/null
+}
+
+start_hauld() {
+	local h=$1
+	shift
+	"$lab" run "$h" setsid "$hauld" -v "$@" </dev/null >>"$dir/hauld.$h.log" 2>&1 &
+	for _ in $(seq 100); do
+		"$lab" run "$h" bash -c 'exec 3<>/dev/tcp/localhost/4285' 2>/dev/null && return
+		sleep 0.05
+	done
+	fail "hauld on $h does not listen: $(cat "$dir/hauld.$h.log")"
+}
+
+other() { case $1 in A) echo B ;; *) echo A ;; esac; }
+
+# start HOST PROGRAM ARGS...: a workload of tests/work; sets $pid and $wdir
+start() {
+	local h=$1 prog=$2
+	shift 2
+	wdir=$dir/$(basename "$prog").$RANDOM
+	mkdir -p "$wdir"
+	chmod 777 "$wdir"
+	pid=$("$lab" spawn "$h" "$(basename "$wdir")" "$prog" --dir "$wdir" "$@")
+	local i
+	for i in $(seq 600); do
+		[ -e "$wdir/ready" ] && break
+		"$lab" run "$h" kill -0 "$pid" 2>/dev/null || fail "$prog ended: $(cat "$("$lab" log "$(basename "$wdir")")")"
+		sleep 0.1
+	done
+	[ -e "$wdir/ready" ] || fail "$prog is not ready"
+	verified=0
+}
+
+# verify HOST: the workload checks all it has and must find no fault
+verify() {
+	local h=$1 f
+	verified=$((verified + 1))
+	f=$wdir/verify.$verified
+	"$lab" run "$h" kill -USR1 "$pid" || fail "process $pid is not on host $h"
+	for _ in $(seq 600); do
+		[ -e "$f" ] && break
+		[ ! -e "$wdir/failed" ] || fail "workload noticed: $(cat "$wdir/failed")"
+		sleep 0.05
+	done
+	[ -e "$f" ] || fail "no answer from the workload on $h"
+	grep -q '"ok": *true' "$f" || fail "verification on $h: $(cat "$f")"
+}
+
+gone() {
+	! "$lab" run "$1" test -e "/proc/$pid" || fail "process $pid is still on host $1: $("$lab" run "$1" cat "/proc/$pid/stat")"
+}
+
+# move FROM [OPTION]...: to the other host; the report goes to $dir/report
+move() {
+	local from=$1 to
+	shift
+	to=$(other "$from")
+	"$lab" run "$from" "$haul" --json "$@" "$pid" "host$to" >"$dir/report" 2>"$dir/stderr" ||
+		{ cat "$dir/stderr" "$dir/report" >&2; fail "haul $* from $from to $to"; }
+	gone "$from"
+}
+
+field() {
+	python3 -c 'import json, sys
+for line in open(sys.argv[1]):
+    e = json.loads(line)
+    if e.get("event") == "done": print(e.get(sys.argv[2], ""))' "$dir/report" "$1"
+}
+
+# in_every_mode: there and back in each mode, verified after each move
+in_every_mode() {
+	local h=A m
+	for m in ${MODES:-stop-copy pre-copy post-copy hybrid auto}; do
+		move "$h" --mode="$m" "$@"
+		h=$(other "$h")
+		verify "$h"
+		note "  $m to $h: downtime $(($(field downtime_us) / 1000)) ms, total $(($(field total_us) / 1000)) ms"
+	done
+	where=$h
+}
+
+stop() {
+	"$lab" run "$1" kill -9 "$pid" 2>/dev/null || true
+}
