@@ -2,81 +2,116 @@
 /* client.c - the connecting end: whom we trust, and how we prove who we are. */
 #include "transport/priv.h"
 
+#include <libssh/server.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "common/clock.h"
 
-#define CONF_DIR "/etc/haul"
-
-static const char *known_hosts(const struct chan_target *to)
+const char *client_known_hosts(const struct chan_target *to)
 {
-	return to->known_hosts ? to->known_hosts : CONF_DIR "/known_hosts";
+	return to->known_hosts ? to->known_hosts : TR_CONF_DIR "/known_hosts";
 }
 
-int key_print(ssh_key key, char *out, size_t bytes)
-{
-	unsigned char *hash = NULL;
-	size_t n = 0;
+/* ---- key exchange ---- */
 
-	if (ssh_get_publickey_hash(key, SSH_PUBLICKEY_HASH_SHA256, &hash, &n) < 0)
-		return -EINVAL;
-	char *text = ssh_get_fingerprint_hash(SSH_PUBLICKEY_HASH_SHA256, hash, n);
-
-	snprintf(out, bytes, "%s", text ? text : "?");
-	ssh_string_free_char(text);
-	ssh_clean_pubkey_hash(&hash);
-	return 0;
-}
-
-static int set_options(ssh_session s, const struct chan_target *to, int fd, uint64_t deadline_us)
+static int set_options(ssh_session s, const struct chan_target *to)
 {
 	unsigned int port = to->port;
-	long limit_s = deadline_poll_ms(deadline_us) / 1000 + 1;
 	bool no = false;
 
-	ssh_options_set(s, SSH_OPTIONS_PROCESS_CONFIG, &no);
-	return ssh_options_set(s, SSH_OPTIONS_HOST, to->host) ||
+	return ssh_options_set(s, SSH_OPTIONS_PROCESS_CONFIG, &no) ||
+	       ssh_options_set(s, SSH_OPTIONS_HOST, to->host) ||
 	       ssh_options_set(s, SSH_OPTIONS_PORT, &port) ||
-	       ssh_options_set(s, SSH_OPTIONS_FD, &fd) ||
-	       ssh_options_set(s, SSH_OPTIONS_USER, "haul") ||
-	       ssh_options_set(s, SSH_OPTIONS_TIMEOUT, &limit_s) ||
-	       ssh_options_set(s, SSH_OPTIONS_KNOWNHOSTS, known_hosts(to)) ||
+	       ssh_options_set(s, SSH_OPTIONS_USER, TR_USER) ||
+	       ssh_options_set(s, SSH_OPTIONS_KNOWNHOSTS, client_known_hosts(to)) ||
 	       ssh_options_set(s, SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null") ||
-	       ssh_options_set(s, SSH_OPTIONS_CIPHERS_C_S, TR_CIPHERS) ||
-	       ssh_options_set(s, SSH_OPTIONS_CIPHERS_S_C, TR_CIPHERS);
+	       ssh_options_set(s, SSH_OPTIONS_CIPHERS_C_S, session_ciphers()) ||
+	       ssh_options_set(s, SSH_OPTIONS_CIPHERS_S_C, session_ciphers()) || session_set(s);
 }
 
-int client_session(const struct chan_target *to, ssh_session *out, uint64_t deadline_us,
+static int late(const struct chan_target *to, struct err *e)
+{
+	err_set(e, ERR_LINK, ETIMEDOUT, "%s port %u: no answer in %u ms", to->host, to->port,
+	        to->connect_ms);
+	return err_fix(e, "is it hauld that listens there? is the host overloaded?");
+}
+
+static int exchange_keys(ssh_session s, const struct chan_target *to, int fd, uint64_t deadline_us,
+                         struct err *e)
+{
+	int r;
+
+	ssh_set_blocking(s, 0);
+	while ((r = ssh_connect(s)) == SSH_AGAIN)
+		if (session_wait(s, fd, deadline_us) < 0)
+			return late(to, e);
+	if (r == SSH_OK)
+		return 0;
+	err_set(e, ERR_LINK, EPROTO, "%s port %u does not speak SSH with us: %s", to->host,
+	        to->port, ssh_get_error(s));
+	return err_fix(e, "is it hauld that listens there?");
+}
+
+int client_session(const struct chan_target *to, ssh_session *out, int *fd, uint64_t deadline_us,
                    struct err *e)
 {
-	int fd = tcp_connect(to, deadline_us, e);
+	int r = tcp_connect(to, deadline_us, e);
 
-	if (fd < 0)
-		return fd;
+	if (r < 0)
+		return r;
+	*fd = r;
+	int copy = session_fd(*fd, e);
+
+	if (copy < 0)
+		return copy;
 	ssh_session s = ssh_new();
 
-	if (!s || set_options(s, to, fd, deadline_us)) {
-		close(fd);
-		ssh_free(s);
-		return err_set(e, ERR_BUG, EINVAL, "SSH options");
-	}
-	if (ssh_connect(s) != SSH_OK) {
-		err_set(e, ERR_LINK, EPROTO, "%s port %u does not speak SSH with us: %s", to->host,
-		        to->port, ssh_get_error(s));
-		err_fix(e, "is it hauld that listens there? is it overloaded?");
-		ssh_disconnect(s);
+	if (!s || set_options(s, to) || ssh_options_set(s, SSH_OPTIONS_FD, &copy)) {
+		err_set(e, ERR_USER, EINVAL, "host %s: SSH does not take it: %s", to->host,
+		        s ? ssh_get_error(s) : "no memory");
+		close(copy);
 		ssh_free(s);
 		return -e->code;
+	}
+	r = exchange_keys(s, to, *fd, deadline_us, e);
+	if (r < 0) {
+		ssh_free(s);
+		return r;
 	}
 	*out = s;
 	return 0;
 }
 
+/* ---- whom we trust ---- */
+
+/* How to call haul for this target. */
+static const char *port_option(const struct chan_target *to, char *out, size_t bytes)
+{
+	out[0] = '\0';
+	if (to->port != TR_PORT_DEFAULT)
+		snprintf(out, bytes, "--port %u ", to->port);
+	return out;
+}
+
+static int key_changed(const struct chan_target *to, const char *print, struct err *e)
+{
+	char port[24];
+
+	err_set(e, ERR_LINK, EKEYREJECTED,
+	        "THE HOST KEY OF %s HAS CHANGED (now %s): it was set up anew, or somebody is "
+	        "in between; nothing was sent",
+	        to->host, print);
+	return err_fix(
+	        e,
+	        "compare it with `hauld --fingerprint` there; if it is right, remove the old "
+	        "line from %s, then: haul trust %s%s",
+	        client_known_hosts(to), port_option(to, port, sizeof(port)), to->host);
+}
+
 static int check_host_key(ssh_session s, const struct chan_target *to, struct err *e)
 {
-	char print[128] = "?";
+	char print[128] = "?", port[24];
 	ssh_key key = NULL;
 
 	if (ssh_get_server_publickey(s, &key) == SSH_OK) {
@@ -88,163 +123,167 @@ static int check_host_key(ssh_session s, const struct chan_target *to, struct er
 		return 0;
 	case SSH_KNOWN_HOSTS_CHANGED:
 	case SSH_KNOWN_HOSTS_OTHER:
-		err_set(e, ERR_LINK, EKEYREJECTED,
-		        "THE HOST KEY OF %s HAS CHANGED (now %s): somebody may be in between",
-		        to->host, print);
-		return err_fix(e,
-		               "if the host was set up anew, remove its line from %s and run "
-		               "haul trust %s",
-		               known_hosts(to), to->host);
+		return key_changed(to, print, e);
 	case SSH_KNOWN_HOSTS_NOT_FOUND:
 	case SSH_KNOWN_HOSTS_UNKNOWN:
 		err_set(e, ERR_LINK, EKEYREJECTED, "the host key of %s (%s) is not known here",
 		        to->host, print);
-		return err_fix(e, "compare it with hauld --fingerprint there, then: haul trust %s",
-		               to->host);
+		return err_fix(e,
+		               "haul trust %s%s (compare the key with `hauld --fingerprint` there)",
+		               port_option(to, port, sizeof(port)), to->host);
 	default:
-		return err_set(e, ERR_LINK, EKEYREJECTED, "known hosts in %s: %s", known_hosts(to),
-		               ssh_get_error(s));
+		return err_set(e, ERR_LINK, EKEYREJECTED, "known hosts in %s: %s",
+		               client_known_hosts(to), ssh_get_error(s));
 	}
 }
 
-/* Return: 0 authenticated; 1 not with this key; -errno with a message */
-static int try_key(ssh_session s, const char *path, bool must, char *print, size_t bytes,
-                   struct err *e)
+/* ---- who we are ---- */
+
+/* What was tried, for the message when none will do. */
+struct tried {
+	char print[128]; /* of the last key that the host refused */
+	char locked[256]; /* a key file with a passphrase */
+};
+
+/* libssh, or OpenSSL under it, would ask at the terminal. */
+static int no_passphrase(const char *prompt, char *buf, size_t len, int echo, int verify, void *arg)
 {
-	ssh_key key = NULL;
+	(void)prompt, (void)buf, (void)len, (void)echo, (void)verify;
+	*(bool *)arg = true;
+	return -1;
+}
+
+/* Return: 1 with *out; 0 cannot be used; -errno only when @must */
+static int load_key(const char *path, bool must, ssh_key *out, struct tried *t, struct err *e)
+{
+	bool locked = false;
 
 	if (access(path, R_OK) < 0)
-		return must ? err_sys(e, "key %s", path) : 1;
-	if (ssh_pki_import_privkey_file(path, NULL, NULL, NULL, &key) != SSH_OK) {
-		if (!must)
-			return 1;
-		err_set(e, ERR_USER, EINVAL, "key %s cannot be read: encrypted, or no private key",
-		        path);
-		return err_fix(e, "give a key without passphrase with --identity");
-	}
-	key_print(key, print, bytes);
-	int r = ssh_userauth_publickey(s, NULL, key);
-
-	ssh_key_free(key);
-	return r == SSH_AUTH_SUCCESS ? 0 : 1;
+		return must ? err_sys(e, "key %s", path) : 0;
+	if (ssh_pki_import_privkey_file(path, NULL, no_passphrase, &locked, out) == SSH_OK)
+		return 1;
+	if (locked)
+		snprintf(t->locked, sizeof(t->locked), "%s", path);
+	if (!must)
+		return 0;
+	if (!locked)
+		return err_set(e, ERR_USER, EINVAL, "key %s: no private key that SSH can read",
+		               path);
+	err_set(e, ERR_USER, EINVAL, "key %s has a passphrase; haul asks for none", path);
+	return err_fix(
+	        e, "make one without: ssh-keygen -t ed25519 -N '' -f FILE, then --identity FILE");
 }
 
-static int authenticate(ssh_session s, const struct chan_target *to, struct err *e)
+/* Return: 1 that is us; 0 not with this key; -errno */
+static int try_key(ssh_session s, const struct chan_target *to, const char *path, int fd,
+                   uint64_t deadline_us, struct tried *t, struct err *e)
 {
-	static const char *const names[] = { CONF_DIR "/id_ed25519", "~/.ssh/id_ed25519",
-		                             "~/.ssh/id_ecdsa", "~/.ssh/id_rsa" };
-	const char *home = getenv("HOME");
-	char path[512], print[128] = "none found";
-	int r = 1;
+	ssh_key key = NULL;
+	int r = load_key(path, to->identity, &key, t, e);
 
-	if (to->identity)
-		r = try_key(s, to->identity, true, print, sizeof(print), e);
-	for (size_t i = 0; !to->identity && r == 1 && i < ARRAY_SIZE(names); i++) {
-		if (names[i][0] == '~')
-			snprintf(path, sizeof(path), "%s%s", home ? home : "/root", names[i] + 1);
-		else
-			snprintf(path, sizeof(path), "%s", names[i]);
-		r = try_key(s, path, false, print, sizeof(print), e);
-	}
 	if (r <= 0)
 		return r;
-	err_set(e, ERR_LINK, EACCES, "%s does not accept our key (%s)", to->host, print);
-	return err_fix(e, "add the public key to /etc/haul/authorized_keys on %s", to->host);
+	key_print(key, t->print, sizeof(t->print));
+	while ((r = ssh_userauth_publickey(s, NULL, key)) == SSH_AUTH_AGAIN) {
+		if (session_wait(s, fd, deadline_us) == 0)
+			continue;
+		ssh_key_free(key);
+		return late(to, e);
+	}
+	ssh_key_free(key);
+	if (r == SSH_AUTH_ERROR)
+		return err_set(e, ERR_LINK, ECONNRESET, "%s ended the connection: %s", to->host,
+		               ssh_get_error(s));
+	return r == SSH_AUTH_SUCCESS;
+}
+
+static int refused(const struct chan_target *to, const struct tried *t, struct err *e)
+{
+	if (t->print[0]) {
+		err_set(e, ERR_LINK, EACCES, "%s does not accept our key (%s)", to->host, t->print);
+		return err_fix(e, "add the public key to " TR_CONF_DIR "/authorized_keys on %s",
+		               to->host);
+	}
+	if (t->locked[0])
+		err_set(e, ERR_USER, EACCES, "the only key here, %s, has a passphrase", t->locked);
+	else
+		err_set(e, ERR_USER, EACCES, "there is no key to show to %s", to->host);
+	return err_fix(e, "ssh-keygen -t ed25519 -N '' -f " TR_CONF_DIR "/id_ed25519, then add the "
+	                  ".pub to " TR_CONF_DIR "/authorized_keys on the other host");
+}
+
+static int authenticate(ssh_session s, const struct chan_target *to, int fd, uint64_t deadline_us,
+                        struct err *e)
+{
+	static const char *const names[] = { "id_ed25519", "id_ecdsa", "id_rsa" };
+	const char *home = getenv("HOME");
+	struct tried t = { 0 };
+	char path[512];
+	int r;
+
+	if (to->identity) {
+		r = try_key(s, to, to->identity, fd, deadline_us, &t, e);
+		return r < 0 ? r : r ? 0 : refused(to, &t, e);
+	}
+	r = try_key(s, to, TR_CONF_DIR "/id_ed25519", fd, deadline_us, &t, e);
+	for (size_t i = 0; r == 0 && home && i < ARRAY_SIZE(names); i++) {
+		snprintf(path, sizeof(path), "%s/.ssh/%s", home, names[i]);
+		r = try_key(s, to, path, fd, deadline_us, &t, e);
+	}
+	return r < 0 ? r : r ? 0 : refused(to, &t, e);
+}
+
+/* ---- the channel ---- */
+
+/* The peer asks for something; we offer nothing. */
+static int decline(ssh_session s, ssh_message m, void *arg)
+{
+	(void)s, (void)m, (void)arg;
+	return 1;
+}
+
+static int open_channel(ssh_session s, const struct chan_target *to, int fd, uint64_t deadline_us,
+                        ssh_channel *out, struct err *e)
+{
+	ssh_channel ch = ssh_channel_new(s);
+	int r = SSH_ERROR;
+
+	ssh_set_message_callback(s, decline, NULL);
+	while (ch && (r = ssh_channel_open_session(ch)) == SSH_AGAIN)
+		if (session_wait(s, fd, deadline_us) < 0)
+			return late(to, e);
+	while (r == SSH_OK && (r = ssh_channel_request_subsystem(ch, TR_SUBSYSTEM)) == SSH_AGAIN) {
+		if (session_wait(s, fd, deadline_us) < 0)
+			return late(to, e);
+		r = SSH_OK;
+	}
+	if (r != SSH_OK)
+		return err_set(e, ERR_LINK, EPROTO, "%s opens no channel: %s", to->host,
+		               ssh_get_error(s));
+	*out = ch;
+	return 0;
 }
 
 int chan_connect(struct chan **out, const struct chan_target *to, struct err *e)
 {
 	uint64_t deadline = deadline_in_ms(to->connect_ms);
+	AUTO(fd) int fd = -1;
 	ssh_session s = NULL;
+	ssh_channel ch = NULL;
 	char peer[128];
-	int r = client_session(to, &s, deadline, e);
+	int r = client_session(to, &s, &fd, deadline, e);
 
 	if (r < 0)
 		return r;
 	r = check_host_key(s, to, e);
 	if (r == 0)
-		r = authenticate(s, to, e);
-	ssh_channel ch = r == 0 ? ssh_channel_new(s) : NULL;
-
-	if (r == 0 && (!ch || ssh_channel_open_session(ch) != SSH_OK ||
-	               ssh_channel_request_subsystem(ch, TR_SUBSYSTEM) != SSH_OK))
-		r = err_set(e, ERR_LINK, EPROTO, "%s opens no channel: %s", to->host,
-		            ssh_get_error(s));
+		r = authenticate(s, to, fd, deadline, e);
+	if (r == 0)
+		r = open_channel(s, to, fd, deadline, &ch, e);
 	if (r < 0) {
-		if (ch)
-			ssh_channel_free(ch);
-		ssh_disconnect(s);
-		ssh_free(s);
+		ssh_free(s); /* with its channels */
 		return r;
 	}
 	snprintf(peer, sizeof(peer), "%.100s port %u", to->host, to->port);
-	return chan_wrap(out, s, ch, peer, e);
-}
-
-/* ---- trust ---- */
-
-static int fetch(const struct chan_target *to, ssh_session *s, char *print, size_t bytes,
-                 struct err *e)
-{
-	ssh_key key = NULL;
-	int r = client_session(to, s, deadline_in_ms(to->connect_ms), e);
-
-	if (r < 0)
-		return r;
-	if (ssh_get_server_publickey(*s, &key) != SSH_OK)
-		return err_set(e, ERR_LINK, EPROTO, "%s shows no host key", to->host);
-	key_print(key, print, bytes);
-	ssh_key_free(key);
-	return 0;
-}
-
-static void hang_up(ssh_session s)
-{
-	if (!s)
-		return;
-	ssh_disconnect(s);
-	ssh_free(s);
-}
-
-int trust_fetch(const struct chan_target *to, char *fingerprint, size_t bytes, int *known,
-                struct err *e)
-{
-	ssh_session s = NULL;
-	int r = fetch(to, &s, fingerprint, bytes, e);
-
-	if (r == 0) {
-		enum ssh_known_hosts_e k = ssh_session_is_known_server(s);
-
-		*known = k == SSH_KNOWN_HOSTS_OK                                      ? 1
-		         : k == SSH_KNOWN_HOSTS_CHANGED || k == SSH_KNOWN_HOSTS_OTHER ? 2
-		                                                                      : 0;
-	}
-	hang_up(s);
-	return r;
-}
-
-int trust_store(const struct chan_target *to, const char *fingerprint, struct err *e)
-{
-	ssh_session s = NULL;
-	char print[128];
-	int r = fetch(to, &s, print, sizeof(print), e);
-
-	if (r == 0 && strcmp(print, fingerprint))
-		r = err_set(e, ERR_LINK, EKEYREJECTED, "%s shows another key than before",
-		            to->host);
-	if (r == 0) {
-		mkdir(CONF_DIR, 0755);
-		enum ssh_known_hosts_e k = ssh_session_is_known_server(s);
-
-		if (k == SSH_KNOWN_HOSTS_CHANGED || k == SSH_KNOWN_HOSTS_OTHER) {
-			r = err_set(e, ERR_USER, EEXIST, "%s is known with another key", to->host);
-			err_fix(e, "remove its line from %s first, if you are sure",
-			        known_hosts(to));
-		} else if (k != SSH_KNOWN_HOSTS_OK && ssh_session_update_known_hosts(s) != SSH_OK) {
-			r = err_set(e, ERR_SYS, EIO, "cannot write %s: %s", known_hosts(to),
-			            ssh_get_error(s));
-		}
-	}
-	hang_up(s);
-	return r;
+	return chan_wrap(out, steal_fd(&fd), s, ch, NULL, peer, e);
 }

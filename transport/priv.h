@@ -4,46 +4,161 @@
 #define HAUL_TRANSPORT_PRIV_H
 
 #include <libssh/libssh.h>
+#include <libssh/callbacks.h>
 #include <pthread.h>
 
 #include "transport/transport.h"
 
-/* Ciphers by measured speed; only modern AEADs (see tests/bench/ssh-raw.c). */
-#define TR_CIPHERS "aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-gcm@openssh.com"
-
+#define TR_CONF_DIR  "/etc/haul"
 #define TR_SUBSYSTEM "haul"
+#define TR_USER      "haul" /* sent because SSH wants a name; nobody looks at it */
 
-/* ---- chan.c ---- */
+/*
+ * For tests and benchmarks only: set before the first channel, NULL and 0 give the
+ * defaults.
+ */
+struct tr_tuning {
+	const char *ciphers;
+	uint64_t rekey_bytes; /* new session keys after so much */
+};
+extern struct tr_tuning tr_tuning;
 
-struct chan {
-	pthread_mutex_t ssh; /* around every libssh call */
-	pthread_mutex_t write; /* a write is atomic among writers */
-	ssh_session session;
-	ssh_channel channel;
-	ssh_event event; /* pumps the socket both ways */
-	int fd;
-	int wake_reader, wake_writer, cancel; /* eventfds */
-	bool writer_waits, cancelled;
-	struct chan_stats stats;
-	char peer[160];
-	void *owner; /* server: callbacks, freed with the channel */
+/* ---- turn.c: one at a time, in the order of arrival, with a deadline ---- */
+
+struct turn {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool taken, handed;
+	unsigned int waiting;
 };
 
-/** chan_wrap() - a channel over an authenticated session; takes both */
-int chan_wrap(struct chan **out, ssh_session session, ssh_channel channel, const char *peer,
-              struct err *e);
+void turn_init(struct turn *t);
+void turn_fini(struct turn *t);
+/** turn_take() - Return: 0; -ETIMEDOUT; -ECANCELED when @cancelled became true */
+int turn_take(struct turn *t, const bool *cancelled, uint64_t deadline_us);
+void turn_give(struct turn *t);
+/** turn_wake() - let all who wait look at their @cancelled */
+void turn_wake(struct turn *t);
+
+/* ---- spill.c: bytes that came before somebody asked for them ---- */
+
+struct spill {
+	uint8_t *p;
+	size_t head, tail, cap;
+};
+
+#define SPILL_MAX (1u << 20)
+
+/** spill_put() - Return: how many bytes there was room (and memory) for */
+size_t spill_put(struct spill *s, const void *p, size_t bytes);
+/** spill_get() - Return: how many bytes were there, at most @bytes */
+size_t spill_get(struct spill *s, void *p, size_t bytes);
+void spill_fini(struct spill *s);
+
+/* ---- chan.c, io.c ---- */
+
+/*
+ * Locks, in the order in which they are taken: turn of the writers (torn_write and
+ * stage are theirs); gate, then ssh. What stands below `ssh` needs it.
+ */
+struct chan {
+	int fd; /* ours to poll; libssh has a copy, which it may close at any time */
+	int wake_reader, wake_writer, cancel; /* eventfds */
+	bool cancelled;
+	struct chan_stats stats;
+	char peer[160];
+	void *owner; /* callbacks that libssh points to; freed with the channel */
+	struct turn writers;
+	bool torn_write; /* a message was sent in part: nothing may follow it */
+	uint8_t *stage; /* small pieces of a write, put together */
+	struct chan *next; /* keeper.c */
+
+	pthread_mutex_t gate; /* makes `ssh` fair: who waits holds it */
+	pthread_mutex_t ssh; /* around every call of libssh */
+	ssh_session session;
+	ssh_channel channel;
+	ssh_event event;
+	struct ssh_channel_callbacks_struct on_data;
+	struct {
+		uint8_t *at; /* where the bytes go that it asked for */
+		size_t left;
+		bool waits;
+	} reader;
+	bool writer_waits;
+	struct spill spill;
+	size_t left_in_ssh; /* bytes that the spill had no room for */
+};
+
+/**
+ * chan_wrap() - a channel over an authenticated session
+ * @fd, @session, @channel, @owner: taken in every case; @owner with free()
+ */
+int chan_wrap(struct chan **out, int fd, ssh_session session, ssh_channel channel, void *owner,
+              const char *peer, struct err *e);
+
+void chan_lock(struct chan *c);
+void chan_unlock(struct chan *c);
+/** chan_pump() - move bytes between the socket and libssh. Lock held. Return: any moved */
+bool chan_pump(struct chan *c);
+/** chan_notify() - wake those who can go on now. Lock held */
+void chan_notify(struct chan *c);
+/** chan_take_data() - libssh's data callback */
+int chan_take_data(ssh_session session, ssh_channel channel, void *data, uint32_t bytes,
+                   int is_stderr, void *arg);
+bool chan_dead(const struct chan *c);
+/** chan_pending() - libssh holds bytes that the socket did not take yet */
+bool chan_pending(const struct chan *c);
+
+/* ---- keeper.c: answers the peer when nobody reads or writes ---- */
+
+/** keeper_add() - Return: 0; -errno, then a channel must not be used */
+int keeper_add(struct chan *c, struct err *e);
+void keeper_remove(struct chan *c);
 
 /* ---- tcp.c ---- */
 
 /** tcp_connect() - by name, within @deadline_us, tuned; sends the preamble */
 int tcp_connect(const struct chan_target *to, uint64_t deadline_us, struct err *e);
+/** tcp_tune() - no delay, keepalive, and an end to unacknowledged silence */
+void tcp_tune(int fd);
+/** tcp_drain() - wait until the peer's kernel has everything that was sent on @fd */
+void tcp_drain(int fd, uint64_t deadline_us);
+
+/* ---- session.c: SSH sessions before they are channels ---- */
+
+/** session_set() - options of both ends */
+int session_set(ssh_session s);
+/** session_wait() - for the socket of a nonblocking call. Return: 0; -ETIMEDOUT */
+int session_wait(ssh_session s, int fd, uint64_t deadline_us);
+/** session_fd() - a copy of @fd, for libssh to own. Return: descriptor or -errno */
+int session_fd(int fd, struct err *e);
+/** key_print() - "SHA256:..." of a public key */
+int key_print(ssh_key key, char *out, size_t bytes);
+/** parent_make() - the folder of @path, if it is not there; nothing above it */
+void parent_make(const char *path);
+/** session_ciphers() - in our order, or tr_tuning's */
+const char *session_ciphers(void);
 
 /* ---- client.c ---- */
 
-/** client_session() - TCP and key exchange done, nothing trusted yet */
-int client_session(const struct chan_target *to, ssh_session *out, uint64_t deadline_us,
+/** client_session() - TCP and key exchange done, nothing trusted yet; *fd is ours */
+int client_session(const struct chan_target *to, ssh_session *out, int *fd, uint64_t deadline_us,
                    struct err *e);
-/** key_print() - "SHA256:..." of a public key */
-int key_print(ssh_key key, char *out, size_t bytes);
+const char *client_known_hosts(const struct chan_target *to);
+
+/* ---- authorized.c ---- */
+
+/**
+ * authorized() - is @key in the file at @path (OpenSSH authorized_keys)?
+ * Lines with options are left out as a whole: a restriction that we do not know must
+ * not be ignored. A file that others may write is not read.
+ * @comment: of its line
+ */
+bool authorized(const char *path, ssh_key key, char *comment, size_t bytes);
+
+/* ---- hostkey.c ---- */
+
+/** hostkey_load() - the key at @path, made there when there is none */
+int hostkey_load(ssh_key *out, const char *path, struct err *e);
 
 #endif

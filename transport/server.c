@@ -1,28 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* server.c - the accepting end: our host key, and whom we let in. */
+/* server.c - the accepting end: whom we let in, and to nothing but one channel. */
 #include "transport/priv.h"
 
-#include <libssh/callbacks.h>
 #include <libssh/server.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 
 #define AUTH_TRIES_MAX 6
-#define LINE_MAX_BYTES 8192
 
 struct chan_server {
 	ssh_key key;
-	ssh_bind bind;
-	char authorized[512];
+	char *authorized;
+	struct door {
+		pthread_mutex_t lock; /* ssh_bind is not thread-safe */
+		ssh_bind bind;
+	} * door;
 };
 
-/* One connection on its way to being a channel; lives as long as the session. */
+/* One connection on its way to being a channel; libssh points to it until its end. */
 struct guest {
 	const struct chan_server *server;
 	ssh_channel channel;
@@ -33,25 +31,34 @@ struct guest {
 	struct ssh_channel_callbacks_struct on_channel;
 };
 
-/* Written whole under another name, so that a crash leaves no half key. */
-static int make_key(const char *path, struct err *e)
+/* ---- once per daemon ---- */
+
+static int open_door(struct chan_server *s, const char *host_key_path, struct err *e)
 {
-	char tmp[560];
 	ssh_key key = NULL;
+	bool no = false;
 
-	snprintf(tmp, sizeof(tmp), "%s.new", path);
-	if (ssh_pki_generate(SSH_KEYTYPE_ED25519, 0, &key) != SSH_OK)
-		return err_set(e, ERR_SYS, EIO, "cannot make a host key");
-	mode_t old = umask(077);
-	int r = ssh_pki_export_privkey_file(key, NULL, NULL, NULL, tmp);
+	s->door = calloc(1, sizeof(*s->door));
+	if (!s->door)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	pthread_mutex_init(&s->door->lock, NULL);
+	ssh_bind bind = s->door->bind = ssh_bind_new();
 
-	umask(old);
-	ssh_key_free(key);
-	if (r != SSH_OK || chmod(tmp, 0600) < 0 || rename(tmp, path) < 0) {
-		err_sys(e, "cannot write the host key %s", path);
-		return err_fix(e, "make its folder, or name another with --host-key");
+	if (!bind)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	int r = hostkey_load(&key, host_key_path, e);
+
+	if (r < 0)
+		return r;
+	if (ssh_bind_options_set(bind, SSH_BIND_OPTIONS_IMPORT_KEY, key) < 0) { /* takes it */
+		ssh_key_free(key);
+		return err_set(e, ERR_USER, EINVAL, "host key %s: %s", host_key_path,
+		               ssh_get_error(bind));
 	}
-	log_info("host key made: %s", path);
+	if (ssh_bind_options_set(bind, SSH_BIND_OPTIONS_PROCESS_CONFIG, &no) < 0 ||
+	    ssh_bind_options_set(bind, SSH_BIND_OPTIONS_CIPHERS_C_S, session_ciphers()) < 0 ||
+	    ssh_bind_options_set(bind, SSH_BIND_OPTIONS_CIPHERS_S_C, session_ciphers()) < 0)
+		return err_set(e, ERR_BUG, EINVAL, "SSH options: %s", ssh_get_error(bind));
 	return 0;
 }
 
@@ -59,28 +66,18 @@ int chan_server_new(struct chan_server **out, const char *host_key_path,
                     const char *authorized_path, struct err *e)
 {
 	AUTO(chan_server) struct chan_server *s = calloc(1, sizeof(*s));
-	bool no = false;
 
 	if (!s)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	snprintf(s->authorized, sizeof(s->authorized), "%s", authorized_path);
-	if (access(host_key_path, F_OK) < 0) {
-		int r = make_key(host_key_path, e);
-
-		if (r < 0)
-			return r;
-	}
-	if (ssh_pki_import_privkey_file(host_key_path, NULL, NULL, NULL, &s->key) != SSH_OK)
-		return err_set(e, ERR_USER, EINVAL, "host key %s cannot be read", host_key_path);
-	s->bind = ssh_bind_new();
-	if (!s->bind)
+	s->authorized = strdup(authorized_path);
+	if (!s->authorized)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	ssh_bind_options_set(s->bind, SSH_BIND_OPTIONS_PROCESS_CONFIG, &no);
-	if (ssh_bind_options_set(s->bind, SSH_BIND_OPTIONS_HOSTKEY, host_key_path) < 0 ||
-	    ssh_bind_options_set(s->bind, SSH_BIND_OPTIONS_CIPHERS_C_S, TR_CIPHERS) < 0 ||
-	    ssh_bind_options_set(s->bind, SSH_BIND_OPTIONS_CIPHERS_S_C, TR_CIPHERS) < 0)
-		return err_set(e, ERR_USER, EINVAL, "host key %s: %s", host_key_path,
-		               ssh_get_error(s->bind));
+	int r = open_door(s, host_key_path, e);
+
+	if (r == 0)
+		r = hostkey_load(&s->key, host_key_path, e);
+	if (r < 0)
+		return r;
 	*out = steal(s);
 	return 0;
 }
@@ -89,9 +86,13 @@ void chan_server_free(struct chan_server *s)
 {
 	if (!s)
 		return;
-	if (s->bind)
-		ssh_bind_free(s->bind);
+	if (s->door) {
+		ssh_bind_free(s->door->bind);
+		pthread_mutex_destroy(&s->door->lock);
+		free(s->door);
+	}
 	ssh_key_free(s->key);
+	free(s->authorized);
 	free(s);
 }
 
@@ -106,42 +107,7 @@ int chan_server_fingerprint(const struct chan_server *s, char *out, size_t bytes
 	return r == 0 ? 0 : err_set(e, ERR_SYS, EINVAL, "host key without a fingerprint");
 }
 
-/* ---- authorised keys ---- */
-
-/*
- * "type base64 comment". A line that begins with options is left out as a whole: a
- * restriction that we do not know must not be ignored.
- */
-static bool line_matches(char *line, ssh_key key, char *comment, size_t bytes)
-{
-	char *save = NULL, *type = strtok_r(line, " \t\r\n", &save);
-	char *b64 = type ? strtok_r(NULL, " \t\r\n", &save) : NULL;
-	char *rest = b64 ? strtok_r(NULL, "\r\n", &save) : NULL;
-	enum ssh_keytypes_e kind = b64 && *type != '#' ? ssh_key_type_from_name(type)
-	                                               : SSH_KEYTYPE_UNKNOWN;
-	ssh_key listed = NULL;
-
-	if (kind == SSH_KEYTYPE_UNKNOWN ||
-	    ssh_pki_import_pubkey_base64(b64, kind, &listed) != SSH_OK)
-		return false;
-	bool same = ssh_key_cmp(listed, key, SSH_KEY_CMP_PUBLIC) == 0;
-
-	ssh_key_free(listed);
-	if (same)
-		snprintf(comment, bytes, "%s", rest ? rest : "");
-	return same;
-}
-
-static bool authorized(const struct chan_server *s, ssh_key key, char *comment, size_t bytes)
-{
-	AUTO(file) FILE *f = fopen(s->authorized, "re");
-	char line[LINE_MAX_BYTES];
-	bool found = false;
-
-	while (f && !found && fgets(line, sizeof(line), f))
-		found = line_matches(line, key, comment, bytes);
-	return found;
-}
+/* ---- what a guest may do: show a key, open one channel, ask for our subsystem ---- */
 
 static int on_pubkey(ssh_session session, const char *user, struct ssh_key_struct *key, char state,
                      void *arg)
@@ -154,9 +120,7 @@ static int on_pubkey(ssh_session session, const char *user, struct ssh_key_struc
 	if (++g->tries > AUTH_TRIES_MAX)
 		return SSH_AUTH_DENIED;
 	key_print(key, print, sizeof(print));
-	bool ok = authorized(g->server, key, comment, sizeof(comment));
-
-	if (!ok) {
+	if (!authorized(g->server->authorized, key, comment, sizeof(comment))) {
 		log_warn("key %s is not authorised", print);
 		return SSH_AUTH_DENIED;
 	}
@@ -175,8 +139,10 @@ static int on_subsystem(ssh_session session, ssh_channel channel, const char *na
 
 	(void)session;
 	(void)channel;
-	g->ready = g->authenticated && !strcmp(name, TR_SUBSYSTEM);
-	return g->ready ? 0 : 1;
+	if (!g->authenticated || g->ready || strcmp(name, TR_SUBSYSTEM))
+		return 1;
+	g->ready = true;
+	return 0;
 }
 
 static ssh_channel on_open(ssh_session session, void *arg)
@@ -191,6 +157,12 @@ static ssh_channel on_open(ssh_session session, void *arg)
 	return g->channel;
 }
 
+static int on_anything(ssh_session session, ssh_message message, void *arg)
+{
+	(void)session, (void)message, (void)arg;
+	return 1; /* libssh refuses it for us */
+}
+
 static void set_callbacks(ssh_session s, struct guest *g)
 {
 	g->on_session.userdata = g;
@@ -201,46 +173,60 @@ static void set_callbacks(ssh_session s, struct guest *g)
 	g->on_channel.channel_subsystem_request_function = on_subsystem;
 	ssh_callbacks_init(&g->on_channel);
 	ssh_set_server_callbacks(s, &g->on_session);
+	ssh_set_message_callback(s, on_anything, NULL);
 	ssh_set_auth_methods(s, SSH_AUTH_METHOD_PUBLICKEY);
+}
+
+/* ---- once per connection ---- */
+
+static int late(struct err *e)
+{
+	return err_set(e, ERR_LINK, ETIMEDOUT, "a client did not log in in time");
 }
 
 static int exchange_keys(ssh_session s, int fd, uint64_t deadline_us, struct err *e)
 {
+	int r;
+
 	ssh_set_blocking(s, 0);
-	for (;;) {
-		int r = ssh_handle_key_exchange(s);
-
-		if (r == SSH_OK)
-			return 0;
-		if (r != SSH_AGAIN)
-			return err_set(e, ERR_LINK, EPROTO, "key exchange: %s", ssh_get_error(s));
-		struct pollfd p = { .fd = fd, .events = POLLIN };
-		int ms = deadline_poll_ms(deadline_us);
-
-		if (ms == 0)
-			return err_set(e, ERR_LINK, ETIMEDOUT, "a client said nothing");
-		poll(&p, 1, ms < 100 ? ms : 100);
-	}
+	while ((r = ssh_handle_key_exchange(s)) == SSH_AGAIN)
+		if (session_wait(s, fd, deadline_us) < 0)
+			return late(e);
+	return r == SSH_OK ? 0
+	                   : err_set(e, ERR_LINK, EPROTO, "a client and SSH: %s", ssh_get_error(s));
 }
 
-static int welcome(ssh_session s, struct guest *g, uint64_t deadline_us, struct err *e)
+static int welcome(ssh_session s, const struct guest *g, ssh_event ev, int fd, uint64_t deadline_us,
+                   struct err *e)
 {
+	while (!g->ready) {
+		int r = ssh_event_dopoll(ev, 0);
+
+		if (g->tries > AUTH_TRIES_MAX)
+			return err_set(e, ERR_LINK, EACCES, "a client tried too many keys");
+		if (r == SSH_ERROR || !ssh_is_connected(s))
+			return err_set(e, ERR_LINK, EACCES, "a client left without logging in");
+		if (r == SSH_AGAIN && session_wait(s, fd, deadline_us) < 0)
+			return late(e);
+		if (r != SSH_AGAIN && deadline_poll_ms(deadline_us) == 0)
+			return late(e);
+	}
+	return 0;
+}
+
+static int let_in(ssh_session s, struct guest *g, int fd, uint64_t deadline_us, struct err *e)
+{
+	set_callbacks(s, g);
+	int r = exchange_keys(s, fd, deadline_us, e);
+
+	if (r < 0)
+		return r;
 	ssh_event ev = ssh_event_new();
-	int r = 0;
 
 	if (!ev || ssh_event_add_session(ev, s) != SSH_OK)
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory");
-	while (r == 0 && !g->ready) {
-		int ms = deadline_poll_ms(deadline_us);
-
-		if (ms == 0)
-			r = err_set(e, ERR_LINK, ETIMEDOUT, "a client did not log in in time");
-		else if (ssh_event_dopoll(ev, ms < 100 ? ms : 100) == SSH_ERROR ||
-		         !ssh_is_connected(s))
-			r = err_set(e, ERR_LINK, EACCES, "a client did not log in");
-		else if (g->tries > AUTH_TRIES_MAX)
-			r = err_set(e, ERR_LINK, EACCES, "a client tried too many keys");
-	}
+	else
+		r = welcome(s, g, ev, fd, deadline_us, e);
 	if (ev) {
 		ssh_event_remove_session(ev, s);
 		ssh_event_free(ev);
@@ -248,31 +234,46 @@ static int welcome(ssh_session s, struct guest *g, uint64_t deadline_us, struct 
 	return r;
 }
 
+/* A session on a copy of @fd, which libssh then owns. */
+static int take_socket(ssh_session s, const struct chan_server *srv, int fd, struct err *e)
+{
+	int copy = session_fd(fd, e);
+
+	if (copy < 0)
+		return copy;
+	pthread_mutex_lock(&srv->door->lock);
+	int r = session_set(s) == 0 ? ssh_bind_accept_fd(srv->door->bind, s, copy) : SSH_ERROR;
+
+	pthread_mutex_unlock(&srv->door->lock);
+	if (r == SSH_OK)
+		return 0;
+	if (ssh_get_fd(s) != copy)
+		close(copy);
+	return err_set(e, ERR_LINK, EPROTO, "cannot take a connection: %s",
+	               ssh_get_error(srv->door->bind));
+}
+
 int chan_accept(struct chan **out, int fd, const struct chan_server *srv, unsigned int limit_ms,
                 struct err *e)
 {
 	uint64_t deadline = deadline_in_ms(limit_ms);
-	ssh_session s = ssh_new();
+	AUTO(fd) int own = fd;
 	AUTO(mem) struct guest *g = calloc(1, sizeof(*g));
+	ssh_session s = ssh_new();
+	int r = s && g ? 0 : err_set(e, ERR_SYS, ENOMEM, "no memory");
 
-	if (!s || !g || ssh_bind_accept_fd(srv->bind, s, fd) != SSH_OK) {
-		close(fd);
-		ssh_free(s);
-		return err_set(e, ERR_LINK, EPROTO, "cannot take a connection");
-	}
-	g->server = srv;
-	set_callbacks(s, g);
-	int r = exchange_keys(s, fd, deadline, e);
-
-	if (r == 0)
-		r = welcome(s, g, deadline, e);
-	if (r == 0)
-		r = chan_wrap(out, s, g->channel, g->peer, e);
-	else {
-		ssh_disconnect(s);
-		ssh_free(s);
+	tcp_tune(own);
+	if (r == 0) {
+		g->server = srv;
+		r = take_socket(s, srv, own, e);
 	}
 	if (r == 0)
-		(*out)->owner = steal(g);
-	return r;
+		r = let_in(s, g, own, deadline, e);
+	if (r < 0) {
+		ssh_free(s);
+		return r;
+	}
+	struct guest *owner = steal(g);
+
+	return chan_wrap(out, steal_fd(&own), s, owner->channel, owner, owner->peer, e);
 }

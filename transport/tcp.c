@@ -3,24 +3,30 @@
 #include "transport/priv.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "common/clock.h"
 
+/* A dead peer is noticed after 30 s, whether we wait for its bytes or for its acks. */
 #define KEEPALIVE_IDLE_S  10
 #define KEEPALIVE_EVERY_S 5
 #define KEEPALIVE_COUNT   4
 #define USER_TIMEOUT_MS   30000
 
-static void tune(int fd)
+#define DRAIN_LOOK_US 200
+
+void tcp_tune(int fd)
 {
 	int on = 1, idle = KEEPALIVE_IDLE_S, every = KEEPALIVE_EVERY_S, count = KEEPALIVE_COUNT;
 	unsigned int limit_ms = USER_TIMEOUT_MS;
 
+	/* none of these is worth a failure, and a test may give us another kind of socket */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
@@ -29,11 +35,19 @@ static void tune(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms, sizeof(limit_ms));
 }
 
-/* Return: a connected descriptor, blocking; -errno without a message */
+void tcp_drain(int fd, uint64_t deadline_us)
+{
+	int left = 0;
+
+	while (ioctl(fd, SIOCOUTQ, &left) == 0 && left > 0 && now_us() < deadline_us)
+		usleep(DRAIN_LOOK_US);
+}
+
+/* Return: a connected, nonblocking descriptor; -errno without a message */
 static int connect_one(const struct addrinfo *ai, uint64_t deadline_us)
 {
 	AUTO(fd) int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int status = 0;
+	int status = 0, r;
 	socklen_t n = sizeof(status);
 
 	if (fd < 0)
@@ -41,7 +55,6 @@ static int connect_one(const struct addrinfo *ai, uint64_t deadline_us)
 	if (connect(fd, ai->ai_addr, ai->ai_addrlen) < 0 && errno != EINPROGRESS)
 		return -errno;
 	struct pollfd p = { .fd = fd, .events = POLLOUT };
-	int r;
 
 	do {
 		r = poll(&p, 1, deadline_poll_ms(deadline_us));
@@ -52,9 +65,25 @@ static int connect_one(const struct addrinfo *ai, uint64_t deadline_us)
 		return -errno;
 	if (status)
 		return -status;
-	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
-	tune(fd);
+	tcp_tune(fd);
 	return steal_fd(&fd);
+}
+
+/* Each address gets its share of the time: the first may be one that swallows packets. */
+static int connect_any(const struct addrinfo *list, uint64_t deadline_us)
+{
+	uint64_t left = 0;
+	int r = -EHOSTUNREACH;
+
+	for (const struct addrinfo *ai = list; ai; ai = ai->ai_next)
+		left++;
+	for (const struct addrinfo *ai = list; ai && r < 0; ai = ai->ai_next, left--) {
+		uint64_t now = now_us();
+		uint64_t share = deadline_us > now ? (deadline_us - now) / left : 0;
+
+		r = connect_one(ai, now + share);
+	}
+	return r;
 }
 
 static int unreachable(const struct chan_target *to, int r, struct err *e)
@@ -66,29 +95,82 @@ static int unreachable(const struct chan_target *to, int r, struct err *e)
 	               to->port, to->host);
 }
 
+/* What getaddrinfo_a() works on; kept for good when the resolver does not let go of it. */
+struct lookup {
+	char host[256], service[8];
+	struct addrinfo hints;
+	struct gaicb request;
+};
+
+static int lookup_wait(struct lookup *l, uint64_t deadline_us)
+{
+	const struct gaicb *list[] = { &l->request };
+	int r = gai_error(&l->request);
+
+	while (r == EAI_INPROGRESS) {
+		int ms = deadline_poll_ms(deadline_us);
+		struct timespec limit = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
+
+		if (ms == 0)
+			return EAI_INPROGRESS;
+		gai_suspend(list, 1, &limit);
+		r = gai_error(&l->request);
+	}
+	return r;
+}
+
+/* getaddrinfo() with a deadline. Return: 0; EAI_ code, EAI_INPROGRESS at the deadline */
+static int resolve(struct addrinfo **out, const struct chan_target *to, uint64_t deadline_us)
+{
+	struct lookup *l = calloc(1, sizeof(*l));
+	struct gaicb *list[] = { l ? &l->request : NULL };
+	int r;
+
+	if (!l)
+		return EAI_MEMORY;
+	snprintf(l->host, sizeof(l->host), "%s", to->host);
+	snprintf(l->service, sizeof(l->service), "%u", to->port);
+	l->hints.ai_socktype = SOCK_STREAM;
+	l->request.ar_name = l->host;
+	l->request.ar_service = l->service;
+	l->request.ar_request = &l->hints;
+	r = getaddrinfo_a(GAI_NOWAIT, list, 1, NULL);
+	if (r == 0)
+		r = lookup_wait(l, deadline_us);
+	if (r == EAI_INPROGRESS && gai_cancel(&l->request) != EAI_CANCELED)
+		return r;
+	if (r == 0)
+		*out = l->request.ar_result;
+	free(l);
+	return r;
+}
+
 int tcp_connect(const struct chan_target *to, uint64_t deadline_us, struct err *e)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list;
 	uint8_t hello[TR_PREAMBLE_BYTES];
-	char service[8];
+	struct addrinfo *list = NULL;
+	int r = resolve(&list, to, deadline_us);
 
-	snprintf(service, sizeof(service), "%u", to->port);
-	int r = getaddrinfo(to->host, service, &hints, &list);
-
+	if (r == EAI_INPROGRESS) {
+		err_set(e, ERR_LINK, ETIMEDOUT, "host %s: no answer from the name service",
+		        to->host);
+		return err_fix(e, "use the address");
+	}
 	if (r) {
 		err_set(e, ERR_LINK, EHOSTUNREACH, "host %s: %s", to->host, gai_strerror(r));
 		return err_fix(e, "check the name, or use the address");
 	}
-	r = -EHOSTUNREACH;
-	for (struct addrinfo *ai = list; ai && r < 0; ai = ai->ai_next)
-		r = connect_one(ai, deadline_us);
+	r = connect_any(list, deadline_us);
 	freeaddrinfo(list);
 	if (r < 0)
 		return unreachable(to, r, e);
 	AUTO(fd) int fd = r;
 
+	/* an empty socket buffer takes 16 bytes at once */
 	preamble_put(hello, to->route);
-	if (send(fd, hello, sizeof(hello), MSG_NOSIGNAL) != sizeof(hello))
-		return unreachable(to, -errno, e);
+	ssize_t sent = send(fd, hello, sizeof(hello), MSG_NOSIGNAL);
+
+	if (sent != sizeof(hello))
+		return unreachable(to, sent < 0 ? -errno : -EIO, e);
 	return steal_fd(&fd);
 }

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* hostkey.c - the key that this host is known by, made at the first start. */
+#include "transport/priv.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/log.h"
+
+static int write_all(int fd, const char *p, size_t n)
+{
+	while (n) {
+		ssize_t done = write(fd, p, n);
+
+		if (done < 0 && errno != EINTR)
+			return -errno;
+		if (done > 0) {
+			p += done;
+			n -= (size_t)done;
+		}
+	}
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+/* Whole under another name first, so that neither a crash nor a second hauld harms. */
+static int write_key(const char *path, const char *text)
+{
+	AUTO(mem) char *tmp = NULL;
+
+	if (asprintf(&tmp, "%s.%d", path, (int)getpid()) < 0) {
+		tmp = NULL;
+		return -ENOMEM;
+	}
+	parent_make(path);
+	AUTO(fd) int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -errno;
+	int r = write_all(fd, text, strlen(text));
+
+	if (r == 0 && link(tmp, path) < 0 && errno != EEXIST)
+		r = -errno;
+	unlink(tmp);
+	return r;
+}
+
+static int make_key(const char *path, struct err *e)
+{
+	ssh_key key = NULL;
+	char *text = NULL;
+
+	if (ssh_pki_generate(SSH_KEYTYPE_ED25519, 0, &key) != SSH_OK ||
+	    ssh_pki_export_privkey_base64(key, NULL, NULL, NULL, &text) != SSH_OK) {
+		ssh_key_free(key);
+		return err_set(e, ERR_SYS, EIO, "cannot make a host key");
+	}
+	ssh_key_free(key);
+	int r = write_key(path, text);
+
+	explicit_bzero(text, strlen(text));
+	ssh_string_free_char(text);
+	if (r < 0) {
+		err_set(e, ERR_SYS, -r, "cannot write the host key %s: %s", path, strerror(-r));
+		return err_fix(e, "make its folder, or name another file with --host-key");
+	}
+	log_info("host key made: %s", path);
+	return 0;
+}
+
+/* Nobody is there to type a passphrase. */
+static int no_passphrase(const char *prompt, char *buf, size_t len, int echo, int verify, void *arg)
+{
+	(void)prompt, (void)buf, (void)len, (void)echo, (void)verify, (void)arg;
+	return -1;
+}
+
+int hostkey_load(ssh_key *out, const char *path, struct err *e)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0) {
+		int r = errno == ENOENT ? make_key(path, e) : err_sys(e, "host key %s", path);
+
+		if (r < 0)
+			return r;
+		if (stat(path, &st) < 0)
+			return err_sys(e, "host key %s", path);
+	}
+	if (st.st_mode & 077) {
+		err_set(e, ERR_USER, EPERM, "host key %s can be read by others", path);
+		return err_fix(e,
+		               "chmod 600 %s; or, when others had access, remove it: a new one is "
+		               "made",
+		               path);
+	}
+	if (ssh_pki_import_privkey_file(path, NULL, no_passphrase, NULL, out) != SSH_OK) {
+		err_set(e, ERR_USER, EINVAL, "host key %s: no private key that SSH can read", path);
+		return err_fix(e,
+		               "remove it, and a new one is made (then haul trust on the others)");
+	}
+	return 0;
+}
