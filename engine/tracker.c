@@ -235,9 +235,15 @@ static int scan_vma(struct scan *s, bool all, bool *stop)
 			*stop = true;
 			return r;
 		}
-		if (a.walk_end <= a.start)
+		/*
+		 * The kernel hands regions out in batches of its own and returns as
+		 * walk_end where the last full batch ended, even when it went on to the
+		 * end (6.18). Going on from there would report, and re-arm, pages twice
+		 * in one round. A vector that is not full means the end was reached.
+		 */
+		if (n < VEC_REGIONS)
 			break;
-		a.start = a.walk_end;
+		a.start = s->t->vec[n - 1].end > a.walk_end ? s->t->vec[n - 1].end : a.walk_end;
 	}
 	return 0;
 }

@@ -165,6 +165,11 @@ static int check_maps(struct insp *i, pid_t pid, struct err *e)
 		if (sscanf(line, "%*s %7s %*s %*s %*s %4095[^\n]", prot, name) != 2 ||
 		    name[0] != '/')
 			continue;
+		if (!strncmp(name, "/SYSV", 5))
+			finding_add(&i->findings, SEV_BLOCKER, "sysv-shm",
+				    "CRIU moves it only with its IPC namespace: run the program in a "
+				    "container",
+				    "pid %d has System V shared memory", pid);
 		if (!strncmp(name, "/memfd:", 7) || !strncmp(name, "/SYSV", 5) ||
 		    !strncmp(name, "/dev/zero", 9) || !strncmp(name, "/anon_hugepage", 14))
 			continue;
@@ -223,7 +228,7 @@ static int look_at(struct insp *i, pid_t pid, struct err *e)
 	if (s.state == 'Z')
 		finding_add(&i->findings, SEV_BLOCKER, "zombie", "its parent has to collect it",
 		            "pid %d has ended already", pid);
-	else if (s.kthread)
+	else if (s.kthread && pid == i->root)
 		finding_add(&i->findings, SEV_BLOCKER, "kernel-thread", "name a process",
 		            "pid %d is a kernel thread", pid);
 	if (s.tracer)

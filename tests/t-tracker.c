@@ -98,13 +98,15 @@ static void child(void)
 struct page {
 	uint64_t vaddr;
 	uint8_t *data;
+	int round; /* in which it was last reported */
 };
 
 struct mirror {
 	pid_t pid;
 	int fd;
 	struct page *slot;
-	uint64_t reported, present, wrong;
+	uint64_t reported, present, wrong, twice;
+	int round;
 	bool check;
 	struct page *seen;
 };
@@ -146,6 +148,8 @@ static int take(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uin
 		if (!p->data)
 			p->data = malloc(4096);
 		p->vaddr = at;
+		m->twice += p->round == m->round && !m->check;
+		p->round = m->round;
 		if (mem_read(m->fd, m->pid, at, p->data, 1) != 1)
 			memset(p->data, 0xee, 4096);
 	}
@@ -232,6 +236,7 @@ static int test_mirror(void)
 	if (trk_new(&t, pid, TRK_WP_ASYNC, &e) < 0)
 		return 1;
 	for (int i = 0; i < ROUNDS; i++) {
+		m.round = i + 1;
 		if (trk_round(t, take, &m, &st, &e) < 0) {
 			fprintf(stderr, "round: %s\n", e.msg);
 			return 1;
@@ -260,7 +265,10 @@ static int test_mirror(void)
 
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	return r < 0 || m.wrong || m.present < 1000 || left;
+	if (m.twice)
+		fprintf(stderr, "%llu pages were reported twice in one round\n",
+			(unsigned long long)m.twice);
+	return r < 0 || m.wrong || m.twice || m.present < 1000 || left;
 }
 
 static int test_as_found(void)
