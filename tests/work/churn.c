@@ -19,6 +19,7 @@
 struct region {
 	uint8_t *mem;
 	size_t pages;
+	bool whole; /* one mapping: mremap moves several only partly, if one is refused */
 	uint32_t gen[MAX_PAGES]; /* ZERO: reads as zero */
 	uint64_t index[MAX_PAGES];
 };
@@ -70,6 +71,7 @@ static void do_map(struct region *r)
 		      0);
 	if (r->mem == MAP_FAILED)
 		work_failed("mmap");
+	r->whole = true;
 	for (size_t i = 0; i < r->pages; i++)
 		r->gen[i] = ZERO;
 	for (size_t i = 0; i < r->pages; i++)
@@ -92,14 +94,9 @@ static void do_move(struct region *r)
 {
 	uint8_t *to = mmap(NULL, r->pages * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	uint8_t *m = mremap(r->mem, r->pages * PAGE, r->pages * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
-			    to);
-
-	/* refused when the region is of several mappings: then it stays where it was */
-	if (m == MAP_FAILED)
-		munmap(to, r->pages * PAGE);
-	else
-		r->mem = m;
+	r->mem = mremap(r->mem, r->pages * PAGE, r->pages * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	if (r->mem == MAP_FAILED)
+		work_failed("mremap move");
 }
 
 static void do_resize(struct region *r)
@@ -108,7 +105,7 @@ static void do_resize(struct region *r)
 	uint8_t *m = mremap(r->mem, r->pages * PAGE, pages * PAGE, MREMAP_MAYMOVE);
 
 	if (m == MAP_FAILED)
-		return;
+		work_failed("mremap resize");
 	for (size_t i = r->pages; i < pages; i++)
 		r->gen[i] = ZERO;
 	r->mem = m;
@@ -122,6 +119,7 @@ static void do_map_over(struct region *r)
 	if (mmap(r->mem, n * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
 		 0) == MAP_FAILED)
 		work_failed("mmap over");
+	r->whole = false;
 	for (size_t i = 0; i < n; i++)
 		r->gen[i] = ZERO;
 	put(r, n - 1);
@@ -186,10 +184,12 @@ static void step(bool may_fork)
 		do_discard(r);
 		return;
 	case 3:
-		do_move(r);
+		if (r->whole)
+			do_move(r);
 		return;
 	case 4:
-		do_resize(r);
+		if (r->whole)
+			do_resize(r);
 		return;
 	case 5:
 		do_map_over(r);
