@@ -203,7 +203,6 @@ int sobj_read(const struct sobj *o, uint64_t vaddr, void *buf, size_t pages, str
 int sobj_fd(const struct sobj *o);
 uint64_t store_data_pages(const struct store *s); /* memory held, in pages */
 uint64_t store_peak_pages(const struct store *s); /* the most it ever was */
-uint64_t store_peak_pages(const struct store *s);
 void store_free(struct store *s);
 DEFINE_AUTO(store, store_free)
 

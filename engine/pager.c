@@ -1,35 +1,75 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* pager.c - the pager's life: made, told what is lazy, started, pushed, waited for. */
+/* pager.c - the pager as its callers see it; network threads deliver pages here. */
 #include "engine/pager.h"
 
+#include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
+#include <sys/resource.h>
 
 #include "common/clock.h"
+#include "common/log.h"
+
+#define DELIVER_PAGES    32u /* under one lock: a fault's reader waits no longer */
+#define DELIVER_LIMIT_MS 30000 /* for a program to get through its own system call */
+#define PAUSE_NS         20000
+
+/* ---- for the other pager files ---- */
+
+void pager_kick(struct pager *p)
+{
+	uint64_t one = 1;
+	ssize_t n = write(p->kick_fd, &one, sizeof(one));
+
+	(void)n;
+}
+
+void pager_fail(struct pager *p, struct space *s, int code, const char *what)
+{
+	if (s)
+		__atomic_store_n(&s->stuck, true, __ATOMIC_RELEASE);
+	if (s && s->uffd >= 0)
+		epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, s->uffd, NULL);
+	log_err("pager: %s, pid %d: %s", what, s ? s->pid : 0, strerror(code));
+	pthread_mutex_lock(&p->lock);
+	p->failed = true;
+	err_set(&p->err, ERR_SYS, code, "%s, pid %d: %s", what, s ? s->pid : 0, strerror(code));
+	pthread_cond_broadcast(&p->changed);
+	pthread_mutex_unlock(&p->lock);
+}
+
+void pager_note_time(struct pager *p, uint64_t us)
+{
+	pthread_mutex_lock(&p->lock);
+	hist_add(&p->hist, us);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- life ---- */
 
 int pager_new(struct pager **out, struct store *s, const struct pager_ops *ops, struct err *e)
 {
 	AUTO(pager) struct pager *p = calloc(1, sizeof(*p));
-	pthread_condattr_t attr;
+	pthread_condattr_t a;
 
 	if (!p)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the pager");
 	p->store = s;
 	p->ops = *ops;
-	p->listen = p->criu = -1;
+	p->sock.listen_fd = p->sock.conn_fd = p->sock.dir_fd = -1;
 	pthread_mutex_init(&p->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&p->done, &attr);
-	pthread_condattr_destroy(&attr);
-	p->epoll = epoll_create1(EPOLL_CLOEXEC);
-	p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (p->epoll < 0 || p->wake < 0)
-		return err_sys(e, "descriptors for the pager");
+	pthread_condattr_init(&a);
+	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+	pthread_cond_init(&p->changed, &a);
+	pthread_condattr_destroy(&a);
+	p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	p->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	p->piece = aligned_alloc(ENG_PAGE_BYTES, PIECE_PAGES * ENG_PAGE_BYTES);
+	if (p->epoll_fd < 0 || p->kick_fd < 0 || !p->piece)
+		return err_sys(e, "pager");
 	*out = steal(p);
 	return 0;
 }
@@ -37,169 +77,100 @@ int pager_new(struct pager **out, struct store *s, const struct pager_ops *ops, 
 int pager_add(struct pager *p, pid_t pid, const struct runs *local, const struct runs *remote,
               struct err *e)
 {
-	struct space *s = space_new(p, pid, OBJ_TASK(pid));
-	int r = s ? space_mark(s, local, LAZY_LOCAL) : -ENOMEM;
+	struct family *f = family_new(p, OBJ_TASK(pid), true);
 
-	if (r == 0)
-		r = space_mark(s, remote, LAZY_REMOTE);
-	for (size_t i = 0; r == 0 && i < local->n; i++)
-		r = runs_add(&s->plan, local->v[i].vaddr, local->v[i].pages);
-	if (r < 0) {
-		space_free(s);
+	if (f)
+		f->spaces = space_new(f, pid);
+	if (!f || !f->spaces) {
+		family_free(f);
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the pager");
 	}
+	int r = space_set(f->spaces, local, remote, e);
+
+	if (r == 0 && family_note_chunks(f, f->spaces) < 0)
+		r = err_set(e, ERR_SYS, ENOMEM, "no memory for the pager");
+	if (r < 0) {
+		family_free(f);
+		return r;
+	}
 	p->lazy_pages += local->pages + remote->pages;
-	space_append(s);
+	p->left += f->spaces->local + f->spaces->remote;
+	p->left_remote += f->spaces->remote;
+	f->next = p->families;
+	p->families = f;
 	return 0;
 }
 
-static int add_watch(struct pager *p, int fd, void *tag, struct err *e)
+/* One descriptor for each task, and for each that it forks while pages are missing. */
+static void raise_fd_limit(void)
 {
-	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = tag };
+	struct rlimit l;
 
-	return epoll_ctl(p->epoll, EPOLL_CTL_ADD, fd, &ev) < 0 ? err_sys(e, "epoll") : 0;
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
 }
 
 int pager_start(struct pager *p, int dirfd, unsigned int procs, struct err *e)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	sigset_t all, before;
+	int r = sock_open(&p->sock, dirfd, procs, e);
 
-	p->expected = procs;
-	p->listen = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/lazy-pages.socket", dirfd);
-	if (p->listen < 0 || bind(p->listen, (struct sockaddr *)&a, sizeof(a)) < 0 ||
-	    listen(p->listen, 4) < 0)
-		return err_sys(e, "socket for CRIU's lazy restore");
-	int r = add_watch(p, p->listen, &p->listen, e);
-
-	if (r == 0)
-		r = add_watch(p, p->wake, &p->wake, e);
 	if (r < 0)
 		return r;
-	r = pthread_create(&p->fault_thread, NULL, fault_main, p);
-	p->fault_running = r == 0;
-	return r ? err_set(e, ERR_SYS, r, "thread for faults") : 0;
-}
-
-static void poke(struct pager *p)
-{
-	uint64_t one = 1;
-	ssize_t n = write(p->wake, &one, sizeof(one));
-
-	(void)n;
+	raise_fd_limit();
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&p->thread, NULL, pager_main, p);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	p->running = r == 0;
+	return r ? err_set(e, ERR_SYS, r, "thread for the pager: %s", strerror(r)) : 0;
 }
 
 void pager_push(struct pager *p)
 {
-	if (p->push_running)
-		return;
-	__atomic_store_n(&p->pushing, true, __ATOMIC_RELEASE);
-	/* without the thread pages still come on demand */
-	p->push_running = pthread_create(&p->push_thread, NULL, push_main, p) == 0;
-	poke(p);
-}
-
-/* Pages of one space that wait for the source, from @at on. Return: pages looked at */
-static size_t deliver_some(struct space *s, uint64_t orig, size_t pages, const uint8_t *data,
-                           int *err)
-{
-	enum lazy st = LAZY_NONE;
-	uint64_t cur = s->moves ? space_cur(s, orig) : orig;
-	size_t n = s->moves ? 1 : space_span(s, cur, pages, &st);
-
-	if (s->moves && cur)
-		st = space_state(s, cur);
-	if (st == LAZY_REMOTE || st == LAZY_WANTED)
-		*err = fill_pages(s, cur, data, n);
-	return n;
-}
-
-static int deliver(struct space *s, uint64_t orig, size_t pages, const uint8_t *data)
-{
-	while (pages) {
-		int r = 0;
-
-		pthread_mutex_lock(&s->io);
-		if (s->uffd < 0) {
-			pthread_mutex_unlock(&s->io);
-			return 0;
-		}
-		size_t n = deliver_some(s, orig, pages, data, &r);
-
-		if (r == -ESRCH)
-			space_drop_all(s);
-		pthread_mutex_unlock(&s->io);
-		if (r == -EAGAIN) {
-			usleep(20); /* the fault thread reads the event; look again */
-			continue;
-		}
-		if (r == -ESRCH)
-			return 0;
-		if (r < 0)
-			return r;
-		orig += n * ENG_PAGE_BYTES;
-		pages -= n;
-		if (data)
-			data += n * ENG_PAGE_BYTES;
-	}
-	return 0;
-}
-
-int pager_deliver(struct pager *p, uint64_t obj, uint64_t vaddr, size_t pages, const void *data,
-                  struct err *e)
-{
-	for (struct space *s = p->first; s; s = __atomic_load_n(&s->next, __ATOMIC_ACQUIRE)) {
-		if (s->obj != obj)
-			continue;
-		int r = deliver(s, vaddr, pages, data);
-
-		if (r < 0)
-			return err_set(e, ERR_SYS, -r, "page %llx of pid %d: %s",
-			               (unsigned long long)vaddr, s->pid, strerror(-r));
-		if (s->left_remote == 0 && s->left_local == 0)
-			poke(p);
-	}
-	return 0;
+	__atomic_store_n(&p->push, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&p->check, true, __ATOMIC_RELEASE);
+	pager_kick(p);
 }
 
 int pager_wait(struct pager *p, uint64_t deadline_us, struct err *e)
 {
-	struct timespec until = { (time_t)(deadline_us / 1000000),
-		                  (long)(deadline_us % 1000000) * 1000 };
+	struct timespec t = { .tv_sec = (time_t)(deadline_us / 1000000),
+		              .tv_nsec = (long)(deadline_us % 1000000) * 1000 };
 	int r = 0;
 
 	pthread_mutex_lock(&p->lock);
-	while (r == 0 && !p->drained && !p->failed) {
-		if (deadline_us == DEADLINE_NEVER)
-			pthread_cond_wait(&p->done, &p->lock);
-		else if (pthread_cond_timedwait(&p->done, &p->lock, &until) == ETIMEDOUT)
-			r = -ETIMEDOUT;
-	}
-	if (p->failed) {
-		if (e)
-			*e = p->err;
-		r = -p->err.code;
-	}
+	while (!p->done && !p->failed && r == 0)
+		r = deadline_us == DEADLINE_NEVER
+		            ? pthread_cond_wait(&p->changed, &p->lock)
+		            : pthread_cond_timedwait(&p->changed, &p->lock, &t);
+	if (p->failed)
+		r = err_set(e, p->err.src, p->err.code, "%s", p->err.msg);
+	else if (p->done)
+		r = 0;
+	else
+		r = err_set(e, ERR_SYS, ETIMEDOUT, "pages are still missing");
 	pthread_mutex_unlock(&p->lock);
 	return r;
 }
 
 void pager_get_stats(struct pager *p, struct pager_stats *st)
 {
-	memset(st, 0, sizeof(*st));
-	for (struct space *s = p->first; s; s = __atomic_load_n(&s->next, __ATOMIC_ACQUIRE)) {
-		st->left_pages += s->left_local + s->left_remote;
-		st->left_remote_pages += s->left_remote;
-		st->procs_live += s->uffd >= 0;
-	}
+	*st = (struct pager_stats){
+		.left_pages = __atomic_load_n(&p->left, __ATOMIC_RELAXED),
+		.left_remote_pages = __atomic_load_n(&p->left_remote, __ATOMIC_RELAXED),
+		.faults = __atomic_load_n(&p->faults, __ATOMIC_RELAXED),
+		.faults_remote = __atomic_load_n(&p->faults_remote, __ATOMIC_RELAXED),
+		.procs_live = __atomic_load_n(&p->procs_live, __ATOMIC_RELAXED),
+	};
 	pthread_mutex_lock(&p->lock);
 	st->lazy_pages = p->lazy_pages;
-	st->faults = p->faults;
-	st->faults_remote = p->faults_remote;
-	st->fault_p50_us = hist_percentile(&p->hist, 0.5);
-	st->fault_p99_us = hist_percentile(&p->hist, 0.99);
-	st->fault_max_us = p->hist.max_us;
 	st->failed = p->failed;
+	st->fault_p50_us = (uint32_t)hist_quantile(&p->hist, 500);
+	st->fault_p99_us = (uint32_t)hist_quantile(&p->hist, 990);
+	st->fault_max_us = (uint32_t)p->hist.max;
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -207,25 +178,166 @@ void pager_free(struct pager *p)
 {
 	if (!p)
 		return;
-	__atomic_store_n(&p->stop, true, __ATOMIC_RELAXED);
-	poke(p);
-	if (p->push_running)
-		pthread_join(p->push_thread, NULL);
-	if (p->fault_running)
-		pthread_join(p->fault_thread, NULL);
-	for (struct space *s = p->first, *next; s; s = next) {
-		next = s->next;
-		space_free(s);
+	if (p->running) {
+		__atomic_store_n(&p->stop, true, __ATOMIC_RELEASE);
+		pager_kick(p);
+		pthread_join(p->thread, NULL);
 	}
-	if (p->listen >= 0)
-		close(p->listen);
-	if (p->criu >= 0)
-		close(p->criu);
-	if (p->epoll >= 0)
-		close(p->epoll);
-	if (p->wake >= 0)
-		close(p->wake);
-	pthread_cond_destroy(&p->done);
+	sock_close(&p->sock);
+	while (p->families) {
+		struct family *f = p->families;
+
+		p->families = f->next;
+		family_free(f);
+	}
+	if (p->epoll_fd >= 0)
+		close(p->epoll_fd);
+	if (p->kick_fd >= 0)
+		close(p->kick_fd);
+	free(p->fault);
+	free(p->piece);
+	pthread_cond_destroy(&p->changed);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
+}
+
+/* ---- pages from the network ---- */
+
+struct delivery {
+	struct pager *p;
+	struct family *f;
+	uint64_t orig;
+	size_t pages;
+	const uint8_t *data;
+	uint64_t deadline_us;
+};
+
+/* Who can be filled now: before the push only where a thread waits, because CRIU may
+ * not have registered the rest yet. */
+static struct space *next_to_fill(const struct delivery *d, unsigned int *kinds)
+{
+	bool push = __atomic_load_n(&d->p->push, __ATOMIC_ACQUIRE);
+
+	*kinds = push ? KIND_REMOTE : KIND_ASKED;
+	for (struct space *s = d->f->spaces; s; s = s->next)
+		if (space_serves(s) && space_any(s, d->orig, d->pages, *kinds))
+			return s;
+	return NULL;
+}
+
+/* Some space of the family has not been announced by CRIU. */
+static bool waits_for_uffd(const struct delivery *d)
+{
+	bool r = false;
+
+	pthread_rwlock_rdlock(&d->f->lock);
+	for (const struct space *s = d->f->spaces; s; s = s->next)
+		r |= !s->started;
+	pthread_rwlock_unlock(&d->f->lock);
+	return r;
+}
+
+/* An event, or memory, is waited for. Return: 1 try again; -errno */
+static int deliver_wait(const struct delivery *d, int r, struct err *e)
+{
+	struct timespec t = { .tv_nsec = r == -ENOMEM ? 1000000 : PAUSE_NS };
+
+	if ((r == -EAGAIN || r == -ENOMEM) && now_us() < d->deadline_us &&
+	    !__atomic_load_n(&d->p->stop, __ATOMIC_ACQUIRE)) {
+		nanosleep(&t, NULL);
+		return 1;
+	}
+	return err_set(e, ERR_SYS, -r, "a page from the source cannot be put in place: %s",
+	               strerror(-r));
+}
+
+/* fam->lock is held. Return: 1 when @s ended, which is no error; else @r */
+static int deliver_note(const struct delivery *d, struct space *s, int r)
+{
+	if (r != -ESRCH)
+		return r;
+	__atomic_store_n(&s->gone, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&d->p->check, true, __ATOMIC_RELEASE);
+	pager_kick(d->p);
+	return 1;
+}
+
+/*
+ * Pages which nobody waits for and which cannot be placed yet go to the store.
+ * fam->lock is held for writing. Return: 0, or -errno
+ */
+static int stash(const struct delivery *d, struct err *e)
+{
+	for (size_t i = 0; i < d->pages; i++) {
+		uint64_t orig = d->orig + i * ENG_PAGE_BYTES;
+		bool wanted = false;
+
+		for (struct space *s = d->f->spaces; s; s = s->next)
+			wanted |= space_any(s, orig, 1, BIT(P_REMOTE));
+		if (!wanted)
+			continue;
+		int r = d->data ? sobj_write(d->f->so, orig, d->data + i * ENG_PAGE_BYTES, 1, e)
+		                : 0;
+
+		if (r < 0)
+			return r;
+		for (struct space *s = d->f->spaces; s; s = s->next)
+			space_stash(s, orig, d->data ? P_LOCAL : P_NONE);
+	}
+	return 0;
+}
+
+/* Return: 1 call again; 0 all done; -errno */
+static int deliver_step(const struct delivery *d, struct err *e)
+{
+	unsigned int kinds;
+
+	pthread_rwlock_rdlock(&d->f->lock);
+	struct space *s = next_to_fill(d, &kinds);
+	int r = s ? fill_pages(s, d->orig, d->pages, d->data, kinds) : 0;
+
+	if (r < 0)
+		r = deliver_note(d, s, r);
+	pthread_rwlock_unlock(&d->f->lock);
+	if (r < 0)
+		return deliver_wait(d, r, e);
+	if (s)
+		return 1;
+	if (__atomic_load_n(&d->p->push, __ATOMIC_ACQUIRE) && !waits_for_uffd(d))
+		return 0;
+	pthread_rwlock_wrlock(&d->f->lock);
+	/* a thread may have begun to wait while the lock was open */
+	s = next_to_fill(d, &kinds);
+	r = s ? 1 : stash(d, e);
+	pthread_rwlock_unlock(&d->f->lock);
+	if (r == 0)
+		pager_kick(d->p);
+	return r;
+}
+
+int pager_deliver(struct pager *p, uint64_t obj, uint64_t vaddr, size_t pages, const void *data,
+                  struct err *e)
+{
+	struct family *f = __atomic_load_n(&p->families, __ATOMIC_ACQUIRE);
+	struct delivery d = { .p = p, .deadline_us = deadline_in_ms(DELIVER_LIMIT_MS) };
+
+	if (vaddr % ENG_PAGE_BYTES || vaddr >= ADDR_END ||
+	    pages > (ADDR_END - vaddr) >> ENG_PAGE_SHIFT)
+		return err_set(e, ERR_PEER, EINVAL, "page address out of range: %llx, %zu pages",
+		               (unsigned long long)vaddr, pages);
+	while (f && f->obj != obj)
+		f = f->next;
+	d.f = f;
+	for (size_t done = 0; f && done < pages; done += d.pages) {
+		int r = 1;
+
+		d.orig = vaddr + done * ENG_PAGE_BYTES;
+		d.pages = pages - done < DELIVER_PAGES ? pages - done : DELIVER_PAGES;
+		d.data = data ? (const uint8_t *)data + done * ENG_PAGE_BYTES : NULL;
+		while (r > 0)
+			r = deliver_step(&d, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }

@@ -1,129 +1,268 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* pager.h - what the files of the pager share. */
+/*
+ * pager.h - private header of the pager files: address spaces, their missing pages,
+ * and the one thread that serves them.
+ *
+ * Threads. The pager's own thread reads every userfaultfd, serves faults, pushes
+ * from the store, and is the only one that changes the shape of anything (lists,
+ * ranges, families). Network threads only fill pages, in pager_deliver().
+ *
+ * The rule that keeps content right. A program is held by the kernel in munmap,
+ * mremap, madvise and fork until the event about it is read, and until then every
+ * UFFDIO_COPY fails with EAGAIN. So: whoever fills looks up the page's state and
+ * calls the ioctl under fam->lock held for reading; read(2) of a userfaultfd and the
+ * change of state it asks for are one step under fam->lock held for writing. Then no
+ * fill decided on old state can happen after the program went on.
+ *
+ * States are kept by the address that a page had when it was migrated (orig, also
+ * its place in the store and its name at the source); ranges say where it is now.
+ *
+ * A guardian process that outlives us would need: struct space's uffd, the store's
+ * memfds, and chunk and range arrays (put them in shared memory). Nothing else here
+ * is more than a cache.
+ */
 #ifndef HAUL_PAGER_H
 #define HAUL_PAGER_H
 
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 
 #include "engine/engine.h"
-#include "engine/sparse.h"
 
-#define PAGER_EVENTS 64
+#define PCHUNK_PAGES  512u
+#define PIECE_PAGES   16u /* filled in one go by the pusher, between two looks at faults */
+#define WINDOW_PAGES  64u /* freed in the store in one go */
+#define FAULTS_RECENT 16u
+#define ADDR_END      (1ULL << 47)
+#define ADDR_NONE     UINT64_MAX
 
-/* What is still missing at an address of a process. */
-enum lazy { LAZY_NONE = 0, LAZY_LOCAL = 1, LAZY_REMOTE = 2, LAZY_WANTED = 3 };
+/* ---- hist.c: times in classes of at most 1/8 width ---- */
 
-/* Pages that a mremap moved: their content is found @delta further. */
-struct move {
-	uint64_t cur, pages;
-	int64_t delta; /* original address - current address */
-	struct move *next; /* older */
-};
-
-/*
- * One address space. Everything but uffd_ready is guarded by @io, and so are both
- * reading events of the userfaultfd and filling pages: the kernel lets a discard go
- * on as soon as its event is read, so no fill may be under way then.
- *
- * This, with the store's memfds, is all that a guardian process would have to hold.
- */
-struct space {
-	struct space *next; /* appended once, never removed before the end */
-	struct pager *p;
-	pthread_mutex_t io;
-	pid_t pid; /* 0: forked after the resume */
-	uint64_t obj;
-	struct sobj *store;
-	int uffd; /* -1: not there yet, or finished */
-	bool finished;
-	struct sparse *lazy; /* chunk: one byte a page, by current address */
-	struct move *moves;
-	struct runs plan; /* original addresses of LOCAL pages, for pushing */
-	size_t plan_at;
-	uint64_t plan_page;
-	uint64_t left_local, left_remote;
-	uint64_t hot; /* last fault: push near it first */
-	unsigned int urgent; /* faults that wait for @io: the pusher steps back */
-};
-
-#define HIST_SLOTS 512
+#define HIST_SLOTS 256u
 
 struct hist {
-	uint64_t count[HIST_SLOTS];
-	uint64_t n;
-	uint32_t max_us;
+	uint64_t n[HIST_SLOTS];
+	uint64_t count, max;
 };
 
-struct waiting {
+void hist_add(struct hist *h, uint64_t value);
+/** hist_quantile() - upper end of the class in which @per_mille of all lie */
+uint64_t hist_quantile(const struct hist *h, unsigned int per_mille);
+
+/* ---- pager_space.c: what is missing in an address space, and where ---- */
+
+enum pstate {
+	P_NONE, /* not ours (any more): a fault gets zeros */
+	P_LOCAL, /* in the store */
+	P_REMOTE, /* at the source */
+	P_ASKED, /* at the source, and a thread waits */
+};
+
+#define KIND_LOCAL  BIT(P_LOCAL)
+#define KIND_ASKED  BIT(P_ASKED)
+#define KIND_REMOTE (BIT(P_REMOTE) | BIT(P_ASKED))
+
+struct pchunk {
+	uint64_t first; /* page number of st[0], a multiple of PCHUNK_PAGES */
+	uint32_t local, remote; /* pages in these states; remote includes asked */
+	uint8_t st[PCHUNK_PAGES];
+};
+
+struct prange {
+	uint64_t cur, orig, pages; /* cur, orig: addresses */
+};
+
+#define VACATED_MAX 16u
+
+/* What a move has left, until the kernel says that it is unmapped. */
+struct vacated {
+	uint64_t start, end, since_us;
+};
+
+struct space {
+	struct space *next;
+	struct family *fam;
+	int uffd; /* -1: not come yet, or closed */
+	pid_t pid; /* as CRIU named it; 0 for what was forked since */
+	bool gone; /* its memory is no more: ESRCH; atomic */
+	bool stuck; /* failed: stays open, nothing is filled, threads wait; atomic */
+	bool started; /* was served once: uffd -1 now means closed */
+	struct pchunk *chunk; /* ascending; fixed when made */
+	size_t n_chunks;
+	struct prange *range; /* ascending by cur */
+	size_t n_ranges, prune_at;
+	uint64_t local, remote; /* pages in these states */
+	struct vacated vacated[VACATED_MAX];
+	unsigned int n_vacated;
+	size_t push_chunk; /* where the pusher goes on */
+	unsigned int push_page;
+};
+
+/** space_new() - nothing missing, every page where it was */
+struct space *space_new(struct family *f, pid_t pid);
+void space_free(struct space *s);
+int space_set(struct space *s, const struct runs *local, const struct runs *remote, struct err *e);
+/** space_clone() - what a forked child lacks */
+struct space *space_clone(const struct space *s);
+/** space_serves() - can anything be filled in it? False before CRIU announced it */
+bool space_serves(const struct space *s);
+/** space_orig() / space_cur() - translate; @pages: how far it holds. Or ADDR_NONE */
+uint64_t space_orig(const struct space *s, uint64_t cur);
+uint64_t space_cur(const struct space *s, uint64_t orig, uint64_t *pages);
+struct pchunk *space_chunk(const struct space *s, uint64_t orig);
+uint8_t *space_state(const struct space *s, uint64_t orig);
+/** space_any() - is a page of @kinds among @pages from @orig on? */
+bool space_any(const struct space *s, uint64_t orig, uint64_t pages, unsigned int kinds);
+/** space_done() - pages are in place, or dropped: not missing any more */
+void space_done(struct space *s, uint64_t orig, uint64_t pages, unsigned int kinds);
+/** space_stash() - a page at the source is now in the store, or known to be zero */
+void space_stash(struct space *s, uint64_t orig, enum pstate to);
+/** space_drop() - [start, end) of current addresses reads as zero from now on */
+void space_drop(struct space *s, uint64_t start, uint64_t end);
+int space_move(struct space *s, uint64_t from, uint64_t to, uint64_t bytes);
+void space_drop_all(struct space *s);
+
+/* ---- pager_family.c: what forks of one migrated process share ---- */
+
+struct waiter {
+	const struct space *s;
+	uint64_t orig, since_us;
+};
+
+struct family {
+	struct family *next;
+	struct pager *p;
+	uint64_t obj;
+	struct sobj *so; /* NULL: nothing in the store, nor will there be */
+	pthread_rwlock_t lock;
+	struct space *spaces;
+	uint64_t *sweep; /* page numbers of the chunks that the store may hold */
+	size_t n_sweep, swept;
+	pthread_mutex_t wait_lock;
+	struct waiter *wait; /* faults on remote pages */
+	size_t n_wait, cap_wait;
+};
+
+/** family_new() - @create: pages may come into the store although there are none yet */
+struct family *family_new(struct pager *p, uint64_t obj, bool create);
+void family_free(struct family *f);
+/** family_note_chunks() - what is to be freed in the end */
+int family_note_chunks(struct family *f, const struct space *s);
+/** family_window_done() - free the store's window around @orig if nobody needs it */
+void family_window_done(struct family *f, uint64_t orig);
+/** family_sweep() - free a bit of what was never filled. Return: false when all is */
+bool family_sweep(struct family *f);
+int family_wait(struct family *f, const struct space *s, uint64_t orig, uint64_t since_us);
+/** family_served() - threads that waited for @orig go on: times to the histogram */
+void family_served(struct family *f, const struct space *s, uint64_t orig);
+
+/* ---- pager_fill.c: ioctls of userfaultfd and what their errors mean ---- */
+
+/**
+ * fill_pages() - put in place every page of @kinds among @pages from @orig on
+ * @data: NULL for zeros; fam->lock is held for reading
+ * Return: 0 none of them is missing any more; -EAGAIN an event must be read first
+ * (call again, states are looked at anew); -ESRCH the process is gone; -ENOMEM;
+ * other: cannot be filled
+ */
+int fill_pages(struct space *s, uint64_t orig, size_t pages, const uint8_t *data,
+               unsigned int kinds);
+/** fill_zero() - for a fault on a page that is not missing. Return: as above */
+int fill_zero(struct space *s, uint64_t cur, bool for_write);
+void fill_wake(const struct space *s, uint64_t start, uint64_t end);
+/** fill_alive() - false: no process has this memory any more */
+bool fill_alive(const struct space *s);
+
+/* ---- pager_event.c: read a userfaultfd ---- */
+
+struct fault {
 	struct space *s;
-	uint64_t vaddr, since_us;
+	uint64_t cur, since_us;
+	bool for_write;
 };
 
-#define WAITING_MAX 1024
+/** event_pump() - read once: events change @s, faults go to p->fault */
+int event_pump(struct pager *p, struct space *s);
+
+/* ---- pager_fault.c ---- */
+
+int fault_new(struct pager *p, struct space *s, uint64_t cur, bool for_write, uint64_t now);
+/** fault_serve() - all in the queue. Return: true when some have to wait for an event */
+bool fault_serve(struct pager *p);
+/** fault_forget() - of a space that ends */
+void fault_forget(struct pager *p, const struct space *s);
+
+/* ---- pager_push.c: the background ---- */
+
+/** push_step() - one piece. Return: false when there is nothing to do */
+bool push_step(struct pager *p);
+
+/* ---- pager_sock.c: CRIU's side ---- */
+
+struct sock {
+	int listen_fd, conn_fd, dir_fd;
+	uint8_t word[4];
+	unsigned int have; /* bytes of word */
+	pid_t pid; /* waiting for its userfaultfd */
+	unsigned int announced, expected;
+	bool ended;
+};
+
+int sock_open(struct sock *k, int dirfd, unsigned int procs, struct err *e);
+void sock_close(struct sock *k);
+/** sock_accept() - Return: 1 CRIU is there, 0 not yet, -errno */
+int sock_accept(struct sock *k);
+int sock_read(struct pager *p);
+
+/* ---- pager.c, pager_loop.c ---- */
 
 struct pager {
 	struct store *store;
 	struct pager_ops ops;
-	pthread_mutex_t lock; /* list tail, statistics, state below */
-	pthread_cond_t done;
-	struct space *first, *last;
-	int epoll, wake, listen, criu;
-	unsigned int expected, announced;
-	bool criu_ended, pushing, drained, failed, stop;
+	struct family *families;
+	struct sock sock;
+	int epoll_fd, kick_fd;
+	pthread_t thread;
+	bool running;
+
+	/* atomic */
+	bool stop, push, check;
+	uint64_t left, left_remote, faults, faults_remote, lost_pages;
+	unsigned int procs_live;
+
+	/* of the thread alone */
+	struct fault *fault;
+	size_t n_fault, cap_fault;
+	uint64_t recent[FAULTS_RECENT]; /* addresses of faults, to see locality */
+	unsigned int at_recent;
+	struct space *hint; /* fill here first: behind the latest fault */
+	uint64_t hint_orig;
+	unsigned int hint_pieces;
+	struct space *push_now;
+	uint8_t *piece;
+	uint64_t probe_at_us, nomem_since_us;
+
+	pthread_mutex_t lock; /* what follows */
+	pthread_cond_t changed;
+	bool done, failed;
 	struct err err;
-	pthread_t fault_thread, push_thread;
-	bool fault_running, push_running;
-	uint64_t lazy_pages, faults, faults_remote;
 	struct hist hist;
-	struct waiting waiting[WAITING_MAX];
-	unsigned int n_waiting;
+	uint64_t lazy_pages;
 };
 
-/* ---- pager_space.c ---- */
-
-struct space *space_new(struct pager *p, pid_t pid, uint64_t obj);
-void space_append(struct space *s);
-struct space *space_by_pid(struct pager *p, pid_t pid);
-/** space_mark() - initial state of pages */
-int space_mark(struct space *s, const struct runs *runs, enum lazy st);
-enum lazy space_state(const struct space *s, uint64_t cur);
-/** space_span() - pages from @cur on (at most @max) with the same state */
-size_t space_span(const struct space *s, uint64_t cur, size_t max, enum lazy *st);
-/** space_set() - change state, keep the counts */
-void space_set(struct space *s, uint64_t cur, uint64_t pages, enum lazy st);
-uint64_t space_orig(const struct space *s, uint64_t cur);
-/** space_cur() - where a page now is that was at @orig; 0: nowhere pending */
-uint64_t space_cur(const struct space *s, uint64_t orig);
-/** space_consume() - pages are in place or gone: free the store's copy if unused */
-void space_consume(struct space *s, uint64_t cur, uint64_t pages);
-int space_move(struct space *s, uint64_t from, uint64_t to, uint64_t bytes);
-struct space *space_fork(struct space *parent, int uffd);
-void space_drop_all(struct space *s);
-void space_free(struct space *s);
-
-/* ---- pager_fill.c: all with s->io held ---- */
-
+void pager_kick(struct pager *p);
+/** pager_fail() - @s (or NULL) cannot be served any more; its threads wait */
+void pager_fail(struct pager *p, struct space *s, int code, const char *what);
 /**
- * fill_pages() - put @pages pages at @cur; NULL: zero pages
- * Return: 0 all done (or no longer wanted); -EAGAIN events must be read first;
- * -ESRCH the process is gone; -errno
+ * pager_trouble() - what to do about an error of fill_pages(), pager's thread only
+ * Return: 0 nothing more can be done for @s; -EAGAIN try again soon
  */
-int fill_pages(struct space *s, uint64_t cur, const void *data, size_t pages);
-/** fill_local() - from the store, @pages pages of state LAZY_LOCAL at @cur */
-int fill_local(struct space *s, uint64_t cur, size_t pages, uint8_t *buf);
-
-/* ---- pager_push.c ---- */
-void *push_main(void *arg);
-
-/* ---- pager_event.c ---- */
-void *fault_main(void *arg);
-void pager_fail(struct pager *p, const struct err *why);
-/** pager_check_done() - close what is finished; wake pager_wait() at the end */
-void pager_check_done(struct pager *p);
-void waiting_done(struct pager *p, struct space *s, uint64_t cur, uint64_t pages);
-
-/* ---- hist.c ---- */
-void hist_add(struct hist *h, uint64_t us);
-uint32_t hist_percentile(const struct hist *h, double share);
+int pager_trouble(struct pager *p, struct space *s, int r);
+void pager_note_time(struct pager *p, uint64_t us);
+/** pager_take_uffd() - CRIU announced a task (@fd taken) */
+int pager_take_uffd(struct pager *p, pid_t pid, int fd);
+/** pager_watch() - serve @s->uffd from now on */
+int pager_watch(struct pager *p, struct space *s);
+void *pager_main(void *arg);
 
 #endif

@@ -1,128 +1,130 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* pager_push.c - fill what nobody has asked for yet: near the last fault, then in order. */
+/* pager_push.c - fill from the store what nobody has asked for yet, and free it there. */
 #include "engine/pager.h"
 
-#include <sched.h>
-#include <stdlib.h>
+#include "common/log.h"
 
-/* Under one lock hold: a fault waits for no more than this. */
-#define PIECE_PAGES 32
-
-/* Spread around the last fault before going on in order. */
-#define NEAR_PAGES 64
-
-/* The next LOCAL pages at or after the plan's cursor. Return: pages; 0 none left */
-static size_t next_planned(struct space *s, uint64_t *cur)
+static uint64_t local_left(const struct space *s)
 {
-	while (s->plan_at < s->plan.n) {
-		const struct run *r = &s->plan.v[s->plan_at];
-
-		if (s->plan_page >= r->pages) {
-			s->plan_at++;
-			s->plan_page = 0;
-			continue;
-		}
-		uint64_t orig = r->vaddr + s->plan_page * ENG_PAGE_BYTES;
-		uint64_t left = r->pages - s->plan_page;
-		enum lazy st = LAZY_NONE;
-
-		if (!s->moves) {
-			size_t n = space_span(s, orig, left, &st);
-
-			if (st == LAZY_LOCAL) {
-				*cur = orig;
-				return n < PIECE_PAGES ? n : PIECE_PAGES;
-			}
-			s->plan_page += n;
-			continue;
-		}
-		*cur = space_cur(s, orig);
-		if (*cur && space_state(s, *cur) == LAZY_LOCAL)
-			return 1;
-		s->plan_page++;
-	}
-	return 0;
+	return space_serves(s) ? __atomic_load_n(&s->local, __ATOMIC_ACQUIRE) : 0;
 }
 
-/* LOCAL pages around the last fault. */
-static size_t next_near(struct space *s, uint64_t *cur)
+/* The first local page at or behind the push position, wrapping once. */
+static bool find_local(struct space *s, uint64_t *orig)
 {
-	uint64_t from = s->hot & ~(uint64_t)(NEAR_PAGES * ENG_PAGE_BYTES - 1);
-
-	for (uint64_t at = from; s->hot && at < from + NEAR_PAGES * ENG_PAGE_BYTES;) {
-		enum lazy st;
-		size_t n = space_span(s, at, (from - at) / ENG_PAGE_BYTES + NEAR_PAGES, &st);
-
-		if (st == LAZY_LOCAL) {
-			*cur = at;
-			return n < PIECE_PAGES ? n : PIECE_PAGES;
+	for (size_t turn = 0; turn <= s->n_chunks; turn++) {
+		if (s->push_chunk >= s->n_chunks) {
+			s->push_chunk = 0;
+			s->push_page = 0;
 		}
-		at += n * ENG_PAGE_BYTES;
+		const struct pchunk *c = &s->chunk[s->push_chunk];
+
+		if (__atomic_load_n(&c->local, __ATOMIC_RELAXED))
+			for (unsigned int i = s->push_page; i < PCHUNK_PAGES; i++)
+				if (__atomic_load_n(&c->st[i], __ATOMIC_RELAXED) == P_LOCAL) {
+					s->push_page = i;
+					*orig = (c->first + i) << ENG_PAGE_SHIFT;
+					return true;
+				}
+		s->push_chunk++;
+		s->push_page = 0;
 	}
-	s->hot = 0;
-	return 0;
+	return false;
 }
 
-/* One piece. Return: 1 something was done, 0 nothing left, -errno */
-static int push_piece(struct space *s, uint8_t *buf)
+/* How many pages from @orig on are worth reading: up to the last local one. */
+static size_t piece_pages(const struct space *s, uint64_t orig)
 {
-	uint64_t cur = 0;
-	int r = 0;
+	const struct pchunk *c = space_chunk(s, orig);
+	size_t first = (orig >> ENG_PAGE_SHIFT) % PCHUNK_PAGES, n = 0;
 
-	while (__atomic_load_n(&s->urgent, __ATOMIC_RELAXED))
-		sched_yield();
-	pthread_mutex_lock(&s->io);
-	if (s->uffd < 0 || s->left_local == 0) {
-		pthread_mutex_unlock(&s->io);
+	for (size_t i = 0; c && i < PIECE_PAGES && first + i < PCHUNK_PAGES; i++)
+		if (__atomic_load_n(&c->st[first + i], __ATOMIC_RELAXED) == P_LOCAL)
+			n = i + 1;
+	return n;
+}
+
+/* Return: 0; -EAGAIN try again soon */
+static int push_piece(struct pager *p, struct space *s, uint64_t orig, size_t pages)
+{
+	size_t bytes = pages * ENG_PAGE_BYTES;
+	ssize_t n = pread(sobj_fd(s->fam->so), p->piece, bytes, (off_t)orig);
+
+	if (n != (ssize_t)bytes) {
+		pager_fail(p, s, EIO, "the page store cannot be read");
 		return 0;
 	}
-	size_t n = next_near(s, &cur);
+	pthread_rwlock_rdlock(&s->fam->lock);
+	int r = fill_pages(s, orig, pages, p->piece, KIND_LOCAL);
 
-	if (n == 0)
-		n = next_planned(s, &cur);
-	if (n == 0 && s->left_local) {
-		s->plan_at = s->plan_page = 0; /* moved behind the cursor */
-		r = -EAGAIN;
-	}
-	if (n)
-		r = fill_local(s, cur, n, buf);
-	if (r == -ESRCH) {
-		space_drop_all(s);
-		r = 0;
-	}
-	pthread_mutex_unlock(&s->io);
-	if (r == -EAGAIN) {
-		sched_yield(); /* the fault thread reads the event */
-		return 1;
-	}
-	return r < 0 ? r : 1;
+	pthread_rwlock_unlock(&s->fam->lock);
+	if (r < 0)
+		return pager_trouble(p, s, r);
+	p->nomem_since_us = 0;
+	family_window_done(s->fam, orig);
+	family_window_done(s->fam, orig + bytes - 1);
+	return 0;
 }
 
-void *push_main(void *arg)
+/* Around the latest fault. Return: false when there is nothing there */
+static bool push_hint(struct pager *p)
 {
-	struct pager *p = arg;
-	uint8_t *buf = malloc(PIECE_PAGES * ENG_PAGE_BYTES);
-	bool work = true;
+	while (p->hint && p->hint_pieces) {
+		uint64_t orig = p->hint_orig;
+		size_t n = local_left(p->hint) ? piece_pages(p->hint, orig) : 0;
 
-	while (buf && work && !__atomic_load_n(&p->stop, __ATOMIC_RELAXED) &&
-	       !__atomic_load_n(&p->failed, __ATOMIC_RELAXED)) {
-		work = false;
-		for (struct space *s = p->first; s;
-		     s = __atomic_load_n(&s->next, __ATOMIC_ACQUIRE)) {
-			int r;
-
-			while ((r = push_piece(s, buf)) > 0 &&
-			       !__atomic_load_n(&p->stop, __ATOMIC_RELAXED))
-				work = true;
-			if (r < 0) {
-				struct err e = ERR_INIT;
-
-				err_set(&e, ERR_SYS, -r, "pager: fill: error %d", -r);
-				pager_fail(p, &e);
-			}
+		p->hint_pieces--;
+		p->hint_orig += PIECE_PAGES * ENG_PAGE_BYTES;
+		if (n) {
+			push_piece(p, p->hint, orig, n);
+			return true;
 		}
 	}
-	free(buf);
-	pager_check_done(p);
-	return NULL;
+	p->hint = NULL;
+	return false;
+}
+
+static struct space *choose(struct pager *p)
+{
+	if (p->push_now && local_left(p->push_now))
+		return p->push_now;
+	p->push_now = NULL;
+	for (struct family *f = p->families; f && !p->push_now; f = f->next)
+		for (struct space *s = f->spaces; s && !p->push_now; s = s->next)
+			if (local_left(s))
+				p->push_now = s;
+	return p->push_now;
+}
+
+/* Nothing is left to fill: free what was dropped before it was. */
+static bool sweep(struct pager *p)
+{
+	for (struct family *f = p->families; f; f = f->next) {
+		bool filled = true;
+
+		for (const struct space *s = f->spaces; s; s = s->next)
+			filled &= __atomic_load_n(&s->local, __ATOMIC_ACQUIRE) == 0;
+		if (filled && family_sweep(f)) {
+			__atomic_store_n(&p->check, true, __ATOMIC_RELEASE);
+			return true;
+		}
+	}
+	return false;
+}
+
+bool push_step(struct pager *p)
+{
+	uint64_t orig;
+
+	if (push_hint(p))
+		return true;
+	struct space *s = choose(p);
+
+	if (s && find_local(s, &orig)) {
+		size_t n = piece_pages(s, orig);
+
+		push_piece(p, s, orig, n);
+		return true;
+	}
+	return sweep(p);
 }

@@ -1,11 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * frame.c - page frames. Header, 24 bytes, network order:
- *   u32 magic 0x48465231 "HFR1"   u8 type   u8 codec   u16 n_runs
- *   u32 mark                      u32 data_pages
- *   u32 body_bytes                u32 zero
- * then n_runs runs of 24 bytes {u64 obj, u64 vaddr, u32 pages, u32 kind}, then the
- * data pages in the order of the runs, or one LZ4 block of them.
+ * frame.c - page frames. Header, 24 bytes, integers in network order:
+ *
+ *   offset bytes field
+ *        0     4 magic 0x48465231, "HFR1"
+ *        4     1 type: 1 PAGES, 2 MARK, 3 WANT, 4 BYE
+ *        5     1 codec of the data: 0 none, 1 LZ4
+ *        6     2 n_runs, at most 128
+ *        8     4 mark: number of the round, for MARK
+ *       12     4 data_pages: pages of all data runs of PAGES, at most 128
+ *       16     4 body_bytes: 24 * n_runs + bytes of the data as sent
+ *       20     4 zero
+ *
+ * then n_runs runs of 24 bytes {obj u64, vaddr u64, pages u32, kind u32}, then the data
+ * pages in the order of the runs, 4096 bytes each, or one LZ4 block of them all, which
+ * is never longer than they are. Only PAGES has data; MARK and BYE have no body.
  */
 #include "transport/transport.h"
 
@@ -14,7 +23,10 @@
 #include <string.h>
 
 #define FRAME_MAGIC 0x48465231u
-#define VADDR_MAX   (1ULL << 47)
+#define VADDR_END   (1ULL << 56) /* five levels of page tables */
+
+/* obj & 0xff */
+enum { OBJ_TASK = 1, OBJ_SHARED = 2 };
 
 static void put32(uint8_t *p, uint32_t v)
 {
@@ -72,9 +84,30 @@ static int bad(struct err *e, const char *what)
 	return err_set(e, ERR_PEER, EBADMSG, "bad page frame: %s", what);
 }
 
+/* What a type may carry. f holds numbers within their bounds. */
+static const char *head_fault(const struct frame *f)
+{
+	uint32_t runs_bytes = f->n_runs * FRAME_RUN_BYTES;
+	uint32_t raw_bytes = f->data_pages * FRAME_PAGE_BYTES;
+
+	if (f->body_bytes < runs_bytes)
+		return "length";
+	uint32_t packed_bytes = f->body_bytes - runs_bytes;
+
+	if ((f->type == FRAME_MARK || f->type == FRAME_BYE) && f->n_runs)
+		return "runs in a mark";
+	if (f->type != FRAME_PAGES && (f->data_pages || f->codec != CODEC_NONE))
+		return "pages in a frame without data";
+	if (f->codec == CODEC_NONE && packed_bytes != raw_bytes)
+		return "length of the data";
+	if (f->codec == CODEC_LZ4 && (packed_bytes == 0 || packed_bytes > raw_bytes))
+		return "length of the packed data";
+	return NULL;
+}
+
 int frame_unpack_head(struct frame *f, const uint8_t head[FRAME_HEAD_BYTES], struct err *e)
 {
-	if (get32(head) != FRAME_MAGIC)
+	if (get32(head) != FRAME_MAGIC || get32(head + 20))
 		return bad(e, "magic");
 	f->type = (enum frame_type)head[4];
 	f->codec = (enum frame_codec)head[5];
@@ -88,13 +121,9 @@ int frame_unpack_head(struct frame *f, const uint8_t head[FRAME_HEAD_BYTES], str
 		return bad(e, "codec");
 	if (f->n_runs > FRAME_RUNS_MAX || f->data_pages > FRAME_PAGES_MAX)
 		return bad(e, "too many runs or pages");
-	if (f->body_bytes < f->n_runs * FRAME_RUN_BYTES || f->body_bytes > FRAME_BODY_MAX)
-		return bad(e, "length");
-	if ((f->type == FRAME_MARK || f->type == FRAME_BYE) && (f->n_runs || f->body_bytes))
-		return bad(e, "a mark with a body");
-	if (f->type == FRAME_WANT && f->data_pages)
-		return bad(e, "a question with data");
-	return 0;
+	const char *fault = head_fault(f);
+
+	return fault ? bad(e, fault) : 0;
 }
 
 static int get_run(struct frame_run *r, const uint8_t *p, struct err *e)
@@ -105,10 +134,10 @@ static int get_run(struct frame_run *r, const uint8_t *p, struct err *e)
 	r->kind = get32(p + 20);
 	if (r->kind < RUN_DATA || r->kind > RUN_GONE)
 		return bad(e, "kind of a run");
-	if (r->vaddr % FRAME_PAGE_BYTES || r->vaddr >= VADDR_MAX || r->pages == 0 ||
-	    r->pages > (VADDR_MAX - r->vaddr) / FRAME_PAGE_BYTES)
+	if (r->vaddr % FRAME_PAGE_BYTES || r->vaddr >= VADDR_END || r->pages == 0 ||
+	    r->pages > (VADDR_END - r->vaddr) / FRAME_PAGE_BYTES)
 		return bad(e, "address of a run");
-	if ((r->obj & 0xff) != 1 && (r->obj & 0xff) != 2)
+	if ((r->obj & 0xff) != OBJ_TASK && (r->obj & 0xff) != OBJ_SHARED)
 		return bad(e, "object of a run");
 	return 0;
 }
@@ -135,7 +164,7 @@ int frame_unpack_body(struct frame *f, const uint8_t *body, uint8_t *data, const
 
 	*out = packed;
 	if (f->codec == CODEC_NONE)
-		return packed_bytes == raw_bytes ? 0 : bad(e, "length of the data");
+		return 0; /* the header's check: these are all of them */
 	if (LZ4_decompress_safe((const char *)packed, (char *)data, (int)packed_bytes,
 	                        (int)raw_bytes) != (int)raw_bytes)
 		return bad(e, "compressed data");
@@ -143,19 +172,49 @@ int frame_unpack_body(struct frame *f, const uint8_t *body, uint8_t *data, const
 	return 0;
 }
 
-/* One block of all pages. Return: bytes, 0 when it did not get smaller */
-static uint32_t compress(const struct iovec *data, int n, uint8_t *raw, uint8_t *packed)
+/* ---- on a channel ---- */
+
+/*
+ * One block of all pages. LZ4 wants them in one piece.
+ * @room: for @bytes twice
+ * Return: where it is, with *packed_bytes; NULL when it did not get smaller
+ */
+static uint8_t *pack_data(const struct iovec *data, int n, uint32_t bytes, uint8_t *room,
+                          uint32_t *packed_bytes)
 {
-	size_t bytes = 0;
+	const char *raw = n == 1 ? data[0].iov_base : (const char *)room;
+	uint8_t *at = room;
 
-	for (int i = 0; i < n; i++) {
-		memcpy(raw + bytes, data[i].iov_base, data[i].iov_len);
-		bytes += data[i].iov_len;
+	for (int i = 0; n > 1 && i < n; i++) {
+		memcpy(at, data[i].iov_base, data[i].iov_len);
+		at += data[i].iov_len;
 	}
-	int r = LZ4_compress_default((const char *)raw, (char *)packed, (int)bytes,
-	                             (int)(bytes - bytes / 32));
+	/* less than 3 % is not worth the receiver's time */
+	int r = LZ4_compress_fast(raw, (char *)room + bytes, (int)bytes, (int)(bytes - bytes / 32),
+	                          1);
 
-	return r > 0 ? (uint32_t)r : 0;
+	*packed_bytes = r > 0 ? (uint32_t)r : 0;
+	return r > 0 ? room + bytes : NULL;
+}
+
+/* Return: -errno when header and data would not agree: the peer could only hang up */
+static int check_send(const struct frame *f, const struct iovec *data, int n, uint32_t *bytes,
+                      struct err *e)
+{
+	uint64_t sum = 0, pages = 0;
+
+	if (n < 0 || n > (int)FRAME_PAGES_MAX || f->n_runs > FRAME_RUNS_MAX)
+		return err_set(e, ERR_BUG, EINVAL, "frame of %u runs in %d pieces", f->n_runs, n);
+	for (int i = 0; i < n; i++)
+		sum += data[i].iov_len;
+	for (uint32_t i = 0; i < f->n_runs; i++)
+		if (f->type == FRAME_PAGES && f->runs[i].kind == RUN_DATA)
+			pages += f->runs[i].pages;
+	if (pages > FRAME_PAGES_MAX || sum != pages * FRAME_PAGE_BYTES)
+		return err_set(e, ERR_BUG, EINVAL, "frame of %llu pages with %llu bytes",
+		               (unsigned long long)pages, (unsigned long long)sum);
+	*bytes = (uint32_t)sum;
+	return 0;
 }
 
 int frame_send(struct chan *c, struct frame *f, const struct iovec *data, int n,
@@ -164,22 +223,22 @@ int frame_send(struct chan *c, struct frame *f, const struct iovec *data, int n,
 	uint8_t head[FRAME_HEAD_BYTES + FRAME_RUNS_MAX * FRAME_RUN_BYTES];
 	struct iovec iov[1 + FRAME_PAGES_MAX];
 	AUTO(mem) uint8_t *room = NULL;
-	uint32_t bytes = 0, packed = 0;
+	uint8_t *packed = NULL;
+	uint32_t bytes = 0, packed_bytes = 0;
+	int r = check_send(f, data, n, &bytes, e);
 
-	if (n < 0 || n > (int)FRAME_PAGES_MAX || f->n_runs > FRAME_RUNS_MAX)
-		return err_set(e, ERR_BUG, EINVAL, "frame with %d pieces", n);
-	for (int i = 0; i < n; i++)
-		bytes += (uint32_t)data[i].iov_len;
+	if (r < 0)
+		return r;
 	if (f->codec == CODEC_LZ4 && bytes)
 		room = malloc(2 * (size_t)bytes);
 	if (room)
-		packed = compress(data, n, room, room + bytes);
+		packed = pack_data(data, n, bytes, room, &packed_bytes);
 	if (!packed)
 		f->codec = CODEC_NONE;
 	iov[0].iov_base = head;
-	iov[0].iov_len = frame_pack(f, head, packed ? packed : bytes);
+	iov[0].iov_len = frame_pack(f, head, packed ? packed_bytes : bytes);
 	if (packed) {
-		iov[1] = (struct iovec){ room + bytes, packed };
+		iov[1] = (struct iovec){ packed, packed_bytes };
 		return chan_write(c, iov, 2, deadline_us, e);
 	}
 	if (n)
@@ -195,9 +254,13 @@ int frame_recv(struct chan *c, struct frame *f, uint8_t *buf, const uint8_t **da
 
 	if (r == 0)
 		r = frame_unpack_head(f, head, e);
-	if (r == 0 && f->body_bytes)
+	if (r < 0)
+		return r;
+	if (f->body_bytes)
 		r = chan_read(c, buf, f->body_bytes, deadline_us, e);
-	if (r == 0)
-		r = frame_unpack_body(f, buf, buf + FRAME_BODY_MAX, data, e);
-	return r;
+	if (r == -EPIPE && e)
+		err_clear(e); /* between frames this is an end, here it is not */
+	if (r == -EPIPE)
+		return bad(e, "it ends in the middle");
+	return r < 0 ? r : frame_unpack_body(f, buf, buf + FRAME_BODY_MAX, data, e);
 }

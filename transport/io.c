@@ -302,6 +302,8 @@ static int write_all(struct chan *c, const struct iovec *iov, int n, uint64_t de
 static int write_turn(struct chan *c, const struct iovec *iov, int n, uint64_t deadline_us,
                       struct err *e)
 {
+	if (__atomic_load_n(&c->cancelled, __ATOMIC_RELAXED))
+		return cancelled(e);
 	if (c->torn_write)
 		return err_set(e, ERR_LINK, ECONNRESET,
 		               "an earlier message to %s was cut off in the middle", c->peer);

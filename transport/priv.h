@@ -115,6 +115,12 @@ bool chan_pending(const struct chan *c);
 int keeper_add(struct chan *c, struct err *e);
 void keeper_remove(struct chan *c);
 
+/* ---- resolve.c ---- */
+
+struct addrinfo;
+/** resolve() - Return: 0 and a list for freeaddrinfo(); EAI_ code, EAI_INPROGRESS: too late */
+int resolve(struct addrinfo **out, const char *host, uint16_t port, uint64_t deadline_us);
+
 /* ---- tcp.c ---- */
 
 /** tcp_connect() - by name, within @deadline_us, tuned; sends the preamble */

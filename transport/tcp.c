@@ -95,61 +95,11 @@ static int unreachable(const struct chan_target *to, int r, struct err *e)
 	               to->port, to->host);
 }
 
-/* What getaddrinfo_a() works on; kept for good when the resolver does not let go of it. */
-struct lookup {
-	char host[256], service[8];
-	struct addrinfo hints;
-	struct gaicb request;
-};
-
-static int lookup_wait(struct lookup *l, uint64_t deadline_us)
-{
-	const struct gaicb *list[] = { &l->request };
-	int r = gai_error(&l->request);
-
-	while (r == EAI_INPROGRESS) {
-		int ms = deadline_poll_ms(deadline_us);
-		struct timespec limit = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
-
-		if (ms == 0)
-			return EAI_INPROGRESS;
-		gai_suspend(list, 1, &limit);
-		r = gai_error(&l->request);
-	}
-	return r;
-}
-
-/* getaddrinfo() with a deadline. Return: 0; EAI_ code, EAI_INPROGRESS at the deadline */
-static int resolve(struct addrinfo **out, const struct chan_target *to, uint64_t deadline_us)
-{
-	struct lookup *l = calloc(1, sizeof(*l));
-	struct gaicb *list[] = { l ? &l->request : NULL };
-	int r;
-
-	if (!l)
-		return EAI_MEMORY;
-	snprintf(l->host, sizeof(l->host), "%s", to->host);
-	snprintf(l->service, sizeof(l->service), "%u", to->port);
-	l->hints.ai_socktype = SOCK_STREAM;
-	l->request.ar_name = l->host;
-	l->request.ar_service = l->service;
-	l->request.ar_request = &l->hints;
-	r = getaddrinfo_a(GAI_NOWAIT, list, 1, NULL);
-	if (r == 0)
-		r = lookup_wait(l, deadline_us);
-	if (r == EAI_INPROGRESS && gai_cancel(&l->request) != EAI_CANCELED)
-		return r;
-	if (r == 0)
-		*out = l->request.ar_result;
-	free(l);
-	return r;
-}
-
 int tcp_connect(const struct chan_target *to, uint64_t deadline_us, struct err *e)
 {
 	uint8_t hello[TR_PREAMBLE_BYTES];
 	struct addrinfo *list = NULL;
-	int r = resolve(&list, to, deadline_us);
+	int r = resolve(&list, to->host, to->port, deadline_us);
 
 	if (r == EAI_INPROGRESS) {
 		err_set(e, ERR_LINK, ETIMEDOUT, "host %s: no answer from the name service",

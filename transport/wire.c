@@ -6,6 +6,8 @@
 
 #include "transport/haul.pb-c.h"
 
+#define LENGTH_BYTES 4
+
 /* Memory is taken as bytes arrive, so that a length alone cannot make us take it. */
 #define GROW_BYTES (1u << 20)
 
@@ -13,27 +15,39 @@ int wire_send(struct chan *c, const Haul__Msg *m, uint64_t deadline_us, struct e
 {
 	size_t n = haul__msg__get_packed_size(m);
 
-	if (n > WIRE_MSG_MAX_BYTES)
+	if (n == 0 || n > WIRE_MSG_MAX_BYTES)
 		return err_set(e, ERR_BUG, EMSGSIZE, "a message of %zu bytes", n);
-	AUTO(mem) uint8_t *buf = malloc(n + 4);
+	AUTO(mem) uint8_t *buf = malloc(n + LENGTH_BYTES);
 
 	if (!buf)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for a message");
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < LENGTH_BYTES; i++)
 		buf[i] = (uint8_t)(n >> (24 - 8 * i));
-	haul__msg__pack(m, buf + 4);
-	struct iovec io = { buf, n + 4 };
+	haul__msg__pack(m, buf + LENGTH_BYTES);
+	struct iovec io = { buf, n + LENGTH_BYTES };
 
 	return chan_write(c, &io, 1, deadline_us, e);
+}
+
+/* ---- receiving ---- */
+
+/* Between messages the end of the stream is an end; in the middle it is a fault. */
+static int cut_off(int r, struct err *e)
+{
+	if (r != -EPIPE)
+		return r;
+	if (e)
+		err_clear(e);
+	return err_set(e, ERR_PEER, EBADMSG, "a message that ends in the middle");
 }
 
 static int read_body(struct chan *c, size_t n, uint8_t **out, uint64_t deadline_us, struct err *e)
 {
 	AUTO(mem) uint8_t *buf = NULL;
 
-	for (size_t got = 0; got < n || !buf;) {
+	for (size_t got = 0; got < n;) {
 		size_t piece = n - got < GROW_BYTES ? n - got : GROW_BYTES;
-		uint8_t *more = realloc(buf, got + piece + 1);
+		uint8_t *more = realloc(buf, got + piece);
 
 		if (!more)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for a message");
@@ -41,16 +55,58 @@ static int read_body(struct chan *c, size_t n, uint8_t **out, uint64_t deadline_
 		int r = chan_read(c, buf + got, piece, deadline_us, e);
 
 		if (r < 0)
-			return r;
+			return cut_off(r, e);
 		got += piece;
 	}
 	*out = steal(buf);
 	return 0;
 }
 
+/*
+ * Two bytes on the wire can be a whole struct in memory, so what unpacking may take is
+ * bound to what was received: the bytes once more, and a struct for each few of them.
+ */
+struct budget {
+	size_t left;
+};
+
+#define BUDGET_BASE_BYTES (1u << 20)
+#define BUDGET_PER_BYTE   8u
+
+static void *budget_alloc(void *arg, size_t bytes)
+{
+	struct budget *b = arg;
+
+	if (bytes > b->left)
+		return NULL;
+	b->left -= bytes;
+	return malloc(bytes);
+}
+
+static void budget_free(void *arg, void *p)
+{
+	(void)arg;
+	free(p);
+}
+
+static Haul__Msg *unpack(const uint8_t *buf, size_t n)
+{
+	struct budget b = { .left = BUDGET_BASE_BYTES + BUDGET_PER_BYTE * n };
+	ProtobufCAllocator from = { .alloc = budget_alloc,
+		                    .free = budget_free,
+		                    .allocator_data = &b };
+	Haul__Msg *m = haul__msg__unpack(&from, n, buf);
+
+	if (m && m->body_case == HAUL__MSG__BODY__NOT_SET) {
+		haul__msg__free_unpacked(m, NULL);
+		return NULL;
+	}
+	return m;
+}
+
 int wire_recv(struct chan *c, Haul__Msg **out, uint64_t deadline_us, struct err *e)
 {
-	uint8_t head[4];
+	uint8_t head[LENGTH_BYTES];
 	AUTO(mem) uint8_t *buf = NULL;
 	int r = chan_read(c, head, sizeof(head), deadline_us, e);
 
@@ -63,12 +119,6 @@ int wire_recv(struct chan *c, Haul__Msg **out, uint64_t deadline_us, struct err 
 	r = read_body(c, n, &buf, deadline_us, e);
 	if (r < 0)
 		return r;
-	*out = haul__msg__unpack(NULL, n, buf);
-	if (!*out || (*out)->body_case == HAUL__MSG__BODY__NOT_SET) {
-		if (*out)
-			haul__msg__free_unpacked(*out, NULL);
-		*out = NULL;
-		return err_set(e, ERR_PEER, EBADMSG, "a message that makes no sense");
-	}
-	return 0;
+	*out = unpack(buf, n);
+	return *out ? 0 : err_set(e, ERR_PEER, EBADMSG, "a message that makes no sense");
 }

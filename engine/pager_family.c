@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* pager_family.c - what address spaces share that were forked from one another. */
+#include "engine/pager.h"
+
+#include <stdlib.h>
+
+#include "common/clock.h"
+
+struct family *family_new(struct pager *p, uint64_t obj, bool create)
+{
+	struct family *f = calloc(1, sizeof(*f));
+	pthread_rwlockattr_t a;
+
+	if (!f)
+		return NULL;
+	f->p = p;
+	f->obj = obj;
+	f->so = store_obj(p->store, obj, create);
+	/* events first: a program and perhaps a fault wait behind them */
+	pthread_rwlockattr_init(&a);
+	pthread_rwlockattr_setkind_np(&a, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&f->lock, &a);
+	pthread_rwlockattr_destroy(&a);
+	pthread_mutex_init(&f->wait_lock, NULL);
+	return f;
+}
+
+void family_free(struct family *f)
+{
+	if (!f)
+		return;
+	while (f->spaces) {
+		struct space *s = f->spaces;
+
+		f->spaces = s->next;
+		if (s->uffd >= 0)
+			close(s->uffd);
+		space_free(s);
+	}
+	pthread_rwlock_destroy(&f->lock);
+	pthread_mutex_destroy(&f->wait_lock);
+	free(f->wait);
+	free(f->sweep);
+	free(f);
+}
+
+void family_window_done(struct family *f, uint64_t orig)
+{
+	uint64_t bytes = WINDOW_PAGES * ENG_PAGE_BYTES, window = orig & ~(bytes - 1);
+
+	for (struct space *s = f->spaces; s; s = s->next)
+		if (space_any(s, window, WINDOW_PAGES, KIND_LOCAL))
+			return;
+	if (f->so)
+		sobj_drop(f->so, window, WINDOW_PAGES);
+}
+
+int family_note_chunks(struct family *f, const struct space *s)
+{
+	f->sweep = malloc(s->n_chunks * sizeof(*f->sweep) + 1);
+	if (!f->sweep)
+		return -ENOMEM;
+	for (size_t i = 0; f->so && i < s->n_chunks; i++)
+		f->sweep[f->n_sweep++] = s->chunk[i].first;
+	return 0;
+}
+
+bool family_sweep(struct family *f)
+{
+	if (f->swept == f->n_sweep)
+		return false;
+	sobj_drop(f->so, f->sweep[f->swept++] << ENG_PAGE_SHIFT, PCHUNK_PAGES);
+	return true;
+}
+
+int family_wait(struct family *f, const struct space *s, uint64_t orig, uint64_t since_us)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&f->wait_lock);
+	if (f->n_wait == f->cap_wait) {
+		size_t cap = f->cap_wait ? 2 * f->cap_wait : 16;
+		struct waiter *w = realloc(f->wait, cap * sizeof(*w));
+
+		r = w ? 0 : -ENOMEM;
+		f->wait = w ? w : f->wait;
+		f->cap_wait = w ? cap : f->cap_wait;
+	}
+	if (r == 0)
+		f->wait[f->n_wait++] = (struct waiter){ s, orig, since_us };
+	pthread_mutex_unlock(&f->wait_lock);
+	return r;
+}
+
+void family_served(struct family *f, const struct space *s, uint64_t orig)
+{
+	uint64_t now = now_us();
+
+	pthread_mutex_lock(&f->wait_lock);
+	for (size_t i = 0; i < f->n_wait;) {
+		struct waiter w = f->wait[i];
+
+		if (w.s != s || w.orig != orig) {
+			i++;
+			continue;
+		}
+		f->wait[i] = f->wait[--f->n_wait];
+		pager_note_time(f->p, now - w.since_us);
+	}
+	pthread_mutex_unlock(&f->wait_lock);
+}

@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* t-transport-auth.c - who is let in, who is trusted, and how refusals read. */
+#include "transport-pair.h"
+
+#include "transport/haul.pb-c.h"
+
+static char id_line[512], other_line[512];
+
+static int fds_open(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static int connect_to(const struct chan_target *to, struct chan **out, struct err *e)
+{
+	err_clear(e);
+	return chan_connect(out, to, e);
+}
+
+static void preamble(void)
+{
+	uint8_t b[TR_PREAMBLE_BYTES];
+	struct err e = ERR_INIT;
+	uint64_t route = 0;
+
+	preamble_put(b, 0x0123456789abcdefULL);
+	CHECK(preamble_get(b, &route, &e) == 0 && route == 0x0123456789abcdefULL);
+	CHECK(b[8] == 0x01 && b[15] == 0xef);
+	for (int i = 0; i < 8; i++) {
+		preamble_put(b, 1);
+		b[i] ^= 0x20;
+		err_clear(&e);
+		CHECK(preamble_get(b, &route, &e) == -EPROTO && e.msg[0]);
+	}
+}
+
+/* Unknown host, then trusted; the same key, then the wrong fingerprint. */
+static void trust_flow(struct t_host *h)
+{
+	struct chan_target to = t_target(h);
+	char print[128], shown[128];
+	struct err e = ERR_INIT;
+	struct chan *c = NULL;
+	int known = -1;
+
+	t_accept(h);
+	CHECK(connect_to(&to, &c, &e) == -EKEYREJECTED);
+	CHECK_E(strstr(e.fix, "haul trust --port"), &e);
+	CHECK(t_accepted(h) < 0);
+
+	err_clear(&e);
+	t_accept(h);
+	CHECK_E(trust_fetch(&to, print, sizeof(print), &known, &e) == 0 && known == 0, &e);
+	t_accepted(h);
+	CHECK(chan_server_fingerprint(h->server, shown, sizeof(shown), &e) == 0);
+	CHECK(!strcmp(print, shown) && !strncmp(print, "SHA256:", 7));
+
+	t_accept(h);
+	CHECK(trust_store(&to, "SHA256:something-else", &e) == -EKEYREJECTED);
+	t_accepted(h);
+	CHECK(access(t_path("known_hosts"), F_OK) < 0);
+
+	err_clear(&e);
+	t_accept(h);
+	CHECK_E(trust_store(&to, print, &e) == 0, &e);
+	t_accepted(h);
+	t_accept(h);
+	CHECK_E(trust_fetch(&to, print, sizeof(print), &known, &e) == 0 && known == 1, &e);
+	t_accepted(h);
+}
+
+static void right_key(struct t_host *h)
+{
+	struct chan_target to = t_target(h);
+	struct err e = ERR_INIT;
+	struct chan *c = NULL;
+	Haul__Msg m = HAUL__MSG__INIT, *got = NULL;
+	Haul__Ping ping = HAUL__PING__INIT;
+	struct chan_stats st;
+
+	to.route = 77;
+	t_accept(h);
+	CHECK_E(connect_to(&to, &c, &e) == 0, &e);
+	CHECK_E(t_accepted(h) == 0, &h->e);
+	CHECK(h->route == 77);
+	CHECK(!strncmp(chan_peer(h->ch), "SHA256:", 7) && strstr(chan_peer(h->ch), " id"));
+	CHECK(!strncmp(chan_peer(c), "127.0.0.1 port ", 15));
+	ping.cookie = 4711;
+	m.body_case = HAUL__MSG__BODY_PING;
+	m.ping = &ping;
+	CHECK_E(wire_send(c, &m, deadline_in_ms(1000), &e) == 0, &e);
+	CHECK_E(wire_recv(h->ch, &got, deadline_in_ms(1000), &e) == 0, &e);
+	CHECK(got->body_case == HAUL__MSG__BODY_PING && got->ping->cookie == 4711);
+	haul__msg__free_unpacked(got, NULL);
+	chan_get_stats(c, &st);
+	CHECK(st.out_bytes > 4 && st.in_bytes == 0);
+	chan_free(c);
+	CHECK(wire_recv(h->ch, &got, deadline_in_ms(1000), &e) == -EPIPE);
+	chan_free(h->ch);
+}
+
+static void refused(struct t_host *h, const char *identity)
+{
+	struct chan_target to = t_target(h);
+	struct err e = ERR_INIT;
+	struct chan *c = NULL;
+
+	to.identity = t_path(identity);
+	t_accept(h);
+	CHECK(connect_to(&to, &c, &e) == -EACCES);
+	CHECK_E(strstr(e.fix, "authorized_keys"), &e);
+	CHECK(t_accepted(h) < 0);
+}
+
+static void accepted(struct t_host *h, const char *identity)
+{
+	struct chan_target to = t_target(h);
+	struct err e = ERR_INIT;
+	struct chan *c = NULL;
+
+	to.identity = t_path(identity);
+	t_accept(h);
+	CHECK_E(connect_to(&to, &c, &e) == 0, &e);
+	CHECK(t_accepted(h) == 0);
+	chan_free(c);
+	chan_free(h->ch);
+}
+
+/* The list is read anew each time; what it cannot mean lets nobody in. */
+static void lists(struct t_host *h)
+{
+	char text[2048];
+
+	refused(h, "other");
+	snprintf(text, sizeof(text), "# %s\nno-pty,command=\"x\" %s\n\n%s", other_line, other_line,
+	         id_line);
+	t_write("authorized", 0600, text);
+	refused(h, "other");
+	accepted(h, "id");
+	snprintf(text, sizeof(text), "%s\n%s", id_line, other_line);
+	t_write("authorized", 0600, text);
+	accepted(h, "other");
+	t_write("authorized", 0666, text);
+	refused(h, "other");
+	unlink(t_path("authorized"));
+	refused(h, "id");
+	t_write("authorized", 0600, id_line);
+	accepted(h, "id");
+}
+
+static void odd_identities(struct t_host *h)
+{
+	struct chan_target to = t_target(h);
+	struct err e = ERR_INIT;
+	struct chan *c = NULL;
+
+	to.identity = t_path("locked");
+	t_accept(h);
+	CHECK(connect_to(&to, &c, &e) == -EINVAL);
+	CHECK_E(strstr(e.msg, "passphrase") && e.fix[0], &e);
+	t_accepted(h);
+	to.identity = t_path("authorized");
+	t_accept(h);
+	CHECK(connect_to(&to, &c, &e) == -EINVAL);
+	t_accepted(h);
+	to.identity = t_path("not-there");
+	t_accept(h);
+	CHECK(connect_to(&to, &c, &e) == -ENOENT);
+	t_accepted(h);
+}
+
+/* Another host key on a port that is known. */
+static void changed_host_key(struct t_host *h)
+{
+	struct chan_target to = t_target(h);
+	struct chan_server *old = h->server;
+	struct err e = ERR_INIT;
+	struct chan *c = NULL;
+	char print[128];
+	int known;
+
+	CHECK(chan_server_new(&h->server, t_path("host_key2"), t_path("authorized"), &e) == 0);
+	t_accept(h);
+	CHECK(connect_to(&to, &c, &e) == -EKEYREJECTED);
+	CHECK_E(strstr(e.msg, "HAS CHANGED") && strstr(e.fix, "known_hosts"), &e);
+	t_accepted(h);
+	t_accept(h);
+	err_clear(&e);
+	CHECK(trust_fetch(&to, print, sizeof(print), &known, &e) == 0 && known == 2);
+	t_accepted(h);
+	t_accept(h);
+	CHECK(trust_store(&to, print, &e) == -EEXIST && e.fix[0]);
+	t_accepted(h);
+	chan_server_free(h->server);
+	h->server = old;
+}
+
+static void host_key_file(void)
+{
+	struct chan_server *s = NULL;
+	struct err e = ERR_INIT;
+	struct stat st;
+
+	CHECK(stat(t_path("host_key"), &st) == 0 && (st.st_mode & 0777) == 0600);
+	CHECK(chmod(t_path("host_key2"), 0644) == 0);
+	CHECK(chan_server_new(&s, t_path("host_key2"), t_path("authorized"), &e) == -EPERM);
+	CHECK_E(strstr(e.fix, "chmod 600"), &e);
+	err_clear(&e);
+	CHECK(chan_server_new(&s, "/proc/no/such/folder", t_path("authorized"), &e) < 0 &&
+	      e.fix[0]);
+}
+
+/* A raw TCP client that says what it likes after the preamble. */
+static int raw_client(const struct t_host *h, const char *text)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET,
+		                 .sin_port = htons(h->port),
+		                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	uint8_t hello[TR_PREAMBLE_BYTES];
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	CHECK(connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0);
+	preamble_put(hello, 0);
+	CHECK(send(fd, hello, sizeof(hello), 0) == sizeof(hello));
+	CHECK(send(fd, text, strlen(text), MSG_NOSIGNAL) >= 0);
+	return fd;
+}
+
+static void odd_clients(struct t_host *h)
+{
+	static const char *const says[] = { "", "GET / HTTP/1.0\r\n\r\n", "SSH-2.0-x\r\n",
+		                            "SSH-2.0-x\r\n\377\377\377\377garbage and more of it" };
+	uint64_t t0 = now_us();
+
+	h->limit_ms = 300;
+	for (size_t i = 0; i < ARRAY_SIZE(says); i++) {
+		t_accept(h);
+		int fd = raw_client(h, says[i]);
+
+		CHECK(t_accepted(h) < 0 && h->e.msg[0]);
+		if (i == 0)
+			CHECK(h->r == -ETIMEDOUT);
+		close(fd);
+	}
+	/* one that goes on and on */
+	t_accept(h);
+	int fd = raw_client(h, "SSH-2.0-x\r\n");
+
+	for (int i = 0; i < 100 && send(fd, "\0\0\4\0", 4, MSG_NOSIGNAL) == 4; i++)
+		usleep(5000);
+	CHECK(t_accepted(h) < 0);
+	close(fd);
+	CHECK(now_us() - t0 < 4000000);
+	h->limit_ms = CONNECT_MS;
+}
+
+static ssh_session raw_session(const struct t_host *h)
+{
+	ssh_session s = ssh_new();
+	int fd = raw_client(h, "");
+	bool no = false;
+
+	CHECK(ssh_options_set(s, SSH_OPTIONS_PROCESS_CONFIG, &no) == 0);
+	CHECK(ssh_options_set(s, SSH_OPTIONS_HOST, "127.0.0.1") == 0);
+	CHECK(ssh_options_set(s, SSH_OPTIONS_USER, "x") == 0);
+	CHECK(ssh_options_set(s, SSH_OPTIONS_FD, &fd) == 0);
+	CHECK(ssh_connect(s) == SSH_OK);
+	return s;
+}
+
+static void many_keys(struct t_host *h)
+{
+	int tries = 0, r = SSH_AUTH_DENIED;
+
+	t_accept(h);
+	ssh_session s = raw_session(h);
+
+	for (; tries < 50 && r == SSH_AUTH_DENIED; tries++) {
+		ssh_key key = NULL;
+
+		CHECK(ssh_pki_generate(SSH_KEYTYPE_ED25519, 0, &key) == SSH_OK);
+		r = ssh_userauth_publickey(s, NULL, key);
+		ssh_key_free(key);
+	}
+	CHECK(r != SSH_AUTH_SUCCESS && tries < 50);
+	CHECK(t_accepted(h) == -EACCES);
+	ssh_free(s);
+}
+
+/* Passwords, other subsystems, shells, forwarding: nothing but what we need. */
+static void other_wishes(struct t_host *h)
+{
+	ssh_key key = NULL;
+
+	h->limit_ms = 800;
+	t_accept(h);
+	ssh_session s = raw_session(h);
+
+	CHECK(ssh_userauth_none(s, NULL) != SSH_AUTH_SUCCESS);
+	CHECK(ssh_userauth_password(s, NULL, "") != SSH_AUTH_SUCCESS);
+	CHECK(ssh_pki_import_privkey_file(t_path("id"), NULL, NULL, NULL, &key) == SSH_OK);
+	CHECK(ssh_userauth_publickey(s, NULL, key) == SSH_AUTH_SUCCESS);
+	ssh_channel forward = ssh_channel_new(s), session = ssh_channel_new(s);
+
+	CHECK(ssh_channel_open_forward(forward, "127.0.0.1", 1, "127.0.0.1", 2) != SSH_OK);
+	CHECK(ssh_channel_listen_forward(s, NULL, 0, NULL) != SSH_OK);
+	CHECK(ssh_channel_open_session(session) == SSH_OK);
+	CHECK(ssh_channel_request_shell(session) != SSH_OK);
+	CHECK(ssh_channel_request_exec(session, "id") != SSH_OK);
+	CHECK(ssh_channel_request_subsystem(session, "sftp") != SSH_OK);
+	CHECK(t_accepted(h) == -ETIMEDOUT);
+	ssh_free(s);
+	ssh_key_free(key);
+	h->limit_ms = CONNECT_MS;
+}
+
+/* Hosts that are not there, or are something else. */
+static void odd_hosts(const struct t_host *h)
+{
+	struct chan_target to = t_target(h);
+	struct err e = ERR_INIT;
+	struct chan *c = NULL;
+	uint64_t t0 = now_us();
+
+	to.connect_ms = 300;
+	int fd = t_listen(&to.port); /* the kernel accepts, nobody answers */
+
+	CHECK(connect_to(&to, &c, &e) == -ETIMEDOUT);
+	CHECK_E(e.fix[0], &e);
+	close(fd);
+	CHECK(connect_to(&to, &c, &e) == -ECONNREFUSED);
+	CHECK_E(strstr(e.fix, "hauld"), &e);
+	to.host = "no.such.host.invalid";
+	int r = connect_to(&to, &c, &e);
+
+	CHECK_E((r == -EHOSTUNREACH || r == -ETIMEDOUT) && e.fix[0], &e);
+	CHECK(now_us() - t0 < 2000000);
+}
+
+int main(void)
+{
+	char line[512];
+	struct t_host h;
+
+	t_begin();
+	preamble();
+	t_key("id", NULL, id_line, sizeof(id_line));
+	t_key("other", NULL, other_line, sizeof(other_line));
+	t_key("locked", "secret", line, sizeof(line));
+	t_write("authorized", 0600, id_line);
+	t_host_open(&h, "host_key");
+	int fds = fds_open();
+
+	trust_flow(&h);
+	right_key(&h);
+	lists(&h);
+	odd_identities(&h);
+	changed_host_key(&h);
+	host_key_file();
+	odd_clients(&h);
+	many_keys(&h);
+	other_wishes(&h);
+	odd_hosts(&h);
+	CHECK(fds_open() == fds);
+	t_host_close(&h);
+	t_end();
+	return 0;
+}
