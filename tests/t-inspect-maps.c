@@ -2,6 +2,7 @@
 /* t-inspect-maps.c - children with memory of every kind, and what is found of it. */
 #include <linux/aio_abi.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
 
@@ -69,6 +70,7 @@ static int three_times(void *arg)
 	pid_t pid = fork();
 
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(1000);
 		for (;;)
 			pause();

@@ -123,6 +123,7 @@ static int pid_space(void *arg)
 	pid_t pid = fork();
 
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(1000);
 		for (;;)
 			pause();
