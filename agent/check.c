@@ -2,7 +2,9 @@
 /* check.c - can this host take the tree of an OFFER? Looks, and touches nothing. */
 #include "agent/check.h"
 
+#include <ctype.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +17,44 @@
 #include "engine/criu.h"
 #include "transport/haul.pb-c.h"
 
-#define FILES_MAX    65536
-#define PIDS_MAX     32768
-#define BUILD_ID_MAX 64
-#define MEM_SPARE    (64ULL << 20)
-#define CPU_LIMIT_MS 5000
+#define FILES_MAX     65536
+#define PIDS_MAX      65536 /* threads are among them */
+#define UIDS_MAX      4096
+#define MOUNTS_MAX    4096
+#define PATH_BYTES    4096
+#define BUILD_ID_MAX  64
+#define CPUINFO_MAX   (1u << 20)
+#define MEM_SPARE     (64ULL << 20)
+#define CPU_LIMIT_MS  5000
+#define NAMES_LOOKED  64 /* each may ask a directory server */
+#define SAME_KIND_MAX 16 /* findings of one kind; the rest is a number */
+
+struct chk {
+	const Haul__Offer *o;
+	const struct chk_host *host;
+	struct findings *out;
+	bool *absent; /* mount points of the offer that are none here */
+	bool no_memory;
+	unsigned int missing, differing;
+};
+
+/* A finding that does not get into the list must not read as "nothing found". */
+#define say(c, ...) ((c)->no_memory |= finding_add((c)->out, __VA_ARGS__) < 0)
+
+/* Words of the other host or of CRIU end up on a terminal: one line, no escapes. */
+static const char *clean(const char *text, char *out, size_t bytes)
+{
+	size_t n = 0;
+
+	for (; text[n] && n < bytes - 1; n++)
+		out[n] = iscntrl((unsigned char)text[n]) ? ' ' : text[n];
+	while (n > 0 && out[n - 1] == ' ')
+		n--;
+	out[n] = 0;
+	return out;
+}
+
+/* ---- the host ---- */
 
 uint64_t chk_mem_free_bytes(void)
 {
@@ -33,158 +68,421 @@ uint64_t chk_mem_free_bytes(void)
 	return (uint64_t)kib * 1024;
 }
 
-static void check_host(const Haul__Offer *o, struct findings *out)
+static void check_host(struct chk *c)
 {
+	char theirs[128];
+	long page = sysconf(_SC_PAGESIZE);
 	struct utsname u;
 
-	uname(&u);
-	if (strcmp(o->machine, u.machine))
-		finding_add(out, SEV_BLOCKER, "machine", "choose a host of the same architecture",
-		            "the source is %s, this host is %s", o->machine, u.machine);
-	if (o->page_bytes != (uint32_t)sysconf(_SC_PAGESIZE))
-		finding_add(out, SEV_BLOCKER, "page-size", "choose a host with the same page size",
-		            "the source has pages of %u bytes, this host of %ld", o->page_bytes,
-		            sysconf(_SC_PAGESIZE));
-	if (strcmp(o->kernel, u.release))
-		finding_add(out, SEV_INFO, "kernel", NULL, "kernel %s at the source, %s here",
-		            o->kernel, u.release);
-	for (size_t i = 0; i < o->n_uid; i++)
-		if (!getpwuid(o->uid[i]))
-			finding_add(out, SEV_INFO, "user", NULL,
-			            "user id %u has no name here; the number is what counts",
-			            o->uid[i]);
+	if (uname(&u) < 0)
+		return;
+	if (strcmp(c->o->machine, u.machine))
+		say(c, SEV_BLOCKER, "machine", "choose a host of the same architecture",
+		    "the source is %s, the destination is %s",
+		    clean(c->o->machine, theirs, sizeof(theirs)), u.machine);
+	if (c->o->page_bytes != (uint64_t)page)
+		say(c, SEV_BLOCKER, "page-size", "choose a host with the same page size",
+		    "the source has pages of %u bytes, the destination of %ld", c->o->page_bytes,
+		    page);
+	if (strcmp(c->o->kernel, u.release))
+		say(c, SEV_INFO, "kernel", NULL, "kernel %s at the source, %s at the destination",
+		    clean(c->o->kernel, theirs, sizeof(theirs)), u.release);
 }
 
-static void check_criu(const Haul__Offer *o, const struct chk_host *h, struct findings *out)
+/* Images are read by the same or a newer CRIU; memory comes by userfaultfd. */
+static void check_criu(struct chk *c)
 {
-	if (!h->criu_version) {
-		finding_add(out, SEV_BLOCKER, "criu-missing",
-		            "run contrib/find-criu there, or start hauld with --criu PATH",
-		            "no working CRIU at the destination (%s): %s", h->criu_path,
-		            h->criu_error ? h->criu_error : "");
+	unsigned int here = c->host->criu_version, there = c->o->criu ? c->o->criu->version : 0;
+
+	if (!here) {
+		say(c, SEV_BLOCKER, "criu-missing",
+		    "run contrib/find-criu there, or start hauld with --criu PATH",
+		    "no working CRIU at the destination (%s): %s",
+		    c->host->criu_path ? c->host->criu_path : "none found",
+		    c->host->criu_error ? c->host->criu_error : "not found");
 		return;
 	}
-	if (o->criu && h->criu_version < o->criu->version)
-		finding_add(out, SEV_BLOCKER, "criu-older",
-		            "install the same or a newer CRIU at the destination",
-		            "CRIU %u at the destination is older than %u at the source; it may "
-		            "not read its images",
-		            h->criu_version, o->criu->version);
-	if (!h->criu_lazy)
-		finding_add(out, SEV_BLOCKER, "no-userfaultfd",
-		            "the destination's kernel needs CONFIG_USERFAULTFD and root "
-		            "CAP_SYS_PTRACE",
-		            "CRIU at the destination cannot restore with userfaultfd");
+	if (here < there)
+		say(c, SEV_BLOCKER, "criu-older",
+		    "install the same or a newer CRIU at the destination: contrib/find-criu",
+		    "CRIU %u.%u.%u at the destination is older than %u.%u.%u at the source and may "
+		    "not read its images",
+		    here / 10000, here / 100 % 100, here % 100, there / 10000, there / 100 % 100,
+		    there % 100);
+	if (!c->host->criu_lazy)
+		say(c, SEV_BLOCKER, "no-userfaultfd",
+		    "run hauld as root there; sysctl vm.unprivileged_userfaultfd=1; the kernel "
+		    "needs CONFIG_USERFAULTFD",
+		    "CRIU at the destination cannot restore with userfaultfd");
 }
 
-static void check_cpu(const Haul__Offer *o, const struct chk_host *h, struct findings *out)
+/* CRIU compares: its file of the source against the CPU here. */
+static void check_cpu(struct chk *c)
 {
+	const Haul__Criu *theirs = c->o->criu;
 	AUTO(fd) int dir = -1;
 	struct err e = ERR_INIT;
+	int r = 0;
 
-	if (!h->criu_version || !o->criu || !o->criu->cpuinfo.len)
+	if (!c->host->criu_version)
 		return;
-	if (img_dir(&dir, &e) < 0 ||
-	    img_save(dir, "cpuinfo.img", o->criu->cpuinfo.data, o->criu->cpuinfo.len, &e) < 0)
-		return;
-	int r = criu_cpuinfo(h->criu_path, dir, true, deadline_in_ms(CPU_LIMIT_MS), &e);
-
+	if (!theirs || !theirs->cpuinfo.len || theirs->cpuinfo.len > CPUINFO_MAX)
+		r = err_set(&e, ERR_PEER, ENODATA, "the source did not tell of its own");
+	if (r == 0)
+		r = img_dir(&dir, &e);
+	if (r == 0)
+		r = img_save(dir, "cpuinfo.img", theirs->cpuinfo.data, theirs->cpuinfo.len, &e);
+	if (r == 0)
+		r = criu_cpuinfo(c->host->criu_path, dir, true, deadline_in_ms(CPU_LIMIT_MS), &e);
 	if (r == -ENOTSUP)
-		finding_add(out, SEV_BLOCKER, "cpu",
-		            "choose a host whose CPU has all features of the source's",
-		            "the CPU here lacks features of the source's");
+		say(c, SEV_BLOCKER, "cpu",
+		    "choose a host whose CPU has all features of the source's (see lscpu)",
+		    "the CPU at the destination lacks features of the source's");
 	else if (r < 0)
-		finding_add(out, SEV_WARNING, "cpu-unknown", "compare the CPUs yourself",
-		            "the CPUs could not be compared: %s", e.msg);
+		say(c, SEV_WARNING, "cpu-unknown",
+		    "compare the flags of both in lscpu: the destination needs all of the source's",
+		    "the CPUs could not be compared: %s", clean(e.msg, e.msg, sizeof(e.msg)));
 }
 
-static void check_mem(const Haul__Offer *o, struct findings *out)
+static void check_mem(struct chk *c)
 {
-	uint64_t have = chk_mem_free_bytes(), spare = o->rss_bytes / 10 + MEM_SPARE;
+	uint64_t have = chk_mem_free_bytes(), want = c->o->rss_bytes;
+	uint64_t spare = want / 10 + MEM_SPARE;
 
-	if (o->rss_bytes > have || spare > have - o->rss_bytes)
-		finding_add(out, SEV_BLOCKER, "memory-short",
-		            "free memory at the destination, or choose another host",
-		            "the tree needs %llu MiB with what the move takes, %llu MiB are free",
-		            (unsigned long long)(o->rss_bytes + spare) >> 20,
-		            (unsigned long long)have >> 20);
+	if (want <= have && spare <= have - want)
+		return;
+	say(c, SEV_BLOCKER, "memory-short", "free memory there, or choose another host",
+	    "the tree needs %llu MiB and the move %llu MiB more, the destination has %llu MiB free",
+	    (unsigned long long)want >> 20, (unsigned long long)spare >> 20,
+	    (unsigned long long)have >> 20);
+}
+
+static void check_users(struct chk *c)
+{
+	for (size_t i = 0; i < c->o->n_uid && i < NAMES_LOOKED; i++)
+		if (!getpwuid(c->o->uid[i]))
+			say(c, SEV_INFO, "user", NULL,
+			    "user id %u has no name at the destination; the number is what counts",
+			    c->o->uid[i]);
+}
+
+/* ---- pids ---- */
+
+static int by_number(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void comm_of(uint32_t pid, char comm[32])
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%u/comm", pid);
+	AUTO(file) FILE *f = fopen(path, "re");
+
+	if (!f || !fgets(comm, 32, f))
+		snprintf(comm, 32, "?");
+	comm[strcspn(comm, "\n")] = 0;
+}
+
+static int say_taken(struct findings *out, uint32_t id, uint32_t by, const char *as)
+{
+	char comm[32];
+
+	comm_of(by, comm);
+	return finding_add(
+	        out, SEV_BLOCKER, "pid-taken",
+	        "end that process there, or start the tree in a pid range that is free on "
+	        "both (kernel.ns_last_pid), or hauld in a pid namespace of its own",
+	        "pid %u is taken at the destination%s by pid %u (%s)", id, as, by, comm);
 }
 
 int chk_pids_free(const uint32_t *pid, size_t n, struct findings *out)
 {
-	for (size_t i = 0; i < n; i++) {
-		char path[40], comm[32] = "?";
+	unsigned int taken = 0;
+	int r = 0;
 
-		snprintf(path, sizeof(path), "/proc/%u/comm", pid[i]);
-		AUTO(file) FILE *f = fopen(path, "re");
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		char path[40];
 
-		if (!f)
-			continue;
-		if (!fgets(comm, sizeof(comm), f))
-			comm[0] = 0;
-		comm[strcspn(comm, "\n")] = 0;
-		if (finding_add(out, SEV_BLOCKER, "pid-taken",
-		                "end that process, or start services there in another pid range "
-		                "(kernel.ns_last_pid)",
-		                "pid %u is taken at the destination by \"%s\"", pid[i], comm) < 0)
-			return -ENOMEM;
+		/* not listed there, but found by name: threads too */
+		snprintf(path, sizeof(path), "/proc/%u", pid[i]);
+		if (access(path, F_OK) == 0 && taken++ < SAME_KIND_MAX)
+			r = say_taken(out, pid[i], pid[i], "");
 	}
-	return 0;
+	if (r == 0 && taken > SAME_KIND_MAX)
+		r = finding_add(out, SEV_BLOCKER, "pid-taken", "see the others",
+		                "%u more pids are taken at the destination", taken - SAME_KIND_MAX);
+	return r;
 }
 
-static bool same_build_id(const char *path, const Haul__File *f)
+/* A number stays in use while it names a group or session, its leader gone or not. */
+static void check_groups_of(struct chk *c, uint32_t pid, const uint32_t *sorted, size_t n)
 {
+	char path[40], buf[1024];
+	uint32_t id[2]; /* group, session */
+
+	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
+	AUTO(file) FILE *f = fopen(path, "re");
+	size_t got = f ? fread(buf, 1, sizeof(buf) - 1, f) : 0;
+
+	buf[got] = 0;
+	char *p = strrchr(buf, ')');
+
+	if (!p || sscanf(p + 1, " %*c %*d %u %u", &id[0], &id[1]) != 2)
+		return;
+	for (int k = 0; k < 2; k++) {
+		snprintf(path, sizeof(path), "/proc/%u", id[k]);
+		if (!bsearch(&id[k], sorted, n, sizeof(*sorted), by_number) ||
+		    access(path, F_OK) == 0) /* chk_pids_free() told it */
+			continue;
+		c->no_memory |= say_taken(c->out, id[k], pid, k ? " as a session" : " as a group") <
+		                0;
+		return;
+	}
+}
+
+static void check_groups(struct chk *c)
+{
+	size_t n = c->o->n_pid;
+	AUTO(mem) uint32_t *sorted = malloc(n * sizeof(*sorted));
+	AUTO(dir) DIR *d = opendir("/proc");
+
+	c->no_memory |= !sorted;
+	if (!sorted)
+		return;
+	memcpy(sorted, c->o->pid, n * sizeof(*sorted));
+	qsort(sorted, n, sizeof(*sorted), by_number);
+	for (struct dirent *de; d && (de = readdir(d));)
+		if (isdigit((unsigned char)de->d_name[0]))
+			check_groups_of(c, (uint32_t)strtoul(de->d_name, NULL, 10), sorted, n);
+}
+
+static void check_pid_max(struct chk *c)
+{
+	AUTO(file) FILE *f = fopen("/proc/sys/kernel/pid_max", "re");
+	uint32_t max, top = 0;
+
+	if (!f || fscanf(f, "%u", &max) != 1)
+		return;
+	for (size_t i = 0; i < c->o->n_pid; i++)
+		if (c->o->pid[i] > top)
+			top = c->o->pid[i];
+	if (top >= max)
+		say(c, SEV_BLOCKER, "pid-max", "sysctl kernel.pid_max=4194304 there",
+		    "pid %u cannot be made at the destination: its highest is %u", top, max - 1);
+}
+
+/* ---- files ---- */
+
+static void check_mounts(struct chk *c)
+{
+	char name[PATH_BYTES];
+	struct statx st;
+
+	for (size_t i = 0; i < c->o->n_mount; i++) {
+		const char *path = c->o->mount[i];
+
+		c->absent[i] = statx(AT_FDCWD, path, AT_NO_AUTOMOUNT, STATX_TYPE, &st) < 0 ||
+		               !(st.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+		if (c->absent[i])
+			say(c, SEV_INFO, "mount", NULL,
+			    "%s is a mount point at the source, but not at the destination",
+			    clean(path, name, sizeof(name)));
+	}
+}
+
+static const char *absent_mount_of(const struct chk *c, const char *path)
+{
+	for (size_t i = 0; i < c->o->n_mount; i++) {
+		size_t n = strlen(c->o->mount[i]);
+
+		if (c->absent[i] && !strncmp(path, c->o->mount[i], n) &&
+		    (path[n] == '/' || !path[n]))
+			return c->o->mount[i];
+	}
+	return NULL;
+}
+
+static void say_missing(struct chk *c, const Haul__File *f, const char *name)
+{
+	const char *point = absent_mount_of(c, f->path);
+	bool log = f->write && !f->open;
+	char fix[PATH_BYTES + 64];
+
+	if (c->missing++ >= SAME_KIND_MAX)
+		return;
+	if (point)
+		snprintf(fix, sizeof(fix), "mount there what the source has at %s", point);
+	else
+		snprintf(fix, sizeof(fix), "%s",
+		         S_ISSOCK(f->mode) ? "start the service that listens on it"
+		         : f->directory    ? "make it there: mkdir -p"
+		         : log             ? "make an empty one there"
+		                           : "copy it to the same path there");
+	say(c, SEV_BLOCKER, "file-missing", clean(fix, fix, sizeof(fix)),
+	    "%s %s is not there at the destination", f->directory ? "directory" : "file", name);
+}
+
+static bool is_same_build(int fd, const Haul__File *f)
+{
+	char path[32];
 	uint8_t id[BUILD_ID_MAX];
-	AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	size_t n = fd >= 0 ? elf_build_id(fd, id, sizeof(id)) : 0;
+
+	/* through the descriptor whose type we know: nobody can put a device there */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	AUTO(fd) int rd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	size_t n = rd >= 0 ? elf_build_id(rd, id, sizeof(id)) : 0;
 
 	return n == f->build_id.len && !memcmp(id, f->build_id.data, n);
 }
 
-static void check_file(const Haul__File *f, struct findings *out)
+static bool is_read_only(int fd)
 {
-	struct stat st;
+	char path[32];
 
-	if (f->path[0] != '/' || !strncmp(f->path, "/proc/", 6))
-		return;
-	if (stat(f->path, &st) < 0) {
-		finding_add(out, SEV_BLOCKER, "file-missing",
-		            "copy it to the same path at the destination", "%s %s is missing",
-		            f->directory ? "directory" : "file", f->path);
-		return;
-	}
-	if ((st.st_mode & S_IFMT) != (f->mode & S_IFMT)) {
-		finding_add(out, SEV_BLOCKER, "file-differs", "put the same kind of file there",
-		            "%s is of another type at the destination", f->path);
-		return;
-	}
-	if (!S_ISREG(st.st_mode))
-		return;
-	/* CRIU compares the size of every file that it opens again */
-	if ((uint64_t)st.st_size != f->size && !f->write)
-		finding_add(out, SEV_BLOCKER, "file-differs",
-		            "install the same version at the destination",
-		            "%s has %lld bytes here, %llu at the source", f->path,
-		            (long long)st.st_size, (unsigned long long)f->size);
-	else if (f->mapped && f->build_id.len && !same_build_id(f->path, f))
-		finding_add(out, SEV_BLOCKER, "file-differs",
-		            "install the same version at the destination",
-		            "%s has another build-id here", f->path);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return access(path, W_OK) < 0 && errno == EROFS;
 }
 
-int chk_offer(const Haul__Offer *o, const struct chk_host *host, struct findings *out,
+static void check_content(struct chk *c, const Haul__File *f, int fd, const struct stat *st,
+                          const char *name)
+{
+	const char *fix = f->mapped  ? "install the same version there"
+	                  : f->write ? "keep it on storage that both hosts see, or let the program "
+	                               "open it for appending (>>LOG)"
+	                             : "copy it to the same path there";
+	bool size = (f->mapped || f->open) && (uint64_t)st->st_size != f->size;
+	bool build = !size && f->mapped && f->build_id.len && !is_same_build(fd, f);
+
+	if ((size || build) && c->differing++ >= SAME_KIND_MAX)
+		return;
+	if (size)
+		say(c, SEV_BLOCKER, "file-differs", fix,
+		    "%s has %lld bytes at the destination, %llu at the source", name,
+		    (long long)st->st_size, (unsigned long long)f->size);
+	if (build)
+		say(c, SEV_BLOCKER, "file-differs", fix,
+		    "%s has another build-id at the destination", name);
+}
+
+static void check_mode(struct chk *c, const Haul__File *f, const struct stat *st, const char *name)
+{
+	char fix[32];
+
+	if (!(f->mapped || f->open || f->write) || S_ISSOCK(st->st_mode) ||
+	    (f->mode & 07777) == (st->st_mode & 07777) || c->differing++ >= SAME_KIND_MAX)
+		return;
+	snprintf(fix, sizeof(fix), "chmod %04o it there", f->mode & 07777);
+	say(c, SEV_BLOCKER, "file-mode", fix,
+	    "%s has mode %04o at the destination, %04o at the source; CRIU wants them equal", name,
+	    st->st_mode & 07777, f->mode & 07777);
+}
+
+/* Names that mean nothing on another host, or come with the tree. */
+static bool is_exempt(const char *path)
+{
+	static const char tail[] = " (deleted)";
+	size_t n = strlen(path), t = sizeof(tail) - 1;
+
+	return !strncmp(path, "/memfd:", 7) || (n > t && !strcmp(path + n - t, tail)) ||
+	       (!strncmp(path, "/proc/", 6) && isdigit((unsigned char)path[6]));
+}
+
+/* What CRIU will compare when it opens the file again, and what it needs to open it. */
+static void check_file(struct chk *c, const Haul__File *f)
+{
+	char name[PATH_BYTES];
+	struct stat st;
+
+	if (is_exempt(f->path))
+		return;
+	AUTO(fd) int fd = open(f->path, O_PATH | O_CLOEXEC);
+
+	clean(f->path, name, sizeof(name));
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		say_missing(c, f, name);
+		return;
+	}
+	uint32_t kind = f->directory ? S_IFDIR : f->mode & S_IFMT;
+
+	if (kind && (st.st_mode & S_IFMT) != kind) {
+		if (c->differing++ < SAME_KIND_MAX)
+			say(c, SEV_BLOCKER, "file-differs", "put the same kind of file there",
+			    "%s is of another type at the destination", name);
+		return;
+	}
+	check_mode(c, f, &st, name);
+	if (f->write && is_read_only(fd))
+		say(c, SEV_BLOCKER, "file-read-only", "mount it writable there",
+		    "%s is open for writing, but the destination has it read-only", name);
+	if (S_ISREG(st.st_mode))
+		check_content(c, f, fd, &st, name);
+}
+
+static void check_files(struct chk *c)
+{
+	for (size_t i = 0; i < c->o->n_file; i++)
+		check_file(c, c->o->file[i]);
+	if (c->missing > SAME_KIND_MAX)
+		say(c, SEV_BLOCKER, "file-missing", "see the others",
+		    "%u more files are not there at the destination", c->missing - SAME_KIND_MAX);
+	if (c->differing > SAME_KIND_MAX)
+		say(c, SEV_BLOCKER, "file-differs", "see the others",
+		    "%u more files differ at the destination", c->differing - SAME_KIND_MAX);
+}
+
+/* ---- the offer ---- */
+
+static bool is_path_ok(const char *path)
+{
+	return path[0] == '/' && strlen(path) < PATH_BYTES;
+}
+
+/* Return: 0; -EBADMSG it is nothing that haul would send */
+static int check_form(const Haul__Offer *o, struct err *e)
+{
+	if (o->n_file > FILES_MAX || o->n_pid > PIDS_MAX || o->n_uid > UIDS_MAX ||
+	    o->n_mount > MOUNTS_MAX || o->n_pid == 0)
+		return err_set(e, ERR_PEER, EBADMSG,
+		               "offer of %zu pids, %zu files, %zu users, %zu mounts", o->n_pid,
+		               o->n_file, o->n_uid, o->n_mount);
+	for (size_t i = 0; i < o->n_pid; i++)
+		if (o->pid[i] == 0 || o->pid[i] > INT_MAX)
+			return err_set(e, ERR_PEER, EBADMSG, "offer of pid %u", o->pid[i]);
+	for (size_t i = 0; i < o->n_file; i++)
+		if (!is_path_ok(o->file[i]->path))
+			return err_set(e, ERR_PEER, EBADMSG, "offer of a file without full path");
+	for (size_t i = 0; i < o->n_mount; i++)
+		if (!is_path_ok(o->mount[i]))
+			return err_set(e, ERR_PEER, EBADMSG, "offer of a mount without full path");
+	return 0;
+}
+
+int chk_offer(const Haul__Offer *offer, const struct chk_host *host, struct findings *out,
               struct err *e)
 {
-	if (o->n_file > FILES_MAX || o->n_pid > PIDS_MAX || o->n_pid == 0)
-		return err_set(e, ERR_PEER, E2BIG, "offer of %zu processes and %zu files", o->n_pid,
-		               o->n_file);
-	check_host(o, out);
-	check_criu(o, host, out);
-	check_cpu(o, host, out);
-	check_mem(o, out);
-	if (chk_pids_free(o->pid, o->n_pid, out) < 0)
-		return err_set(e, ERR_SYS, ENOMEM, "no memory for findings");
-	for (size_t i = 0; i < o->n_file; i++)
-		check_file(o->file[i], out);
-	return 0;
+	struct chk c = { .o = offer, .host = host, .out = out };
+	int r = check_form(offer, e);
+
+	if (r < 0)
+		return r;
+	AUTO(mem) bool *absent = calloc(offer->n_mount + 1, sizeof(*absent));
+
+	c.absent = absent;
+	c.no_memory = !absent || chk_pids_free(offer->pid, offer->n_pid, out) < 0;
+	if (!c.no_memory) {
+		check_host(&c);
+		check_criu(&c);
+		check_cpu(&c);
+		check_mem(&c);
+		check_users(&c);
+		check_groups(&c);
+		check_pid_max(&c);
+		check_mounts(&c);
+		check_files(&c);
+	}
+	return c.no_memory ? err_set(e, ERR_SYS, ENOMEM, "no memory for findings") : 0;
 }

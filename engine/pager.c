@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -50,6 +51,16 @@ void pager_note_time(struct pager *p, uint64_t us)
 
 /* ---- life ---- */
 
+/* Since 6.17 mremap() tells how much it moved, not how much it was asked to. */
+static bool kernel_is_exact(void)
+{
+	unsigned int major = 0, minor = 0;
+	struct utsname u;
+
+	return uname(&u) == 0 && sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
+	       (major > 6 || (major == 6 && minor >= 17));
+}
+
 int pager_new(struct pager **out, struct store *s, const struct pager_ops *ops, struct err *e)
 {
 	AUTO(pager) struct pager *p = calloc(1, sizeof(*p));
@@ -59,6 +70,7 @@ int pager_new(struct pager **out, struct store *s, const struct pager_ops *ops, 
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the pager");
 	p->store = s;
 	p->ops = *ops;
+	p->exact_moves = kernel_is_exact();
 	p->sock.listen_fd = p->sock.conn_fd = p->sock.dir_fd = -1;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_condattr_init(&a);

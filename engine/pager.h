@@ -72,11 +72,12 @@ struct prange {
 	uint64_t cur, orig, pages; /* cur, orig: addresses */
 };
 
-#define VACATED_MAX 16u
+#define LATE_MAX 64u
 
-/* What a move has left, until the kernel says that it is unmapped. */
-struct vacated {
+/* An unmapping that is still to be told of, and must not touch what came after it. */
+struct late {
 	uint64_t start, end, since_us;
+	bool exact; /* it will be this range; else any that overlaps */
 };
 
 struct space {
@@ -92,8 +93,8 @@ struct space {
 	struct prange *range; /* ascending by cur */
 	size_t n_ranges, prune_at;
 	uint64_t local, remote; /* pages in these states */
-	struct vacated vacated[VACATED_MAX];
-	unsigned int n_vacated;
+	struct late late[LATE_MAX];
+	unsigned int n_late;
 	size_t push_chunk; /* where the pusher goes on */
 	unsigned int push_page;
 };
@@ -117,6 +118,8 @@ bool space_any(const struct space *s, uint64_t orig, uint64_t pages, unsigned in
 void space_done(struct space *s, uint64_t orig, uint64_t pages, unsigned int kinds);
 /** space_stash() - a page at the source is now in the store, or known to be zero */
 void space_stash(struct space *s, uint64_t orig, enum pstate to);
+/** space_missing() - does anything miss in [start, end) of current addresses? */
+bool space_missing(const struct space *s, uint64_t start, uint64_t end);
 /** space_drop() - [start, end) of current addresses reads as zero from now on */
 void space_drop(struct space *s, uint64_t start, uint64_t end);
 int space_move(struct space *s, uint64_t from, uint64_t to, uint64_t bytes);
@@ -222,6 +225,7 @@ struct pager {
 	struct family *families;
 	struct sock sock;
 	int epoll_fd, kick_fd;
+	bool exact_moves; /* the kernel tells the true length of a move */
 	pthread_t thread;
 	bool running;
 

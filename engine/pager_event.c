@@ -7,8 +7,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define MSGS       32
-#define VACATED_US 1000000u /* the unmapping of a move comes at once, or not at all */
+#define MSGS    32
+#define LATE_US 1000000u /* what is late comes soon, or it is no longer meant */
 
 static int forked(struct pager *p, struct space *s, int fd)
 {
@@ -26,30 +26,80 @@ static int forked(struct pager *p, struct space *s, int fd)
 	return pager_watch(p, n);
 }
 
-static int moved(struct space *s, uint64_t from, uint64_t to, uint64_t bytes, uint64_t now)
+/*
+ * Events are sent after the kernel has let go of the address space, so another thread
+ * may use the place, and tell of that first. Two kinds of unmapping come late: the one
+ * that ends a move (always told after the move, when the place may be taken again),
+ * and one whose thread lost the CPU in between.
+ */
+static void note_late(struct space *s, uint64_t start, uint64_t end, bool exact, uint64_t now)
 {
-	if (s->n_vacated == VACATED_MAX)
-		s->n_vacated = 0;
-	s->vacated[s->n_vacated++] = (struct vacated){ from, from + bytes, now };
-	return space_move(s, from, to, bytes);
+	unsigned int at = s->n_late;
+
+	if (at == LATE_MAX) {
+		at = 0;
+		for (unsigned int i = 1; i < LATE_MAX; i++)
+			if (s->late[i].since_us < s->late[at].since_us)
+				at = i;
+	} else {
+		s->n_late++;
+	}
+	s->late[at] = (struct late){ start, end, now, exact };
 }
 
-/*
- * A move ends with an event that its old place was unmapped. That comes late: another
- * thread may have moved something to this place before, and has told us so. Nothing
- * of what the event means is there any more, so nothing may be dropped.
- */
-static bool of_a_move(struct space *s, uint64_t start, uint64_t end, uint64_t now)
+static bool late_hits(const struct late *v, uint64_t start, uint64_t end)
 {
-	for (unsigned int i = 0; i < s->n_vacated; i++) {
-		struct vacated v = s->vacated[i];
+	return v->exact ? v->start == start && v->end == end : v->start < end && start < v->end;
+}
 
-		if (v.start != start || v.end != end)
+/* The late unmapping that [start, end) is, or the first that it overlaps. False: none */
+static bool take_late(struct space *s, uint64_t start, uint64_t end, uint64_t now, struct late *out)
+{
+	unsigned int at = LATE_MAX;
+
+	for (unsigned int i = 0; i < s->n_late;) {
+		const struct late *v = &s->late[i];
+
+		if (now - v->since_us > LATE_US) {
+			s->late[i] = s->late[--s->n_late];
 			continue;
-		s->vacated[i] = s->vacated[--s->n_vacated];
-		return now - v.since_us < VACATED_US;
+		}
+		if (late_hits(v, start, end) && (at == LATE_MAX || v->start < s->late[at].start))
+			at = i;
+		i++;
 	}
-	return false;
+	if (at == LATE_MAX)
+		return false;
+	*out = s->late[at];
+	s->late[at] = s->late[--s->n_late];
+	return true;
+}
+
+static void unmapped(struct space *s, uint64_t start, uint64_t end, uint64_t now)
+{
+	struct late v;
+
+	while (start < end && take_late(s, start, end, now, &v)) {
+		if (v.exact)
+			return;
+		if (v.start > start)
+			space_drop(s, start, v.start);
+		start = v.end;
+	}
+	if (start < end)
+		space_drop(s, start, end);
+}
+
+static int moved(struct pager *p, struct space *s, uint64_t from, uint64_t to, uint64_t bytes,
+                 uint64_t now)
+{
+	/* whatever misses at the destination was unmapped, and we shall hear of it */
+	if (p->exact_moves && space_missing(s, to, to + bytes)) {
+		space_drop(s, to, to + bytes);
+		note_late(s, to, to + bytes, false, now);
+	}
+	note_late(s, from, from + bytes, true, now);
+	return space_move(s, from, to, bytes);
 }
 
 static int apply(struct pager *p, struct space *s, const struct uffd_msg *m, uint64_t now)
@@ -65,14 +115,15 @@ static int apply(struct pager *p, struct space *s, const struct uffd_msg *m, uin
 		r = forked(p, s, (int)m->arg.fork.ufd);
 		break;
 	case UFFD_EVENT_REMAP:
-		r = moved(s, m->arg.remap.from, m->arg.remap.to, m->arg.remap.len, now);
+		r = moved(p, s, m->arg.remap.from, m->arg.remap.to, m->arg.remap.len, now);
 		fill_wake(s, m->arg.remap.from, m->arg.remap.from + m->arg.remap.len);
 		break;
 	case UFFD_EVENT_REMOVE:
 	case UFFD_EVENT_UNMAP:
-		if (m->event == UFFD_EVENT_REMOVE ||
-		    !of_a_move(s, m->arg.remove.start, m->arg.remove.end, now))
+		if (m->event == UFFD_EVENT_REMOVE)
 			space_drop(s, m->arg.remove.start, m->arg.remove.end);
+		else
+			unmapped(s, m->arg.remove.start, m->arg.remove.end, now);
 		/* who waited there gets zeros now, or a signal */
 		fill_wake(s, m->arg.remove.start, m->arg.remove.end);
 		break;

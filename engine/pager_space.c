@@ -386,11 +386,22 @@ void space_drop(struct space *s, uint64_t start, uint64_t end)
 	}
 }
 
+bool space_missing(const struct space *s, uint64_t start, uint64_t end)
+{
+	for (size_t i = range_from(s, start); i < s->n_ranges && s->range[i].cur < end; i++) {
+		struct prange c = range_clip(&s->range[i], start, end);
+
+		if (c.pages && space_any(s, c.orig, c.pages, ANY_KIND))
+			return true;
+	}
+	return false;
+}
+
 /*
- * The kernel names the length before the move; mremap() that moves and shrinks at
- * once may so name pages that did not move. What lies behind the real end at the
- * destination is another mapping: it shows by pages that are missing there, since
- * the kernel has told us of everything unmapped at the destination before.
+ * Older kernels (pager->exact_moves is false) name the length before the move; an
+ * mremap() that moves and shrinks at once so names pages that did not move. What lies
+ * behind the real end at the destination is another mapping: it shows by pages that
+ * are missing there, since we have been told of what was unmapped for the move.
  */
 static uint64_t move_clamp(const struct space *s, uint64_t to, uint64_t bytes)
 {

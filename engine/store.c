@@ -20,6 +20,7 @@
 
 #define VADDR_END (1ULL << 47)
 #define OBJS_MAX  65536
+#define BUCKETS   256u
 
 struct sobj {
 	struct sobj *next;
@@ -30,8 +31,8 @@ struct sobj {
 };
 
 struct store {
-	pthread_mutex_t lock;
-	struct sobj *objs;
+	pthread_mutex_t lock; /* making objects; they are found without */
+	struct sobj *bucket[BUCKETS];
 	size_t n_objs;
 	uint64_t data_pages, peak_pages;
 };
@@ -45,6 +46,20 @@ int store_new(struct store **out, struct err *e)
 	pthread_mutex_init(&s->lock, NULL);
 	*out = s;
 	return 0;
+}
+
+static struct sobj **bucket_of(struct store *s, uint64_t obj)
+{
+	return &s->bucket[(obj * 0x9e3779b97f4a7c15ULL) >> 56];
+}
+
+static struct sobj *find_obj(struct store *s, uint64_t obj)
+{
+	struct sobj *o = __atomic_load_n(bucket_of(s, obj), __ATOMIC_ACQUIRE);
+
+	while (o && o->obj != obj)
+		o = o->next;
+	return o;
 }
 
 static struct sobj *make_obj(struct store *s, uint64_t obj)
@@ -65,20 +80,21 @@ static struct sobj *make_obj(struct store *s, uint64_t obj)
 		free(o);
 		return NULL;
 	}
-	o->next = s->objs;
-	s->objs = o;
+	o->next = *bucket_of(s, obj);
+	__atomic_store_n(bucket_of(s, obj), o, __ATOMIC_RELEASE);
 	s->n_objs++;
 	return o;
 }
 
 struct sobj *store_obj(struct store *s, uint64_t obj, bool create)
 {
-	pthread_mutex_lock(&s->lock);
-	struct sobj *o = s->objs;
+	struct sobj *o = find_obj(s, obj);
 
-	while (o && o->obj != obj)
-		o = o->next;
-	if (!o && create && s->n_objs < OBJS_MAX)
+	if (o || !create)
+		return o;
+	pthread_mutex_lock(&s->lock);
+	o = find_obj(s, obj);
+	if (!o && s->n_objs < OBJS_MAX)
 		o = make_obj(s, obj);
 	pthread_mutex_unlock(&s->lock);
 	return o;
@@ -103,9 +119,12 @@ static void punch(struct sobj *o, uint64_t vaddr, uint64_t pages)
 static void account(struct store *s, int64_t pages)
 {
 	uint64_t now = __atomic_add_fetch(&s->data_pages, (uint64_t)pages, __ATOMIC_RELAXED);
+	uint64_t peak = __atomic_load_n(&s->peak_pages, __ATOMIC_RELAXED);
 
-	if (pages > 0 && now > __atomic_load_n(&s->peak_pages, __ATOMIC_RELAXED))
-		__atomic_store_n(&s->peak_pages, now, __ATOMIC_RELAXED);
+	while (pages > 0 && now > peak &&
+	       !__atomic_compare_exchange_n(&s->peak_pages, &peak, now, true, __ATOMIC_RELAXED,
+	                                    __ATOMIC_RELAXED))
+		;
 }
 
 static bool holds(enum page_state st)
@@ -326,12 +345,13 @@ void store_free(struct store *s)
 {
 	if (!s)
 		return;
-	for (struct sobj *o = s->objs, *next; o; o = next) {
-		next = o->next;
-		close(o->fd);
-		sparse_free(o->states);
-		free(o);
-	}
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (struct sobj *o = s->bucket[i], *next; o; o = next) {
+			next = o->next;
+			close(o->fd);
+			sparse_free(o->states);
+			free(o);
+		}
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }

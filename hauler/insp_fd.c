@@ -3,177 +3,228 @@
 #include "hauler/insp.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/pidfd.h>
+#include <sys/sysmacros.h>
 
-#define GHOST_MAX_BYTES (64u << 20)
-
-/* anon_inode kinds that CRIU does not restore. */
-static const struct {
-	const char *name, *code, *what;
-} bad_anon[] = {
-	{ "[io_uring]", "io-uring", "an io_uring" },
-	{ "[userfaultfd]", "userfaultfd", "a userfaultfd" },
-	{ "[perf_event]", "perf", "a perf event" },
-	{ "bpf-", "bpf", "a BPF object" },
-	{ "kvm-", "kvm", "a virtual machine" },
-	{ "[fanotify]", "fanotify", "a fanotify group" },
-	{ "[fscontext]", "fscontext", "a mount context" },
-	{ "[landlock", "landlock", "a landlock rule set" },
-	{ "[secretmem]", "secretmem", "secret memory" },
+/* What we look at; what is "descriptor 3 of pid 7". */
+struct look {
+	pid_t pid;
+	int fd;
+	int flags; /* of open(), octal in fdinfo */
+	int mnt_id;
+	int task; /* of a pidfd: -1 ended */
+	struct stat st;
+	char name[INSP_PATH_MAX];
+	char what[48];
 };
 
-static const char *const good_devices[] = { "/dev/null", "/dev/zero", "/dev/full", "/dev/random",
-	                                    "/dev/urandom" };
+/* ---- kernel objects without a path ---- */
 
-static int add_end(struct insp_end **v, size_t *n, struct insp_end end)
+/* Kinds that CRIU 4.2 brings back. */
+static const char *const good_anon[] = { "[eventfd]",  "[eventpoll]", "inotify",
+	                                 "[fanotify]", "[signalfd]",  "[timerfd]" };
+
+static const struct {
+	const char *name, *code, *what, *remedy;
+} bad_anon[] = {
+	{ "[io_uring]", "io-uring", "an io_uring",
+	  "switch io_uring off in the program's configuration" },
+	{ "[userfaultfd]", "userfaultfd", "a userfaultfd",
+	  "switch off what uses it (a garbage collector, a tracker)" },
+	{ "[perf_event]", "perf", "a perf event", "end the measurement first" },
+	{ "bpf", "bpf", "a BPF object", "the process has to close it before it can move" },
+	{ "kvm", "kvm", "a virtual machine", "use the hypervisor's own live migration" },
+	{ "[secretmem]", "secretmem", "secret memory", "start the program without it" },
+};
+
+int insp_anon(struct insp *i, const char *what, const char *name)
 {
-	struct insp_end *p = realloc(*v, (*n + 1) * sizeof(*p));
-
-	if (!p)
-		return -ENOMEM;
-	*v = p;
-	p[(*n)++] = end;
-	return 0;
-}
-
-static int fd_flags(pid_t pid, int fd, int *mnt_id)
-{
-	char path[48], line[128];
-	int flags = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fd);
-	AUTO(file) FILE *f = fopen(path, "re");
-
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "flags: %o", (unsigned int *)&flags) == 1)
-			continue;
-		if (sscanf(line, "mnt_id: %d", mnt_id) == 1)
-			break;
-	}
-	return flags;
-}
-
-/* Is the mount on which a descriptor was opened one that the process sees? */
-static bool sees_mount(pid_t pid, int mnt_id)
-{
-	char path[40], line[4096];
-	int id;
-
-	snprintf(path, sizeof(path), "/proc/%d/mountinfo", pid);
-	AUTO(file) FILE *f = fopen(path, "re");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "%d", &id) == 1 && id == mnt_id)
-			return true;
-	return false;
-}
-
-static bool is_good_device(const char *name)
-{
-	for (size_t k = 0; k < ARRAY_SIZE(good_devices); k++)
-		if (!strcmp(name, good_devices[k]))
-			return true;
-	return false;
-}
-
-static int check_device(struct insp *i, pid_t pid, int fd, const char *name)
-{
-	if (is_good_device(name))
-		return 0;
-	if (!strncmp(name, "/dev/pts/", 9) || !strncmp(name, "/dev/tty", 8) ||
-	    !strcmp(name, "/dev/console") || !strcmp(name, "/dev/ptmx"))
-		return finding_add(&i->findings, SEV_BLOCKER, "terminal",
-		                   "start it without one: setsid PROG </dev/null >LOG 2>&1",
-		                   "descriptor %d of pid %d is the terminal %s", fd, pid, name);
-	return finding_add(&i->findings, SEV_BLOCKER, "device",
-	                   "the process has to close it before it can move",
-	                   "descriptor %d of pid %d is the device %s", fd, pid, name);
-}
-
-static int check_anon(struct insp *i, pid_t pid, int fd, const char *name)
-{
+	for (size_t k = 0; k < ARRAY_SIZE(good_anon); k++)
+		if (!strcmp(name, good_anon[k]))
+			return 0;
 	for (size_t k = 0; k < ARRAY_SIZE(bad_anon); k++)
 		if (!strncmp(name, bad_anon[k].name, strlen(bad_anon[k].name)))
-			return finding_add(&i->findings, SEV_BLOCKER, bad_anon[k].code,
-			                   "CRIU cannot move it; start the program without it",
-			                   "descriptor %d of pid %d is %s", fd, pid,
-			                   bad_anon[k].what);
+			return insp_say(i, SEV_BLOCKER, bad_anon[k].code, bad_anon[k].remedy,
+			                "%s is %s", what, bad_anon[k].what);
+	return insp_say(i, SEV_BLOCKER, "unknown-fd",
+	                "the process has to close it before it can move",
+	                "%s is %s, which CRIU does not know", what, name);
+}
+
+static int look_pidfd(struct insp *i, const struct look *l)
+{
+	if (l->task == -1 || insp_in_tree(i, l->task))
+		return 0;
+	return insp_say(i, SEV_BLOCKER, "pidfd", "the process has to close it before it can move",
+	                "%s stands for pid %d, which is not part of the tree", l->what, l->task);
+}
+
+static int look_space(struct insp *i, const struct look *l)
+{
+	char kind[16], what[32], ours[64] = "";
+
+	if (sscanf(l->name, "%15[a-z_]:", kind) == 1) {
+		snprintf(what, sizeof(what), "ns/%s", kind);
+		insp_link(getpid(), what, ours, sizeof(ours));
+	}
+	if (!strcmp(ours, l->name))
+		return 0;
+	return insp_say(i, SEV_BLOCKER, "unknown-fd",
+	                "the process has to close it before it can move",
+	                "%s is %s, which is not of the tree", l->what, l->name);
+}
+
+/* ---- devices ---- */
+
+#define MEM_MAJOR         1
+#define TTY_MAJOR         4
+#define TTYAUX_MAJOR      5
+#define UNIX98_PTY_MAJOR  136
+#define UNIX98_PTY_MAJORS 8
+
+/* null zero full random urandom kmsg */
+static const unsigned int good_mem_minors[] = { 3, 5, 7, 8, 9, 11 };
+
+static bool is_good_device(dev_t dev)
+{
+	for (size_t k = 0; k < ARRAY_SIZE(good_mem_minors); k++)
+		if (dev == makedev(MEM_MAJOR, good_mem_minors[k]))
+			return true;
+	return false;
+}
+
+static bool is_terminal(dev_t dev)
+{
+	return major(dev) == TTY_MAJOR || major(dev) == TTYAUX_MAJOR ||
+	       (major(dev) >= UNIX98_PTY_MAJOR &&
+	        major(dev) < UNIX98_PTY_MAJOR + UNIX98_PTY_MAJORS);
+}
+
+static int look_device(struct insp *i, const struct look *l)
+{
+	if (S_ISCHR(l->st.st_mode) && is_good_device(l->st.st_rdev)) {
+		int r = insp_reachable(i, l->name, &l->st, l->what);
+
+		return r == 1 ? insp_file(i, l->name, INSP_OPEN) : r;
+	}
+	if (S_ISCHR(l->st.st_mode) && is_terminal(l->st.st_rdev))
+		return insp_say(i, SEV_BLOCKER, "terminal",
+		                "start it without one: setsid PROG </dev/null >>LOG 2>&1",
+		                "%s is the terminal %s", l->what, l->name);
+	return insp_say(i, SEV_BLOCKER, "device", "the process has to close it before it can move",
+	                "%s is the device %s", l->what, l->name);
+}
+
+/* ---- paths ---- */
+
+/* /proc/PID/... of a process that does not come along would be another one's there. */
+static int look_proc(struct insp *i, const struct look *l, int owner)
+{
+	if (insp_in_tree(i, owner))
+		return 0;
+	return insp_say(i, SEV_BLOCKER, "proc-fd", "the process has to close it before it can move",
+	                "%s is %s, of a process outside the tree", l->what, l->name);
+}
+
+/* A descriptor on something with a name: it is opened by that name again. */
+static int look_path(struct insp *i, const struct look *l)
+{
+	const struct insp_mount *m = insp_mount_by_id(i, l->mnt_id);
+	bool writes = (l->flags & O_ACCMODE) != O_RDONLY && !S_ISDIR(l->st.st_mode);
+	bool appends = (l->flags & O_ACCMODE) == O_WRONLY && l->flags & O_APPEND;
+	int owner;
+
+	if (!m)
+		return insp_say(i, SEV_BLOCKER, "stray-fd",
+		                "it was inherited from a launcher: start the program with the "
+		                "descriptors above 2 closed",
+		                "%s (%s) lies on a mount that cannot be seen from here", l->what,
+		                l->name);
+	if (m->hidden)
+		return insp_say(i, SEV_BLOCKER, "stray-fd", "unmount what hides it",
+		                "%s (%s) lies on a mount that another one hides", l->what, l->name);
+	if (S_ISCHR(l->st.st_mode) || S_ISBLK(l->st.st_mode))
+		return look_device(i, l);
+	if (!strcmp(m->fstype, "proc") && sscanf(l->name, "/proc/%d", &owner) == 1)
+		return look_proc(i, l, owner);
+	int r = insp_reachable(i, l->name, &l->st, l->what);
+
+	if (r != 1)
+		return r;
+	return insp_file(i, l->name,
+	                 (writes ? INSP_WRITE : 0) | (appends ? 0 : INSP_OPEN) |
+	                         (S_ISDIR(l->st.st_mode) ? INSP_DIR : 0));
+}
+
+/* ---- one descriptor ---- */
+
+int insp_end_add(struct insp_ends *l, struct insp_end end)
+{
+	if (insp_grow(&l->v, l->n, &l->cap, sizeof(*l->v)) < 0)
+		return -ENOMEM;
+	l->v[l->n++] = end;
 	return 0;
 }
 
-static int check_deleted(struct insp *i, pid_t pid, int fd, const char *name, const struct stat *st)
+int insp_dup(pid_t pid, int fd)
 {
-	if ((uint64_t)st->st_size > GHOST_MAX_BYTES)
-		return finding_add(&i->findings, SEV_BLOCKER, "deleted-file",
-		                   "deleted files of at most 64 MiB can travel",
-		                   "descriptor %d of pid %d is a deleted file of %lld MiB: %s", fd,
-		                   pid, (long long)st->st_size >> 20, name);
-	return finding_add(&i->findings, SEV_INFO, "deleted-file", NULL,
-	                   "descriptor %d of pid %d is the deleted file %s; it travels too", fd,
-	                   pid, name);
+	AUTO(fd) int pidfd = pidfd_open(pid, 0);
+	int copy = pidfd < 0 ? -1 : pidfd_getfd(pidfd, fd, 0);
+
+	return copy < 0 ? -errno : copy;
 }
 
-static int check_path(struct insp *i, pid_t pid, int fd, const char *name, const struct stat *st,
-                      int flags, int mnt_id)
+static void read_info(struct look *l)
 {
-	bool writes = (flags & O_ACCMODE) != O_RDONLY;
+	char what[32], line[128];
 
-	if (!sees_mount(pid, mnt_id))
-		return finding_add(&i->findings, SEV_BLOCKER, "stray-fd",
-		                   "it was inherited from a launcher: start the program with "
-		                   "descriptors above 2 closed",
-		                   "descriptor %d of pid %d (%s) lies on a mount that the process "
-		                   "does not see",
-		                   fd, pid, name);
-	if (S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode))
-		return check_device(i, pid, fd, name);
-	if (strstr(name, " (deleted)") || st->st_nlink == 0)
-		return check_deleted(i, pid, fd, name, st);
-	if (S_ISFIFO(st->st_mode))
-		return add_end(&i->pipes, &i->n_pipes,
-		               (struct insp_end){ st->st_ino, pid, fd,
-		                                  (flags & O_ACCMODE) != O_WRONLY, writes });
-	return insp_add_file(i, name, false, true, writes, S_ISDIR(st->st_mode));
+	snprintf(what, sizeof(what), "fdinfo/%d", l->fd);
+	AUTO(file) FILE *f = insp_open(l->pid, what);
+
+	l->task = -1;
+	while (f && fgets(line, sizeof(line), f)) {
+		unsigned int flags;
+
+		if (sscanf(line, "flags: %o", &flags) == 1)
+			l->flags = (int)flags;
+		else if (sscanf(line, "mnt_id: %d", &l->mnt_id) != 1)
+			sscanf(line, "Pid: %d", &l->task);
+	}
 }
 
-static int look_at_fd(struct insp *i, pid_t pid, int fd)
+/* Sort by what the link of /proc/PID/fd says; pipes and sockets wait for all others. */
+static int look_kind(struct insp *i, const struct look *l)
 {
-	char path[48], name[INSP_PATH_MAX];
-	struct stat st;
-	int mnt_id = 0;
+	bool fifo = S_ISFIFO(l->st.st_mode);
+	struct insp_end end = { .inode = l->st.st_ino,
+		                .pid = l->pid,
+		                .fd = l->fd,
+		                .reads = (l->flags & O_ACCMODE) != O_WRONLY,
+		                .writes = (l->flags & O_ACCMODE) != O_RDONLY,
+		                .fifo = fifo && l->name[0] == '/' };
+	int r = 0;
 
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
-	ssize_t n = readlink(path, name, sizeof(name) - 1);
-
-	if (n <= 0 || stat(path, &st) < 0)
-		return 0; /* closed meanwhile */
-	name[n] = 0;
-	int flags = fd_flags(pid, fd, &mnt_id);
-
-	if (!strncmp(name, "pipe:", 5))
-		return add_end(&i->pipes, &i->n_pipes,
-		               (struct insp_end){ st.st_ino, pid, fd,
-		                                  (flags & O_ACCMODE) != O_WRONLY,
-		                                  (flags & O_ACCMODE) != O_RDONLY });
-	if (!strncmp(name, "socket:", 7))
-		return add_end(&i->sockets, &i->n_sockets,
-		               (struct insp_end){ st.st_ino, pid, fd, true, true });
-	if (!strncmp(name, "anon_inode:", 11))
-		return check_anon(i, pid, fd, name + 11);
-	if (!strncmp(name, "/memfd:", 7))
-		return 0;
-	if (name[0] != '/')
-		return finding_add(&i->findings, SEV_BLOCKER, "unknown-fd",
-		                   "the process has to close it before it can move",
-		                   "descriptor %d of pid %d is %s", fd, pid, name);
-	return check_path(i, pid, fd, name, &st, flags, mnt_id);
+	if (!strcmp(l->name, "anon_inode:[pidfd]") || !strncmp(l->name, "pidfd:", 6))
+		return look_pidfd(i, l);
+	if (!strncmp(l->name, "anon_inode:", 11))
+		return insp_anon(i, l->what, l->name + 11);
+	if (S_ISSOCK(l->st.st_mode) && l->name[0] != '/')
+		return insp_end_add(&i->sockets, end);
+	if (fifo)
+		r = insp_end_add(&i->pipes, end);
+	if (r < 0 || (fifo && !end.fifo))
+		return r;
+	if (!strncmp(l->name, "/memfd:", 7))
+		return insp_shm(i, &l->st);
+	if (l->name[0] == '/')
+		return look_path(i, l);
+	return look_space(i, l);
 }
 
-int insp_fds(struct insp *i, pid_t pid, struct err *e)
+int insp_fds(struct insp *i, pid_t pid)
 {
 	char path[32];
 	int r = 0;
@@ -181,33 +232,19 @@ int insp_fds(struct insp *i, pid_t pid, struct err *e)
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	AUTO(dir) DIR *d = opendir(path);
 
-	for (struct dirent *de; d && r == 0 && (de = readdir(d));)
-		if (isdigit((unsigned char)de->d_name[0]))
-			r = look_at_fd(i, pid, (int)strtol(de->d_name, NULL, 10));
-	return r < 0 ? err_set(e, ERR_SYS, -r, "descriptors of pid %d", pid) : 0;
-}
+	for (struct dirent *de; d && r == 0 && (de = readdir(d));) {
+		struct look l = { .pid = pid, .fd = atoi(de->d_name) };
+		char link[32];
 
-/* A pipe of which the tree holds only one side has its other side elsewhere. */
-int insp_ends(struct insp *i, struct err *e)
-{
-	for (size_t k = 0; k < i->n_pipes; k++) {
-		bool reads = false, writes = false;
-		const struct insp_end *p = &i->pipes[k];
-
-		for (size_t m = 0; m < i->n_pipes; m++)
-			if (i->pipes[m].inode == p->inode) {
-				reads |= i->pipes[m].reads;
-				writes |= i->pipes[m].writes;
-			}
-		if (reads && writes)
+		if (!isdigit((unsigned char)de->d_name[0]))
 			continue;
-		if (finding_add(&i->findings, SEV_BLOCKER, "pipe-outside",
-		                "start it with its input and output in files: PROG </dev/null >LOG "
-		                "2>&1",
-		                "descriptor %d of pid %d is a pipe whose other end is outside the "
-		                "tree",
-		                p->fd, p->pid) < 0)
-			return err_set(e, ERR_SYS, ENOMEM, "no memory for findings");
+		snprintf(link, sizeof(link), "fd/%d", l.fd);
+		snprintf(l.what, sizeof(l.what), "descriptor %d of pid %d", l.fd, pid);
+		if (insp_link(pid, link, l.name, sizeof(l.name)) <= 0 ||
+		    fstatat(dirfd(d), de->d_name, &l.st, 0) < 0)
+			continue; /* closed meanwhile */
+		read_info(&l);
+		r = look_kind(i, &l);
 	}
-	return 0;
+	return r;
 }

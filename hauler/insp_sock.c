@@ -1,146 +1,184 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* insp_sock.c - sockets of the tree: what will become of each, by sock_diag. */
+/* insp_sock.c - TCP, UDP and all other sockets: what will become of each. */
 #include "hauler/insp.h"
 
+#include <arpa/inet.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
-#include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
-#include <linux/unix_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#define DIAG_BYTES 32768
-#define NO_PEER    0
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
 
-static const struct insp_end *find_socket(const struct insp *i, uint64_t inode)
+struct inet {
+	struct insp *i;
+	struct insp_ends *left;
+	uint8_t protocol;
+	unsigned int open; /* TCP connections that will be closed */
+	const char *word; /* of the protocol */
+};
+
+int insp_end_take(struct insp_ends *left, uint64_t inode, struct insp_end *out)
 {
-	for (size_t k = 0; k < i->n_sockets; k++)
-		if (i->sockets[k].inode == inode)
-			return &i->sockets[k];
-	return NULL;
-}
-
-/* ---- netlink ---- */
-
-typedef int (*diag_fn)(struct insp *i, const struct nlmsghdr *h);
-
-static int receive(int nl, struct insp *i, diag_fn fn)
-{
-	AUTO(mem) char *buf = malloc(DIAG_BYTES);
-
-	for (;;) {
-		ssize_t n = buf ? recv(nl, buf, DIAG_BYTES, 0) : -1;
-
-		if (n <= 0)
-			return n < 0 ? -errno : -EPROTO;
-		for (struct nlmsghdr *h = (struct nlmsghdr *)buf; NLMSG_OK(h, (size_t)n);
-		     h = NLMSG_NEXT(h, n)) {
-			if (h->nlmsg_type == NLMSG_DONE || h->nlmsg_type == NLMSG_ERROR)
-				return 0;
-			int r = fn(i, h);
-
-			if (r < 0)
-				return r;
-		}
+	for (size_t k = 0; k < left->n; k++) {
+		if (left->v[k].inode != inode)
+			continue;
+		if (out)
+			*out = left->v[k];
+		memmove(&left->v[k], &left->v[k + 1], (left->n - k - 1) * sizeof(*left->v));
+		left->n--;
+		return 1;
 	}
+	return 0;
 }
 
-static int diag(struct insp *i, void *req, size_t bytes, diag_fn fn)
-{
-	AUTO(fd) int nl = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-	struct nlmsghdr h = { .nlmsg_len = (uint32_t)(sizeof(h) + bytes),
-		              .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-		              .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP };
-	struct iovec io[2] = { { &h, sizeof(h) }, { req, bytes } };
-	struct msghdr m = { .msg_iov = io, .msg_iovlen = 2 };
+/* ---- sockets that the kernel lists ---- */
 
-	if (nl < 0 || sendmsg(nl, &m, 0) < 0)
-		return -errno;
-	return receive(nl, i, fn);
+/* An address that every host has: none, or of the loopback. */
+static bool is_everywhere(const struct inet_diag_msg *m)
+{
+	const struct in6_addr *a = (const struct in6_addr *)m->id.idiag_src;
+
+	if (m->idiag_family == AF_INET)
+		return !m->id.idiag_src[0] || ntohl(m->id.idiag_src[0]) >> 24 == IN_LOOPBACKNET;
+	if (IN6_IS_ADDR_V4MAPPED(a))
+		return !a->s6_addr32[3] || ntohl(a->s6_addr32[3]) >> 24 == IN_LOOPBACKNET;
+	return IN6_IS_ADDR_UNSPECIFIED(a) || IN6_IS_ADDR_LOOPBACK(a);
 }
 
-/* ---- UNIX ---- */
-
-static int on_unix(struct insp *i, const struct nlmsghdr *h)
+static int say_bound(struct inet *in, const struct insp_end *end, const struct inet_diag_msg *m)
 {
-	const struct unix_diag_msg *u = NLMSG_DATA(h);
-	const struct insp_end *s = find_socket(i, u->udiag_ino);
-	int n = (int)(h->nlmsg_len - NLMSG_LENGTH(sizeof(*u)));
-	uint32_t peer = NO_PEER;
+	char addr[INET6_ADDRSTRLEN] = "?";
+	unsigned int port = ntohs(m->id.idiag_sport);
 
-	if (!s)
-		return 0;
-	for (struct rtattr *a = (struct rtattr *)(u + 1); RTA_OK(a, n); a = RTA_NEXT(a, n))
-		if (a->rta_type == UNIX_DIAG_PEER && RTA_PAYLOAD(a) >= sizeof(peer))
-			memcpy(&peer, RTA_DATA(a), sizeof(peer));
-	if (peer == NO_PEER || find_socket(i, peer))
-		return 0;
-	return finding_add(
-	        &i->findings, SEV_BLOCKER, "unix-outside",
-	        "close the connection (to journald, syslog, a database, ...) first",
-	        "descriptor %d of pid %d is a UNIX socket connected to a process outside "
-	        "the tree",
-	        s->fd, s->pid);
+	inet_ntop(m->idiag_family, m->id.idiag_src, addr, sizeof(addr));
+	if (!is_everywhere(m))
+		return insp_say(
+		        in->i, SEV_WARNING, "address-bound",
+		        "give the destination that address, or set "
+		        "net.ipv4.ip_nonlocal_bind=1 (and ipv6) there, or use 0.0.0.0",
+		        "descriptor %d of pid %d is bound to %s %s port %u: the destination "
+		        "must have that address",
+		        end->fd, end->pid, in->word, addr, port);
+	return insp_say(in->i, SEV_INFO, m->idiag_state == TCP_LISTEN ? "listening" : "udp", NULL,
+	                "%s port %u of %s stays open at the destination", in->word, port, addr);
 }
 
-static int look_unix(struct insp *i)
+static int on_inet(void *arg, const struct nlmsghdr *h)
 {
-	struct unix_diag_req r = { .sdiag_family = AF_UNIX,
-		                   .udiag_states = ~0U,
-		                   .udiag_show = UDIAG_SHOW_PEER };
-
-	return diag(i, &r, sizeof(r), on_unix);
-}
-
-/* ---- TCP ---- */
-
-static int on_tcp(struct insp *i, const struct nlmsghdr *h)
-{
+	struct inet *in = arg;
 	const struct inet_diag_msg *m = NLMSG_DATA(h);
-	const struct insp_end *s = find_socket(i, m->idiag_inode);
+	struct insp_end end;
 
-	if (!s)
+	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)) || !m->idiag_inode ||
+	    !insp_end_take(in->left, m->idiag_inode, &end))
 		return 0;
-	if (m->idiag_state == TCP_LISTEN)
-		return finding_add(&i->findings, SEV_INFO, "listening", NULL,
-		                   "port %u goes on listening at the destination",
-		                   ntohs(m->id.idiag_sport));
-	i->tcp_open++;
-	return 0;
-}
-
-static int look_tcp(struct insp *i, uint8_t family)
-{
-	struct inet_diag_req_v2 r = { .sdiag_family = family,
-		                      .sdiag_protocol = IPPROTO_TCP,
-		                      .idiag_states = ~0U };
-
-	return diag(i, &r, sizeof(r), on_tcp);
-}
-
-int insp_sockets(struct insp *i, struct err *e)
-{
-	int r = i->n_sockets ? look_unix(i) : 0;
-
-	if (r == 0 && i->n_sockets)
-		r = look_tcp(i, AF_INET);
-	if (r == 0 && i->n_sockets)
-		r = look_tcp(i, AF_INET6);
-	if (r < 0) {
-		/* a kernel without the diag modules: CRIU will say so if it matters */
-		finding_add(&i->findings, SEV_WARNING, "no-diag",
-		            "load the modules unix_diag, inet_diag and tcp_diag",
-		            "sockets cannot be looked at: %s", strerror(-r));
+	while (insp_end_take(in->left, m->idiag_inode, NULL))
+		; /* its other descriptors */
+	if (in->protocol == IPPROTO_TCP && m->idiag_state != TCP_LISTEN) {
+		in->open += m->idiag_state != TCP_CLOSE;
 		return 0;
 	}
-	if (i->tcp_open)
-		finding_add(&i->findings, SEV_WARNING, "tcp-closed",
-		            "clients have to connect again, to the destination",
-		            "%u open TCP connections will be closed", i->tcp_open);
-	(void)e;
-	return 0;
+	return say_bound(in, &end, m);
+}
+
+static int dump(struct inet *in, uint8_t family)
+{
+	struct inet_diag_req_v2 req = { .sdiag_family = family,
+		                        .sdiag_protocol = in->protocol,
+		                        .idiag_states = ~0U };
+
+	return insp_diag(&req, sizeof(req), on_inet, in);
+}
+
+static int look_protocol(struct inet *in, uint8_t protocol, const char *word, const char *module)
+{
+	in->protocol = protocol;
+	in->word = word;
+	int r = in->left->n ? dump(in, AF_INET) : 0;
+
+	if (r == 0 && in->left->n)
+		r = dump(in, AF_INET6);
+	if (r < 0 && r != -ENOMEM)
+		r = insp_say(in->i, SEV_WARNING, "no-diag",
+		             protocol == IPPROTO_TCP ? "modprobe tcp_diag, which CRIU needs too"
+		                                     : "modprobe udp_diag, which CRIU needs too",
+		             "the kernel does not tell of %s sockets (module %s): %s", word, module,
+		             strerror(-r));
+	return r;
+}
+
+/* ---- the others: not bound yet, or of a kind of their own ---- */
+
+static bool is_inet_ok(int type, int protocol)
+{
+	return type == SOCK_RAW || ((type == SOCK_STREAM || type == SOCK_DGRAM) &&
+	                            (protocol == IPPROTO_IP || protocol == IPPROTO_TCP ||
+	                             protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE ||
+	                             protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6));
+}
+
+/* Kinds that criu/sockets.c and sk-inet.c of CRIU 4.2 refuse. */
+static int say_kind(struct insp *i, const struct insp_end *end, int domain, int type, int protocol)
+{
+	if (domain == AF_UNIX || domain == AF_NETLINK)
+		return 0;
+	if (domain == AF_PACKET)
+		return insp_say(i, SEV_WARNING, "packet-socket",
+		                "the interface must have the same number there (ip link)",
+		                "descriptor %d of pid %d is a packet socket of an interface",
+		                end->fd, end->pid);
+	if ((domain == AF_INET || domain == AF_INET6) && is_inet_ok(type, protocol))
+		return 0;
+	if (protocol == IPPROTO_MPTCP && domain != AF_VSOCK)
+		return insp_say(
+		        i, SEV_BLOCKER, "mptcp",
+		        "switch it off: GODEBUG=multipathtcp=0 for Go programs, "
+		        "net.mptcp.enabled=0",
+		        "descriptor %d of pid %d is an MPTCP socket, which CRIU does not know",
+		        end->fd, end->pid);
+	return insp_say(i, SEV_BLOCKER, "socket-kind",
+	                "start the program without it; CRIU does not know this kind",
+	                "descriptor %d of pid %d is a socket of family %d, type %d, protocol %d",
+	                end->fd, end->pid, domain, type, protocol);
+}
+
+static int look_other(struct insp *i, const struct insp_end *end)
+{
+	AUTO(fd) int fd = insp_dup(end->pid, end->fd);
+	int domain = 0, type = 0, protocol = 0;
+	socklen_t n = sizeof(int);
+
+	if (fd == -EBADF || fd == -ESRCH)
+		return 0; /* closed meanwhile */
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &n) < 0)
+		return insp_say(i, SEV_WARNING, "unknown-socket", "see what CRIU says",
+		                "descriptor %d of pid %d is a socket that cannot be looked at",
+		                end->fd, end->pid);
+	return say_kind(i, end, domain, type, protocol);
+}
+
+int insp_sockets(struct insp *i, struct insp_ends *left)
+{
+	struct inet in = { .i = i, .left = left };
+	int r = look_protocol(&in, IPPROTO_TCP, "TCP", "tcp_diag");
+
+	if (r == 0)
+		r = look_protocol(&in, IPPROTO_UDP, "UDP", "udp_diag");
+	for (size_t k = 0; r == 0 && k < left->n; k++)
+		r = look_other(i, &left->v[k]);
+	if (r == 0 && in.open)
+		r = insp_say(i, SEV_WARNING, "tcp-closed",
+		             "clients have to connect again, to the destination",
+		             "%u open TCP connection%s will be closed", in.open,
+		             in.open == 1 ? "" : "s");
+	return r;
 }

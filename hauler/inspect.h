@@ -22,6 +22,10 @@ const struct findings *insp_findings(const struct insp *i);
 
 /** insp_shell_job() - its session leader or terminal is outside the tree */
 bool insp_shell_job(const struct insp *i);
+/** insp_ext_unix() - datagram sockets that CRIU has to connect again by name (ext_unix) */
+bool insp_ext_unix(const struct insp *i);
+/** insp_tasks() - processes of the tree; the offer's pids are more: threads too */
+size_t insp_tasks(const struct insp *i);
 
 /**
  * insp_offer() - a filled Haul__Offer but for the CRIU part and check_only

@@ -5,7 +5,8 @@
  *   lab-init init SOCKET HOST   pid 1: starts workloads on request, reaps everything
  *   lab-init spawn SOCKET LOG CMD...   asks it for a workload, prints its pid
  *   lab-init pid SOCKET         prints the pid of that init as seen from here
- *   lab-init run CMD...         becomes CMD with no descriptor above 2
+ *   lab-init run PID FOLDER CMD...     runs CMD in the host of that init, with no
+ *                               descriptor above 2
  *
  * A request is one packet of NUL-separated words: log file, then the command.
  * The answer is the pid as text, or "!" and the reason.
@@ -17,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -307,14 +309,35 @@ static int spawn_main(const char *path, char **words)
 	return 0;
 }
 
-static int run_main(char **argv)
+static void run_child(const char *folder, char **argv)
 {
-	/* nsenter waits for us; when it is killed, so are we */
+	/* when our parent is killed from outside, so are we */
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	syscall(SYS_close_range, 3, ~0U, 0);
+	if (chdir(folder) < 0 && chdir("/") < 0)
+		_exit(126);
 	execvp(argv[0], argv);
 	fprintf(stderr, "lab: %s: %s\n", argv[0], strerror(errno));
-	return errno == ENOENT ? 127 : 126;
+	_exit(errno == ENOENT ? 127 : 126);
+}
+
+static int run_main(const char *init, const char *folder, char **argv)
+{
+	int fd = (int)syscall(SYS_pidfd_open, atoi(init), 0), status;
+	pid_t pid;
+
+	if (fd < 0 || setns(fd, CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS |
+	                                CLONE_NEWIPC) < 0) {
+		fprintf(stderr, "lab: cannot enter the host: %s\n", strerror(errno));
+		return 125;
+	}
+	pid = fork();
+	if (pid == 0)
+		run_child(folder, argv);
+	if (pid < 0 || waitpid(pid, &status, 0) < 0)
+		return 125;
+	/* an exit status even when a signal ended it: the caller's shell says nothing then */
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 int main(int argc, char **argv)
@@ -325,10 +348,10 @@ int main(int argc, char **argv)
 		return pid_main(argv[2]);
 	if (argc > 4 && !strcmp(argv[1], "spawn"))
 		return spawn_main(argv[2], argv + 3);
-	if (argc > 2 && !strcmp(argv[1], "run"))
-		return run_main(argv + 2);
-	fputs("usage: lab-init init SOCKET HOST | pid SOCKET | spawn SOCKET LOG CMD... | run "
-	      "CMD...\n",
+	if (argc > 4 && !strcmp(argv[1], "run"))
+		return run_main(argv[2], argv[3], argv + 4);
+	fputs("usage: lab-init init SOCKET HOST | pid SOCKET | spawn SOCKET LOG CMD...\n"
+	      "       lab-init run PID FOLDER CMD...\n",
 	      stderr);
 	return 2;
 }

@@ -7,12 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 
 #include "common/clock.h"
 
-/* At the end of a healthy channel: for the last bytes to reach the peer's kernel. */
-#define LAST_BYTES_MS 500
+/* At the end of a healthy channel: for the peer to have all that was written. */
+#define GOODBYE_MS 1000
 
 struct tr_tuning tr_tuning;
 
@@ -47,11 +46,24 @@ static void poke(int fd)
 	(void)n; /* full means that it is readable, which is all we want */
 }
 
+/*
+ * The peer is leaving and waits for our word that we have all it sent: see say_goodbye().
+ * From now on nothing that happens to the connection can take away what it sent.
+ */
+static void answer_eof(struct chan *c)
+{
+	if (!c->eof || c->answered || c->left_in_ssh || chan_dead(c))
+		return;
+	c->answered = true;
+	ssh_channel_send_eof(c->channel);
+}
+
 void chan_notify(struct chan *c)
 {
-	bool over = chan_dead(c) || ssh_channel_is_closed(c->channel);
+	answer_eof(c);
+	bool over = c->eof || chan_dead(c) || ssh_channel_is_closed(c->channel);
 
-	if (c->reader.waits && (c->reader.left == 0 || over || ssh_channel_is_eof(c->channel))) {
+	if (c->reader.waits && (c->reader.left == 0 || over)) {
 		c->reader.waits = false;
 		poke(c->wake_reader);
 	}
@@ -60,6 +72,15 @@ void chan_notify(struct chan *c)
 		c->writer_waits = false;
 		poke(c->wake_writer);
 	}
+}
+
+static void take_eof(ssh_session session, ssh_channel channel, void *arg)
+{
+	struct chan *c = arg;
+
+	(void)session;
+	(void)channel;
+	c->eof = true;
 }
 
 /*
@@ -76,6 +97,8 @@ static int start(struct chan *c, struct err *e)
 		return err_sys(e, "socket of a channel");
 	ssh_set_blocking(c->session, 0);
 	c->left_in_ssh = there > 0 ? (size_t)there : 0;
+	c->eof = there == SSH_EOF;
+	c->ungranted = SIZE_MAX / 2; /* a wide window from the first read on */
 	c->wake_reader = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	c->wake_writer = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	c->cancel = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -83,6 +106,7 @@ static int start(struct chan *c, struct err *e)
 		return err_sys(e, "eventfd");
 	c->on_data.userdata = c;
 	c->on_data.channel_data_function = chan_take_data;
+	c->on_data.channel_eof_function = take_eof;
 	ssh_callbacks_init(&c->on_data);
 	c->event = ssh_event_new();
 	if (!c->event || ssh_event_add_session(c->event, c->session) != SSH_OK ||
@@ -141,16 +165,19 @@ const char *chan_peer(const struct chan *c)
 }
 
 /*
- * End of stream, and all that was written at the peer before the socket goes: closing
- * one with unread bytes in it makes the kernel drop what it has not sent yet.
+ * End of stream, and then wait until the peer has it, and so all before it. Were the
+ * socket closed at once, what the peer sends us meanwhile (it grants window while it
+ * reads) would be answered by a reset, and its libssh drops what it has not read then.
  */
 static void say_goodbye(struct chan *c)
 {
-	uint64_t deadline = deadline_in_ms(LAST_BYTES_MS);
+	uint64_t deadline = deadline_in_ms(GOODBYE_MS);
 
+	c->leaving = c->answered = true;
 	ssh_channel_send_eof(c->channel);
-	while (!chan_dead(c) && chan_pending(c)) {
-		struct pollfd p = { .fd = c->fd, .events = POLLIN | POLLOUT };
+	while (!chan_dead(c) && (chan_pending(c) || !c->eof)) {
+		struct pollfd p = { .fd = c->fd,
+			            .events = (short)(POLLIN | (chan_pending(c) ? POLLOUT : 0)) };
 		int ms = deadline_poll_ms(deadline);
 
 		if (ms == 0)
@@ -158,8 +185,6 @@ static void say_goodbye(struct chan *c)
 		if (!chan_pump(c))
 			poll(&p, 1, ms);
 	}
-	if (shutdown(c->fd, SHUT_WR) == 0)
-		tcp_drain(c->fd, deadline);
 }
 
 void chan_free(struct chan *c)

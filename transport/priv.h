@@ -87,6 +87,10 @@ struct chan {
 	bool writer_waits;
 	struct spill spill;
 	size_t left_in_ssh; /* bytes that the spill had no room for */
+	size_t ungranted; /* bytes that came since the window was made wide */
+	bool widening;
+	bool eof; /* the peer is leaving; what it sent may still be in the spill */
+	bool answered, leaving; /* we told it that we have all; we are leaving */
 };
 
 /**
@@ -127,8 +131,6 @@ int resolve(struct addrinfo **out, const char *host, uint16_t port, uint64_t dea
 int tcp_connect(const struct chan_target *to, uint64_t deadline_us, struct err *e);
 /** tcp_tune() - no delay, keepalive, and an end to unacknowledged silence */
 void tcp_tune(int fd);
-/** tcp_drain() - wait until the peer's kernel has everything that was sent on @fd */
-void tcp_drain(int fd, uint64_t deadline_us);
 
 /* ---- session.c: SSH sessions before they are channels ---- */
 

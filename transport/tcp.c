@@ -2,13 +2,10 @@
 /* tcp.c - connect by name with a deadline, tune the socket, say the preamble. */
 #include "transport/priv.h"
 
-#include <fcntl.h>
-#include <linux/sockios.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "common/clock.h"
@@ -18,8 +15,6 @@
 #define KEEPALIVE_EVERY_S 5
 #define KEEPALIVE_COUNT   4
 #define USER_TIMEOUT_MS   30000
-
-#define DRAIN_LOOK_US 200
 
 void tcp_tune(int fd)
 {
@@ -33,14 +28,6 @@ void tcp_tune(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms, sizeof(limit_ms));
-}
-
-void tcp_drain(int fd, uint64_t deadline_us)
-{
-	int left = 0;
-
-	while (ioctl(fd, SIOCOUTQ, &left) == 0 && left > 0 && now_us() < deadline_us)
-		usleep(DRAIN_LOOK_US);
 }
 
 /* Return: a connected, nonblocking descriptor; -errno without a message */

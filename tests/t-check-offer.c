@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* t-check-offer.c - offers made up here, and what the destination finds of them. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/check.h"
+#include "common/auto.h"
+#include "common/elf.h"
+#include "transport/haul.pb-c.h"
+
+#define FILE_PATH "/var/tmp/t-check-file"
+#define CRIU      40201
+#define NAME(s)   ((char *)(s)) /* messages have no const */
+
+static unsigned int failed;
+
+#define CHECK(cond, ...)                                                                           \
+	do {                                                                                       \
+		if (!(cond)) {                                                                     \
+			printf("%s:%d: not (%s): ", __FILE__, __LINE__, #cond);                    \
+			printf(__VA_ARGS__);                                                       \
+			printf("\n");                                                              \
+			failed++;                                                                  \
+		}                                                                                  \
+	} while (0)
+
+/* An offer that this host can take, in parts that a test may change. */
+struct set {
+	struct utsname u;
+	Haul__Offer o;
+	Haul__Criu criu;
+	Haul__File file;
+	Haul__File *files[64];
+	uint32_t pid[4];
+	uint32_t uid;
+	char *mount;
+	struct chk_host host;
+};
+
+/* A pid that was just given back. */
+static uint32_t free_pid(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(0);
+	waitpid(pid, NULL, 0);
+	return (uint32_t)pid;
+}
+
+static void good(struct set *s)
+{
+	memset(s, 0, sizeof(*s));
+	uname(&s->u);
+	haul__offer__init(&s->o);
+	haul__criu__init(&s->criu);
+	haul__file__init(&s->file);
+	s->criu.version = CRIU;
+	s->file.path = NAME("/etc/passwd");
+	s->file.mode = S_IFREG | 0644;
+	s->files[0] = &s->file;
+	s->pid[0] = free_pid();
+	s->mount = NAME("/proc");
+	s->o.kernel = s->u.release;
+	s->o.machine = s->u.machine;
+	s->o.page_bytes = 4096;
+	s->o.criu = &s->criu;
+	s->o.rss_bytes = 1 << 20;
+	s->o.n_pid = 1;
+	s->o.pid = s->pid;
+	s->o.root_pid = s->pid[0];
+	s->o.n_file = 1;
+	s->o.file = s->files;
+	s->o.n_uid = 1;
+	s->o.uid = &s->uid;
+	s->o.n_mount = 1;
+	s->o.mount = &s->mount;
+	/* a CRIU that is none: the CPU check says that it cannot be done */
+	s->host = (struct chk_host){ .criu_path = "/bin/false",
+		                     .criu_version = CRIU,
+		                     .criu_lazy = true };
+}
+
+static const struct finding *find(const struct findings *f, const char *code)
+{
+	for (size_t k = 0; k < f->n; k++)
+		if (!strcmp(f->v[k].code, code))
+			return &f->v[k];
+	return NULL;
+}
+
+/* @code with @severity, besides no blocker; NULL: no blocker at all */
+static void expect(const char *name, struct set *s, const char *code, enum severity severity)
+{
+	struct findings f = { 0 };
+	struct err e = ERR_INIT;
+	int r = chk_offer(&s->o, &s->host, &f, &e);
+	const struct finding *hit = code ? find(&f, code) : NULL;
+
+	CHECK(r == 0, "%s: %s", name, e.msg);
+	CHECK(!code || (hit && hit->severity == severity), "%s: %s", name, code);
+	CHECK(!hit || severity == SEV_INFO || hit->remedy[0], "%s: no remedy", name);
+	for (size_t k = 0; k < f.n; k++) {
+		CHECK(f.v[k].severity != SEV_BLOCKER || (code && !strcmp(f.v[k].code, code)),
+		      "%s: %s besides: %s", name, f.v[k].code, f.v[k].text);
+		if (getenv("SHOW") && code && !strcmp(f.v[k].code, code))
+			printf("%s: %d %s: %s [%s]\n", name, f.v[k].severity, f.v[k].code,
+			       f.v[k].text, f.v[k].remedy);
+	}
+	findings_fini(&f);
+}
+
+/* ---- the host ---- */
+
+static void hosts(void)
+{
+	struct set s;
+
+	good(&s);
+	expect("all well", &s, NULL, SEV_INFO);
+	s.o.kernel = NAME("2.6.32");
+	expect("other kernel", &s, "kernel", SEV_INFO);
+	good(&s);
+	s.o.machine = NAME("vax");
+	expect("other machine", &s, "machine", SEV_BLOCKER);
+	good(&s);
+	s.o.page_bytes = 65536;
+	expect("other pages", &s, "page-size", SEV_BLOCKER);
+	good(&s);
+	s.host.criu_version = 0;
+	s.host.criu_error = "no such file";
+	expect("no CRIU", &s, "criu-missing", SEV_BLOCKER);
+	good(&s);
+	s.criu.version = CRIU + 100;
+	expect("older CRIU", &s, "criu-older", SEV_BLOCKER);
+	good(&s);
+	s.criu.version = CRIU - 100;
+	expect("newer CRIU", &s, NULL, SEV_INFO);
+	good(&s);
+	s.host.criu_lazy = false;
+	expect("no userfaultfd", &s, "no-userfaultfd", SEV_BLOCKER);
+	good(&s);
+	s.uid = 3999999999u;
+	expect("user without a name", &s, "user", SEV_INFO);
+	good(&s);
+	expect("CPU not known", &s, "cpu-unknown", SEV_WARNING);
+	s.criu.cpuinfo = (ProtobufCBinaryData){ 4, (uint8_t *)"none" };
+	expect("CPU information that is none", &s, "cpu-unknown", SEV_WARNING);
+}
+
+static void memory(void)
+{
+	struct set s;
+	uint64_t have = chk_mem_free_bytes();
+
+	CHECK(have > 1 << 20, "%llu free", (unsigned long long)have);
+	good(&s);
+	s.o.rss_bytes = have + 1;
+	expect("more than there is", &s, "memory-short", SEV_BLOCKER);
+	s.o.rss_bytes = have - 1;
+	expect("all there is", &s, "memory-short", SEV_BLOCKER);
+	s.o.rss_bytes = UINT64_MAX;
+	expect("all there could be", &s, "memory-short", SEV_BLOCKER);
+	s.o.rss_bytes = have / 2;
+	expect("half of it", &s, have > 256 << 20 ? NULL : "memory-short", SEV_BLOCKER);
+}
+
+/* ---- pids ---- */
+
+static void pids(void)
+{
+	struct findings f = { 0 };
+	struct set s;
+	uint32_t many[40];
+
+	good(&s);
+	s.pid[1] = (uint32_t)getpid();
+	s.o.n_pid = 2;
+	expect("taken", &s, "pid-taken", SEV_BLOCKER);
+	CHECK(chk_pids_free(s.pid, 1, &f) == 0 && f.n == 0, "%zu findings", f.n);
+	CHECK(chk_pids_free(s.pid, 2, &f) == 0 && f.blockers == 1, "%u blockers", f.blockers);
+	CHECK(f.n && strstr(f.v[0].text, "t-check-offer"), "%s", f.n ? f.v[0].text : "");
+	findings_fini(&f);
+	for (size_t k = 0; k < ARRAY_SIZE(many); k++) {
+		int parent = fork();
+
+		if (parent == 0)
+			for (;;)
+				pause();
+		many[k] = (uint32_t)parent;
+	}
+	CHECK(chk_pids_free(many, ARRAY_SIZE(many), &f) == 0 && f.n == 17, "%zu findings", f.n);
+	findings_fini(&f);
+	for (size_t k = 0; k < ARRAY_SIZE(many); k++) {
+		kill((pid_t)many[k], SIGKILL);
+		waitpid((pid_t)many[k], NULL, 0);
+	}
+	good(&s);
+	s.pid[0] = 4194304;
+	expect("above every pid", &s, "pid-max", SEV_BLOCKER);
+}
+
+/* A leader that has ended; its number stays the name of the session. */
+static void sessions(void)
+{
+	int p[2];
+	pid_t member = 0;
+	struct set s;
+
+	good(&s);
+	if (pipe(p) < 0)
+		return;
+	pid_t leader = fork();
+
+	if (leader == 0) {
+		setsid();
+		member = fork();
+		if (member == 0)
+			for (;;)
+				pause();
+		_exit(write(p[1], &member, sizeof(member)) != sizeof(member));
+	}
+	waitpid(leader, NULL, 0);
+	CHECK(read(p[0], &member, sizeof(member)) == sizeof(member), "member");
+	s.pid[0] = (uint32_t)leader;
+	expect("session without leader", &s, "pid-taken", SEV_BLOCKER);
+	kill(member, SIGKILL);
+	close(p[0]);
+	close(p[1]);
+}
+
+/* ---- files ---- */
+
+static void file(const char *name, struct set *s, const char *code)
+{
+	expect(name, s, code, SEV_BLOCKER);
+	good(s);
+	s->file.path = NAME(FILE_PATH);
+	s->file.mode = S_IFREG | 0640;
+	s->file.size = 5;
+}
+
+static void missing(struct set *s)
+{
+	s->file.path = NAME("/nowhere/at/all");
+	s->mount = NAME("/nowhere");
+	s->file.open = true;
+	file("missing", s, "file-missing");
+	s->file.path = NAME("/nowhere/at/all");
+	s->file.directory = true;
+	file("missing directory", s, "file-missing");
+	s->mount = NAME("/nowhere");
+	expect("missing mount point", s, "mount", SEV_INFO);
+	s->file.path = NAME("/nowhere/gone (deleted)");
+	file("deleted", s, NULL);
+	s->file.path = NAME("/proc/3999999/status");
+	file("of a process", s, NULL);
+	s->file.path = NAME("/proc/3999999x");
+	file("named like one of a process", s, NULL);
+	s->file.path = NAME("/proc/nothing");
+	file("missing in /proc", s, "file-missing");
+	s->file.path = NAME("/dev/nothing");
+	s->file.mode = S_IFCHR | 0666;
+	file("missing device", s, "file-missing");
+	s->file.path = NAME("/dev/null");
+	s->file.mode = S_IFCHR | 0666;
+	s->file.open = true;
+	file("device", s, NULL);
+}
+
+static void differing(struct set *s)
+{
+	s->file.open = true;
+	file("same", s, NULL);
+	s->file.open = s->file.write = true;
+	s->file.size = 6;
+	file("written, other size", s, "file-differs");
+	s->file.write = true;
+	s->file.size = 6;
+	file("appended to, other size", s, NULL);
+	s->file.mapped = true;
+	s->file.size = 6;
+	file("mapped, other size", s, "file-differs");
+	s->file.open = true;
+	s->file.mode = S_IFREG | 0644;
+	file("other mode", s, "file-mode");
+	s->file.open = true;
+	s->file.mode = S_IFIFO | 0640;
+	file("other type", s, "file-differs");
+	s->file.directory = true;
+	file("no directory", s, "file-differs");
+	s->file.mapped = true;
+	s->file.build_id = (ProtobufCBinaryData){ 2, (uint8_t *)"id" };
+	file("no build-id here", s, "file-differs");
+	s->file.path = NAME("/proc/sys/kernel/ostype");
+	s->file.mode = S_IFREG | 0444;
+	s->file.size = 0;
+	s->file.mapped = true;
+	s->file.build_id = (ProtobufCBinaryData){ 2, (uint8_t *)"id" };
+	file("a file of /proc as a program", s, "file-differs");
+}
+
+/* This program, with its own build-id and with another one. */
+static void programs(struct set *s)
+{
+	static char exe[512];
+	uint8_t id[64];
+	struct stat st;
+
+	AUTO(fd) int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	size_t n = elf_build_id(fd, id, sizeof(id));
+
+	CHECK(n > 0 && fstat(fd, &st) == 0, "this program has no build-id");
+	CHECK(readlink("/proc/self/exe", exe, sizeof(exe) - 1) > 0, "its name");
+	for (int k = 0; k < 2; k++) {
+		s->file.path = exe;
+		s->file.mode = st.st_mode;
+		s->file.size = (uint64_t)st.st_size;
+		s->file.mapped = true;
+		s->file.build_id = (ProtobufCBinaryData){ n, id };
+		file(k ? "other build" : "same build", s, k ? "file-differs" : NULL);
+		id[0] ^= 1;
+	}
+}
+
+static void many(struct set *s)
+{
+	static Haul__File bad[64];
+	static char name[64][32];
+	struct findings f = { 0 };
+	struct err e = ERR_INIT;
+
+	for (size_t k = 0; k < ARRAY_SIZE(bad); k++) {
+		haul__file__init(&bad[k]);
+		snprintf(name[k], sizeof(name[k]), "/nowhere/\x1b[%zu", k);
+		bad[k].path = name[k];
+		s->files[k] = &bad[k];
+	}
+	s->o.n_file = ARRAY_SIZE(bad);
+	CHECK(chk_offer(&s->o, &s->host, &f, &e) == 0, "%s", e.msg);
+	CHECK(f.blockers == 17, "%u blockers", f.blockers);
+	for (size_t k = 0; k < f.n; k++)
+		CHECK(!strchr(f.v[k].text, 0x1b), "an escape sequence");
+	findings_fini(&f);
+}
+
+static void files(void)
+{
+	struct set s;
+	AUTO(fd) int fd = open(FILE_PATH, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	CHECK(fd >= 0 && write(fd, "12345", 5) == 5 && fchmod(fd, 0640) == 0, FILE_PATH);
+	good(&s);
+	file("/etc/passwd", &s, NULL);
+	missing(&s);
+	differing(&s);
+	programs(&s);
+	many(&s);
+	unlink(FILE_PATH);
+}
+
+/* ---- what nobody would send ---- */
+
+static void refused(const char *name, struct set *s)
+{
+	struct findings f = { 0 };
+	struct err e = ERR_INIT;
+	int r = chk_offer(&s->o, &s->host, &f, &e);
+
+	CHECK(r == -EBADMSG && e.src == ERR_PEER, "%s: %d %s", name, r, e.msg);
+	findings_fini(&f);
+	good(s);
+}
+
+static void nonsense(void)
+{
+	static char path[8192];
+	struct set s;
+
+	memset(path, '/', sizeof(path) - 1);
+	good(&s);
+	s.o.n_pid = 0;
+	refused("no pid", &s);
+	s.o.n_pid = 1 << 30;
+	refused("too many pids", &s);
+	s.pid[0] = 0;
+	refused("pid 0", &s);
+	s.pid[0] = UINT32_MAX;
+	refused("pid -1", &s);
+	s.o.n_file = 1 << 30;
+	refused("too many files", &s);
+	s.o.n_uid = 1 << 30;
+	refused("too many users", &s);
+	s.o.n_mount = 1 << 30;
+	refused("too many mounts", &s);
+	s.file.path = NAME("../etc/passwd");
+	refused("relative file", &s);
+	s.file.path = NAME("");
+	refused("file without name", &s);
+	s.file.path = path;
+	refused("very long name", &s);
+	s.mount = NAME("proc");
+	refused("relative mount", &s);
+}
+
+int main(void)
+{
+	hosts();
+	memory();
+	pids();
+	sessions();
+	files();
+	nonsense();
+	if (failed)
+		printf("%u checks failed\n", failed);
+	return failed ? 1 : 0;
+}

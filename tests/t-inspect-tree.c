@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* t-inspect-tree.c - trees in every state, and what the offer says of them. */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+
+#include "tests/insp-child.h"
+
+#define PROGRAM_PATH "/var/tmp/t-inspect-32"
+
+/* @pid is looked at as it is; @code is to be found. */
+static void look_for(const char *name, pid_t pid, const char *code, enum severity severity)
+{
+	AUTO(insp) struct insp *i = t_look(pid);
+	const struct finding *f = i ? t_find(i, code) : NULL;
+
+	CHECK(f && f->severity == severity && f->remedy[0], "%s: %s", name, code);
+	CHECK(i && insp_findings(i)->n == 1, "%s: %zu findings", name, insp_findings(i)->n);
+	if (i && getenv("SHOW")) {
+		printf("%s:\n", name);
+		t_show(i);
+	}
+}
+
+static bool offers(const Haul__Offer *o, uint32_t id)
+{
+	for (size_t k = 0; k < o->n_pid; k++)
+		if (o->pid[k] == id)
+			return true;
+	return false;
+}
+
+static const Haul__File *file_of(const Haul__Offer *o, const char *path)
+{
+	for (size_t k = 0; k < o->n_file; k++)
+		if (!strcmp(o->file[k]->path, path))
+			return o->file[k];
+	return NULL;
+}
+
+/* ---- processes that cannot be named ---- */
+
+static void nobody(void)
+{
+	AUTO(insp) struct insp *i = NULL;
+	struct err e = ERR_INIT;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(0);
+	waitpid(pid, NULL, 0);
+	CHECK(insp_new(&i, pid, &e) == -ESRCH && !i, "%s", e.msg);
+	err_clear(&e);
+	CHECK(insp_new(&i, -1, &e) == -ESRCH && !i, "%s", e.msg);
+	err_clear(&e);
+	CHECK(insp_new(&i, 0, &e) == -ESRCH && !i, "%s", e.msg);
+}
+
+static void zombie(void)
+{
+	siginfo_t si;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(0);
+	waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT);
+	look_for("zombie", pid, "zombie", SEV_BLOCKER);
+	waitpid(pid, NULL, 0);
+}
+
+static void kernel_thread(void)
+{
+	char comm[32] = "";
+	AUTO(file) FILE *f = fopen("/proc/2/comm", "re");
+
+	if (f && fgets(comm, sizeof(comm), f) && !strcmp(comm, "kthreadd\n"))
+		look_for("kernel thread", 2, "kernel-thread", SEV_BLOCKER);
+}
+
+static void self(void)
+{
+	look_for("haul itself", getpid(), "self", SEV_BLOCKER);
+	look_for("the parent of haul", getppid(), "self", SEV_BLOCKER);
+}
+
+static void traced(void)
+{
+	pid_t pid = t_child(NULL, NULL);
+
+	if (ptrace(PTRACE_SEIZE, pid, 0, 0) == 0)
+		look_for("traced", pid, "traced", SEV_BLOCKER);
+	t_end(pid);
+}
+
+/* ---- namespaces ---- */
+
+static int other_space(void *arg)
+{
+	return unshare(*(int *)arg) < 0 ? 77 : 0;
+}
+
+static void spaces(void)
+{
+	int mnt = CLONE_NEWNS, net = CLONE_NEWNET, uts = CLONE_NEWUTS, user = CLONE_NEWUSER;
+
+	t_case("other mount namespace", other_space, &mnt, "namespace", SEV_BLOCKER);
+	t_case("other network namespace", other_space, &net, "namespace", SEV_BLOCKER);
+	t_case("other UTS namespace", other_space, &uts, "namespace", SEV_BLOCKER);
+	t_case("other user namespace", other_space, &user, "container", SEV_BLOCKER);
+}
+
+/* A pid namespace is its children's. */
+static int pid_space(void *arg)
+{
+	(void)arg;
+	if (unshare(CLONE_NEWPID) < 0)
+		return 77;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(1000);
+		for (;;)
+			pause();
+	}
+	return pid < 0;
+}
+
+/* ---- sessions, threads ---- */
+
+static void shell_job(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		for (;;)
+			pause();
+	AUTO(insp) struct insp *i = t_look(pid);
+	const struct finding *f = i ? t_find(i, "session") : NULL;
+
+	CHECK(f && f->severity == SEV_WARNING && insp_shell_job(i), "shell job");
+	t_end(pid);
+}
+
+static int filter(void *arg)
+{
+	struct sock_filter all = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	struct sock_fprog prog = { 1, &all };
+
+	(void)arg;
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0 ? 77 : 0;
+}
+
+static void *sleeper(void *arg)
+{
+	(void)arg;
+	for (;;)
+		pause();
+	return NULL;
+}
+
+/*
+ * A thread, and a grandchild in the session of a process that has ended: both
+ * numbers, @arg's, have to be free at the destination.
+ */
+static int numbers(void *arg)
+{
+	int *shared = arg, p[2];
+	pthread_t t;
+
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	if (pthread_create(&t, NULL, sleeper, NULL) || pipe(p) < 0)
+		return 1;
+	pid_t leader = fork();
+
+	if (leader == 0) {
+		setsid();
+		if (fork() == 0) {
+			close(1000); /* what the test waits for */
+			close(p[1]);
+			for (;;)
+				pause();
+		}
+		_exit(0);
+	}
+	waitpid(leader, NULL, 0);
+	close(p[1]);
+	if (read(p[0], shared, 1) != 0)
+		return 1;
+	close(p[0]);
+	*shared = leader;
+	return 0;
+}
+
+static pid_t second_thread(pid_t pid)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	AUTO(dir) DIR *d = opendir(path);
+
+	for (struct dirent *de; d && (de = readdir(d));)
+		if (atoi(de->d_name) > 0 && atoi(de->d_name) != pid)
+			return atoi(de->d_name);
+	return 0;
+}
+
+static void all_numbers(int *leader)
+{
+	pid_t pid = t_child(numbers, leader);
+	AUTO(insp) struct insp *i = pid > 0 ? t_look(pid) : NULL;
+	Haul__Offer o = HAUL__OFFER__INIT;
+	struct err e = ERR_INIT;
+
+	CHECK(i && insp_offer(i, &o, &e) == 0, "%s", e.msg);
+	if (!i)
+		return;
+	pid_t tid = second_thread(pid);
+
+	CHECK(o.n_pid && o.pid[0] == (uint32_t)pid && o.root_pid == (uint32_t)pid, "root first");
+	CHECK(insp_tasks(i) == 2 && o.n_pid == 4, "%zu tasks, %zu ids", insp_tasks(i), o.n_pid);
+	CHECK(offers(&o, (uint32_t)tid), "thread %d", tid);
+	CHECK(offers(&o, (uint32_t)*leader), "dead leader %d", *leader);
+	CHECK(insp_findings(i)->blockers == 0, "%u", insp_findings(i)->blockers);
+	look_for("a thread", tid, "thread", SEV_BLOCKER);
+	kill(-*leader, SIGKILL);
+	t_end(pid);
+}
+
+/* ---- what the offer says ---- */
+
+static int opens(void *arg)
+{
+	(void)arg;
+	return open("/etc/passwd", O_RDONLY) < 0 ||
+	       open("/var/tmp/t-inspect-log", O_WRONLY | O_APPEND | O_CREAT, 0600) < 0 ||
+	       chdir("/usr") < 0;
+}
+
+static void offer(void)
+{
+	pid_t pid = t_child(opens, NULL);
+	AUTO(insp) struct insp *i = t_look(pid);
+	Haul__Offer o = HAUL__OFFER__INIT;
+	char exe[512] = "", path[32];
+	struct err e = ERR_INIT;
+	struct stat st;
+
+	CHECK(i && insp_offer(i, &o, &e) == 0, "%s", e.msg);
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	CHECK(readlink(path, exe, sizeof(exe) - 1) > 0 && stat(exe, &st) == 0, "exe");
+	const Haul__File *f = file_of(&o, exe), *passwd = file_of(&o, "/etc/passwd"),
+	                 *cwd = file_of(&o, "/usr"), *log = file_of(&o, "/var/tmp/t-inspect-log");
+
+	CHECK(f && f->mapped && !f->write && f->build_id.len >= 8, "the program");
+	CHECK(f && f->size == (uint64_t)st.st_size && f->mode == st.st_mode, "its size and mode");
+	CHECK(passwd && passwd->open && !passwd->mapped && !passwd->write, "open file");
+	CHECK(log && log->write && !log->open, "a log that is only appended to");
+	CHECK(cwd && cwd->directory, "current directory");
+	CHECK(file_of(&o, "/") && file_of(&o, "/dev/null"), "root, /dev/null");
+	CHECK(o.rss_bytes > 0 && o.rss_bytes < 1ULL << 32, "%llu", (unsigned long long)o.rss_bytes);
+	CHECK(o.n_uid == 1 && o.uid[0] == 0 && o.page_bytes == 4096, "user, page size");
+	CHECK(!strcmp(o.root_dir, "/") && strstr(exe, o.comm), "%s %s", o.root_dir, o.comm);
+	t_end(pid);
+	unlink("/var/tmp/t-inspect-log");
+}
+
+/* ---- a 32-bit program, as small as it gets ---- */
+
+static const unsigned char program32[] = {
+	0x7f, 'E',  'L',  'F',  1,  1, 1, 0, 0,    0,    0,    0,    0,
+	0,    0,    0, /* 32 bits */
+	2,    0,    3,    0,    1,  0, 0, 0, 0x54, 0x80, 0x04, 0x08, 52,
+	0,    0,    0, /* at 0x8048054 */
+	0,    0,    0,    0,    0,  0, 0, 0, 52,   0,    32,   0,    1,
+	0,    0,    0,    0,    0,  0, 0, /* one segment */
+	1,    0,    0,    0,    0,  0, 0, 0, 0,    0x80, 0x04, 0x08, 0,
+	0x80, 0x04, 0x08, /* load it all */
+	94,   0,    0,    0,    94, 0, 0, 0, 5,    0,    0,    0,    0,
+	0x10, 0,    0,    0xb8, 29, 0, 0, 0, 0xcd, 0x80, 0xeb, 0xf7, 0x90 /* pause() for ever */
+};
+
+static void bits32(void)
+{
+	AUTO(fd) int fd = open(PROGRAM_PATH, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0700);
+	char comm[40];
+
+	if (fd < 0 || write(fd, program32, sizeof(program32)) != (ssize_t)sizeof(program32))
+		return;
+	close(fd);
+	fd = -1;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		int null = open("/dev/null", O_RDWR);
+
+		setsid();
+		for (int n = 0; n < 3; n++)
+			dup2(null, n);
+		close_range(3, ~0U, 0);
+		execl(PROGRAM_PATH, PROGRAM_PATH, NULL);
+		_exit(77);
+	}
+	snprintf(comm, sizeof(comm), "/proc/%d/exe", pid);
+	for (int n = 0; n < 200; n++) {
+		char exe[64] = "";
+
+		if (readlink(comm, exe, sizeof(exe) - 1) < 0 || !strcmp(exe, PROGRAM_PATH))
+			break;
+		usleep(10000);
+	}
+	siginfo_t si = { 0 };
+
+	if (waitid(P_PID, (id_t)pid, &si, WEXITED | WNOHANG | WNOWAIT) == 0 && si.si_pid == 0)
+		look_for("32 bits", pid, "32-bit", SEV_BLOCKER);
+	else
+		printf("32 bits: not possible here\n");
+	t_end(pid);
+	unlink(PROGRAM_PATH);
+}
+
+int main(void)
+{
+	int *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (t_need_root())
+		return 77;
+	nobody();
+	zombie();
+	kernel_thread();
+	self();
+	traced();
+	spaces();
+	t_case("a child in another pid namespace", pid_space, NULL, "container", SEV_BLOCKER);
+	shell_job();
+	t_case("system call filter", filter, NULL, "seccomp", SEV_INFO);
+	all_numbers(shared);
+	offer();
+	bits32();
+	return t_done();
+}
