@@ -305,6 +305,8 @@ static int request(struct criu *c, enum req_type type, const struct criu_opts *o
 	opts.tcp_close = o->tcp_close;
 	opts.has_tcp_established = true;
 	opts.tcp_established = !o->tcp_close;
+	/* a connection that nobody has accepted yet is not worth the migration */
+	opts.has_tcp_skip_in_flight = opts.tcp_skip_in_flight = true;
 	opts.has_shell_job = true;
 	opts.shell_job = o->shell_job;
 	opts.has_ext_unix_sk = true;

@@ -263,8 +263,9 @@ static void sweep_chunk(void *arg, uint64_t key, void *payload)
 
 void store_sweep(struct store *s)
 {
-	for (struct sobj *o = s->objs; o; o = o->next)
-		sparse_each(o->states, sweep_chunk, o);
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (struct sobj *o = s->bucket[i]; o; o = o->next)
+			sparse_each(o->states, sweep_chunk, o);
 }
 
 size_t sobj_span(const struct sobj *o, uint64_t vaddr, size_t max, enum page_state *st)

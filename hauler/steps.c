@@ -103,6 +103,7 @@ static int start_criu(struct mig *m, struct err *e)
 		.pid = m->opt->pid,
 		.tcp_close = true,
 		.shell_job = insp_shell_job(m->insp),
+		.ext_unix = insp_ext_unix(m->insp),
 		.file_locks = true,
 		.log_name = "dump.log",
 	};

@@ -227,7 +227,7 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	offer.criu = &criu;
 	offer.check_only = check_only;
 	m->rss_bytes = offer.rss_bytes;
-	m->tasks = (unsigned int)offer.n_pid;
+	m->tasks = insp_tasks(m->insp);
 	snprintf(m->comm, sizeof(m->comm), "%s", offer.comm);
 	msg.body_case = HAUL__MSG__BODY_OFFER;
 	msg.offer = &offer;
@@ -411,6 +411,7 @@ int talk_switch(struct mig *m, struct err *e)
 		s.image = images.v;
 		s.tcp_close = true;
 		s.shell_job = insp_shell_job(m->insp);
+		s.ext_unix = insp_ext_unix(m->insp);
 		s.file_locks = true;
 		s.tasks = m->tasks;
 		uint64_t now = now_us(), until = mig_deadline(m);
