@@ -126,6 +126,7 @@ static void sparse(struct store *s)
 	}
 	CHECK(runs_add(&keep, 5 << 24, 1) == 0 && runs_add(&keep, 9 << 24, 4) == 0);
 	sobj_keep_only(o, &keep);
+	store_sweep(s);
 	CHECK(store_data_pages(s) == 2 && blocks(o) == 2);
 	CHECK(sobj_read(o, 9 << 24, page, 1, &e) == 0 && is(page, 10));
 	CHECK(sobj_read(o, 9 << 24, page, 2, NULL) == -ENODATA);
