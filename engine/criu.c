@@ -352,6 +352,19 @@ static enum criu_event parse_script(const char *script)
 	return CRIU_EV_OTHER;
 }
 
+/* What an operator can do about the refusals that are seen most. */
+static const struct {
+	const char *word, *remedy;
+} remedies[] = {
+	{ "has bad size", "make the file the same on both hosts, and keep it so during the move" },
+	{ "bad build-ID", "install the same version of the file on both hosts" },
+	{ "File exists", "a pid of the tree was taken at the destination meanwhile: try again" },
+	{ "Can't open file", "the file has to be at the same path on the destination" },
+	{ "external", "haul check names what leads out of the tree; close it there" },
+	{ "Can't lookup mount", "start the program with descriptors above 2 closed" },
+	{ "", "haul check PID HOST may say more; nothing has changed, it can be tried again" },
+};
+
 /* A final "no": CRIU's log says more than its one-line message. */
 static void set_refusal(struct criu *c, const Crpc__Resp *resp, struct err *e)
 {
@@ -363,6 +376,11 @@ static void set_refusal(struct criu *c, const Crpc__Resp *resp, struct err *e)
 		         resp->cr_errmsg && resp->cr_errmsg[0] ? resp->cr_errmsg
 		                                               : "no reason given");
 	err_set(e, ERR_CRIU, resp->cr_errno > 0 ? resp->cr_errno : EIO, "CRIU refused: %s", text);
+	for (size_t i = 0; i < ARRAY_SIZE(remedies); i++)
+		if (strstr(text, remedies[i].word)) {
+			err_fix(e, "%s", remedies[i].remedy);
+			break;
+		}
 }
 
 int criu_next(struct criu *c, enum criu_event *ev, pid_t *pid, uint64_t deadline_us, struct err *e)

@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# t-fail - whatever stands in the way: a clear cause and remedy, a non-zero exit, and the
+# process goes on at the source with every page right.
+. "$(dirname "$0")/lib.sh"
+lab_up
+start A "$work/writer" --mib 64 --rate 10000
+cases=0
+
+# refused STATUS PATTERN OPTION...: haul must fail so, and the process must go on
+refused() {
+	local want=$1 pattern=$2 rc=0 run
+	shift 2
+	if [ "${1-}" = -- ]; then shift; run=("$@"); else run=("$haul" "$@" "$pid" hostB); fi
+	timeout 60 "$lab" run A "${run[@]}" >"$dir/out" 2>&1 || rc=$?
+	[ $rc = "$want" ] || fail "exit status $rc, not $want: $(cat "$dir/out")"
+	grep -qE "$pattern" "$dir/out" || fail "no word of \"$pattern\": $(cat "$dir/out")"
+	grep -qE 'remedy:|->' "$dir/out" || fail "no remedy: $(cat "$dir/out")"
+	verify A
+	! "$lab" run B test -e "/proc/$pid" || fail "a copy is on B"
+	cases=$((cases + 1))
+	note "  refused as it should: $(grep -m1 -E "$pattern" "$dir/out" | cut -c1-150)"
+}
+
+hauld_again() {
+	"$lab" run B pkill -x hauld || true
+	for _ in $(seq 50); do "$lab" run B pgrep -x hauld >/dev/null || break; sleep 0.1; done
+	start_hauld B "$@"
+}
+
+# ---- the way there ----
+refused 1 'Connection refused' --port 4299
+refused 1 'hosT|not known|resol|Name' -- "$haul" "$pid" hosT.invalid
+refused 1 'is not known here' --known-hosts "$dir/nobody"
+"$lab" run B cp /dev/null /etc/haul/authorized_keys
+refused 1 'does not accept|refuse|accepts? none|authori' 
+"$lab" run B cp "$dir/id.pub" /etc/haul/authorized_keys
+"$lab" run B mv /etc/haul/host_key /etc/haul/host_key.old
+hauld_again
+refused 1 'HAS CHANGED|has changed|CHANGED'
+"$lab" run B mv /etc/haul/host_key.old /etc/haul/host_key
+hauld_again
+
+# ---- what the other host lacks ----
+hauld_again --criu /nonexistent/criu
+refused 3 'no working CRIU'
+hauld_again
+"$lab" run B bash -c "echo $((pid - 1)) >/proc/sys/kernel/ns_last_pid; exec setsid sleep 300" </dev/null >/dev/null 2>&1 &
+sleep 0.5
+refused 3 "pid $pid is taken"
+"$lab" run B pkill -x sleep
+sleep 0.2
+
+# ---- CRIU says no ----
+cat >"$dir/bad-criu" <<END
+#!/bin/sh
+echo "pretends to be CRIU" >&2
+exit 3
+END
+chmod +x "$dir/bad-criu"
+refused 1 'CRIU on this host' --criu "$dir/bad-criu"
+
+cat >"$dir/full-criu" <<END
+#!/bin/bash
+# the real one, where no image can be written
+trap '' XFSZ
+ulimit -f 0
+exec $(head -1 /var/lib/haul/criu/chosen) "\$@"
+END
+chmod +x "$dir/full-criu"
+refused 1 'dump: .*CRIU' --criu "$dir/full-criu"
+stop A
+
+# A file that only A has: the program itself, on A's own tmpfs.
+"$lab" run A mkdir -p /srv/only
+"$lab" run A cp "$work/writer" /srv/only/writer
+start A /srv/only/writer --mib 16 --rate 1000
+refused 3 '/srv/only/writer is missing|missing'
+stop A
+
+# Memory: a tree that is larger than what B says it has is refused before anything moves.
+start A "$work/writer" --mib 32 --rate 1000
+hauld_again
+printf 'MemTotal: 100 kB\nMemAvailable: 2048 kB\n' >"$dir/meminfo"
+"$lab" run B mount --bind "$dir/meminfo" /proc/meminfo
+refused 3 'MiB'
+"$lab" run B umount /proc/meminfo
+
+# The restore: the file that was there at the negotiation is gone when it is needed.
+stop A
+mkdir -p "$dir/shared"
+"$lab" run A mount -t tmpfs tmpfs "$dir/shared"
+"$lab" run B mount -t tmpfs tmpfs "$dir/shared"
+"$lab" run A cp "$work/writer" "$dir/shared/w"
+"$lab" run B cp "$work/writer" "$dir/shared/w"
+start A "$dir/shared/w" --mib 512 --rate 1000
+(sleep 0.6; "$lab" run B bash -c "printf x >>$dir/shared/w") &
+spoiler=$!
+"$lab" rate 1gbit
+refused 1 'destination: .*(CRIU|restore)' --mode=pre-copy
+"$lab" rate off
+wait $spoiler
+stop A
+
+# ---- Ctrl-C in each phase ----
+start A "$work/writer" --mib 256 --rate 20000
+"$lab" rate 500mbit
+for delay in 0.02 0.1 0.3 0.6 1.0 1.5; do
+	rc=0
+	timeout -s INT "$delay" "$lab" run A "$haul" --mode=pre-copy "$pid" hostB >"$dir/out" 2>&1 || rc=$?
+	sleep 0.3
+	verify A
+	! "$lab" run B test -e "/proc/$pid" || fail "a copy is on B after Ctrl-C"
+	cases=$((cases + 1))
+done
+note "  Ctrl-C at six moments: the process goes on"
+"$lab" rate off
+
+# after all of that it can be moved
+move A
+verify B
+stop B
+note "$cases cases"
