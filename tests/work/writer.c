@@ -93,8 +93,8 @@ int main(int argc, char **argv)
 	for (;;) {
 		uint64_t now = real_us(), gap = now - last;
 
-		last = now;
 		due += rate * (double)(gap < CATCH_US ? gap : CATCH_US) / 1e6;
+		account(now, 0, gap);
 		uint32_t n = (uint32_t)due;
 
 		due -= n;
@@ -105,9 +105,14 @@ int main(int argc, char **argv)
 				work_failed("page %zu is not generation %u%s", p, gen[p],
 					    all_zero(mem + p * PAGE) ? ": zero" : "");
 			stamp_put(mem + p * PAGE, 1, p, ++gen[p]);
+			/* the gap between two writes is what a user would feel */
+			uint64_t then = now;
+
+			now = real_us();
+			account(now, 1, now - then);
 		}
 		ops += n;
-		account(now, n, gap);
+		last = now;
 		if (work_wanted()) {
 			verify(mem, gen, pages, ops, ++k);
 			last = real_us();
