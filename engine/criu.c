@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "engine/criu.pb-c.h"
+#include "engine/scans.h"
 
 enum req_type {
 	REQ_DUMP = 1,
@@ -65,13 +66,26 @@ static const struct {
 	{ "post-resume", CRIU_EV_POST_RESUME },
 };
 
-/* In the child, between fork and exec: async-signal-safe calls only. */
-static void child_exec(const char *path, int rpc, int pages, int out)
+/*
+ * In the child, between fork and exec: async-signal-safe calls only. @tell: where the
+ * number of the seccomp listener is written and an answer is waited for; -1: none.
+ */
+static void child_exec(const char *path, int rpc, int pages, int out, int tell)
 {
 	char no_conf[] = "--no-default-config", swrk[] = "swrk", fd[] = "3";
 	char *argv[] = { (char *)path, no_conf, swrk, fd, NULL };
 	sigset_t none;
 
+	if (tell >= 0) {
+		int listener = scans_install();
+		char byte;
+
+		if (write(tell, &listener, sizeof(listener)) != sizeof(listener) ||
+		    read(tell, &byte, 1) != 1)
+			_exit(126);
+		if (listener >= 0)
+			close(listener);
+	}
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
@@ -93,7 +107,29 @@ static void child_exec(const char *path, int rpc, int pages, int out)
 	_exit(127);
 }
 
+/* The child's end of the talk about the listener. Return: our copy of it, or -1 */
+static int take_listener(int tell, pid_t child)
+{
+	int theirs = -1, ours = -1;
+
+	if (read(tell, &theirs, sizeof(theirs)) != sizeof(theirs))
+		return -1;
+	AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, child, 0);
+
+	if (theirs >= 0 && pidfd >= 0)
+		ours = (int)syscall(SYS_pidfd_getfd, pidfd, theirs, 0);
+	if (write(tell, "", 1) != 1)
+		return -1;
+	return ours;
+}
+
 int criu_spawn(struct criu **out, const char *path, int page_fd, struct err *e)
+{
+	return criu_spawn_scanned(out, path, page_fd, NULL, e);
+}
+
+int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *listener,
+                       struct err *e)
 {
 	AUTO(criu) struct criu *c = calloc(1, sizeof(*c));
 	int sk[2];
@@ -112,13 +148,23 @@ int criu_spawn(struct criu **out, const char *path, int page_fd, struct err *e)
 	c->out = memfd_create("criu-output", MFD_CLOEXEC);
 	if (c->wake < 0 || c->out < 0)
 		return err_sys(e, "descriptors for CRIU");
+	int tell[2] = { -1, -1 };
+
+	if (listener && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, tell) < 0)
+		return err_sys(e, "socketpair");
+	AUTO(fd) int tell_ours = tell[0];
+	AUTO(fd) int tell_theirs = tell[1];
 	pid_t pid = fork();
 
 	if (pid < 0)
 		return err_sys(e, "fork for CRIU");
 	if (pid == 0)
-		child_exec(path, theirs, page_fd, c->out);
+		child_exec(path, theirs, page_fd, c->out, tell_theirs);
 	c->pid = pid;
+	if (listener) {
+		close(steal_fd(&tell_theirs));
+		*listener = take_listener(tell_ours, pid);
+	}
 	*out = steal(c);
 	return 0;
 }

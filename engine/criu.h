@@ -44,6 +44,13 @@ struct criu_opts {
  */
 int criu_spawn(struct criu **out, const char *path, int page_fd, struct err *e);
 
+/**
+ * criu_spawn_scanned() - the same, with CRIU's page scans handed to us
+ * @listener: out: for scans_start(); -1 where seccomp does not allow it
+ */
+int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *listener,
+                       struct err *e);
+
 /** criu_version() - as one number: 40201 for 4.2.1; asks the running CRIU */
 int criu_version(struct criu *c, unsigned int *version, uint64_t deadline_us, struct err *e);
 /** criu_has_lazy() - restore with userfaultfd possible on this host? */
@@ -157,6 +164,15 @@ struct img_core {
 };
 /** img_core() - core-TID.img of one thread */
 int img_core(int dirfd, pid_t tid, struct img_core *out, struct err *e);
+
+/**
+ * img_vmas() - mm-PID.img; img_vmas_lazy(): may the mapping at @start be lazy?
+ * CRIU's own rule (private, anonymous, not locked, not huge).
+ */
+struct img_vmas;
+int img_vmas(int dirfd, pid_t pid, struct img_vmas **out, struct err *e);
+bool img_vmas_lazy(const struct img_vmas *v, uint64_t start);
+void img_vmas_free(struct img_vmas *v);
 
 /** Classes of pages in the final pagemap; also the wire's numbers. */
 enum page_class { PC_LAZY_HERE = 0, PC_LAZY_REMOTE = 1, PC_EAGER = 2, PC_N = 3 };

@@ -24,6 +24,16 @@
 #define MAGIC_PSTREE  0x50273030u
 #define MAGIC_CORE    0x55053847u
 
+#define MAGIC_MM 0x57492820u
+
+/* Flags of a mapping in mm-PID.img: those of mmap, and CRIU's status bits. */
+#define VMA_PRIVATE  0x2u
+#define VMA_ANON     0x20u
+#define VMA_LOCKED   0x2000u
+#define VMA_HUGETLB  0x40000u
+#define STATUS_NEVER (1u << 2 | 1u << 3 | 1u << 12) /* vsyscall, vdso, vvar */
+#define STATUS_GUARD (1u << 16)
+
 #define IMG_MESSAGE_MAX    (4u << 20)
 #define IMG_FILE_MAX       (64u << 20)
 #define COPY_PAGES         64
@@ -229,6 +239,54 @@ int img_core(int dirfd, pid_t tid, struct img_core *out, struct err *e)
 	out->stopped = c->tc && c->tc->task_state == TASK_STATE_STOPPED;
 	cimg__core__free_unpacked(c, NULL);
 	return 0;
+}
+
+/* ---- mappings ---- */
+
+struct img_vmas {
+	Cimg__Mm *mm;
+};
+
+int img_vmas(int dirfd, pid_t pid, struct img_vmas **out, struct err *e)
+{
+	AUTO(mem) uint8_t *img = NULL;
+	size_t bytes, at = 8, n;
+	const uint8_t *msg;
+	char name[32];
+
+	snprintf(name, sizeof(name), "mm-%d.img", pid);
+	int r = load_framed(dirfd, name, MAGIC_MM, &img, &bytes, e);
+
+	if (r < 0)
+		return r;
+	AUTO(mem) struct img_vmas *v = calloc(1, sizeof(*v));
+
+	if (!v || next_message(img, bytes, &at, &msg, &n) <= 0 ||
+	    !(v->mm = cimg__mm__unpack(NULL, n, msg)))
+		return err_set(e, ERR_CRIU, EBADMSG, "image %s makes no sense", name);
+	*out = steal(v);
+	return 0;
+}
+
+bool img_vmas_lazy(const struct img_vmas *v, uint64_t start)
+{
+	const uint32_t need = VMA_ANON | VMA_PRIVATE, never = VMA_LOCKED | VMA_HUGETLB;
+
+	for (size_t i = 0; i < v->mm->n_vmas; i++) {
+		const Cimg__Vma *m = v->mm->vmas[i];
+
+		if (m->start <= start && start < m->end && !(m->status & STATUS_GUARD))
+			return (m->flags & need) == need && !(m->flags & never) &&
+			       !(m->status & STATUS_NEVER);
+	}
+	return false;
+}
+
+void img_vmas_free(struct img_vmas *v)
+{
+	if (v && v->mm)
+		cimg__mm__free_unpacked(v->mm, NULL);
+	free(v);
 }
 
 /* ---- writing page maps ---- */

@@ -32,4 +32,9 @@ struct pm_scan_arg {
 #define PAGEMAP_SCAN _IOWR('f', 16, struct pm_scan_arg)
 
 #endif
+
+#ifndef PAGE_IS_GUARD
+#define PAGE_IS_GUARD (1ULL << 8) /* kernel 6.15: MADV_GUARD_INSTALL */
+#endif
+
 #endif

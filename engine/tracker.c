@@ -46,6 +46,7 @@ struct trk {
 	size_t n, cap;
 	struct page_region *vec;
 	uint64_t stopped_us;
+	uint64_t guard; /* PAGE_IS_GUARD where the kernel knows it */
 };
 
 /* ---- probing ---- */
@@ -82,6 +83,23 @@ int trk_probe(enum trk_kind kind, struct err *e)
 	return 0;
 }
 
+/* A guard marker reads as a swapped page unless it is asked for by name. */
+static bool knows_guard(void)
+{
+	AUTO(fd) int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	struct page_region r;
+	struct pm_scan_arg a = { .size = sizeof(a),
+		                 .start = (uintptr_t)&a & ~4095ULL,
+		                 .end = ((uintptr_t)&a & ~4095ULL) + 4096,
+		                 .vec = (uintptr_t)&r,
+		                 .vec_len = 1,
+		                 .category_inverted = PAGE_IS_GUARD,
+		                 .category_mask = PAGE_IS_GUARD,
+		                 .return_mask = PAGE_IS_PRESENT };
+
+	return map >= 0 && ioctl(map, PAGEMAP_SCAN, &a) >= 0;
+}
+
 /* ---- processes ---- */
 
 int trk_new(struct trk **out, pid_t root, enum trk_kind kind, struct err *e)
@@ -94,6 +112,7 @@ int trk_new(struct trk **out, pid_t root, enum trk_kind kind, struct err *e)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the tracker");
 	t->root = root;
 	t->kind = kind;
+	t->guard = knows_guard() ? PAGE_IS_GUARD : 0;
 	*out = steal(t);
 	return 0;
 }
@@ -215,11 +234,12 @@ static int scan_vma(struct scan *s, bool all, bool *stop)
 	};
 
 	if (s->final) {
-		a.category_inverted = a.category_mask = PAGE_IS_FILE;
+		a.category_inverted = a.category_mask = PAGE_IS_FILE | s->t->guard;
 		a.return_mask = PAGE_IS_WPALLOWED | PAGE_IS_WRITTEN | PAGE_IS_PFNZERO;
 	} else {
 		a.flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC;
-		a.category_inverted = a.category_mask = PAGE_IS_FILE | PAGE_IS_PFNZERO;
+		a.category_inverted = a.category_mask = PAGE_IS_FILE | PAGE_IS_PFNZERO |
+		                                        s->t->guard;
 		a.category_mask |= all ? 0 : PAGE_IS_WRITTEN;
 		a.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED;
 	}

@@ -16,13 +16,16 @@
 #include "common/log.h"
 #include "transport/haul.pb-c.h"
 
-struct dirty {
+/* What the last scan found in one process. */
+struct found {
 	pid_t pid;
-	struct runs runs;
+	struct runs dirty;
+	struct runs present; /* in mappings that CRIU did not look into */
 };
 
 struct scan {
-	struct dirty *v;
+	struct mig *m;
+	struct found *v;
 	size_t n;
 	struct err *e;
 };
@@ -41,33 +44,34 @@ struct classify {
 	struct err *e;
 };
 
+static struct found *found_of(const struct scan *s, pid_t pid)
+{
+	for (size_t i = s->n; i-- > 0;)
+		if (s->v[i].pid == pid)
+			return &s->v[i];
+	return NULL;
+}
+
 static int collect(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
                    unsigned int flags)
 {
 	struct scan *s = arg;
+	struct found *f = found_of(s, pid);
 
-	(void)vma;
-	if (!(flags & TRK_DIRTY))
-		return 0;
-	if (s->n == 0 || s->v[s->n - 1].pid != pid) {
-		struct dirty *v = realloc(s->v, (s->n + 1) * sizeof(*v));
+	if (!f) {
+		struct found *v = realloc(s->v, (s->n + 1) * sizeof(*v));
 
 		if (!v)
 			return -ENOMEM;
 		s->v = v;
-		s->v[s->n++] = (struct dirty){ .pid = pid };
+		f = &s->v[s->n++];
+		*f = (struct found){ .pid = pid };
 	}
-	return runs_add(&s->v[s->n - 1].runs, vaddr, pages);
-}
+	int r = flags & TRK_DIRTY ? runs_add(&f->dirty, vaddr, pages) : 0;
 
-static const struct runs *dirty_of(const struct scan *s, pid_t pid)
-{
-	static const struct runs none;
-
-	for (size_t i = 0; i < s->n; i++)
-		if (s->v[i].pid == pid)
-			return &s->v[i].runs;
-	return &none;
+	if (r == 0 && !(flags & TRK_ZERO) && s->m->n_ours && ours_has(s->m, pid, vma->start))
+		r = runs_add(&f->present, vaddr, pages);
+	return r;
 }
 
 /* How many of @max pages from @vaddr on are alike: dirty or not. */
@@ -162,23 +166,69 @@ static int class_run(struct classify *c, const struct run *run, bool eager)
 	return r;
 }
 
-/* Lazy and eager runs, each ascending, as one ascending walk. */
-static int class_object(struct classify *c, const struct sink_obj *o)
+/* Where a walk over several ascending lists of runs stands. */
+struct walk {
+	const struct runs *runs[4];
+	bool eager[4];
+	size_t at[4];
+};
+
+/* The list whose next run comes first; -1: all are done. */
+static int walk_next(const struct walk *w)
 {
-	size_t i = 0, k = 0;
-	int r = 0;
+	int best = -1;
 
-	while (r == 0 && (i < o->lazy.n || k < o->eager.n)) {
-		bool eager = i == o->lazy.n ||
-		             (k < o->eager.n && o->eager.v[k].vaddr < o->lazy.v[i].vaddr);
+	for (int i = 0; i < 4; i++)
+		if (w->at[i] < w->runs[i]->n &&
+		    (best < 0 ||
+		     w->runs[i]->v[w->at[i]].vaddr < w->runs[best]->v[w->at[best]].vaddr))
+			best = i;
+	return best;
+}
 
-		r = class_run(c, eager ? &o->eager.v[k++] : &o->lazy.v[i++], eager);
-	}
+/* What CRIU listed and what it left to us, as one ascending walk. */
+static int class_object(struct classify *c, const struct sink_obj *o, const struct runs *own_lazy,
+                        const struct runs *own_eager)
+{
+	struct walk w = { .runs = { &o->lazy, &o->eager, own_lazy, own_eager },
+		          .eager = { false, true, false, true } };
+	int i, r = 0;
+
+	while (r == 0 && (i = walk_next(&w)) >= 0)
+		r = class_run(c, &w.runs[i]->v[w.at[i]++], w.eager[i]);
 	if (r < 0)
 		err_set(c->e, ERR_SYS, -r, "classify pages: %s", strerror(-r));
-	c->m->present_pages += o->lazy.pages + o->eager.pages;
-	c->m->eager_pages += o->eager.pages;
+	c->m->present_pages += o->lazy.pages + o->eager.pages + own_lazy->pages + own_eager->pages;
+	c->m->eager_pages += o->eager.pages + own_eager->pages;
 	return r;
+}
+
+/* Ours, by what CRIU says of the mappings: locked memory must be there at once. */
+static int split_own(struct mig *m, const struct found *f, struct runs *lazy, struct runs *eager,
+                     struct err *e)
+{
+	struct img_vmas *v = NULL;
+	int r = f && f->present.n ? img_vmas(m->images_fd, f->pid, &v, e) : 0;
+
+	for (size_t i = 0; v && r == 0 && i < f->present.n; i++) {
+		const struct run *p = &f->present.v[i];
+
+		/* a run may span mappings of both kinds: by mapping */
+		for (uint64_t at = p->vaddr, end = p->vaddr + p->pages * ENG_PAGE_BYTES;
+		     r == 0 && at < end;) {
+			uint64_t stop = end;
+
+			for (size_t k = 0; k < m->n_ours; k++)
+				if (m->ours[k].pid == f->pid && m->ours[k].start <= at &&
+				    at < m->ours[k].end && m->ours[k].end < stop)
+					stop = m->ours[k].end;
+			r = runs_add(img_vmas_lazy(v, at) ? lazy : eager, at,
+			             (stop - at) >> ENG_PAGE_SHIFT);
+			at = stop;
+		}
+	}
+	img_vmas_free(v);
+	return r < 0 ? err_set(e, ERR_SYS, -r, "classify pages: %s", strerror(-r)) : 0;
 }
 
 static int by_value(const void *a, const void *b)
@@ -235,9 +285,15 @@ static int class_task(struct mig *m, const struct img_tree *tree, const struct s
 	c.memfd = mem_fd(m, pid, e);
 	if (c.memfd < 0)
 		return c.memfd;
+	static const struct runs none;
+	const struct found *f = found_of(s, pid);
+	AUTO(runs) struct runs lazy = { 0 };
+	AUTO(runs) struct runs eager = { 0 };
+
 	c.now = now;
-	c.dirty = dirty_of(s, pid);
-	return class_object(&c, o);
+	c.dirty = f ? &f->dirty : &none;
+	r = split_own(m, f, &lazy, &eager, e);
+	return r < 0 ? r : class_object(&c, o, &lazy, &eager);
 }
 
 static int class_shmem(const struct sink_obj *o, struct class_runs *out, struct err *e)
@@ -279,7 +335,7 @@ static int criu_gone(struct mig *m, struct err *e)
 
 int final_run(struct mig *m, struct err *e)
 {
-	struct scan s = { .e = e };
+	struct scan s = { .m = m, .e = e };
 	struct trk_stats st = { 0 };
 	int r = trk_final(m->trk, collect, &s, &st, e);
 
@@ -293,8 +349,10 @@ int final_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = talk_marked(m, m->mark, mig_deadline(m), e);
 	m->t.sent_us = now_us();
-	for (size_t i = 0; i < s.n; i++)
-		runs_fini(&s.v[i].runs);
+	for (size_t i = 0; i < s.n; i++) {
+		runs_fini(&s.v[i].dirty);
+		runs_fini(&s.v[i].present);
+	}
 	free(s.v);
 	if (r < 0)
 		talk_reason(m, e);

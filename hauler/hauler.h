@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "engine/criu.h"
+#include "engine/scans.h"
 #include "hauler/inspect.h"
 #include "hauler/send.h"
 #include "policies/policies.h"
@@ -63,6 +64,12 @@ struct held {
 	bool was_stopped;
 };
 
+/* A mapping that CRIU did not look into: haul knows its pages and brings them. */
+struct own_vma {
+	pid_t pid;
+	uint64_t start, end;
+};
+
 struct mig_times {
 	uint64_t start_us, freeze_us, dumped_us, scanned_us, sent_us, restored_us, running_us,
 	        end_us;
@@ -104,6 +111,11 @@ struct mig {
 	unsigned int n_mem;
 	struct held *held;
 	size_t n_held;
+
+	struct scans *scans; /* NULL: CRIU walks all pages itself */
+	pthread_mutex_t ours_lock;
+	struct own_vma *ours; /* whose scans were answered */
+	size_t n_ours;
 
 	struct class_runs *maps; /* one for each object of the sink */
 	size_t n_maps;
@@ -178,6 +190,9 @@ int freeze_shmem(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size
 /** postcopy_listen() - answer WANT from now on; before SWITCH is sent */
 int postcopy_listen(struct mig *m, struct err *e);
 void postcopy_end_threads(struct mig *m);
+/** ours_answer() - scans_fn: large anonymous mappings are ours */
+bool ours_answer(void *arg, pid_t pid, uint64_t start, uint64_t end);
+bool ours_has(const struct mig *m, pid_t pid, uint64_t vaddr);
 /** mem_fd() - /proc/PID/mem, kept open until mem_close_all() */
 int mem_fd(struct mig *m, pid_t pid, struct err *e);
 void mem_close_all(struct mig *m);

@@ -383,6 +383,7 @@ int main(int argc, char **argv)
 	}
 	log_setup("haul", o.verbose ? LOG_DEBUG_ : o.quiet ? LOG_ERR_ : LOG_WARN_);
 	pthread_mutex_init(&the_mig.lock, NULL);
+	pthread_mutex_init(&the_mig.ours_lock, NULL);
 	the_mig.images_fd = -1;
 	return dispatch(&o, argc - optind, argv + optind);
 }

@@ -2,7 +2,9 @@
 /* mig.c - the states of a migration at the source. The only file that writes m->state. */
 #include "hauler/hauler.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -139,6 +141,8 @@ void mig_fini(struct mig *m)
 	send_free(s);
 	criu_free(c);
 	sink_free(steal(m->sink));
+	scans_free(steal(m->scans));
+	free(steal(m->ours));
 	trk_free(steal(m->trk));
 	sent_free(steal(m->sent));
 	insp_free(steal(m->insp));

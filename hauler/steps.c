@@ -69,6 +69,20 @@ int negotiate_run(struct mig *m, struct err *e)
 	return r;
 }
 
+/*
+ * CRIU has to suspend the filters of tasks that have some, which the kernel does not
+ * let a tracer do that is filtered itself: then CRIU walks all pages (push mode).
+ */
+static bool has_seccomp(const struct mig *m)
+{
+	const struct findings *f = insp_findings(m->insp);
+
+	for (size_t i = 0; i < f->n; i++)
+		if (!strcmp(f->v[i].code, "seccomp"))
+			return true;
+	return false;
+}
+
 /* CRIU is started now and held before it touches the tree. */
 static int start_criu(struct mig *m, struct err *e)
 {
@@ -82,13 +96,16 @@ static int start_criu(struct mig *m, struct err *e)
 	setsockopt(sk[1], SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
 	AUTO(fd) int theirs = sk[1];
 	struct criu *c = NULL;
-	int r = criu_spawn(&c, m->criu_path, theirs, e);
+	int listener = -1;
+	int r = criu_spawn_scanned(&c, m->criu_path, theirs, has_seccomp(m) ? NULL : &listener, e);
 
 	pthread_mutex_lock(&m->lock);
 	m->criu = c;
 	if (m->stop && r == 0)
 		r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 	pthread_mutex_unlock(&m->lock);
+	if (r == 0 && listener >= 0)
+		r = scans_start(&m->scans, listener, ours_answer, m, e);
 	if (r < 0) {
 		close(sk[0]);
 		return r;

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* ours.c - which mappings CRIU need not look into, because haul brings their pages. */
+#include <stdlib.h>
+
+#include "hauler/hauler.h"
+
+/* Smaller ones are cheap for CRIU, and it scans several of them in one call. */
+#define OURS_BYTES_MIN (2u << 20)
+
+static bool is_one_anon(pid_t pid, uint64_t start, uint64_t end)
+{
+	struct vma_list l = { 0 };
+	struct err ignore = ERR_INIT;
+	bool yes = false;
+
+	if (procs_maps(pid, &l, &ignore) == 0)
+		for (size_t i = 0; i < l.n; i++)
+			yes |= l.v[i].start == start && l.v[i].end == end &&
+			       l.v[i].kind == VMA_ANON_PRIVATE;
+	vmas_fini(&l);
+	return yes;
+}
+
+bool ours_has(const struct mig *m, pid_t pid, uint64_t vaddr)
+{
+	for (size_t i = 0; i < m->n_ours; i++)
+		if (m->ours[i].pid == pid && vaddr >= m->ours[i].start && vaddr < m->ours[i].end)
+			return true;
+	return false;
+}
+
+bool ours_answer(void *arg, pid_t pid, uint64_t start, uint64_t end)
+{
+	struct mig *m = arg;
+
+	if (end <= start || end - start < OURS_BYTES_MIN || !is_one_anon(pid, start, end))
+		return false;
+	pthread_mutex_lock(&m->ours_lock);
+	bool have = ours_has(m, pid, start);
+	struct own_vma *v = have ? m->ours : realloc(m->ours, (m->n_ours + 1) * sizeof(*v));
+
+	if (v) {
+		m->ours = v;
+		if (!have)
+			m->ours[m->n_ours++] = (struct own_vma){ pid, start, end };
+	}
+	pthread_mutex_unlock(&m->ours_lock);
+	return v != NULL;
+}
