@@ -160,7 +160,7 @@ const char *client_known_hosts(const struct chan_target *to);
  */
 bool key_authorized(const char *path, ssh_key key, char *comment, size_t bytes);
 
-/* ---- key.c ---- */
+/* ---- hostkey.c ---- */
 
 /** key_print() - "SHA256:..." of a public key */
 int key_print(ssh_key key, char *out, size_t bytes);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* key.c - fingerprints, and the key that this host is known by. */
+/* hostkey.c - fingerprints, and the key that this host is known by. */
 #include "transport/priv.h"
 
 #include <fcntl.h>
