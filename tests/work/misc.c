@@ -2,14 +2,18 @@
 /* misc.c - one process that holds many odd things at once; --without NAME leaves one out. */
 #include "misc.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
 
 #define TURN_US 10000
 
-static bool ghost;
+static bool ghost, timerfd;
 static const char *without = "", *only = "";
 static const struct work_opt opts[] = {
 	{ "--ghost", "with a file that is deleted but open", NULL, NULL, &ghost },
+	{ "--timerfd", "with timerfds; CRIU 4.2 stops one that expires before it has read it", NULL,
+	  NULL, &timerfd },
 	{ "--without",
 	  "leave these out, separated by commas: mlock hidden dontfork growsdown stack "
 	  "timers pending signalfd events append attributes",
@@ -17,6 +21,28 @@ static const struct work_opt opts[] = {
 	{ "--only", "leave all others out", NULL, &only, NULL },
 	{ 0 },
 };
+
+/**
+ * misc_start_thread() - a thread that takes no signals and never ends
+ * @stack_bytes: 0: as usual
+ */
+void misc_start_thread(void *(*run)(void *), void *arg, size_t stack_bytes)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	sigset_t all, old;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	if (stack_bytes)
+		pthread_attr_setstacksize(&attr, stack_bytes);
+	if (pthread_create(&thread, &attr, run, arg))
+		work_die("cannot start a thread");
+	pthread_attr_destroy(&attr);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
 
 static void for_each(void (*fn)(struct thing *t, void *arg), void *arg)
 {
@@ -42,6 +68,8 @@ static void set_up(struct thing *t, void *arg)
 	(void)arg;
 	if (!strcmp(t->name, "ghost"))
 		t->off = !ghost;
+	if (!strcmp(t->name, "timerfd") || !strcmp(t->name, "timerfd-unread"))
+		t->off = !timerfd;
 	if (is_listed(t->name, without) || (*only && !is_listed(t->name, only)))
 		t->off = true;
 	if (!t->off)

@@ -14,6 +14,8 @@ struct thing {
 	void (*damage)(void); /* may be NULL */
 };
 
+void misc_start_thread(void *(*run)(void *), void *arg, size_t stack_bytes);
+
 extern struct thing misc_memory[], misc_kernel[];
 extern const size_t misc_nr_memory, misc_nr_kernel;
 

@@ -124,8 +124,8 @@ sound churn
 sound churn --no-fork --free --rate 0
 sound sparse
 sound privfile
-sound shared --posix
-sound misc --ghost
+sound shared --posix --sysv
+sound misc --ghost --timerfd
 sound pythreads.py
 paused
 noticed

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* shared.c - memory that two processes share, four kinds; both write and both look. */
+/* shared.c - memory that two processes share, of several kinds; both write and both look. */
 #include "work.h"
 
 #include <errno.h>
@@ -34,14 +34,13 @@ struct segment {
 };
 
 static long mib = 4, rate = 2000, stall_s = 60;
-static bool no_sysv, posix;
+static bool sysv, posix;
 static const struct work_opt opts[] = {
 	{ "--mib", "size of each segment in MiB (4)", &mib, NULL, NULL },
 	{ "--rate", "page writes per second and process (2000)", &rate, NULL, NULL },
 	{ "--stall-s", "no beat of the other side that long is a fault (60)", &stall_s, NULL,
 	  NULL },
-	{ "--no-sysv", "without a SysV segment (CRIU wants an IPC namespace for it)", NULL, NULL,
-	  &no_sysv },
+	{ "--sysv", "with a SysV segment (CRIU wants an IPC namespace for it)", NULL, NULL, &sysv },
 	{ "--posix", "with a shm_open() segment, a file in /dev/shm", NULL, NULL, &posix },
 	{ 0 },
 };
@@ -257,7 +256,7 @@ static void verify(struct report *r)
 	if (work_sabotage_due() == 5)
 		lseek(memfd, 1, SEEK_CUR);
 	else if (work_sabotage_due())
-		area_sabotage(&segments[2 - no_sysv].half[1], 3, work_sabotage_due());
+		area_sabotage(&segments[sysv ? 2 : 1].half[1], 3, work_sabotage_due());
 	tell('v', r);
 	verify_own(r);
 	tell(work_may_write() ? 'g' : 's', r);
@@ -281,7 +280,7 @@ static void watch(void)
 
 static void set_up(void)
 {
-	segments[2].off = no_sysv;
+	segments[2].off = !sysv;
 	segments[3].off = !posix;
 	for (unsigned n = 0; n < ARRAY_SIZE(segments); n++) {
 		if (!segments[n].off)
