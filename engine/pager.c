@@ -135,8 +135,8 @@ int pager_start(struct pager *p, int dirfd, unsigned int procs, struct err *e)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	r = pthread_create(&p->thread, NULL, pager_main, p);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	p->running = r == 0;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return r ? err_set(e, ERR_SYS, r, "thread for the pager: %s", strerror(r)) : 0;
 }
 
@@ -237,18 +237,6 @@ static struct space *next_to_fill(const struct delivery *d, unsigned int *kinds)
 	return NULL;
 }
 
-/* Some space of the family has not been announced by CRIU. */
-static bool waits_for_uffd(const struct delivery *d)
-{
-	bool r = false;
-
-	pthread_rwlock_rdlock(&d->f->lock);
-	for (const struct space *s = d->f->spaces; s; s = s->next)
-		r |= !s->started;
-	pthread_rwlock_unlock(&d->f->lock);
-	return r;
-}
-
 /* An event, or memory, is waited for. Return: 1 try again; -errno */
 static int deliver_wait(const struct delivery *d, int r, struct err *e)
 {
@@ -299,6 +287,29 @@ static int stash(const struct delivery *d, struct err *e)
 	return 0;
 }
 
+/* A task that misses these pages was not announced yet: only the store can take them. */
+static bool waits_for_uffd(const struct delivery *d)
+{
+	for (const struct space *s = d->f->spaces; s; s = s->next)
+		if (!s->started && space_any(s, d->orig, d->pages, KIND_REMOTE))
+			return true;
+	return false;
+}
+
+/* Before the push. Return: as deliver_step() */
+static int deliver_early(const struct delivery *d, struct err *e)
+{
+	unsigned int kinds;
+
+	pthread_rwlock_wrlock(&d->f->lock);
+	/* the push, or a thread that waits, may have come while the lock was open */
+	bool again = __atomic_load_n(&d->p->push, __ATOMIC_ACQUIRE) || next_to_fill(d, &kinds);
+	int r = again ? 1 : stash(d, e);
+
+	pthread_rwlock_unlock(&d->f->lock);
+	return r;
+}
+
 /* Return: 1 call again; 0 all done; -errno */
 static int deliver_step(const struct delivery *d, struct err *e)
 {
@@ -307,24 +318,18 @@ static int deliver_step(const struct delivery *d, struct err *e)
 	pthread_rwlock_rdlock(&d->f->lock);
 	struct space *s = next_to_fill(d, &kinds);
 	int r = s ? fill_pages(s, d->orig, d->pages, d->data, kinds) : 0;
+	bool push = kinds == KIND_REMOTE;
 
 	if (r < 0)
 		r = deliver_note(d, s, r);
+	else if (!s && push && waits_for_uffd(d))
+		r = -EAGAIN;
 	pthread_rwlock_unlock(&d->f->lock);
 	if (r < 0)
 		return deliver_wait(d, r, e);
 	if (s)
 		return 1;
-	if (__atomic_load_n(&d->p->push, __ATOMIC_ACQUIRE) && !waits_for_uffd(d))
-		return 0;
-	pthread_rwlock_wrlock(&d->f->lock);
-	/* a thread may have begun to wait while the lock was open */
-	s = next_to_fill(d, &kinds);
-	r = s ? 1 : stash(d, e);
-	pthread_rwlock_unlock(&d->f->lock);
-	if (r == 0)
-		pager_kick(d->p);
-	return r;
+	return push ? 0 : deliver_early(d, e);
 }
 
 int pager_deliver(struct pager *p, uint64_t obj, uint64_t vaddr, size_t pages, const void *data,

@@ -30,7 +30,7 @@
 #include "engine/engine.h"
 
 #define PCHUNK_PAGES  512u
-#define PIECE_PAGES   16u /* filled in one go by the pusher, between two looks at faults */
+#define PIECE_PAGES   32u /* filled in one go by the pusher, between two looks at faults */
 #define WINDOW_PAGES  64u /* freed in the store in one go */
 #define FAULTS_RECENT 16u
 #define ADDR_END      (1ULL << 47)
@@ -197,6 +197,8 @@ void fault_forget(struct pager *p, const struct space *s);
 
 /* ---- pager_push.c: the background ---- */
 
+/** push_begin() - after this nothing comes into the store any more */
+void push_begin(struct pager *p);
 /** push_step() - one piece. Return: false when there is nothing to do */
 bool push_step(struct pager *p);
 
@@ -243,6 +245,7 @@ struct pager {
 	uint64_t hint_orig;
 	unsigned int hint_pieces;
 	struct space *push_now;
+	bool pushing;
 	uint8_t *piece;
 	uint64_t probe_at_us, nomem_since_us;
 

@@ -162,8 +162,7 @@ static void reap(struct pager *p)
 {
 	bool all = true;
 
-	if (!__atomic_load_n(&p->push, __ATOMIC_ACQUIRE) ||
-	    !__atomic_exchange_n(&p->check, false, __ATOMIC_ACQ_REL))
+	if (!p->pushing || !__atomic_exchange_n(&p->check, false, __ATOMIC_ACQ_REL))
 		return;
 	for (struct family *f = p->families; f; f = f->next)
 		all &= reap_family(p, f);
@@ -236,7 +235,9 @@ static void loop(struct pager *p)
 		if (again && n <= 0)
 			pause_short();
 		busy = again;
-		if (n <= 0 && __atomic_load_n(&p->push, __ATOMIC_ACQUIRE))
+		if (!p->pushing && __atomic_load_n(&p->push, __ATOMIC_ACQUIRE))
+			push_begin(p);
+		if (n <= 0 && p->pushing)
 			busy |= push_step(p);
 		else
 			busy |= n > 0;

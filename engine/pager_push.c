@@ -112,6 +112,19 @@ static bool sweep(struct pager *p)
 	return false;
 }
 
+/*
+ * pager_deliver() puts pages into the store only while p->push is not set, looked at
+ * under the write lock; whoever saw it unset is through when we have had each lock.
+ */
+void push_begin(struct pager *p)
+{
+	for (struct family *f = p->families; f && !p->pushing; f = f->next) {
+		pthread_rwlock_wrlock(&f->lock);
+		pthread_rwlock_unlock(&f->lock);
+	}
+	p->pushing = true;
+}
+
 bool push_step(struct pager *p)
 {
 	uint64_t orig;

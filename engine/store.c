@@ -127,42 +127,53 @@ static void account(struct store *s, int64_t pages)
 		;
 }
 
+static enum page_state load(const uint8_t *st)
+{
+	return (enum page_state)__atomic_load_n(st, __ATOMIC_ACQUIRE);
+}
+
 static bool holds(enum page_state st)
 {
 	return st == PAGE_DATA || st == PAGE_STALE;
 }
 
+/* What becomes of a page in state @was that is to be @st: only data can get stale. */
+static uint8_t next_state(uint8_t was, enum page_state st)
+{
+	if (st == PAGE_STALE && !holds(was))
+		return PAGE_ABSENT;
+	return (uint8_t)st;
+}
+
 /*
- * Set the state of pages that share a chunk. Data that is replaced by another state
- * is given back. Return: 0; -ENOMEM
+ * Set the state of pages that share a chunk. Memory that is not needed any more is
+ * given back. Atomic for each page: the sweep and the pager may both come to free one,
+ * and only the one who changed its state counts it. Return: 0; -ENOMEM
  */
 static int set_chunk(struct sobj *o, uint64_t vaddr, size_t pages, enum page_state st)
 {
 	bool create = st == PAGE_DATA || st == PAGE_ZERO;
 	uint8_t *v = sparse_get(o->states, vaddr / SPARSE_BYTES, create);
-	size_t first = (vaddr % SPARSE_BYTES) >> ENG_PAGE_SHIFT;
+	size_t first = (vaddr % SPARSE_BYTES) >> ENG_PAGE_SHIFT, freed = 0;
 	int64_t gained = 0;
 
 	if (!v)
 		return create ? -ENOMEM : 0;
-	for (size_t i = first; i < first + pages;) {
-		size_t k = i;
+	for (size_t i = 0; i < pages; i++) {
+		uint8_t was = __atomic_load_n(&v[first + i], __ATOMIC_ACQUIRE);
 
-		while (k < first + pages && v[k] == v[i])
-			k++;
-		if (holds(v[i]) && !holds(st)) {
-			punch(o, vaddr + (i - first) * ENG_PAGE_BYTES, k - i);
-			gained -= (int64_t)(k - i);
-		} else if (!holds(v[i]) && st == PAGE_DATA) {
-			gained += (int64_t)(k - i);
-		}
-		/* only what holds memory can be stale */
-		if (st != PAGE_STALE || v[i] == PAGE_DATA)
-			memset(v + i, st, k - i);
-		else
-			memset(v + i, v[i] == PAGE_STALE ? PAGE_STALE : PAGE_ABSENT, k - i);
-		i = k;
+		while (!__atomic_compare_exchange_n(&v[first + i], &was, next_state(was, st), false,
+		                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			;
+		bool frees = holds(was) && !holds(st);
+
+		if (!frees && freed)
+			punch(o, vaddr + (i - freed) * ENG_PAGE_BYTES, freed);
+		freed = frees ? freed + 1 : 0;
+		gained += (int64_t)(!holds(was) && st == PAGE_DATA) - frees;
 	}
+	if (freed)
+		punch(o, vaddr + (pages - freed) * ENG_PAGE_BYTES, freed);
 	account(o->store, gained);
 	return 0;
 }
@@ -250,14 +261,11 @@ static void sweep_chunk(void *arg, uint64_t key, void *payload)
 	struct sobj *o = arg;
 	const uint8_t *v = payload;
 
-	for (size_t i = 0; i < SPARSE_PAGES;) {
-		size_t k = i;
-
-		while (k < SPARSE_PAGES && v[k] == v[i])
-			k++;
-		if (v[i] == PAGE_STALE)
+	for (size_t i = 0, k; i < SPARSE_PAGES; i = k + 1) {
+		for (k = i; k < SPARSE_PAGES && load(&v[k]) == PAGE_STALE; k++)
+			;
+		if (k > i)
 			set_chunk(o, key * SPARSE_BYTES + i * ENG_PAGE_BYTES, k - i, PAGE_ABSENT);
-		i = k;
 	}
 }
 
@@ -272,14 +280,14 @@ size_t sobj_span(const struct sobj *o, uint64_t vaddr, size_t max, enum page_sta
 {
 	const uint8_t *v = sparse_get(o->states, vaddr / SPARSE_BYTES, false);
 	size_t first = (vaddr % SPARSE_BYTES) >> ENG_PAGE_SHIFT;
-	size_t n = to_chunk_end(vaddr, max), i = 0;
+	size_t n = to_chunk_end(vaddr, max), i = 1;
 
-	*st = v ? (enum page_state)v[first] : PAGE_ABSENT;
-	while (v && i < n && v[first + i] == v[first])
+	*st = v ? load(&v[first]) : PAGE_ABSENT;
+	while (v && i < n && load(&v[first + i]) == *st)
 		i++;
 	if (*st == PAGE_STALE)
 		*st = PAGE_ABSENT;
-	return v ? i : n;
+	return v && i < n ? i : n;
 }
 
 enum page_state sobj_state(const struct sobj *o, uint64_t vaddr)

@@ -231,6 +231,47 @@ static void threads(struct store *s, uint64_t seed)
 	free(w);
 }
 
+static void *sweeper(void *arg)
+{
+	store_sweep(arg);
+	return NULL;
+}
+
+/* Stale pages are swept while someone else drops the same ones. */
+static void stale(struct store *s)
+{
+	struct sobj *o = store_obj(s, OBJ_TASK(903), true);
+	uint64_t page[PG / 8];
+	AUTO(runs) struct runs keep = { 0 };
+	enum page_state st;
+	pthread_t th[2];
+
+	for (uint64_t i = 0; i < PAGES; i++) {
+		fill(page, i + 1);
+		CHECK(sobj_write(o, i * PG, page, 1, &e) == 0);
+		if (i % 5 == 0)
+			CHECK(runs_add(&keep, i * PG, 1) == 0);
+	}
+	sobj_keep_only(o, &keep);
+	CHECK(store_data_pages(s) == PAGES); /* not given back yet */
+	CHECK(sobj_state(o, PG) == PAGE_ABSENT && sobj_state(o, 0) == PAGE_DATA);
+	CHECK(sobj_span(o, PG, 9, &st) == 4 && st == PAGE_ABSENT);
+	CHECK(sobj_read(o, PG, page, 1, NULL) == -ENODATA);
+	for (int k = 0; k < 2; k++)
+		CHECK(pthread_create(&th[k], NULL, sweeper, s) == 0);
+	for (uint64_t i = 0; i < PAGES; i += 64)
+		if (i / 64 % 3)
+			sobj_drop(o, i * PG, 64);
+	for (int k = 0; k < 2; k++)
+		pthread_join(th[k], NULL);
+	for (uint64_t i = 0; i < PAGES; i++)
+		if (sobj_state(o, i * PG) == PAGE_DATA)
+			CHECK(sobj_read(o, i * PG, page, 1, &e) == 0 && is(page, i + 1));
+	CHECK(store_data_pages(s) == blocks(o));
+	sobj_drop(o, 0, PAGES);
+	CHECK(store_data_pages(s) == 0 && blocks(o) == 0);
+}
+
 static void speed(struct store *s)
 {
 	struct sobj *o = store_obj(s, OBJ_TASK(902), true);
@@ -265,6 +306,7 @@ int main(void)
 	objects(s);
 	sparse(s);
 	threads(s, seed);
+	stale(s);
 	speed(s);
 	store_free(s);
 	store_free(NULL);

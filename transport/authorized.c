@@ -49,7 +49,7 @@ static bool line_matches(char *line, ssh_key key, char *comment, size_t bytes)
 	return same;
 }
 
-bool authorized(const char *path, ssh_key key, char *comment, size_t bytes)
+bool key_authorized(const char *path, ssh_key key, char *comment, size_t bytes)
 {
 	AUTO(file) FILE *f = fopen(path, "re");
 	AUTO(mem) char *line = NULL;

@@ -1,13 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* hostkey.c - the key that this host is known by, made at the first start. */
+/* hostkey.c - fingerprints, and the key that this host is known by. */
 #include "transport/priv.h"
 
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "common/log.h"
+
+int key_print(ssh_key key, char *out, size_t bytes)
+{
+	unsigned char *hash = NULL;
+	size_t n = 0;
+
+	snprintf(out, bytes, "?");
+	if (ssh_get_publickey_hash(key, SSH_PUBLICKEY_HASH_SHA256, &hash, &n) < 0)
+		return -EINVAL;
+	char *text = ssh_get_fingerprint_hash(SSH_PUBLICKEY_HASH_SHA256, hash, n);
+
+	if (text)
+		snprintf(out, bytes, "%s", text);
+	ssh_string_free_char(text);
+	ssh_clean_pubkey_hash(&hash);
+	return text ? 0 : -ENOMEM;
+}
+
+void key_make_folder(const char *path)
+{
+	AUTO(mem) char *copy = strdup(path);
+
+	if (copy)
+		mkdir(dirname(copy), 0755); /* who writes there says it when it failed */
+}
+
+/* ---- the host key, made at the first start ---- */
 
 static int write_all(int fd, const char *p, size_t n)
 {
@@ -33,7 +61,7 @@ static int write_key(const char *path, const char *text)
 		tmp = NULL;
 		return -ENOMEM;
 	}
-	parent_make(path);
+	key_make_folder(path);
 	AUTO(fd) int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
 	if (fd < 0)
@@ -76,7 +104,7 @@ static int no_passphrase(const char *prompt, char *buf, size_t len, int echo, in
 	return -1;
 }
 
-int hostkey_load(ssh_key *out, const char *path, struct err *e)
+int key_load_host(ssh_key *out, const char *path, struct err *e)
 {
 	struct stat st;
 

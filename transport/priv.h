@@ -122,8 +122,8 @@ void keeper_remove(struct chan *c);
 /* ---- resolve.c ---- */
 
 struct addrinfo;
-/** resolve() - Return: 0 and a list for freeaddrinfo(); EAI_ code, EAI_INPROGRESS: too late */
-int resolve(struct addrinfo **out, const char *host, uint16_t port, uint64_t deadline_us);
+/** tcp_resolve() - Return: 0 and a list for freeaddrinfo(); EAI_ code, EAI_INPROGRESS: too late */
+int tcp_resolve(struct addrinfo **out, const char *host, uint16_t port, uint64_t deadline_us);
 
 /* ---- tcp.c ---- */
 
@@ -140,10 +140,6 @@ int session_set(ssh_session s);
 int session_wait(ssh_session s, int fd, uint64_t deadline_us);
 /** session_fd() - a copy of @fd, for libssh to own. Return: descriptor or -errno */
 int session_fd(int fd, struct err *e);
-/** key_print() - "SHA256:..." of a public key */
-int key_print(ssh_key key, char *out, size_t bytes);
-/** parent_make() - the folder of @path, if it is not there; nothing above it */
-void parent_make(const char *path);
 /** session_ciphers() - in our order, or tr_tuning's */
 const char *session_ciphers(void);
 
@@ -157,16 +153,20 @@ const char *client_known_hosts(const struct chan_target *to);
 /* ---- authorized.c ---- */
 
 /**
- * authorized() - is @key in the file at @path (OpenSSH authorized_keys)?
+ * key_authorized() - is @key in the file at @path (OpenSSH authorized_keys)?
  * Lines with options are left out as a whole: a restriction that we do not know must
  * not be ignored. A file that others may write is not read.
  * @comment: of its line
  */
-bool authorized(const char *path, ssh_key key, char *comment, size_t bytes);
+bool key_authorized(const char *path, ssh_key key, char *comment, size_t bytes);
 
 /* ---- hostkey.c ---- */
 
-/** hostkey_load() - the key at @path, made there when there is none */
-int hostkey_load(ssh_key *out, const char *path, struct err *e);
+/** key_print() - "SHA256:..." of a public key */
+int key_print(ssh_key key, char *out, size_t bytes);
+/** key_make_folder() - the folder of @path, if it is not there; nothing above it */
+void key_make_folder(const char *path);
+/** key_load_host() - the key at @path, made there when there is none */
+int key_load_host(ssh_key *out, const char *path, struct err *e);
 
 #endif

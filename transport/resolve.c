@@ -110,7 +110,7 @@ static int wait_answer(struct lookup *l, struct addrinfo **out, uint64_t deadlin
 	return r;
 }
 
-int resolve(struct addrinfo **out, const char *host, uint16_t port, uint64_t deadline_us)
+int tcp_resolve(struct addrinfo **out, const char *host, uint16_t port, uint64_t deadline_us)
 {
 	struct addrinfo numeric = hints;
 	char service[8];

@@ -46,7 +46,7 @@ static int open_door(struct chan_server *s, const char *host_key_path, struct er
 
 	if (!bind)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	int r = hostkey_load(&key, host_key_path, e);
+	int r = key_load_host(&key, host_key_path, e);
 
 	if (r < 0)
 		return r;
@@ -75,7 +75,7 @@ int chan_server_new(struct chan_server **out, const char *host_key_path,
 	int r = open_door(s, host_key_path, e);
 
 	if (r == 0)
-		r = hostkey_load(&s->key, host_key_path, e);
+		r = key_load_host(&s->key, host_key_path, e);
 	if (r < 0)
 		return r;
 	*out = steal(s);
@@ -120,7 +120,7 @@ static int on_pubkey(ssh_session session, const char *user, struct ssh_key_struc
 	if (++g->tries > AUTH_TRIES_MAX)
 		return SSH_AUTH_DENIED;
 	key_print(key, print, sizeof(print));
-	if (!authorized(g->server->authorized, key, comment, sizeof(comment))) {
+	if (!key_authorized(g->server->authorized, key, comment, sizeof(comment))) {
 		log_warn("key %s is not authorised", print);
 		return SSH_AUTH_DENIED;
 	}

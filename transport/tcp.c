@@ -86,7 +86,7 @@ int tcp_connect(const struct chan_target *to, uint64_t deadline_us, struct err *
 {
 	uint8_t hello[TR_PREAMBLE_BYTES];
 	struct addrinfo *list = NULL;
-	int r = resolve(&list, to->host, to->port, deadline_us);
+	int r = tcp_resolve(&list, to->host, to->port, deadline_us);
 
 	if (r == EAI_INPROGRESS) {
 		err_set(e, ERR_LINK, ETIMEDOUT, "host %s: no answer from the name service",

@@ -63,7 +63,7 @@ static int store(ssh_session s, const struct chan_target *to, struct err *e)
 	default:
 		break;
 	}
-	parent_make(path);
+	key_make_folder(path);
 	if (ssh_session_update_known_hosts(s) == SSH_OK)
 		return 0;
 	err_set(e, ERR_SYS, EIO, "cannot write %s: %s", path, ssh_get_error(s));

@@ -26,6 +26,7 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LAB = os.path.join(TOP, "tests/lab")
 HAUL, HAULD, WRITER = (os.path.join(TOP, p) for p in ("haul", "hauld", "tests/work/writer"))
+SLOT_US = 10000
 PIPE_MAX = "/proc/sys/fs/pipe-max-size"
 CRIU = open("/var/lib/haul/criu/chosen").readline().strip()
 
@@ -102,7 +103,7 @@ class Memory(threading.Thread):
 
 def start_writer(d, mib, rate):
     wdir = tempfile.mkdtemp(dir=d)
-    pid = sh(LAB, "spawn", "A", os.path.basename(wdir), WRITER, "--dir", wdir, "--mib", str(mib), "--rate", str(rate)).strip()
+    pid = sh(LAB, "spawn", "A", os.path.basename(wdir), WRITER, "--dir", wdir, "--mib", str(mib), "--rate", str(rate), "--stats", "stats").strip()
     while not os.path.exists(wdir + "/ready"):
         time.sleep(0.05)
     time.sleep(3)
@@ -110,29 +111,26 @@ def start_writer(d, mib, rate):
 
 
 def read_stats(wdir):
-    rows = [tuple(map(int, l.split(","))) for l in open(sorted(glob.glob(wdir + "/stats.*"))[-1])]
-    return [r for r in rows if r[0] > 1e15]
+    """(start of the slot, its length, writes in it, longest gap), microseconds of CLOCK_REALTIME"""
+    lines = open(max(glob.glob(wdir + "/stats.*"), key=os.path.getmtime)).read().splitlines()[1:]
+    return [tuple(map(int, l.split(",")))[:4] for l in lines]
 
 
 def speed(rows, start, end):
-    ops = sum(r[1] for r in rows if start <= r[0] < end)
+    ops = sum(r[2] for r in rows if start <= r[0] < end)
     return ops / (end - start) * 1e6 if end > start else 0.0
 
 
-def analyse(wdir, t_start, gap_hint):
+def analyse(wdir, t_start):
     rows = read_stats(wdir)
     base = speed(rows, t_start - 2_000_000, t_start)
-    gap_row = max((r for r in rows if r[0] >= t_start), key=lambda r: r[2])
-    # a row is stamped when its slot began: the gap ended at or after that
-    resume = max(gap_row[0], gap_row[0])
-    back = None
-    for r in rows:
-        if r[0] >= resume and speed(rows, r[0], r[0] + 100_000) >= 0.9 * base:
-            back = (r[0] - resume) / 1e6
-            break
-    freeze = resume - gap_row[2]
+    longest = max((r for r in rows if r[0] + r[1] >= t_start), key=lambda r: r[3])
+    resume = longest[0] + longest[1]
+    freeze = resume - longest[3]
+    back = next(((r[0] - resume) / 1e6 for r in rows
+                 if r[0] >= resume - SLOT_US and speed(rows, r[0], r[0] + 100_000) >= 0.9 * base), None)
     during = speed(rows, t_start, freeze - 20_000) if freeze - t_start > 300_000 else None
-    return {"downtime_s": gap_row[2] / 1e6, "back_s": back,
+    return {"downtime_s": longest[3] / 1e6, "back_s": back and max(back, 0.0),
             "slow": 1 - during / base if during and base else None, "base": base}
 
 
@@ -217,7 +215,7 @@ def one(name, d, mib, rate):
     mem.join()
     rss = mem.rss()
     verify("B", pid, wdir)
-    r = analyse(wdir, t_real, rep)
+    r = analyse(wdir, t_real)
     run("B", "kill", "-9", pid, check=False)
     run("B", "rm", "-rf", "/run/img", check=False)
     run("A", "rm", "-rf", "/run/img", check=False)

@@ -1,242 +1,172 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
-/*
- * churn.c - maps, unmaps, moves, resizes, discards, protects and forks all the time;
- * a model says what each page must hold, and every region is checked again and again.
- */
-#include <stdio.h>
-#include <stdlib.h>
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* churn.c - an address space that changes all the time, forks and a stack that grows. */
+#include "pool.h"
+
+#include <errno.h>
+#include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/work/work.h"
+#define CHILDREN_MAX  4
+#define STACK_DEPTH   96
+#define FRAME_PAGES   2
+#define LIFE_TURNS_MS 1
 
-#define REGIONS	  24
-#define MAX_PAGES 128
-#define ZERO	  UINT32_MAX
-
-struct region {
-	uint8_t *mem;
-	size_t pages;
-	bool whole; /* one mapping: mremap moves several only partly, if one is refused */
-	uint32_t gen[MAX_PAGES]; /* ZERO: reads as zero */
-	uint64_t index[MAX_PAGES];
+static long mib = 48, rate = 3000, fork_rate = 5;
+static bool no_fork, with_free;
+static const struct work_opt opts[] = {
+	{ "--mib", "regions of up to 1 MiB (48)", &mib, NULL, NULL },
+	{ "--rate", "operations per second (3000)", &rate, NULL, NULL },
+	{ "--forks", "one operation of a thousand times this forks (5)", &fork_rate, NULL, NULL },
+	{ "--no-fork", "never fork", NULL, NULL, &no_fork },
+	{ "--free", "use MADV_FREE as well", NULL, NULL, &with_free },
+	{ 0 },
 };
 
-static struct region regions[REGIONS];
-static uint64_t x = 4242, serial, ops, forks;
-static char *brk_area;
-static uint32_t brk_gen[16];
+static pid_t children[CHILDREN_MAX];
+static uint64_t op_count[32], forks, recursions;
 
-static void put(struct region *r, size_t i)
+/* Frames hold words of their own depth; the deepest one rests there for a while. */
+static void __attribute__((noinline)) recurse(unsigned depth, uint64_t seed)
 {
-	r->index[i] = ++serial;
-	r->gen[i] = (uint32_t)(serial & 0xffff);
-	memset(r->mem + i * PAGE, 0, PAGE);
-	stamp_put(r->mem + i * PAGE, 3, r->index[i], r->gen[i]);
-}
+	volatile uint64_t frame[FRAME_PAGES * PAGE_WORDS];
 
-static bool page_ok(const struct region *r, size_t i)
-{
-	const uint8_t *p = r->mem + i * PAGE;
-
-	return r->gen[i] == ZERO ? all_zero(p) : stamp_ok(p, 3, r->index[i], r->gen[i]);
-}
-
-static uint64_t check_region(const struct region *r)
-{
-	uint64_t bad = 0;
-
-	for (size_t i = 0; r->mem && i < r->pages; i++)
-		bad += !page_ok(r, i);
-	return bad;
-}
-
-static uint64_t check_all(void)
-{
-	uint64_t bad = 0;
-
-	for (int i = 0; i < REGIONS; i++)
-		bad += check_region(&regions[i]);
-	for (size_t i = 0; brk_area && i < 16; i++)
-		bad += !stamp_ok(brk_area + i * PAGE, 4, i, brk_gen[i]);
-	return bad;
-}
-
-static void do_map(struct region *r)
-{
-	r->pages = 8 + next_random(&x) % (MAX_PAGES - 8);
-	r->mem = mmap(NULL, r->pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		      0);
-	if (r->mem == MAP_FAILED)
-		work_failed("mmap");
-	r->whole = true;
-	for (size_t i = 0; i < r->pages; i++)
-		r->gen[i] = ZERO;
-	for (size_t i = 0; i < r->pages; i++)
-		if (next_random(&x) % 4)
-			put(r, i);
-}
-
-static void do_discard(struct region *r)
-{
-	size_t from = next_random(&x) % r->pages, n = 1 + next_random(&x) % (r->pages - from);
-
-	madvise(r->mem + from * PAGE, n * PAGE, MADV_DONTNEED);
-	for (size_t i = from; i < from + n; i++)
-		r->gen[i] = ZERO;
-	if (next_random(&x) % 2)
-		put(r, from);
-}
-
-static void do_move(struct region *r)
-{
-	uint8_t *to = mmap(NULL, r->pages * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	r->mem = mremap(r->mem, r->pages * PAGE, r->pages * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to);
-	if (r->mem == MAP_FAILED)
-		work_failed("mremap move");
-}
-
-static void do_resize(struct region *r)
-{
-	size_t pages = 4 + next_random(&x) % (MAX_PAGES - 4);
-	uint8_t *m = mremap(r->mem, r->pages * PAGE, pages * PAGE, MREMAP_MAYMOVE);
-
-	if (m == MAP_FAILED)
-		work_failed("mremap resize");
-	for (size_t i = r->pages; i < pages; i++)
-		r->gen[i] = ZERO;
-	r->mem = m;
-	r->pages = pages;
-}
-
-static void do_map_over(struct region *r)
-{
-	size_t n = 1 + next_random(&x) % r->pages;
-
-	if (mmap(r->mem, n * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-		 0) == MAP_FAILED)
-		work_failed("mmap over");
-	r->whole = false;
-	for (size_t i = 0; i < n; i++)
-		r->gen[i] = ZERO;
-	put(r, n - 1);
-}
-
-static void do_protect(struct region *r)
-{
-	mprotect(r->mem, r->pages * PAGE, PROT_NONE);
-	usleep(next_random(&x) % 1000);
-	mprotect(r->mem, r->pages * PAGE, PROT_READ | PROT_WRITE);
-}
-
-static void recurse(int depth)
-{
-	volatile uint8_t room[8192];
-
-	room[0] = (uint8_t)depth;
-	room[8191] = (uint8_t)(depth + 1);
+	for (size_t k = 0; k < ARRAY_SIZE(frame); k += 8)
+		frame[k] = rnd_mix(seed ^ depth << 16 ^ k);
 	if (depth)
-		recurse(depth - 1);
-	if (room[0] != (uint8_t)depth || room[8191] != (uint8_t)(depth + 1))
-		work_failed("stack frame %d", depth);
+		recurse(depth - 1, seed);
+	else
+		work_nap_us((long)rnd_below(pool_rnd(), 5000));
+	for (size_t k = 0; k < ARRAY_SIZE(frame); k += 8) {
+		if (frame[k] != rnd_mix(seed ^ depth << 16 ^ k)) {
+			work_fail("stack frame %u, word %zu is %016lx", depth, k, frame[k]);
+			return;
+		}
+	}
 }
 
-/* The child sees what its parent had, some of them for a while. */
-static void do_fork(void)
+static void __attribute__((noreturn)) check_and_exit(void)
 {
-	if (fork() == 0) {
-		unsigned int life_ms = (unsigned int)(next_random(&x) % 8 == 0 ? 1500 : 5);
+	struct report r = { 0 };
 
-		if (check_all())
-			work_failed("child: inherited memory is wrong");
-		usleep(life_ms * 1000);
-		do_discard(&regions[0]);
-		if (check_all())
-			work_failed("child: memory is wrong later");
-		_exit(0);
+	pool_verify(&r);
+	if (r.bad_pages)
+		work_fail("child %d: %s", (int)getpid(), r.detail);
+	_exit(work_failed() ? 1 : 0);
+}
+
+/* Some children only look at what they inherited, others live and write for seconds. */
+static void __attribute__((noreturn)) run_child(pid_t parent, bool live)
+{
+	uint64_t turns = live ? 1000 + rnd_below(pool_rnd(), 3000) : 0;
+
+	work_child();
+	pool_own((uint16_t)(2 + forks % 60000));
+	while (turns-- && getppid() == parent && !work_failed()) {
+		pool_write();
+		if (turns % 16 == 0)
+			pool_discard();
+		work_nap_us(LIFE_TURNS_MS * 1000);
 	}
+	check_and_exit();
+}
+
+static void start_child(void)
+{
+	pid_t parent = getpid(), pid;
+	size_t i = 0;
+
+	while (i < CHILDREN_MAX && children[i])
+		i++;
+	if (i == CHILDREN_MAX)
+		return;
 	forks++;
+	pid = fork();
+	if (pid < 0)
+		work_fail("fork: %s", strerror(errno));
+	else if (!pid)
+		run_child(parent, i < CHILDREN_MAX / 2);
+	children[i] = pid > 0 ? pid : 0;
 }
 
-static void step(bool may_fork)
+static void reap(bool wait)
 {
-	struct region *r = &regions[next_random(&x) % REGIONS];
-	uint64_t bad = check_region(r);
+	int status;
 
-	if (bad)
-		work_failed("%llu pages of a region are wrong after %llu operations",
-			    (unsigned long long)bad, (unsigned long long)ops);
-	ops++;
-	if (!r->mem) {
-		do_map(r);
-		return;
+	for (size_t i = 0; i < CHILDREN_MAX; i++) {
+		pid_t pid = children[i];
+
+		if (!pid || waitpid(pid, &status, wait ? 0 : WNOHANG) == 0)
+			continue;
+		children[i] = 0;
+		if (!wait && status)
+			work_fail("child %d ended with status %x", (int)pid, (unsigned)status);
 	}
-	switch (next_random(&x) % 12) {
-	case 0:
-		munmap(r->mem, r->pages * PAGE);
-		r->mem = NULL;
-		return;
-	case 1:
-	case 2:
-		do_discard(r);
-		return;
-	case 3:
-		if (r->whole)
-			do_move(r);
-		return;
-	case 4:
-		if (r->whole)
-			do_resize(r);
-		return;
-	case 5:
-		do_map_over(r);
-		return;
-	case 6:
-		do_protect(r);
-		return;
-	case 7:
-		recurse((int)(next_random(&x) % 40));
-		return;
-	case 8:
-		if (may_fork && next_random(&x) % 8 == 0 && regions[0].mem)
-			do_fork();
-		return;
-	default:
-		put(r, next_random(&x) % r->pages);
+}
+
+static void run_one(void)
+{
+	static unsigned weights;
+	uint64_t n;
+
+	for (size_t i = weights ? pool_nr_ops : 0; i < pool_nr_ops; i++)
+		weights += pool_ops[i].weight;
+	n = rnd_below(pool_rnd(), 1000);
+	if (n < (uint64_t)fork_rate && !no_fork) {
+		start_child();
+	} else if (n == 999) {
+		recursions++;
+		recurse((unsigned)rnd_below(pool_rnd(), STACK_DEPTH), rnd_next(pool_rnd()));
+	} else {
+		size_t i = 0;
+
+		for (n = rnd_below(pool_rnd(), weights); n >= pool_ops[i].weight; i++)
+			n -= pool_ops[i].weight;
+		pool_ops[i].run();
+		op_count[i]++;
 	}
+	work_count(1);
+}
+
+static void verify(struct report *r)
+{
+	unsigned living = 0;
+
+	if (work_sabotage_due())
+		pool_sabotage(work_sabotage_due());
+	pool_verify(r);
+	for (size_t i = 0; i < CHILDREN_MAX; i++)
+		living += children[i] != 0;
+	rep_extra(r, ",\"forks\":%lu,\"children\":%u,\"recursions\":%lu,\"pool_pages\":%zu", forks,
+	          living, recursions, pool_pages());
+	for (size_t i = 0; i < pool_nr_ops; i++)
+		rep_extra(r, ",\"%s\":%lu", pool_ops[i].name, op_count[i]);
 }
 
 int main(int argc, char **argv)
 {
-	work_init(argc, argv);
-	bool may_fork = work_option("--fork", 1) != 0;
-	unsigned int pause_us = (unsigned int)work_option("--pause-us", 300);
+	struct pace pace;
 
-	brk_area = (char *)(((uintptr_t)sbrk(17 * PAGE) + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
-	for (size_t i = 0; i < 16; i++) {
-		memset(brk_area + i * PAGE, 0, PAGE);
-		stamp_put(brk_area + i * PAGE, 4, i, 0);
-	}
-	for (int i = 0; i < REGIONS; i++)
-		do_map(&regions[i]);
+	work_start(argc, argv, opts);
+	if (mib < 4 || mib > 4096 || fork_rate > 500)
+		work_die("an option is out of range");
+	pool_init((size_t)mib, with_free);
 	work_ready();
-	for (;;) {
-		size_t i = next_random(&x) % 16;
+	pace_init(&pace, rate);
+	while (work_poll(verify)) {
+		unsigned due = pace_due(&pace);
 
-		step(may_fork);
-		stamp_put(brk_area + i * PAGE, 4, i, ++brk_gen[i]);
-		while (waitpid(-1, NULL, WNOHANG) > 0)
-			;
-		if (work_wanted()) {
-			uint64_t bad = check_all();
-
-			work_report(bad == 0, "\"bad\": %llu, \"ops\": %llu, \"forks\": %llu",
-				    (unsigned long long)bad, (unsigned long long)ops,
-				    (unsigned long long)forks);
-		}
-		usleep(pause_us);
+		if (!due || !work_may_write())
+			work_nap_us(500);
+		while (due-- && work_may_write())
+			run_one();
+		reap(false);
 	}
+	for (size_t i = 0; i < CHILDREN_MAX; i++) {
+		if (children[i])
+			kill(children[i], SIGKILL);
+	}
+	reap(true);
+	return 0;
 }

@@ -1,122 +1,234 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
-/* threads.c - 8 threads, each with own pages, a stack, thread-local data; one shared area. */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* threads.c - own areas, a shared area under a mutex, thread-local storage and stacks. */
+#include "work.h"
+
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "tests/work/work.h"
+#define TLS_WORDS   1024
+#define STACK_WORDS 2048
+#define NAP_US      1000
+#define WAIT_MS     100
 
-#define THREADS	     8
-#define PAGES	     2048
-#define SHARED_PAGES 256
-
-struct worker {
-	unsigned int id;
-	uint8_t *mem;
-	uint32_t gen[PAGES];
-	uint64_t ops, bad;
-	unsigned int epoch; /* last verification it answered */
+struct hand {
+	struct area area;
+	struct rnd rnd;
+	uint32_t number;
+	pid_t tid;
+	atomic_ullong turns;
+	uint64_t turns_seen; /* by the watchdog */
+	uint64_t tls_turns; /* what thread-local storage must say */
+	unsigned idle_checks;
+	struct report found; /* filled in by the thread itself when it parks */
 };
 
-static struct worker workers[THREADS];
-static __thread uint64_t tls_ops;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static uint8_t *shared;
-static uint32_t shared_gen[SHARED_PAGES];
-static unsigned int epoch;
+static long mib = 16, rate = 8000, count = 8, stall_s = 60;
+static const struct work_opt opts[] = {
+	{ "--mib", "memory in MiB, half of it shared (16)", &mib, NULL, NULL },
+	{ "--rate", "page writes per second (8000)", &rate, NULL, NULL },
+	{ "--threads", "threads (8)", &count, NULL, NULL },
+	{ "--stall-s", "a thread without progress that long is a fault (60)", &stall_s, NULL,
+	  NULL },
+	{ 0 },
+};
 
-static void check_own(struct worker *w, uint64_t stack_ops)
+static struct hand *hands;
+static struct area shared;
+static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t baton = PTHREAD_COND_INITIALIZER;
+static uint32_t baton_at; /* whose turn it is; under shared_lock */
+
+static _Thread_local uint64_t tls_turns;
+static _Thread_local uint64_t tls_words[TLS_WORDS];
+static _Thread_local uint64_t tls_start = 0x746c7321;
+
+static uint64_t word_of(const struct hand *h, uint64_t turn, size_t k)
 {
-	for (size_t i = 0; i < PAGES; i++)
-		w->bad += !stamp_ok(w->mem + i * PAGE, w->id, i, w->gen[i]);
-	w->bad += tls_ops != stack_ops;
+	return rnd_mix(turn ^ (uint64_t)h->number << 56 ^ k << 40);
+}
+
+static void check_own(struct hand *h, const uint64_t *stack, struct report *r)
+{
+	if (tls_start != 0x746c7321 || tls_turns != h->tls_turns)
+		rep_error(r, "thread %u: thread-local storage says turn %lu, not %lu", h->number,
+		          tls_turns, h->tls_turns);
+	for (size_t k = 0; k < TLS_WORDS; k++) {
+		if (tls_words[k] != word_of(h, tls_turns, k)) {
+			rep_error(r, "thread %u: thread-local word %zu is wrong", h->number, k);
+			break;
+		}
+	}
+	for (size_t k = 0; k < STACK_WORDS; k++) {
+		if (stack[k] != ~word_of(h, tls_turns, k)) {
+			rep_error(r, "thread %u: stack word %zu is wrong", h->number, k);
+			break;
+		}
+	}
+	if (syscall(SYS_gettid) != h->tid)
+		rep_error(r, "thread %u: tid changed from %d", h->number, (int)h->tid);
+	if (r->errors)
+		work_fail("in passing: %s", r->detail);
+}
+
+static void write_own(struct hand *h, uint64_t *stack)
+{
+	h->tls_turns = ++tls_turns;
+	for (size_t k = 0; k < TLS_WORDS; k++)
+		tls_words[k] = word_of(h, tls_turns, k);
+	for (size_t k = 0; k < STACK_WORDS; k++)
+		stack[k] = ~word_of(h, tls_turns, k);
+}
+
+static void write_shared(struct hand *h)
+{
+	pthread_mutex_lock(&shared_lock);
+	shared.owner = (uint16_t)h->number;
+	area_write(&shared, rnd_below(&h->rnd, shared.pages));
+	if (baton_at == h->number) {
+		baton_at = (baton_at + 1) % (uint32_t)count;
+		pthread_cond_broadcast(&baton);
+	}
+	pthread_mutex_unlock(&shared_lock);
+}
+
+struct parking {
+	struct hand *hand;
+	const uint64_t *stack;
+};
+
+static void at_park(void *arg)
+{
+	struct parking *p = arg;
+
+	memset(&p->hand->found, 0, sizeof(p->hand->found));
+	check_own(p->hand, p->stack, &p->hand->found);
+	area_verify(&p->hand->area, &p->hand->found);
 }
 
 static void *run(void *arg)
 {
-	struct worker *w = arg;
-	volatile uint64_t stack_ops = 0;
-	uint64_t x = w->id * 977 + 1;
+	struct hand *h = arg;
+	uint64_t stack[STACK_WORDS];
+	struct parking at = { h, stack };
+	struct pace pace;
 
-	for (;;) {
-		size_t p = next_random(&x) % PAGES, q = next_random(&x) % SHARED_PAGES;
+	h->tid = (pid_t)syscall(SYS_gettid);
+	write_own(h, stack);
+	pace_init(&pace, rate ? rate / count + 1 : 0);
+	while (crew_turn(at_park, &at)) {
+		struct report r = { 0 };
+		unsigned due = pace_due(&pace);
 
-		if (!stamp_ok(w->mem + p * PAGE, w->id, p, w->gen[p]))
-			work_failed("thread %u page %zu", w->id, p);
-		stamp_put(w->mem + p * PAGE, w->id, p, ++w->gen[p]);
-		pthread_mutex_lock(&lock);
-		if (!stamp_ok(shared + q * PAGE, 99, q, shared_gen[q]))
-			work_failed("shared page %zu", q);
-		stamp_put(shared + q * PAGE, 99, q, ++shared_gen[q]);
-		pthread_mutex_unlock(&lock);
-		tls_ops++;
-		stack_ops = stack_ops + 1;
-		w->ops++;
-		unsigned int e = __atomic_load_n(&epoch, __ATOMIC_ACQUIRE);
-
-		if (e != w->epoch) {
-			check_own(w, stack_ops);
-			__atomic_store_n(&w->epoch, e, __ATOMIC_RELEASE);
+		atomic_fetch_add(&h->turns, 1);
+		if (!due || !work_may_write()) {
+			work_nap_us(NAP_US);
+			continue;
 		}
-		usleep(500);
+		check_own(h, stack, &r);
+		write_own(h, stack);
+		for (unsigned i = 0; i < due && work_may_write(); i++) {
+			if (i % 2)
+				write_shared(h);
+			else
+				area_write(&h->area, rnd_below(&h->rnd, h->area.pages));
+		}
+		work_count(due);
 	}
 	return NULL;
 }
 
-static void verify(void)
+/* One more thread: waits for the baton to come round, so that one always sits in a futex. */
+static void *run_waiter(void *arg)
 {
-	uint64_t bad = 0, ops = 0, before[THREADS];
-	unsigned int e = epoch + 1, stuck = 0;
+	struct hand *h = arg;
 
-	__atomic_store_n(&epoch, e, __ATOMIC_RELEASE);
-	for (int i = 0; i < THREADS; i++) {
-		before[i] = workers[i].ops;
-		for (int k = 0; k < 2000 && __atomic_load_n(&workers[i].epoch, __ATOMIC_ACQUIRE) != e;
-		     k++)
-			usleep(5000);
-		stuck += __atomic_load_n(&workers[i].epoch, __ATOMIC_ACQUIRE) != e;
+	while (crew_turn(NULL, NULL)) {
+		struct timespec ts;
+
+		clock_gettime(CLOCK_REALTIME, &ts);
+		ts.tv_nsec += WAIT_MS * 1000000L;
+		ts.tv_sec += ts.tv_nsec / 1000000000L;
+		ts.tv_nsec %= 1000000000L;
+		pthread_mutex_lock(&shared_lock);
+		pthread_cond_timedwait(&baton, &shared_lock, &ts);
+		pthread_mutex_unlock(&shared_lock);
+		atomic_fetch_add(&h->turns, 1);
 	}
-	usleep(100000);
-	for (int i = 0; i < THREADS; i++) {
-		stuck += workers[i].ops <= before[i];
-		bad += workers[i].bad;
-		ops += workers[i].ops;
-	}
-	pthread_mutex_lock(&lock);
-	for (size_t i = 0; i < SHARED_PAGES; i++)
-		bad += !stamp_ok(shared + i * PAGE, 99, i, shared_gen[i]);
-	pthread_mutex_unlock(&lock);
-	work_report(bad == 0 && stuck == 0, "\"bad\": %llu, \"stuck\": %u, \"ops\": %llu",
-		    (unsigned long long)bad, stuck, (unsigned long long)ops);
+	return NULL;
 }
 
-static uint8_t *area(size_t pages)
+static void *run_any(void *arg)
 {
-	return mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct hand *h = arg;
+
+	return h->number == (uint32_t)count ? run_waiter(arg) : run(arg);
+}
+
+static void verify(struct report *r)
+{
+	bool parked = crew_park(60);
+
+	if (!parked)
+		rep_error(r, "a thread does not answer");
+	for (long t = 0; parked && t < count; t++) {
+		char who[32];
+
+		snprintf(who, sizeof(who), "thread %ld", t);
+		rep_merge(r, &hands[t].found, who);
+	}
+	if (work_sabotage_due() == 5)
+		hands[1].tls_turns++;
+	else if (work_sabotage_due())
+		area_sabotage(&shared, 1, work_sabotage_due());
+	area_verify(&shared, r);
+	rep_extra(r, ",\"threads\":%ld", count + 1);
+	crew_release();
+}
+
+/* Called about every 100 ms: each thread must have turned since. */
+static void watch(void)
+{
+	for (long t = 0; t <= count; t++) {
+		struct hand *h = &hands[t];
+		uint64_t turns = atomic_load(&h->turns);
+
+		h->idle_checks = turns == h->turns_seen ? h->idle_checks + 1 : 0;
+		h->turns_seen = turns;
+		if (h->idle_checks > (unsigned)stall_s * 10)
+			work_fail("thread %ld stands still since turn %lu", t, turns);
+	}
 }
 
 int main(int argc, char **argv)
 {
-	pthread_t t;
+	size_t each;
 
-	work_init(argc, argv);
-	shared = area(SHARED_PAGES);
-	for (size_t i = 0; i < SHARED_PAGES; i++)
-		stamp_put(shared + i * PAGE, 99, i, 0);
-	for (unsigned int i = 0; i < THREADS; i++) {
-		workers[i].id = i + 1;
-		workers[i].mem = area(PAGES);
-		for (size_t p = 0; p < PAGES; p++)
-			stamp_put(workers[i].mem + p * PAGE, i + 1, p, 0);
-		if (pthread_create(&t, NULL, run, &workers[i]))
-			return 1;
+	work_start(argc, argv, opts);
+	if (count < 2 || count >= CREW_MAX || mib < 1)
+		work_die("an option is out of range");
+	each = (size_t)mib * MIB_PAGES / 2 / (size_t)count;
+	hands = work_map(((size_t)count + 1) * sizeof(*hands) / PAGE_BYTES + 1);
+	area_init(&shared, work_map((size_t)mib * MIB_PAGES / 2), (size_t)mib * MIB_PAGES / 2, 1000,
+	          0);
+	area_stamp_all(&shared);
+	for (uint32_t t = 0; t <= (uint32_t)count; t++) {
+		hands[t].number = t;
+		hands[t].rnd.state = t;
+		area_init(&hands[t].area, work_map(each), each, t, (uint16_t)t);
+		area_stamp_all(&hands[t].area);
 	}
+	crew_start((unsigned)count + 1, run_any, hands, sizeof(*hands));
 	work_ready();
-	for (;;) {
-		if (work_wanted())
-			verify();
-		usleep(10000);
+	for (unsigned n = 0; work_poll(verify); n++) {
+		work_nap_us(10000);
+		if (n % 10 == 9)
+			watch();
 	}
+	crew_stop();
+	return 0;
 }
