@@ -359,8 +359,11 @@ static void check_content(struct chk *c, const Haul__File *f, int fd, const stru
 
 	if ((size || build) && c->differing++ >= SAME_KIND_MAX)
 		return;
+	/* a file that grows while we look, on storage that both hosts see, is no trouble */
+	bool grows = size && f->write && !f->mapped && (uint64_t)st->st_size > f->size;
+
 	if (size)
-		say(c, SEV_BLOCKER, "file-differs", fix,
+		say(c, grows ? SEV_WARNING : SEV_BLOCKER, "file-differs", fix,
 		    "%s has %lld bytes at the destination, %llu at the source", name,
 		    (long long)st->st_size, (unsigned long long)f->size);
 	if (build)
