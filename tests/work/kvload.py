@@ -279,30 +279,30 @@ class Checker:
         return 1 if bad or not self.count["checked"] else 0
 
 
-def main(kind):
+def main(kind, port):
     """kind: encode_set(key, value), read_ack(conn), get(conn, keys)."""
     ap = argparse.ArgumentParser(description=__doc__,
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("mode", choices=("write", "check"))
-    ap.add_argument("host")
-    ap.add_argument("port", type=int)
-    ap.add_argument("record", help="file with what was acknowledged")
-    ap.add_argument("--timeout-s", type=float, default=10, help="silence that long is a break")
-    ap.add_argument("--seconds", type=float, default=0, help="write: end by itself; 0: at SIGTERM")
-    ap.add_argument("--keys", type=int, default=20000, help="write: keys; values are rewritten")
+    ap.add_argument("mode", choices=("load", "check"))
+    ap.add_argument("--host", default="127.0.0.1")
+    ap.add_argument("--port", type=int, default=port)
+    ap.add_argument("--record", required=True, help="file with what was acknowledged")
+    ap.add_argument("--timeout-s", type=float, default=30, help="silence that long is a break")
+    ap.add_argument("--seconds", type=float, default=0, help="load: end by itself; 0: at SIGTERM")
+    ap.add_argument("--keys", type=int, default=20000, help="load: keys; values are rewritten")
     ap.add_argument("--value-bytes", type=int, default=200)
     ap.add_argument("--conns", type=int, default=2)
-    ap.add_argument("--pipeline", type=int, default=16, help="write: sets under way at once")
-    ap.add_argument("--rate", type=float, default=5000, help="write: sets per second, 0: no limit")
+    ap.add_argument("--pipeline", type=int, default=16, help="load: sets under way at once")
+    ap.add_argument("--rate", type=float, default=5000, help="load: sets per second, 0: no limit")
     ap.add_argument("--seed", type=int, default=0)
     ap.add_argument("--reconnect-s", type=float, default=0,
-                    help="write: after a break try that long to connect again; 0: end")
+                    help="load: after a break try that long to connect again; 0: end")
     ap.add_argument("--then", action="append", metavar="HOST:PORT",
-                    help="write: more addresses to try")
-    ap.add_argument("--stats", help="write: CSV of acknowledgements per 10 ms")
+                    help="load: more addresses to try")
+    ap.add_argument("--stats", help="load: CSV of acknowledgements per 10 ms")
     args = ap.parse_args()
     try:
-        sys.exit((Load if args.mode == "write" else Checker)(kind, args).main())
+        sys.exit((Load if args.mode == "load" else Checker)(kind, args).main())
     except (OSError, Broken) as e:
         print(json.dumps({"ok": False, "error": f"{type(e).__name__}: {e}"}))
         sys.exit(2)

@@ -32,4 +32,4 @@ class Memcached:
 
 
 if __name__ == "__main__":
-    kvload.main(Memcached)
+    kvload.main(Memcached, 11211)

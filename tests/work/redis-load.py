@@ -37,4 +37,4 @@ class Redis:
 
 
 if __name__ == "__main__":
-    kvload.main(Redis)
+    kvload.main(Redis, 6379)

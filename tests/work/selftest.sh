@@ -116,7 +116,7 @@ build shared
 build misc misc_memory.c misc_kernel.c
 build poke
 
-sound writer
+sound writer --stats speed
 sound writer --threads 4 --rate 0 --compress 0 --hot-percent 30
 sound threads
 sound tree

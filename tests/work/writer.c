@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #define SLOT_US    10000
@@ -11,8 +12,9 @@
 
 struct slot {
 	int64_t start_us; /* CLOCK_REALTIME */
+	uint32_t len_us; /* SLOT_US unless the thread was held up */
 	uint32_t ops;
-	uint32_t gap_us; /* largest between two turns; a long one ended when the slot began */
+	uint32_t gap_us; /* largest between two turns */
 };
 
 struct hand {
@@ -22,13 +24,13 @@ struct hand {
 	size_t hot_pages;
 	int64_t gap_us, gap_at_us; /* largest since the last verification */
 	struct slot now;
-	struct slot *ring;
+	struct slot *ring; /* NULL: not recording */
 	uint64_t slots;
 };
 
 static long mib = 64, rate = 10000, threads = 1, hot_percent = 100, compress_percent = 50;
 static long step = 1, thp;
-static const char *stats = "stats";
+static const char *stats;
 static const struct work_opt opts[] = {
 	{ "--mib", "memory in MiB (64)", &mib, NULL, NULL },
 	{ "--rate", "page writes per second of all threads, 0 = full speed (10000)", &rate, NULL,
@@ -38,8 +40,7 @@ static const struct work_opt opts[] = {
 	{ "--compress", "share of a page that compresses (50)", &compress_percent, NULL, NULL },
 	{ "--step", "stamp every n-th word of a page (1)", &step, NULL, NULL },
 	{ "--thp", "0 as the system has it, 1 MADV_HUGEPAGE, 2 MADV_NOHUGEPAGE", &thp, NULL, NULL },
-	{ "--stats", "file of the recorded speed, NAME.N at verification N (stats)", NULL, &stats,
-	  NULL },
+	{ "--stats", "record speed, dump to DIR/NAME.N at verification N", NULL, &stats, NULL },
 	{ 0 },
 };
 
@@ -54,12 +55,15 @@ static void record(struct hand *h, unsigned ops)
 		h->gap_us = h->pace.gap_us;
 		h->gap_at_us = now_us - h->gap_us;
 	}
+	if (!h->ring)
+		return;
+	if (gap_us > h->now.gap_us)
+		h->now.gap_us = gap_us;
 	if (now_us - h->now.start_us >= SLOT_US || now_us < h->now.start_us) {
+		h->now.len_us = now_us < h->now.start_us ? 0 : (uint32_t)(now_us - h->now.start_us);
 		h->ring[h->slots++ % RING_SLOTS] = h->now;
 		h->now = (struct slot){ .start_us = now_us };
 	}
-	if (gap_us > h->now.gap_us)
-		h->now.gap_us = gap_us;
 	h->now.ops += ops;
 }
 
@@ -90,15 +94,16 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* Lines of realtime_us,ops,gap_us,thread: for each 10 ms of each thread. */
 static void dump_stats(void)
 {
-	size_t used = 0, room = 1;
+	static const char head[] = "realtime_us,len_us,ops,gap_us,thread\n";
+	size_t used = sizeof(head) - 1, room = used;
 	char name[200], *text;
 
 	for (long t = 0; t < threads; t++)
 		room += (hands[t].slots < RING_SLOTS ? hands[t].slots : RING_SLOTS) * 80;
 	text = work_map(room / PAGE_BYTES + 1);
+	memcpy(text, head, used);
 	for (long t = 0; t < threads; t++) {
 		struct hand *h = &hands[t];
 		uint64_t i = h->slots > RING_SLOTS ? h->slots - RING_SLOTS : 0;
@@ -106,8 +111,8 @@ static void dump_stats(void)
 		for (; i < h->slots; i++) {
 			struct slot *s = &h->ring[i % RING_SLOTS];
 
-			used += (size_t)sprintf(text + used, "%ld,%u,%u,%ld\n", s->start_us, s->ops,
-			                        s->gap_us, t);
+			used += (size_t)sprintf(text + used, "%ld,%u,%u,%u,%ld\n", s->start_us,
+			                        s->len_us, s->ops, s->gap_us, t);
 		}
 	}
 	snprintf(name, sizeof(name), "%s.%u", stats, work_verify_number());
@@ -134,7 +139,8 @@ static void verify(struct report *r)
 		h->gap_us = 0;
 	}
 	rep_extra(r, ",\"max_gap_us\":%ld,\"max_gap_at_us\":%ld", gap_us, at_us);
-	dump_stats();
+	if (stats)
+		dump_stats();
 	for (long t = 0; t < threads; t++) {
 		hands[t].pace.last_us = work_now_us();
 		hands[t].now = (struct slot){ .start_us = hands[t].pace.last_us };
@@ -161,7 +167,8 @@ static void set_up(void)
 		                                 (100 - (size_t)compress_percent) / 100);
 		h->hot_pages = each * (size_t)hot_percent / 100;
 		h->rnd.state = (uint64_t)t + 1;
-		h->ring = work_map(RING_SLOTS * sizeof(*h->ring) / PAGE_BYTES + 1);
+		if (stats)
+			h->ring = work_map(RING_SLOTS * sizeof(*h->ring) / PAGE_BYTES + 1);
 		area_stamp_all(&h->area);
 	}
 }
