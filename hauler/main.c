@@ -108,7 +108,7 @@ static void usage(FILE *f)
 	      "  -p, --port=N                port of hauld at HOST (4285)\n"
 	      "      --mode=MODE             auto (default), stop-copy, pre-copy, post-copy, "
 	      "hybrid\n"
-	      "      --downtime-limit-ms=N   stop copying when the rest fits into this (300)\n"
+	      "      --downtime-limit-ms=N   stop copying when the rest fits into this (100)\n"
 	      "      --max-rounds=N          at most so many rounds (16)\n"
 	      "      --freeze-limit-ms=N     give up and let it go on when stopped for longer "
 	      "(10000)\n"
@@ -367,7 +367,7 @@ int main(int argc, char **argv)
 	struct opts o = {
 		.port = TR_PORT_DEFAULT,
 		.streams = STREAMS_DEFAULT,
-		.downtime_limit_ms = 300,
+		.downtime_limit_ms = 100,
 		.freeze_limit_ms = 10000,
 		.max_rounds = 16,
 		.connect_limit_ms = 10000,

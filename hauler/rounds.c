@@ -14,8 +14,8 @@
 #define CUT_LOOK_US 500000
 
 /* What a stop costs apart from pages: base, and per GiB that CRIU walks. */
-#define FREEZE_BASE_US 60000
-#define FREEZE_GIB_US  60000
+#define FREEZE_BASE_US 30000
+#define FREEZE_GIB_US  15000
 #define PAGES_PER_GIB  262144
 
 struct emit_state {

@@ -15,9 +15,9 @@
 #include "common/clock.h"
 #include "engine/engine.h"
 
-#define ROUNDS	   40
+#define ROUNDS     40
 #define AREA_PAGES 4096
-#define SLOTS	   (1 << 17)
+#define SLOTS      (1 << 17)
 
 /* ---- the child ---- */
 
@@ -46,7 +46,8 @@ static void churn(void)
 		size_t n = 64 * 4096;
 
 		if (!*p) {
-			*p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			*p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			          0);
 			memset(*p, (int)i, n);
 		} else if (i % 5 == 0) {
 			madvise(*p, n / 2, MADV_DONTNEED);
@@ -79,14 +80,14 @@ static void child(void)
 		pthread_t t;
 
 		area[i] = mmap(NULL, AREA_PAGES * 4096, PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (i == 1)
 			madvise(area[i], AREA_PAGES * 4096, MADV_HUGEPAGE);
 		memset(area[i], i + 1, AREA_PAGES * 4096);
 		pthread_create(&t, NULL, writer, area[i]);
 	}
 	uint8_t *none = mmap(NULL, 8 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			     -1, 0);
+	                     -1, 0);
 
 	memset(none, 0x5a, 8 * 4096);
 	mprotect(none, 8 * 4096, PROT_NONE);
@@ -121,7 +122,7 @@ static struct page *slot_of(struct mirror *m, uint64_t vaddr)
 }
 
 static int take(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
-		unsigned int flags)
+                unsigned int flags)
 {
 	struct mirror *m = arg;
 
@@ -141,7 +142,8 @@ static int take(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uin
 			    memcmp(p->data, now, 4096)) {
 				if (!m->wrong++)
 					fprintf(stderr, "clean page %llx differs (%s)\n",
-						(unsigned long long)at, p->data ? "stale" : "never seen");
+					        (unsigned long long)at,
+					        p->data ? "stale" : "never seen");
 			}
 			continue;
 		}
@@ -252,7 +254,8 @@ static int test_mirror(void)
 	m.check = true;
 	int r = trk_final(t, take, &m, &st, &e);
 
-	printf("mirror: %llu reported, final %llu clean pages checked, %llu wrong; first round %llu "
+	printf("mirror: %llu reported, final %llu clean pages checked, %llu wrong; first round "
+	       "%llu "
 	       "us, final %llu us, attach %llu us\n",
 	       (unsigned long long)m.reported, (unsigned long long)m.present,
 	       (unsigned long long)m.wrong, (unsigned long long)first_us,
@@ -267,7 +270,7 @@ static int test_mirror(void)
 	waitpid(pid, NULL, 0);
 	if (m.twice)
 		fprintf(stderr, "%llu pages were reported twice in one round\n",
-			(unsigned long long)m.twice);
+		        (unsigned long long)m.twice);
 	return r < 0 || m.wrong || m.twice || m.present < 1000 || left;
 }
 
