@@ -70,6 +70,7 @@ int pager_new(struct pager **out, struct store *s, const struct pager_ops *ops, 
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the pager");
 	p->store = s;
 	p->ops = *ops;
+	p->cpu = -1;
 	p->exact_moves = kernel_is_exact();
 	p->sock.listen_fd = p->sock.conn_fd = p->sock.dir_fd = -1;
 	pthread_mutex_init(&p->lock, NULL);
@@ -136,6 +137,10 @@ int pager_start(struct pager *p, int dirfd, unsigned int procs, struct err *e)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	r = pthread_create(&p->thread, NULL, pager_main, p);
 	p->running = r == 0;
+	/* without it everything is only slower */
+	p->helping = pthread_create(&p->help_thread, NULL, help_main, p) == 0;
+	if (!p->helping)
+		__atomic_store_n(&p->help_over, true, __ATOMIC_RELEASE);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return r ? err_set(e, ERR_SYS, r, "thread for the pager: %s", strerror(r)) : 0;
 }
@@ -190,11 +195,15 @@ void pager_free(struct pager *p)
 {
 	if (!p)
 		return;
-	if (p->running) {
-		__atomic_store_n(&p->stop, true, __ATOMIC_RELEASE);
-		pager_kick(p);
+	pthread_mutex_lock(&p->lock);
+	__atomic_store_n(&p->stop, true, __ATOMIC_RELEASE);
+	pthread_cond_broadcast(&p->changed);
+	pthread_mutex_unlock(&p->lock);
+	pager_kick(p);
+	if (p->running)
 		pthread_join(p->thread, NULL);
-	}
+	if (p->helping)
+		pthread_join(p->help_thread, NULL);
 	sock_close(&p->sock);
 	while (p->families) {
 		struct family *f = p->families;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * pager.h - private header of the pager files: address spaces, their missing pages,
- * and the one thread that serves them.
+ * and the threads that fill them.
  *
  * Threads. The pager's own thread reads every userfaultfd, serves faults, pushes
  * from the store, and is the only one that changes the shape of anything (lists,
- * ranges, families). Network threads only fill pages, in pager_deliver().
+ * ranges, families). A helper pushes from the other end; network threads bring pages
+ * in pager_deliver(): these two only fill.
  *
  * The rule that keeps content right. A program is held by the kernel in munmap,
  * mremap, madvise and fork until the event about it is read, and until then every
@@ -97,6 +98,7 @@ struct space {
 	unsigned int n_late;
 	size_t push_chunk; /* where the pusher goes on */
 	unsigned int push_page;
+	size_t help_chunk; /* the helper has done the chunks from here on */
 };
 
 /** space_new() - nothing missing, every page where it was */
@@ -151,6 +153,9 @@ struct family *family_new(struct pager *p, uint64_t obj, bool create);
 void family_free(struct family *f);
 /** family_note_chunks() - what is to be freed in the end */
 int family_note_chunks(struct family *f, const struct space *s);
+/** family_window_free() - does nobody need the store's window around @orig any more? */
+bool family_window_free(const struct family *f, uint64_t orig);
+void family_window_drop(struct family *f, uint64_t orig);
 /** family_window_done() - free the store's window around @orig if nobody needs it */
 void family_window_done(struct family *f, uint64_t orig);
 /** family_sweep() - free a bit of what was never filled. Return: false when all is */
@@ -202,6 +207,10 @@ void push_begin(struct pager *p);
 /** push_step() - one piece. Return: false when there is nothing to do */
 bool push_step(struct pager *p);
 
+/* ---- pager_help.c: a second thread for the background ---- */
+
+void *help_main(void *arg);
+
 /* ---- pager_sock.c: CRIU's side ---- */
 
 struct sock {
@@ -228,11 +237,12 @@ struct pager {
 	struct sock sock;
 	int epoll_fd, kick_fd;
 	bool exact_moves; /* the kernel tells the true length of a move */
-	pthread_t thread;
-	bool running;
+	pthread_t thread, help_thread;
+	bool running, helping;
 
 	/* atomic */
-	bool stop, push, check;
+	bool stop, push, pushing, check, help_over;
+	int cpu; /* where the pager's thread runs */
 	uint64_t left, left_remote, faults, faults_remote, lost_pages;
 	unsigned int procs_live;
 
@@ -245,7 +255,6 @@ struct pager {
 	uint64_t hint_orig;
 	unsigned int hint_pieces;
 	struct space *push_now;
-	bool pushing;
 	uint8_t *piece;
 	uint64_t probe_at_us, nomem_since_us;
 

@@ -6,6 +6,8 @@
 
 #include "common/clock.h"
 
+#define WINDOW_BYTES ((uint64_t)WINDOW_PAGES * ENG_PAGE_BYTES)
+
 struct family *family_new(struct pager *p, uint64_t obj, bool create)
 {
 	struct family *f = calloc(1, sizeof(*f));
@@ -44,15 +46,24 @@ void family_free(struct family *f)
 	free(f);
 }
 
+bool family_window_free(const struct family *f, uint64_t orig)
+{
+	for (const struct space *s = f->spaces; s; s = s->next)
+		if (space_any(s, orig & ~(WINDOW_BYTES - 1), WINDOW_PAGES, KIND_LOCAL))
+			return false;
+	return true;
+}
+
+void family_window_drop(struct family *f, uint64_t orig)
+{
+	if (f->so)
+		sobj_drop(f->so, orig & ~(WINDOW_BYTES - 1), WINDOW_PAGES);
+}
+
 void family_window_done(struct family *f, uint64_t orig)
 {
-	uint64_t bytes = WINDOW_PAGES * ENG_PAGE_BYTES, window = orig & ~(bytes - 1);
-
-	for (struct space *s = f->spaces; s; s = s->next)
-		if (space_any(s, window, WINDOW_PAGES, KIND_LOCAL))
-			return;
-	if (f->so)
-		sobj_drop(f->so, window, WINDOW_PAGES);
+	if (family_window_free(f, orig))
+		family_window_drop(f, orig);
 }
 
 int family_note_chunks(struct family *f, const struct space *s)

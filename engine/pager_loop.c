@@ -166,7 +166,7 @@ static void reap(struct pager *p)
 		return;
 	for (struct family *f = p->families; f; f = f->next)
 		all &= reap_family(p, f);
-	if (!all || !all_announced(p))
+	if (!all || !all_announced(p) || !__atomic_load_n(&p->help_over, __ATOMIC_ACQUIRE))
 		return;
 	pthread_mutex_lock(&p->lock);
 	p->done = true;

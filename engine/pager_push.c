@@ -2,6 +2,8 @@
 /* pager_push.c - fill from the store what nobody has asked for yet, and free it there. */
 #include "engine/pager.h"
 
+#include <sched.h>
+
 #include "common/log.h"
 
 static uint64_t local_left(const struct space *s)
@@ -122,13 +124,17 @@ void push_begin(struct pager *p)
 		pthread_rwlock_wrlock(&f->lock);
 		pthread_rwlock_unlock(&f->lock);
 	}
-	p->pushing = true;
+	pthread_mutex_lock(&p->lock);
+	__atomic_store_n(&p->pushing, true, __ATOMIC_RELEASE);
+	pthread_cond_broadcast(&p->changed);
+	pthread_mutex_unlock(&p->lock);
 }
 
 bool push_step(struct pager *p)
 {
 	uint64_t orig;
 
+	__atomic_store_n(&p->cpu, sched_getcpu(), __ATOMIC_RELAXED);
 	if (push_hint(p))
 		return true;
 	struct space *s = choose(p);

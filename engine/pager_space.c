@@ -131,6 +131,7 @@ int space_set(struct space *s, const struct runs *local, const struct runs *remo
 		if (r < 0)
 			return r;
 	}
+	s->help_chunk = s->n_chunks;
 	return 0;
 }
 
@@ -155,6 +156,7 @@ struct space *space_clone(const struct space *s)
 	for (size_t i = 0; i < s->n_chunks; i++)
 		if (s->chunk[i].local || s->chunk[i].remote)
 			c[n->n_chunks++] = s->chunk[i];
+	n->help_chunk = n->n_chunks;
 	n->local = s->local;
 	n->remote = s->remote;
 	__atomic_add_fetch(&s->fam->p->left, n->local + n->remote, __ATOMIC_RELAXED);
