@@ -138,7 +138,7 @@ int pager_start(struct pager *p, int dirfd, unsigned int procs, struct err *e)
 	r = pthread_create(&p->thread, NULL, pager_main, p);
 	p->running = r == 0;
 	/* without it everything is only slower */
-	p->helping = pthread_create(&p->help_thread, NULL, help_main, p) == 0;
+	p->helping = pthread_create(&p->help_thread, NULL, push_help_main, p) == 0;
 	if (!p->helping)
 		__atomic_store_n(&p->help_over, true, __ATOMIC_RELEASE);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -206,10 +206,8 @@ void fault_forget(struct pager *p, const struct space *s);
 void push_begin(struct pager *p);
 /** push_step() - one piece. Return: false when there is nothing to do */
 bool push_step(struct pager *p);
-
-/* ---- pager_help.c: a second thread for the background ---- */
-
-void *help_main(void *arg);
+/** push_help_main() - thread: the same from the other end, with less right to the CPU */
+void *push_help_main(void *arg);
 
 /* ---- pager_sock.c: CRIU's side ---- */
 
