@@ -134,7 +134,7 @@ static int one_round(struct mig *m, bool *cut, struct err *e)
 		return r;
 	uint64_t us = now_us() - t0, bytes = moved_bytes(m) - moved0;
 
-	m->pol.prev_pages = m->pol.round_pages;
+	m->pol.sum_pages += s.pages;
 	m->pol.round_pages = s.pages;
 	m->pol.round_us = us;
 	if (m->pol.round == 0)

@@ -8,7 +8,10 @@
 #define PAGE_BYTES 4096.0
 
 /* Another round must leave clearly less than the one before, or it is no use. */
-#define SHRINK_WORTH 0.8
+#define SHRINK_WORTH 0.7
+
+/* Rounds after the first may send the memory once more, not again and again. */
+#define SUM_WORTH 2.0
 
 /* Above this share of the link's rate, rounds do not converge. */
 #define RATE_HOPELESS 0.8
@@ -80,6 +83,9 @@ struct pol_answer pol_decide(const struct pol_state *s)
 	} else if (s->round >= s->max_rounds) {
 		a.verdict = stop;
 		a.why = "the limit of rounds is reached";
+	} else if ((double)(s->sum_pages + a.left_pages) > SUM_WORTH * (double)s->total_pages) {
+		a.verdict = stop;
+		a.why = "the rounds have sent the memory twice";
 	} else if ((double)a.left_pages > SHRINK_WORTH * (double)s->round_pages) {
 		a.verdict = stop;
 		a.why = "another round would leave about as much";

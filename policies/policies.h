@@ -18,7 +18,7 @@ struct pol_state {
 	unsigned int round; /* rounds finished; 0: nothing is copied yet */
 	uint64_t total_pages; /* of the tree, tracked */
 	uint64_t round_pages; /* dirty pages that the last round took */
-	uint64_t prev_pages; /* and the one before; 0: none */
+	uint64_t sum_pages; /* of all rounds */
 	uint64_t round_us; /* from its first scan to the peer's MARKED */
 	double dirty_pages_ps; /* pages first written per second, now */
 	double link_Bps; /* measured while the pipe was full; 0: not yet */
