@@ -143,6 +143,7 @@ int talk_connect(struct mig *m, struct err *e)
 
 	if (r < 0)
 		return err_wrap(e, "connect to %s port %u", m->opt->dest, m->opt->port);
+	chan_go_first(ch);
 	pthread_mutex_lock(&m->lock);
 	m->ctl = ch;
 	if (m->stop)
@@ -172,6 +173,8 @@ int talk_streams(struct mig *m, struct err *e)
 {
 	int r = one_stream(m, &m->urgent, HAUL__ROLE__ROLE_URGENT, 0, e);
 
+	if (r == 0)
+		chan_go_first(m->urgent);
 	for (unsigned int i = 0; r == 0 && i < m->opt->streams; i++)
 		r = one_stream(m, &m->data[i], HAUL__ROLE__ROLE_DATA, i, e);
 	return r;

@@ -146,6 +146,11 @@ int chan_wrap(struct chan **out, int fd, ssh_session session, ssh_channel channe
 	return 0;
 }
 
+void chan_go_first(struct chan *c)
+{
+	tcp_go_first(c->fd);
+}
+
 void chan_cancel(struct chan *c)
 {
 	__atomic_store_n(&c->cancelled, true, __ATOMIC_SEQ_CST);

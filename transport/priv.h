@@ -131,6 +131,7 @@ int tcp_resolve(struct addrinfo **out, const char *host, uint16_t port, uint64_t
 int tcp_connect(const struct chan_target *to, uint64_t deadline_us, struct err *e);
 /** tcp_tune() - no delay, keepalive, and an end to unacknowledged silence */
 void tcp_tune(int fd);
+void tcp_go_first(int fd);
 
 /* ---- session.c: SSH sessions before they are channels ---- */
 

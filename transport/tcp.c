@@ -2,6 +2,7 @@
 /* tcp.c - connect by name with a deadline, tune the socket, say the preamble. */
 #include "transport/priv.h"
 
+#include <linux/pkt_sched.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -28,6 +29,14 @@ void tcp_tune(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms, sizeof(limit_ms));
+}
+
+void tcp_go_first(int fd)
+{
+	int priority = TC_PRIO_INTERACTIVE;
+
+	/* worth some milliseconds, never a failure */
+	setsockopt(fd, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
 }
 
 /* Return: a connected, nonblocking descriptor; -errno without a message */

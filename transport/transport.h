@@ -74,6 +74,12 @@ int chan_read(struct chan *c, void *buf, size_t bytes, uint64_t deadline_us, str
 /** chan_cancel() - from any thread: current and later calls return -ECANCELED */
 void chan_cancel(struct chan *c);
 
+/**
+ * chan_go_first() - what is written here need not queue behind pages on this host's link
+ * (SO_PRIORITY; the queueing disciplines pfifo_fast and fq_codel both then let it pass)
+ */
+void chan_go_first(struct chan *c);
+
 struct chan_stats {
 	uint64_t in_bytes, out_bytes; /* payload given to and by SSH */
 };
