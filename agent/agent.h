@@ -9,7 +9,9 @@
 #include "engine/criu.h"
 #include "transport/transport.h"
 
-#define AGT_STREAMS_MAX 17 /* 16 data and the urgent one */
+#define AGT_STREAMS_MAX 19 /* 16 data, the urgent one, one that resumes, a stranger */
+#define AGT_DATA_MAX    16
+#define AGT_RUN_DIR     "/run/haul"
 
 struct agt_conf {
 	const char *bind;
@@ -39,6 +41,7 @@ struct stream {
 	pthread_t thread;
 	int fd; /* until SSH has it */
 	bool used, registered, urgent;
+	bool over; /* the thread has nothing more to do; atomic */
 	uint32_t mark;
 };
 
@@ -48,8 +51,9 @@ struct wrk {
 	enum wrk_state state;
 	uint64_t route;
 	uint8_t secret[32];
-	struct chan *ctl;
-	int fd_from_daemon; /* further sockets of this migration arrive here */
+	struct chan *ctl; /* changes after the commit only, under ctl_lock */
+	pthread_mutex_t ctl_lock; /* held while it is written to */
+	int door; /* further sockets of this migration arrive here */
 	struct err err;
 
 	unsigned int criu_version;
@@ -60,33 +64,66 @@ struct wrk {
 	uint32_t *pids;
 	size_t n_pids;
 
-	pthread_mutex_t lock; /* streams, marks, deliver, failed */
+	pthread_mutex_t lock; /* state for others, streams, marks, deliver, failed */
+	pthread_cond_t changed; /* state, registered streams, resuming */
 	struct stream stream[AGT_STREAMS_MAX];
 	unsigned int n_data; /* promised by START */
 	uint32_t marked;
 	bool deliver; /* pages of tasks go to the pager, not to the store */
 	bool failed;
+	bool resuming; /* a connection takes the place of one that was lost */
 	pthread_t accept_thread;
 	bool accepting;
 	int stop_fd; /* eventfd: accept thread must end */
 
 	struct store *store;
 	struct pager *pager;
-	struct chan *urgent;
+	struct chan *urgent; /* under urgent_lock */
+	pthread_mutex_t urgent_lock;
 	uint64_t limit_ms;
 };
 
 /** wrk_main() - a whole migration at the destination. Return: exit status */
 int wrk_main(const struct agt_conf *conf, const struct chan_server *server, int ctl_fd,
-             int fd_from_daemon, uint64_t route);
+             uint64_t route);
 /** wrk_fail() - from any thread before the commit: tell the source why, undo */
 void wrk_fail(struct wrk *w, const struct err *why);
 const char *wrk_state_name(enum wrk_state s);
+struct Haul__Msg;
+/** wrk_say() - on the control connection, whichever it is now */
+int wrk_say(struct wrk *w, struct Haul__Msg *msg, struct err *e);
+/** wrk_wait() - for w->changed; w->lock is held. Return: 0, or ETIMEDOUT */
+int wrk_wait(struct wrk *w, uint64_t deadline_us);
+/** wrk_committed() - the tree runs here, or did: nothing is undone any more */
+bool wrk_committed(const struct wrk *w);
+
+/* ---- resume.c ---- */
+
+struct Haul__Hello;
+/**
+ * res_run() - @t's connection takes the place of a lost control connection: what the
+ * outcome is, and after the commit what is still missing. @t->ch is taken on success.
+ */
+int res_run(struct stream *t, const struct Haul__Hello *h, struct err *e);
+
+/* ---- door.c ---- */
+
+/** door_open() - Return: a listening socket, or -errno */
+int door_open(uint64_t route, struct err *e);
+void door_remove(uint64_t route);
+/** door_pass() - daemon: hand @fd to the worker of @route. Return: 0, -ENOENT, -ECONNREFUSED */
+int door_pass(uint64_t route, int fd);
+/** door_take() - worker: a socket that was passed, or -EAGAIN */
+int door_take(int door);
 
 /* ---- recv.c: streams of a worker ---- */
 
 int rcv_start(struct wrk *w, struct err *e);
 void rcv_stop(struct wrk *w);
+/** rcv_drop_streams() - end every stream that carries pages; not @but, not strangers */
+void rcv_drop_streams(struct wrk *w, const struct stream *but);
+/** rcv_wait_streams() - until the urgent one and w->n_data others have said HELLO */
+int rcv_wait_streams(struct wrk *w, uint64_t deadline_us, struct err *e);
 /** rcv_want() - pager_ops.want */
 int rcv_want(void *arg, uint64_t obj, uint64_t vaddr, uint64_t pages);
 

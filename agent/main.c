@@ -41,7 +41,6 @@ struct pending {
 struct worker {
 	pid_t pid;
 	uint64_t route;
-	int fd; /* our end: sockets go to it */
 };
 
 struct daemon {
@@ -102,7 +101,7 @@ static void set_blocking(int fd)
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
 }
 
-static void worker_child(struct daemon *d, int ctl, int fd, uint64_t route)
+static void worker_child(struct daemon *d, int ctl, uint64_t route)
 {
 	sigset_t none;
 
@@ -111,57 +110,33 @@ static void worker_child(struct daemon *d, int ctl, int fd, uint64_t route)
 	for (unsigned int i = 0; i < d->n_pending; i++)
 		if (d->pending[i].fd != ctl)
 			close(d->pending[i].fd);
-	for (unsigned int i = 0; i < d->n_workers; i++)
-		close(d->worker[i].fd);
 	setsid();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	_exit(wrk_main(&d->conf, d->server, ctl, fd, route));
+	_exit(wrk_main(&d->conf, d->server, ctl, route));
 }
 
 static void new_worker(struct daemon *d, int ctl)
 {
 	uint64_t route = 0;
-	int sk[2];
 
 	if (d->n_workers == WORKERS_MAX || getrandom(&route, sizeof(route), 0) != sizeof(route) ||
-	    route == 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sk) < 0) {
-		log_warn("no worker for a new migration: too many, or out of descriptors");
+	    route == 0) {
+		log_warn("no worker for a new migration: there are too many");
 		close(ctl);
 		return;
 	}
 	pid_t pid = fork();
 
-	if (pid == 0) {
-		close(sk[0]);
-		worker_child(d, ctl, sk[1], route);
-	}
-	close(sk[1]);
+	if (pid == 0)
+		worker_child(d, ctl, route);
 	close(ctl);
 	if (pid < 0) {
 		log_err("fork: %s", strerror(errno));
-		close(sk[0]);
 		return;
 	}
-	d->worker[d->n_workers++] = (struct worker){ pid, route, sk[0] };
+	d->worker[d->n_workers++] = (struct worker){ pid, route };
 	log_info("worker=%d route=%016llx", pid, (unsigned long long)route);
-}
-
-static void pass_on(const struct worker *w, int fd)
-{
-	char byte = 0, room[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec io = { &byte, 1 };
-	struct msghdr h = {
-		.msg_iov = &io, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room)
-	};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	if (sendmsg(w->fd, &h, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		log_warn("worker=%d does not take a socket: %s", w->pid, strerror(errno));
 }
 
 static void route_socket(struct daemon *d, int fd, uint64_t route)
@@ -171,9 +146,11 @@ static void route_socket(struct daemon *d, int fd, uint64_t route)
 		new_worker(d, fd);
 		return;
 	}
-	for (unsigned int i = 0; i < d->n_workers; i++)
-		if (d->worker[i].route == route)
-			pass_on(&d->worker[i], fd);
+	int r = door_pass(route, fd);
+
+	if (r < 0)
+		log_warn("route=%016llx: no worker takes a socket: %s", (unsigned long long)route,
+		         strerror(-r));
 	close(fd);
 }
 
@@ -224,7 +201,7 @@ static void reap(struct daemon *d)
 				continue;
 			if (WIFSIGNALED(status))
 				log_err("worker=%d killed by signal %d", pid, WTERMSIG(status));
-			close(d->worker[i].fd);
+			door_remove(d->worker[i].route);
 			d->worker[i] = d->worker[--d->n_workers];
 		}
 }

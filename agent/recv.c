@@ -14,6 +14,7 @@
 
 #define HELLO_LIMIT_MS  10000
 #define ACCEPT_LIMIT_MS 10000
+#define WANT_LIMIT_MS   2000 /* the pager waits for this; a lost one is asked for again */
 #define RECV_BYTES      (FRAME_BODY_MAX + FRAME_PAGES_MAX * FRAME_PAGE_BYTES)
 
 /* Comparison whose time does not depend on where the difference is. */
@@ -33,7 +34,8 @@ static int check_hello(struct stream *t, const Haul__Hello *h, struct err *e)
 	if (h->secret.len != sizeof(w->secret) ||
 	    !same_secret(h->secret.data, w->secret, sizeof(w->secret)))
 		return err_set(e, ERR_PEER, EACCES, "a stream without this migration's secret");
-	if (h->role != HAUL__ROLE__ROLE_DATA && h->role != HAUL__ROLE__ROLE_URGENT)
+	if (h->role != HAUL__ROLE__ROLE_DATA && h->role != HAUL__ROLE__ROLE_URGENT &&
+	    h->role != HAUL__ROLE__ROLE_RESUME)
 		return err_set(e, ERR_PEER, EPROTO, "a stream with role %d", h->role);
 	t->urgent = h->role == HAUL__ROLE__ROLE_URGENT;
 	return 0;
@@ -50,6 +52,7 @@ static int answer_hello(struct chan *ch, struct err *e)
 	return wire_send(ch, &msg, deadline_in_ms(HELLO_LIMIT_MS), e);
 }
 
+/* Return: 0 it carries pages; 1 it was a connection that resumes; -errno */
 static int stream_hello(struct stream *t, struct err *e)
 {
 	Haul__Msg *msg = NULL;
@@ -61,8 +64,14 @@ static int stream_hello(struct stream *t, struct err *e)
 		r = err_set(e, ERR_PEER, EPROTO, "a stream that does not say hello");
 	else
 		r = check_hello(t, msg->hello, e);
+	if (r == 0)
+		r = answer_hello(t->ch, e);
+	if (r == 0 && msg->hello->role == HAUL__ROLE__ROLE_RESUME) {
+		r = res_run(t, msg->hello, e);
+		r = r < 0 ? r : 1;
+	}
 	haul__msg__free_unpacked(msg, NULL);
-	return r < 0 ? r : answer_hello(t->ch, e);
+	return r;
 }
 
 static int put_run(struct wrk *w, const struct frame_run *run, const uint8_t *data, struct err *e)
@@ -125,7 +134,7 @@ static int put_mark(struct stream *t, uint32_t mark, struct err *e)
 	m.stored_pages = store_data_pages(w->store);
 	msg.body_case = HAUL__MSG__BODY_MARKED;
 	msg.marked = &m;
-	return wire_send(w->ctl, &msg, deadline_in_ms(HELLO_LIMIT_MS), e);
+	return wrk_say(w, &msg, e);
 }
 
 static int stream_loop(struct stream *t, struct err *e)
@@ -166,14 +175,30 @@ static int stream_open(struct stream *t, struct err *e)
 	t->ch = ch;
 	pthread_mutex_unlock(&w->lock);
 	r = stream_hello(t, e);
-	if (r < 0)
+	if (r)
 		return r;
+	if (t->urgent) {
+		pthread_mutex_lock(&w->urgent_lock);
+		w->urgent = ch;
+		pthread_mutex_unlock(&w->urgent_lock);
+	}
 	pthread_mutex_lock(&w->lock);
 	t->registered = true;
-	if (t->urgent)
-		w->urgent = ch;
+	pthread_cond_broadcast(&w->changed);
 	pthread_mutex_unlock(&w->lock);
 	return 0;
+}
+
+/* After the commit a lost link is no failure: the source will come back. */
+static void stream_ended(struct stream *t, const struct err *why)
+{
+	bool link = why->code == ECANCELED || why->code == EPIPE ||
+	            (why->src == ERR_LINK && wrk_committed(t->w));
+
+	if (link)
+		log_debug("stream ended: %s", why->msg);
+	else
+		wrk_fail(t->w, why);
 }
 
 static void *stream_main(void *arg)
@@ -182,24 +207,48 @@ static void *stream_main(void *arg)
 	struct err e = ERR_INIT;
 	int r = stream_open(t, &e);
 
-	if (r < 0) {
-		/* a stranger must not disturb the migration */
+	/* a stranger must not disturb the migration */
+	if (r < 0)
 		log_warn("stream refused: %s", e.msg);
-		return NULL;
-	}
-	r = stream_loop(t, &e);
-	if (r < 0 && r != -ECANCELED && r != -EPIPE)
-		wrk_fail(t->w, &e);
-	else if (r < 0)
-		log_debug("stream ended: %s", e.msg);
+	if (r == 0 && stream_loop(t, &e) < 0)
+		stream_ended(t, &e);
+	__atomic_store_n(&t->over, true, __ATOMIC_RELEASE);
 	return NULL;
 }
 
+/* Its thread ends soon, or has ended. */
+static void stream_free(struct stream *t)
+{
+	struct wrk *w = t->w;
+
+	pthread_join(t->thread, NULL);
+	pthread_mutex_lock(&w->urgent_lock);
+	if (w->urgent == t->ch)
+		w->urgent = NULL;
+	pthread_mutex_unlock(&w->urgent_lock);
+	pthread_mutex_lock(&w->lock);
+	struct chan *ch = t->ch;
+
+	*t = (struct stream){ .fd = -1 };
+	pthread_mutex_unlock(&w->lock);
+	chan_free(ch);
+}
+
+/* The accept thread alone makes streams; it also clears away those of strangers. */
 static struct stream *free_slot(struct wrk *w)
 {
-	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++)
-		if (!w->stream[i].used)
-			return &w->stream[i];
+	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++) {
+		struct stream *t = &w->stream[i];
+		pthread_mutex_lock(&w->lock);
+		bool used = t->used,
+		     stale = used && !t->registered && __atomic_load_n(&t->over, __ATOMIC_ACQUIRE);
+
+		pthread_mutex_unlock(&w->lock);
+		if (stale)
+			stream_free(t);
+		if (stale || !used)
+			return t;
+	}
 	return NULL;
 }
 
@@ -212,32 +261,13 @@ static void new_stream(struct wrk *w, int fd)
 		close(fd);
 		return;
 	}
-	t->w = w;
-	t->fd = fd;
-	t->used = true;
+	pthread_mutex_lock(&w->lock);
+	*t = (struct stream){ .w = w, .fd = fd, .used = true };
 	if (pthread_create(&t->thread, NULL, stream_main, t)) {
 		close(steal_fd(&t->fd));
 		t->used = false;
 	}
-}
-
-/* Return: a descriptor; -1 when the daemon is gone (then no more will come) */
-static int recv_fd(int sk)
-{
-	char byte, room[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec io = { &byte, 1 };
-	struct msghdr h = {
-		.msg_iov = &io, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room)
-	};
-	int fd = -1;
-
-	if (recvmsg(sk, &h, MSG_CMSG_CLOEXEC) <= 0)
-		return -1;
-	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
-
-	if (c && c->cmsg_type == SCM_RIGHTS)
-		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return fd;
+	pthread_mutex_unlock(&w->lock);
 }
 
 static void *accept_main(void *arg)
@@ -246,7 +276,7 @@ static void *accept_main(void *arg)
 
 	for (;;) {
 		struct pollfd p[2] = { { .fd = w->stop_fd, .events = POLLIN },
-			               { .fd = w->fd_from_daemon, .events = POLLIN } };
+			               { .fd = w->door, .events = POLLIN } };
 
 		if (poll(p, 2, -1) < 0 && errno != EINTR)
 			return NULL;
@@ -254,11 +284,10 @@ static void *accept_main(void *arg)
 			return NULL;
 		if (!p[1].revents)
 			continue;
-		int fd = recv_fd(w->fd_from_daemon);
+		int fd = door_take(w->door);
 
-		if (fd < 0)
-			return NULL;
-		new_stream(w, fd);
+		if (fd >= 0)
+			new_stream(w, fd);
 	}
 }
 
@@ -273,6 +302,18 @@ int rcv_start(struct wrk *w, struct err *e)
 	return r ? err_set(e, ERR_SYS, r, "thread for streams") : 0;
 }
 
+static void cancel_streams(struct wrk *w, const struct stream *but, bool only_registered)
+{
+	pthread_mutex_lock(&w->lock);
+	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++) {
+		struct stream *t = &w->stream[i];
+
+		if (t->used && t != but && t->ch && (t->registered || !only_registered))
+			chan_cancel(t->ch);
+	}
+	pthread_mutex_unlock(&w->lock);
+}
+
 void rcv_stop(struct wrk *w)
 {
 	uint64_t one = 1;
@@ -284,23 +325,43 @@ void rcv_stop(struct wrk *w)
 		pthread_join(w->accept_thread, NULL);
 		w->accepting = false;
 	}
-	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++) {
-		struct stream *t = &w->stream[i];
+	cancel_streams(w, NULL, false);
+	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++)
+		if (w->stream[i].used)
+			stream_free(&w->stream[i]);
+}
 
-		if (!t->used)
-			continue;
-		pthread_mutex_lock(&w->lock);
-		if (t->ch)
-			chan_cancel(t->ch);
-		pthread_mutex_unlock(&w->lock);
-		pthread_join(t->thread, NULL);
-		t->used = false;
-	}
-	w->urgent = NULL;
+void rcv_drop_streams(struct wrk *w, const struct stream *but)
+{
+	cancel_streams(w, but, true);
+	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++)
+		if (&w->stream[i] != but && w->stream[i].registered)
+			stream_free(&w->stream[i]);
+	w->marked = 0;
+}
+
+static unsigned int have_streams(const struct wrk *w, bool *urgent)
+{
+	unsigned int n = 0;
+
+	*urgent = false;
 	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++) {
-		chan_free(w->stream[i].ch);
-		w->stream[i].ch = NULL;
+		n += w->stream[i].registered && !w->stream[i].urgent;
+		*urgent |= w->stream[i].registered && w->stream[i].urgent;
 	}
+	return n;
+}
+
+int rcv_wait_streams(struct wrk *w, uint64_t deadline_us, struct err *e)
+{
+	bool urgent;
+	int r = 0;
+
+	pthread_mutex_lock(&w->lock);
+	while (r == 0 && (have_streams(w, &urgent) < w->n_data || !urgent))
+		r = wrk_wait(w, deadline_us);
+	pthread_mutex_unlock(&w->lock);
+	return r ? err_set(e, ERR_LINK, ETIMEDOUT, "the source did not open its streams") : 0;
 }
 
 int rcv_want(void *arg, uint64_t obj, uint64_t vaddr, uint64_t pages)
@@ -310,11 +371,10 @@ int rcv_want(void *arg, uint64_t obj, uint64_t vaddr, uint64_t pages)
 	struct err e = ERR_INIT;
 
 	f.runs[0] = (struct frame_run){ obj, vaddr, (uint32_t)pages, RUN_DATA };
-	if (!w->urgent)
-		return -ENOTCONN;
-	int r = frame_send(w->urgent, &f, NULL, 0, deadline_in_ms(HELLO_LIMIT_MS), &e);
+	pthread_mutex_lock(&w->urgent_lock);
+	int r = w->urgent ? frame_send(w->urgent, &f, NULL, 0, deadline_in_ms(WANT_LIMIT_MS), &e)
+	                  : -ENOTCONN;
 
-	if (r < 0)
-		log_err("cannot ask the source for a page: %s", e.msg);
+	pthread_mutex_unlock(&w->urgent_lock);
 	return r;
 }

@@ -20,6 +20,8 @@
 #define IDLE_LIMIT_MS       120000
 #define CRIU_LIMIT_MS       10000
 #define PROGRESS_MS         250
+#define ANSWER_LIMIT_MS     3000
+#define BYE_LIMIT_MS        30000
 #define FREEZE_LIMIT_MS_MAX 600000
 
 struct row {
@@ -59,12 +61,32 @@ const char *wrk_state_name(enum wrk_state s)
 static void go_to(struct wrk *w, enum wrk_state to)
 {
 	log_info("state=%s next=%s", rows[w->state].name, rows[to].name);
+	pthread_mutex_lock(&w->lock);
 	w->state = to;
+	pthread_cond_broadcast(&w->changed);
+	pthread_mutex_unlock(&w->lock);
 }
 
-static int say(struct wrk *w, Haul__Msg *msg, struct err *e)
+bool wrk_committed(const struct wrk *w)
 {
-	return wire_send(w->ctl, msg, deadline_in_ms(SEND_LIMIT_MS), e);
+	return rows[w->state].committed;
+}
+
+int wrk_wait(struct wrk *w, uint64_t deadline_us)
+{
+	struct timespec t = { .tv_sec = (time_t)(deadline_us / 1000000),
+		              .tv_nsec = (long)(deadline_us % 1000000) * 1000 };
+
+	return pthread_cond_timedwait(&w->changed, &w->lock, &t);
+}
+
+int wrk_say(struct wrk *w, Haul__Msg *msg, struct err *e)
+{
+	pthread_mutex_lock(&w->ctl_lock);
+	int r = wire_send(w->ctl, msg, deadline_in_ms(SEND_LIMIT_MS), e);
+
+	pthread_mutex_unlock(&w->ctl_lock);
+	return r;
 }
 
 static void say_abort(struct wrk *w, const struct err *why)
@@ -79,7 +101,7 @@ static void say_abort(struct wrk *w, const struct err *why)
 	a.remedy = (char *)why->fix;
 	msg.body_case = HAUL__MSG__BODY_ABORT;
 	msg.abort = &a;
-	say(w, &msg, &ignore);
+	wrk_say(w, &msg, &ignore);
 }
 
 void wrk_fail(struct wrk *w, const struct err *why)
@@ -96,7 +118,7 @@ void wrk_fail(struct wrk *w, const struct err *why)
 		return;
 	say_abort(w, why);
 	/* after the commit the tree stays: its threads wait for what is missing */
-	if (!rows[w->state].committed)
+	if (!wrk_committed(w))
 		chan_cancel(w->ctl);
 }
 
@@ -131,7 +153,7 @@ static int take_hello(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	h.secret.len = sizeof(w->secret);
 	out.body_case = HAUL__MSG__BODY_HELLO;
 	out.hello = &h;
-	return say(w, &out, e);
+	return wrk_say(w, &out, e);
 }
 
 /* A CRIU that answers, its version, and whether it can restore lazily here. */
@@ -200,7 +222,7 @@ static int say_answer(struct wrk *w, const struct findings *f, struct err *e)
 	out.body_case = HAUL__MSG__BODY_ANSWER;
 	out.answer = &a;
 	int r = fill_findings(&a, f) < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for the answer")
-	                                 : say(w, &out, e);
+	                                 : wrk_say(w, &out, e);
 
 	free_answer(&a);
 	return r;
@@ -234,9 +256,9 @@ static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	Haul__Started started = HAUL__STARTED__INIT;
 	const Haul__Start *s = msg->start;
 
-	if (s->streams == 0 || s->streams >= AGT_STREAMS_MAX)
+	if (s->streams == 0 || s->streams > AGT_DATA_MAX)
 		return err_set(e, ERR_PEER, EPROTO, "%u streams wanted, at most %d", s->streams,
-		               AGT_STREAMS_MAX - 1);
+		               AGT_DATA_MAX);
 	w->n_data = s->streams;
 	w->limit_ms = s->freeze_limit_ms && s->freeze_limit_ms < FREEZE_LIMIT_MS_MAX
 	                      ? s->freeze_limit_ms
@@ -256,7 +278,7 @@ static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		return r;
 	out.body_case = HAUL__MSG__BODY_STARTED;
 	out.started = &started;
-	return say(w, &out, e);
+	return wrk_say(w, &out, e);
 }
 
 static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e)
@@ -272,7 +294,7 @@ static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	m.restore_us = now_us() - t0;
 	out.body_case = HAUL__MSG__BODY_RESTORED;
 	out.restored = &m;
-	return say(w, &out, e);
+	return wrk_say(w, &out, e);
 }
 
 static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e)
@@ -289,7 +311,7 @@ static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	m.resume_us = now_us() - t0;
 	out.body_case = HAUL__MSG__BODY_RUNNING;
 	out.running = &m;
-	return say(w, &out, e);
+	return wrk_say(w, &out, e);
 }
 
 /* ---- after the commit ---- */
@@ -307,7 +329,7 @@ static void say_progress(struct wrk *w)
 	p.faults = st.faults;
 	out.body_case = HAUL__MSG__BODY_PROGRESS;
 	out.progress = &p;
-	say(w, &out, &ignore);
+	wrk_say(w, &out, &ignore);
 }
 
 static void say_drained(struct wrk *w)
@@ -327,7 +349,7 @@ static void say_drained(struct wrk *w)
 	d.store_peak_bytes = store_peak_pages(w->store) * ENG_PAGE_BYTES;
 	out.body_case = HAUL__MSG__BODY_DRAINED;
 	out.drained = &d;
-	if (say(w, &out, &e) < 0)
+	if (wrk_say(w, &out, &e) < 0)
 		log_warn("the source does not hear that it is done: %s", e.msg);
 }
 
@@ -366,7 +388,7 @@ static int pong(struct wrk *w, const Haul__Ping *ping, struct err *e)
 	p.cookie = ping->cookie;
 	out.body_case = HAUL__MSG__BODY_PONG;
 	out.pong = &p;
-	return say(w, &out, e);
+	return wrk_say(w, &out, e);
 }
 
 static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
@@ -394,6 +416,17 @@ static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	return r;
 }
 
+/* Somebody has come back to ask how it ended: he hears it before we go. */
+static void let_resume_end(struct wrk *w)
+{
+	uint64_t deadline = deadline_in_ms(ANSWER_LIMIT_MS);
+
+	pthread_mutex_lock(&w->lock);
+	while (w->resuming && wrk_wait(w, deadline) == 0)
+		;
+	pthread_mutex_unlock(&w->lock);
+}
+
 static void undo(struct wrk *w, const struct err *why)
 {
 	Haul__Msg out = HAUL__MSG__INIT;
@@ -405,11 +438,12 @@ static void undo(struct wrk *w, const struct err *why)
 	if (why->src != ERR_STOPPED && !w->failed)
 		say_abort(w, why);
 	rst_undo(w);
-	rcv_stop(w);
 	go_to(w, WRK_UNDONE);
+	let_resume_end(w);
+	rcv_stop(w);
 	out.body_case = HAUL__MSG__BODY_UNDONE;
 	out.undone = &u;
-	say(w, &out, &ignore);
+	wrk_say(w, &out, &ignore);
 }
 
 static uint64_t wait_limit(const struct wrk *w)
@@ -428,9 +462,34 @@ static uint64_t wait_limit(const struct wrk *w)
 	return deadline_in_ms(limit_ms[w->state] ? limit_ms[w->state] : HANDSHAKE_MS);
 }
 
+/*
+ * The source says BYE when it has ended its copy. One whose link broke before it heard
+ * that all is in place comes back within this time, or asks the journal.
+ */
+static void wait_bye(struct wrk *w)
+{
+	uint64_t deadline = deadline_in_ms(BYE_LIMIT_MS);
+	bool heard = false;
+
+	while (!heard && now_us() < deadline) {
+		Haul__Msg *bye = NULL;
+		struct err e = ERR_INIT;
+
+		pthread_mutex_lock(&w->ctl_lock);
+		int r = wire_recv(w->ctl, &bye, deadline_in_ms(PROGRESS_MS), &e);
+
+		pthread_mutex_unlock(&w->ctl_lock);
+		heard = r == 0 && bye->body_case == HAUL__MSG__BODY_BYE;
+		if (bye)
+			haul__msg__free_unpacked(bye, NULL);
+		if (r < 0 && r != -ETIMEDOUT)
+			usleep(PROGRESS_MS * 1000);
+	}
+}
+
 static int run(struct wrk *w, struct err *e)
 {
-	while (!rows[w->state].committed) {
+	while (!wrk_committed(w)) {
 		Haul__Msg *msg = NULL;
 		int r = wire_recv(w->ctl, &msg, wait_limit(w), e);
 
@@ -438,24 +497,23 @@ static int run(struct wrk *w, struct err *e)
 			r = take(w, msg, e);
 		if (msg)
 			haul__msg__free_unpacked(msg, NULL);
-		if (r < 0 && !rows[w->state].committed)
+		if (r < 0 && !wrk_committed(w))
 			return r;
 	}
 	err_clear(e);
 	run_to_the_end(w);
 	go_to(w, WRK_DONE);
-	/* the source says BYE when it has ended its copy; not needed here */
-	Haul__Msg *bye = NULL;
-
-	if (wire_recv(w->ctl, &bye, deadline_in_ms(SEND_LIMIT_MS), e) == 0)
-		haul__msg__free_unpacked(bye, NULL);
+	wait_bye(w);
+	let_resume_end(w);
 	err_clear(e);
 	return 0;
 }
 
 static void fini(struct wrk *w)
 {
+	door_remove(w->route);
 	rcv_stop(w);
+	close(w->door);
 	criu_free(w->criu);
 	pager_free(w->pager);
 	store_free(w->store);
@@ -466,9 +524,10 @@ static void fini(struct wrk *w)
 }
 
 int wrk_main(const struct agt_conf *conf, const struct chan_server *server, int ctl_fd,
-             int fd_from_daemon, uint64_t route)
+             uint64_t route)
 {
 	AUTO(mem) struct wrk *w = calloc(1, sizeof(*w));
+	pthread_condattr_t a;
 	struct err e = ERR_INIT;
 
 	if (!w)
@@ -476,15 +535,25 @@ int wrk_main(const struct agt_conf *conf, const struct chan_server *server, int 
 	w->conf = conf;
 	w->server = server;
 	w->route = route;
-	w->fd_from_daemon = fd_from_daemon;
 	w->images_fd = w->stop_fd = -1;
 	pthread_mutex_init(&w->lock, NULL);
+	pthread_mutex_init(&w->ctl_lock, NULL);
+	pthread_mutex_init(&w->urgent_lock, NULL);
+	pthread_condattr_init(&a);
+	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+	pthread_cond_init(&w->changed, &a);
 	signal(SIGPIPE, SIG_IGN);
 	log_migration(route);
+	w->door = door_open(route, &e);
+	if (w->door < 0) {
+		log_err("%s", e.msg);
+		return 1;
+	}
 	int r = chan_accept(&w->ctl, ctl_fd, server, HANDSHAKE_MS, &e);
 
 	if (r < 0) {
 		log_warn("refused: %s", e.msg);
+		door_remove(route);
 		return 1;
 	}
 	r = run(w, &e);

@@ -258,6 +258,16 @@ void pager_push(struct pager *p);
 int pager_deliver(struct pager *p, uint64_t obj, uint64_t vaddr, size_t pages, const void *data,
                   struct err *e);
 
+/* @pages pages of @obj from @vaddr on are still at the source */
+typedef int (*pager_missing_fn)(void *arg, uint64_t obj, uint64_t vaddr, uint64_t pages);
+/**
+ * pager_missing() - after the link was lost: every page that only the source has
+ * Return: 0, or what @fn returned. No pager_deliver() may be under way.
+ */
+int pager_missing(struct pager *p, pager_missing_fn fn, void *arg);
+/** pager_ask_again() - pager_ops.want for every page that a thread waits for */
+void pager_ask_again(struct pager *p);
+
 /**
  * pager_wait() - until every page is in place (0), -ETIMEDOUT, or the failure
  * that stopped the pager (its userfaultfds then stay open: threads wait, nobody

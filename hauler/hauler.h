@@ -25,7 +25,7 @@ struct opts {
 	const char *identity, *known_hosts, *criu, *config;
 	int mode; /* enum pol_mode */
 	unsigned int streams;
-	unsigned int downtime_limit_ms, freeze_limit_ms, max_rounds, connect_limit_ms;
+	unsigned int downtime_limit_ms, freeze_limit_ms, max_rounds, connect_limit_ms, link_limit_s;
 	bool json, quiet, verbose, yes;
 };
 
@@ -43,6 +43,7 @@ enum mig_state {
 	MIG_RESTORE,
 	MIG_COMMIT,
 	MIG_POSTCOPY,
+	MIG_RELINK, /* the link was lost after the commit: asking for the outcome */
 	MIG_DONE,
 	MIG_UNDO,
 	MIG_UNDONE,
@@ -70,6 +71,11 @@ struct own_vma {
 	uint64_t start, end;
 };
 
+struct left_obj {
+	uint64_t obj;
+	struct class_runs runs;
+};
+
 struct mig_times {
 	uint64_t start_us, freeze_us, dumped_us, scanned_us, sent_us, restored_us, running_us,
 	        end_us;
@@ -84,6 +90,9 @@ struct mig {
 
 	pthread_mutex_t lock; /* stop against committed */
 	bool stop, committed;
+	bool leave; /* Ctrl-C after the commit: do not wait for a lost link */
+	bool link_lost; /* a thread has noticed; ctl was cancelled to tell the others */
+	enum mig_state back_to; /* where RELINK leads */
 
 	struct insp *insp;
 	struct chan *ctl, *urgent, *data[STREAMS_LIMIT];
@@ -119,6 +128,8 @@ struct mig {
 
 	struct class_runs *maps; /* one for each object of the sink */
 	size_t n_maps;
+	struct left_obj *left; /* what the destination still lacks, to be pushed */
+	size_t n_left;
 	uint64_t remote_pages, eager_pages, final_pages, present_pages;
 
 	pthread_t urgent_thread, push_thread;
@@ -132,7 +143,7 @@ struct mig {
 	uint64_t faults, faults_remote;
 	uint32_t fault_p50_us, fault_p99_us, fault_max_us;
 	uint64_t store_peak_bytes;
-	struct send_stats sent_stats;
+	struct send_stats sent_stats; /* of links that were lost */
 	uint64_t wire_bytes;
 	struct trk_stats trk_stats;
 	uint64_t rss_bytes;
@@ -142,9 +153,11 @@ struct mig {
 
 /** mig_run() - the whole migration. Return: 0, or -errno with m->err set */
 int mig_run(struct mig *m, const struct opts *opt);
-/** mig_stop() - from the signal thread. Return: false: too late, past the commit */
+/** mig_stop() - from the signal thread. Return: false: past the commit, it only stops waiting */
 bool mig_stop(struct mig *m);
 void mig_fini(struct mig *m);
+/** mig_send_stats() - of all links of this migration; @out may be m->sent_stats */
+void mig_send_stats(struct mig *m, struct send_stats *out);
 const char *mig_state_name(enum mig_state s);
 enum mig_home mig_state_home(enum mig_state s);
 /** mig_state_limit_ms() - 0: none */
@@ -158,6 +171,8 @@ int talk_expect(struct mig *m, struct chan *ch, int want, struct Haul__Msg **out
                 uint64_t deadline_us, struct err *e);
 int talk_connect(struct mig *m, struct err *e);
 int talk_streams(struct mig *m, struct err *e);
+/** talk_resume() - a control connection in the place of one that was lost */
+int talk_resume(struct mig *m, struct err *e);
 int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err *e);
 int talk_start(struct mig *m, struct err *e);
 int talk_marked(struct mig *m, uint32_t mark, uint64_t deadline_us, struct err *e);
@@ -184,6 +199,8 @@ int restore_run(struct mig *m, struct err *e);
 void restore_undo(struct mig *m);
 int commit_run(struct mig *m, struct err *e);
 int postcopy_run(struct mig *m, struct err *e);
+/** relink_run() - until the destination answers; then m->back_to says where to go on */
+int relink_run(struct mig *m, struct err *e);
 
 /** freeze_shmem() - sink_ops.shmem: pages of shared memory, sent as they come */
 int freeze_shmem(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size_t pages);
@@ -205,6 +222,8 @@ void rep_state(const struct mig *m);
 void rep_round(const struct mig *m, bool final);
 void rep_progress(struct mig *m, bool force);
 void rep_end(struct mig *m);
+/** rep_waiting() - the link is lost, we try again */
+void rep_waiting(const struct mig *m, const struct err *e);
 void rep_findings(const struct findings *f, bool json);
 void rep_error(const struct err *e, bool json);
 

@@ -41,7 +41,8 @@ static void *signal_main(void *arg)
 			continue;
 		if (!mig_stop(&the_mig))
 			fputs("\nhaul: past the point of no return: the process belongs to the "
-			      "destination; waiting for the rest\n",
+			      "destination; waiting for the rest. When the link is lost, Ctrl-C "
+			      "stops the waiting\n",
 			      stderr);
 	}
 	return NULL;
@@ -75,6 +76,7 @@ enum {
 	OPT_FREEZE,
 	OPT_ROUNDS,
 	OPT_CONNECT,
+	OPT_LINK,
 	OPT_JSON,
 };
 
@@ -90,6 +92,7 @@ static const struct option long_options[] = {
 	{ "freeze-limit-ms", required_argument, NULL, OPT_FREEZE },
 	{ "max-rounds", required_argument, NULL, OPT_ROUNDS },
 	{ "connect-limit-ms", required_argument, NULL, OPT_CONNECT },
+	{ "link-limit-s", required_argument, NULL, OPT_LINK },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "yes", no_argument, NULL, 'y' },
 	{ "quiet", no_argument, NULL, 'q' },
@@ -113,6 +116,8 @@ static void usage(FILE *f)
 	      "      --freeze-limit-ms=N     give up and let it go on when stopped for longer "
 	      "(10000)\n"
 	      "      --connect-limit-ms=N    for each connection (10000)\n"
+	      "      --link-limit-s=N        after the hand-over: try so long to reach HOST "
+	      "again (3600)\n"
 	      "      --streams=N             connections that carry pages, 1-16 (2)\n"
 	      "  -i, --identity=FILE         private key\n"
 	      "      --known-hosts=FILE      trusted host keys\n"
@@ -155,6 +160,8 @@ static int option_number(struct opts *o, int c, const char *text)
 		return number("freeze-limit-ms", text, 100, 600000, &o->freeze_limit_ms);
 	case OPT_ROUNDS:
 		return number("max-rounds", text, 1, 1000, &o->max_rounds);
+	case OPT_LINK:
+		return number("link-limit-s", text, 0, 31536000, &o->link_limit_s);
 	default:
 		return number("connect-limit-ms", text, 100, 600000, &o->connect_limit_ms);
 	}
@@ -371,6 +378,7 @@ int main(int argc, char **argv)
 		.freeze_limit_ms = 10000,
 		.max_rounds = 16,
 		.connect_limit_ms = 10000,
+		.link_limit_s = 3600,
 		.config = CONFIG_PATH,
 	};
 	int c;

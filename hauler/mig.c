@@ -11,6 +11,7 @@
 
 struct step {
 	const char *name;
+	enum mig_state next; /* when it went well; RELINK decides by itself */
 	unsigned int may_go_to; /* bit mask of states */
 	enum mig_home home; /* who may run the tree while it lasts */
 	bool frozen; /* counts against the freeze limit */
@@ -20,24 +21,28 @@ struct step {
 
 #define TO(s) BIT(MIG_##s)
 
-/* COMMIT is the point of no return: from there on no row has an undo. */
+/* COMMIT is the point of no return: from there on no row has an undo; RELINK may find
+ * that COMMIT never arrived, and then undoes what RESTORE and those before it did. */
 static const struct step steps[] = {
 	/* clang-format off */
-[MIG_NEW]       = { "new",       TO(CONNECT),              HOME_SOURCE, false, NULL,          NULL },
-[MIG_CONNECT]   = { "connect",   TO(NEGOTIATE) | TO(UNDO), HOME_SOURCE, false, connect_run,   connect_undo },
-[MIG_NEGOTIATE] = { "negotiate", TO(PREPARE) | TO(UNDO),   HOME_SOURCE, false, negotiate_run, NULL },
-[MIG_PREPARE]   = { "prepare",   TO(ROUNDS) | TO(UNDO),    HOME_SOURCE, false, prepare_run,   prepare_undo },
-[MIG_ROUNDS]    = { "rounds",    TO(FREEZE) | TO(UNDO),    HOME_SOURCE, false, rounds_run,    rounds_undo },
-[MIG_FREEZE]    = { "freeze",    TO(SEND) | TO(UNDO),      HOME_NOBODY, true,  freeze_run,    freeze_undo },
-[MIG_SEND]      = { "send",      TO(RESTORE) | TO(UNDO),   HOME_NOBODY, true,  final_run,     NULL },
-[MIG_RESTORE]   = { "restore",   TO(COMMIT) | TO(UNDO),    HOME_NOBODY, true,  restore_run,   restore_undo },
-[MIG_COMMIT]    = { "commit",    TO(POSTCOPY) | TO(LOST) | TO(UNDO),
-                                                           HOME_DEST,   false, commit_run,    NULL },
-[MIG_POSTCOPY]  = { "post-copy", TO(DONE) | TO(LOST),      HOME_DEST,   false, postcopy_run,  NULL },
-[MIG_DONE]      = { "done",      0,                        HOME_DEST,   false, NULL,          NULL },
-[MIG_UNDO]      = { "undo",      TO(UNDONE),               HOME_SOURCE, false, NULL,          NULL },
-[MIG_UNDONE]    = { "undone",    0,                        HOME_SOURCE, false, NULL,          NULL },
-[MIG_LOST]      = { "lost",      0,                        HOME_DEST,   false, NULL,          NULL },
+[MIG_NEW]       = { "new",       MIG_CONNECT,   TO(CONNECT),              HOME_SOURCE, false, NULL,          NULL },
+[MIG_CONNECT]   = { "connect",   MIG_NEGOTIATE, TO(NEGOTIATE) | TO(UNDO), HOME_SOURCE, false, connect_run,   connect_undo },
+[MIG_NEGOTIATE] = { "negotiate", MIG_PREPARE,   TO(PREPARE) | TO(UNDO),   HOME_SOURCE, false, negotiate_run, NULL },
+[MIG_PREPARE]   = { "prepare",   MIG_ROUNDS,    TO(ROUNDS) | TO(UNDO),    HOME_SOURCE, false, prepare_run,   prepare_undo },
+[MIG_ROUNDS]    = { "rounds",    MIG_FREEZE,    TO(FREEZE) | TO(UNDO),    HOME_SOURCE, false, rounds_run,    rounds_undo },
+[MIG_FREEZE]    = { "freeze",    MIG_SEND,      TO(SEND) | TO(UNDO),      HOME_NOBODY, true,  freeze_run,    freeze_undo },
+[MIG_SEND]      = { "send",      MIG_RESTORE,   TO(RESTORE) | TO(UNDO),   HOME_NOBODY, true,  final_run,     NULL },
+[MIG_RESTORE]   = { "restore",   MIG_COMMIT,    TO(COMMIT) | TO(UNDO),    HOME_NOBODY, true,  restore_run,   restore_undo },
+[MIG_COMMIT]    = { "commit",    MIG_POSTCOPY,  TO(POSTCOPY) | TO(RELINK) | TO(LOST) | TO(UNDO),
+                                                                          HOME_DEST,   false, commit_run,    NULL },
+[MIG_POSTCOPY]  = { "post-copy", MIG_DONE,      TO(DONE) | TO(RELINK) | TO(LOST),
+                                                                          HOME_DEST,   false, postcopy_run,  NULL },
+[MIG_RELINK]    = { "relink",    MIG_RELINK,    TO(POSTCOPY) | TO(DONE) | TO(UNDO) | TO(LOST),
+                                                                          HOME_DEST,   false, relink_run,    NULL },
+[MIG_DONE]      = { "done",      MIG_DONE,      0,                        HOME_DEST,   false, NULL,          NULL },
+[MIG_UNDO]      = { "undo",      MIG_UNDONE,    TO(UNDONE),               HOME_SOURCE, false, NULL,          NULL },
+[MIG_UNDONE]    = { "undone",    MIG_UNDONE,    0,                        HOME_SOURCE, false, NULL,          NULL },
+[MIG_LOST]      = { "lost",      MIG_LOST,      0,                        HOME_DEST,   false, NULL,          NULL },
 	/* clang-format on */
 };
 _Static_assert(ARRAY_SIZE(steps) == MIG_NSTATES, "a state has no row");
@@ -83,32 +88,63 @@ static void undo_from(struct mig *m, enum mig_state failed)
 	go_to(m, MIG_UNDONE);
 }
 
+/* After a step that failed. Return: the state that deals with it */
+static enum mig_state after_failure(const struct mig *m)
+{
+	bool link = m->err.src == ERR_LINK;
+
+	if (!m->committed)
+		return MIG_UNDO;
+	return link && (steps[m->state].may_go_to & TO(RELINK)) ? MIG_RELINK : MIG_LOST;
+}
+
+static void run_step(struct mig *m)
+{
+	int r = steps[m->state].run(m, &m->err);
+
+	if (r < 0 && m->err.src == ERR_NONE)
+		err_set(&m->err, ERR_BUG, -r, "step %s", mig_state_name(m->state));
+	enum mig_state next = r < 0                    ? after_failure(m)
+	                      : m->state == MIG_RELINK ? m->back_to
+	                                               : steps[m->state].next;
+
+	if (next == MIG_UNDO) {
+		m->t.end_us = now_us();
+		undo_from(m, m->state == MIG_RELINK ? MIG_RESTORE : m->state);
+	} else {
+		go_to(m, next);
+	}
+}
+
 int mig_run(struct mig *m, const struct opts *opt)
 {
-	static const enum mig_state order[] = { MIG_CONNECT, MIG_NEGOTIATE, MIG_PREPARE,
-		                                MIG_ROUNDS,  MIG_FREEZE,    MIG_SEND,
-		                                MIG_RESTORE, MIG_COMMIT,    MIG_POSTCOPY };
-
 	m->opt = opt;
 	m->t.start_us = now_us();
-	for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
-		int r = go_to(m, order[i]);
-
-		if (r == 0)
-			r = steps[m->state].run(m, &m->err);
-		if (r == 0)
-			continue;
-		if (m->err.src == ERR_NONE)
-			err_set(&m->err, ERR_BUG, -r, "step %s", mig_state_name(m->state));
+	go_to(m, MIG_CONNECT);
+	while (steps[m->state].run)
+		run_step(m);
+	if (m->t.end_us == 0)
 		m->t.end_us = now_us();
-		if (m->committed)
-			go_to(m, MIG_LOST);
-		else
-			undo_from(m, m->state);
-		return -m->err.code;
-	}
-	m->t.end_us = now_us();
-	return go_to(m, MIG_DONE);
+	if (m->state == MIG_DONE)
+		err_clear(&m->err);
+	return m->state == MIG_DONE ? 0 : -m->err.code;
+}
+
+void mig_send_stats(struct mig *m, struct send_stats *out)
+{
+	struct send_stats st = { 0 }, sum = m->sent_stats;
+
+	if (m->send)
+		send_get_stats(m->send, &st);
+	sum.pages += st.pages;
+	sum.data_pages += st.data_pages;
+	sum.zero_pages += st.zero_pages;
+	sum.same_pages += st.same_pages;
+	sum.gone_pages += st.gone_pages;
+	sum.wire_bytes += st.wire_bytes;
+	sum.packed_frames += st.packed_frames;
+	sum.frames += st.frames;
+	*out = sum;
 }
 
 bool mig_stop(struct mig *m)
@@ -116,6 +152,7 @@ bool mig_stop(struct mig *m)
 	pthread_mutex_lock(&m->lock);
 	bool can = !m->committed;
 
+	m->leave = !can;
 	if (can && !m->stop) {
 		m->stop = true;
 		if (m->send)
@@ -151,6 +188,9 @@ void mig_fini(struct mig *m)
 	for (size_t i = 0; i < n_maps; i++)
 		cruns_fini(&m->maps[i]);
 	free(steal(m->maps));
+	for (size_t i = 0; i < m->n_left; i++)
+		cruns_fini(&m->left[i].runs);
+	free(steal(m->left));
 	for (size_t i = 0; i < m->n_held; i++)
 		close(m->held[i].pidfd);
 	free(steal(m->held));

@@ -12,7 +12,7 @@
 #include "common/log.h"
 #include "transport/haul.pb-c.h"
 
-#define SILENCE_LIMIT_MS 30000
+#define SILENCE_LIMIT_MS 10000
 #define URGENT_BYTES     (FRAME_BODY_MAX + FRAME_PAGES_MAX * FRAME_PAGE_BYTES)
 
 static bool is_ours(const struct mig *m, pid_t pid)
@@ -46,6 +46,19 @@ static int answer_run(struct mig *m, const struct frame_run *want, uint8_t *buf,
 	return frame_send(m->urgent, &f, &io, n > 0, deadline_in_ms(SILENCE_LIMIT_MS), e);
 }
 
+/* From a thread: one connection of several is gone. The others are given up with it. */
+static void lost(struct mig *m, const char *what, const struct err *e)
+{
+	log_info("%s: %s", what, e->msg);
+	pthread_mutex_lock(&m->lock);
+	if (!m->link_lost && m->ctl) {
+		m->link_lost = true;
+		m->push_err = *e;
+		chan_cancel(m->ctl);
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
 static void *urgent_main(void *arg)
 {
 	struct mig *m = arg;
@@ -68,8 +81,8 @@ static void *urgent_main(void *arg)
 			            ? answer_run(m, &f->runs[i], page, &e)
 			            : -EPROTO;
 	}
-	if (r < 0 && r != -ECANCELED && r != -EPIPE)
-		log_warn("urgent stream ended: %s", e.msg);
+	if (r < 0 && r != -ECANCELED)
+		lost(m, "urgent stream", &e);
 	return NULL;
 }
 
@@ -87,17 +100,16 @@ static int push_object(struct mig *m, pid_t pid, const struct class_runs *runs, 
 static void *push_main(void *arg)
 {
 	struct mig *m = arg;
-	size_t n;
-	const struct sink_obj *objs = sink_objs(m->sink, &n);
+	struct err e = ERR_INIT;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < n; i++)
-		if (OBJ_TYPE(objs[i].obj) == 1)
-			r = push_object(m, (pid_t)OBJ_ID(objs[i].obj), &m->maps[i], &m->push_err);
+	for (size_t i = 0; r == 0 && i < m->n_left; i++)
+		if (OBJ_TYPE(m->left[i].obj) == 1)
+			r = push_object(m, (pid_t)OBJ_ID(m->left[i].obj), &m->left[i].runs, &e);
 	if (r == 0)
-		r = send_barrier(m->send, ++m->mark, DEADLINE_NEVER, &m->push_err);
-	if (r < 0)
-		log_warn("the rest of the pages was not sent: %s", m->push_err.msg);
+		r = send_barrier(m->send, ++m->mark, DEADLINE_NEVER, &e);
+	if (r < 0 && r != -ECANCELED)
+		lost(m, "the rest of the pages", &e);
 	return NULL;
 }
 
@@ -109,8 +121,28 @@ int postcopy_listen(struct mig *m, struct err *e)
 	return r ? err_set(e, ERR_SYS, r, "thread for the urgent stream") : 0;
 }
 
+/* What is left is what the final page maps said; after a lost link, what D said. */
+static int take_left(struct mig *m, struct err *e)
+{
+	size_t n;
+	const struct sink_obj *objs = m->left ? NULL : sink_objs(m->sink, &n);
+
+	if (!objs)
+		return 0;
+	m->left = calloc(n + 1, sizeof(*m->left));
+	if (!m->left)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	for (; m->n_left < n; m->n_left++) {
+		m->left[m->n_left] = (struct left_obj){ objs[m->n_left].obj, m->maps[m->n_left] };
+		m->maps[m->n_left] = (struct class_runs){ 0 };
+	}
+	return 0;
+}
+
 static int start_push(struct mig *m, struct err *e)
 {
+	if (take_left(m, e) < 0)
+		return -e->code;
 	int r = pthread_create(&m->push_thread, NULL, push_main, m);
 
 	m->push_running = r == 0;
@@ -159,7 +191,7 @@ void postcopy_end_threads(struct mig *m)
 		chan_cancel(m->urgent);
 		pthread_join(m->urgent_thread, NULL);
 	}
-	m->push_running = m->urgent_running = false;
+	m->push_running = m->urgent_running = m->link_lost = false;
 }
 
 int postcopy_run(struct mig *m, struct err *e)
@@ -170,6 +202,8 @@ int postcopy_run(struct mig *m, struct err *e)
 		r = wait_drained(m, e);
 	if (r < 0) {
 		send_cancel(m->send);
+		if (m->link_lost)
+			*e = m->push_err;
 		postcopy_end_threads(m);
 		/* every page was there before the commit: then only the report is lost */
 		if (m->remote_pages)

@@ -134,7 +134,7 @@ static void progress_text(struct mig *m, char *out, size_t bytes)
 {
 	struct send_stats st = { 0 };
 
-	send_get_stats(m->send, &st);
+	mig_send_stats(m, &st);
 	if (m->state == MIG_ROUNDS)
 		snprintf(out, bytes, "round %u: %.0f MiB sent, %.0f MiB/s", m->pol.round + 1,
 		         (double)st.wire_bytes / MIB, m->pol.link_Bps / MIB);
@@ -159,7 +159,7 @@ void rep_progress(struct mig *m, bool force)
 		struct send_stats st;
 		json_t *o = event(m, "progress");
 
-		send_get_stats(m->send, &st);
+		mig_send_stats(m, &st);
 		json_object_set_new(o, "state", json_string(mig_state_name(m->state)));
 		set_u(o, "wire_bytes", st.wire_bytes);
 		set_u(o, "left_pages", m->peer_left_pages);
@@ -263,8 +263,7 @@ void rep_end(struct mig *m)
 {
 	struct send_stats st = { 0 };
 
-	if (m->send)
-		send_get_stats(m->send, &st);
+	mig_send_stats(m, &st);
 	if (m->opt->json)
 		end_json(m, &st);
 	else if (m->state == MIG_DONE && !m->opt->quiet)
@@ -272,6 +271,22 @@ void rep_end(struct mig *m)
 	if (m->state == MIG_LOST)
 		end_lost(m);
 	fflush(stdout);
+}
+
+void rep_waiting(const struct mig *m, const struct err *e)
+{
+	if (m->opt->json) {
+		json_t *o = event(m, "link-lost");
+
+		json_object_set_new(o, "reason", json_string(e->msg));
+		put_json(o);
+		return;
+	}
+	end_line();
+	fprintf(stderr,
+	        "%8.3f s  the link is lost: %s\n"
+	        "            the copy here stays stopped; trying again (Ctrl-C: stop trying)\n",
+	        since_s(m), e->msg);
 }
 
 static json_t *finding_json(const struct finding *f)

@@ -93,6 +93,7 @@ static int hello(struct mig *m, struct chan *ch, Haul__Role role, unsigned int i
 	h.host = u.nodename;
 	h.role = role;
 	h.index = index;
+	h.streams = role == HAUL__ROLE__ROLE_RESUME ? m->opt->streams : 0;
 	if (role != HAUL__ROLE__ROLE_CONTROL) {
 		h.secret.data = m->secret;
 		h.secret.len = sizeof(m->secret);
@@ -177,6 +178,19 @@ int talk_streams(struct mig *m, struct err *e)
 		chan_go_first(m->urgent);
 	for (unsigned int i = 0; r == 0 && i < m->opt->streams; i++)
 		r = one_stream(m, &m->data[i], HAUL__ROLE__ROLE_DATA, i, e);
+	return r;
+}
+
+int talk_resume(struct mig *m, struct err *e)
+{
+	struct chan *ch = NULL;
+	int r = one_stream(m, &ch, HAUL__ROLE__ROLE_RESUME, 0, e);
+
+	if (ch)
+		chan_go_first(ch);
+	pthread_mutex_lock(&m->lock);
+	m->ctl = ch;
+	pthread_mutex_unlock(&m->lock);
 	return r;
 }
 

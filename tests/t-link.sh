@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# t-link - the link breaks after the hand-over, in several ways: the process goes on, at the
+# destination alone, with every page.
+. "$(dirname "$0")/lib.sh"
+lab_up
+"$lab" rate 400mbit
+broken=$dir/break
+for h in A B; do
+	"$lab" run "$h" setsid python3 "$top/tests/work/link-proxy.py" 4290 4285 "$broken.$h" \
+		</dev/null >"$dir/proxy.$h.log" 2>&1 &
+done
+sleep 0.5
+"$lab" run A "$haul" trust -y -p 4290 hostB >/dev/null
+"$lab" run B "$haul" trust -y -p 4290 hostA >/dev/null
+start A "$work/writer" --mib 192 --rate 5000
+
+# break_it FROM TO WORD: haul in post-copy mode; the link is broken while pages are missing
+break_it() {
+	local from=$1 to=$2 word=$3 job rc=0
+	"$lab" run "$from" "$haul" --json --mode=post-copy -p 4290 --link-limit-s=60 "$pid" "host$to" \
+		>"$dir/report" 2>"$dir/stderr" &
+	job=$!
+	for _ in $(seq 400); do
+		grep -q '"state": *"post-copy"' "$dir/report" && break
+		sleep 0.02
+	done
+	sleep 0.4
+	case $word in
+	restart) # the destination's daemon is killed, another takes its place
+		"$lab" run "$to" kill -9 "$(daemon_of "$to")"
+		start_hauld "$to"
+		echo reset >"$broken.$to"
+		;;
+	down)
+		echo down >"$broken.$to"
+		sleep 2
+		! "$lab" run "$from" test -e "/proc/$pid" && fail "the copy on $from is gone while the link is down"
+		"$lab" run "$from" grep -q '^State:.*T' "/proc/$pid/status" || fail "the copy on $from is not stopped"
+		"$lab" run "$to" grep -q '^State:.*[RS]' "/proc/$pid/status" || fail "the process on $to does not run"
+		echo up >"$broken.$to"
+		;;
+	*) echo "$word" >"$broken.$to" ;;
+	esac
+	wait "$job" || rc=$?
+	[ $rc = 0 ] || { cat "$dir/stderr" "$dir/report" >&2; fail "$word: haul says $rc"; }
+	grep -q '"event": *"link-lost"' "$dir/report" || { cat "$dir/report" >&2; fail "$word: the link was not lost in time"; }
+	gone "$from"
+	verify "$to"
+	note "  $word: went on, $(field faults_remote) faults at the source"
+}
+
+# The pid there of the hauld that listens; its workers are called hauld, too.
+daemon_of() {
+	"$lab" run "$1" ss -Hltnp 'sport = :4285' | grep -o 'pid=[0-9]*' | head -1 | cut -d= -f2
+}
+
+here=A
+for word in ${BREAKS:-reset close down stall restart}; do
+	there=$(other $here)
+	break_it "$here" "$there" "$word"
+	here=$there
+done
+stop "$here"
