@@ -515,6 +515,9 @@ void send_cancel(struct send *s)
 	pthread_cond_broadcast(&s->room);
 	pthread_cond_broadcast(&s->idle);
 	pthread_mutex_unlock(&s->lock);
+	/* a stalled link must not hold us up */
+	for (unsigned int i = 0; i < s->n; i++)
+		chan_cancel(s->stream[i].ch);
 }
 
 static void free_list(struct item *it)

@@ -80,8 +80,8 @@ def main():
                         x.shutdown(socket.SHUT_RDWR)
                     except OSError:
                         pass
-        if os.path.exists(command_file):
-            word = open(command_file).read().strip()
+        word = open(command_file).read().strip() if os.path.exists(command_file) else ""
+        if word:
             os.unlink(command_file)
             halves.clear()
             if word == "stall":
