@@ -18,7 +18,7 @@ start A "$work/writer" --mib 192 --rate 5000
 # break_it FROM TO WORD: haul in post-copy mode; the link is broken while pages are missing
 break_it() {
 	local from=$1 to=$2 word=$3 job rc=0
-	"$lab" run "$from" "$haul" ${VERBOSE:-} --json --mode=post-copy -p 4290 --link-limit-s=60 "$pid" "host$to" \
+	"$lab" run "$from" "$haul" ${HAUL_OPTIONS:-} --json --mode=post-copy -p 4290 --link-limit-s=60 "$pid" "host$to" \
 		>"$dir/report" 2>"$dir/stderr" &
 	job=$!
 	for _ in $(seq 400); do
@@ -47,7 +47,7 @@ break_it() {
 	grep -q '"event": *"link-lost"' "$dir/report" || { cat "$dir/report" >&2; fail "$word: the link was not lost in time"; }
 	gone "$from"
 	verify "$to"
-	[ -z "${VERBOSE:-}" ] || cat "$dir/stderr" "$dir/report"; note "  $word: went on, $(field faults_remote) faults at the source"
+	[ -z "${HAUL_OPTIONS:-}" ] || cat "$dir/stderr" "$dir/report"; note "  $word: went on, $(field faults_remote) faults at the source"
 }
 
 # The pid there of the hauld that listens; its workers are called hauld, too.
