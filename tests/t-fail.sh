@@ -91,7 +91,7 @@ ulimit -f 0
 exec $(head -1 /var/lib/haul/criu/chosen) "\$@"
 END
 chmod +x "$dir/full-criu"
-refused 1 'dump: .*CRIU' --criu "$dir/full-criu"
+refused 1 'dump: CRIU refused: it could not write.*ulimit -f' --criu "$dir/full-criu"
 stop A
 
 # A file that only A has: the program itself, on A's own tmpfs.
