@@ -21,6 +21,7 @@
 #define PIDS_MAX      65536 /* threads are among them */
 #define UIDS_MAX      4096
 #define MOUNTS_MAX    4096
+#define PORTS_MAX     65536
 #define PATH_BYTES    4096
 #define BUILD_ID_MAX  64
 #define CPUINFO_MAX   (1u << 20)
@@ -448,10 +449,10 @@ static bool is_path_ok(const char *path)
 static int check_form(const Haul__Offer *o, struct err *e)
 {
 	if (o->n_file > FILES_MAX || o->n_pid > PIDS_MAX || o->n_uid > UIDS_MAX ||
-	    o->n_mount > MOUNTS_MAX || o->n_pid == 0)
+	    o->n_mount > MOUNTS_MAX || o->n_port > PORTS_MAX || o->n_pid == 0)
 		return err_set(e, ERR_PEER, EBADMSG,
-		               "offer of %zu pids, %zu files, %zu users, %zu mounts", o->n_pid,
-		               o->n_file, o->n_uid, o->n_mount);
+		               "offer of %zu pids, %zu files, %zu users, %zu mounts, %zu ports",
+		               o->n_pid, o->n_file, o->n_uid, o->n_mount, o->n_port);
 	for (size_t i = 0; i < o->n_pid; i++)
 		if (o->pid[i] == 0 || o->pid[i] > INT_MAX)
 			return err_set(e, ERR_PEER, EBADMSG, "offer of pid %u", o->pid[i]);
@@ -461,6 +462,10 @@ static int check_form(const Haul__Offer *o, struct err *e)
 	for (size_t i = 0; i < o->n_mount; i++)
 		if (!is_path_ok(o->mount[i]))
 			return err_set(e, ERR_PEER, EBADMSG, "offer of a mount without full path");
+	for (size_t i = 0; i < o->n_port; i++)
+		if ((o->port[i]->address.len != 4 && o->port[i]->address.len != 16) ||
+		    o->port[i]->port == 0 || o->port[i]->port > UINT16_MAX)
+			return err_set(e, ERR_PEER, EBADMSG, "offer of port %u", o->port[i]->port);
 	return 0;
 }
 
@@ -486,6 +491,7 @@ int chk_offer(const Haul__Offer *offer, const struct chk_host *host, struct find
 		check_pid_max(&c);
 		check_mounts(&c);
 		check_files(&c);
+		c.no_memory |= chk_ports(offer, out) < 0;
 	}
 	return c.no_memory ? err_set(e, ERR_SYS, ENOMEM, "no memory for findings") : 0;
 }

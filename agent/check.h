@@ -22,7 +22,7 @@ struct chk_host {
  * chk_offer() - compare kernel, machine, page size, CRIU version and lazy feature,
  * CPU (criu_cpuinfo with the source's cpuinfo.img in a private tmpfs), free
  * memory, pids taken, files (presence, type, size for mapped or read-only ones,
- * build-id), users, mount points
+ * build-id), users, mount points, ports
  * @offer is untrusted: names are only used to look (O_PATH, no following out
  * of the ordinary), never to write
  * Return: 0, also with blockers in @out
@@ -32,6 +32,9 @@ int chk_offer(const struct Haul__Offer *offer, const struct chk_host *host, stru
 
 /** chk_pids_free() - again at the switch-over: are these pids free? */
 int chk_pids_free(const uint32_t *pid, size_t n, struct findings *out);
+
+/** chk_ports() - is a port of the offer in use here, and by whom? */
+int chk_ports(const struct Haul__Offer *offer, struct findings *out);
 
 /** chk_mem_free_bytes() - MemAvailable */
 uint64_t chk_mem_free_bytes(void);

@@ -408,6 +408,8 @@ static const struct {
 	{ "Can't open file", "the file has to be at the same path on the destination" },
 	{ "external", "haul check names what leads out of the tree; close it there" },
 	{ "Can't lookup mount", "start the program with descriptors above 2 closed" },
+	{ "ulimit -f", "start haul, or hauld, without that limit" },
+	{ "tmpfs for them is full", "free memory on that host" },
 	{ "", "haul check PID HOST may say more; nothing has changed, it can be tried again" },
 };
 
@@ -416,11 +418,7 @@ static void set_refusal(struct criu *c, const Crpc__Resp *resp, struct err *e)
 {
 	char text[ERR_MSG_BYTES - 64] = "";
 
-	criu_errors(c->images_fd, c->log_name, text, sizeof(text));
-	if (!text[0])
-		snprintf(text, sizeof(text), "%s",
-		         resp->cr_errmsg && resp->cr_errmsg[0] ? resp->cr_errmsg
-		                                               : "no reason given");
+	criu_why(c->images_fd, c->log_name, resp->cr_errmsg, c->pid, text, sizeof(text));
 	err_set(e, ERR_CRIU, resp->cr_errno > 0 ? resp->cr_errno : EIO, "CRIU refused: %s", text);
 	for (size_t i = 0; i < ARRAY_SIZE(remedies); i++)
 		if (strstr(text, remedies[i].word)) {
@@ -506,32 +504,4 @@ void criu_free(struct criu *c)
 	if (c->out >= 0)
 		close(c->out);
 	free(c);
-}
-
-void criu_errors(int images_fd, const char *log_name, char *out, size_t bytes)
-{
-	int fd = openat(images_fd, log_name, O_RDONLY | O_CLOEXEC);
-	AUTO(file) FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
-	char line[512];
-	size_t used = 0;
-
-	out[0] = 0;
-	while (f && fgets(line, sizeof(line), f)) {
-		char *at = strstr(line, "Error (");
-
-		/* CRIU says so on every host without CAP_SYS_RESOURCE, and goes on */
-		if (!at || strstr(line, "RLIMIT_NOFILE"))
-			continue;
-		at[strcspn(at, "\n")] = 0;
-		char *text = strstr(at, "): "); /* behind "Error (file.c:123): " */
-
-		text = text ? text + 3 : at;
-		int n = snprintf(out + used, bytes - used, "%s%s", used ? "; " : "", text);
-
-		if (n < 0 || (size_t)n >= bytes - used)
-			break;
-		used += (size_t)n;
-		if (used > bytes / 2)
-			break;
-	}
 }

@@ -88,6 +88,13 @@ DEFINE_AUTO(criu, criu_free)
 
 /** criu_errors() - the first "Error" lines of a CRIU log, joined, in @out */
 void criu_errors(int images_fd, const char *log_name, char *out, size_t bytes);
+/**
+ * criu_why() - the cause of a refusal: those lines; else @errmsg, CRIU's own one-line
+ * message, unless that is about something harmless; else what kept it from writing
+ * @pid: of CRIU, for its limits; 0: not known
+ */
+void criu_why(int images_fd, const char *log_name, const char *errmsg, pid_t pid, char *out,
+              size_t bytes);
 
 /* ---- sink.c: what CRIU streams in push mode ---- */
 

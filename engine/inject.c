@@ -7,16 +7,23 @@
  * no byte of the process is changed. It is let go from the same kind of stop that
  * it was taken in (inside the kernel's signal delivery), where the kernel restarts
  * an interrupted system call by itself.
+ *
+ * All of it is done by a process of its own that shares our memory and descriptors: if
+ * we are killed in the middle, it still puts the thread's registers back. Without it
+ * the thread would go on at the system call instruction, and crash.
  */
 #include "engine/engine.h"
 
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -32,6 +39,7 @@
 #define RSEQ_TRIES     20
 #define CS_64BIT       0x33
 #define VDSO_BYTES_MAX 65536
+#define STACK_BYTES    (256u << 10)
 #define UFFD_FLAGS     (O_CLOEXEC | O_NONBLOCK | 1 /* UFFD_USER_MODE_ONLY */)
 
 struct thread {
@@ -271,10 +279,23 @@ static int fetch_fd(pid_t pid, int remote)
 	return fd < 0 ? -errno : fd;
 }
 
+/* No descriptor was free: is there room up to the hard limit? All threads are stopped. */
+static bool raise_limit(pid_t pid, struct rlimit *old)
+{
+	struct rlimit more;
+
+	if (prlimit(pid, RLIMIT_NOFILE, NULL, old) < 0 || old->rlim_cur >= old->rlim_max)
+		return false;
+	more = (struct rlimit){ old->rlim_max, old->rlim_max };
+	return prlimit(pid, RLIMIT_NOFILE, &more, NULL) == 0;
+}
+
 static int in_thread(const struct victim *v, struct thread *t, int *fd_out, struct err *e)
 {
 	struct user_regs_struct saved;
+	struct rlimit old;
 	uint64_t mask, all = ~0ULL;
+	bool raised = false;
 
 	if (ptrace(PTRACE_GETREGS, t->tid, NULL, &saved) < 0 ||
 	    ptrace(PTRACE_GETSIGMASK, t->tid, sizeof(mask), &mask) < 0)
@@ -283,10 +304,14 @@ static int in_thread(const struct victim *v, struct thread *t, int *fd_out, stru
 		return err_set(e, ERR_TARGET, ENOTSUP, "process %d is a 32-bit program", v->pid);
 	ptrace(PTRACE_SETSIGMASK, t->tid, sizeof(all), &all);
 	long fd = run_syscall(v, t, &saved, SYS_userfaultfd, UFFD_FLAGS);
+	if (fd == -EMFILE && (raised = raise_limit(v->pid, &old)))
+		fd = run_syscall(v, t, &saved, SYS_userfaultfd, UFFD_FLAGS);
 	int got = fd >= 0 ? fetch_fd(v->pid, (int)fd) : (int)fd;
 
 	if (fd >= 0)
 		run_syscall(v, t, &saved, SYS_close, (uint64_t)fd);
+	if (raised)
+		prlimit(v->pid, RLIMIT_NOFILE, &old, NULL);
 	ptrace(PTRACE_SETREGS, t->tid, NULL, &saved);
 	ptrace(PTRACE_SETSIGMASK, t->tid, sizeof(mask), &mask);
 	if (got < 0)
@@ -296,7 +321,7 @@ static int in_thread(const struct victim *v, struct thread *t, int *fd_out, stru
 	return 0;
 }
 
-int inject_uffd(pid_t pid, int *fd_out, struct err *e)
+static int inject(pid_t pid, int *fd_out, struct err *e)
 {
 	struct victim v = { .pid = pid };
 	int r = find_syscall(&v, e);
@@ -320,4 +345,42 @@ int inject_uffd(pid_t pid, int *fd_out, struct err *e)
 		usleep(1000);
 	}
 	return r < 0 ? r : err_set(e, ERR_TARGET, EAGAIN, "process %d: no thread can be used", pid);
+}
+
+/* ---- a process of its own for it ---- */
+
+struct job {
+	pid_t pid;
+	int *fd_out;
+	struct err *e;
+	int result;
+};
+
+static int job_main(void *arg)
+{
+	struct job *j = arg;
+
+	setsid(); /* out of reach of what is meant for our group */
+	j->result = inject(j->pid, j->fd_out, j->e);
+	return 0;
+}
+
+int inject_uffd(pid_t pid, int *fd_out, struct err *e)
+{
+	struct job j = { .pid = pid, .fd_out = fd_out, .e = e, .result = -ECHILD };
+	char *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
+	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+
+	if (stack == MAP_FAILED)
+		return err_sys(e, "stack for the injection");
+	/* this thread sleeps until it has ended, so its thread-local memory is free */
+	pid_t helper = clone(job_main, stack + STACK_BYTES, CLONE_VM | CLONE_FILES | CLONE_VFORK,
+	                     &j);
+
+	if (helper < 0)
+		j.result = err_sys(e, "process for the injection");
+	while (helper > 0 && waitpid(helper, NULL, __WALL) < 0 && errno == EINTR)
+		;
+	munmap(stack, STACK_BYTES);
+	return j.result;
 }

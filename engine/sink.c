@@ -32,6 +32,7 @@ enum ps_cmd {
 #define SOCKET_BYTES  (4 << 20)
 #define SHMEM_PAGES   64
 #define RUN_PAGES_MAX (1ULL << 36)
+#define VADDR_MAX     (1ULL << 56)
 
 struct sink {
 	int fd;
@@ -170,8 +171,11 @@ static int take_pages(struct sink *s, const struct sink_head *h)
 
 	if (!o)
 		return err_set(&s->err, ERR_CRIU, EPROTO, "CRIU sent pages of an unopened object");
-	if (h->pages == 0 || h->pages > RUN_PAGES_MAX || h->vaddr % ENG_PAGE_BYTES)
-		return err_set(&s->err, ERR_CRIU, EPROTO, "CRIU sent a bad page run");
+	if (h->pages == 0 || h->pages > RUN_PAGES_MAX || h->vaddr % ENG_PAGE_BYTES ||
+	    h->vaddr > VADDR_MAX - h->pages * ENG_PAGE_BYTES)
+		return err_set(&s->err, ERR_CRIU, EPROTO,
+		               "CRIU sent a bad page run: %llu pages at %#llx",
+		               (unsigned long long)h->pages, (unsigned long long)h->vaddr);
 	bool lazy = OBJ_TYPE(h->obj) == 1 && (h->flags & PE_LAZY);
 	int r = runs_add(lazy ? &o->lazy : &o->eager, h->vaddr, h->pages);
 
@@ -225,7 +229,8 @@ static int step(struct sink *s)
 		               "CRIU's page stream has an unknown command %u", h.cmd);
 	}
 	if (r < 0)
-		err_set(&s->err, ERR_CRIU, -r, "CRIU's page stream: %s", strerror(-r));
+		err_set(&s->err, ERR_CRIU, -r, "CRIU's page stream%s%s",
+		        r == -EPIPE ? " broke off" : ": ", r == -EPIPE ? "" : strerror(-r));
 	return r;
 }
 

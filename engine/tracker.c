@@ -278,6 +278,14 @@ static int do_register(const struct scan *s)
 	return ioctl(s->p->uffd, UFFDIO_REGISTER, &reg) < 0 ? -errno : 0;
 }
 
+/* The descriptor is for memory that is no more: its process has left it by exec. */
+static bool has_left(const struct scan *s)
+{
+	struct uffdio_writeprotect wp = { .range = { s->vma->start, ENG_PAGE_BYTES } };
+
+	return ioctl(s->p->uffd, UFFDIO_WRITEPROTECT, &wp) < 0 && errno == ESRCH;
+}
+
 /*
  * A mapping that is not registered: register, then report it whole. If it still is
  * not, the descriptor belongs to memory that the process has left by exec.
@@ -290,7 +298,7 @@ static int scan_new_vma(struct scan *s, bool *stop)
 		r = scan_vma(s, true, stop);
 	if (*stop || r == 0)
 		return r;
-	if (r == -EPERM || r == -ESRCH) {
+	if (r == -EPERM || r == -ESRCH || has_left(s)) {
 		detach(s->p);
 		r = attach(s->t, s->p);
 		if (r == 0)

@@ -79,6 +79,8 @@ struct insp {
 	struct insp_shm *shm;
 	size_t n_shm;
 	struct insp_ends pipes, sockets;
+	Haul__Port **ports;
+	size_t n_ports, cap_ports;
 	unsigned int filtered; /* tasks with seccomp */
 };
 
@@ -163,6 +165,10 @@ int insp_diag(const void *req, size_t bytes, insp_diag_fn fn, void *arg);
 /* ---- insp_unix.c, insp_sock.c: take out of @left what they know ---- */
 int insp_unix(struct insp *i, struct insp_ends *left);
 int insp_sockets(struct insp *i, struct insp_ends *left);
+struct inet_diag_msg;
+/** insp_port() - a bound socket of the tree goes into the offer */
+int insp_port(struct insp *i, const struct insp_end *end, const struct inet_diag_msg *m, bool udp);
+void insp_ports_fini(struct insp *i);
 /** insp_end_take() - remove and return the end with @inode: 1 found, 0 not */
 int insp_end_take(struct insp_ends *left, uint64_t inode, struct insp_end *out);
 

@@ -85,7 +85,9 @@ static int on_inet(void *arg, const struct nlmsghdr *h)
 		in->open += m->idiag_state != TCP_CLOSE;
 		return 0;
 	}
-	return say_bound(in, &end, m);
+	int r = insp_port(in->i, &end, m, in->protocol == IPPROTO_UDP);
+
+	return r < 0 ? r : say_bound(in, &end, m);
 }
 
 static int dump(struct inet *in, uint8_t family)

@@ -205,6 +205,8 @@ int insp_offer(struct insp *i, Haul__Offer *offer, struct err *e)
 	offer->uid = i->uids;
 	offer->n_mount = list_mounts(i);
 	offer->mount = i->used_mounts;
+	offer->n_port = i->n_ports;
+	offer->port = i->ports;
 	offer->root_pid = (uint32_t)i->root;
 	offer->comm = i->comm;
 	offer->root_dir = i->root_dir;
@@ -216,6 +218,7 @@ void insp_free(struct insp *i)
 	if (!i)
 		return;
 	insp_files_fini(i);
+	insp_ports_fini(i);
 	free(i->used_mounts);
 	free(i->uids);
 	free(i->numbers);

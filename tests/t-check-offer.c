@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* t-check-offer.c - offers made up here, and what the destination finds of them. */
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -366,6 +368,104 @@ static void files(void)
 	unlink(FILE_PATH);
 }
 
+/* ---- ports ---- */
+
+/* A socket of this process at @addr. Return: its port */
+static uint32_t occupy(int *fd, const char *addr, int type, bool v6only, bool reuse)
+{
+	struct sockaddr_in6 a6 = { .sin6_family = AF_INET6 };
+	struct sockaddr_in a4 = { .sin_family = AF_INET };
+	bool v6 = inet_pton(AF_INET6, addr, &a6.sin6_addr) == 1;
+	struct sockaddr *a = v6 ? (struct sockaddr *)&a6 : (struct sockaddr *)&a4;
+	socklen_t n = v6 ? sizeof(a6) : sizeof(a4);
+	int only = v6only, on = reuse;
+
+	*fd = socket(v6 ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC, 0);
+	if (*fd < 0)
+		return 0;
+	inet_pton(AF_INET, addr, &a4.sin_addr);
+	if (v6)
+		setsockopt(*fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only));
+	setsockopt(*fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (bind(*fd, a, n) < 0 || (type == SOCK_STREAM && listen(*fd, 1) < 0) ||
+	    getsockname(*fd, a, &n) < 0)
+		return 0;
+	return ntohs(v6 ? a6.sin6_port : a4.sin_port);
+}
+
+/* Something at @here; the tree wants the same port of @want. */
+static const struct port_case {
+	const char *name, *here, *want, *code;
+	int type;
+	bool v6only_here, v6only_want, reuse;
+	enum severity severity;
+} port_cases[] = {
+	{ "the same", "127.0.0.1", "127.0.0.1", "port-taken", SOCK_STREAM,
+	  .severity = SEV_BLOCKER },
+	{ "any here", "0.0.0.0", "127.0.0.1", "port-taken", SOCK_STREAM, .severity = SEV_BLOCKER },
+	{ "any there", "127.0.0.1", "0.0.0.0", "port-taken", SOCK_STREAM, .reuse = true,
+	  .severity = SEV_BLOCKER },
+	{ "another address", "127.0.0.1", "127.0.0.2", NULL, SOCK_STREAM, .severity = SEV_INFO },
+	{ "IPv6, the same", "::1", "::1", "port-taken", SOCK_STREAM, .severity = SEV_BLOCKER },
+	{ "IPv6 for both here", "::", "127.0.0.1", "port-taken", SOCK_STREAM,
+	  .severity = SEV_BLOCKER },
+	{ "IPv6 only here", "::", "0.0.0.0", NULL, SOCK_STREAM, .v6only_here = true },
+	{ "IPv6 for both there", "127.0.0.1", "::", "port-taken", SOCK_STREAM,
+	  .severity = SEV_BLOCKER },
+	{ "IPv6 only there", "127.0.0.1", "::", NULL, SOCK_STREAM, .v6only_want = true },
+	{ "IPv4 in IPv6", "::ffff:127.0.0.1", "127.0.0.1", "port-taken", SOCK_STREAM,
+	  .severity = SEV_BLOCKER },
+	{ "another family", "::1", "127.0.0.1", NULL, SOCK_STREAM, .severity = SEV_INFO },
+	{ "UDP", "0.0.0.0", "127.0.0.1", "port-taken", SOCK_DGRAM, .severity = SEV_BLOCKER },
+	{ "UDP, shared", "0.0.0.0", "0.0.0.0", "port-shared", SOCK_DGRAM, .reuse = true,
+	  .severity = SEV_WARNING },
+};
+
+static void one_port(const struct port_case *c, bool other_protocol)
+{
+	Haul__Port port = HAUL__PORT__INIT, *ports = &port;
+	uint8_t addr[16];
+	struct set s;
+
+	AUTO(fd) int fd = -1;
+	uint32_t number = occupy(&fd, c->here, c->type, c->v6only_here, c->reuse);
+
+	if (!number) {
+		printf("port, %s: not possible here\n", c->name);
+		return;
+	}
+	bool v6 = inet_pton(AF_INET6, c->want, addr) == 1;
+
+	CHECK(v6 || inet_pton(AF_INET, c->want, addr) == 1, "%s", c->want);
+	good(&s);
+	port.address = (ProtobufCBinaryData){ v6 ? 16 : 4, addr };
+	port.port = number;
+	port.udp = (c->type == SOCK_DGRAM) != other_protocol;
+	port.v6only = c->v6only_want;
+	s.o.n_port = 1;
+	s.o.port = &ports;
+	expect(c->name, &s, other_protocol ? NULL : c->code, c->severity);
+	if (!c->code || other_protocol)
+		return;
+	struct findings f = { 0 };
+	char word[40];
+
+	snprintf(word, sizeof(word), "pid %d (t-check-offer)", getpid());
+	CHECK(chk_ports(&s.o, &f) == 0 && f.n == 1, "%s: %zu findings", c->name, f.n);
+	CHECK(f.n && strstr(f.v[0].text, word), "%s", f.n ? f.v[0].text : "");
+	snprintf(word, sizeof(word), "port %u of %s", number, c->want);
+	CHECK(f.n && strstr(f.v[0].text, word), "%s", f.n ? f.v[0].text : "");
+	findings_fini(&f);
+}
+
+static void ports(void)
+{
+	for (size_t k = 0; k < ARRAY_SIZE(port_cases); k++) {
+		one_port(&port_cases[k], false);
+		one_port(&port_cases[k], true);
+	}
+}
+
 /* ---- what nobody would send ---- */
 
 static void refused(const char *name, struct set *s)
@@ -408,6 +508,20 @@ static void nonsense(void)
 	refused("very long name", &s);
 	s.mount = NAME("proc");
 	refused("relative mount", &s);
+	Haul__Port port = HAUL__PORT__INIT, *ports_ = &port;
+
+	port.port = 65536;
+	port.address = (ProtobufCBinaryData){ 4, (uint8_t *)path };
+	s.o.n_port = 1;
+	s.o.port = &ports_;
+	refused("a port that is none", &s);
+	port.port = 80;
+	port.address.len = 5;
+	s.o.n_port = 1;
+	s.o.port = &ports_;
+	refused("an address of five bytes", &s);
+	s.o.n_port = 1 << 30;
+	refused("too many ports", &s);
 }
 
 int main(void)
@@ -417,6 +531,7 @@ int main(void)
 	pids();
 	sessions();
 	files();
+	ports();
 	nonsense();
 	if (failed)
 		printf("%u checks failed\n", failed);

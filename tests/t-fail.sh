@@ -51,6 +51,29 @@ refused 3 "pid $pid is taken"
 "$lab" run B pkill -x sleep
 sleep 0.2
 
+# A port that the tree listens on is busy there: refused before anything moves.
+listener='import socket, sys, time
+s = socket.create_server(("", 7177)); time.sleep(300)'
+held=$pid
+theirs=$("$lab" spawn B port-holder python3 -c "$listener")
+pid=$("$lab" spawn A port-wanter python3 -c "$listener")
+for h in A B; do
+	for _ in $(seq 100); do "$lab" run $h bash -c 'exec 3<>/dev/tcp/localhost/7177' 2>/dev/null && break; sleep 0.05; done
+done
+rc=0
+timeout 60 "$lab" run A "$haul" "$pid" hostB >"$dir/out" 2>&1 || rc=$?
+[ $rc = 3 ] || fail "busy port: exit status $rc: $(cat "$dir/out")"
+grep -q "TCP port 7177 of 0.0.0.0 is taken at the destination by pid $theirs (python3" "$dir/out" || fail "busy port: $(cat "$dir/out")"
+"$lab" run A kill -0 "$pid" || fail "the listener on A is gone"
+"$lab" run B kill "$theirs"
+for _ in $(seq 50); do "$lab" run B test -e "/proc/$theirs" || break; sleep 0.1; done
+timeout 60 "$lab" run A "$haul" "$pid" hostB >"$dir/out" 2>&1 || fail "the port is free again: $(cat "$dir/out")"
+"$lab" run B bash -c 'exec 3<>/dev/tcp/localhost/7177' || fail "nobody listens on B"
+"$lab" run B kill "$pid"
+pid=$held
+cases=$((cases + 1))
+note "  a busy port is refused, with its owner; once it is free, the program moves"
+
 # ---- CRIU says no ----
 cat >"$dir/bad-criu" <<END
 #!/bin/sh
@@ -68,7 +91,7 @@ ulimit -f 0
 exec $(head -1 /var/lib/haul/criu/chosen) "\$@"
 END
 chmod +x "$dir/full-criu"
-refused 1 'dump: .*CRIU' --criu "$dir/full-criu"
+refused 1 'dump: CRIU refused: it could not write.*ulimit -f' --criu "$dir/full-criu"
 stop A
 
 # A file that only A has: the program itself, on A's own tmpfs.

@@ -238,11 +238,35 @@ static void inet_cases(void)
 	t_case("packet socket", packet, NULL, "packet-socket", SEV_WARNING);
 }
 
+/* What listens is offered, by the address and number that the other host must have free. */
+static void offered_ports(void)
+{
+	struct err e = ERR_INIT;
+	Haul__Offer o = HAUL__OFFER__INIT;
+	pid_t pid = t_child(tcp_listens, NULL);
+	AUTO(insp) struct insp *i = pid > 0 ? t_look(pid) : NULL;
+
+	CHECK(pid > 0 && i, "no child");
+	if (!i)
+		return;
+	CHECK(insp_offer(i, &o, &e) == 0 && o.n_port == 1, "%zu ports %s", o.n_port, e.msg);
+	if (o.n_port == 1) {
+		const Haul__Port *p = o.port[0];
+		char word[40];
+
+		snprintf(word, sizeof(word), "TCP port %u of 0.0.0.0", p->port);
+		CHECK(!p->udp && p->address.len == 4 && !p->address.data[0], "port %u", p->port);
+		CHECK(strstr(t_find(i, "listening")->text, word), "not %s", word);
+	}
+	t_end(pid);
+}
+
 int main(void)
 {
 	if (t_need_root())
 		return 77;
 	unix_cases();
 	inet_cases();
+	offered_ports();
 	return t_done();
 }
