@@ -1,16 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * exist.c - which pages a stopped tree has: what CRIU listed, and in the mappings that
- * it did not look into what our own last scan found.
+ * it did not look into what our own last scan found. The scan runs while CRIU dumps.
  */
 #include "hauler/exist.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct scan {
-	const struct mig *m;
-	struct exist *x;
+#include "common/clock.h"
+
+struct exist {
+	struct exist_task *v;
+	size_t n;
+	struct trk *trk;
+	pthread_t thread;
+	bool running;
+	int result;
+	struct err err;
+	uint64_t scan_us;
 };
 
 const struct exist_task *exist_task(const struct exist *x, pid_t pid)
@@ -38,35 +46,71 @@ static struct exist_task *task_of(struct exist *x, pid_t pid)
 static int collect(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
                    unsigned int flags)
 {
-	struct scan *s = arg;
-	struct exist_task *t = task_of(s->x, pid);
+	struct exist_task *t = task_of(arg, pid);
 
 	if (!t)
 		return -ENOMEM;
 	int r = flags & TRK_DIRTY ? runs_add(&t->dirty, vaddr, pages) : 0;
 
-	if (r == 0 && !(flags & TRK_ZERO) && s->m->n_ours && ours_has(s->m, pid, vma->start))
+	if (r == 0 && !(flags & TRK_ZERO) && ours_could(vma))
 		r = runs_add(&t->present, vaddr, pages);
 	return r;
 }
 
-int exist_scan(struct mig *m, struct exist *out, struct err *e)
+static void *exist_main(void *arg)
 {
-	struct scan s = { .m = m, .x = out };
+	struct exist *x = arg;
 	struct trk_stats st = { 0 };
+	uint64_t t0 = now_us();
 
-	return trk_final(m->trk, collect, &s, &st, e);
+	x->result = trk_final(x->trk, collect, x, &st, &x->err);
+	x->scan_us = now_us() - t0;
+	return NULL;
 }
 
-void exist_fini(struct exist *x)
+int exist_start(struct exist **out, struct trk *trk, struct err *e)
 {
+	struct exist *x = calloc(1, sizeof(*x));
+
+	if (!x)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	x->trk = trk;
+	int r = pthread_create(&x->thread, NULL, exist_main, x);
+
+	x->running = r == 0;
+	*out = x;
+	return r ? err_set(e, ERR_SYS, r, "thread for the last scan") : 0;
+}
+
+int exist_wait(struct exist *x, uint64_t *scan_us, struct err *e)
+{
+	if (x->running) {
+		pthread_join(x->thread, NULL);
+		x->running = false;
+	}
+	if (scan_us)
+		*scan_us = x->scan_us;
+	if (x->result < 0)
+		*e = x->err;
+	return x->result;
+}
+
+void exist_free(struct exist *x)
+{
+	struct err ignore = ERR_INIT;
+
+	if (!x)
+		return;
+	exist_wait(x, NULL, &ignore);
 	for (size_t i = 0; i < x->n; i++) {
 		runs_fini(&x->v[i].dirty);
 		runs_fini(&x->v[i].present);
 	}
 	free(x->v);
-	memset(x, 0, sizeof(*x));
+	free(x);
 }
+
+/* ---- all pages of a task ---- */
 
 /* Where a walk over several ascending lists of runs stands. */
 struct walk {
@@ -88,32 +132,57 @@ static int walk_next(const struct walk *w)
 	return best;
 }
 
+/* The part of the present pages that lies in @own. */
+static int cut_out(const struct runs *present, const struct own_vma *own, struct runs *out)
+{
+	int r = 0;
+
+	for (size_t i = runs_find(present, own->start); r == 0 && i < present->n; i++) {
+		uint64_t start = present->v[i].vaddr;
+		uint64_t end = start + present->v[i].pages * ENG_PAGE_BYTES;
+
+		if (start >= own->end)
+			break;
+		start = start < own->start ? own->start : start;
+		end = end > own->end ? own->end : end;
+		r = runs_add(out, start, (end - start) >> ENG_PAGE_SHIFT);
+	}
+	return r;
+}
+
+static int by_start(const void *a, const void *b)
+{
+	const struct own_vma *x = a, *y = b;
+
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
 /* Ours, by what CRIU says of the mappings: locked memory must be there at once. */
 static int split_own(const struct mig *m, const struct exist_task *t, struct runs *lazy,
                      struct runs *eager, struct err *e)
 {
 	struct img_vmas *v = NULL;
-	int r = t && t->present.n ? img_vmas(m->images_fd, t->pid, &v, e) : 0;
+	size_t n = 0;
+	AUTO(mem) struct own_vma *own = NULL;
 
-	for (size_t i = 0; v && r == 0 && i < t->present.n; i++) {
-		const struct run *p = &t->present.v[i];
+	if (!t || !t->present.n || !m->n_ours)
+		return 0;
+	int r = img_vmas(m->images_fd, t->pid, &v, e);
 
-		/* a run may span mappings of both kinds: by mapping */
-		for (uint64_t at = p->vaddr, end = p->vaddr + p->pages * ENG_PAGE_BYTES;
-		     r == 0 && at < end;) {
-			uint64_t stop = end;
-
-			for (size_t k = 0; k < m->n_ours; k++)
-				if (m->ours[k].pid == t->pid && m->ours[k].start <= at &&
-				    at < m->ours[k].end && m->ours[k].end < stop)
-					stop = m->ours[k].end;
-			r = runs_add(img_vmas_lazy(v, at) ? lazy : eager, at,
-			             (stop - at) >> ENG_PAGE_SHIFT);
-			at = stop;
-		}
-	}
+	own = r == 0 ? calloc(m->n_ours, sizeof(*own)) : NULL;
+	if (r == 0 && !own)
+		r = err_set(e, ERR_SYS, ENOMEM, "no memory to classify pages");
+	for (size_t i = 0; own && i < m->n_ours; i++)
+		if (m->ours[i].pid == t->pid)
+			own[n++] = m->ours[i];
+	if (own)
+		qsort(own, n, sizeof(*own), by_start);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		if (cut_out(&t->present, &own[i], img_vmas_lazy(v, own[i].start) ? lazy : eager) <
+		    0)
+			r = err_set(e, ERR_SYS, ENOMEM, "no memory to classify pages");
 	img_vmas_free(v);
-	return r < 0 ? err_set(e, ERR_SYS, -r, "classify pages: %s", strerror(-r)) : 0;
+	return r;
 }
 
 int exist_walk(const struct mig *m, const struct exist_task *t, const struct sink_obj *o,

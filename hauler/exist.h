@@ -9,16 +9,15 @@
 struct exist_task {
 	pid_t pid;
 	struct runs dirty;
-	struct runs present; /* in mappings that CRIU did not look into */
+	struct runs present; /* in mappings that CRIU may leave to us */
 };
 
-struct exist {
-	struct exist_task *v;
-	size_t n;
-};
+struct exist;
 
-/** exist_scan() - the last look at all processes of the stopped tree */
-int exist_scan(struct mig *m, struct exist *out, struct err *e);
+/** exist_start() - the tree is stopped: the last look at all its processes, in a thread */
+int exist_start(struct exist **out, struct trk *trk, struct err *e);
+/** exist_wait() - until it is done. @scan_us: out, how long it took; may be NULL */
+int exist_wait(struct exist *x, uint64_t *scan_us, struct err *e);
 /** exist_task() - Return: NULL: nothing was found in @pid */
 const struct exist_task *exist_task(const struct exist *x, pid_t pid);
 
@@ -30,6 +29,6 @@ typedef int (*exist_fn)(void *arg, const struct run *run, bool eager);
  */
 int exist_walk(const struct mig *m, const struct exist_task *t, const struct sink_obj *o,
                exist_fn fn, void *arg, struct err *e);
-void exist_fini(struct exist *x);
+void exist_free(struct exist *x);
 
 #endif

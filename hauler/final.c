@@ -226,11 +226,10 @@ static int criu_gone(struct mig *m, struct err *e)
 
 int final_run(struct mig *m, struct err *e)
 {
-	struct exist x = { 0 };
-	int r = exist_scan(m, &x, e);
+	int r = exist_wait(m->exist, &m->t.look_us, e);
 
 	if (r == 0)
-		r = class_all(m, &x, e);
+		r = class_all(m, m->exist, e);
 	m->t.scanned_us = now_us();
 	if (r == 0)
 		r = send_barrier(m->send, ++m->mark, mig_deadline(m), e);
@@ -239,7 +238,7 @@ int final_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = talk_marked(m, m->mark, mig_deadline(m), e);
 	m->t.sent_us = now_us();
-	exist_fini(&x);
+	exist_free(steal(m->exist));
 	if (r < 0)
 		talk_reason(m, e);
 	return r;

@@ -77,9 +77,10 @@ struct left_obj {
 };
 
 struct mig_times {
-	uint64_t start_us, freeze_us, dumped_us, scanned_us, sent_us, restored_us, running_us,
+	uint64_t start_us, freeze_us, stopped_us, dumped_us, scanned_us, sent_us, restored_us, running_us,
 	        end_us;
-	uint64_t dest_restore_us, dest_resume_us, rtt_us;
+	uint64_t look_us; /* the last scan, beside CRIU's dump */
+	uint64_t dest_restore_us, dest_images_us, dest_resume_us, rtt_us;
 };
 
 struct mig {
@@ -125,6 +126,7 @@ struct mig {
 	pthread_mutex_t ours_lock;
 	struct own_vma *ours; /* whose scans were answered */
 	size_t n_ours;
+	struct exist *exist; /* the last scan; exist.h */
 
 	struct class_runs *maps; /* one for each object of the sink */
 	size_t n_maps;
@@ -209,7 +211,8 @@ int postcopy_listen(struct mig *m, struct err *e);
 void postcopy_end_threads(struct mig *m);
 /** ours_answer() - scans_fn: large anonymous mappings are ours */
 bool ours_answer(void *arg, pid_t pid, uint64_t start, uint64_t end);
-bool ours_has(const struct mig *m, pid_t pid, uint64_t vaddr);
+/** ours_could() - may CRIU's scan of this mapping be answered? */
+bool ours_could(const struct vma *v);
 /** mem_fd() - /proc/PID/mem, kept open until mem_close_all() */
 int mem_fd(struct mig *m, pid_t pid, struct err *e);
 void mem_close_all(struct mig *m);

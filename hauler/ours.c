@@ -7,6 +7,11 @@
 /* Smaller ones are cheap for CRIU, and it scans several of them in one call. */
 #define OURS_BYTES_MIN (2u << 20)
 
+bool ours_could(const struct vma *v)
+{
+	return v->kind == VMA_ANON_PRIVATE && v->end - v->start >= OURS_BYTES_MIN;
+}
+
 static bool is_one_anon(pid_t pid, uint64_t start, uint64_t end)
 {
 	struct vma_list l = { 0 };
@@ -15,13 +20,12 @@ static bool is_one_anon(pid_t pid, uint64_t start, uint64_t end)
 
 	if (procs_maps(pid, &l, &ignore) == 0)
 		for (size_t i = 0; i < l.n; i++)
-			yes |= l.v[i].start == start && l.v[i].end == end &&
-			       l.v[i].kind == VMA_ANON_PRIVATE;
+			yes |= l.v[i].start == start && l.v[i].end == end && ours_could(&l.v[i]);
 	vmas_fini(&l);
 	return yes;
 }
 
-bool ours_has(const struct mig *m, pid_t pid, uint64_t vaddr)
+static bool has(const struct mig *m, pid_t pid, uint64_t vaddr)
 {
 	for (size_t i = 0; i < m->n_ours; i++)
 		if (m->ours[i].pid == pid && vaddr >= m->ours[i].start && vaddr < m->ours[i].end)
@@ -36,7 +40,7 @@ bool ours_answer(void *arg, pid_t pid, uint64_t start, uint64_t end)
 	if (end <= start || end - start < OURS_BYTES_MIN || !is_one_anon(pid, start, end))
 		return false;
 	pthread_mutex_lock(&m->ours_lock);
-	bool have = ours_has(m, pid, start);
+	bool have = has(m, pid, start);
 	struct own_vma *v = have ? m->ours : realloc(m->ours, (m->n_ours + 1) * sizeof(*v));
 
 	if (v) {

@@ -398,7 +398,7 @@ static void compare(struct round *round, struct trk *trk)
 {
 	struct dump alone = { 0 }, answered = { 0 };
 	struct pages criu = { 0 }, ours = { 0 };
-	struct exist none = { 0 }, x = { 0 };
+	struct exist *x = NULL;
 	struct err e = ERR_INIT;
 	uint64_t clean = 0;
 
@@ -407,27 +407,28 @@ static void compare(struct round *round, struct trk *trk)
 	check(sink_wait(alone.m.sink, &e), &e, "CRIU alone");
 	check(dump(&answered, true, &e), &e, "CRIU with its scans answered");
 	check(sink_wait(answered.m.sink, &e), &e, "CRIU with its scans answered");
-	answered.m.trk = trk;
-	check(exist_scan(&answered.m, &x, &e), &e, "last scan");
-	const struct exist_task *t = exist_task(&x, target);
+	check(exist_start(&x, trk, &e), &e, "last scan");
+	check(exist_wait(x, NULL, &e), &e, "last scan");
+	const struct exist_task *t = exist_task(x, target);
 
 	if (!t || !answered.m.n_ours)
 		die("nothing was left to haul: the test would prove nothing");
-	check(exist_walk(&alone.m, exist_task(&none, target), object(alone.m.sink), add_run, &criu,
-	                 &e),
-	      &e, "pages of CRIU alone");
-	check(exist_walk(&answered.m, t, object(answered.m.sink), add_run, &ours, &e), &e,
-	      "pages of haul");
+	check(exist_walk(&alone.m, NULL, object(alone.m.sink), add_run, &criu, &e), &e,
+	      "pages of CRIU alone");
+	const struct sink_obj *listed = object(answered.m.sink);
+
+	check(exist_walk(&answered.m, t, listed, add_run, &ours, &e), &e, "pages of haul");
 	compare_pages(&criu, &ours);
 	check_clean(&ours, t, round, &clean);
 	compare_shared(&alone, &answered);
 	printf("CRIU alone: %zu pages (bytes compared: %lu), %zu shared; haul: %zu pages, %lu from "
 	       "%zu mappings of its own, %lu clean since the round; %u differences\n",
 	       criu.n, (unsigned long)alone.task_pages, alone.n_shared, ours.n,
-	       (unsigned long)t->present.pages, answered.m.n_ours, (unsigned long)clean, faults);
+	       (unsigned long)(ours.n - listed->lazy.pages - listed->eager.pages),
+	       answered.m.n_ours, (unsigned long)clean, faults);
 	if (alone.task_pages != criu.n || clean == 0)
 		die("the comparison was not complete");
-	exist_fini(&x);
+	exist_free(x);
 	free(criu.v);
 	free(ours.v);
 	dump_fini(&alone);
