@@ -123,6 +123,8 @@ struct mig {
 	size_t n_held;
 
 	struct scans *scans; /* NULL: CRIU walks all pages itself */
+	struct smaps *smaps; /* NULL: and reads the kernel's smaps */
+	unsigned int smaps_answered;
 	pthread_mutex_t ours_lock;
 	struct own_vma *ours; /* whose scans were answered */
 	size_t n_ours;
@@ -209,8 +211,8 @@ int freeze_shmem(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size
 /** postcopy_listen() - answer WANT from now on; before SWITCH is sent */
 int postcopy_listen(struct mig *m, struct err *e);
 void postcopy_end_threads(struct mig *m);
-/** ours_answer() - scans_fn: large anonymous mappings are ours */
-bool ours_answer(void *arg, pid_t pid, uint64_t start, uint64_t end);
+/** ours_start() - answer CRIU: large anonymous mappings are ours. @listener: taken */
+int ours_start(struct mig *m, int listener, struct err *e);
 /** ours_could() - may CRIU's scan of this mapping be answered? */
 bool ours_could(const struct vma *v);
 /** mem_fd() - /proc/PID/mem, kept open until mem_close_all() */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* mig.c - the states of a migration at the source. The only file that writes m->state. */
+#include "engine/smaps.h"
 #include "hauler/exist.h"
 
 #include <stdlib.h>
@@ -179,6 +180,7 @@ void mig_fini(struct mig *m)
 	criu_free(c);
 	sink_free(steal(m->sink));
 	scans_free(steal(m->scans));
+	smaps_free(steal(m->smaps));
 	exist_free(steal(m->exist));
 	free(steal(m->ours));
 	trk_free(steal(m->trk));

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* ours.c - which mappings CRIU need not look into, because haul brings their pages. */
+/* ours.c - what CRIU is told instead of looking itself: pages that haul brings, smaps. */
 #include <stdlib.h>
 
+#include "common/log.h"
+#include "engine/smaps.h"
 #include "hauler/hauler.h"
 
 /* Smaller ones are cheap for CRIU, and it scans several of them in one call. */
@@ -33,7 +35,7 @@ static bool has(const struct mig *m, pid_t pid, uint64_t vaddr)
 	return false;
 }
 
-bool ours_answer(void *arg, pid_t pid, uint64_t start, uint64_t end)
+static bool ours_answer(void *arg, pid_t pid, uint64_t start, uint64_t end)
 {
 	struct mig *m = arg;
 
@@ -50,4 +52,28 @@ bool ours_answer(void *arg, pid_t pid, uint64_t start, uint64_t end)
 	}
 	pthread_mutex_unlock(&m->ours_lock);
 	return v != NULL;
+}
+
+static int smaps_answer(void *arg, pid_t pid)
+{
+	struct mig *m = arg;
+	struct err e = ERR_INIT;
+	int fd = smaps_open(m->smaps, pid, &e);
+
+	if (fd < 0)
+		log_info("CRIU reads smaps itself: %s", e.msg);
+	m->smaps_answered += fd >= 0;
+	return fd;
+}
+
+int ours_start(struct mig *m, int listener, struct err *e)
+{
+	struct scans_ops ops = { .scan = ours_answer, .arg = m };
+	struct err why = ERR_INIT;
+
+	if (smaps_new(&m->smaps, &why) == 0)
+		ops.smaps = smaps_answer;
+	else
+		log_info("smaps is left to CRIU: %s", why.msg);
+	return scans_start(&m->scans, listener, &ops, e);
 }

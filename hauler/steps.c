@@ -105,7 +105,7 @@ static int start_criu(struct mig *m, struct err *e)
 		r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 	pthread_mutex_unlock(&m->lock);
 	if (r == 0 && listener >= 0)
-		r = scans_start(&m->scans, listener, ours_answer, m, e);
+		r = ours_start(m, listener, e);
 	if (r < 0) {
 		close(sk[0]);
 		return r;

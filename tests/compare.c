@@ -24,6 +24,8 @@
 #include <xxhash.h>
 
 #include "common/clock.h"
+#include "common/log.h"
+#include "engine/smaps.h"
 #include "hauler/exist.h"
 
 #define LIMIT_MS   30000
@@ -242,7 +244,7 @@ static int dump(struct dump *d, bool answered, struct err *e)
 	if (answered && listener < 0)
 		die("no listener for CRIU's scans: seccomp does not allow it");
 	if (answered)
-		check(scans_start(&m->scans, listener, ours_answer, m, e), e, "scans");
+		check(ours_start(m, listener, e), e, "scans");
 	check(criu_version(m->criu, &version, deadline_in_ms(LIMIT_MS), e), e, "version");
 	check(sink_start(&m->sink, sk[0], version, &ops, e), e, "sink");
 	check(criu_dump(m->criu, &o, e), e, "dump");
@@ -254,6 +256,7 @@ static void dump_fini(struct dump *d)
 	criu_free(d->m.criu);
 	sink_free(d->m.sink);
 	scans_free(d->m.scans);
+	smaps_free(d->m.smaps);
 	free(d->m.ours);
 	free(d->shared);
 	close(d->memfd);
@@ -383,6 +386,27 @@ static void compare_shared(const struct dump *a, const struct dump *b)
 			fault(a->shared[i].vaddr, 1, "shared memory differs");
 }
 
+/* What CRIU makes of the mappings: the same, whoever wrote the smaps that it read. */
+static void compare_mm(const struct dump *a, const struct dump *b)
+{
+	AUTO(mem) uint8_t *x = NULL;
+	AUTO(mem) uint8_t *y = NULL;
+	struct err e = ERR_INIT;
+	size_t n, k;
+	char name[32];
+
+	if (!b->m.smaps || !b->m.smaps_answered) {
+		printf("smaps was CRIU's own: not compared\n");
+		return;
+	}
+	snprintf(name, sizeof(name), "mm-%d.img", target);
+	check(img_load(a->m.images_fd, name, 1 << 20, &x, &n, &e), &e, name);
+	check(img_load(b->m.images_fd, name, 1 << 20, &y, &k, &e), &e, name);
+	if (n != k || memcmp(x, y, n))
+		die("%s differs when haul answers the open of smaps", name);
+	printf("%s is the same, %zu bytes, with smaps answered\n", name, n);
+}
+
 static const struct sink_obj *object(const struct sink *s)
 {
 	size_t n;
@@ -421,6 +445,7 @@ static void compare(struct round *round, struct trk *trk)
 	compare_pages(&criu, &ours);
 	check_clean(&ours, t, round, &clean);
 	compare_shared(&alone, &answered);
+	compare_mm(&alone, &answered);
 	printf("CRIU alone: %zu pages (bytes compared: %lu), %zu shared; haul: %zu pages, %lu from "
 	       "%zu mappings of its own, %lu clean since the round; %u differences\n",
 	       criu.n, (unsigned long)alone.task_pages, alone.n_shared, ours.n,
@@ -479,6 +504,7 @@ int main(int argc, char **argv)
 {
 	if (argc < 4)
 		die("compare CRIU KINDS DIR [sysv]");
+	log_setup("compare", LOG_INFO_);
 	criu_path = argv[1];
 	dir = argv[3];
 	if (argc > 4) {
