@@ -77,8 +77,8 @@ struct left_obj {
 };
 
 struct mig_times {
-	uint64_t start_us, freeze_us, stopped_us, dumped_us, scanned_us, sent_us, restored_us, running_us,
-	        end_us;
+	uint64_t start_us, freeze_us, stopped_us, dumped_us, scanned_us, sent_us, restored_us,
+	        running_us, end_us;
 	uint64_t look_us; /* the last scan, beside CRIU's dump */
 	uint64_t dest_restore_us, dest_images_us, dest_resume_us, rtt_us;
 };
@@ -213,6 +213,11 @@ int postcopy_listen(struct mig *m, struct err *e);
 void postcopy_end_threads(struct mig *m);
 /** ours_start() - answer CRIU: large anonymous mappings are ours. @listener: taken */
 int ours_start(struct mig *m, int listener, struct err *e);
+/**
+ * ours_mode() - how the freeze works: "push" (CRIU walks all pages), "scans" (not those
+ * that haul brings), "scans+smaps" (and smaps is answered, too); as in START.freeze
+ */
+const char *ours_mode(const struct mig *m);
 /** ours_could() - may CRIU's scan of this mapping be answered? */
 bool ours_could(const struct vma *v);
 /** mem_fd() - /proc/PID/mem, kept open until mem_close_all() */
@@ -224,6 +229,8 @@ void source_kill(struct mig *m);
 /* ---- report.c ---- */
 
 void rep_state(const struct mig *m);
+/** rep_freeze_mode() - which of ours_mode() it will be, and how writes are tracked */
+void rep_freeze_mode(const struct mig *m);
 void rep_round(const struct mig *m, bool final);
 void rep_progress(struct mig *m, bool force);
 void rep_end(struct mig *m);

@@ -66,6 +66,14 @@ static int smaps_answer(void *arg, pid_t pid)
 	return fd;
 }
 
+const char *ours_mode(const struct mig *m)
+{
+	/* once the tree is dumped: what came of it */
+	bool smaps = m->smaps && (m->smaps_answered || !m->t.dumped_us);
+
+	return !m->scans ? "push" : smaps ? "scans+smaps" : "scans";
+}
+
 int ours_start(struct mig *m, int listener, struct err *e)
 {
 	struct scans_ops ops = { .scan = ours_answer, .arg = m };
