@@ -81,6 +81,7 @@ struct wrk {
 	struct chan *urgent; /* under urgent_lock */
 	pthread_mutex_t urgent_lock;
 	uint64_t limit_ms;
+	uint64_t images_us; /* to write what CRIU reads; for the report */
 };
 
 /** wrk_main() - a whole migration at the destination. Return: exit status */

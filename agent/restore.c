@@ -157,8 +157,10 @@ static int restore(struct wrk *w, const Haul__Switch *s, struct err *e)
 
 int rst_run(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
+	uint64_t t0 = now_us();
 	int r = prepare(w, s, e);
 
+	w->images_us = now_us() - t0;
 	if (r == 0)
 		r = restore(w, s, e);
 	if (r < 0)

@@ -260,6 +260,7 @@ static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		return err_set(e, ERR_PEER, EPROTO, "%u streams wanted, at most %d", s->streams,
 		               AGT_DATA_MAX);
 	w->n_data = s->streams;
+	log_info("streams=%u freeze=%s", s->streams, s->freeze);
 	w->limit_ms = s->freeze_limit_ms && s->freeze_limit_ms < FREEZE_LIMIT_MS_MAX
 	                      ? s->freeze_limit_ms
 	                      : FREEZE_LIMIT_MS_MAX;
@@ -292,6 +293,7 @@ static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		return r;
 	m.pid = (uint32_t)w->root_pid;
 	m.restore_us = now_us() - t0;
+	m.images_us = w->images_us;
 	out.body_case = HAUL__MSG__BODY_RESTORED;
 	out.restored = &m;
 	return wrk_say(w, &out, e);

@@ -114,6 +114,8 @@ struct sink_obj {
 struct sink_ops {
 	/* pages of shared memory, as they come; data is borrowed */
 	int (*shmem)(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size_t pages);
+	/* the same for pages of tasks; NULL: they pass unread */
+	int (*task)(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size_t pages);
 	void *arg;
 };
 

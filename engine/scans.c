@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * scans.c - answer CRIU's page scans for memory that haul brings itself, so that the
- * freeze does not grow with it.
+ * scans.c - answer CRIU's page scans for memory that haul brings itself, and its opens of
+ * smaps, so that the freeze does not grow with memory.
  *
  * CRIU learns which pages to dump from PAGEMAP_SCAN alone and jumps over what is in
  * no region. A seccomp filter in the CRIU process hands that one ioctl to us; for a
  * mapping that is ours the answer is "nothing here, scanned to the end", all others
- * go on into the kernel. If we die, the call fails and CRIU aborts the dump cleanly.
+ * go on into the kernel. An open of /proc/PID/smaps gets a file that was written without
+ * looking at pages. If we die, the call fails and CRIU aborts the dump cleanly.
  */
 #include "engine/scans.h"
 
@@ -30,8 +31,7 @@
 struct scans {
 	int listener, stop;
 	pid_t criu;
-	scans_fn fn;
-	void *arg;
+	struct scans_ops ops;
 	pthread_t thread;
 	bool started;
 };
@@ -42,11 +42,15 @@ int scans_install(void)
 {
 	struct sock_filter f[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 4),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 7),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 2),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 3, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 4),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)PAGEMAP_SCAN, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)PAGEMAP_SCAN, 3, 2),
+		/* of the opens only the plain ones, as CRIU opens smaps: about thirty */
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, O_RDONLY, 1, 0),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
 	};
@@ -58,8 +62,8 @@ int scans_install(void)
 
 /* ---- the supervisor ---- */
 
-/* "/proc/123/pagemap" behind a descriptor of CRIU. Return: the pid, 0 none */
-static pid_t pid_of_fd(pid_t criu, int fd)
+/* "/proc/123@tail" behind a descriptor of CRIU. Return: the pid, 0 none */
+static pid_t pid_of_fd(pid_t criu, int fd, const char *tail)
 {
 	char path[48], link[64] = "";
 	int pid = 0, end = 0;
@@ -67,9 +71,15 @@ static pid_t pid_of_fd(pid_t criu, int fd)
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", criu, fd);
 	if (readlink(path, link, sizeof(link) - 1) <= 0)
 		return 0;
-	if (sscanf(link, "/proc/%d/pagemap%n", &pid, &end) != 1 || !end || link[end])
+	if (sscanf(link, "/proc/%d%n", &pid, &end) != 1 || strcmp(link + end, tail))
 		return 0;
 	return pid;
+}
+
+/* Still the call that we looked at? Its process could have gone. */
+static bool is_valid(const struct scans *s, uint64_t id)
+{
+	return ioctl(s->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
 }
 
 static bool read_arg(pid_t criu, uint64_t at, struct pm_scan_arg *a)
@@ -88,19 +98,38 @@ static bool write_walk_end(pid_t criu, uint64_t at, uint64_t end)
 	return process_vm_writev(criu, &from, 1, &to, 1, 0) == sizeof(end);
 }
 
-static bool is_ours(struct scans *s, const struct seccomp_notif *n)
+static bool scan_answered(struct scans *s, const struct seccomp_notif *n)
 {
 	struct pm_scan_arg a;
-	uint64_t at = n->data.args[2], id = n->id;
-	pid_t pid = pid_of_fd((pid_t)n->pid, (int)n->data.args[0]);
+	uint64_t at = n->data.args[2];
+	pid_t pid = pid_of_fd((pid_t)n->pid, (int)n->data.args[0], "/pagemap");
 
-	if (pid <= 0 || !read_arg((pid_t)n->pid, at, &a))
+	if (pid <= 0 || !read_arg((pid_t)n->pid, at, &a) || !is_valid(s, n->id))
 		return false;
-	/* still the call that we looked at? */
-	if (ioctl(s->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) < 0)
-		return false;
-	return a.flags == 0 && s->fn(s->arg, pid, a.start, a.end) &&
+	return a.flags == 0 && s->ops.scan(s->ops.arg, pid, a.start, a.end) &&
 	       write_walk_end((pid_t)n->pid, at, a.end);
+}
+
+/* openat(/proc/PID, "smaps"). Return: true: CRIU has its answer */
+static bool open_answered(struct scans *s, const struct seccomp_notif *n)
+{
+	char name[sizeof("smaps")] = "";
+	struct iovec to = { name, sizeof(name) };
+	struct iovec from = { (void *)(uintptr_t)n->data.args[1], sizeof(name) };
+
+	if (!s->ops.smaps || process_vm_readv((pid_t)n->pid, &to, 1, &from, 1, 0) != sizeof(name) ||
+	    memcmp(name, "smaps", sizeof(name)))
+		return false;
+	pid_t pid = pid_of_fd((pid_t)n->pid, (int)n->data.args[0], "");
+
+	if (pid <= 0 || pid == (pid_t)n->pid || !is_valid(s, n->id))
+		return false;
+	AUTO(fd) int fd = s->ops.smaps(s->ops.arg, pid);
+	struct seccomp_notif_addfd add = { .id = n->id,
+		                           .flags = SECCOMP_ADDFD_FLAG_SEND,
+		                           .srcfd = (uint32_t)fd };
+
+	return fd >= 0 && ioctl(s->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add) >= 0;
 }
 
 static void answer(struct scans *s)
@@ -110,9 +139,11 @@ static void answer(struct scans *s)
 
 	if (ioctl(s->listener, SECCOMP_IOCTL_NOTIF_RECV, &n) < 0)
 		return;
+	if (n.data.nr == SYS_openat && open_answered(s, &n))
+		return;
 	r.id = n.id;
 	/* in doubt the kernel does what CRIU asked for */
-	if (!is_ours(s, &n))
+	if (n.data.nr != SYS_ioctl || !scan_answered(s, &n))
 		r.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
 	ioctl(s->listener, SECCOMP_IOCTL_NOTIF_SEND, &r);
 }
@@ -134,15 +165,14 @@ static void *scans_main(void *arg)
 	}
 }
 
-int scans_start(struct scans **out, int listener, scans_fn fn, void *arg, struct err *e)
+int scans_start(struct scans **out, int listener, const struct scans_ops *ops, struct err *e)
 {
 	AUTO(fd) int own = listener;
 	struct scans *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	s->fn = fn;
-	s->arg = arg;
+	s->ops = *ops;
 	s->listener = steal_fd(&own);
 	s->stop = eventfd(0, EFD_CLOEXEC);
 	int r = pthread_create(&s->thread, NULL, scans_main, s);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* scans.h - answering CRIU's page scans (used by criu.c and the hauler). */
+/* scans.h - answering CRIU's page scans and its opens of smaps. */
 #ifndef HAUL_SCANS_H
 #define HAUL_SCANS_H
 
@@ -7,16 +7,19 @@
 
 struct scans;
 
-/**
- * scans_fn - will haul bring all pages of [start, end) of @pid itself?
- * Called from the supervisor's thread, while CRIU waits.
- */
-typedef bool (*scans_fn)(void *arg, pid_t pid, uint64_t start, uint64_t end);
+/* Called from the supervisor's thread, while CRIU waits. */
+struct scans_ops {
+	/* will haul bring all pages of [start, end) of @pid itself? */
+	bool (*scan)(void *arg, pid_t pid, uint64_t start, uint64_t end);
+	/* a file for CRIU to read as smaps of @pid, given away; -errno: the kernel's */
+	int (*smaps)(void *arg, pid_t pid);
+	void *arg;
+};
 
 /** scans_install() - in the child before exec. Return: the listener; -1 */
 int scans_install(void);
 /** scans_start() - @listener is taken; the thread ends when CRIU does */
-int scans_start(struct scans **out, int listener, scans_fn fn, void *arg, struct err *e);
+int scans_start(struct scans **out, int listener, const struct scans_ops *ops, struct err *e);
 void scans_free(struct scans *s);
 
 #endif

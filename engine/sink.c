@@ -30,7 +30,7 @@ enum ps_cmd {
 
 #define PIPE_BYTES    (1 << 20)
 #define SOCKET_BYTES  (4 << 20)
-#define SHMEM_PAGES   64
+#define PIECE_PAGES   64
 #define RUN_PAGES_MAX (1ULL << 36)
 #define VADDR_MAX     (1ULL << 56)
 
@@ -147,19 +147,21 @@ static int open_obj(struct sink *s, uint64_t obj)
 	return 0;
 }
 
-static int take_shmem(struct sink *s, const struct sink_head *h)
+typedef int (*sink_take_fn)(void *arg, uint64_t obj, uint64_t vaddr, const void *data,
+                            size_t pages);
+
+static int hand_on(struct sink *s, const struct sink_head *h, sink_take_fn take)
 {
-	static const size_t piece_bytes = SHMEM_PAGES * ENG_PAGE_BYTES;
+	static const size_t piece_bytes = PIECE_PAGES * ENG_PAGE_BYTES;
 	AUTO(mem) uint8_t *buf = malloc(piece_bytes);
 	int r = buf ? 0 : -ENOMEM;
 
 	for (uint64_t done = 0; r == 0 && done < h->pages;) {
-		uint64_t n = h->pages - done > SHMEM_PAGES ? SHMEM_PAGES : h->pages - done;
+		uint64_t n = h->pages - done > PIECE_PAGES ? PIECE_PAGES : h->pages - done;
 
 		r = read_full(s->fd, buf, n * ENG_PAGE_BYTES);
 		if (r == 0)
-			r = s->ops.shmem(s->ops.arg, h->obj, h->vaddr + done * ENG_PAGE_BYTES, buf,
-			                 n);
+			r = take(s->ops.arg, h->obj, h->vaddr + done * ENG_PAGE_BYTES, buf, n);
 		done += n;
 	}
 	return r;
@@ -179,9 +181,10 @@ static int take_pages(struct sink *s, const struct sink_head *h)
 	bool lazy = OBJ_TYPE(h->obj) == 1 && (h->flags & PE_LAZY);
 	int r = runs_add(lazy ? &o->lazy : &o->eager, h->vaddr, h->pages);
 
+	sink_take_fn take = OBJ_TYPE(h->obj) == 2 ? s->ops.shmem : s->ops.task;
+
 	if (r == 0)
-		r = OBJ_TYPE(h->obj) == 2 ? take_shmem(s, h)
-		                          : discard(s, h->pages * ENG_PAGE_BYTES);
+		r = take ? hand_on(s, h, take) : discard(s, h->pages * ENG_PAGE_BYTES);
 	return r;
 }
 

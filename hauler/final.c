@@ -3,11 +3,11 @@
  * final.c - the tree is stopped: last scan, class of every page, send what has to
  * go now, switch over, commit.
  *
- * What exists is what CRIU listed; of that, a page is clean if it was sent and not
- * written since. A page that was sent but is not listed was discarded by the
- * program: it is in no run, so it reads as zero.
+ * Of what exists (exist.c), a page is clean if it was sent and not written since. A
+ * page that was sent but does not exist was discarded by the program: it is in no
+ * run, so it reads as zero.
  */
-#include "hauler/hauler.h"
+#include "hauler/exist.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,20 +15,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "transport/haul.pb-c.h"
-
-/* What the last scan found in one process. */
-struct found {
-	pid_t pid;
-	struct runs dirty;
-	struct runs present; /* in mappings that CRIU did not look into */
-};
-
-struct scan {
-	struct mig *m;
-	struct found *v;
-	size_t n;
-	struct err *e;
-};
 
 /* One object on its way through classification. */
 struct classify {
@@ -43,36 +29,6 @@ struct classify {
 	struct class_runs *out;
 	struct err *e;
 };
-
-static struct found *found_of(const struct scan *s, pid_t pid)
-{
-	for (size_t i = s->n; i-- > 0;)
-		if (s->v[i].pid == pid)
-			return &s->v[i];
-	return NULL;
-}
-
-static int collect(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
-                   unsigned int flags)
-{
-	struct scan *s = arg;
-	struct found *f = found_of(s, pid);
-
-	if (!f) {
-		struct found *v = realloc(s->v, (s->n + 1) * sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		s->v = v;
-		f = &s->v[s->n++];
-		*f = (struct found){ .pid = pid };
-	}
-	int r = flags & TRK_DIRTY ? runs_add(&f->dirty, vaddr, pages) : 0;
-
-	if (r == 0 && !(flags & TRK_ZERO) && s->m->n_ours && ours_has(s->m, pid, vma->start))
-		r = runs_add(&f->present, vaddr, pages);
-	return r;
-}
 
 /* How many of @max pages from @vaddr on are alike: dirty or not. */
 static uint64_t dirty_span(struct classify *c, uint64_t vaddr, uint64_t max, bool *is)
@@ -145,8 +101,9 @@ static int class_stale(struct classify *c, uint64_t vaddr, uint64_t pages, bool 
 	return r;
 }
 
-static int class_run(struct classify *c, const struct run *run, bool eager)
+static int class_run(void *arg, const struct run *run, bool eager)
 {
+	struct classify *c = arg;
 	uint64_t vaddr = run->vaddr, left = run->pages;
 	int r = 0;
 
@@ -163,72 +120,9 @@ static int class_run(struct classify *c, const struct run *run, bool eager)
 		vaddr += n * ENG_PAGE_BYTES;
 		left -= n;
 	}
+	c->m->present_pages += run->pages;
+	c->m->eager_pages += eager ? run->pages : 0;
 	return r;
-}
-
-/* Where a walk over several ascending lists of runs stands. */
-struct walk {
-	const struct runs *runs[4];
-	bool eager[4];
-	size_t at[4];
-};
-
-/* The list whose next run comes first; -1: all are done. */
-static int walk_next(const struct walk *w)
-{
-	int best = -1;
-
-	for (int i = 0; i < 4; i++)
-		if (w->at[i] < w->runs[i]->n &&
-		    (best < 0 ||
-		     w->runs[i]->v[w->at[i]].vaddr < w->runs[best]->v[w->at[best]].vaddr))
-			best = i;
-	return best;
-}
-
-/* What CRIU listed and what it left to us, as one ascending walk. */
-static int class_object(struct classify *c, const struct sink_obj *o, const struct runs *own_lazy,
-                        const struct runs *own_eager)
-{
-	struct walk w = { .runs = { &o->lazy, &o->eager, own_lazy, own_eager },
-		          .eager = { false, true, false, true } };
-	int i, r = 0;
-
-	while (r == 0 && (i = walk_next(&w)) >= 0)
-		r = class_run(c, &w.runs[i]->v[w.at[i]++], w.eager[i]);
-	if (r < 0)
-		err_set(c->e, ERR_SYS, -r, "classify pages: %s", strerror(-r));
-	c->m->present_pages += o->lazy.pages + o->eager.pages + own_lazy->pages + own_eager->pages;
-	c->m->eager_pages += o->eager.pages + own_eager->pages;
-	return r;
-}
-
-/* Ours, by what CRIU says of the mappings: locked memory must be there at once. */
-static int split_own(struct mig *m, const struct found *f, struct runs *lazy, struct runs *eager,
-                     struct err *e)
-{
-	struct img_vmas *v = NULL;
-	int r = f && f->present.n ? img_vmas(m->images_fd, f->pid, &v, e) : 0;
-
-	for (size_t i = 0; v && r == 0 && i < f->present.n; i++) {
-		const struct run *p = &f->present.v[i];
-
-		/* a run may span mappings of both kinds: by mapping */
-		for (uint64_t at = p->vaddr, end = p->vaddr + p->pages * ENG_PAGE_BYTES;
-		     r == 0 && at < end;) {
-			uint64_t stop = end;
-
-			for (size_t k = 0; k < m->n_ours; k++)
-				if (m->ours[k].pid == f->pid && m->ours[k].start <= at &&
-				    at < m->ours[k].end && m->ours[k].end < stop)
-					stop = m->ours[k].end;
-			r = runs_add(img_vmas_lazy(v, at) ? lazy : eager, at,
-			             (stop - at) >> ENG_PAGE_SHIFT);
-			at = stop;
-		}
-	}
-	img_vmas_free(v);
-	return r < 0 ? err_set(e, ERR_SYS, -r, "classify pages: %s", strerror(-r)) : 0;
 }
 
 static int by_value(const void *a, const void *b)
@@ -264,10 +158,11 @@ static int load_now(struct mig *m, const struct img_task *t, uint64_t **out, siz
 	return 0;
 }
 
-static int class_task(struct mig *m, const struct img_tree *tree, const struct scan *s,
+static int class_task(struct mig *m, const struct img_tree *tree, const struct exist *x,
                       const struct sink_obj *o, struct class_runs *out, struct err *e)
 {
 	pid_t pid = (pid_t)OBJ_ID(o->obj);
+	static const struct runs none;
 	struct classify c = { .m = m, .obj = o->obj, .pid = pid, .out = out, .e = e };
 	AUTO(mem) uint64_t *now = NULL;
 	const struct img_task *task = NULL;
@@ -285,15 +180,11 @@ static int class_task(struct mig *m, const struct img_tree *tree, const struct s
 	c.memfd = mem_fd(m, pid, e);
 	if (c.memfd < 0)
 		return c.memfd;
-	static const struct runs none;
-	const struct found *f = found_of(s, pid);
-	AUTO(runs) struct runs lazy = { 0 };
-	AUTO(runs) struct runs eager = { 0 };
+	const struct exist_task *t = exist_task(x, pid);
 
 	c.now = now;
-	c.dirty = f ? &f->dirty : &none;
-	r = split_own(m, f, &lazy, &eager, e);
-	return r < 0 ? r : class_object(&c, o, &lazy, &eager);
+	c.dirty = t ? &t->dirty : &none;
+	return exist_walk(m, t, o, class_run, &c, e);
 }
 
 static int class_shmem(const struct sink_obj *o, struct class_runs *out, struct err *e)
@@ -304,7 +195,7 @@ static int class_shmem(const struct sink_obj *o, struct class_runs *out, struct 
 	return 0;
 }
 
-static int class_all(struct mig *m, const struct scan *s, struct err *e)
+static int class_all(struct mig *m, const struct exist *x, struct err *e)
 {
 	struct img_tree tree = { 0 };
 	size_t n;
@@ -317,7 +208,7 @@ static int class_all(struct mig *m, const struct scan *s, struct err *e)
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory for page maps");
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		if (OBJ_TYPE(objs[i].obj) == 1)
-			r = class_task(m, &tree, s, &objs[i], &m->maps[i], e);
+			r = class_task(m, &tree, x, &objs[i], &m->maps[i], e);
 		else
 			r = class_shmem(&objs[i], &m->maps[i], e);
 	}
@@ -335,12 +226,10 @@ static int criu_gone(struct mig *m, struct err *e)
 
 int final_run(struct mig *m, struct err *e)
 {
-	struct scan s = { .m = m, .e = e };
-	struct trk_stats st = { 0 };
-	int r = trk_final(m->trk, collect, &s, &st, e);
+	int r = exist_wait(m->exist, &m->t.look_us, e);
 
 	if (r == 0)
-		r = class_all(m, &s, e);
+		r = class_all(m, m->exist, e);
 	m->t.scanned_us = now_us();
 	if (r == 0)
 		r = send_barrier(m->send, ++m->mark, mig_deadline(m), e);
@@ -349,11 +238,7 @@ int final_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = talk_marked(m, m->mark, mig_deadline(m), e);
 	m->t.sent_us = now_us();
-	for (size_t i = 0; i < s.n; i++) {
-		runs_fini(&s.v[i].dirty);
-		runs_fini(&s.v[i].present);
-	}
-	free(s.v);
+	exist_free(steal(m->exist));
 	if (r < 0)
 		talk_reason(m, e);
 	return r;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* freeze.c - stop the tree by CRIU, and let it go on if the migration fails. */
-#include "hauler/hauler.h"
+#include "hauler/exist.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -60,13 +60,39 @@ static int hold(struct mig *m, struct err *e)
 	return r;
 }
 
+/* Up to the complete dump. From the moment the tree stands the last scan runs beside it. */
+static int dump(struct mig *m, struct err *e)
+{
+	enum criu_event ev = CRIU_EV_NONE;
+	int r = criu_reply(m->criu, true, e);
+
+	while (r == 0) {
+		r = criu_next(m->criu, &ev, NULL, mig_deadline(m), e);
+		if (r < 0 || ev == CRIU_EV_POST_DUMP)
+			break;
+		if (ev == CRIU_EV_FAILED)
+			return -e->code;
+		if (ev == CRIU_EV_DONE)
+			return err_set(e, ERR_CRIU, EPROTO, "CRIU ended too early");
+		if (ev == CRIU_EV_QUERY_EXT_FILES) {
+			m->t.stopped_us = now_us();
+			r = exist_start(&m->exist, m->trk, e);
+		}
+		if (r == 0)
+			r = criu_reply(m->criu, true, e);
+	}
+	if (r == 0 && !m->exist) { /* CRIU before 3.19 says nothing in between */
+		m->t.stopped_us = now_us();
+		r = exist_start(&m->exist, m->trk, e);
+	}
+	return r;
+}
+
 int freeze_run(struct mig *m, struct err *e)
 {
 	m->t.freeze_us = now_us();
-	int r = criu_reply(m->criu, true, e);
+	int r = dump(m, e);
 
-	if (r == 0)
-		r = criu_pump(m->criu, CRIU_EV_POST_DUMP, NULL, mig_deadline(m), e);
 	if (r == 0)
 		r = sink_wait(m->sink, e);
 	if (r < 0) {
@@ -113,6 +139,7 @@ void freeze_undo(struct mig *m)
 		if (m->dump_done && !m->held[i].was_stopped &&
 		    syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGCONT, NULL, 0) < 0)
 			log_err("pid=%d does not go on: %s", m->held[i].pid, strerror(errno));
+	exist_free(steal(m->exist));
 	m->thawed = true;
 	log_info("the tree goes on after %llu us", (unsigned long long)(now_us() - m->t.freeze_us));
 }

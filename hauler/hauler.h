@@ -77,9 +77,10 @@ struct left_obj {
 };
 
 struct mig_times {
-	uint64_t start_us, freeze_us, dumped_us, scanned_us, sent_us, restored_us, running_us,
-	        end_us;
-	uint64_t dest_restore_us, dest_resume_us, rtt_us;
+	uint64_t start_us, freeze_us, stopped_us, dumped_us, scanned_us, sent_us, restored_us,
+	        running_us, end_us;
+	uint64_t look_us; /* the last scan, beside CRIU's dump */
+	uint64_t dest_restore_us, dest_images_us, dest_resume_us, rtt_us;
 };
 
 struct mig {
@@ -122,9 +123,12 @@ struct mig {
 	size_t n_held;
 
 	struct scans *scans; /* NULL: CRIU walks all pages itself */
+	struct smaps *smaps; /* NULL: and reads the kernel's smaps */
+	unsigned int smaps_answered;
 	pthread_mutex_t ours_lock;
 	struct own_vma *ours; /* whose scans were answered */
 	size_t n_ours;
+	struct exist *exist; /* the last scan; exist.h */
 
 	struct class_runs *maps; /* one for each object of the sink */
 	size_t n_maps;
@@ -207,9 +211,15 @@ int freeze_shmem(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size
 /** postcopy_listen() - answer WANT from now on; before SWITCH is sent */
 int postcopy_listen(struct mig *m, struct err *e);
 void postcopy_end_threads(struct mig *m);
-/** ours_answer() - scans_fn: large anonymous mappings are ours */
-bool ours_answer(void *arg, pid_t pid, uint64_t start, uint64_t end);
-bool ours_has(const struct mig *m, pid_t pid, uint64_t vaddr);
+/** ours_start() - answer CRIU: large anonymous mappings are ours. @listener: taken */
+int ours_start(struct mig *m, int listener, struct err *e);
+/**
+ * ours_mode() - how the freeze works: "push" (CRIU walks all pages), "scans" (not those
+ * that haul brings), "scans+smaps" (and smaps is answered, too); as in START.freeze
+ */
+const char *ours_mode(const struct mig *m);
+/** ours_could() - may CRIU's scan of this mapping be answered? */
+bool ours_could(const struct vma *v);
 /** mem_fd() - /proc/PID/mem, kept open until mem_close_all() */
 int mem_fd(struct mig *m, pid_t pid, struct err *e);
 void mem_close_all(struct mig *m);
@@ -219,6 +229,8 @@ void source_kill(struct mig *m);
 /* ---- report.c ---- */
 
 void rep_state(const struct mig *m);
+/** rep_freeze_mode() - which of ours_mode() it will be, and how writes are tracked */
+void rep_freeze_mode(const struct mig *m);
 void rep_round(const struct mig *m, bool final);
 void rep_progress(struct mig *m, bool force);
 void rep_end(struct mig *m);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* mig.c - the states of a migration at the source. The only file that writes m->state. */
-#include "hauler/hauler.h"
+#include "engine/smaps.h"
+#include "hauler/exist.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -179,6 +180,8 @@ void mig_fini(struct mig *m)
 	criu_free(c);
 	sink_free(steal(m->sink));
 	scans_free(steal(m->scans));
+	smaps_free(steal(m->smaps));
+	exist_free(steal(m->exist));
 	free(steal(m->ours));
 	trk_free(steal(m->trk));
 	sent_free(steal(m->sent));

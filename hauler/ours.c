@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* ours.c - which mappings CRIU need not look into, because haul brings their pages. */
+/* ours.c - what CRIU is told instead of looking itself: pages that haul brings, smaps. */
 #include <stdlib.h>
 
+#include "common/log.h"
+#include "engine/smaps.h"
 #include "hauler/hauler.h"
 
 /* Smaller ones are cheap for CRIU, and it scans several of them in one call. */
 #define OURS_BYTES_MIN (2u << 20)
+
+bool ours_could(const struct vma *v)
+{
+	return v->kind == VMA_ANON_PRIVATE && v->end - v->start >= OURS_BYTES_MIN;
+}
 
 static bool is_one_anon(pid_t pid, uint64_t start, uint64_t end)
 {
@@ -15,13 +22,12 @@ static bool is_one_anon(pid_t pid, uint64_t start, uint64_t end)
 
 	if (procs_maps(pid, &l, &ignore) == 0)
 		for (size_t i = 0; i < l.n; i++)
-			yes |= l.v[i].start == start && l.v[i].end == end &&
-			       l.v[i].kind == VMA_ANON_PRIVATE;
+			yes |= l.v[i].start == start && l.v[i].end == end && ours_could(&l.v[i]);
 	vmas_fini(&l);
 	return yes;
 }
 
-bool ours_has(const struct mig *m, pid_t pid, uint64_t vaddr)
+static bool has(const struct mig *m, pid_t pid, uint64_t vaddr)
 {
 	for (size_t i = 0; i < m->n_ours; i++)
 		if (m->ours[i].pid == pid && vaddr >= m->ours[i].start && vaddr < m->ours[i].end)
@@ -29,14 +35,14 @@ bool ours_has(const struct mig *m, pid_t pid, uint64_t vaddr)
 	return false;
 }
 
-bool ours_answer(void *arg, pid_t pid, uint64_t start, uint64_t end)
+static bool ours_answer(void *arg, pid_t pid, uint64_t start, uint64_t end)
 {
 	struct mig *m = arg;
 
 	if (end <= start || end - start < OURS_BYTES_MIN || !is_one_anon(pid, start, end))
 		return false;
 	pthread_mutex_lock(&m->ours_lock);
-	bool have = ours_has(m, pid, start);
+	bool have = has(m, pid, start);
 	struct own_vma *v = have ? m->ours : realloc(m->ours, (m->n_ours + 1) * sizeof(*v));
 
 	if (v) {
@@ -46,4 +52,36 @@ bool ours_answer(void *arg, pid_t pid, uint64_t start, uint64_t end)
 	}
 	pthread_mutex_unlock(&m->ours_lock);
 	return v != NULL;
+}
+
+static int smaps_answer(void *arg, pid_t pid)
+{
+	struct mig *m = arg;
+	struct err e = ERR_INIT;
+	int fd = smaps_open(m->smaps, pid, &e);
+
+	if (fd < 0)
+		log_info("CRIU reads smaps itself: %s", e.msg);
+	m->smaps_answered += fd >= 0;
+	return fd;
+}
+
+const char *ours_mode(const struct mig *m)
+{
+	/* once the tree is dumped: what came of it */
+	bool smaps = m->smaps && (m->smaps_answered || !m->t.dumped_us);
+
+	return !m->scans ? "push" : smaps ? "scans+smaps" : "scans";
+}
+
+int ours_start(struct mig *m, int listener, struct err *e)
+{
+	struct scans_ops ops = { .scan = ours_answer, .arg = m };
+	struct err why = ERR_INIT;
+
+	if (smaps_new(&m->smaps, &why) == 0)
+		ops.smaps = smaps_answer;
+	else
+		log_info("smaps is left to CRIU: %s", why.msg);
+	return scans_start(&m->scans, listener, &ops, e);
 }

@@ -85,6 +85,24 @@ void rep_state(const struct mig *m)
 	fflush(stdout);
 }
 
+void rep_freeze_mode(const struct mig *m)
+{
+	const char *tracked = m->trk_kind == TRK_NONE ? "none" : "wp-async";
+
+	if (m->opt->json) {
+		json_t *o = event(m, "freeze");
+
+		json_object_set_new(o, "freeze_mode", json_string(ours_mode(m)));
+		json_object_set_new(o, "tracking", json_string(tracked));
+		put_json(o);
+	} else if (m->opt->verbose) {
+		end_line();
+		printf("%8.3f s  the freeze will be by %s; writes tracked by %s\n", since_s(m),
+		       ours_mode(m), tracked);
+		fflush(stdout);
+	}
+}
+
 static void round_json(const struct mig *m)
 {
 	json_t *o = event(m, "round");
@@ -197,11 +215,17 @@ static void end_json(struct mig *m, const struct send_stats *st)
 	set_u(o, "same_pages", st->same_pages);
 	if (m->t.running_us) {
 		set_u(o, "downtime_us", downtime_us(m));
-		set_u(o, "dump_us", m->t.dumped_us - m->t.freeze_us);
+		json_object_set_new(o, "freeze_mode", json_string(ours_mode(m)));
+		set_u(o, "stop_us", m->t.stopped_us - m->t.freeze_us);
+		set_u(o, "dump_us", m->t.dumped_us - m->t.stopped_us);
+		set_u(o, "look_us", m->t.look_us);
 		set_u(o, "scan_us", m->t.scanned_us - m->t.dumped_us);
 		set_u(o, "send_us", m->t.sent_us - m->t.scanned_us);
 		set_u(o, "restore_us", m->t.restored_us - m->t.sent_us);
+		set_u(o, "dest_images_us", m->t.dest_images_us);
+		set_u(o, "dest_criu_us", m->t.dest_restore_us - m->t.dest_images_us);
 		set_u(o, "commit_us", m->t.running_us - m->t.restored_us);
+		set_u(o, "dest_resume_us", m->t.dest_resume_us);
 		set_u(o, "rtt_us", m->t.rtt_us);
 		set_u(o, "remote_pages", m->remote_pages);
 		set_u(o, "eager_pages", m->eager_pages);
@@ -224,13 +248,14 @@ static void end_text(struct mig *m, const struct send_stats *st)
 	end_line();
 	printf("\n%s (pid %d, %u task%s) now runs on %s\n", m->comm, m->opt->pid, m->tasks,
 	       m->tasks == 1 ? "" : "s", m->opt->dest);
-	printf("  downtime      %9.1f ms   dump %.1f, scan %.1f, send %.1f, restore %.1f, "
-	       "commit %.1f\n",
-	       (double)downtime_us(m) / 1e3, (double)(t->dumped_us - t->freeze_us) / 1e3,
+	printf("  downtime      %9.1f ms   stop %.1f, dump %.1f, scan %.1f, send %.1f, "
+	       "restore %.1f, commit %.1f (freeze by %s)\n",
+	       (double)downtime_us(m) / 1e3, (double)(t->stopped_us - t->freeze_us) / 1e3,
+	       (double)(t->dumped_us - t->stopped_us) / 1e3,
 	       (double)(t->scanned_us - t->dumped_us) / 1e3,
 	       (double)(t->sent_us - t->scanned_us) / 1e3,
 	       (double)(t->restored_us - t->sent_us) / 1e3,
-	       (double)(t->running_us - t->restored_us) / 1e3);
+	       (double)(t->running_us - t->restored_us) / 1e3, ours_mode(m));
 	printf("  total         %9.2f s    %u round%s\n", (double)(t->end_us - t->start_us) / 1e6,
 	       m->rounds, m->rounds == 1 ? "" : "s");
 	printf("  on the wire   %9.1f MiB  %.2f of %.1f MiB resident; %llu zero, %llu unchanged "

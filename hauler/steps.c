@@ -105,7 +105,7 @@ static int start_criu(struct mig *m, struct err *e)
 		r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 	pthread_mutex_unlock(&m->lock);
 	if (r == 0 && listener >= 0)
-		r = scans_start(&m->scans, listener, ours_answer, m, e);
+		r = ours_start(m, listener, e);
 	if (r < 0) {
 		close(sk[0]);
 		return r;
@@ -146,8 +146,14 @@ static int start_tracker(struct mig *m, struct err *e)
 
 int prepare_run(struct mig *m, struct err *e)
 {
-	int r = talk_start(m, e);
+	int r = start_tracker(m, e);
 
+	if (r == 0)
+		r = start_criu(m, e);
+	if (r == 0)
+		r = talk_start(m, e);
+	if (r == 0)
+		rep_freeze_mode(m);
 	if (r == 0)
 		r = talk_streams(m, e);
 	if (r == 0)
@@ -164,10 +170,6 @@ int prepare_run(struct mig *m, struct err *e)
 			r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 		pthread_mutex_unlock(&m->lock);
 	}
-	if (r == 0)
-		r = start_tracker(m, e);
-	if (r == 0)
-		r = start_criu(m, e);
 	if (r < 0)
 		talk_reason(m, e);
 	return r;

@@ -269,6 +269,7 @@ int talk_start(struct mig *m, struct err *e)
 	s.mode = (Haul__Mode)m->opt->mode;
 	s.streams = m->opt->streams;
 	s.freeze_limit_ms = m->opt->freeze_limit_ms;
+	s.freeze = (char *)ours_mode(m);
 	msg.body_case = HAUL__MSG__BODY_START;
 	msg.start = &s;
 	int r = send_msg(m, &msg, e);
@@ -442,6 +443,7 @@ int talk_switch(struct mig *m, struct err *e)
 	if (r < 0)
 		return r;
 	m->t.dest_restore_us = answer->restored->restore_us;
+	m->t.dest_images_us = answer->restored->images_us;
 	haul__msg__free_unpacked(answer, NULL);
 	return 0;
 }

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* smaps.h - /proc/PID/smaps as far as CRIU reads it, without its walk over all pages. */
+#ifndef HAUL_SMAPS_H
+#define HAUL_SMAPS_H
+
+#include "engine/engine.h"
+
+struct smaps;
+
+/**
+ * smaps_new() - learn which flag this kernel prints how, from mappings of our own
+ * Return: 0; -ENOTSUP: CRIU has to read the kernel's file here
+ */
+int smaps_new(struct smaps **out, struct err *e);
+/**
+ * smaps_open() - the mappings of a stopped process and their VmFlags, as a file at its
+ * beginning
+ * Return: a descriptor; -ENODATA: a flag is not known for certain; -errno
+ */
+int smaps_open(const struct smaps *s, pid_t pid, struct err *e);
+void smaps_free(struct smaps *s);
+DEFINE_AUTO(smaps, smaps_free)
+
+#endif

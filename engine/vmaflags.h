@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vmaflags.h - the kernel's own flags of mappings, without a walk over their pages. */
+#ifndef HAUL_VMAFLAGS_H
+#define HAUL_VMAFLAGS_H
+
+#include "engine/engine.h"
+
+struct vmaflags;
+
+/* As in struct vm_area_struct: a plain record of the BPF program. */
+struct vma_raw {
+	uint64_t start, end, flags;
+};
+
+/** vmaflags_new() - Return: 0; -ENOTSUP: no BPF iterator here (kernel 6.1 with BTF) */
+int vmaflags_new(struct vmaflags **out, struct err *e);
+/** vmaflags_read() - all mappings of @pid, ascending; *out is the caller's */
+int vmaflags_read(const struct vmaflags *f, pid_t pid, struct vma_raw **out, size_t *n,
+                  struct err *e);
+void vmaflags_free(struct vmaflags *f);
+DEFINE_AUTO(vmaflags, vmaflags_free)
+
+/* ---- btf.c: what vmaflags.c needs of the kernel's type information ---- */
+
+struct btf;
+
+int btf_load(struct btf **out, struct err *e);
+/** btf_func() - the number of a function type. Return: -ENOENT */
+int btf_func(const struct btf *b, const char *name);
+/** btf_offset() - bytes to a member of a struct, anonymous ones looked into; -ENOENT */
+int btf_offset(const struct btf *b, const char *name, const char *member);
+void btf_free(struct btf *b);
+DEFINE_AUTO(btf, btf_free)
+
+#endif
