@@ -92,9 +92,12 @@ static void runs(const uint8_t *p, size_t bytes)
 		    a.v[i].vaddr + a.v[i].pages * ENG_PAGE_BYTES > 1ULL << 47 ||
 		    (i && a.v[i].vaddr < a.v[i - 1].vaddr + a.v[i - 1].pages * ENG_PAGE_BYTES))
 			abort();
-	if (cruns_pack(&a, &packed, &n) < 0 || cruns_unpack(packed, n, &b, &e) < 0 || a.n != b.n ||
-	    (a.n && memcmp(a.v, b.v, a.n * sizeof(*a.v))))
+	if (cruns_pack(&a, &packed, &n) < 0 || cruns_unpack(packed, n, &b, &e) < 0 || a.n != b.n)
 		abort();
+	for (size_t i = 0; i < a.n; i++)
+		if (a.v[i].vaddr != b.v[i].vaddr || a.v[i].pages != b.v[i].pages ||
+		    a.v[i].class != b.v[i].class)
+			abort();
 	cruns_fini(&a);
 	cruns_fini(&b);
 }
