@@ -292,12 +292,14 @@ static const struct option long_options[] = {
 /* Return: -1 to go on, else the exit status */
 static int parse(struct agt_conf *c, int argc, char **argv, int *verbose, bool *fingerprint)
 {
+	char *end;
 	int o;
 
 	while ((o = getopt_long(argc, argv, "p:b:k:a:c:f:vVh", long_options, NULL)) != -1) {
 		switch (o) {
 		case 'p':
-			c->port = (unsigned int)strtoul(optarg, NULL, 10);
+			c->port = (unsigned int)strtoul(optarg, &end, 10);
+			c->port = *end ? 0 : c->port; /* refused below */
 			break;
 		case 'b':
 			c->bind = optarg;
@@ -327,15 +329,31 @@ static int parse(struct agt_conf *c, int argc, char **argv, int *verbose, bool *
 			usage(stdout);
 			return 0;
 		default:
-			usage(stderr);
+			fputs("hauld: hauld --help lists the options\n", stderr);
 			return 2;
 		}
 	}
-	if (c->port == 0 || c->port > 65535 || optind != argc) {
-		usage(stderr);
-		return 2;
-	}
-	return -1;
+	if (c->port == 0 || c->port > 65535)
+		fputs("hauld: --port: not a number from 1 to 65535\n", stderr);
+	else if (optind != argc)
+		fprintf(stderr, "hauld: \"%s\" is no option, and hauld takes nothing else\n",
+		        argv[optind]);
+	else if (strcmp(c->config, CONFIG_PATH) && access(c->config, R_OK) < 0)
+		fprintf(stderr, "hauld: --config=%s: %s\n", c->config, strerror(errno));
+	else
+		return -1;
+	return 2;
+}
+
+/* It listens all the same: what is missing may come. */
+static void warn_useless(const struct agt_conf *c)
+{
+	if (access(c->criu_path, X_OK) < 0)
+		fprintf(stderr, "hauld: warning: all will be refused: CRIU %s: %s\n", c->criu_path,
+		        strerror(errno));
+	if (access(c->authorized_keys, R_OK) < 0)
+		fprintf(stderr, "hauld: warning: nobody is let in: authorized keys %s: %s\n",
+		        c->authorized_keys, strerror(errno));
 }
 
 static int set_up(struct daemon *d, struct err *e)
@@ -348,7 +366,8 @@ static int set_up(struct daemon *d, struct err *e)
 		return r;
 	d->listen_fd = listen_on(d->conf.bind, d->conf.port, e);
 	if (d->listen_fd < 0)
-		return d->listen_fd;
+		return err_fix(e, "is a hauld running already? choose another --port, or a --bind "
+		                  "that this host has");
 	sigemptyset(&mask);
 	sigaddset(&mask, SIGCHLD);
 	sigaddset(&mask, SIGTERM);
@@ -393,6 +412,7 @@ int main(int argc, char **argv)
 	}
 	fprintf(stderr, "hauld: port %u, host key %s, CRIU %s\n", d.conf.port, print,
 	        d.conf.criu_path);
+	warn_useless(&d.conf);
 	serve(&d);
 	log_info("hauld ends; %u migrations go on without it", d.n_workers);
 	return 0;

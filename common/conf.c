@@ -38,6 +38,8 @@ int conf_get(const char *path, const char *key, char *out, size_t bytes, struct 
 	char line[1024];
 	int found = 0;
 
+	if (!f && path && errno != ENOENT)
+		return err_sys(e, "%s", path);
 	if (!f)
 		return 0;
 	for (unsigned int n = 1; fgets(line, sizeof(line), f); n++) {

@@ -65,8 +65,11 @@ int procs_tree(pid_t root, struct proc_list *out, struct err *e)
 	int r = add_pid(out, root);
 
 	snprintf(path, sizeof(path), "/proc/%d", root);
-	if (access(path, F_OK) < 0)
-		return err_set(e, ERR_TARGET, ESRCH, "no process %d", root);
+	if (access(path, F_OK) < 0) {
+		err_set(e, ERR_TARGET, ESRCH, "no process %d", root);
+		return err_fix(e, "see ps -e for its number; in a container it is another one "
+		                  "than outside");
+	}
 	for (size_t i = 0; r == 0 && i < out->n; i++)
 		r = add_children(out, out->pid[i]);
 	return r < 0 ? err_set(e, ERR_SYS, -r, "process tree of %d: %s", root, strerror(-r)) : 0;

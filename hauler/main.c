@@ -191,7 +191,10 @@ static int option(struct opts *o, int c)
 		return 0;
 	case OPT_CONFIG:
 		o->config = optarg;
-		return 0;
+		if (access(optarg, R_OK) == 0)
+			return 0;
+		fprintf(stderr, "haul: --config=%s: %s\n", optarg, strerror(errno));
+		return -EINVAL;
 	case OPT_JSON:
 		o->json = true;
 		return 0;
@@ -211,6 +214,7 @@ static int option(struct opts *o, int c)
 		usage(stdout);
 		return 1;
 	case '?':
+		fputs("haul: haul --help lists the options\n", stderr);
 		return -EINVAL;
 	default:
 		return option_number(o, c, optarg);
@@ -300,6 +304,7 @@ static int cmd_check(const struct opts *o)
 	}
 	if (r < 0)
 		rep_error(&m->err, o->json);
+	bool no_target = m->err.src == ERR_TARGET;
 	unsigned int blockers = r == 0 ? insp_findings(m->insp)->blockers + f.blockers : 0;
 
 	if (r == 0 && !o->json)
@@ -308,7 +313,9 @@ static int cmd_check(const struct opts *o)
 		                         : "nothing on this host stands in the way");
 	findings_fini(&f);
 	mig_fini(m);
-	return r < 0 ? EXIT_FAILED : blockers ? EXIT_BLOCKED : EXIT_OK;
+	if (r < 0)
+		return no_target ? EXIT_BLOCKED : EXIT_FAILED;
+	return blockers ? EXIT_BLOCKED : EXIT_OK;
 }
 
 static bool ask(const char *host)
@@ -351,8 +358,28 @@ static int cmd_trust(const struct opts *o)
 	return EXIT_OK;
 }
 
+/* The words do not make a command: which one is wrong? */
+static int misused(int argc, char **argv)
+{
+	if (argc == 1 && strspn(argv[0], "0123456789") == strlen(argv[0]))
+		fprintf(stderr, "haul: where to? haul %s HOST (haul check %s looks only)\n",
+		        argv[0], argv[0]);
+	else if (argc >= 1 && (!strcmp(argv[0], "check") || !strcmp(argv[0], "trust")))
+		fprintf(stderr, "haul: the words for it are: haul %s\n",
+		        argv[0][0] == 'c' ? "check PID [HOST]" : "trust HOST");
+	else if (argc > 0)
+		fprintf(stderr, "haul: haul PID HOST takes two words, not %d\n", argc);
+	else
+		usage(stderr);
+	return EXIT_USAGE;
+}
+
 static int dispatch(struct opts *o, int argc, char **argv)
 {
+	if (argc >= 2 && !argv[argc - 1][0]) {
+		fputs("haul: the host has no name\n", stderr);
+		return EXIT_USAGE;
+	}
 	if (argc >= 1 && !strcmp(argv[0], "trust") && argc == 2) {
 		o->dest = argv[1];
 		return cmd_trust(o);
@@ -365,8 +392,7 @@ static int dispatch(struct opts *o, int argc, char **argv)
 		o->dest = argv[1];
 		return parse_pid(argv[0], &o->pid) < 0 ? EXIT_USAGE : cmd_haul(o);
 	}
-	usage(stderr);
-	return EXIT_USAGE;
+	return misused(argc, argv);
 }
 
 int main(int argc, char **argv)

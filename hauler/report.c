@@ -78,7 +78,8 @@ void rep_state(const struct mig *m)
 
 	if (m->state == MIG_FREEZE && m->opt->verbose)
 		printf("%8.3f s  freeze\n", since_s(m));
-	if (!text[m->state])
+	/* before the streams there was nothing to undo */
+	if (!text[m->state] || (m->state == MIG_UNDO && !m->send))
 		return;
 	end_line();
 	printf("%8.3f s  %s\n", since_s(m), text[m->state]);

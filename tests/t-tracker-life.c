@@ -254,9 +254,6 @@ static void check_threads(pid_t pid, bool stopped)
 		snprintf(status, sizeof(status), "%s/%.16s/status", path, de->d_name);
 		if (de->d_name[0] == '.' || access(status, F_OK) < 0)
 			continue;
-		/* SIGKILL ends a tracer at once, but its tracees are told a moment later */
-		for (int i = 0; i < 100 && !file_has(status, "TracerPid:", "\t0"); i++)
-			usleep(1000);
 		CHECK(!file_has(status, "State:", "tracing"), "thread %s", de->d_name);
 		CHECK(file_has(status, "State:", "(stopped)") == stopped, "thread %s", de->d_name);
 		CHECK(file_has(status, "TracerPid:", "\t0") || access(status, F_OK) < 0,
@@ -374,6 +371,26 @@ static void track_for_ever(pid_t pid, bool inject_only)
 	}
 }
 
+/* What a helper of the tracker has begun, it finishes; we have inherited it by then. */
+static bool alone_with(pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+	for (int i = 0; i < 3000; i++) {
+		AUTO(file) FILE *f = fopen(path, "re");
+		int child, others = 0;
+
+		while (f && fscanf(f, "%d", &child) == 1)
+			if (child != pid && waitpid(child, NULL, WNOHANG | __WALL) == 0)
+				others++;
+		if (f && !others)
+			return true;
+		usleep(1000);
+	}
+	return false;
+}
+
 static void killed(const char *name, void (*run)(void), bool inject_only)
 {
 	struct taker tk = { 0 };
@@ -395,7 +412,7 @@ static void killed(const char *name, void (*run)(void), bool inject_only)
 		usleep((useconds_t)(500 + rand() % 4000));
 		end(tracker);
 		CHECK(goes_on(), "it stands still after kill %d", i);
-		usleep(2000); /* what a helper of the tracker has begun, it finishes */
+		CHECK(alone_with(pid), "the tracker's helper does not end");
 		check_clean(pid, n_fds, false);
 	}
 	CHECK(rounds(pid, 3, &tk, &st) == 1 && tk.pages >= AREA_PAGES, "the next tracker");
@@ -538,6 +555,7 @@ int main(int argc, char **argv)
 		printf("skipped: %s\n", e.msg[0] ? e.msg : "needs root");
 		return 77;
 	}
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	alarm(240);
 	ordinary("threads", threads, 1);
 	ordinary("threads come and go", come_and_go, 1);

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * fuzz-conf.c - any bytes as a configuration file: no crash, and an error has a place and a
+ * reason. With -DFUZZ_REPLAY: run the files given.
+ */
+#include "common/conf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "replay.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *p, size_t bytes)
+{
+	struct err e = ERR_INIT;
+	char path[40], value[64];
+	int fd = memfd_create("conf", MFD_CLOEXEC);
+
+	if (fd < 0 || write(fd, p, bytes) != (ssize_t)bytes)
+		abort();
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	memset(value, 'x', sizeof(value));
+	int r = conf_get(path, "criu", value, sizeof(value), &e);
+
+	if (r == 1 && strnlen(value, sizeof(value)) == sizeof(value))
+		abort();
+	if ((r < 0) != (e.msg[0] != 0) || (r < 0 && !strstr(e.msg, path)))
+		abort();
+	close(fd);
+	return 0;
+}

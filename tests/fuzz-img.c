@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * fuzz-img.c - any bytes as one of the images of CRIU that haul reads, or as a packed page
+ * map of the other host; the first byte says which. With -DFUZZ_REPLAY: run the files given.
+ */
+#include "engine/criu.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "replay.h"
+
+enum { TREE, CORE, MM, RUNS, N_KINDS };
+
+static const char *const names[N_KINDS] = {
+	[TREE] = "pstree.img",
+	[CORE] = "core-7.img",
+	[MM] = "mm-7.img",
+};
+
+static int read_image(int dir, int kind, struct err *e)
+{
+	struct img_tree tree = { 0 };
+	struct img_core core;
+	struct img_vmas *vmas = NULL;
+	int r;
+
+	switch (kind) {
+	case TREE:
+		r = img_tree(dir, &tree, e);
+		for (size_t i = 0; r == 0 && i < tree.n; i++)
+			if (tree.v[i].n_threads && !tree.v[i].threads)
+				abort();
+		img_tree_fini(&tree);
+		return r;
+	case CORE:
+		return img_core(dir, 7, &core, e);
+	default:
+		r = img_vmas(dir, 7, &vmas, e);
+		if (r == 0)
+			for (uint64_t at = 0; at < 1ULL << 48; at += (1ULL << 44) + 4096)
+				img_vmas_lazy(vmas, at);
+		img_vmas_free(vmas);
+		return r;
+	}
+}
+
+static char folder[] = "/dev/shm/fuzz-img.XXXXXX";
+
+static void leave(void)
+{
+	rmdir(folder);
+}
+
+static void image(int kind, const uint8_t *p, size_t bytes)
+{
+	static int dir = -1;
+	struct err e = ERR_INIT;
+
+	if (dir < 0) {
+		if (!mkdtemp(folder) || (dir = open(folder, O_DIRECTORY | O_CLOEXEC)) < 0)
+			abort();
+		atexit(leave);
+	}
+	if (img_save(dir, names[kind], p, bytes, &e) < 0)
+		abort();
+	int r = read_image(dir, kind, &e);
+
+	unlinkat(dir, names[kind], 0);
+	if ((r < 0) != (e.msg[0] != 0))
+		abort();
+}
+
+/* What is accepted is in order, in range, and packs to something that reads the same. */
+static void runs(const uint8_t *p, size_t bytes)
+{
+	struct class_runs a = { 0 }, b = { 0 };
+	struct err e = ERR_INIT;
+	AUTO(mem) uint8_t *packed = NULL;
+	size_t n = 0;
+
+	if (cruns_unpack(p, bytes, &a, &e) < 0) {
+		if (!e.msg[0])
+			abort();
+		cruns_fini(&a);
+		return;
+	}
+	for (size_t i = 0; i < a.n; i++)
+		if (a.v[i].pages == 0 || a.v[i].class >= PC_N ||
+		    a.v[i].vaddr + a.v[i].pages * ENG_PAGE_BYTES > 1ULL << 47 ||
+		    (i && a.v[i].vaddr < a.v[i - 1].vaddr + a.v[i - 1].pages * ENG_PAGE_BYTES))
+			abort();
+	if (cruns_pack(&a, &packed, &n) < 0 || cruns_unpack(packed, n, &b, &e) < 0 || a.n != b.n)
+		abort();
+	for (size_t i = 0; i < a.n; i++)
+		if (a.v[i].vaddr != b.v[i].vaddr || a.v[i].pages != b.v[i].pages ||
+		    a.v[i].class != b.v[i].class)
+			abort();
+	cruns_fini(&a);
+	cruns_fini(&b);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *p, size_t bytes)
+{
+	char name[80] = "";
+
+	if (bytes < 1)
+		return 0;
+	int kind = p[0] % (N_KINDS + 1);
+
+	if (kind < RUNS) {
+		image(kind, p + 1, bytes - 1);
+	} else if (kind == RUNS) {
+		runs(p + 1, bytes - 1);
+	} else {
+		memcpy(name, p + 1, bytes - 1 < sizeof(name) ? bytes - 1 : sizeof(name) - 1);
+		if (img_name_ok(name) && (strchr(name, '/') || name[0] == '.'))
+			abort();
+	}
+	return 0;
+}
