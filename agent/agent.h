@@ -128,6 +128,11 @@ int rcv_wait_streams(struct wrk *w, uint64_t deadline_us, struct err *e);
 /** rcv_want() - pager_ops.want */
 int rcv_want(void *arg, uint64_t obj, uint64_t vaddr, uint64_t pages);
 
+/* ---- huge.c ---- */
+
+/** huge_again() - when all pages are in place: mappings that ask for huge pages get them */
+void huge_again(struct wrk *w);
+
 /* ---- restore.c ---- */
 
 struct Haul__Switch;

@@ -378,6 +378,7 @@ static void run_to_the_end(struct wrk *w)
 	}
 	say_drained(w);
 	log_info("every page is in place");
+	huge_again(w);
 }
 
 /* ---- the loop ---- */

@@ -181,6 +181,8 @@ int img_core(int dirfd, pid_t tid, struct img_core *out, struct err *e);
 struct img_vmas;
 int img_vmas(int dirfd, pid_t pid, struct img_vmas **out, struct err *e);
 bool img_vmas_lazy(const struct img_vmas *v, uint64_t start);
+/** img_vmas_huge() - the next mapping that asks for huge pages. @at: 0 at first */
+bool img_vmas_huge(const struct img_vmas *v, size_t *at, uint64_t *start, uint64_t *end);
 void img_vmas_free(struct img_vmas *v);
 
 /** Classes of pages in the final pagemap; also the wire's numbers. */

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -278,6 +279,19 @@ bool img_vmas_lazy(const struct img_vmas *v, uint64_t start)
 		if (m->start <= start && start < m->end && !(m->status & STATUS_GUARD))
 			return (m->flags & need) == need && !(m->flags & never) &&
 			       !(m->status & STATUS_NEVER);
+	}
+	return false;
+}
+
+bool img_vmas_huge(const struct img_vmas *v, size_t *at, uint64_t *start, uint64_t *end)
+{
+	while (*at < v->mm->n_vmas) {
+		const Cimg__Vma *m = v->mm->vmas[(*at)++];
+
+		*start = m->start;
+		*end = m->end;
+		if (m->has_madv && (m->madv >> MADV_HUGEPAGE & 1))
+			return true;
 	}
 	return false;
 }

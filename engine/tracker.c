@@ -19,6 +19,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "engine/look.h"
 #include "engine/pagemap_scan.h"
 
 #define VEC_REGIONS 4096
@@ -181,36 +182,21 @@ struct scan {
 	struct tproc *p;
 	int pagemap;
 	const struct vma *vma;
-	bool final;
 	trk_emit_fn emit;
 	void *arg;
 	struct trk_stats *st;
 };
-
-static unsigned int flags_of(uint64_t categories, bool final)
-{
-	unsigned int f = TRK_PRESENT;
-
-	if (!final)
-		return TRK_PRESENT | TRK_DIRTY;
-	if (!(categories & PAGE_IS_WPALLOWED) || (categories & PAGE_IS_WRITTEN))
-		f |= TRK_DIRTY;
-	if (categories & PAGE_IS_PFNZERO)
-		f |= TRK_ZERO;
-	return f;
-}
 
 static int report(struct scan *s, long n)
 {
 	for (long i = 0; i < n; i++) {
 		const struct page_region *r = &s->t->vec[i];
 		uint64_t pages = (r->end - r->start) >> ENG_PAGE_SHIFT;
-		unsigned int f = flags_of(r->categories, s->final);
 
-		if (f & TRK_DIRTY)
-			s->st->dirty_pages += pages;
+		s->st->dirty_pages += pages;
 		s->st->tracked_pages += pages;
-		int e = s->emit(s->arg, s->p->pid, s->vma, r->start, pages, f);
+		int e = s->emit(s->arg, s->p->pid, s->vma, r->start, pages,
+		                TRK_PRESENT | TRK_DIRTY);
 
 		if (e < 0)
 			return e;
@@ -224,27 +210,22 @@ static int report(struct scan *s, long n)
  */
 static int scan_vma(struct scan *s, bool all, bool *stop)
 {
+	/* asking costs a look at the struct of every page: 8 ms for a GiB */
+	uint64_t file = s->vma->kind == VMA_FILE_PRIVATE ? PAGE_IS_FILE : 0;
+	uint64_t not = file | PAGE_IS_PFNZERO | s->t->guard;
 	struct pm_scan_arg a = {
 		.size = sizeof(a),
 		.start = s->vma->start,
 		.end = s->vma->end,
 		.vec = (uintptr_t)s->t->vec,
 		.vec_len = VEC_REGIONS,
+		.flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,
+		.category_inverted = not,
+		.category_mask = not | (all ? 0 : PAGE_IS_WRITTEN),
 		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+		.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 	};
 
-	/* asking costs a look at the struct of every page: 8 ms for a GiB */
-	uint64_t file = s->vma->kind == VMA_FILE_PRIVATE ? PAGE_IS_FILE : 0;
-
-	if (s->final) {
-		a.category_inverted = a.category_mask = file | s->t->guard;
-		a.return_mask = PAGE_IS_WPALLOWED | PAGE_IS_WRITTEN | PAGE_IS_PFNZERO;
-	} else {
-		a.flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC;
-		a.category_inverted = a.category_mask = file | PAGE_IS_PFNZERO | s->t->guard;
-		a.category_mask |= all ? 0 : PAGE_IS_WRITTEN;
-		a.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED;
-	}
 	while (a.start < a.end) {
 		a.walk_end = 0;
 		long n = ioctl(s->pagemap, PAGEMAP_SCAN, &a);
@@ -329,7 +310,7 @@ static int scan_proc(struct scan *s, bool *stop)
 		s->vma = &l.v[i];
 		if (s->vma->kind != VMA_ANON_PRIVATE && s->vma->kind != VMA_FILE_PRIVATE)
 			continue;
-		if (!s->final && s->p->uffd < 0)
+		if (s->p->uffd < 0)
 			break;
 		r = scan_vma(s, false, stop);
 		if (r == -EPERM && !*stop)
@@ -341,8 +322,7 @@ static int scan_proc(struct scan *s, bool *stop)
 	return *stop ? r : 0; /* a process that has gone is no error */
 }
 
-static int scan_tree(struct trk *t, bool final, trk_emit_fn emit, void *arg, struct trk_stats *st,
-                     struct err *e)
+int trk_round(struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, struct err *e)
 {
 	struct proc_list l = { 0 };
 	uint64_t t0 = now_us();
@@ -358,34 +338,27 @@ static int scan_tree(struct trk *t, bool final, trk_emit_fn emit, void *arg, str
 			break;
 		}
 		p->seen = true;
-		if (!final && !p->tried && t->kind == TRK_WP_ASYNC)
+		if (!p->tried && t->kind == TRK_WP_ASYNC)
 			attach(t, p);
 		st->procs += p->uffd >= 0;
 		st->procs_untracked += p->uffd < 0;
-		struct scan s = {
-			.t = t, .p = p, .final = final, .emit = emit, .arg = arg, .st = st
-		};
+		struct scan s = { .t = t, .p = p, .emit = emit, .arg = arg, .st = st };
 
 		r = scan_proc(&s, &stop);
 		if (r < 0)
 			err_set(e, ERR_SYS, -r, "scan of process %d: %s", p->pid, strerror(-r));
 	}
 	procs_fini(&l);
-	if (!final && r == 0)
+	if (r == 0)
 		sweep(t);
 	st->scan_us = now_us() - t0;
 	st->stopped_us = t->stopped_us;
 	return r;
 }
 
-int trk_round(struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, struct err *e)
-{
-	return scan_tree(t, false, emit, arg, st, e);
-}
-
 int trk_final(struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, struct err *e)
 {
-	return scan_tree(t, true, emit, arg, st, e);
+	return look_tree(t->root, t->guard, emit, arg, st, e);
 }
 
 void trk_release(struct trk *t)

@@ -13,9 +13,11 @@
 /* The first round is looked at after so long, and so often, for pol_cut(). */
 #define CUT_LOOK_US 500000
 
-/* What a stop costs apart from pages: base, and per GiB that CRIU walks. */
-#define FREEZE_BASE_US 30000
-#define FREEZE_GIB_US  15000
+/* What a stop costs apart from pages: base, and per GiB, by the mode of the freeze. */
+#define FREEZE_BASE_US 25000
+#define SMAPS_GIB_US   2000
+#define SCANS_GIB_US   12000
+#define PUSH_GIB_US    110000
 #define PAGES_PER_GIB  262144
 
 struct emit_state {
@@ -162,11 +164,13 @@ static int measure_dirty(struct mig *m, uint64_t since_us, struct err *e)
 
 static void rounds_start(struct mig *m)
 {
+	uint64_t gib_us = !m->scans ? PUSH_GIB_US : !m->smaps ? SCANS_GIB_US : SMAPS_GIB_US;
+
 	m->pol.mode = (enum pol_mode)m->opt->mode;
 	m->pol.downtime_limit_us = (uint64_t)m->opt->downtime_limit_ms * 1000;
 	m->pol.max_rounds = m->opt->max_rounds;
 	m->pol.total_pages = m->rss_bytes / ENG_PAGE_BYTES;
-	m->pol.freeze_us = FREEZE_BASE_US + m->pol.total_pages * FREEZE_GIB_US / PAGES_PER_GIB;
+	m->pol.freeze_us = FREEZE_BASE_US + m->pol.total_pages * gib_us / PAGES_PER_GIB;
 }
 
 int rounds_run(struct mig *m, struct err *e)

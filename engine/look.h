@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* look.h - the pages of a tree as they are, nothing re-armed; for tracker.c. */
+#ifndef HAUL_LOOK_H
+#define HAUL_LOOK_H
+
+#include "engine/engine.h"
+
+/**
+ * look_tree() - trk_final() without a tracker
+ * @guard: PAGE_IS_GUARD where the kernel knows it, else 0
+ */
+int look_tree(pid_t root, uint64_t guard, trk_emit_fn emit, void *arg, struct trk_stats *st,
+              struct err *e);
+
+#endif
