@@ -6,12 +6,15 @@
 #include <pthread.h>
 
 #include "agent/check.h"
+#include "common/journal.h"
 #include "engine/criu.h"
 #include "transport/transport.h"
 
 #define AGT_STREAMS_MAX 19 /* 16 data, the urgent one, one that resumes, a stranger */
 #define AGT_DATA_MAX    16
 #define AGT_RUN_DIR     "/run/haul"
+
+#define WRK_SECRET_BYTES 32
 
 struct agt_conf {
 	const char *bind;
@@ -50,11 +53,12 @@ struct wrk {
 	const struct chan_server *server;
 	enum wrk_state state;
 	uint64_t route;
-	uint8_t secret[32];
+	uint8_t secret[WRK_SECRET_BYTES];
 	struct chan *ctl; /* changes after the commit only, under ctl_lock */
 	pthread_mutex_t ctl_lock; /* held while it is written to */
 	int door; /* further sockets of this migration arrive here */
 	struct err err;
+	struct journal *journal; /* from the gate on */
 
 	unsigned int criu_version;
 	bool criu_lazy;
@@ -98,7 +102,21 @@ int wrk_wait(struct wrk *w, uint64_t deadline_us);
 /** wrk_committed() - the tree runs here, or did: nothing is undone any more */
 bool wrk_committed(const struct wrk *w);
 
-/* ---- resume.c ---- */
+/** wrk_secret_is() - does @in match? In time that does not depend on where it differs */
+bool wrk_secret_is(const uint8_t secret[WRK_SECRET_BYTES], const uint8_t *in, size_t bytes);
+/** wrk_secret_parse() - from the journal's hexadecimal. Return: 0; -EBADMSG */
+int wrk_secret_parse(const char *hex, uint8_t secret[WRK_SECRET_BYTES]);
+
+void wrk_secret_print(const uint8_t secret[WRK_SECRET_BYTES], char out[2 * WRK_SECRET_BYTES + 1]);
+
+/* ---- answer.c ---- */
+
+/** ans_main() - the source asks for a migration that has no worker. Return: exit status */
+int ans_main(const struct chan_server *server, int fd, uint64_t route);
+/** ans_outcome() - how it ended, and ended it is then. Return: Haul__State, or -errno */
+int ans_outcome(struct journal *j, struct err *e);
+
+/* ---- secret.c, resume.c ---- */
 
 struct Haul__Hello;
 /**

@@ -27,6 +27,7 @@
 #define WORKERS_MAX     256
 #define PREAMBLE_MS     5000
 #define LISTEN_BACKLOG  64
+#define JOURNAL_KEEP_S  604800
 #define HOST_KEY_PATH   "/etc/haul/host_key"
 #define AUTHORIZED_PATH "/etc/haul/authorized_keys"
 #define CONFIG_PATH     "/etc/haul/haul.conf"
@@ -101,19 +102,18 @@ static void set_blocking(int fd)
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
 }
 
-static void worker_child(struct daemon *d, int ctl, uint64_t route)
+static void child_setup(struct daemon *d, int keep)
 {
 	sigset_t none;
 
 	close(d->listen_fd);
 	close(d->signal_fd);
 	for (unsigned int i = 0; i < d->n_pending; i++)
-		if (d->pending[i].fd != ctl)
+		if (d->pending[i].fd != keep)
 			close(d->pending[i].fd);
 	setsid();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	_exit(wrk_main(&d->conf, d->server, ctl, route));
 }
 
 static void new_worker(struct daemon *d, int ctl)
@@ -128,8 +128,10 @@ static void new_worker(struct daemon *d, int ctl)
 	}
 	pid_t pid = fork();
 
-	if (pid == 0)
-		worker_child(d, ctl, route);
+	if (pid == 0) {
+		child_setup(d, ctl);
+		_exit(wrk_main(&d->conf, d->server, ctl, route));
+	}
 	close(ctl);
 	if (pid < 0) {
 		log_err("fork: %s", strerror(errno));
@@ -137,6 +139,19 @@ static void new_worker(struct daemon *d, int ctl)
 	}
 	d->worker[d->n_workers++] = (struct worker){ pid, route };
 	log_info("worker=%d route=%016llx", pid, (unsigned long long)route);
+}
+
+/* Its worker is gone: what the journal says, by a process of its own. */
+static void answer_from_journal(struct daemon *d, int fd, uint64_t route)
+{
+	pid_t pid = d->n_workers < WORKERS_MAX ? fork() : -1;
+
+	if (pid == 0) {
+		child_setup(d, fd);
+		_exit(ans_main(d->server, fd, route));
+	}
+	if (pid > 0)
+		d->worker[d->n_workers++] = (struct worker){ pid, 0 };
 }
 
 static void route_socket(struct daemon *d, int fd, uint64_t route)
@@ -148,8 +163,10 @@ static void route_socket(struct daemon *d, int fd, uint64_t route)
 	}
 	int r = door_pass(route, fd);
 
-	if (r < 0)
-		log_warn("route=%016llx: no worker takes a socket: %s", (unsigned long long)route,
+	if (r == -ENOENT || r == -ECONNREFUSED)
+		answer_from_journal(d, fd, route);
+	else if (r < 0)
+		log_warn("route=%016llx: its worker takes no socket: %s", (unsigned long long)route,
 		         strerror(-r));
 	close(fd);
 }
@@ -201,7 +218,8 @@ static void reap(struct daemon *d)
 				continue;
 			if (WIFSIGNALED(status))
 				log_err("worker=%d killed by signal %d", pid, WTERMSIG(status));
-			door_remove(d->worker[i].route);
+			if (d->worker[i].route)
+				door_remove(d->worker[i].route);
 			d->worker[i] = d->worker[--d->n_workers];
 		}
 }
@@ -356,6 +374,27 @@ static void warn_useless(const struct agt_conf *c)
 		        c->authorized_keys, strerror(errno));
 }
 
+/* Migrations that left this host under a haul that was killed: haul ends them. */
+static void recover_own(void)
+{
+	char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 8);
+	char *slash = n > 0 ? memrchr(path, '/', (size_t)n) : NULL;
+
+	if (!slash)
+		return;
+	snprintf(slash + 1, 8, "haul");
+	if (fork() != 0)
+		return;
+	sigset_t none;
+
+	setsid();
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execl(path, "haul", "recover", "--quiet", NULL);
+	_exit(127);
+}
+
 static int set_up(struct daemon *d, struct err *e)
 {
 	sigset_t mask;
@@ -413,6 +452,8 @@ int main(int argc, char **argv)
 	fprintf(stderr, "hauld: port %u, host key %s, CRIU %s\n", d.conf.port, print,
 	        d.conf.criu_path);
 	warn_useless(&d.conf);
+	journal_sweep(JOURNAL_DIR, JOURNAL_DEST, JOURNAL_KEEP_S);
+	recover_own();
 	serve(&d);
 	log_info("hauld ends; %u migrations go on without it", d.n_workers);
 	return 0;

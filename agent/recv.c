@@ -17,22 +17,11 @@
 #define WANT_LIMIT_MS   2000 /* the pager waits for this; a lost one is asked for again */
 #define RECV_BYTES      (FRAME_BODY_MAX + FRAME_PAGES_MAX * FRAME_PAGE_BYTES)
 
-/* Comparison whose time does not depend on where the difference is. */
-static bool same_secret(const uint8_t *a, const uint8_t *b, size_t n)
-{
-	uint8_t diff = 0;
-
-	for (size_t i = 0; i < n; i++)
-		diff |= a[i] ^ b[i];
-	return diff == 0;
-}
-
 static int check_hello(struct stream *t, const Haul__Hello *h, struct err *e)
 {
 	struct wrk *w = t->w;
 
-	if (h->secret.len != sizeof(w->secret) ||
-	    !same_secret(h->secret.data, w->secret, sizeof(w->secret)))
+	if (!wrk_secret_is(w->secret, h->secret.data, h->secret.len))
 		return err_set(e, ERR_PEER, EACCES, "a stream without this migration's secret");
 	if (h->role != HAUL__ROLE__ROLE_DATA && h->role != HAUL__ROLE__ROLE_URGENT &&
 	    h->role != HAUL__ROLE__ROLE_RESUME)
@@ -46,6 +35,10 @@ static int answer_hello(struct chan *ch, struct err *e)
 	Haul__Msg msg = HAUL__MSG__INIT;
 	Haul__Hello h = HAUL__HELLO__INIT;
 
+	char boot[JOURNAL_BOOT_BYTES];
+
+	boot_id(boot);
+	h.boot = boot;
 	h.version = h.compat = 1;
 	msg.body_case = HAUL__MSG__BODY_HELLO;
 	msg.hello = &h;

@@ -9,6 +9,7 @@
 #include <sys/utsname.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "config.h"
 #include "transport/haul.pb-c.h"
@@ -29,26 +30,40 @@ struct row {
 	int expects; /* the message that moves it on */
 	enum wrk_state next;
 	bool committed; /* the tree runs here: nothing is undone any more */
+	enum fault passed; /* the point behind it */
 	int (*take)(struct wrk *w, const Haul__Msg *msg, struct err *e);
 };
 
 static int take_hello(struct wrk *w, const Haul__Msg *msg, struct err *e);
 static int take_offer(struct wrk *w, const Haul__Msg *msg, struct err *e);
 static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e);
+/* The tree stands at the gate. From here on the journal can tell how it ended. */
+static int record_gate(struct wrk *w, struct err *e)
+{
+	char secret[2 * WRK_SECRET_BYTES + 1];
+	int r = journal_new(&w->journal, JOURNAL_DIR, JOURNAL_DEST, w->route, e);
+
+	if (r < 0)
+		return r;
+	wrk_secret_print(w->secret, secret);
+	return journal_add(w->journal, e, "gate", "secret=%s root=%d start=%llu", secret,
+	                   w->root_pid, (unsigned long long)procs_start(w->root_pid));
+}
+
 static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e);
 static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e);
 
 /* GATE -> RUNNING is the point of no return. */
 static const struct row rows[] = {
 	/* clang-format off */
-[WRK_HELLO]   = { "hello",   HAUL__MSG__BODY_HELLO,       WRK_OFFER,   false, take_hello },
-[WRK_OFFER]   = { "offer",   HAUL__MSG__BODY_OFFER,       WRK_START,   false, take_offer },
-[WRK_START]   = { "start",   HAUL__MSG__BODY_START,       WRK_ROUNDS,  false, take_start },
-[WRK_ROUNDS]  = { "rounds",  HAUL__MSG__BODY_SWITCH_OVER, WRK_GATE,    false, take_switch },
-[WRK_GATE]    = { "gate",    HAUL__MSG__BODY_COMMIT,      WRK_RUNNING, false, take_commit },
-[WRK_RUNNING] = { "running", HAUL__MSG__BODY_BYE,         WRK_DONE,    true,  NULL },
-[WRK_DONE]    = { "done",    0,                           WRK_DONE,    true,  NULL },
-[WRK_UNDONE]  = { "undone",  0,                           WRK_UNDONE,  false, NULL },
+[WRK_HELLO]   = { "hello",   HAUL__MSG__BODY_HELLO,       WRK_OFFER,   false, FAULT_D_HELLO,    take_hello },
+[WRK_OFFER]   = { "offer",   HAUL__MSG__BODY_OFFER,       WRK_START,   false, FAULT_D_ANSWERED, take_offer },
+[WRK_START]   = { "start",   HAUL__MSG__BODY_START,       WRK_ROUNDS,  false, FAULT_D_STARTED,  take_start },
+[WRK_ROUNDS]  = { "rounds",  HAUL__MSG__BODY_SWITCH_OVER, WRK_GATE,    false, FAULT_D_RESTORED, take_switch },
+[WRK_GATE]    = { "gate",    HAUL__MSG__BODY_COMMIT,      WRK_RUNNING, false, FAULT_D_RUNNING,  take_commit },
+[WRK_RUNNING] = { "running", HAUL__MSG__BODY_BYE,         WRK_DONE,    true,  FAULT_NONE,       NULL },
+[WRK_DONE]    = { "done",    0,                           WRK_DONE,    true,  FAULT_NONE,       NULL },
+[WRK_UNDONE]  = { "undone",  0,                           WRK_UNDONE,  false, FAULT_NONE,       NULL },
 	/* clang-format on */
 };
 _Static_assert(ARRAY_SIZE(rows) == WRK_NSTATES, "a state has no row");
@@ -130,7 +145,7 @@ static int take_hello(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	Haul__Hello h = HAUL__HELLO__INIT;
 	const Haul__Hello *in = msg->hello;
 	struct utsname u;
-	char program[] = PACKAGE_STRING;
+	char program[] = PACKAGE_STRING, boot[JOURNAL_BOOT_BYTES];
 
 	if (in->compat > PROTOCOL_VERSION || in->version < PROTOCOL_COMPAT) {
 		err_set(e, ERR_PEER, EPROTONOSUPPORT,
@@ -149,6 +164,8 @@ static int take_hello(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	h.program = program;
 	h.host = u.nodename;
 	h.route = w->route;
+	boot_id(boot);
+	h.boot = boot;
 	h.secret.data = w->secret;
 	h.secret.len = sizeof(w->secret);
 	out.body_case = HAUL__MSG__BODY_HELLO;
@@ -287,10 +304,16 @@ static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	Haul__Msg out = HAUL__MSG__INIT;
 	Haul__Restored m = HAUL__RESTORED__INIT;
 	uint64_t t0 = now_us();
+	fault_at(FAULT_D_SWITCH);
 	int r = rst_run(w, msg->switch_over, e);
 
+	if (r == 0)
+		fault_at(FAULT_D_GATE);
+	if (r == 0)
+		r = record_gate(w, e);
 	if (r < 0)
 		return r;
+	fault_at(FAULT_D_GATE_RECORDED);
 	m.pid = (uint32_t)w->root_pid;
 	m.restore_us = now_us() - t0;
 	m.images_us = w->images_us;
@@ -310,6 +333,7 @@ static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e)
 
 	if (r < 0)
 		log_err("after the commit: %s", e->msg);
+	fault_at(FAULT_D_RESUMED);
 	m.resume_us = now_us() - t0;
 	out.body_case = HAUL__MSG__BODY_RUNNING;
 	out.running = &m;
@@ -376,7 +400,9 @@ static void run_to_the_end(struct wrk *w)
 		for (;;)
 			pause();
 	}
+	fault_at(FAULT_D_FILLED);
 	say_drained(w);
+	fault_at(FAULT_D_DRAINED);
 	log_info("every page is in place");
 	huge_again(w);
 }
@@ -410,10 +436,18 @@ static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		return err_set(e, ERR_STOPPED, ECANCELED, "the source ends it");
 	if (kind != row->expects)
 		return err_set(e, ERR_PEER, EPROTO, "message %d in state %s", kind, row->name);
-	if (row->next == WRK_RUNNING)
-		go_to(w, WRK_RUNNING); /* before the tree runs: no undo from here */
+	if (row->next == WRK_RUNNING) {
+		fault_at(FAULT_D_COMMIT_HEARD);
+		/* on record before the tree runs: no undo from here */
+		if (journal_add(w->journal, e, "commit", "%s", "") < 0)
+			return -e->code;
+		fault_at(FAULT_D_COMMIT_RECORDED);
+		go_to(w, WRK_RUNNING);
+	}
 	int r = row->take(w, msg, e);
 
+	if (r == 0)
+		fault_at(row->passed);
 	if (r == 0 && row->next != WRK_RUNNING)
 		go_to(w, row->next);
 	return r;
@@ -441,6 +475,8 @@ static void undo(struct wrk *w, const struct err *why)
 	if (why->src != ERR_STOPPED && !w->failed)
 		say_abort(w, why);
 	rst_undo(w);
+	if (w->journal && journal_add(w->journal, &ignore, "undone", "%s", "") < 0)
+		log_err("%s", ignore.msg);
 	go_to(w, WRK_UNDONE);
 	let_resume_end(w);
 	rcv_stop(w);
@@ -505,6 +541,9 @@ static int run(struct wrk *w, struct err *e)
 	}
 	err_clear(e);
 	run_to_the_end(w);
+	if (journal_add(w->journal, e, "done", "%s", "") < 0)
+		log_err("%s", e->msg);
+	fault_at(FAULT_D_DONE_RECORDED);
 	go_to(w, WRK_DONE);
 	wait_bye(w);
 	let_resume_end(w);
@@ -523,6 +562,7 @@ static void fini(struct wrk *w)
 	if (w->images_fd >= 0)
 		close(w->images_fd);
 	chan_free(w->ctl);
+	journal_close(w->journal, false);
 	free(w->pids);
 }
 

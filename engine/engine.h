@@ -53,6 +53,8 @@ struct proc_list {
 /** procs_tree() - @root and all its descendants (zombies included) */
 int procs_tree(pid_t root, struct proc_list *out, struct err *e);
 void procs_fini(struct proc_list *l);
+/** procs_start() - when @pid began, in ticks since boot: tells a pid from its next use */
+uint64_t procs_start(pid_t pid);
 
 enum vma_kind {
 	VMA_ANON_PRIVATE, /* heap and stacks too */

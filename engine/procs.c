@@ -150,3 +150,24 @@ void vmas_fini(struct vma_list *l)
 	free(l->v);
 	memset(l, 0, sizeof(*l));
 }
+
+uint64_t procs_start(pid_t pid)
+{
+	char path[32], text[1024];
+	uint64_t start = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	AUTO(file) FILE *f = fopen(path, "re");
+	size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
+
+	text[n] = 0;
+	/* the name may contain anything; what follows its bracket may not */
+	const char *at = strrchr(text, ')');
+
+	if (at)
+		sscanf(at,
+		       ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d"
+		       " %*d %*d %" SCNu64,
+		       &start);
+	return start;
+}

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "transport/haul.pb-c.h"
 
@@ -264,7 +265,10 @@ void restore_undo(struct mig *m)
 int commit_run(struct mig *m, struct err *e)
 {
 	Haul__Msg *answer = NULL;
+	int r = rec_commit(m, e);
 
+	if (r < 0)
+		return r;
 	pthread_mutex_lock(&m->lock);
 	if (m->stop) {
 		pthread_mutex_unlock(&m->lock);
@@ -272,8 +276,9 @@ int commit_run(struct mig *m, struct err *e)
 	}
 	m->committed = true; /* from here on the destination may run it */
 	pthread_mutex_unlock(&m->lock);
-	int r = talk_simple(m, HAUL__MSG__BODY_COMMIT, e);
-
+	fault_at(FAULT_S_COMMIT_RECORDED);
+	r = talk_simple(m, HAUL__MSG__BODY_COMMIT, e);
+	fault_at(FAULT_S_COMMIT_SENT);
 	if (r == 0)
 		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_RUNNING, &answer,
 		                deadline_in_ms(m->opt->freeze_limit_ms), e);

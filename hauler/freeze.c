@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 
 #define UNDO_LIMIT_MS 10000
@@ -76,6 +77,7 @@ static int dump(struct mig *m, struct err *e)
 			return err_set(e, ERR_CRIU, EPROTO, "CRIU ended too early");
 		if (ev == CRIU_EV_QUERY_EXT_FILES) {
 			m->t.stopped_us = now_us();
+			fault_at(FAULT_S_STOPPED);
 			r = exist_start(&m->exist, m->trk, e);
 		}
 		if (r == 0)
@@ -90,8 +92,12 @@ static int dump(struct mig *m, struct err *e)
 
 int freeze_run(struct mig *m, struct err *e)
 {
+	int r = rec_freeze(m, e);
+
+	fault_at(FAULT_S_FREEZE_RECORDED);
 	m->t.freeze_us = now_us();
-	int r = dump(m, e);
+	if (r == 0)
+		r = dump(m, e);
 
 	if (r == 0)
 		r = sink_wait(m->sink, e);
@@ -104,7 +110,10 @@ int freeze_run(struct mig *m, struct err *e)
 		return err_wrap(e, "dump");
 	}
 	m->t.dumped_us = now_us();
+	fault_at(FAULT_S_DUMPED);
 	r = hold(m, e);
+	if (r == 0)
+		r = rec_held(m, e);
 	/* CRIU now stops the tasks with SIGSTOP and goes; final_run() waits for that */
 	if (r == 0)
 		r = criu_reply(m->criu, true, e);
@@ -157,6 +166,7 @@ static void wait_gone(const struct held *h)
 
 void source_kill(struct mig *m)
 {
+	m->source_killed = true;
 	for (size_t i = 0; i < m->n_held; i++)
 		if (syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGKILL, NULL, 0) < 0 &&
 		    errno != ESRCH)

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "common/journal.h"
 #include "engine/criu.h"
 #include "engine/scans.h"
 #include "hauler/inspect.h"
@@ -27,6 +28,7 @@ struct opts {
 	unsigned int streams;
 	unsigned int downtime_limit_ms, freeze_limit_ms, max_rounds, connect_limit_ms, link_limit_s;
 	bool json, quiet, verbose, yes;
+	bool list, keep_here, drop_here; /* recover, resolve */
 };
 
 /* ---- mig.c ---- */
@@ -99,6 +101,9 @@ struct mig {
 	struct chan *ctl, *urgent, *data[STREAMS_LIMIT];
 	uint64_t route;
 	uint8_t secret[32];
+	char peer_boot[JOURNAL_BOOT_BYTES]; /* boot id of the destination */
+	struct journal *journal; /* from the freeze on */
+	bool source_killed;
 	bool aborted; /* ABORT was sent: once is enough */
 
 	char criu_path[512];
@@ -157,6 +162,8 @@ struct mig {
 
 /** mig_run() - the whole migration. Return: 0, or -errno with m->err set */
 int mig_run(struct mig *m, const struct opts *opt);
+/** mig_recover() - from the journal of a commit: ask, and go on from the answer */
+int mig_recover(struct mig *m);
 /** mig_stop() - from the signal thread. Return: false: past the commit, it only stops waiting */
 bool mig_stop(struct mig *m);
 void mig_fini(struct mig *m);
@@ -225,6 +232,21 @@ int mem_fd(struct mig *m, pid_t pid, struct err *e);
 void mem_close_all(struct mig *m);
 /** source_kill() - SIGKILL the stopped copy and wait until it is gone */
 void source_kill(struct mig *m);
+
+/* ---- record.c: the journal of the source ---- */
+
+/** rec_freeze() - before anything stops */
+int rec_freeze(struct mig *m, struct err *e);
+/** rec_held() - before CRIU leaves the tasks stopped */
+int rec_held(struct mig *m, struct err *e);
+/** rec_commit() - before COMMIT is sent */
+int rec_commit(struct mig *m, struct err *e);
+/** rec_end() - @remove: nothing is left to be ended */
+void rec_end(struct mig *m, bool remove);
+/** rec_load() - options and secret from m->journal; what @o has already stays */
+int rec_load(struct mig *m, struct opts *o, struct err *e);
+/** rec_held_again() - the stopped tasks; @gone: how many of them are no more */
+int rec_held_again(struct mig *m, unsigned int *gone, struct err *e);
 
 /* ---- report.c ---- */
 

@@ -8,21 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hauler/cmd.h"
+
 #include "common/clock.h"
 #include "common/conf.h"
 #include "common/log.h"
 #include "config.h"
 #include "transport/haul.pb-c.h"
-
-/* Exit statuses; the man page lists them. */
-enum {
-	EXIT_OK = 0,
-	EXIT_FAILED = 1, /* not moved; the process goes on here */
-	EXIT_USAGE = 2,
-	EXIT_BLOCKED = 3, /* something stands in the way; nothing was touched */
-	EXIT_ATTENTION = 4, /* handed over, outcome unknown: an operator must look */
-	EXIT_INTERRUPTED = 130,
-};
 
 #define CONFIG_PATH "/etc/haul/haul.conf"
 
@@ -39,7 +31,7 @@ static void *signal_main(void *arg)
 
 		if (sigwait(set, &sig))
 			continue;
-		if (!mig_stop(&the_mig))
+		if (!mig_stop(recovering() ? recovering() : &the_mig))
 			fputs("\nhaul: past the point of no return: the process belongs to the "
 			      "destination; waiting for the rest. When the link is lost, Ctrl-C "
 			      "stops the waiting\n",
@@ -48,7 +40,7 @@ static void *signal_main(void *arg)
 	return NULL;
 }
 
-static void catch_signals(void)
+void catch_signals(void)
 {
 	static sigset_t set;
 	pthread_t t;
@@ -78,6 +70,10 @@ enum {
 	OPT_CONNECT,
 	OPT_LINK,
 	OPT_JSON,
+	OPT_LIST,
+	OPT_KEEP,
+	OPT_DROP,
+	OPT_TO,
 };
 
 static const struct option long_options[] = {
@@ -94,6 +90,10 @@ static const struct option long_options[] = {
 	{ "connect-limit-ms", required_argument, NULL, OPT_CONNECT },
 	{ "link-limit-s", required_argument, NULL, OPT_LINK },
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "list", no_argument, NULL, OPT_LIST },
+	{ "keep-here", no_argument, NULL, OPT_KEEP },
+	{ "drop-here", no_argument, NULL, OPT_DROP },
+	{ "to", required_argument, NULL, OPT_TO },
 	{ "yes", no_argument, NULL, 'y' },
 	{ "quiet", no_argument, NULL, 'q' },
 	{ "verbose", no_argument, NULL, 'v' },
@@ -107,6 +107,9 @@ static void usage(FILE *f)
 	fputs("Usage: haul [OPTION]... PID HOST     move a process tree to HOST while it runs\n"
 	      "       haul check PID [HOST]         what stands in the way? touches nothing\n"
 	      "       haul trust HOST               show and store a host's key\n"
+	      "       haul recover [ID]             end what a killed haul began\n"
+	      "       haul resolve ID --keep-here|--drop-here\n"
+	      "                                     when the destination cannot be asked any more\n"
 	      "\n"
 	      "  -p, --port=N                port of hauld at HOST (4285)\n"
 	      "      --mode=MODE             auto (default), stop-copy, pre-copy, post-copy, "
@@ -124,7 +127,11 @@ static void usage(FILE *f)
 	      "      --criu=PATH             this CRIU here (the destination has its own)\n"
 	      "      --config=FILE           key = value lines (" CONFIG_PATH ")\n"
 	      "      --json                  one JSON object a line\n"
-	      "  -y, --yes                   trust: store without asking\n"
+	      "      --list                  recover: show what there is, change nothing\n"
+	      "      --to=HOST               recover: the destination has another address now\n"
+	      "      --keep-here             resolve: the stopped copy here goes on\n"
+	      "      --drop-here             resolve: the stopped copy here is killed\n"
+	      "  -y, --yes                   trust, resolve: do it without asking\n"
 	      "  -q, --quiet  -v, --verbose  -V, --version  -h, --help\n"
 	      "\n"
 	      "Exit status: 0 moved; 1 not moved, it goes on here; 2 usage; 3 blocked;\n"
@@ -195,6 +202,18 @@ static int option(struct opts *o, int c)
 			return 0;
 		fprintf(stderr, "haul: --config=%s: %s\n", optarg, strerror(errno));
 		return -EINVAL;
+	case OPT_LIST:
+		o->list = true;
+		return 0;
+	case OPT_KEEP:
+		o->keep_here = true;
+		return 0;
+	case OPT_DROP:
+		o->drop_here = true;
+		return 0;
+	case OPT_TO:
+		o->dest = optarg;
+		return 0;
 	case OPT_JSON:
 		o->json = true;
 		return 0;
@@ -388,6 +407,10 @@ static int dispatch(struct opts *o, int argc, char **argv)
 		o->dest = argc == 3 ? argv[2] : NULL;
 		return parse_pid(argv[1], &o->pid) < 0 ? EXIT_USAGE : cmd_check(o);
 	}
+	if (argc >= 1 && !strcmp(argv[0], "recover"))
+		return need_root() < 0 ? EXIT_FAILED : cmd_recover(o, argc - 1, argv + 1);
+	if (argc >= 1 && !strcmp(argv[0], "resolve"))
+		return need_root() < 0 ? EXIT_FAILED : cmd_resolve(o, argc - 1, argv + 1);
 	if (argc == 2) {
 		o->dest = argv[1];
 		return parse_pid(argv[0], &o->pid) < 0 ? EXIT_USAGE : cmd_haul(o);

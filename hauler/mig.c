@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 
 struct step {
@@ -26,7 +27,7 @@ struct step {
  * that COMMIT never arrived, and then undoes what RESTORE and those before it did. */
 static const struct step steps[] = {
 	/* clang-format off */
-[MIG_NEW]       = { "new",       MIG_CONNECT,   TO(CONNECT),              HOME_SOURCE, false, NULL,          NULL },
+[MIG_NEW]       = { "new",       MIG_CONNECT,   TO(CONNECT) | TO(RELINK), HOME_SOURCE, false, NULL,          NULL },
 [MIG_CONNECT]   = { "connect",   MIG_NEGOTIATE, TO(NEGOTIATE) | TO(UNDO), HOME_SOURCE, false, connect_run,   connect_undo },
 [MIG_NEGOTIATE] = { "negotiate", MIG_PREPARE,   TO(PREPARE) | TO(UNDO),   HOME_SOURCE, false, negotiate_run, NULL },
 [MIG_PREPARE]   = { "prepare",   MIG_ROUNDS,    TO(ROUNDS) | TO(UNDO),    HOME_SOURCE, false, prepare_run,   prepare_undo },
@@ -99,10 +100,21 @@ static enum mig_state after_failure(const struct mig *m)
 	return link && (steps[m->state].may_go_to & TO(RELINK)) ? MIG_RELINK : MIG_LOST;
 }
 
+/* The fault point behind each step. */
+static const enum fault passed[MIG_NSTATES] = {
+	[MIG_CONNECT] = FAULT_S_CONNECTED,    [MIG_NEGOTIATE] = FAULT_S_NEGOTIATED,
+	[MIG_PREPARE] = FAULT_S_PREPARED,     [MIG_ROUNDS] = FAULT_S_ROUNDS,
+	[MIG_FREEZE] = FAULT_S_HELD_RECORDED, [MIG_SEND] = FAULT_S_SENT,
+	[MIG_RESTORE] = FAULT_S_RESTORED,     [MIG_COMMIT] = FAULT_S_RUNNING,
+	[MIG_POSTCOPY] = FAULT_S_KILLED,
+};
+
 static void run_step(struct mig *m)
 {
 	int r = steps[m->state].run(m, &m->err);
 
+	if (r == 0)
+		fault_at(passed[m->state]);
 	if (r < 0 && m->err.src == ERR_NONE)
 		err_set(&m->err, ERR_BUG, -r, "step %s", mig_state_name(m->state));
 	enum mig_state next = r < 0                    ? after_failure(m)
@@ -117,6 +129,16 @@ static void run_step(struct mig *m)
 	}
 }
 
+static int finish(struct mig *m)
+{
+	if (m->t.end_us == 0)
+		m->t.end_us = now_us();
+	if (m->state == MIG_DONE)
+		err_clear(&m->err);
+	rec_end(m, m->state != MIG_LOST);
+	return m->state == MIG_DONE ? 0 : -m->err.code;
+}
+
 int mig_run(struct mig *m, const struct opts *opt)
 {
 	m->opt = opt;
@@ -124,11 +146,18 @@ int mig_run(struct mig *m, const struct opts *opt)
 	go_to(m, MIG_CONNECT);
 	while (steps[m->state].run)
 		run_step(m);
-	if (m->t.end_us == 0)
-		m->t.end_us = now_us();
-	if (m->state == MIG_DONE)
-		err_clear(&m->err);
-	return m->state == MIG_DONE ? 0 : -m->err.code;
+	return finish(m);
+}
+
+int mig_recover(struct mig *m)
+{
+	m->t.start_us = now_us();
+	m->committed = m->dump_done = true;
+	err_set(&m->err, ERR_LINK, ECONNRESET, "the haul that moved it was killed");
+	go_to(m, MIG_RELINK);
+	while (steps[m->state].run)
+		run_step(m);
+	return finish(m);
 }
 
 void mig_send_stats(struct mig *m, struct send_stats *out)

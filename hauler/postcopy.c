@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "transport/haul.pb-c.h"
 
@@ -196,24 +197,27 @@ void postcopy_end_threads(struct mig *m)
 
 int postcopy_run(struct mig *m, struct err *e)
 {
-	int r = m->remote_pages ? start_push(m, e) : 0;
+	int r = m->remote_pages || m->n_left ? start_push(m, e) : 0;
 
+	fault_at(FAULT_S_PUSHING);
 	if (r == 0)
 		r = wait_drained(m, e);
+	if (r == 0)
+		fault_at(FAULT_S_DRAINED);
 	if (r < 0) {
 		send_cancel(m->send);
 		if (m->link_lost)
 			*e = m->push_err;
 		postcopy_end_threads(m);
 		/* every page was there before the commit: then only the report is lost */
-		if (m->remote_pages)
+		if (!m->source_killed)
 			return r;
 		log_warn("no report from the destination: %s", e->msg);
 		err_clear(e);
 		return 0;
 	}
 	postcopy_end_threads(m);
-	if (m->remote_pages)
+	if (!m->source_killed)
 		source_kill(m);
 	talk_simple(m, HAUL__MSG__BODY_BYE, &(struct err)ERR_INIT);
 	return 0;

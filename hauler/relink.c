@@ -115,8 +115,10 @@ static int go_on(struct mig *m, struct err *e)
 static int attempt(struct mig *m, struct err *e)
 {
 	Haul__Msg *msg = NULL;
-	int r = talk_resume(m, e);
+	int r = m->sent ? 0 : sent_new(&m->sent, e);
 
+	if (r == 0)
+		r = talk_resume(m, e);
 	if (r == 0)
 		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_OUTCOME, &msg,
 		                deadline_in_ms(OUTCOME_LIMIT_MS), e);
@@ -140,6 +142,10 @@ static int attempt(struct mig *m, struct err *e)
 		source_kill(m);
 		m->back_to = MIG_DONE;
 		return 0;
+	case HAUL__STATE__STATE_LOST:
+		return err_set(e, ERR_PEER, EOWNERDEAD,
+		               "the copy at %s has ended: those who brought its pages were killed",
+		               m->opt->dest);
 	default:
 		return err_set(e, ERR_PEER, ENOENT, "%s knows nothing of this migration",
 		               m->opt->dest);

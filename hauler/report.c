@@ -214,7 +214,7 @@ static void end_json(struct mig *m, const struct send_stats *st)
 	set_u(o, "data_pages", st->data_pages);
 	set_u(o, "zero_pages", st->zero_pages);
 	set_u(o, "same_pages", st->same_pages);
-	if (m->t.running_us) {
+	if (m->t.running_us && m->t.freeze_us) {
 		set_u(o, "downtime_us", downtime_us(m));
 		json_object_set_new(o, "freeze_mode", json_string(ours_mode(m)));
 		set_u(o, "stop_us", m->t.stopped_us - m->t.freeze_us);
@@ -244,6 +244,9 @@ static void end_json(struct mig *m, const struct send_stats *st)
 
 static void end_text(struct mig *m, const struct send_stats *st)
 {
+	if (m->t.freeze_us == 0) /* recovered: another haul did the rest, and knew the times */
+		return;
+
 	const struct mig_times *t = &m->t;
 
 	end_line();
@@ -273,16 +276,21 @@ static void end_text(struct mig *m, const struct send_stats *st)
 
 static void end_lost(const struct mig *m)
 {
+	unsigned long long id = (unsigned long long)m->route;
+
 	end_line();
 	fprintf(stderr,
-	        "haul: the process was handed over to %s and may run there, but the word about it "
-	        "is missing.\n"
-	        "      The copy on this host (pid %d) stays stopped. Look at %s first: if the "
-	        "process runs there,\n"
-	        "      kill -9 %d here; only if it certainly does not, kill -CONT %d brings it "
-	        "back "
-	        "here.\n",
-	        m->opt->dest, m->opt->pid, m->opt->dest, m->opt->pid, m->opt->pid);
+	        "haul: the process was handed over to %s, and no word comes from there any more.\n"
+	        "      The copy on this host (pid %d) stays stopped. When %s can be reached "
+	        "again:\n"
+	        "        haul recover %016llx\n"
+	        "      When it is gone for good, it is yours to say: haul resolve %016llx\n"
+	        "        --keep-here  only if the process certainly does not run at %s: it goes "
+	        "on\n"
+	        "                     here, as it was when it was stopped\n"
+	        "        --drop-here  if it runs there with all it needs: the copy here is "
+	        "killed\n",
+	        m->opt->dest, m->opt->pid, m->opt->dest, id, id, m->opt->dest);
 }
 
 void rep_end(struct mig *m)

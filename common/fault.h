@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * fault.h - places where a test may let us die or wait. Named, and in the order in which
+ * they are passed; tests/crash-matrix.py goes through all of them.
+ *
+ * HAUL_FAULT=NAME:kill   SIGKILL to ourselves there
+ * HAUL_FAULT=NAME:hold   write our pid to $HAUL_FAULT_FILE there, and wait until the file is
+ *                        removed (a minute at most)
+ */
+#ifndef HAUL_FAULT_H
+#define HAUL_FAULT_H
+
+#define FAULTS(X)                                                                                  \
+	X(S_CONNECTED, "s-connected")                                                              \
+	X(S_NEGOTIATED, "s-negotiated")                                                            \
+	X(S_PREPARED, "s-prepared")                                                                \
+	X(S_ROUNDS, "s-rounds-done")                                                               \
+	X(S_FREEZE_RECORDED, "s-freeze-recorded")                                                  \
+	X(S_STOPPED, "s-stopped")                                                                  \
+	X(S_DUMPED, "s-dumped")                                                                    \
+	X(S_HELD_RECORDED, "s-held-recorded")                                                      \
+	X(S_SENT, "s-sent")                                                                        \
+	X(S_RESTORED, "s-restored-heard")                                                          \
+	X(S_COMMIT_RECORDED, "s-commit-recorded")                                                  \
+	X(S_COMMIT_SENT, "s-commit-sent")                                                          \
+	X(S_RUNNING, "s-running-heard")                                                            \
+	X(S_PUSHING, "s-pushing")                                                                  \
+	X(S_DRAINED, "s-drained-heard")                                                            \
+	X(S_KILLED, "s-copy-killed")                                                               \
+	X(D_HELLO, "d-hello-said")                                                                 \
+	X(D_ANSWERED, "d-answered")                                                                \
+	X(D_STARTED, "d-started")                                                                  \
+	X(D_SWITCH, "d-switch-heard")                                                              \
+	X(D_GATE, "d-gate")                                                                        \
+	X(D_GATE_RECORDED, "d-gate-recorded")                                                      \
+	X(D_RESTORED, "d-restored-said")                                                           \
+	X(D_COMMIT_HEARD, "d-commit-heard")                                                        \
+	X(D_COMMIT_RECORDED, "d-commit-recorded")                                                  \
+	X(D_RESUMED, "d-resumed")                                                                  \
+	X(D_RUNNING, "d-running-said")                                                             \
+	X(D_FILLED, "d-filled")                                                                    \
+	X(D_DRAINED, "d-drained-said")                                                             \
+	X(D_DONE_RECORDED, "d-done-recorded")
+
+#define FAULT_ENUM(id, name) FAULT_##id,
+enum fault { FAULT_NONE, FAULTS(FAULT_ENUM) FAULT_COUNT };
+
+/** fault_at() - nothing at all, unless the environment names this place */
+void fault_at(enum fault f);
+/** fault_name() - for lists, from 1 on; NULL behind the last */
+const char *fault_name(unsigned int f);
+
+#endif

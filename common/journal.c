@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* journal.c - see journal.h. */
+#include "common/journal.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define SUM_CHARS  16u
+#define LINE_BYTES 65536u
+#define NAME_BYTES 32
+
+struct journal {
+	char path[512];
+	int fd;
+	char *text; /* records, each ended by '\0', without their checksums */
+	size_t bytes;
+};
+
+static const char *const side_names[] = { [JOURNAL_SOURCE] = "source", [JOURNAL_DEST] = "dest" };
+
+void boot_id(char out[JOURNAL_BOOT_BYTES])
+{
+	AUTO(fd) int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? read(fd, out, JOURNAL_BOOT_BYTES - 1) : 0;
+
+	out[n > 0 ? n : 0] = '\0';
+	out[strcspn(out, "\n")] = '\0';
+}
+
+static void sum_of(const char *line, size_t n, char out[SUM_CHARS + 1])
+{
+	snprintf(out, SUM_CHARS + 1, "%016llx", (unsigned long long)XXH3_64bits(line, n));
+}
+
+/* ---- files ---- */
+
+static int make_dirs(const char *dir, struct err *e)
+{
+	char path[400];
+	struct stat st;
+
+	if (snprintf(path, sizeof(path), "%s", dir) >= (int)sizeof(path))
+		return err_set(e, ERR_USER, ENAMETOOLONG, "%s", dir);
+	for (char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
+		*p = '\0';
+		if (mkdir(path, 0700) < 0 && errno != EEXIST)
+			return err_sys(e, "make %s", path);
+		*p = '/';
+	}
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return err_sys(e, "make %s", path);
+	if (lstat(path, &st) < 0)
+		return err_sys(e, "%s", path);
+	/* whoever can write here can have processes killed or continued */
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022))
+		return err_set(e, ERR_USER, EPERM,
+		               "%s is not a directory that only we can write to", path);
+	return 0;
+}
+
+static struct journal *make(const char *dir, enum journal_side side, uint64_t id)
+{
+	struct journal *j = calloc(1, sizeof(*j));
+
+	if (!j)
+		return NULL;
+	j->fd = -1;
+	snprintf(j->path, sizeof(j->path), "%s/%s-%016llx", dir, side_names[side],
+	         (unsigned long long)id);
+	return j;
+}
+
+static int keep(struct journal *j, const char *line, size_t n)
+{
+	char *text = realloc(j->text, j->bytes + n + 1);
+
+	if (!text)
+		return -ENOMEM;
+	memcpy(text + j->bytes, line, n);
+	text[j->bytes + n] = '\0';
+	j->text = text;
+	j->bytes += n + 1;
+	return 0;
+}
+
+int journal_new(struct journal **out, const char *dir, enum journal_side side, uint64_t id,
+                struct err *e)
+{
+	char boot[JOURNAL_BOOT_BYTES];
+	int r = make_dirs(dir, e);
+
+	if (r < 0)
+		return r;
+	struct journal *j = make(dir, side, id);
+
+	if (!j)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
+	j->fd = open(j->path, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
+	if (j->fd < 0 || flock(j->fd, LOCK_EX | LOCK_NB) < 0)
+		r = err_sys(e, "journal %s", j->path);
+	boot_id(boot);
+	if (r == 0)
+		r = journal_add(j, e, "begin", "boot=%s time=%lld", boot, (long long)time(NULL));
+	if (r < 0) {
+		journal_close(j, j->fd >= 0);
+		return r;
+	}
+	*out = j;
+	return 0;
+}
+
+/* ---- reading ---- */
+
+/* Return: is it a whole record? */
+static bool whole(const char *line, size_t n)
+{
+	char sum[SUM_CHARS + 1];
+
+	if (n < SUM_CHARS + 2 || line[SUM_CHARS] != ' ' || memchr(line, '\0', n))
+		return false;
+	sum_of(line + SUM_CHARS + 1, n - SUM_CHARS - 1, sum);
+	return !memcmp(sum, line, SUM_CHARS);
+}
+
+static int take_lines(struct journal *j, const char *text, size_t bytes, struct err *e)
+{
+	for (size_t at = 0; at < bytes;) {
+		const char *end = memchr(text + at, '\n', bytes - at);
+		size_t n = end ? (size_t)(end - text) - at : bytes - at;
+		bool last = at + n + 1 >= bytes;
+
+		if (!end || !whole(text + at, n)) {
+			if (last)
+				return 0; /* torn: nothing that depends on it was said */
+			return err_set(e, ERR_USER, EBADMSG, "%s is damaged at byte %zu", j->path,
+			               at);
+		}
+		if (keep(j, text + at + SUM_CHARS + 1, n - SUM_CHARS - 1) < 0)
+			return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
+		at += n + 1;
+	}
+	return 0;
+}
+
+static int load(struct journal *j, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(j->fd, &st) < 0)
+		return err_sys(e, "%s", j->path);
+	if (!S_ISREG(st.st_mode) || st.st_size > JOURNAL_BYTES_MAX)
+		return err_set(e, ERR_USER, EFBIG, "%s is no journal", j->path);
+	size_t bytes = (size_t)st.st_size;
+	AUTO(mem) char *text = malloc(bytes + 1);
+
+	if (!text)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
+	if (pread(j->fd, text, bytes, 0) != (ssize_t)bytes)
+		return err_sys(e, "read %s", j->path);
+	return take_lines(j, text, bytes, e);
+}
+
+int journal_adopt(struct journal **out, const char *dir, enum journal_side side, uint64_t id,
+                  struct err *e)
+{
+	struct journal *j = make(dir, side, id);
+	int r = 0;
+
+	if (!j)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
+	j->fd = open(j->path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+	if (j->fd < 0)
+		r = err_sys(e, "%s", j->path);
+	else if (flock(j->fd, LOCK_EX | LOCK_NB) < 0)
+		r = err_set(e, ERR_USER, EBUSY, "%s: its migration is still under way", j->path);
+	if (r == 0)
+		r = load(j, e);
+	if (r < 0) {
+		journal_close(j, false);
+		return r;
+	}
+	*out = j;
+	return 0;
+}
+
+/* Return: the last record, NULL */
+static const char *last_record(const struct journal *j)
+{
+	const char *last = NULL;
+
+	for (size_t at = 0; at < j->bytes; at += strlen(j->text + at) + 1)
+		last = j->text + at;
+	return last;
+}
+
+const char *journal_word(const struct journal *j)
+{
+	static _Thread_local char word[NAME_BYTES];
+	const char *last = last_record(j);
+
+	snprintf(word, sizeof(word), "%.*s", last ? (int)strcspn(last, " ") : 0, last ? last : "");
+	return word;
+}
+
+const char *journal_get(const struct journal *j, const char *key)
+{
+	static _Thread_local char value[LINE_BYTES];
+	size_t n = strlen(key);
+	const char *found = NULL;
+
+	for (size_t at = 0; at < j->bytes; at += strlen(j->text + at) + 1)
+		for (const char *p = strchr(j->text + at, ' '); p; p = strchr(p + 1, ' '))
+			if (!strncmp(p + 1, key, n) && p[1 + n] == '=')
+				found = p + 2 + n;
+	if (!found)
+		return NULL;
+	snprintf(value, sizeof(value), "%.*s", (int)strcspn(found, " "), found);
+	return value;
+}
+
+bool journal_of_this_boot(const struct journal *j)
+{
+	char now[JOURNAL_BOOT_BYTES];
+	const char *then = journal_get(j, "boot");
+
+	boot_id(now);
+	return then && !strcmp(then, now);
+}
+
+/* ---- writing ---- */
+
+int journal_add(struct journal *j, struct err *e, const char *word, const char *fmt, ...)
+{
+	AUTO(mem) char *line = malloc(LINE_BYTES);
+	va_list ap;
+
+	if (!line)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
+	size_t at = SUM_CHARS + 1, head = at;
+
+	at += (size_t)snprintf(line + at, LINE_BYTES - at, "%s", word);
+	if (*fmt)
+		line[at++] = ' ';
+	va_start(ap, fmt);
+	int n = vsnprintf(line + at, LINE_BYTES - at, fmt, ap);
+
+	va_end(ap);
+	if (n < 0 || (size_t)n >= LINE_BYTES - at - 1)
+		return err_set(e, ERR_BUG, E2BIG, "a journal record of %d bytes", n);
+	at += (size_t)n;
+	for (size_t i = head; i < at; i++)
+		if (line[i] != ' ' && !isgraph((unsigned char)line[i]))
+			return err_set(e, ERR_USER, EINVAL, "a strange character for the journal");
+	sum_of(line + head, at - head, line);
+	line[SUM_CHARS] = ' ';
+	line[at] = '\n';
+	/* one write: a crash leaves all of it, or a torn end that reading drops */
+	ssize_t w = write(j->fd, line, at + 1);
+
+	if (w != (ssize_t)at + 1)
+		return w < 0 ? err_sys(e, "write %s", j->path)
+		             : err_set(e, ERR_SYS, ENOSPC, "no space for %s", j->path);
+	return keep(j, line + head, at - head) < 0
+	               ? err_set(e, ERR_SYS, ENOMEM, "no memory for a journal")
+	               : 0;
+}
+
+void journal_close(struct journal *j, bool remove)
+{
+	if (!j)
+		return;
+	if (remove)
+		unlink(j->path);
+	if (j->fd >= 0)
+		close(j->fd);
+	free(j->text);
+	free(j);
+}
+
+/* ---- all of them ---- */
+
+static bool parse_name(const char *name, enum journal_side side, uint64_t *id)
+{
+	size_t n = strlen(side_names[side]);
+	char *end;
+
+	if (strncmp(name, side_names[side], n) || name[n] != '-' || strlen(name) != n + 17 ||
+	    strspn(name + n + 1, "0123456789abcdef") != 16)
+		return false;
+	*id = strtoull(name + n + 1, &end, 16);
+	return !*end;
+}
+
+int journal_each(const char *dir, enum journal_side side, int (*fn)(void *arg, uint64_t id),
+                 void *arg)
+{
+	AUTO(dir) DIR *d = opendir(dir);
+	int r = 0;
+
+	if (!d)
+		return 0; /* nothing was ever recorded */
+	for (struct dirent *de; r == 0 && (de = readdir(d));) {
+		uint64_t id;
+
+		if (parse_name(de->d_name, side, &id))
+			r = fn(arg, id);
+	}
+	return r;
+}
+
+struct sweep {
+	const char *dir;
+	enum journal_side side;
+	unsigned int max_s;
+};
+
+static int sweep_one(void *arg, uint64_t id)
+{
+	const struct sweep *s = arg;
+	struct journal *j = NULL;
+	struct err ignore = ERR_INIT;
+	struct stat st;
+
+	if (journal_adopt(&j, s->dir, s->side, id, &ignore) < 0)
+		return 0;
+	bool old = fstat(j->fd, &st) == 0 && st.st_mtime + (time_t)s->max_s < time(NULL);
+
+	journal_close(j, old || !journal_of_this_boot(j));
+	return 0;
+}
+
+void journal_sweep(const char *dir, enum journal_side side, unsigned int max_s)
+{
+	struct sweep s = { dir, side, max_s };
+
+	journal_each(dir, side, sweep_one, &s);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* cmd.h - what the files of the haul command share. */
+#ifndef HAUL_CMD_H
+#define HAUL_CMD_H
+
+#include "hauler/hauler.h"
+
+/* Exit statuses; the man page lists them. */
+enum {
+	EXIT_OK = 0,
+	EXIT_FAILED = 1, /* not moved; the process goes on here */
+	EXIT_USAGE = 2,
+	EXIT_BLOCKED = 3, /* something stands in the way; nothing was touched */
+	EXIT_ATTENTION = 4, /* handed over, outcome unknown: an operator must look */
+	EXIT_INTERRUPTED = 130,
+};
+
+/** catch_signals() - Ctrl-C and the like go to mig_stop() from now on */
+void catch_signals(void);
+/** recovering() - the migration that haul recover is at, or NULL */
+struct mig *recovering(void);
+int cmd_recover(const struct opts *o, int argc, char **argv);
+int cmd_resolve(const struct opts *o, int argc, char **argv);
+
+#endif

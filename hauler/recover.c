@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * recover.c - end what a killed haul began. docs/HANDOVER.md: before the commit the tree
+ * goes on here; after it only the destination knows, and is asked; when nobody can be
+ * asked any more the operator decides (haul resolve).
+ */
+#include "hauler/recover.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/log.h"
+
+struct found_ids {
+	uint64_t *v;
+	size_t n;
+};
+
+static int note_id(void *arg, uint64_t id)
+{
+	struct found_ids *f = arg;
+	uint64_t *v = realloc(f->v, (f->n + 1) * sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	f->v = v;
+	v[f->n++] = id;
+	return 0;
+}
+
+static struct mig *new_mig(void)
+{
+	struct mig *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	pthread_mutex_init(&m->lock, NULL);
+	pthread_mutex_init(&m->ours_lock, NULL);
+	m->images_fd = -1;
+	return m;
+}
+
+static void thaw(struct mig *m)
+{
+	for (size_t i = 0; i < m->n_held; i++)
+		if (!m->held[i].was_stopped)
+			syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGCONT, NULL, 0);
+}
+
+/* ---- one migration ---- */
+
+enum phase { PH_NOTHING, PH_HELD, PH_COMMIT };
+
+static enum phase phase_of(const struct journal *j)
+{
+	const char *w = journal_word(j);
+
+	return !strcmp(w, "commit") ? PH_COMMIT : !strcmp(w, "held") ? PH_HELD : PH_NOTHING;
+}
+
+static void say(const struct recover *rc, const struct mig *m, const char *what)
+{
+	if (rc->opt->json)
+		printf("{\"event\":\"recover\",\"migration\":\"%016llx\",\"pid\":%d,\"outcome\":\"%"
+		       "s\"}\n",
+		       (unsigned long long)m->route, m->opt ? m->opt->pid : 0, what);
+	else if (!rc->opt->quiet)
+		printf("migration %016llx (pid %d): %s\n", (unsigned long long)m->route,
+		       m->opt ? m->opt->pid : 0, what);
+	fflush(stdout);
+}
+
+/* Return: is nothing left to do, and the journal of no use? */
+static bool recover_loaded(const struct recover *rc, struct mig *m, struct opts *o)
+{
+	enum phase ph = phase_of(m->journal);
+	unsigned int gone = 0;
+
+	if (!journal_of_this_boot(m->journal)) {
+		say(rc, m, "this host has rebooted since; nothing of it is left here");
+		return true;
+	}
+	if (rec_load(m, o, &m->err) < 0 || rec_held_again(m, &gone, &m->err) < 0)
+		return false;
+	if (ph != PH_COMMIT) {
+		if (!rc->list)
+			thaw(m);
+		say(rc, m,
+		    rc->list        ? "was not handed over; goes on here when recovered"
+		    : ph == PH_HELD ? "was not handed over; it goes on here"
+		                    : "was not stopped yet; it goes on here");
+		return !rc->list;
+	}
+	if (m->n_held == 0) {
+		say(rc, m, "was handed over; the copy here is gone");
+		return !rc->list;
+	}
+	if (rc->list) {
+		say(rc, m, "was handed over, or perhaps not; the stopped copy is here");
+		return false;
+	}
+	mig_recover(m);
+	rep_end(m);
+	if (m->state == MIG_DONE)
+		say(rc, m, "runs at the destination, with every page");
+	else if (m->state == MIG_UNDONE)
+		say(rc, m, "was not handed over; it goes on here");
+	return m->state != MIG_LOST;
+}
+
+static int recover_one(struct recover *rc, uint64_t id)
+{
+	struct mig *m = new_mig();
+	struct opts o = *rc->opt;
+	bool over = false;
+
+	if (!m)
+		return -ENOMEM;
+	m->id = m->route = id;
+	log_migration(id);
+	int r = journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, id, &m->err);
+
+	if (r == -EBUSY) {
+		if (rc->list)
+			say(rc, m, "under way");
+		free(m);
+		return 0;
+	}
+	rc->current = m;
+	if (r == 0)
+		over = recover_loaded(rc, m, &o);
+	rc->current = NULL;
+	r = m->err.src != ERR_NONE ? -m->err.code : 0;
+	if (r < 0)
+		rep_error(&m->err, o.json);
+	rec_end(m, over);
+	mig_fini(m);
+	free(m);
+	rc->left += !over && !rc->list;
+	return 0;
+}
+
+int recover_all(struct recover *rc)
+{
+	struct found_ids f = { 0 };
+	int r = 0;
+
+	if (rc->id)
+		r = recover_one(rc, rc->id);
+	else
+		journal_each(JOURNAL_DIR, JOURNAL_SOURCE, note_id, &f);
+	for (size_t i = 0; r == 0 && i < f.n; i++)
+		r = recover_one(rc, f.v[i]);
+	if (!rc->id && f.n == 0 && !rc->opt->quiet && !rc->opt->json)
+		puts("no migration was left behind here");
+	free(f.v);
+	return r;
+}
+
+/* ---- haul resolve: the operator knows better ---- */
+
+static int resolve_loaded(struct recover *rc, struct mig *m, struct opts *o, bool keep)
+{
+	unsigned int gone = 0;
+
+	if (!journal_of_this_boot(m->journal))
+		return err_set(&m->err, ERR_USER, ESRCH,
+		               "this host has rebooted since: nothing of it is left here");
+	if (rec_load(m, o, &m->err) < 0 || rec_held_again(m, &gone, &m->err) < 0)
+		return -m->err.code;
+	if (keep && gone)
+		return err_set(&m->err, ERR_USER, ESRCH, "%u of its processes are gone", gone);
+	if (keep)
+		thaw(m);
+	else
+		source_kill(m);
+	say(rc, m,
+	    keep ? "goes on here, as it was when it was stopped" : "the copy here was killed");
+	return 0;
+}
+
+int resolve(struct recover *rc, bool keep)
+{
+	struct mig *m = new_mig();
+	struct opts o = *rc->opt;
+
+	if (!m)
+		return -ENOMEM;
+	m->id = m->route = rc->id;
+	int r = journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, rc->id, &m->err);
+
+	if (r == 0)
+		r = resolve_loaded(rc, m, &o, keep);
+	if (r < 0)
+		rep_error(&m->err, o.json);
+	rec_end(m, r == 0);
+	mig_fini(m);
+	free(m);
+	return r;
+}
