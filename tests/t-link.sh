@@ -10,7 +10,12 @@ for h in A B; do
 	"$lab" run "$h" setsid python3 "$top/tests/work/link-proxy.py" 4290 4285 "$broken.$h" \
 		</dev/null >"$dir/proxy.$h.log" 2>&1 &
 done
-sleep 0.5
+for h in A B; do
+	for _ in $(seq 200); do
+		"$lab" run "$h" bash -c 'exec 3<>/dev/tcp/localhost/4290' 2>/dev/null && break
+		sleep 0.05
+	done
+done
 "$lab" run A "$haul" trust -y -p 4290 hostB >/dev/null
 "$lab" run B "$haul" trust -y -p 4290 hostA >/dev/null
 start A "$work/writer" --mib 192 --rate 5000
