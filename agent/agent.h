@@ -75,6 +75,7 @@ struct wrk {
 	uint32_t marked;
 	bool deliver; /* pages of tasks go to the pager, not to the store */
 	bool failed;
+	bool tree_lost; /* CRIU died in opening the gate; no copy is here */
 	bool resuming; /* a connection takes the place of one that was lost */
 	pthread_t accept_thread;
 	bool accepting;
@@ -158,8 +159,12 @@ struct Haul__Switch;
 int rst_run(struct wrk *w, const struct Haul__Switch *s, struct err *e);
 /** rst_undo() - close the gate: CRIU kills what it made */
 void rst_undo(struct wrk *w);
-/** rst_resume() - open it. Past this there is no way back */
+/** rst_open() - tell CRIU to let the tree run. -errno: it was not told, and never will be */
+int rst_open(struct wrk *w, struct err *e);
+/** rst_resume() - wait until it does */
 int rst_resume(struct wrk *w, struct err *e);
+/** rst_kill() - tasks that are still there although CRIU is not */
+void rst_kill(struct wrk *w);
 /** rst_finish() - let CRIU end, after RUNNING was said */
 void rst_finish(struct wrk *w);
 

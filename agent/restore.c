@@ -168,8 +168,7 @@ int rst_run(struct wrk *w, const Haul__Switch *s, struct err *e)
 	return r;
 }
 
-/* Tasks that are still there although CRIU is not (it was killed at the gate). */
-static void kill_leftovers(struct wrk *w)
+void rst_kill(struct wrk *w)
 {
 	struct proc_list l = { 0 };
 	struct err ignore = ERR_INIT;
@@ -190,19 +189,24 @@ void rst_undo(struct wrk *w)
 		criu_reply(w->criu, false, &ignore);
 		criu_free(steal(w->criu));
 	}
-	kill_leftovers(w);
+	rst_kill(w);
 	w->root_pid = 0;
+}
+
+int rst_open(struct wrk *w, struct err *e)
+{
+	int r = criu_reply(w->criu, true, e);
+
+	if (r == 0)
+		pager_push(w->pager);
+	return r < 0 ? err_wrap(e, "open the gate") : 0;
 }
 
 int rst_resume(struct wrk *w, struct err *e)
 {
-	pager_push(w->pager);
-	int r = criu_reply(w->criu, true, e);
+	/* what CRIU says after this does not keep the tasks from running (criu-internals 1.5) */
+	int r = criu_pump(w->criu, CRIU_EV_POST_RESUME, NULL, deadline_in_ms(RESUME_LIMIT_MS), e);
 
-	/* failures from here on do not keep the tasks from running (criu-internals 1.5) */
-	if (r == 0)
-		r = criu_pump(w->criu, CRIU_EV_POST_RESUME, NULL, deadline_in_ms(RESUME_LIMIT_MS),
-		              e);
 	return r < 0 ? err_wrap(e, "resume") : 0;
 }
 

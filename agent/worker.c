@@ -322,6 +322,23 @@ static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	return wrk_say(w, &out, e);
 }
 
+/*
+ * CRIU was told to let the tree run, and died before it said that it had: some of its
+ * tasks may be stuck for ever. What they did, if anything, nobody knows: end them, and
+ * say so; the copy at the source is kept for the operator.
+ */
+static int lose_tree(struct wrk *w, const struct err *why)
+{
+	struct err ignore = ERR_INIT;
+
+	log_err("the tree is lost: %s", why->msg);
+	rst_kill(w);
+	if (journal_add(w->journal, &ignore, "lost", "%s", "") < 0)
+		log_err("%s", ignore.msg);
+	w->tree_lost = true;
+	return -ECONNRESET;
+}
+
 static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e)
 {
 	Haul__Msg out = HAUL__MSG__INIT;
@@ -331,6 +348,8 @@ static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	(void)msg;
 	int r = rst_resume(w, e);
 
+	if (r == -ECONNRESET)
+		return lose_tree(w, e);
 	if (r < 0)
 		log_err("after the commit: %s", e->msg);
 	fault_at(FAULT_D_RESUMED);
@@ -442,6 +461,9 @@ static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		if (journal_add(w->journal, e, "commit", "%s", "") < 0)
 			return -e->code;
 		fault_at(FAULT_D_COMMIT_RECORDED);
+		/* a CRIU that was dead by then has not let it run, and nobody else will */
+		if (rst_open(w, e) < 0)
+			return -e->code;
 		go_to(w, WRK_RUNNING);
 	}
 	int r = row->take(w, msg, e);
@@ -540,6 +562,8 @@ static int run(struct wrk *w, struct err *e)
 			return r;
 	}
 	err_clear(e);
+	if (w->tree_lost)
+		return 0;
 	run_to_the_end(w);
 	if (journal_add(w->journal, e, "done", "%s", "") < 0)
 		log_err("%s", e->msg);

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,11 +23,13 @@ const char *fault_name(unsigned int f)
 
 static void hold(void)
 {
+	static bool held;
 	const char *path = getenv("HAUL_FAULT_FILE");
-	int fd = path ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+	int fd = path && !held ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
 
 	if (fd < 0)
-		return; /* once is enough */
+		return;
+	held = true; /* once is enough */
 	dprintf(fd, "%d\n", getpid());
 	close(fd);
 	for (int ms = 0; ms < HOLD_LIMIT_MS && access(path, F_OK) == 0; ms += LOOK_EVERY_MS)

@@ -93,7 +93,8 @@ static void undo_from(struct mig *m, enum mig_state failed)
 /* After a step that failed. Return: the state that deals with it */
 static enum mig_state after_failure(const struct mig *m)
 {
-	bool link = m->err.src == ERR_LINK;
+	/* whatever was said after COMMIT, its outcome is what the destination has on record */
+	bool link = m->err.src == ERR_LINK || m->state == MIG_COMMIT;
 
 	if (!m->committed)
 		return MIG_UNDO;
@@ -133,6 +134,9 @@ static int finish(struct mig *m)
 {
 	if (m->t.end_us == 0)
 		m->t.end_us = now_us();
+	if (m->send)
+		send_cancel(m->send);
+	postcopy_end_threads(m);
 	if (m->state == MIG_DONE)
 		err_clear(&m->err);
 	rec_end(m, m->state != MIG_LOST);
