@@ -203,7 +203,7 @@ def far(svg, rows, x0, top, width, height):
     fits = {p: fit([(x[0], x[2]) for x in medians(rows, p)]) for p in PROGRAMS if len(medians(rows, p)) >= FIT_SIZES}
     if not fits:
         return
-    limit = max(max(b + s * FAR_GIB[-1] for b, s in fits.values()), 100)
+    limit = max(max(b + s * FAR_GIB[-1] for b, s in fits.values()) * 1.1, 100)
     axis(svg, x0, top, height, limit, width)
     svg.text(x0 + width / 2, top - 14, "EXTRAPOLATED from the measured sizes, ms", size=14)
     for i, gib in enumerate(FAR_GIB):
