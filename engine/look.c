@@ -121,8 +121,9 @@ static int scan_piece(struct piece *p, int pagemap, uint64_t guard, struct page_
 		a.walk_end = 0;
 		long n = ioctl(pagemap, PAGEMAP_SCAN, &a);
 
+		/* before kernel 6.7 CRIU finds all pages itself, and all count as written */
 		if (n < 0)
-			return errno == ESRCH ? 0 : -errno;
+			return errno == ESRCH || errno == ENOTTY ? 0 : -errno;
 		if (keep(p, vec, (size_t)n) < 0)
 			return -ENOMEM;
 		/* see tracker.c: walk_end is not to be believed when the vector is not full */

@@ -9,6 +9,8 @@
 /* Smaller ones are cheap for CRIU, and it scans several of them in one call. */
 #define OURS_BYTES_MIN (2u << 20)
 
+#define CRIU_WITH_SCANS 40000
+
 bool ours_could(const struct vma *v)
 {
 	return v->kind == VMA_ANON_PRIVATE && v->end - v->start >= OURS_BYTES_MIN;
@@ -66,12 +68,18 @@ static int smaps_answer(void *arg, pid_t pid)
 	return fd;
 }
 
+/* CRIU that makes no page scans, or a kernel without them: nothing to answer. */
+static bool is_push(const struct mig *m)
+{
+	return !m->scans || m->criu_version < CRIU_WITH_SCANS || m->trk_kind == TRK_NONE;
+}
+
 const char *ours_mode(const struct mig *m)
 {
 	/* once the tree is dumped: what came of it */
 	bool smaps = m->smaps && (m->smaps_answered || !m->t.dumped_us);
 
-	return !m->scans ? "push" : smaps ? "scans+smaps" : "scans";
+	return is_push(m) ? "push" : smaps ? "scans+smaps" : "scans";
 }
 
 int ours_start(struct mig *m, int listener, struct err *e)

@@ -24,6 +24,7 @@ from bench import HAUL, HAULD, LAB, WRITER, run, sh, spawn
 PROGRAMS = {"small": ("pages of 4 KiB", "2"), "huge": ("huge pages", "1")}
 WRITES = 1000
 FAR_GIB = (24, 118, 512)
+FIT_SIZES = 4  # fewer say nothing about what is far away
 
 # (key, what is shown, colour), in the order of time
 PARTS = [
@@ -139,6 +140,9 @@ def table(rows):
         for gib, p, down, low, high, n in m:
             print("%8.4g %4d %9.1f %15s" % (gib, n, down, "(%.1f..%.1f)" % (low, high)) +
                   "".join("%9.1f" % p[k] for k, _, _ in PARTS))
+        if len(m) < FIT_SIZES:
+            print("%d sizes: too few to extrapolate" % len(m))
+            continue
         base, slope = fit([(x[0], x[2]) for x in m])
         print("fit: %.1f ms + %.2f ms for each GiB; EXTRAPOLATED, not measured: %s" %
               (base, slope, ", ".join("%d GiB %.0f ms" % (g, base + slope * g) for g in FAR_GIB)))
@@ -196,8 +200,10 @@ def bars(svg, rows, x0, top, width, height, limit, program, goals):
 
 
 def far(svg, rows, x0, top, width, height):
-    fits = {p: fit([(x[0], x[2]) for x in medians(rows, p)]) for p in PROGRAMS if medians(rows, p)}
-    limit = max(max(b + s * FAR_GIB[-1] for b, s in fits.values()), 100)
+    fits = {p: fit([(x[0], x[2]) for x in medians(rows, p)]) for p in PROGRAMS if len(medians(rows, p)) >= FIT_SIZES}
+    if not fits:
+        return
+    limit = max(max(b + s * FAR_GIB[-1] for b, s in fits.values()) * 1.1, 100)
     axis(svg, x0, top, height, limit, width)
     svg.text(x0 + width / 2, top - 14, "EXTRAPOLATED from the measured sizes, ms", size=14)
     for i, gib in enumerate(FAR_GIB):
