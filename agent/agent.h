@@ -59,6 +59,7 @@ struct wrk {
 	int door; /* further sockets of this migration arrive here */
 	struct err err;
 	struct journal *journal; /* from the gate on */
+	bool nobody_asks; /* the source knows how it ended: the journal may go */
 
 	unsigned int criu_version;
 	bool criu_lazy;

@@ -22,7 +22,7 @@
 #define CRIU_LIMIT_MS       10000
 #define PROGRESS_MS         250
 #define ANSWER_LIMIT_MS     3000
-#define BYE_LIMIT_MS        30000
+#define BYE_LIMIT_MS        3000
 #define FREEZE_LIMIT_MS_MAX 600000
 
 struct row {
@@ -448,6 +448,8 @@ static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		return pong(w, msg->ping, e);
 	if (kind == HAUL__MSG__BODY_PONG)
 		return 0;
+	/* a source that ends it has not committed, and never will */
+	w->nobody_asks = kind == HAUL__MSG__BODY_ABORT || kind == HAUL__MSG__BODY_BYE;
 	if (kind == HAUL__MSG__BODY_ABORT)
 		return err_set(e, ERR_STOPPED, ECANCELED, "the source aborts: %s",
 		               msg->abort->reason);
@@ -525,7 +527,7 @@ static uint64_t wait_limit(const struct wrk *w)
 
 /*
  * The source says BYE when it has ended its copy. One whose link broke before it heard
- * that all is in place comes back within this time, or asks the journal.
+ * that all is in place will ask, and be answered from the journal.
  */
 static void wait_bye(struct wrk *w)
 {
@@ -541,10 +543,11 @@ static void wait_bye(struct wrk *w)
 
 		pthread_mutex_unlock(&w->ctl_lock);
 		heard = r == 0 && bye->body_case == HAUL__MSG__BODY_BYE;
+		w->nobody_asks = heard;
 		if (bye)
 			haul__msg__free_unpacked(bye, NULL);
 		if (r < 0 && r != -ETIMEDOUT)
-			usleep(PROGRESS_MS * 1000);
+			return;
 	}
 }
 
@@ -586,7 +589,7 @@ static void fini(struct wrk *w)
 	if (w->images_fd >= 0)
 		close(w->images_fd);
 	chan_free(w->ctl);
-	journal_close(w->journal, false);
+	journal_close(w->journal, w->nobody_asks);
 	free(w->pids);
 }
 

@@ -55,6 +55,8 @@ int procs_tree(pid_t root, struct proc_list *out, struct err *e);
 void procs_fini(struct proc_list *l);
 /** procs_start() - when @pid began, in ticks since boot: tells a pid from its next use */
 uint64_t procs_start(pid_t pid);
+/** procs_state() - R, S, D, T, Z, ...; 0: it is gone */
+char procs_state(pid_t pid);
 
 enum vma_kind {
 	VMA_ANON_PRIVATE, /* heap and stacks too */

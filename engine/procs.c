@@ -171,3 +171,17 @@ uint64_t procs_start(pid_t pid)
 		       &start);
 	return start;
 }
+
+char procs_state(pid_t pid)
+{
+	char path[32], text[1024];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	AUTO(file) FILE *f = fopen(path, "re");
+	size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
+
+	text[n] = 0;
+	const char *at = strrchr(text, ')');
+
+	return at && at[1] == ' ' ? at[2] : 0;
+}

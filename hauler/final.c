@@ -251,6 +251,11 @@ int restore_run(struct mig *m, struct err *e)
 
 	if (r == 0)
 		r = talk_switch(m, e);
+	/* while the destination restores: moving into a cgroup takes the kernel its time */
+	if (r == 0)
+		r = freeze_hold(m, e);
+	if (r == 0)
+		r = talk_restored(m, e);
 	m->t.restored_us = now_us();
 	if (r < 0)
 		talk_reason(m, e);

@@ -144,6 +144,8 @@ void freeze_undo(struct mig *m)
 		criu_reply(m->criu, false, &ignore);
 	}
 	drop_criu(m);
+	if (m->frost)
+		frost_thaw(m->frost);
 	for (size_t i = 0; i < m->n_held; i++)
 		if (m->dump_done && !m->held[i].was_stopped &&
 		    syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGCONT, NULL, 0) < 0)
@@ -151,6 +153,24 @@ void freeze_undo(struct mig *m)
 	exist_free(steal(m->exist));
 	m->thawed = true;
 	log_info("the tree goes on after %llu us", (unsigned long long)(now_us() - m->t.freeze_us));
+}
+
+int freeze_hold(struct mig *m, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; m->frost && r == 0 && i < m->n_held; i++)
+		r = frost_add(m->frost, m->held[i].pid, e);
+	return r < 0 ? err_wrap(e, "hold the stopped processes") : 0;
+}
+
+void freeze_watch(struct mig *m)
+{
+	for (size_t i = 0; !m->frost && !m->source_killed && i < m->n_held; i++)
+		if (procs_state(m->held[i].pid) != 'T' &&
+		    syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGSTOP, NULL, 0) == 0)
+			log_err("pid=%d of the stopped copy was woken by somebody; stopped again",
+			        m->held[i].pid);
 }
 
 static void wait_gone(const struct held *h)

@@ -8,6 +8,7 @@
 
 #include "common/journal.h"
 #include "engine/criu.h"
+#include "engine/frost.h"
 #include "engine/scans.h"
 #include "hauler/inspect.h"
 #include "hauler/send.h"
@@ -104,6 +105,7 @@ struct mig {
 	char peer_boot[JOURNAL_BOOT_BYTES]; /* boot id of the destination */
 	struct journal *journal; /* from the freeze on */
 	bool source_killed;
+	bool drained; /* the destination has every page */
 	bool aborted; /* ABORT was sent: once is enough */
 
 	char criu_path[512];
@@ -124,6 +126,7 @@ struct mig {
 
 	struct task_mem mem[512]; /* open for the round; more are opened as needed */
 	unsigned int n_mem;
+	struct frost *frost; /* holds the stopped copy; NULL: SIGSTOP alone does */
 	struct held *held;
 	size_t n_held;
 
@@ -189,6 +192,10 @@ int talk_start(struct mig *m, struct err *e);
 int talk_marked(struct mig *m, uint32_t mark, uint64_t deadline_us, struct err *e);
 int talk_ping(struct mig *m, struct err *e);
 int talk_switch(struct mig *m, struct err *e);
+int talk_restored(struct mig *m, struct err *e);
+struct Haul__Drained;
+/** talk_drained() - every page is there: keep the figures */
+void talk_drained(struct mig *m, const struct Haul__Drained *d);
 int talk_simple(struct mig *m, int kind, struct err *e);
 /** talk_reason() - replace a link error by the ABORT that the peer sent, if any */
 void talk_reason(struct mig *m, struct err *e);
@@ -230,6 +237,10 @@ bool ours_could(const struct vma *v);
 /** mem_fd() - /proc/PID/mem, kept open until mem_close_all() */
 int mem_fd(struct mig *m, pid_t pid, struct err *e);
 void mem_close_all(struct mig *m);
+/** freeze_hold() - the stopped tree into the frozen cgroup; before the commit */
+int freeze_hold(struct mig *m, struct err *e);
+/** freeze_watch() - without such a cgroup: stop again whom somebody has woken */
+void freeze_watch(struct mig *m);
 /** source_kill() - SIGKILL the stopped copy and wait until it is gone */
 void source_kill(struct mig *m);
 

@@ -227,6 +227,7 @@ void mig_fini(struct mig *m)
 	for (size_t i = 0; i < m->n_left; i++)
 		cruns_fini(&m->left[i].runs);
 	free(steal(m->left));
+	frost_free(steal(m->frost));
 	for (size_t i = 0; i < m->n_held; i++)
 		close(m->held[i].pidfd);
 	free(steal(m->held));

@@ -152,8 +152,10 @@ static int start_push(struct mig *m, struct err *e)
 
 static int wait_drained(struct mig *m, struct err *e)
 {
-	for (;;) {
+	while (!m->drained) {
 		Haul__Msg *msg = NULL;
+
+		freeze_watch(m);
 		int r = wire_recv(m->ctl, &msg, deadline_in_ms(SILENCE_LIMIT_MS), e);
 
 		if (r < 0)
@@ -165,23 +167,15 @@ static int wait_drained(struct mig *m, struct err *e)
 			m->peer_faults = msg->progress->faults;
 			rep_progress(m, false);
 		} else if (kind == HAUL__MSG__BODY_DRAINED) {
-			const Haul__Drained *d = msg->drained;
-
-			m->faults = d->faults;
-			m->faults_remote = d->faults_remote;
-			m->fault_p50_us = d->fault_p50_us;
-			m->fault_p99_us = d->fault_p99_us;
-			m->fault_max_us = d->fault_max_us;
-			m->store_peak_bytes = d->store_peak_bytes;
+			talk_drained(m, msg->drained);
 		} else if (kind == HAUL__MSG__BODY_ABORT) {
 			err_set(e, ERR_PEER, EIO, "destination: %s", msg->abort->reason);
 		}
 		haul__msg__free_unpacked(msg, NULL);
 		if (e->src != ERR_NONE)
 			return -e->code;
-		if (kind == HAUL__MSG__BODY_DRAINED)
-			return 0;
 	}
+	return 0;
 }
 
 void postcopy_end_threads(struct mig *m)

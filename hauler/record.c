@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "hauler/hauler.h"
 
+#define CGROUP_BYTES 256
 #define SECRET_BYTES sizeof(((struct mig *)0)->secret)
 
 /* A word for the journal; what would not be one is left out, and asked for at recovery. */
@@ -17,6 +18,15 @@ static const char *word(const char *s)
 		if (*p <= ' ' || *p > '~')
 			return "-";
 	return s && *s ? s : "-";
+}
+
+/* A cgroup whose name does not fit in leads back to the root. */
+static const char *cgroup_word(const char *path)
+{
+	if (!path || strlen(path) >= CGROUP_BYTES || strpbrk(path, ",:") ||
+	    !strcmp(word(path), "-"))
+		return "/";
+	return path;
 }
 
 static void to_hex(const uint8_t *in, char *out)
@@ -43,15 +53,19 @@ int rec_freeze(struct mig *m, struct err *e)
 
 int rec_held(struct mig *m, struct err *e)
 {
-	size_t bytes = m->n_held * 48 + 1, at = 0;
+	size_t bytes = m->n_held * (48 + CGROUP_BYTES) + 1, at = 0;
 	AUTO(mem) char *list = calloc(1, bytes);
 
 	if (!list)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
-	for (size_t i = 0; i < m->n_held; i++)
-		at += (size_t)snprintf(
-		        list + at, bytes - at, "%s%d:%llu:%d", i ? "," : "", m->held[i].pid,
-		        (unsigned long long)procs_start(m->held[i].pid), m->held[i].was_stopped);
+	for (size_t i = 0; i < m->n_held; i++) {
+		AUTO(mem) char *from = frost_cgroup_of(m->held[i].pid);
+
+		at += (size_t)snprintf(list + at, bytes - at, "%s%d:%llu:%d:%s", i ? "," : "",
+		                       m->held[i].pid,
+		                       (unsigned long long)procs_start(m->held[i].pid),
+		                       m->held[i].was_stopped, cgroup_word(from));
+	}
 	return journal_add(m->journal, e, "held", "pids=%s", list);
 }
 
@@ -126,9 +140,10 @@ int rec_load(struct mig *m, struct opts *o, struct err *e)
 static int hold_one(struct mig *m, const char *item)
 {
 	unsigned long long start;
-	int pid, was_stopped;
+	int pid, was_stopped, at = 0;
 
-	if (sscanf(item, "%d:%llu:%d", &pid, &start, &was_stopped) != 3 || pid <= 0)
+	if (sscanf(item, "%d:%llu:%d:%n", &pid, &start, &was_stopped, &at) != 3 || pid <= 0 ||
+	    at == 0 || item[at] != '/')
 		return -EBADMSG;
 	struct held *h = &m->held[m->n_held];
 
@@ -137,9 +152,10 @@ static int hold_one(struct mig *m, const char *item)
 	/* opened first, then compared: it cannot become another one in between */
 	if (h->pidfd >= 0 && procs_start(pid) != start)
 		close(steal_fd(&h->pidfd));
-	if (h->pidfd >= 0)
-		m->n_held++;
-	return 0;
+	if (h->pidfd < 0)
+		return 0;
+	m->n_held++;
+	return m->frost ? frost_know(m->frost, pid, item + at) : 0;
 }
 
 int rec_held_again(struct mig *m, unsigned int *gone, struct err *e)
@@ -154,6 +170,9 @@ int rec_held_again(struct mig *m, unsigned int *gone, struct err *e)
 	if (!m->held)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
 	n = 0;
+	struct err ignore = ERR_INIT; /* -ENOENT: it was not that far, or has no cgroups */
+
+	frost_adopt(&m->frost, m->route, &ignore);
 	for (char *p = list ? strtok_r(list, ",", &save) : NULL; p;
 	     p = strtok_r(NULL, ",", &save)) {
 		if (hold_one(m, p) < 0)

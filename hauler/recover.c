@@ -45,6 +45,8 @@ static struct mig *new_mig(void)
 
 static void thaw(struct mig *m)
 {
+	if (m->frost)
+		frost_thaw(m->frost);
 	for (size_t i = 0; i < m->n_held; i++)
 		if (!m->held[i].was_stopped)
 			syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGCONT, NULL, 0);

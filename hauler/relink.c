@@ -107,7 +107,9 @@ static int go_on(struct mig *m, struct err *e)
 	if (m->t.running_us == 0)
 		m->t.running_us = now_us();
 	m->mark = 0;
-	m->back_to = MIG_POSTCOPY;
+	if (r == 0 && m->drained)
+		source_kill(m);
+	m->back_to = m->drained ? MIG_DONE : MIG_POSTCOPY;
 	return r;
 }
 

@@ -46,6 +46,17 @@ static int pong(struct chan *ch, const Haul__Ping *ping, struct err *e)
 	return wire_send(ch, &msg, deadline_in_ms(HELLO_LIMIT_MS), e);
 }
 
+void talk_drained(struct mig *m, const Haul__Drained *d)
+{
+	m->drained = true;
+	m->faults = d->faults;
+	m->faults_remote = d->faults_remote;
+	m->fault_p50_us = d->fault_p50_us;
+	m->fault_p99_us = d->fault_p99_us;
+	m->fault_max_us = d->fault_max_us;
+	m->store_peak_bytes = d->store_peak_bytes;
+}
+
 int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint64_t deadline_us,
                 struct err *e)
 {
@@ -57,6 +68,8 @@ int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint6
 			return r;
 		int kind = (int)msg->body_case;
 
+		if (kind == HAUL__MSG__BODY_DRAINED)
+			talk_drained(m, msg->drained);
 		if (kind == want) {
 			*out = msg;
 			return 0;
@@ -65,6 +78,8 @@ int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint6
 			r = from_abort(msg->abort, e);
 		else if (kind == HAUL__MSG__BODY_PING)
 			r = pong(ch, msg->ping, e);
+		else if (kind == HAUL__MSG__BODY_DRAINED)
+			log_debug("every page is there");
 		else if (kind == HAUL__MSG__BODY_PROGRESS) {
 			m->peer_left_pages = msg->progress->left_pages;
 			m->peer_faults = msg->progress->faults;
@@ -425,7 +440,6 @@ int talk_switch(struct mig *m, struct err *e)
 {
 	Haul__Switch s = HAUL__SWITCH__INIT;
 	struct image_list images = { 0 };
-	Haul__Msg *answer = NULL;
 	int r = load_images(m, &images, e);
 
 	if (r == 0) {
@@ -442,8 +456,14 @@ int talk_switch(struct mig *m, struct err *e)
 		r = send_switch(m, &s, e);
 	}
 	images_fini(&images);
-	if (r == 0)
-		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_RESTORED, &answer, mig_deadline(m), e);
+	return r;
+}
+
+int talk_restored(struct mig *m, struct err *e)
+{
+	Haul__Msg *answer = NULL;
+	int r = talk_expect(m, m->ctl, HAUL__MSG__BODY_RESTORED, &answer, mig_deadline(m), e);
+
 	if (r < 0)
 		return r;
 	m->t.dest_restore_us = answer->restored->restore_us;

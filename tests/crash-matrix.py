@@ -181,12 +181,27 @@ class Case:
                 on(host, "kill", "-KILL", pid, check=False)
         elif act == "peer":
             self.kill_peer()
+        elif act == "dead":
+            self.b.link("down")
+        elif act == "late":
+            time.sleep(LATE_S)
+        elif act in ("full-s", "full-d"):
+            self.fill("A" if act == "full-s" else "B")
         elif act == "int":
             on("A", "sh", "-c", "kill -INT $(pgrep -x haul)", check=False)
         os.unlink(self.b.fault_file)
         if act == "down-up":
             time.sleep(1.5)
             self.b.link("up")
+
+    def fill(self, host):
+        """the file system of the journal has no byte left"""
+        on(host, "sh", "-c", "mount -o remount,size=2m /run && mkdir -p %s && dd if=/dev/zero of=%s/fill bs=4k 2>/dev/null; true"
+           % (RUN, RUN))
+
+    def unfill(self):
+        for h in "AB":
+            on(h, "sh", "-c", "[ ! -e %s/fill ] || { rm -f %s/fill; mount -o remount,size=50%% /run; }" % (RUN, RUN), check=False)
 
     def kill_peer(self):
         """SIGKILL to the other side's process of this migration"""
@@ -208,8 +223,9 @@ class Case:
             b.stop_hauld()
             b.start_hauld(env)
         self.start()
-        haul = b.spawn("A", HAUL, "-v", "--mode=" + self.mode, "-p", str(PROXY_PORT), "--link-limit-s=40",
-                       "--freeze-limit-ms=20000", self.pid, "hostB", env=env if self.side == "s" else None,
+        haul = b.spawn("A", HAUL, "-v", "--mode=" + self.mode, "-p", str(PROXY_PORT),
+                       "--link-limit-s=%d" % (2 if self.act == "dead" else 40),
+                       "--freeze-limit-ms=%d" % (LATE_S * 700 if self.act == "late" else 20000), self.pid, "hostB", env=env if self.side == "s" else None,
                        log=b.d + "/haul.log")
         try:
             if self.act != "kill":
@@ -225,6 +241,10 @@ class Case:
 
     def settle(self):
         """recover, and until nothing moves any more"""
+        self.unfill()
+        if self.act == "dead":
+            self.b.link("up")
+            time.sleep(0.2)
         out = on("A", HAUL, "recover", "--json", check=False, timeout=120)
         for _ in range(100):
             a, b = self.state_on("A"), self.state_on("B")
@@ -272,6 +292,12 @@ class Case:
         raise RuntimeError("left over: " + ", ".join(left))
 
     def clean(self):
+        self.unfill()
+        if self.act == "dead":
+            try:
+                self.b.link("up")
+            except RuntimeError:
+                pass
         for h in "AB":
             on(h, "kill", "-KILL", self.pid, check=False)
             on(h, "sh", "-c", "for i in $(pgrep -x criu) $(pgrep -x haul); do kill -KILL $i; done", check=False)
@@ -285,12 +311,14 @@ class Case:
         on("B", "sh", "-c", "find %s -type s -delete" % RUN, check=False)
 
 
-ACTS = ["kill", "peer", "cut", "reset", "down-up", "hauld", "criu-s", "criu-d", "int"]
-# where an act means nothing: nobody of that kind is alive, or there is no point to be undone
+ACTS = ["kill", "peer", "cut", "reset", "down-up", "dead", "hauld", "criu-s", "criu-d", "full-s", "full-d", "late", "int"]
+LATE_S = 3
 SHORT = [("s-held-recorded", "kill"), ("s-commit-recorded", "kill"), ("s-commit-sent", "kill"), ("s-pushing", "kill"),
          ("d-gate-recorded", "kill"), ("d-restored-said", "reset"), ("s-commit-recorded", "cut"),
          ("s-pushing", "down-up"), ("d-commit-heard", "cut"), ("s-stopped", "int"), ("s-restored-heard", "criu-d"),
-         ("s-sent", "peer"), ("d-drained-said", "cut")]
+         ("s-sent", "peer"), ("d-drained-said", "cut"), ("d-gate", "full-d"), ("s-sent", "late"), ("d-commit-recorded", "dead")]
+SHORT += [(p, "int") for p in ("s-prepared", "s-rounds-done", "s-dumped", "s-held-recorded", "s-sent", "s-restored-heard",
+                               "s-commit-recorded")]
 
 
 def cases(short):

@@ -92,7 +92,7 @@ def main():
                 lis.close()
                 lis = None
             elif word == "up":
-                lis = listener()
+                lis = lis or listener()
             else:
                 end(pairs, word == "reset")
 

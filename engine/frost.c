@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * frost.c - stopped processes that nobody wakes by mistake. SIGSTOP outlives us, but any
+ * SIGCONT ends it: a shell's fg, a supervisor. In a frozen cgroup (version 2) it does not.
+ */
+#include "engine/frost.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/log.h"
+
+#define PATH_BYTES 512
+
+struct member {
+	pid_t pid;
+	char *from; /* its cgroup before, below the mount */
+};
+
+struct frost {
+	char root[PATH_BYTES]; /* where cgroup2 is mounted */
+	char dir[PATH_BYTES];
+	struct member *v;
+	size_t n;
+};
+
+/* Return: 0 and the mount point; -ENOENT */
+static int find_mount(char *out, size_t bytes)
+{
+	AUTO(file) FILE *f = fopen("/proc/self/mounts", "re");
+	char line[2048], where[PATH_BYTES], type[64];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%*s %511s %63s", where, type) == 2 && !strcmp(type, "cgroup2")) {
+			snprintf(out, bytes, "%s", where);
+			return 0;
+		}
+	return -ENOENT;
+}
+
+static int put(const char *path, const char *text)
+{
+	AUTO(fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	return write(fd, text, strlen(text)) < 0 ? -errno : 0;
+}
+
+static int put_in(const char *dir, const char *file, const char *text)
+{
+	char path[PATH_BYTES + 32];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	return put(path, text);
+}
+
+static struct frost *make(uint64_t id, struct err *e)
+{
+	struct frost *f = calloc(1, sizeof(*f));
+
+	if (!f) {
+		err_set(e, ERR_SYS, ENOMEM, "no memory");
+		return NULL;
+	}
+	if (find_mount(f->root, sizeof(f->root)) < 0 ||
+	    snprintf(f->dir, sizeof(f->dir), "%.480s/haul-%016llx", f->root,
+	             (unsigned long long)id) >= (int)sizeof(f->dir)) {
+		err_set(e, ERR_SYS, ENOTSUP, "no cgroup version 2 here");
+		free(f);
+		return NULL;
+	}
+	return f;
+}
+
+int frost_new(struct frost **out, uint64_t id, struct err *e)
+{
+	AUTO(frost) struct frost *f = make(id, e);
+
+	if (!f)
+		return -e->code;
+	if (mkdir(f->dir, 0755) < 0)
+		return err_sys(e, "make %s", f->dir);
+	int r = put_in(f->dir, "cgroup.freeze", "1");
+
+	if (r < 0) {
+		rmdir(f->dir);
+		return err_set(e, ERR_SYS, -r, "freeze %s: %s", f->dir, strerror(-r));
+	}
+	*out = steal(f);
+	return 0;
+}
+
+char *frost_cgroup_of(pid_t pid)
+{
+	char path[32], line[PATH_BYTES];
+
+	snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
+	AUTO(file) FILE *f = fopen(path, "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, "0::/", 4)) {
+			line[strcspn(line, "\n")] = '\0';
+			return strdup(line + 3);
+		}
+	return NULL;
+}
+
+static int remember(struct frost *f, pid_t pid, char *from)
+{
+	struct member *v = realloc(f->v, (f->n + 1) * sizeof(*v));
+
+	if (!v || !from) {
+		free(from);
+		return -ENOMEM;
+	}
+	f->v = v;
+	v[f->n++] = (struct member){ pid, from };
+	return 0;
+}
+
+int frost_add(struct frost *f, pid_t pid, struct err *e)
+{
+	char text[16];
+
+	if (remember(f, pid, frost_cgroup_of(pid)) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "the cgroup of %d", pid);
+	snprintf(text, sizeof(text), "%d", pid);
+	int r = put_in(f->dir, "cgroup.procs", text);
+
+	return r < 0 ? err_set(e, ERR_SYS, -r, "%d into %s: %s", pid, f->dir, strerror(-r)) : 0;
+}
+
+static int thaw_one(const struct frost *f, const struct member *m)
+{
+	char dir[2 * PATH_BYTES], text[16];
+
+	snprintf(text, sizeof(text), "%d", m->pid);
+	snprintf(dir, sizeof(dir), "%s%s", f->root, m->from);
+	int r = put_in(dir, "cgroup.procs", text);
+
+	/* its cgroup is gone or takes nobody: better at the root than stopped for ever */
+	return r < 0 && r != -ESRCH ? put_in(f->root, "cgroup.procs", text) : r;
+}
+
+int frost_thaw(struct frost *f)
+{
+	int bad = 0;
+
+	for (size_t i = 0; i < f->n; i++) {
+		int r = thaw_one(f, &f->v[i]);
+
+		if (r < 0 && r != -ESRCH) {
+			log_err("pid=%d stays frozen: %s", f->v[i].pid, strerror(-r));
+			bad = r;
+		}
+		free(f->v[i].from);
+	}
+	f->n = 0;
+	rmdir(f->dir);
+	return bad;
+}
+
+int frost_adopt(struct frost **out, uint64_t id, struct err *e)
+{
+	AUTO(frost) struct frost *f = make(id, e);
+
+	if (!f)
+		return -e->code;
+	if (access(f->dir, F_OK) < 0)
+		return err_sys(e, "%s", f->dir);
+	*out = steal(f);
+	return 0;
+}
+
+int frost_know(struct frost *f, pid_t pid, const char *origin)
+{
+	return remember(f, pid, strdup(origin ? origin : "/"));
+}
+
+void frost_free(struct frost *f)
+{
+	if (!f)
+		return;
+	for (size_t i = 0; i < f->n; i++)
+		free(f->v[i].from);
+	free(f->v);
+	rmdir(f->dir); /* when nobody is in it */
+	free(f);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* frost.h - a frozen cgroup that keeps the stopped copy stopped. */
+#ifndef HAUL_FROST_H
+#define HAUL_FROST_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/auto.h"
+#include "common/err.h"
+
+struct frost;
+
+/** frost_new() - an empty frozen cgroup; before anything stops. -ENOTSUP: no cgroup2 */
+int frost_new(struct frost **out, uint64_t id, struct err *e);
+/** frost_add() - move a process into it: nothing but SIGKILL reaches it there */
+int frost_add(struct frost *f, pid_t pid, struct err *e);
+/** frost_cgroup_of() - its cgroup below the mount; the caller frees. NULL: none */
+char *frost_cgroup_of(pid_t pid);
+/** frost_thaw() - everybody back where he was. Return: 0, or the last error (logged) */
+int frost_thaw(struct frost *f);
+/** frost_adopt() - one that a dead haul has left */
+int frost_adopt(struct frost **out, uint64_t id, struct err *e);
+/** frost_know() - a member of an adopted one, and where it was before */
+int frost_know(struct frost *f, pid_t pid, const char *origin);
+/** frost_free() - members that were not thawed stay frozen */
+void frost_free(struct frost *f);
+DEFINE_AUTO(frost, frost_free)
+
+#endif
