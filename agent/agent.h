@@ -48,13 +48,22 @@ struct stream {
 	uint32_t mark;
 };
 
+/* What a successor needs besides the pager's memory; shared (guard_user()). */
+struct wrk_keep {
+	uint8_t secret[32];
+	pid_t root_pid, criu_pid;
+	int criu_rpc; /* -1: CRIU has ended */
+	int images_fd, journal_fd;
+};
+
 struct wrk {
 	const struct agt_conf *conf;
 	const struct chan_server *server;
 	enum wrk_state state;
 	uint64_t route;
 	uint8_t secret[WRK_SECRET_BYTES];
-	struct chan *ctl; /* changes after the commit only, under ctl_lock */
+	struct chan *
+	        ctl; /* NULL: no link yet (a successor); changes after the commit only, under ctl_lock */
 	pthread_mutex_t ctl_lock; /* held while it is written to */
 	int door; /* further sockets of this migration arrive here */
 	struct err err;
@@ -82,6 +91,8 @@ struct wrk {
 	bool accepting;
 	int stop_fd; /* eventfd: accept thread must end */
 
+	struct guard *guard;
+	struct wrk_keep *keep;
 	struct store *store;
 	struct pager *pager;
 	struct chan *urgent; /* under urgent_lock */
@@ -90,9 +101,14 @@ struct wrk {
 	uint64_t images_us; /* to write what CRIU reads; for the report */
 };
 
-/** wrk_main() - a whole migration at the destination. Return: exit status */
-int wrk_main(const struct agt_conf *conf, const struct chan_server *server, int ctl_fd,
-             uint64_t route);
+/**
+ * wrk_main() - a whole migration at the destination. Return: exit status
+ * @g: new; its guardians are started first of all
+ */
+int wrk_main(const struct agt_conf *conf, const struct chan_server *server, struct guard *g,
+             int ctl_fd, uint64_t route);
+/** wrk_go_on() - in a successor, with the pager adopted: from the commit to the end */
+int wrk_go_on(struct wrk *w);
 /** wrk_fail() - from any thread before the commit: tell the source why, undo */
 void wrk_fail(struct wrk *w, const struct err *why);
 const char *wrk_state_name(enum wrk_state s);
@@ -152,6 +168,15 @@ int rcv_want(void *arg, uint64_t obj, uint64_t vaddr, uint64_t pages);
 
 /** huge_again() - when all pages are in place: mappings that ask for huge pages get them */
 void huge_again(struct wrk *w);
+
+/* ---- successor.c ---- */
+
+/**
+ * suc_main() - guard_ops.succeed: in the process that takes the dead worker's place
+ * @arg: struct wrk as it was at guard_start(); gets store, pager, secret, root_pid
+ * Serves what is here; threads wait for the rest until the source comes back (resume.c).
+ */
+int suc_main(void *arg, struct guard *g);
 
 /* ---- restore.c ---- */
 

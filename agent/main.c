@@ -42,6 +42,8 @@ struct pending {
 struct worker {
 	pid_t pid;
 	uint64_t route;
+	int watch_fd; /* hangs up when the worker and its guardians are dead */
+	struct guard *guard;
 };
 
 struct daemon {
@@ -111,6 +113,10 @@ static void child_setup(struct daemon *d, int keep)
 	for (unsigned int i = 0; i < d->n_pending; i++)
 		if (d->pending[i].fd != keep)
 			close(d->pending[i].fd);
+	for (unsigned int i = 0; i < d->n_workers; i++) {
+		close(d->worker[i].watch_fd);
+		guard_free(d->worker[i].guard);
+	}
 	setsid();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -118,26 +124,33 @@ static void child_setup(struct daemon *d, int keep)
 
 static void new_worker(struct daemon *d, int ctl)
 {
+	AUTO(guard) struct guard *g = NULL;
+	struct err e = ERR_INIT;
 	uint64_t route = 0;
+	int watch[2];
 
 	if (d->n_workers == WORKERS_MAX || getrandom(&route, sizeof(route), 0) != sizeof(route) ||
-	    route == 0) {
-		log_warn("no worker for a new migration: there are too many");
+	    route == 0 || guard_new(&g, &e) < 0 || pipe2(watch, O_CLOEXEC) < 0) {
+		log_warn("no worker for a new migration: too many, or out of descriptors");
 		close(ctl);
 		return;
 	}
 	pid_t pid = fork();
 
 	if (pid == 0) {
+		close(watch[0]);
+		guard_keep(g, guard_watched(watch[1]));
 		child_setup(d, ctl);
-		_exit(wrk_main(&d->conf, d->server, ctl, route));
+		_exit(wrk_main(&d->conf, d->server, g, ctl, route));
 	}
+	close(watch[1]);
 	close(ctl);
 	if (pid < 0) {
 		log_err("fork: %s", strerror(errno));
+		close(watch[0]);
 		return;
 	}
-	d->worker[d->n_workers++] = (struct worker){ pid, route };
+	d->worker[d->n_workers++] = (struct worker){ pid, route, watch[0], steal(g) };
 	log_info("worker=%d route=%016llx", pid, (unsigned long long)route);
 }
 
@@ -151,7 +164,7 @@ static void answer_from_journal(struct daemon *d, int fd, uint64_t route)
 		_exit(ans_main(d->server, fd, route));
 	}
 	if (pid > 0)
-		d->worker[d->n_workers++] = (struct worker){ pid, 0 };
+		d->worker[d->n_workers++] = (struct worker){ pid, 0, -1, NULL };
 }
 
 static void route_socket(struct daemon *d, int fd, uint64_t route)
@@ -218,8 +231,40 @@ static void reap(struct daemon *d)
 				continue;
 			if (WIFSIGNALED(status))
 				log_err("worker=%d killed by signal %d", pid, WTERMSIG(status));
-			if (d->worker[i].route)
-				door_remove(d->worker[i].route);
+			/* one with guardians ends when they do */
+			if (!d->worker[i].guard)
+				d->worker[i] = d->worker[--d->n_workers];
+		}
+}
+
+/*
+ * The worker and its guardians have ended. Died while pages were missing, they have let the
+ * tree read zeros from now on: it must not live to do so.
+ */
+static void hung_up(struct worker *w)
+{
+	struct err e = ERR_INIT;
+	unsigned int killed = 0;
+	int r = guard_end_tree(w->guard, &killed, &e);
+
+	if (killed)
+		log_err("worker=%d and its guardians died while pages were missing: the tree "
+		        "that came by route=%016llx was killed (%u processes); its memory is lost",
+		        w->pid, (unsigned long long)w->route, killed);
+	if (r < 0)
+		log_err("worker=%d and its guardians died while pages were missing: %s; what is "
+		        "left of the tree reads zeros",
+		        w->pid, e.msg);
+	door_remove(w->route);
+	close(w->watch_fd);
+	guard_free(w->guard);
+}
+
+static void check_workers(struct daemon *d, const struct pollfd *p)
+{
+	for (unsigned int i = d->n_workers; i-- > 0;)
+		if (p[i].revents) {
+			hung_up(&d->worker[i]);
 			d->worker[i] = d->worker[--d->n_workers];
 		}
 }
@@ -257,15 +302,18 @@ static void check_pending(struct daemon *d, const struct pollfd *p, unsigned int
 static void serve(struct daemon *d)
 {
 	while (!d->stop) {
-		struct pollfd p[2 + PENDING_MAX];
-		unsigned int n = d->n_pending;
+		struct pollfd p[2 + PENDING_MAX + WORKERS_MAX];
+		unsigned int n = d->n_pending, workers = d->n_workers;
 
 		p[0] = (struct pollfd){ .fd = d->listen_fd, .events = POLLIN };
 		p[1] = (struct pollfd){ .fd = d->signal_fd, .events = POLLIN };
 		for (unsigned int i = 0; i < n; i++)
 			p[2 + i] = (struct pollfd){ .fd = d->pending[i].fd, .events = POLLIN };
-		if (poll(p, 2 + n, n ? 500 : -1) < 0)
+		for (unsigned int i = 0; i < workers; i++)
+			p[2 + n + i] = (struct pollfd){ .fd = d->worker[i].watch_fd };
+		if (poll(p, 2 + n + workers, n ? 500 : -1) < 0)
 			continue;
+		check_workers(d, p + 2 + n);
 		check_pending(d, p + 2, n);
 		if (p[1].revents)
 			take_signal(d);

@@ -126,7 +126,7 @@ static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 	if (r == 0)
 		r = save_images(w, s, e);
 	if (r == 0)
-		r = pager_new(&w->pager, w->store, &ops, e);
+		r = pager_new_guarded(&w->pager, w->guard, w->store, &ops, e);
 	for (size_t i = 0; r == 0 && i < s->n_object; i++)
 		r = put_object(w, s->object[i], (uint32_t)i + 1, e);
 	if (r == 0)
@@ -155,6 +155,19 @@ static int restore(struct wrk *w, const Haul__Switch *s, struct err *e)
 	return r < 0 ? err_wrap(e, "restore") : 0;
 }
 
+/* From here on the worker may die: who takes its place knows all. */
+static int ready_to_die(struct wrk *w, struct err *e)
+{
+	w->keep->root_pid = w->root_pid;
+	w->keep->criu_pid = criu_pid(w->criu);
+	w->keep->criu_rpc = criu_rpc(w->criu);
+	w->keep->images_fd = w->images_fd;
+	guard_keep(w->guard, w->keep->criu_rpc);
+	guard_keep(w->guard, w->images_fd);
+	guard_tree(w->guard, w->root_pid);
+	return pager_announced(w->pager, deadline_in_ms(w->limit_ms), e);
+}
+
 int rst_run(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	uint64_t t0 = now_us();
@@ -163,6 +176,8 @@ int rst_run(struct wrk *w, const Haul__Switch *s, struct err *e)
 	w->images_us = now_us() - t0;
 	if (r == 0)
 		r = restore(w, s, e);
+	if (r == 0)
+		r = ready_to_die(w, e);
 	if (r < 0)
 		rst_undo(w);
 	return r;
@@ -219,5 +234,7 @@ void rst_finish(struct wrk *w)
 	if (criu_reply(w->criu, true, &e) < 0 ||
 	    criu_pump(w->criu, CRIU_EV_DONE, NULL, deadline_in_ms(RESUME_LIMIT_MS), &e) < 0)
 		log_warn("CRIU after the resume: %s", e.msg);
+	guard_unkeep(w->guard, w->keep->criu_rpc);
+	w->keep->criu_rpc = -1;
 	criu_free(steal(w->criu));
 }

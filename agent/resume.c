@@ -89,7 +89,8 @@ static enum wrk_state end_old(struct wrk *w, const struct stream *t)
 	int r = 0;
 
 	/* before the commit the worker takes this for an ABORT */
-	chan_cancel(w->ctl);
+	if (w->ctl)
+		chan_cancel(w->ctl);
 	pthread_mutex_lock(&w->lock);
 	while (r == 0 && !wrk_committed(w) && w->state != WRK_UNDONE)
 		r = wrk_wait(w, deadline);

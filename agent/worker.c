@@ -98,7 +98,8 @@ int wrk_wait(struct wrk *w, uint64_t deadline_us)
 int wrk_say(struct wrk *w, Haul__Msg *msg, struct err *e)
 {
 	pthread_mutex_lock(&w->ctl_lock);
-	int r = wire_send(w->ctl, msg, deadline_in_ms(SEND_LIMIT_MS), e);
+	int r = w->ctl ? wire_send(w->ctl, msg, deadline_in_ms(SEND_LIMIT_MS), e)
+	               : err_set(e, ERR_LINK, ENOTCONN, "the source has not come back");
 
 	pthread_mutex_unlock(&w->ctl_lock);
 	return r;
@@ -157,6 +158,7 @@ static int take_hello(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		return err_set(e, ERR_PEER, EPROTO, "a stream of no migration");
 	if (getrandom(w->secret, sizeof(w->secret), 0) != sizeof(w->secret))
 		return err_sys(e, "getrandom");
+	memcpy(w->keep->secret, w->secret, sizeof(w->secret));
 	log_info("source=%s program=\"%s\" key=\"%s\"", in->host, in->program, chan_peer(w->ctl));
 	uname(&u);
 	h.version = PROTOCOL_VERSION;
@@ -459,6 +461,10 @@ static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		return err_set(e, ERR_PEER, EPROTO, "message %d in state %s", kind, row->name);
 	if (row->next == WRK_RUNNING) {
 		fault_at(FAULT_D_COMMIT_HEARD);
+		/* first: what is on record must not die with us (suc_main() reads it) */
+		w->keep->journal_fd = journal_fd(w->journal);
+		guard_keep(w->guard, w->keep->journal_fd);
+		guard_arm(w->guard);
 		/* on record before the tree runs: no undo from here */
 		if (journal_add(w->journal, e, "commit", "%s", "") < 0)
 			return -e->code;
@@ -539,7 +545,8 @@ static void wait_bye(struct wrk *w)
 		struct err e = ERR_INIT;
 
 		pthread_mutex_lock(&w->ctl_lock);
-		int r = wire_recv(w->ctl, &bye, deadline_in_ms(PROGRESS_MS), &e);
+		int r = w->ctl ? wire_recv(w->ctl, &bye, deadline_in_ms(PROGRESS_MS), &e)
+		               : -ENOTCONN;
 
 		pthread_mutex_unlock(&w->ctl_lock);
 		heard = r == 0 && bye->body_case == HAUL__MSG__BODY_BYE;
@@ -549,6 +556,19 @@ static void wait_bye(struct wrk *w)
 		if (r < 0 && r != -ETIMEDOUT)
 			return;
 	}
+}
+
+static void end_well(struct wrk *w)
+{
+	struct err e = ERR_INIT;
+
+	run_to_the_end(w);
+	if (w->journal && journal_add(w->journal, &e, "done", "%s", "") < 0)
+		log_err("%s", e.msg);
+	fault_at(FAULT_D_DONE_RECORDED);
+	go_to(w, WRK_DONE);
+	wait_bye(w);
+	let_resume_end(w);
 }
 
 static int run(struct wrk *w, struct err *e)
@@ -567,14 +587,7 @@ static int run(struct wrk *w, struct err *e)
 	err_clear(e);
 	if (w->tree_lost)
 		return 0;
-	run_to_the_end(w);
-	if (journal_add(w->journal, e, "done", "%s", "") < 0)
-		log_err("%s", e->msg);
-	fault_at(FAULT_D_DONE_RECORDED);
-	go_to(w, WRK_DONE);
-	wait_bye(w);
-	let_resume_end(w);
-	err_clear(e);
+	end_well(w);
 	return 0;
 }
 
@@ -585,6 +598,7 @@ static void fini(struct wrk *w)
 	close(w->door);
 	criu_free(w->criu);
 	pager_free(w->pager);
+	guard_over(w->guard);
 	store_free(w->store);
 	if (w->images_fd >= 0)
 		close(w->images_fd);
@@ -593,8 +607,21 @@ static void fini(struct wrk *w)
 	free(w->pids);
 }
 
-int wrk_main(const struct agt_conf *conf, const struct chan_server *server, int ctl_fd,
-             uint64_t route)
+int wrk_go_on(struct wrk *w)
+{
+	struct err e = ERR_INIT;
+
+	go_to(w, WRK_RUNNING);
+	w->deliver = true;
+	if (rcv_start(w, &e) < 0)
+		log_err("the source cannot come back: %s; what is here is put in place", e.msg);
+	end_well(w);
+	fini(w);
+	return 0;
+}
+
+int wrk_main(const struct agt_conf *conf, const struct chan_server *server, struct guard *g,
+             int ctl_fd, uint64_t route)
 {
 	AUTO(mem) struct wrk *w = calloc(1, sizeof(*w));
 	pthread_condattr_t a;
@@ -619,10 +646,18 @@ int wrk_main(const struct agt_conf *conf, const struct chan_server *server, int 
 		log_err("%s", e.msg);
 		return 1;
 	}
-	int r = chan_accept(&w->ctl, ctl_fd, server, HANDSHAKE_MS, &e);
+	guard_keep(g, w->door);
+	w->guard = g;
+	w->keep = guard_user(g);
+	w->keep->criu_rpc = -1;
+	/* before there are threads: chan_accept() starts one */
+	int r = guard_start(g, &(struct guard_ops){ suc_main, w }, &e);
 
+	if (r == 0)
+		r = chan_accept(&w->ctl, ctl_fd, server, HANDSHAKE_MS, &e);
 	if (r < 0) {
 		log_warn("refused: %s", e.msg);
+		guard_over(g);
 		door_remove(route);
 		return 1;
 	}

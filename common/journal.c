@@ -171,6 +171,11 @@ static int load(struct journal *j, struct err *e)
 	return take_lines(j, text, bytes, e);
 }
 
+int journal_fd(const struct journal *j)
+{
+	return j->fd;
+}
+
 int journal_adopt(struct journal **out, const char *dir, enum journal_side side, uint64_t id,
                   struct err *e)
 {

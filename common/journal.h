@@ -49,6 +49,8 @@ const char *journal_word(const struct journal *j);
 const char *journal_get(const struct journal *j, const char *key);
 /** journal_of_this_boot() - false: the processes that it tells of are gone */
 bool journal_of_this_boot(const struct journal *j);
+/** journal_fd() - the open, locked file: who has it open keeps others from adopting it */
+int journal_fd(const struct journal *j);
 /** journal_close() - @remove: nobody will ask any more. Takes NULL */
 void journal_close(struct journal *j, bool remove);
 

@@ -174,6 +174,25 @@ pid_t criu_pid(const struct criu *c)
 	return c->pid;
 }
 
+int criu_rpc(const struct criu *c)
+{
+	return c->rpc;
+}
+
+int criu_adopt(struct criu **out, int rpc, pid_t pid, struct err *e)
+{
+	struct criu *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	c->rpc = rpc;
+	c->pid = pid;
+	c->out = c->images_fd = -1;
+	c->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	*out = c;
+	return 0;
+}
+
 void criu_cancel(struct criu *c)
 {
 	uint64_t one = 1;

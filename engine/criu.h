@@ -79,6 +79,10 @@ int criu_reply(struct criu *c, bool ok, struct err *e);
  */
 int criu_pump(struct criu *c, enum criu_event want, pid_t *pid, uint64_t deadline_us,
               struct err *e);
+/** criu_rpc() - our end of its socket, for a process that may have to go on with it */
+int criu_rpc(const struct criu *c);
+/** criu_adopt() - one that another process has spawned; @rpc: taken */
+int criu_adopt(struct criu **out, int rpc, pid_t pid, struct err *e);
 /** criu_cancel() - from any thread: criu_next() returns -ECANCELED from now on */
 void criu_cancel(struct criu *c);
 pid_t criu_pid(const struct criu *c);

@@ -57,6 +57,8 @@ void procs_fini(struct proc_list *l);
 uint64_t procs_start(pid_t pid);
 /** procs_state() - R, S, D, T, Z, ...; 0: it is gone */
 char procs_state(pid_t pid);
+/** procs_end_tree() - stop all of it first, so that nothing is born meanwhile; then kill */
+int procs_end_tree(pid_t root, unsigned int *killed, struct err *e);
 
 enum vma_kind {
 	VMA_ANON_PRIVATE, /* heap and stacks too */
@@ -205,10 +207,81 @@ size_t sobj_span(const struct sobj *o, uint64_t vaddr, size_t max, enum page_sta
 /** sobj_read() - copy out; PAGE_ZERO reads as zero. -ENODATA where absent */
 int sobj_read(const struct sobj *o, uint64_t vaddr, void *buf, size_t pages, struct err *e);
 int sobj_fd(const struct sobj *o);
+/**
+ * store_adopt() - an object whose file a dead process has left; @fd: taken
+ * Every page that the file holds is PAGE_DATA, all others PAGE_ABSENT.
+ */
+int store_adopt(struct sobj **out, struct store *s, uint64_t obj, int fd, struct err *e);
+/** sobj_trim() - drop the data that @keep does not want */
+void sobj_trim(struct sobj *o, bool (*keep)(void *arg, uint64_t vaddr), void *arg);
 uint64_t store_data_pages(const struct store *s); /* memory held, in pages */
 uint64_t store_peak_pages(const struct store *s); /* the most it ever was */
 void store_free(struct store *s);
 DEFINE_AUTO(store, store_free)
+
+/* ---- guard.c: processes that hold what the pager holds, and go on when it dies ---- */
+
+/*
+ * Two guardians share the table of descriptors with the process that calls
+ * guard_start() (so no userfaultfd closes with it, and none can be missed), and the
+ * memory in which the pager keeps what it must not lose. When that process dies after
+ * guard_arm(), one of them becomes its successor and the other gets a new guardian
+ * behind it; dying before, it takes nothing with it but is undone: all descriptors close.
+ */
+struct guard;
+struct arena;
+struct pbook;
+
+#define GUARD_USER_BYTES 4096u
+
+struct guard_ops {
+	/* In the successor: one thread, memory as at guard_start(). Return: exit status */
+	int (*succeed)(void *arg, struct guard *g);
+	void *arg;
+};
+
+/** guard_new() - memory to share; who has it before the fork can look in from outside */
+int guard_new(struct guard **out, struct err *e);
+void guard_free(struct guard *g);
+DEFINE_AUTO(guard, guard_free)
+/** guard_start() - early: one thread only, little memory. Guardians run at return */
+int guard_start(struct guard *g, const struct guard_ops *ops, struct err *e);
+/** guard_user() - shared memory of the caller, zeroed at first */
+void *guard_user(struct guard *g);
+/** guard_keep() / guard_unkeep() - a descriptor that the successor needs, too */
+void guard_keep(struct guard *g, int fd);
+void guard_unkeep(struct guard *g, int fd);
+/** guard_arm() - from now on there is a successor: just before the commit */
+void guard_arm(struct guard *g);
+/** guard_complete() - no page is missing any more: the tree does not need us */
+void guard_complete(struct guard *g);
+/** guard_over() - all has been said, too (or all is undone): guardians may go */
+void guard_over(struct guard *g);
+/**
+ * guard_watched() - give a socket whose other end somebody watches a high number
+ * As a process ends its files close from the highest number down, so he hears of it
+ * just before the userfaultfds close. Return: the new number (the old is closed)
+ */
+int guard_watched(int fd);
+/** guard_tree() - whom it is all about, before guard_arm() */
+void guard_tree(struct guard *g, pid_t root);
+/**
+ * guard_end_tree() - from outside, when all who served are dead: where pages may be
+ * missing, the tree is stopped and killed, for it would read zeros in their place
+ * @killed: out: processes
+ * Return: 0; -ESRCH its first process is gone (what it left behind is not found)
+ */
+int guard_end_tree(struct guard *g, unsigned int *killed, struct err *e);
+/** guard_deaths() - how often a successor was needed */
+unsigned int guard_deaths(const struct guard *g);
+/** guard_alone() - in who serves: does nobody stand behind it? For a moment that is normal */
+bool guard_alone(const struct guard *g);
+/** guard_pids() - who serves, then those behind; for tests and operators. Return: how many */
+unsigned int guard_pids(const struct guard *g, pid_t *v, unsigned int max);
+/** guard_close_rest() - all descriptors but kept ones, 0 to 2, and those of @ours */
+int guard_close_rest(struct guard *g, bool (*ours)(void *arg, int fd), void *arg, struct err *e);
+struct arena *guard_arena(struct guard *g);
+struct pbook *guard_book(struct guard *g);
 
 /* ---- pager.c: userfaultfd server for the restored tree ---- */
 
@@ -236,6 +309,21 @@ struct pager_stats {
 
 int pager_new(struct pager **out, struct store *s, const struct pager_ops *ops, struct err *e);
 
+/** pager_new_guarded() - one that a successor can take over */
+int pager_new_guarded(struct pager **out, struct guard *g, struct store *s,
+                      const struct pager_ops *ops, struct err *e);
+
+/**
+ * pager_adopt() - in the successor: go on where the dead one was
+ * @s: new and empty; gets the dead one's files
+ * All descriptors that neither the pager needs nor guard_keep() named are closed.
+ * Faults on what is in the store are served from now on, and it is filled in the
+ * background. What is at the source is asked for by ops->want when a thread needs it;
+ * where that fails (no link yet) the thread waits until pager_ask_again().
+ */
+int pager_adopt(struct pager **out, struct guard *g, struct store *s, const struct pager_ops *ops,
+                struct err *e);
+
 /**
  * pager_add() - before the restore: what is lazy in this process
  * @local:  pages whose content is in the store (data or zero)
@@ -250,6 +338,13 @@ int pager_add(struct pager *p, pid_t pid, const struct runs *local, const struct
  * @procs: tasks that CRIU will announce (zombies included)
  */
 int pager_start(struct pager *p, int dirfd, unsigned int procs, struct err *e);
+
+/**
+ * pager_announced() - at the gate, before guard_arm(): until the userfaultfds of all tasks
+ * are ours. CRIU sends them and waits for no answer; one that were still on its way when
+ * we die would be lost.
+ */
+int pager_announced(struct pager *p, uint64_t deadline_us, struct err *e);
 
 /** pager_push() - from now on fill in the background too (after the commit) */
 void pager_push(struct pager *p);

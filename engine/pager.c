@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 
@@ -19,6 +20,8 @@
 #define PAUSE_NS         20000
 
 /* ---- for the other pager files ---- */
+
+void (*pager_test_hook)(enum pager_moment m);
 
 void pager_kick(struct pager *p)
 {
@@ -61,7 +64,8 @@ static bool kernel_is_exact(void)
 	       (major > 6 || (major == 6 && minor >= 17));
 }
 
-int pager_new(struct pager **out, struct store *s, const struct pager_ops *ops, struct err *e)
+int pager_blank(struct pager **out, struct guard *g, struct store *s, const struct pager_ops *ops,
+                struct err *e)
 {
 	AUTO(pager) struct pager *p = calloc(1, sizeof(*p));
 	pthread_condattr_t a;
@@ -70,6 +74,9 @@ int pager_new(struct pager **out, struct store *s, const struct pager_ops *ops, 
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the pager");
 	p->store = s;
 	p->ops = *ops;
+	p->guard = g;
+	p->mem.arena = g ? guard_arena(g) : NULL;
+	p->book = g ? guard_book(g) : calloc(1, sizeof(*p->book));
 	p->cpu = -1;
 	p->exact_moves = kernel_is_exact();
 	p->sock.listen_fd = p->sock.conn_fd = p->sock.dir_fd = -1;
@@ -81,10 +88,24 @@ int pager_new(struct pager **out, struct store *s, const struct pager_ops *ops, 
 	p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	p->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	p->piece = aligned_alloc(ENG_PAGE_BYTES, PIECE_PAGES * ENG_PAGE_BYTES);
-	if (p->epoll_fd < 0 || p->kick_fd < 0 || !p->piece)
+	/* so that the kernel can write an event there whatever happens to us */
+	if (g && mlock(&p->book->inbox, sizeof(p->book->inbox)) < 0)
+		log_warn("pager: the inbox may be swapped out: %s", strerror(errno));
+	if (p->epoll_fd < 0 || p->kick_fd < 0 || !p->piece || !p->book)
 		return err_sys(e, "pager");
 	*out = steal(p);
 	return 0;
+}
+
+int pager_new(struct pager **out, struct store *s, const struct pager_ops *ops, struct err *e)
+{
+	return pager_blank(out, NULL, s, ops, e);
+}
+
+int pager_new_guarded(struct pager **out, struct guard *g, struct store *s,
+                      const struct pager_ops *ops, struct err *e)
+{
+	return pager_blank(out, g, s, ops, e);
 }
 
 int pager_add(struct pager *p, pid_t pid, const struct runs *local, const struct runs *remote,
@@ -106,11 +127,11 @@ int pager_add(struct pager *p, pid_t pid, const struct runs *local, const struct
 		family_free(f);
 		return r;
 	}
-	p->lazy_pages += local->pages + remote->pages;
+	p->book->lazy_pages += local->pages + remote->pages;
 	p->left += f->spaces->local + f->spaces->remote;
 	p->left_remote += f->spaces->remote;
-	f->next = p->families;
-	p->families = f;
+	f->next = p->book->families;
+	p->book->families = f;
 	return 0;
 }
 
@@ -125,17 +146,14 @@ static void raise_fd_limit(void)
 	}
 }
 
-int pager_start(struct pager *p, int dirfd, unsigned int procs, struct err *e)
+int pager_threads(struct pager *p, struct err *e)
 {
 	sigset_t all, before;
-	int r = sock_open(&p->sock, dirfd, procs, e);
 
-	if (r < 0)
-		return r;
 	raise_fd_limit();
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&p->thread, NULL, pager_main, p);
+	int r = pthread_create(&p->thread, NULL, pager_main, p);
 	p->running = r == 0;
 	/* without it everything is only slower */
 	p->helping = pthread_create(&p->help_thread, NULL, push_help_main, p) == 0;
@@ -143,6 +161,28 @@ int pager_start(struct pager *p, int dirfd, unsigned int procs, struct err *e)
 		__atomic_store_n(&p->help_over, true, __ATOMIC_RELEASE);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return r ? err_set(e, ERR_SYS, r, "thread for the pager: %s", strerror(r)) : 0;
+}
+
+int pager_start(struct pager *p, int dirfd, unsigned int procs, struct err *e)
+{
+	int r = sock_open(&p->sock, dirfd, procs, e);
+
+	return r < 0 ? r : pager_threads(p, e);
+}
+
+int pager_announced(struct pager *p, uint64_t deadline_us, struct err *e)
+{
+	struct timespec t = { .tv_nsec = PAUSE_NS };
+
+	while (!sock_complete(&p->sock)) {
+		if (now_us() >= deadline_us)
+			return err_set(e, ERR_CRIU, ETIMEDOUT,
+			               "CRIU has announced %u of %u tasks to the pager",
+			               __atomic_load_n(&p->sock.announced, __ATOMIC_RELAXED),
+			               p->sock.expected);
+		nanosleep(&t, NULL);
+	}
+	return 0;
 }
 
 void pager_push(struct pager *p)
@@ -183,7 +223,7 @@ void pager_get_stats(struct pager *p, struct pager_stats *st)
 		.procs_live = __atomic_load_n(&p->procs_live, __ATOMIC_RELAXED),
 	};
 	pthread_mutex_lock(&p->lock);
-	st->lazy_pages = p->lazy_pages;
+	st->lazy_pages = p->book->lazy_pages;
 	st->failed = p->failed;
 	st->fault_p50_us = (uint32_t)hist_quantile(&p->hist, 500);
 	st->fault_p99_us = (uint32_t)hist_quantile(&p->hist, 990);
@@ -205,16 +245,18 @@ void pager_free(struct pager *p)
 	if (p->helping)
 		pthread_join(p->help_thread, NULL);
 	sock_close(&p->sock);
-	while (p->families) {
-		struct family *f = p->families;
+	while (p->book && p->book->families) {
+		struct family *f = p->book->families;
 
-		p->families = f->next;
+		p->book->families = f->next;
 		family_free(f);
 	}
 	if (p->epoll_fd >= 0)
 		close(p->epoll_fd);
 	if (p->kick_fd >= 0)
 		close(p->kick_fd);
+	if (!p->guard)
+		free(p->book);
 	free(p->fault);
 	free(p->piece);
 	pthread_cond_destroy(&p->changed);
@@ -344,7 +386,7 @@ static int deliver_step(const struct delivery *d, struct err *e)
 int pager_deliver(struct pager *p, uint64_t obj, uint64_t vaddr, size_t pages, const void *data,
                   struct err *e)
 {
-	struct family *f = __atomic_load_n(&p->families, __ATOMIC_ACQUIRE);
+	struct family *f = __atomic_load_n(&p->book->families, __ATOMIC_ACQUIRE);
 	struct delivery d = { .p = p, .deadline_us = deadline_in_ms(DELIVER_LIMIT_MS) };
 
 	if (vaddr % ENG_PAGE_BYTES || vaddr >= ADDR_END ||

@@ -18,9 +18,13 @@
  * States are kept by the address that a page had when it was migrated (orig, also
  * its place in the store and its name at the source); ranges say where it is now.
  *
- * A guardian process that outlives us would need: struct space's uffd, the store's
- * memfds, and chunk and range arrays (put them in shared memory). Nothing else here
- * is more than a cache.
+ * What outlives us. Families, spaces, chunks and shapes lie in memory that is shared
+ * with the guardian (guard.c), at the same place there, together with struct pbook,
+ * where they are found; the table of descriptors is shared, too. Who takes over
+ * (pager_adopt.c) makes locks, threads, counters and the store's states anew, acts upon
+ * events that were read and not acted upon, and wakes every thread that waits: those
+ * whose page still misses fault again. So a change of what is shared is one store of
+ * one word, or can be done twice (pager_event.c); everything else may be lost.
  */
 #ifndef HAUL_PAGER_H
 #define HAUL_PAGER_H
@@ -28,6 +32,7 @@
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 
+#include "engine/arena.h"
 #include "engine/engine.h"
 
 #define PCHUNK_PAGES  512u
@@ -81,6 +86,19 @@ struct late {
 	bool exact; /* it will be this range; else any that overlaps */
 };
 
+struct lates {
+	unsigned int n;
+	struct late v[LATE_MAX];
+};
+
+/* Never changed, only replaced. */
+struct shape {
+	uint64_t stamp; /* of the event that made it */
+	struct lates late;
+	size_t n_ranges, prune_at;
+	struct prange range[]; /* ascending by cur */
+};
+
 struct space {
 	struct space *next;
 	struct family *fam;
@@ -91,11 +109,8 @@ struct space {
 	bool started; /* was served once: uffd -1 now means closed */
 	struct pchunk *chunk; /* ascending; fixed when made */
 	size_t n_chunks;
-	struct prange *range; /* ascending by cur */
-	size_t n_ranges, prune_at;
+	struct shape *shape;
 	uint64_t local, remote; /* pages in these states */
-	struct late late[LATE_MAX];
-	unsigned int n_late;
 	size_t push_chunk; /* where the pusher goes on */
 	unsigned int push_page;
 	size_t help_chunk; /* the helper has done the chunks from here on */
@@ -109,9 +124,6 @@ int space_set(struct space *s, const struct runs *local, const struct runs *remo
 struct space *space_clone(const struct space *s);
 /** space_serves() - can anything be filled in it? False before CRIU announced it */
 bool space_serves(const struct space *s);
-/** space_orig() / space_cur() - translate; @pages: how far it holds. Or ADDR_NONE */
-uint64_t space_orig(const struct space *s, uint64_t cur);
-uint64_t space_cur(const struct space *s, uint64_t orig, uint64_t *pages);
 struct pchunk *space_chunk(const struct space *s, uint64_t orig);
 uint8_t *space_state(const struct space *s, uint64_t orig);
 /** space_any() - is a page of @kinds among @pages from @orig on? */
@@ -124,8 +136,32 @@ void space_stash(struct space *s, uint64_t orig, enum pstate to);
 bool space_missing(const struct space *s, uint64_t start, uint64_t end);
 /** space_drop() - [start, end) of current addresses reads as zero from now on */
 void space_drop(struct space *s, uint64_t start, uint64_t end);
-int space_move(struct space *s, uint64_t from, uint64_t to, uint64_t bytes);
+/** space_move() - pages went from @from to @to; the new shape bears @late and @stamp */
+int space_move(struct space *s, uint64_t from, uint64_t to, uint64_t bytes,
+               const struct lates *late, uint64_t stamp);
 void space_drop_all(struct space *s);
+/** space_recount() - counters from states; nobody waits any more */
+void space_recount(struct space *s);
+
+/* ---- pager_shape.c: where pages are now ---- */
+
+struct shape *shape_new(struct pager *p, const struct prange *range, size_t n);
+void shape_free(struct pager *p, struct shape *h);
+/** shape_put() - replace it; @range may be the old one's */
+int shape_put(struct space *s, const struct prange *range, size_t n, const struct lates *late,
+              uint64_t stamp);
+int shape_move(struct space *s, uint64_t from, uint64_t to, uint64_t bytes,
+               const struct lates *late, uint64_t stamp);
+/** shape_from() - the first range that ends behind @cur */
+size_t shape_from(const struct shape *h, uint64_t cur);
+/** range_clip() - the part inside [start, end); pages is 0 when there is none */
+struct prange range_clip(const struct prange *r, uint64_t start, uint64_t end);
+/** space_orig() / space_cur() - translate; @pages: how far it holds. Or ADDR_NONE */
+uint64_t space_orig(const struct space *s, uint64_t cur);
+uint64_t space_cur(const struct space *s, uint64_t orig, uint64_t *pages);
+void lates_note(struct lates *l, uint64_t start, uint64_t end, bool exact, uint64_t now);
+/** lates_take() - the one that [start, end) is, or the first that it overlaps */
+bool lates_take(struct lates *l, uint64_t start, uint64_t end, uint64_t now, struct late *out);
 
 /* ---- pager_family.c: what forks of one migrated process share ---- */
 
@@ -139,15 +175,18 @@ struct family {
 	struct pager *p;
 	uint64_t obj;
 	struct sobj *so; /* NULL: nothing in the store, nor will there be */
+	int store_fd; /* of so; or -1 */
 	pthread_rwlock_t lock;
 	struct space *spaces;
 	uint64_t *sweep; /* page numbers of the chunks that the store may hold */
-	size_t n_sweep, swept;
+	size_t n_sweep, cap_sweep, swept;
 	pthread_mutex_t wait_lock;
 	struct waiter *wait; /* faults on remote pages */
 	size_t n_wait, cap_wait;
 };
 
+/** family_revive() - the locks and lists of a process that is dead, made anew */
+int family_revive(struct family *f, struct pager *p, struct err *e);
 /** family_new() - @create: pages may come into the store although there are none yet */
 struct family *family_new(struct pager *p, uint64_t obj, bool create);
 void family_free(struct family *f);
@@ -189,6 +228,18 @@ struct fault {
 	bool for_write;
 };
 
+#define INBOX_MSGS 32u
+
+/* What was read and is not done with; see pager_event.c. */
+struct inbox {
+	struct uffd_msg msg[INBOX_MSGS]; /* event 0: struck out */
+	bool dropped[INBOX_MSGS];
+	struct space *space; /* whose; NULL: none */
+	uint64_t stamp; /* of msg[0] */
+};
+
+/** event_replay() - act upon what a dead process has left in the inbox */
+int event_replay(struct pager *p);
 /** event_pump() - read once: events change @s, faults go to p->fault */
 int event_pump(struct pager *p, struct space *s);
 
@@ -222,16 +273,36 @@ struct sock {
 
 int sock_open(struct sock *k, int dirfd, unsigned int procs, struct err *e);
 void sock_close(struct sock *k);
+/** sock_complete() - has every task been announced? */
+bool sock_complete(const struct sock *k);
 /** sock_accept() - Return: 1 CRIU is there, 0 not yet, -errno */
 int sock_accept(struct sock *k);
 int sock_read(struct pager *p);
 
 /* ---- pager.c, pager_loop.c ---- */
 
+/* Where it all begins; outlives us when there is a guardian. */
+struct pbook {
+	struct family *families;
+	uint64_t lazy_pages;
+	struct inbox inbox;
+};
+
+/* Moments at which tests kill. */
+enum pager_moment { PAT_EVENT_READ, PAT_EVENT_HALF, PAT_FILLED, PAT_N };
+extern void (*pager_test_hook)(enum pager_moment m);
+static inline void pager_at(enum pager_moment m)
+{
+	if (__builtin_expect(pager_test_hook != NULL, 0))
+		pager_test_hook(m);
+}
+
 struct pager {
 	struct store *store;
 	struct pager_ops ops;
-	struct family *families;
+	struct arena_user mem;
+	struct pbook *book;
+	struct guard *guard;
 	struct sock sock;
 	int epoll_fd, kick_fd;
 	bool exact_moves; /* the kernel tells the true length of a move */
@@ -255,15 +326,21 @@ struct pager {
 	struct space *push_now;
 	uint8_t *piece;
 	uint64_t probe_at_us, nomem_since_us;
+	unsigned int alone; /* probes that found no guardian */
+	bool told_alone;
 
 	pthread_mutex_t lock; /* what follows */
 	pthread_cond_t changed;
 	bool done, failed;
 	struct err err;
 	struct hist hist;
-	uint64_t lazy_pages;
 };
 
+/** pager_blank() - no families yet; @g may be NULL */
+int pager_blank(struct pager **out, struct guard *g, struct store *s, const struct pager_ops *ops,
+                struct err *e);
+/** pager_threads() - from here on it works */
+int pager_threads(struct pager *p, struct err *e);
 void pager_kick(struct pager *p);
 /** pager_fail() - @s (or NULL) cannot be served any more; its threads wait */
 void pager_fail(struct pager *p, struct space *s, int code, const char *what);

@@ -43,7 +43,7 @@ int pager_missing(struct pager *p, pager_missing_fn fn, void *arg)
 {
 	int r = 0;
 
-	for (struct family *f = p->families; f; f = f->next) {
+	for (struct family *f = p->book->families; f; f = f->next) {
 		pthread_rwlock_rdlock(&f->lock);
 		for (const struct space *s = f->spaces; s; s = s->next)
 			for (size_t i = 0; r == 0 && i < s->n_chunks; i++)
@@ -69,7 +69,7 @@ static uint64_t *waited_for(struct family *f, size_t *n)
 
 void pager_ask_again(struct pager *p)
 {
-	for (struct family *f = p->families; f; f = f->next) {
+	for (struct family *f = p->book->families; f; f = f->next) {
 		size_t n;
 		uint64_t *v = waited_for(f, &n);
 		int r = 0;

@@ -8,23 +8,40 @@
 
 #define WINDOW_BYTES ((uint64_t)WINDOW_PAGES * ENG_PAGE_BYTES)
 
-struct family *family_new(struct pager *p, uint64_t obj, bool create)
+static void make_locks(struct family *f)
 {
-	struct family *f = calloc(1, sizeof(*f));
 	pthread_rwlockattr_t a;
 
-	if (!f)
-		return NULL;
-	f->p = p;
-	f->obj = obj;
-	f->so = store_obj(p->store, obj, create);
 	/* events first: a program and perhaps a fault wait behind them */
 	pthread_rwlockattr_init(&a);
 	pthread_rwlockattr_setkind_np(&a, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	pthread_rwlock_init(&f->lock, &a);
 	pthread_rwlockattr_destroy(&a);
 	pthread_mutex_init(&f->wait_lock, NULL);
+}
+
+struct family *family_new(struct pager *p, uint64_t obj, bool create)
+{
+	struct family *f = arena_alloc(&p->mem, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	f->p = p;
+	f->obj = obj;
+	f->so = store_obj(p->store, obj, create);
+	f->store_fd = f->so ? sobj_fd(f->so) : -1;
+	make_locks(f);
 	return f;
+}
+
+int family_revive(struct family *f, struct pager *p, struct err *e)
+{
+	f->p = p;
+	f->so = NULL;
+	f->wait = NULL;
+	f->n_wait = f->cap_wait = 0;
+	make_locks(f);
+	return f->store_fd < 0 ? 0 : store_adopt(&f->so, p->store, f->obj, f->store_fd, e);
 }
 
 void family_free(struct family *f)
@@ -42,8 +59,8 @@ void family_free(struct family *f)
 	pthread_rwlock_destroy(&f->lock);
 	pthread_mutex_destroy(&f->wait_lock);
 	free(f->wait);
-	free(f->sweep);
-	free(f);
+	arena_free(&f->p->mem, f->sweep, f->cap_sweep * sizeof(*f->sweep));
+	arena_free(&f->p->mem, f, sizeof(*f));
 }
 
 bool family_window_free(const struct family *f, uint64_t orig)
@@ -68,7 +85,8 @@ void family_window_done(struct family *f, uint64_t orig)
 
 int family_note_chunks(struct family *f, const struct space *s)
 {
-	f->sweep = malloc(s->n_chunks * sizeof(*f->sweep) + 1);
+	f->cap_sweep = s->n_chunks;
+	f->sweep = arena_alloc(&f->p->mem, f->cap_sweep * sizeof(*f->sweep));
 	if (!f->sweep)
 		return -ENOMEM;
 	for (size_t i = 0; f->so && i < s->n_chunks; i++)
@@ -80,7 +98,8 @@ bool family_sweep(struct family *f)
 {
 	if (f->swept == f->n_sweep)
 		return false;
-	sobj_drop(f->so, f->sweep[f->swept++] << ENG_PAGE_SHIFT, PCHUNK_PAGES);
+	sobj_drop(f->so, f->sweep[f->swept] << ENG_PAGE_SHIFT, PCHUNK_PAGES);
+	f->swept++;
 	return true;
 }
 

@@ -101,6 +101,7 @@ static int fill_run(struct space *s, uint64_t orig, size_t *pages, const uint8_t
 		if (r < 0)
 			return (int)r;
 		*pages = (size_t)(r / ENG_PAGE_BYTES);
+		pager_at(PAT_FILLED);
 		space_done(s, orig, *pages, kinds);
 		return 0;
 	}

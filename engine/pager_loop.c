@@ -12,12 +12,13 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define EVENTS      32
-#define IDLE_MS     100
-#define PROBE_US    200000u
-#define NOMEM_US    5000000u /* memory may come back: the kernel reclaims, a cgroup grows */
-#define PAUSE_NS    20000
-#define THREAD_NICE (-5) /* threads wait for us; at -10 one that shares our CPU starves */
+#define EVENTS       32
+#define IDLE_MS      100
+#define PROBE_US     200000u
+#define ALONE_PROBES 5u
+#define NOMEM_US     5000000u /* memory may come back: the kernel reclaims, a cgroup grows */
+#define PAUSE_NS     20000
+#define THREAD_NICE  (-5) /* threads wait for us; at -10 one that shares our CPU starves */
 
 static int watch_fd(struct pager *p, int fd, void *tag)
 {
@@ -35,7 +36,7 @@ int pager_watch(struct pager *p, struct space *s)
 
 static struct space *find_pid(struct pager *p, pid_t pid)
 {
-	for (struct family *f = p->families; f; f = f->next)
+	for (struct family *f = p->book->families; f; f = f->next)
 		for (struct space *s = f->spaces; s; s = s->next)
 			if (s->pid == pid)
 				return s;
@@ -53,8 +54,8 @@ static struct space *unknown_pid(struct pager *p, pid_t pid)
 		family_free(f);
 		return NULL;
 	}
-	f->next = p->families;
-	__atomic_store_n(&p->families, f, __ATOMIC_RELEASE);
+	f->next = p->book->families;
+	__atomic_store_n(&p->book->families, f, __ATOMIC_RELEASE);
 	return f->spaces;
 }
 
@@ -118,9 +119,13 @@ static void close_space(struct pager *p, struct space *s)
 	pthread_rwlock_wrlock(&f->lock);
 	space_drop_all(s);
 	if (s->uffd >= 0) {
+		int fd = s->uffd;
+
 		/* someone else may hold a duplicate: closing alone would leave it in epoll */
-		epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, s->uffd, NULL);
-		close(s->uffd);
+		epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+		/* who takes over must not mistake the number for what gets it next */
+		__atomic_store_n(&s->uffd, -1, __ATOMIC_RELEASE);
+		close(fd);
 		__atomic_sub_fetch(&p->procs_live, 1, __ATOMIC_RELAXED);
 	}
 	while (*at != s)
@@ -137,11 +142,6 @@ static bool complete(const struct space *s)
 	        __atomic_load_n(&s->remote, __ATOMIC_ACQUIRE) == 0);
 }
 
-static bool all_announced(const struct pager *p)
-{
-	return p->sock.ended || p->sock.announced >= p->sock.expected;
-}
-
 /* Return: true when nothing is left in @f */
 static bool reap_family(struct pager *p, struct family *f)
 {
@@ -149,9 +149,9 @@ static bool reap_family(struct pager *p, struct family *f)
 		next = s->next;
 		if (s->stuck)
 			continue;
-		if (!s->started && !complete(s) && all_announced(p))
+		if (!s->started && !complete(s) && sock_complete(&p->sock))
 			pager_fail(p, s, ENOENT, "CRIU gave no userfaultfd for a task");
-		else if (complete(s) && (s->started || all_announced(p)))
+		else if (complete(s) && (s->started || sock_complete(&p->sock)))
 			close_space(p, s);
 	}
 	return !f->spaces && f->swept == f->n_sweep;
@@ -164,14 +164,34 @@ static void reap(struct pager *p)
 
 	if (!p->pushing || !__atomic_exchange_n(&p->check, false, __ATOMIC_ACQ_REL))
 		return;
-	for (struct family *f = p->families; f; f = f->next)
+	for (struct family *f = p->book->families; f; f = f->next)
 		all &= reap_family(p, f);
-	if (!all || !all_announced(p) || !__atomic_load_n(&p->help_over, __ATOMIC_ACQUIRE))
+	if (!all || !sock_complete(&p->sock) || !__atomic_load_n(&p->help_over, __ATOMIC_ACQUIRE))
 		return;
+	if (p->guard)
+		guard_complete(p->guard);
 	pthread_mutex_lock(&p->lock);
 	p->done = true;
 	pthread_cond_broadcast(&p->changed);
 	pthread_mutex_unlock(&p->lock);
+}
+
+/*
+ * Guardians see to each other; only when both die in the same moment nobody is left to
+ * make new ones (we cannot: with threads the child would inherit locks that are held).
+ */
+static void check_guard(struct pager *p)
+{
+	if (!p->guard || p->told_alone || !guard_alone(p->guard)) {
+		p->alone = 0;
+		return;
+	}
+	if (++p->alone < ALONE_PROBES)
+		return;
+	p->told_alone = true;
+	log_err("pager: both guardians are dead. While pages are missing, the death of pid %d "
+	        "would now cost the tree its life",
+	        getpid());
 }
 
 /* Processes end without an event: ask now and then. */
@@ -182,7 +202,8 @@ static void probe(struct pager *p)
 	if (now < p->probe_at_us)
 		return;
 	p->probe_at_us = now + PROBE_US;
-	for (struct family *f = p->families; f; f = f->next)
+	check_guard(p);
+	for (struct family *f = p->book->families; f; f = f->next)
 		for (struct space *s = f->spaces; s; s = s->next)
 			if (!s->stuck && !fill_alive(s))
 				pager_trouble(p, s, -ESRCH);
@@ -255,7 +276,7 @@ void *pager_main(void *arg)
 	/* may be refused; then it is only slower */
 	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), THREAD_NICE);
 	if (watch_fd(p, p->kick_fd, &p->kick_fd) < 0 ||
-	    watch_fd(p, p->sock.listen_fd, &p->sock.listen_fd) < 0)
+	    (p->sock.listen_fd >= 0 && watch_fd(p, p->sock.listen_fd, &p->sock.listen_fd) < 0))
 		pager_fail(p, NULL, errno, "epoll");
 	loop(p);
 	return NULL;

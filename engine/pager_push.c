@@ -112,7 +112,7 @@ static struct space *choose(struct pager *p)
 	if (p->push_now && local_left(p->push_now))
 		return p->push_now;
 	p->push_now = NULL;
-	for (struct family *f = p->families; f && !p->push_now; f = f->next)
+	for (struct family *f = p->book->families; f && !p->push_now; f = f->next)
 		for (struct space *s = f->spaces; s && !p->push_now; s = s->next)
 			if (local_left(s))
 				p->push_now = s;
@@ -122,7 +122,7 @@ static struct space *choose(struct pager *p)
 /* Nothing is left to fill: free what was dropped before it was. */
 static bool sweep(struct pager *p)
 {
-	for (struct family *f = p->families; f; f = f->next) {
+	for (struct family *f = p->book->families; f; f = f->next) {
 		bool filled = true;
 
 		for (const struct space *s = f->spaces; s; s = s->next)
@@ -141,7 +141,7 @@ static bool sweep(struct pager *p)
  */
 void push_begin(struct pager *p)
 {
-	for (struct family *f = p->families; f && !p->pushing; f = f->next) {
+	for (struct family *f = p->book->families; f && !p->pushing; f = f->next) {
 		pthread_rwlock_wrlock(&f->lock);
 		pthread_rwlock_unlock(&f->lock);
 	}
@@ -307,7 +307,7 @@ static void help_all(struct pager *p, uint8_t *buf)
 		CPU_ZERO(&all);
 	/* nothing enters the store during the push: once it is empty it stays so */
 	while (!over(p)) {
-		struct family *f = __atomic_load_n(&p->families, __ATOMIC_ACQUIRE);
+		struct family *f = __atomic_load_n(&p->book->families, __ATOMIC_ACQUIRE);
 		bool any = false;
 
 		keep_apart(p, &all, &was);

@@ -52,6 +52,12 @@ void sock_close(struct sock *k)
 	close_one(&k->conn_fd);
 }
 
+bool sock_complete(const struct sock *k)
+{
+	return __atomic_load_n(&k->ended, __ATOMIC_ACQUIRE) ||
+	       __atomic_load_n(&k->announced, __ATOMIC_ACQUIRE) >= k->expected;
+}
+
 int sock_accept(struct sock *k)
 {
 	int fd = accept4(k->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -71,7 +77,7 @@ static int take_word(struct pager *p, struct sock *k)
 	memcpy(&word, k->word, sizeof(word));
 	k->have = 0;
 	if ((uint32_t)word == RESTORE_ENDED) {
-		k->ended = true;
+		__atomic_store_n(&k->ended, true, __ATOMIC_RELEASE);
 		return 0;
 	}
 	if (word == 0)
@@ -80,7 +86,7 @@ static int take_word(struct pager *p, struct sock *k)
 		k->pid = word;
 		return 0;
 	}
-	k->announced++;
+	__atomic_add_fetch(&k->announced, 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&p->check, true, __ATOMIC_RELEASE);
 	return 0;
 }
@@ -125,9 +131,10 @@ static int read_fd(struct pager *p, struct sock *k)
 		return -EPROTO;
 	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
 	k->pid = 0;
-	k->announced++;
 	int r = pager_take_uffd(p, pid, fd);
 
+	/* after it is ours: pager_announced() */
+	__atomic_add_fetch(&k->announced, 1, __ATOMIC_RELEASE);
 	return r < 0 ? r : 1;
 }
 
@@ -139,7 +146,7 @@ int sock_read(struct pager *p)
 	while (r > 0 && !k->ended)
 		r = k->pid ? read_fd(p, k) : read_word(p, k);
 	if (r == -EPIPE) {
-		k->ended = true;
+		__atomic_store_n(&k->ended, true, __ATOMIC_RELEASE);
 		r = k->pid || k->have ? -EPIPE : 0;
 	}
 	if (k->ended || r < 0)

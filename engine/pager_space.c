@@ -5,26 +5,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PRUNE_MIN 64u /* ranges; below nobody notices them */
-#define ANY_KIND  (KIND_LOCAL | KIND_REMOTE)
+#define ANY_KIND (KIND_LOCAL | KIND_REMOTE)
 
 struct space *space_new(struct family *f, pid_t pid)
 {
-	struct space *s = calloc(1, sizeof(*s));
-	struct prange *r = malloc(sizeof(*r));
+	static const struct prange all = { 0, 0, ADDR_END >> ENG_PAGE_SHIFT };
+	struct space *s = arena_alloc(&f->p->mem, sizeof(*s));
+	struct shape *h = shape_new(f->p, &all, 1);
 
-	if (!s || !r) {
-		free(s);
-		free(r);
+	if (!s || !h) {
+		arena_free(&f->p->mem, s, sizeof(*s));
+		shape_free(f->p, h);
 		return NULL;
 	}
-	*r = (struct prange){ 0, 0, ADDR_END >> ENG_PAGE_SHIFT };
 	s->fam = f;
 	s->uffd = -1;
 	s->pid = pid;
-	s->range = r;
-	s->n_ranges = 1;
-	s->prune_at = PRUNE_MIN;
+	s->shape = h;
 	return s;
 }
 
@@ -32,9 +29,11 @@ void space_free(struct space *s)
 {
 	if (!s)
 		return;
-	free(s->chunk);
-	free(s->range);
-	free(s);
+	struct pager *p = s->fam->p;
+
+	arena_free(&p->mem, s->chunk, s->n_chunks * sizeof(*s->chunk));
+	shape_free(p, s->shape);
+	arena_free(&p->mem, s, sizeof(*s));
 }
 
 bool space_serves(const struct space *s)
@@ -45,48 +44,56 @@ bool space_serves(const struct space *s)
 
 /* ---- making the set ---- */
 
-static struct pchunk *chunk_for(struct space *s, size_t *cap, uint64_t first)
+/* Grows in the heap until it is whole. */
+struct draft {
+	struct space *s;
+	struct pchunk *v;
+	size_t n, cap;
+};
+
+static struct pchunk *chunk_for(struct draft *d, uint64_t first)
 {
-	if (s->n_chunks && s->chunk[s->n_chunks - 1].first == first)
-		return &s->chunk[s->n_chunks - 1];
-	if (s->n_chunks == *cap) {
-		size_t more = *cap ? 2 * *cap : 16;
-		struct pchunk *c = realloc(s->chunk, more * sizeof(*c));
+	if (d->n && d->v[d->n - 1].first == first)
+		return &d->v[d->n - 1];
+	if (d->n == d->cap) {
+		size_t more = d->cap ? 2 * d->cap : 16;
+		struct pchunk *c = realloc(d->v, more * sizeof(*c));
 
 		if (!c)
 			return NULL;
-		s->chunk = c;
-		*cap = more;
+		d->v = c;
+		d->cap = more;
 	}
-	struct pchunk *c = &s->chunk[s->n_chunks++];
+	struct pchunk *c = &d->v[d->n++];
 
 	memset(c, 0, sizeof(*c));
 	c->first = first;
 	return c;
 }
 
-static int set_run(struct space *s, size_t *cap, uint64_t vaddr, uint64_t pages, enum pstate st)
+static int set_run(struct draft *d, uint64_t vaddr, uint64_t pages, enum pstate st)
 {
 	uint64_t pg = vaddr >> ENG_PAGE_SHIFT, end = pg + pages;
 
 	while (pg < end) {
 		uint64_t first = pg & ~(uint64_t)(PCHUNK_PAGES - 1);
 		uint64_t n = first + PCHUNK_PAGES < end ? first + PCHUNK_PAGES - pg : end - pg;
-		struct pchunk *c = chunk_for(s, cap, first);
+		struct pchunk *c = chunk_for(d, first);
 
 		if (!c)
 			return -ENOMEM;
 		memset(&c->st[pg - first], st, n);
 		*(st == P_LOCAL ? &c->local : &c->remote) += (uint32_t)n;
-		*(st == P_LOCAL ? &s->local : &s->remote) += n;
+		*(st == P_LOCAL ? &d->s->local : &d->s->remote) += n;
 		pg += n;
 	}
 	return 0;
 }
 
 /* Only data is missing: a page that is zero needs nothing but its fault. */
-static int set_local(struct space *s, size_t *cap, const struct run *run, struct err *e)
+static int set_local(struct draft *d, const struct run *run, struct err *e)
 {
+	const struct space *s = d->s;
 	enum page_state st = PAGE_ABSENT;
 
 	for (uint64_t done = 0; done < run->pages;) {
@@ -96,7 +103,7 @@ static int set_local(struct space *s, size_t *cap, const struct run *run, struct
 		if (n == 0 || st == PAGE_ABSENT)
 			return err_set(e, ERR_BUG, ENODATA, "page %llx of pid %d is not stored",
 			               (unsigned long long)vaddr, s->pid);
-		if (st == PAGE_DATA && set_run(s, cap, vaddr, n, P_LOCAL) < 0)
+		if (st == PAGE_DATA && set_run(d, vaddr, n, P_LOCAL) < 0)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for page states");
 		done += n;
 	}
@@ -109,9 +116,10 @@ static bool run_ok(const struct run *r, uint64_t at)
 	       r->pages <= (ADDR_END - r->vaddr) >> ENG_PAGE_SHIFT;
 }
 
-int space_set(struct space *s, const struct runs *local, const struct runs *remote, struct err *e)
+static int set_all(struct draft *d, const struct runs *local, const struct runs *remote,
+                   struct err *e)
 {
-	size_t cap = 0, i = 0, k = 0;
+	size_t i = 0, k = 0;
 	uint64_t at = 0;
 
 	while (i < local->n || k < remote->n) {
@@ -122,36 +130,60 @@ int space_set(struct space *s, const struct runs *local, const struct runs *remo
 
 		if (!run_ok(run, at))
 			return err_set(e, ERR_BUG, EINVAL, "page runs of pid %d are not in order",
-			               s->pid);
+			               d->s->pid);
 		at = run->vaddr + run->pages * ENG_PAGE_BYTES;
 		if (here)
-			r = set_local(s, &cap, run, e);
-		else if (set_run(s, &cap, run->vaddr, run->pages, P_REMOTE) < 0)
+			r = set_local(d, run, e);
+		else if (set_run(d, run->vaddr, run->pages, P_REMOTE) < 0)
 			r = err_set(e, ERR_SYS, ENOMEM, "no memory for page states");
 		if (r < 0)
 			return r;
 	}
-	s->help_chunk = s->n_chunks;
 	return 0;
+}
+
+int space_set(struct space *s, const struct runs *local, const struct runs *remote, struct err *e)
+{
+	struct draft d = { .s = s };
+	int r = set_all(&d, local, remote, e);
+
+	if (r == 0) {
+		s->chunk = arena_alloc(&s->fam->p->mem, d.n * sizeof(*d.v));
+		r = s->chunk ? 0 : err_set(e, ERR_SYS, ENOMEM, "no memory for page states");
+	}
+	if (r == 0) {
+		memcpy(s->chunk, d.v, d.n * sizeof(*d.v));
+		s->n_chunks = s->help_chunk = d.n;
+	}
+	free(d.v);
+	return r;
+}
+
+static size_t chunks_missing(const struct space *s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n_chunks; i++)
+		n += s->chunk[i].local || s->chunk[i].remote;
+	return n;
 }
 
 struct space *space_clone(const struct space *s)
 {
+	struct pager *p = s->fam->p;
+	size_t count = chunks_missing(s);
 	struct space *n = space_new(s->fam, 0);
-	struct prange *r = malloc(s->n_ranges * sizeof(*r) + 1);
-	struct pchunk *c = malloc(s->n_chunks * sizeof(*c) + 1);
+	struct shape *h = shape_new(p, s->shape->range, s->shape->n_ranges);
+	struct pchunk *c = arena_alloc(&p->mem, count * sizeof(*c));
 
-	if (!n || !r || !c) {
+	if (!n || !h || !c) {
 		space_free(n);
-		free(r);
-		free(c);
+		shape_free(p, h);
+		arena_free(&p->mem, c, count * sizeof(*c));
 		return NULL;
 	}
-	free(n->range);
-	n->range = r;
-	n->n_ranges = s->n_ranges;
-	for (size_t i = 0; i < s->n_ranges; i++)
-		r[i] = s->range[i];
+	shape_free(p, n->shape);
+	n->shape = h;
 	n->chunk = c;
 	for (size_t i = 0; i < s->n_chunks; i++)
 		if (s->chunk[i].local || s->chunk[i].remote)
@@ -159,9 +191,29 @@ struct space *space_clone(const struct space *s)
 	n->help_chunk = n->n_chunks;
 	n->local = s->local;
 	n->remote = s->remote;
-	__atomic_add_fetch(&s->fam->p->left, n->local + n->remote, __ATOMIC_RELAXED);
-	__atomic_add_fetch(&s->fam->p->left_remote, n->remote, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&p->left, n->local + n->remote, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&p->left_remote, n->remote, __ATOMIC_RELAXED);
 	return n;
+}
+
+void space_recount(struct space *s)
+{
+	s->local = s->remote = 0;
+	for (size_t i = 0; i < s->n_chunks; i++) {
+		struct pchunk *c = &s->chunk[i];
+
+		c->local = c->remote = 0;
+		for (size_t k = 0; k < PCHUNK_PAGES; k++) {
+			if (c->st[k] == P_ASKED)
+				c->st[k] = P_REMOTE;
+			c->local += c->st[k] == P_LOCAL;
+			c->remote += c->st[k] == P_REMOTE;
+		}
+		s->local += c->local;
+		s->remote += c->remote;
+	}
+	s->push_chunk = s->push_page = 0;
+	s->help_chunk = s->n_chunks;
 }
 
 /* ---- states ---- */
@@ -322,66 +374,14 @@ void space_drop_all(struct space *s)
 	space_done(s, 0, ADDR_END >> ENG_PAGE_SHIFT, ANY_KIND);
 }
 
-/* ---- where pages are ---- */
-
-static uint64_t range_end(const struct prange *r)
-{
-	return r->cur + r->pages * ENG_PAGE_BYTES;
-}
-
-/* The first range that ends behind @cur. */
-static size_t range_from(const struct space *s, uint64_t cur)
-{
-	size_t lo = 0, hi = s->n_ranges;
-
-	while (lo < hi) {
-		size_t mid = (lo + hi) / 2;
-
-		if (range_end(&s->range[mid]) <= cur)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
-uint64_t space_orig(const struct space *s, uint64_t cur)
-{
-	size_t i = range_from(s, cur);
-
-	if (i == s->n_ranges || s->range[i].cur > cur)
-		return ADDR_NONE;
-	return s->range[i].orig + (cur - s->range[i].cur);
-}
-
-uint64_t space_cur(const struct space *s, uint64_t orig, uint64_t *pages)
-{
-	for (size_t i = 0; i < s->n_ranges; i++) {
-		const struct prange *r = &s->range[i];
-		uint64_t off = orig - r->orig;
-
-		if (orig < r->orig || off >> ENG_PAGE_SHIFT >= r->pages)
-			continue;
-		*pages = r->pages - (off >> ENG_PAGE_SHIFT);
-		return r->cur + off;
-	}
-	return ADDR_NONE;
-}
-
-/* The part of @r inside [start, end); pages is 0 when there is none. */
-static struct prange range_clip(const struct prange *r, uint64_t start, uint64_t end)
-{
-	uint64_t a = max_u64(r->cur, start), b = min_u64(range_end(r), end);
-
-	if (a >= b)
-		return (struct prange){ 0 };
-	return (struct prange){ a, r->orig + (a - r->cur), (b - a) >> ENG_PAGE_SHIFT };
-}
+/* ---- of current addresses ---- */
 
 void space_drop(struct space *s, uint64_t start, uint64_t end)
 {
-	for (size_t i = range_from(s, start); i < s->n_ranges && s->range[i].cur < end; i++) {
-		struct prange c = range_clip(&s->range[i], start, end);
+	const struct shape *h = s->shape;
+
+	for (size_t i = shape_from(h, start); i < h->n_ranges && h->range[i].cur < end; i++) {
+		struct prange c = range_clip(&h->range[i], start, end);
 
 		if (c.pages)
 			space_done(s, c.orig, c.pages, ANY_KIND);
@@ -390,8 +390,10 @@ void space_drop(struct space *s, uint64_t start, uint64_t end)
 
 bool space_missing(const struct space *s, uint64_t start, uint64_t end)
 {
-	for (size_t i = range_from(s, start); i < s->n_ranges && s->range[i].cur < end; i++) {
-		struct prange c = range_clip(&s->range[i], start, end);
+	const struct shape *h = s->shape;
+
+	for (size_t i = shape_from(h, start); i < h->n_ranges && h->range[i].cur < end; i++) {
+		struct prange c = range_clip(&h->range[i], start, end);
 
 		if (c.pages && space_any(s, c.orig, c.pages, ANY_KIND))
 			return true;
@@ -407,10 +409,11 @@ bool space_missing(const struct space *s, uint64_t start, uint64_t end)
  */
 static uint64_t move_clamp(const struct space *s, uint64_t to, uint64_t bytes)
 {
+	const struct shape *h = s->shape;
 	uint64_t end = to + bytes;
 
-	for (size_t i = range_from(s, to); i < s->n_ranges && s->range[i].cur < end; i++) {
-		struct prange c = range_clip(&s->range[i], to, end);
+	for (size_t i = shape_from(h, to); i < h->n_ranges && h->range[i].cur < end; i++) {
+		struct prange c = range_clip(&h->range[i], to, end);
 		uint64_t pg = c.orig >> ENG_PAGE_SHIFT;
 		uint64_t at = find_kind(s, pg, pg + c.pages, ANY_KIND);
 
@@ -420,58 +423,12 @@ static uint64_t move_clamp(const struct space *s, uint64_t to, uint64_t bytes)
 	return bytes;
 }
 
-static void range_put(struct prange *v, size_t *n, struct prange r)
-{
-	if (r.pages)
-		v[(*n)++] = r;
-}
-
-static int range_cmp(const void *a, const void *b)
-{
-	const struct prange *x = a, *y = b;
-
-	return x->cur < y->cur ? -1 : x->cur > y->cur;
-}
-
-/* Forget ranges in which nothing is missing. */
-static void range_prune(struct space *s)
-{
-	size_t n = 0;
-
-	if (s->n_ranges < s->prune_at)
-		return;
-	for (size_t i = 0; i < s->n_ranges; i++)
-		if (space_any(s, s->range[i].orig, s->range[i].pages, ANY_KIND))
-			s->range[n++] = s->range[i];
-	s->n_ranges = n;
-	s->prune_at = max_u64(2 * n, PRUNE_MIN);
-}
-
-int space_move(struct space *s, uint64_t from, uint64_t to, uint64_t bytes)
+int space_move(struct space *s, uint64_t from, uint64_t to, uint64_t bytes,
+               const struct lates *late, uint64_t stamp)
 {
 	uint64_t len = move_clamp(s, to, bytes);
-	uint64_t a = min_u64(from, to), b = max_u64(from, to);
-	struct prange *v = malloc((4 * s->n_ranges + 1) * sizeof(*v));
-	size_t n = 0;
 
-	if (!v)
-		return -ENOMEM;
 	space_drop(s, from + len, from + bytes);
-	for (size_t i = 0; i < s->n_ranges; i++) {
-		const struct prange *r = &s->range[i];
-		struct prange moved = range_clip(r, from, from + len);
-
-		/* what stays: before, between and behind the two places */
-		range_put(v, &n, range_clip(r, 0, a));
-		range_put(v, &n, range_clip(r, a + len, b));
-		range_put(v, &n, range_clip(r, b + len, ADDR_END));
-		moved.cur += to - from;
-		range_put(v, &n, moved);
-	}
-	qsort(v, n, sizeof(*v), range_cmp);
-	free(s->range);
-	s->range = v;
-	s->n_ranges = n;
-	range_prune(s);
-	return 0;
+	pager_at(PAT_EVENT_HALF);
+	return shape_move(s, from, to, len, late, stamp);
 }

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,6 +74,24 @@ int procs_tree(pid_t root, struct proc_list *out, struct err *e)
 	for (size_t i = 0; r == 0 && i < out->n; i++)
 		r = add_children(out, out->pid[i]);
 	return r < 0 ? err_set(e, ERR_SYS, -r, "process tree of %d: %s", root, strerror(-r)) : 0;
+}
+
+int procs_end_tree(pid_t root, unsigned int *killed, struct err *e)
+{
+	struct proc_list l = { 0 };
+	size_t known = 0;
+	int r = 0;
+
+	kill(root, SIGSTOP);
+	do {
+		for (; known < l.n; known++)
+			kill(l.pid[known], SIGSTOP);
+		r = procs_tree(root, &l, e);
+	} while (r == 0 && l.n > known);
+	for (size_t i = 0; i < l.n; i++)
+		*killed += kill(l.pid[i], SIGKILL) == 0;
+	procs_fini(&l);
+	return r;
 }
 
 void procs_fini(struct proc_list *l)

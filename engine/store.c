@@ -62,15 +62,19 @@ static struct sobj *find_obj(struct store *s, uint64_t obj)
 	return o;
 }
 
-static struct sobj *make_obj(struct store *s, uint64_t obj)
+/* @fd: -1 for a new file; taken, also on failure */
+static struct sobj *make_obj(struct store *s, uint64_t obj, int fd)
 {
 	struct sobj *o = calloc(1, sizeof(*o));
 
-	if (!o)
+	if (!o) {
+		if (fd >= 0)
+			close(fd);
 		return NULL;
+	}
 	o->store = s;
 	o->obj = obj;
-	o->fd = memfd_create("haul-store", MFD_CLOEXEC);
+	o->fd = fd >= 0 ? fd : memfd_create("haul-store", MFD_CLOEXEC);
 	o->states = sparse_new(SPARSE_PAGES);
 	/* sparse: only what is written takes memory */
 	if (o->fd < 0 || !o->states || ftruncate(o->fd, (off_t)VADDR_END) < 0) {
@@ -95,7 +99,7 @@ struct sobj *store_obj(struct store *s, uint64_t obj, bool create)
 	pthread_mutex_lock(&s->lock);
 	o = find_obj(s, obj);
 	if (!o && s->n_objs < OBJS_MAX)
-		o = make_obj(s, obj);
+		o = make_obj(s, obj, -1);
 	pthread_mutex_unlock(&s->lock);
 	return o;
 }
@@ -333,6 +337,64 @@ int sobj_read(const struct sobj *o, uint64_t vaddr, void *buf, size_t pages, str
 		pages -= n;
 	}
 	return 0;
+}
+
+struct trim {
+	struct sobj *o;
+	bool (*keep)(void *arg, uint64_t vaddr);
+	void *arg;
+};
+
+static void trim_chunk(void *arg, uint64_t key, void *payload)
+{
+	const struct trim *t = arg;
+	const uint8_t *v = payload;
+
+	for (size_t i = 0, k; i < SPARSE_PAGES; i = k + 1) {
+		uint64_t vaddr = key * SPARSE_BYTES + i * ENG_PAGE_BYTES;
+
+		for (k = i; k < SPARSE_PAGES && load(&v[k]) == PAGE_DATA &&
+		            !t->keep(t->arg, key * SPARSE_BYTES + k * ENG_PAGE_BYTES);
+		     k++)
+			;
+		if (k > i)
+			set_chunk(t->o, vaddr, k - i, PAGE_ABSENT);
+	}
+}
+
+/* Everything that the file holds is data. */
+static int learn_states(struct sobj *o, struct err *e)
+{
+	off_t end = 0, at;
+	int r = 0;
+
+	while (r == 0 && (at = lseek(o->fd, end, SEEK_DATA)) >= 0) {
+		end = lseek(o->fd, at, SEEK_HOLE);
+		if (end < 0)
+			return err_sys(e, "page store");
+		r = set_state(o, (uint64_t)at, (uint64_t)(end - at) >> ENG_PAGE_SHIFT, PAGE_DATA,
+		              e);
+	}
+	return r == 0 && errno != ENXIO ? err_sys(e, "page store") : r;
+}
+
+int store_adopt(struct sobj **out, struct store *s, uint64_t obj, int fd, struct err *e)
+{
+	pthread_mutex_lock(&s->lock);
+	struct sobj *o = make_obj(s, obj, fd);
+
+	pthread_mutex_unlock(&s->lock);
+	if (!o)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for the page store");
+	*out = o;
+	return learn_states(o, e);
+}
+
+void sobj_trim(struct sobj *o, bool (*keep)(void *arg, uint64_t vaddr), void *arg)
+{
+	struct trim t = { o, keep, arg };
+
+	sparse_each(o->states, trim_chunk, &t);
 }
 
 int sobj_fd(const struct sobj *o)
