@@ -178,6 +178,13 @@ void huge_again(struct wrk *w);
  */
 int suc_main(void *arg, struct guard *g);
 
+/* ---- last.c: after the commit ---- */
+
+/** lst_fill() - until every page is in place; the source is told */
+void lst_fill(struct wrk *w);
+/** lst_bye() - until the source says BYE, for a while */
+void lst_bye(struct wrk *w);
+
 /* ---- restore.c ---- */
 
 struct Haul__Switch;

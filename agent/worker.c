@@ -20,9 +20,7 @@
 #define SEND_LIMIT_MS       10000
 #define IDLE_LIMIT_MS       120000
 #define CRIU_LIMIT_MS       10000
-#define PROGRESS_MS         250
 #define ANSWER_LIMIT_MS     3000
-#define BYE_LIMIT_MS        3000
 #define FREEZE_LIMIT_MS_MAX 600000
 
 struct row {
@@ -361,73 +359,6 @@ static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	return wrk_say(w, &out, e);
 }
 
-/* ---- after the commit ---- */
-
-static void say_progress(struct wrk *w)
-{
-	Haul__Msg out = HAUL__MSG__INIT;
-	Haul__Progress p = HAUL__PROGRESS__INIT;
-	struct pager_stats st;
-	struct err ignore = ERR_INIT;
-
-	pager_get_stats(w->pager, &st);
-	p.left_pages = st.left_pages;
-	p.left_remote_pages = st.left_remote_pages;
-	p.faults = st.faults;
-	out.body_case = HAUL__MSG__BODY_PROGRESS;
-	out.progress = &p;
-	wrk_say(w, &out, &ignore);
-}
-
-static void say_drained(struct wrk *w)
-{
-	Haul__Msg out = HAUL__MSG__INIT;
-	Haul__Drained d = HAUL__DRAINED__INIT;
-	struct pager_stats st;
-	struct err e = ERR_INIT;
-
-	pager_get_stats(w->pager, &st);
-	d.lazy_pages = st.lazy_pages;
-	d.faults = st.faults;
-	d.faults_remote = st.faults_remote;
-	d.fault_p50_us = st.fault_p50_us;
-	d.fault_p99_us = st.fault_p99_us;
-	d.fault_max_us = st.fault_max_us;
-	d.store_peak_bytes = store_peak_pages(w->store) * ENG_PAGE_BYTES;
-	out.body_case = HAUL__MSG__BODY_DRAINED;
-	out.drained = &d;
-	if (wrk_say(w, &out, &e) < 0)
-		log_warn("the source does not hear that it is done: %s", e.msg);
-}
-
-/*
- * Until the last page is in place. If the source is gone before that, the threads
- * that need a missing page wait; the others go on. We never end before, because
- * closing the userfaultfds would let them read zeros.
- */
-static void run_to_the_end(struct wrk *w)
-{
-	struct err e = ERR_INIT;
-	int r;
-
-	rst_finish(w);
-	store_sweep(w->store);
-	while ((r = pager_wait(w->pager, deadline_in_ms(PROGRESS_MS), &e)) == -ETIMEDOUT) {
-		err_clear(&e);
-		say_progress(w);
-	}
-	if (r < 0) {
-		log_err("the pager has stopped: %s; the tree waits for its pages", e.msg);
-		for (;;)
-			pause();
-	}
-	fault_at(FAULT_D_FILLED);
-	say_drained(w);
-	fault_at(FAULT_D_DRAINED);
-	log_info("every page is in place");
-	huge_again(w);
-}
-
 /* ---- the loop ---- */
 
 static int pong(struct wrk *w, const Haul__Ping *ping, struct err *e)
@@ -531,43 +462,16 @@ static uint64_t wait_limit(const struct wrk *w)
 	return deadline_in_ms(limit_ms[w->state] ? limit_ms[w->state] : HANDSHAKE_MS);
 }
 
-/*
- * The source says BYE when it has ended its copy. One whose link broke before it heard
- * that all is in place will ask, and be answered from the journal.
- */
-static void wait_bye(struct wrk *w)
-{
-	uint64_t deadline = deadline_in_ms(BYE_LIMIT_MS);
-	bool heard = false;
-
-	while (!heard && now_us() < deadline) {
-		Haul__Msg *bye = NULL;
-		struct err e = ERR_INIT;
-
-		pthread_mutex_lock(&w->ctl_lock);
-		int r = w->ctl ? wire_recv(w->ctl, &bye, deadline_in_ms(PROGRESS_MS), &e)
-		               : -ENOTCONN;
-
-		pthread_mutex_unlock(&w->ctl_lock);
-		heard = r == 0 && bye->body_case == HAUL__MSG__BODY_BYE;
-		w->nobody_asks = heard;
-		if (bye)
-			haul__msg__free_unpacked(bye, NULL);
-		if (r < 0 && r != -ETIMEDOUT)
-			return;
-	}
-}
-
 static void end_well(struct wrk *w)
 {
 	struct err e = ERR_INIT;
 
-	run_to_the_end(w);
+	lst_fill(w);
 	if (w->journal && journal_add(w->journal, &e, "done", "%s", "") < 0)
 		log_err("%s", e.msg);
 	fault_at(FAULT_D_DONE_RECORDED);
 	go_to(w, WRK_DONE);
-	wait_bye(w);
+	lst_bye(w);
 	let_resume_end(w);
 }
 

@@ -78,8 +78,8 @@ int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint6
 			r = from_abort(msg->abort, e);
 		else if (kind == HAUL__MSG__BODY_PING)
 			r = pong(ch, msg->ping, e);
-		else if (kind == HAUL__MSG__BODY_DRAINED)
-			log_debug("every page is there");
+		else if (kind == HAUL__MSG__BODY_DRAINED || kind == HAUL__MSG__BODY_RUNNING)
+			log_debug("message %d while the link is made again", kind);
 		else if (kind == HAUL__MSG__BODY_PROGRESS) {
 			m->peer_left_pages = msg->progress->left_pages;
 			m->peer_faults = msg->progress->faults;
