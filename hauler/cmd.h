@@ -22,4 +22,13 @@ struct mig *recovering(void);
 int cmd_recover(const struct opts *o, int argc, char **argv);
 int cmd_resolve(const struct opts *o, int argc, char **argv);
 
+/** cmd_policy_load() - the policy and the options beside it. Return: 0; -EINVAL after a message */
+int cmd_policy_load(struct opts *o);
+/** cmd_policy() / cmd_watch() - haul policy ..., haul watch PID. Return: an exit status */
+int cmd_policy(struct opts *o, int argc, char **argv);
+int cmd_watch(const struct opts *o);
+/** cmd_policies_now() - a table: what each policy would do with the program of @t */
+struct trace;
+void cmd_policies_now(const struct trace *t, double start_us, unsigned int mbit);
+
 #endif

@@ -286,7 +286,7 @@ int commit_run(struct mig *m, struct err *e)
 	fault_at(FAULT_S_COMMIT_SENT);
 	if (r == 0)
 		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_RUNNING, &answer,
-		                deadline_in_ms(m->opt->freeze_limit_ms), e);
+		                deadline_in_ms(m->opt->pol.v.freeze_limit_ms), e);
 	if (r < 0)
 		return err_wrap(e, "no word from the destination after the commit");
 	m->t.running_us = now_us();

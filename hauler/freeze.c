@@ -96,6 +96,7 @@ int freeze_run(struct mig *m, struct err *e)
 
 	fault_at(FAULT_S_FREEZE_RECORDED);
 	m->t.freeze_us = now_us();
+	limits_apply(m, true);
 	if (r == 0)
 		r = dump(m, e);
 

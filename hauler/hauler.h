@@ -15,8 +15,7 @@
 #include "policies/policies.h"
 #include "transport/transport.h"
 
-#define STREAMS_DEFAULT 2
-#define STREAMS_LIMIT   16
+#define STREAMS_LIMIT 16
 
 /* ---- options ---- */
 
@@ -25,9 +24,11 @@ struct opts {
 	const char *dest;
 	unsigned int port;
 	const char *identity, *known_hosts, *criu, *config;
-	int mode; /* enum pol_mode */
-	unsigned int streams;
-	unsigned int downtime_limit_ms, freeze_limit_ms, max_rounds, connect_limit_ms, link_limit_s;
+	const char *policy, *row_text[POL_NOPTIONS]; /* as given on the command line */
+	struct policy pol;
+	unsigned int connect_limit_ms, link_limit_s;
+	const char *record, *trace; /* watch, policy simulate */
+	unsigned int bandwidth_mbit, seconds, sample_ms;
 	bool json, quiet, verbose, yes;
 	bool list, keep_here, drop_here; /* recover, resolve */
 };
@@ -122,6 +123,7 @@ struct mig {
 	uint32_t mark;
 	struct pol_state pol;
 	struct pol_answer answer;
+	uint64_t round_pages, round_us; /* of the last one */
 	bool switch_over; /* bring the rest after the resume */
 
 	struct task_mem mem[512]; /* open for the round; more are opened as needed */
@@ -234,6 +236,8 @@ int ours_start(struct mig *m, int listener, struct err *e);
 const char *ours_mode(const struct mig *m);
 /** ours_could() - may CRIU's scan of this mapping be answered? */
 bool ours_could(const struct vma *v);
+/** limits_apply() - to the bulk of pages; @frozen: haul may use all the CPU it can get */
+void limits_apply(struct mig *m, bool frozen);
 /** mem_fd() - /proc/PID/mem, kept open until mem_close_all() */
 int mem_fd(struct mig *m, pid_t pid, struct err *e);
 void mem_close_all(struct mig *m);

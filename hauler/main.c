@@ -58,15 +58,11 @@ void catch_signals(void)
 /* ---- options ---- */
 
 enum {
-	OPT_MODE = 256,
-	OPT_STREAMS,
-	OPT_IDENTITY,
+	OPT_IDENTITY = 256,
 	OPT_KNOWN_HOSTS,
 	OPT_CRIU,
 	OPT_CONFIG,
-	OPT_DOWNTIME,
-	OPT_FREEZE,
-	OPT_ROUNDS,
+	OPT_POLICY,
 	OPT_CONNECT,
 	OPT_LINK,
 	OPT_JSON,
@@ -74,19 +70,26 @@ enum {
 	OPT_KEEP,
 	OPT_DROP,
 	OPT_TO,
+	OPT_RECORD,
+	OPT_TRACE,
+	OPT_BANDWIDTH,
+	OPT_SECONDS,
+	OPT_SAMPLE,
+	OPT_ROW, /* and on: the rows of pol_table */
 };
 
 static const struct option long_options[] = {
 	{ "port", required_argument, NULL, 'p' },
-	{ "mode", required_argument, NULL, OPT_MODE },
-	{ "streams", required_argument, NULL, OPT_STREAMS },
 	{ "identity", required_argument, NULL, 'i' },
 	{ "known-hosts", required_argument, NULL, OPT_KNOWN_HOSTS },
 	{ "criu", required_argument, NULL, OPT_CRIU },
 	{ "config", required_argument, NULL, OPT_CONFIG },
-	{ "downtime-limit-ms", required_argument, NULL, OPT_DOWNTIME },
-	{ "freeze-limit-ms", required_argument, NULL, OPT_FREEZE },
-	{ "max-rounds", required_argument, NULL, OPT_ROUNDS },
+	{ "policy", required_argument, NULL, OPT_POLICY },
+	{ "record", required_argument, NULL, OPT_RECORD },
+	{ "seconds", required_argument, NULL, OPT_SECONDS },
+	{ "sample-ms", required_argument, NULL, OPT_SAMPLE },
+	{ "trace", required_argument, NULL, OPT_TRACE },
+	{ "bandwidth", required_argument, NULL, OPT_BANDWIDTH },
 	{ "connect-limit-ms", required_argument, NULL, OPT_CONNECT },
 	{ "link-limit-s", required_argument, NULL, OPT_LINK },
 	{ "json", no_argument, NULL, OPT_JSON },
@@ -110,18 +113,17 @@ static void usage(FILE *f)
 	      "       haul recover [ID]             end what a killed haul began\n"
 	      "       haul resolve ID --keep-here|--drop-here\n"
 	      "                                     when the destination cannot be asked any more\n"
+	      "       haul policy list|show|explain [POLICY], check FILE..., schema\n"
+	      "       haul policy simulate --trace=FILE [--bandwidth=MBIT]\n"
+	      "       haul watch PID                what it writes; what each policy would do\n"
 	      "\n"
 	      "  -p, --port=N                port of hauld at HOST (4285)\n"
-	      "      --mode=MODE             auto (default), stop-copy, pre-copy, post-copy, "
-	      "hybrid\n"
-	      "      --downtime-limit-ms=N   stop copying when the rest fits into this (100)\n"
-	      "      --max-rounds=N          at most so many rounds (16)\n"
-	      "      --freeze-limit-ms=N     give up and let it go on when stopped for longer "
-	      "(10000)\n"
-	      "      --connect-limit-ms=N    for each connection (10000)\n"
+	      "      --policy=NAME|FILE      how to move it (default); single options:\n",
+	      f);
+	pol_help(f);
+	fputs("      --connect-limit-ms=N    for each connection (10000)\n"
 	      "      --link-limit-s=N        after the hand-over: try so long to reach HOST "
 	      "again (3600)\n"
-	      "      --streams=N             connections that carry pages, 1-16 (2)\n"
 	      "  -i, --identity=FILE         private key\n"
 	      "      --known-hosts=FILE      trusted host keys\n"
 	      "      --criu=PATH             this CRIU here (the destination has its own)\n"
@@ -131,6 +133,11 @@ static void usage(FILE *f)
 	      "      --to=HOST               recover: the destination has another address now\n"
 	      "      --keep-here             resolve: the stopped copy here goes on\n"
 	      "      --drop-here             resolve: the stopped copy here is killed\n"
+	      "      --record=FILE           watch: keep a trace\n"
+	      "      --seconds=N             watch: end after so long\n"
+	      "      --sample-ms=N           watch: time between two looks (200)\n"
+	      "      --trace=FILE            simulate: what haul watch has kept\n"
+	      "      --bandwidth=MBIT        watch, simulate: of the link (1000)\n"
 	      "  -y, --yes                   trust, resolve: do it without asking\n"
 	      "  -q, --quiet  -v, --verbose  -V, --version  -h, --help\n"
 	      "\n"
@@ -159,14 +166,12 @@ static int option_number(struct opts *o, int c, const char *text)
 	switch (c) {
 	case 'p':
 		return number("port", text, 1, 65535, &o->port);
-	case OPT_STREAMS:
-		return number("streams", text, 1, STREAMS_LIMIT, &o->streams);
-	case OPT_DOWNTIME:
-		return number("downtime-limit-ms", text, 1, 3600000, &o->downtime_limit_ms);
-	case OPT_FREEZE:
-		return number("freeze-limit-ms", text, 100, 600000, &o->freeze_limit_ms);
-	case OPT_ROUNDS:
-		return number("max-rounds", text, 1, 1000, &o->max_rounds);
+	case OPT_SECONDS:
+		return number("seconds", text, 1, 86400, &o->seconds);
+	case OPT_SAMPLE:
+		return number("sample-ms", text, 10, 10000, &o->sample_ms);
+	case OPT_BANDWIDTH:
+		return number("bandwidth", text, 1, 1000000, &o->bandwidth_mbit);
 	case OPT_LINK:
 		return number("link-limit-s", text, 0, 31536000, &o->link_limit_s);
 	default:
@@ -177,16 +182,11 @@ static int option_number(struct opts *o, int c, const char *text)
 /* Return: 0; -EINVAL after a message; 1: done, exit well */
 static int option(struct opts *o, int c)
 {
+	if (c >= OPT_ROW) {
+		o->row_text[c - OPT_ROW] = optarg;
+		return 0;
+	}
 	switch (c) {
-	case OPT_MODE:
-		o->mode = pol_mode_parse(optarg);
-		if (o->mode >= 0)
-			return 0;
-		fprintf(stderr,
-		        "haul: --mode=%s: not one of auto, stop-copy, pre-copy, post-copy, "
-		        "hybrid\n",
-		        optarg);
-		return -EINVAL;
 	case 'i':
 		o->identity = optarg;
 		return 0;
@@ -213,6 +213,15 @@ static int option(struct opts *o, int c)
 		return 0;
 	case OPT_TO:
 		o->dest = optarg;
+		return 0;
+	case OPT_POLICY:
+		o->policy = optarg;
+		return 0;
+	case OPT_RECORD:
+		o->record = optarg;
+		return 0;
+	case OPT_TRACE:
+		o->trace = optarg;
 		return 0;
 	case OPT_JSON:
 		o->json = true;
@@ -411,9 +420,15 @@ static int dispatch(struct opts *o, int argc, char **argv)
 		return need_root() < 0 ? EXIT_FAILED : cmd_recover(o, argc - 1, argv + 1);
 	if (argc >= 1 && !strcmp(argv[0], "resolve"))
 		return need_root() < 0 ? EXIT_FAILED : cmd_resolve(o, argc - 1, argv + 1);
+	if (argc >= 2 && !strcmp(argv[0], "policy"))
+		return cmd_policy(o, argc - 1, argv + 1);
+	if (argc == 2 && !strcmp(argv[0], "watch"))
+		return parse_pid(argv[1], &o->pid) < 0 ? EXIT_USAGE : cmd_watch(o);
 	if (argc == 2) {
 		o->dest = argv[1];
-		return parse_pid(argv[0], &o->pid) < 0 ? EXIT_USAGE : cmd_haul(o);
+		if (parse_pid(argv[0], &o->pid) < 0 || cmd_policy_load(o) < 0)
+			return EXIT_USAGE;
+		return cmd_haul(o);
 	}
 	return misused(argc, argv);
 }
@@ -422,17 +437,22 @@ int main(int argc, char **argv)
 {
 	struct opts o = {
 		.port = TR_PORT_DEFAULT,
-		.streams = STREAMS_DEFAULT,
-		.downtime_limit_ms = 100,
-		.freeze_limit_ms = 10000,
-		.max_rounds = 16,
 		.connect_limit_ms = 10000,
 		.link_limit_s = 3600,
 		.config = CONFIG_PATH,
+		.bandwidth_mbit = 1000,
+		.sample_ms = 200,
 	};
+	pol_init(&o.pol); /* a broken policy file must not stand in the way of recover */
+	struct option all[ARRAY_SIZE(long_options) + POL_NOPTIONS] = { 0 };
 	int c;
 
-	while ((c = getopt_long(argc, argv, "p:i:yqvVh", long_options, NULL)) != -1) {
+	for (size_t i = 0; i < POL_NOPTIONS; i++)
+		all[i] = (struct option){ pol_table[i].name, required_argument, NULL,
+			                  OPT_ROW + (int)i };
+	memcpy(all + POL_NOPTIONS, long_options, sizeof(long_options));
+
+	while ((c = getopt_long(argc, argv, "p:i:yqvVh", all, NULL)) != -1) {
 		int r = option(&o, c);
 
 		if (r)

@@ -62,7 +62,7 @@ enum mig_home mig_state_home(enum mig_state s)
 uint64_t mig_deadline(const struct mig *m)
 {
 	if (steps[m->state].frozen && m->t.freeze_us)
-		return m->t.freeze_us + (uint64_t)m->opt->freeze_limit_ms * 1000;
+		return m->t.freeze_us + (uint64_t)m->opt->pol.v.freeze_limit_ms * 1000;
 	return deadline_in_ms(30000);
 }
 

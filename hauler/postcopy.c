@@ -144,6 +144,7 @@ static int start_push(struct mig *m, struct err *e)
 {
 	if (take_left(m, e) < 0)
 		return -e->code;
+	limits_apply(m, false);
 	int r = pthread_create(&m->push_thread, NULL, push_main, m);
 
 	m->push_running = r == 0;

@@ -46,9 +46,9 @@ int rec_freeze(struct mig *m, struct err *e)
 	return journal_add(m->journal, e, "freeze",
 	                   "dest=%s port=%u streams=%u secret=%s pid=%d start=%llu peer-boot=%s "
 	                   "identity=%s known-hosts=%s",
-	                   word(m->opt->dest), m->opt->port, m->opt->streams, hex, m->opt->pid,
-	                   (unsigned long long)procs_start(m->opt->pid), word(m->peer_boot),
-	                   word(m->opt->identity), word(m->opt->known_hosts));
+	                   word(m->opt->dest), m->opt->port, m->opt->pol.v.streams, hex,
+	                   m->opt->pid, (unsigned long long)procs_start(m->opt->pid),
+	                   word(m->peer_boot), word(m->opt->identity), word(m->opt->known_hosts));
 }
 
 int rec_held(struct mig *m, struct err *e)
@@ -118,7 +118,7 @@ int rec_load(struct mig *m, struct opts *o, struct err *e)
 	if (!o->dest)
 		o->dest = text(j, "dest");
 	o->port = number(j, "port");
-	o->streams = number(j, "streams");
+	o->pol.v.streams = number(j, "streams");
 	if (!o->identity)
 		o->identity = text(j, "identity");
 	if (!o->known_hosts)
@@ -127,8 +127,8 @@ int rec_load(struct mig *m, struct opts *o, struct err *e)
 	const char *boot = journal_get(j, "peer-boot");
 
 	snprintf(m->peer_boot, sizeof(m->peer_boot), "%s", boot ? boot : "");
-	if (from_hex(journal_get(j, "secret"), m->secret) < 0 || o->streams == 0 ||
-	    o->streams > STREAMS_LIMIT || o->port == 0 || o->port > 65535)
+	if (from_hex(journal_get(j, "secret"), m->secret) < 0 || o->pol.v.streams == 0 ||
+	    o->pol.v.streams > STREAMS_LIMIT || o->port == 0 || o->port > 65535)
 		return err_set(e, ERR_USER, EBADMSG, "the journal does not say enough");
 	if (!o->dest) {
 		err_set(e, ERR_USER, EINVAL, "the journal does not know the destination");

@@ -102,7 +102,7 @@ static int go_on(struct mig *m, struct err *e)
 	if (r == 0)
 		r = take_missing(m, e);
 	if (r == 0)
-		r = send_new(&s, m->data, m->opt->streams, m->sent, e);
+		r = send_new(&s, m->data, m->opt->pol.v.streams, m->sent, e);
 	m->send = s;
 	if (m->t.running_us == 0)
 		m->t.running_us = now_us();

@@ -104,21 +104,27 @@ void rep_freeze_mode(const struct mig *m)
 	}
 }
 
+/* Different pages written per second, over the last round. */
+static double written_ps(const struct mig *m)
+{
+	return m->round_us ? (double)m->pol.written_pages * 1e6 / (double)m->round_us : 0;
+}
+
 static void round_json(const struct mig *m)
 {
 	json_t *o = event(m, "round");
 
-	set_u(o, "round", m->pol.round);
-	set_u(o, "pages", m->pol.round_pages);
-	set_u(o, "round_us", m->pol.round_us);
+	set_u(o, "round", m->pol.round + m->pol.in_round);
+	json_object_set_new(o, "cut", json_boolean(m->pol.in_round));
+	set_u(o, "pages", m->round_pages);
+	set_u(o, "round_us", m->round_us);
 	json_object_set_new(o, "link_Bps", json_real(m->pol.link_Bps));
-	json_object_set_new(o, "dirty_pages_ps", json_real(m->pol.dirty_pages_ps));
+	json_object_set_new(o, "dirty_pages_ps", json_real(written_ps(m)));
 	set_u(o, "predicted_left_pages", m->answer.left_pages);
 	set_u(o, "predicted_downtime_us", m->answer.downtime_us);
-	json_object_set_new(o, "verdict",
-	                    json_string(m->answer.verdict == POL_ROUND    ? "round"
-	                                : m->answer.verdict == POL_FINISH ? "finish"
-	                                                                  : "switch"));
+	set_u(o, "predicted_degraded_us", m->answer.degraded_us);
+	set_u(o, "predicted_total_us", m->answer.total_us);
+	json_object_set_new(o, "verdict", json_string(pol_verdict_name(m->answer.verdict)));
 	json_object_set_new(o, "why", json_string(m->answer.why));
 	put_json(o);
 }
@@ -141,9 +147,9 @@ void rep_round(const struct mig *m, bool final)
 	}
 	printf("%8.3f s  round %u: %.1f MiB in %.2f s, %.0f MiB/s; %.0f pages/s written; "
 	       "stop now: %.0f ms%s%s\n",
-	       since_s(m), m->pol.round, (double)m->pol.round_pages * ENG_PAGE_BYTES / MIB,
-	       (double)m->pol.round_us / 1e6, m->pol.link_Bps / MIB, m->pol.dirty_pages_ps,
-	       (double)m->answer.downtime_us / 1e3,
+	       since_s(m), m->pol.round + m->pol.in_round,
+	       (double)m->round_pages * ENG_PAGE_BYTES / MIB, (double)m->round_us / 1e6,
+	       m->pol.link_Bps / MIB, written_ps(m), (double)m->answer.downtime_us / 1e3,
 	       m->answer.verdict == POL_ROUND ? "" : "; stopping: ",
 	       m->answer.verdict == POL_ROUND ? "" : m->answer.why);
 	fflush(stdout);

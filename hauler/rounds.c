@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* rounds.c - pre-copy: scan, send, measure, decide, until the decision is to stop. */
+/*
+ * rounds.c - pre-copy: scan, send, look how much is written meanwhile, decide, until the
+ * decision is to stop.
+ *
+ * A scan re-arms the tracker and only lists what was written; the list is sent with a look
+ * at the tracker now and then. What is written again before its turn is left out:
+ * it is for the next round. What a round that is cut has not sent is forgotten, so that
+ * it counts as never sent.
+ */
 #include "hauler/hauler.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,8 +19,17 @@
 
 #define MARK_LIMIT_MS 60000
 
-/* The first round is looked at after so long, and so often, for pol_cut(). */
-#define CUT_LOOK_US 500000
+/* So many pages are queued between two glances at the clock. */
+#define PIECE_PAGES 512u
+
+/* Looks come at growing distances, and cost at most a twentieth of the time. */
+#define LOOK_MIN_US 20000
+#define LOOK_MAX_US 250000
+#define LOOK_COST   20
+
+/* A round that moves less than this does not fill the pipe: it says nothing of the link. */
+#define LINK_FULL_BYTES (4u << 20)
+#define LINK_SURE_US    500000
 
 /* What a stop costs apart from pages: base, and per GiB, by the mode of the freeze. */
 #define FREEZE_BASE_US 25000
@@ -20,13 +38,62 @@
 #define PUSH_GIB_US    110000
 #define PAGES_PER_GIB  262144
 
-struct emit_state {
+/* Pages of one process. */
+struct pages_of {
+	pid_t pid;
+	struct runs runs;
+};
+
+struct pages_list {
+	struct pages_of *v;
+	size_t n;
+};
+
+/* A round under way. */
+struct round {
 	struct mig *m;
-	struct err *e;
-	uint64_t start_us, looked_us, pages;
-	uint64_t start_bytes;
+	struct pages_list todo, again; /* again: written since the scan */
+	uint64_t scan_us, look_us, moved; /* times; bytes moved before it */
+	uint64_t pages, done_pages, queued_pages; /* done: queued or left out */
+	uint64_t written, present; /* by the last look */
+	double link_Bps; /* known before it */
+	size_t next; /* process of the list, and address, that come next */
+	uint64_t next_vaddr;
 	bool cut;
 };
+
+/* ---- lists ---- */
+
+static int list_add(struct pages_list *l, pid_t pid, uint64_t vaddr, uint64_t pages)
+{
+	if (l->n == 0 || l->v[l->n - 1].pid != pid) {
+		struct pages_of *v = realloc(l->v, (l->n + 1) * sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		l->v = v;
+		l->v[l->n++] = (struct pages_of){ .pid = pid };
+	}
+	return runs_add(&l->v[l->n - 1].runs, vaddr, pages);
+}
+
+static void list_fini(struct pages_list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		runs_fini(&l->v[i].runs);
+	free(l->v);
+	memset(l, 0, sizeof(*l));
+}
+
+static const struct runs *list_of(const struct pages_list *l, pid_t pid)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (l->v[i].pid == pid)
+			return &l->v[i].runs;
+	return NULL;
+}
+
+/* ---- /proc/PID/mem ---- */
 
 int mem_fd(struct mig *m, pid_t pid, struct err *e)
 {
@@ -50,6 +117,8 @@ void mem_close_all(struct mig *m)
 	m->n_mem = 0;
 }
 
+/* ---- what is measured ---- */
+
 /*
  * What the link carries is counted in memory, not in bytes on the wire: with
  * compression, zero pages and pages that need not be sent, the two are far apart.
@@ -62,50 +131,172 @@ static uint64_t moved_bytes(struct mig *m)
 	return st.pages * ENG_PAGE_BYTES;
 }
 
-/* In mid-round: how fast are pages sent, and is the rest of the round any use? */
-static void look(struct emit_state *s)
+static int listed(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
+                  unsigned int flags)
 {
-	struct mig *m = s->m;
-	uint64_t now = now_us();
-
-	if (now - s->looked_us < CUT_LOOK_US)
-		return;
-	s->looked_us = now;
-	m->pol.link_Bps = (double)(moved_bytes(m) - s->start_bytes) * 1e6 /
-	                  (double)(now - s->start_us);
-	rep_progress(m, false);
-	s->cut = pol_cut(&m->pol);
-}
-
-static int emit(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
-                unsigned int flags)
-{
-	struct emit_state *s = arg;
-	struct err ignore = ERR_INIT;
+	struct round *r = arg;
 
 	(void)vma;
 	(void)flags;
-	int fd = mem_fd(s->m, pid, &ignore);
-
-	if (fd < 0)
-		return 0; /* it has gone, or it will travel in the freeze */
-	s->pages += pages;
-	int r = send_pages(s->m->send, SEND_CHANGED, pid, fd, vaddr, pages, s->e);
-
-	if (r == 0)
-		look(s);
-	return r < 0 ? r : s->cut ? -EAGAIN : 0;
+	r->pages += pages;
+	return list_add(&r->todo, pid, vaddr, pages);
 }
 
-static int count(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
-                 unsigned int flags)
+static int seen(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
+                unsigned int flags)
 {
-	(void)pid;
+	struct round *r = arg;
+
 	(void)vma;
-	(void)vaddr;
-	if ((flags & TRK_DIRTY) && !(flags & (TRK_ZERO | TRK_FILE)))
-		*(uint64_t *)arg += pages;
+	if (flags & (TRK_ZERO | TRK_FILE))
+		return 0;
+	r->present += pages;
+	if (!(flags & TRK_DIRTY))
+		return 0;
+	r->written += pages;
+	return list_add(&r->again, pid, vaddr, pages);
+}
+
+/* Pages of @l from @from on that are not in @again. */
+static uint64_t not_again(const struct runs *l, const struct runs *again, uint64_t from)
+{
+	uint64_t n = 0;
+
+	for (size_t i = runs_find(l, from), k = 0; i < l->n; i++) {
+		uint64_t at = l->v[i].vaddr > from ? l->v[i].vaddr : from;
+		uint64_t end = l->v[i].vaddr + l->v[i].pages * ENG_PAGE_BYTES;
+
+		if (at >= end)
+			continue;
+		n += (end - at) >> ENG_PAGE_SHIFT;
+		k = again ? runs_find(again, at) : 0;
+		for (; again && k < again->n && again->v[k].vaddr < end; k++) {
+			uint64_t a = again->v[k].vaddr > at ? again->v[k].vaddr : at;
+			uint64_t b = again->v[k].vaddr + again->v[k].pages * ENG_PAGE_BYTES;
+
+			n -= ((b < end ? b : end) - a) >> ENG_PAGE_SHIFT;
+		}
+	}
+	return n;
+}
+
+/* What the round still has to send, by the last look. */
+static uint64_t unsent(const struct round *r)
+{
+	uint64_t n = 0;
+
+	for (size_t i = r->next; i < r->todo.n; i++)
+		n += not_again(&r->todo.v[i].runs, list_of(&r->again, r->todo.v[i].pid),
+		               i == r->next ? r->next_vaddr : 0);
+	return n;
+}
+
+/* A short time says little of the link: what was known before counts as well. */
+static double link_now(const struct round *r, double Bps, uint64_t us)
+{
+	double weight = us < LINK_SURE_US ? (double)us / LINK_SURE_US : 1;
+
+	return r->link_Bps > 0 ? r->link_Bps + weight * (Bps - r->link_Bps) : Bps;
+}
+
+/* How much is written since the scan; nothing is re-armed. Then: what does that mean? */
+static int look(struct round *r, struct err *e)
+{
+	struct mig *m = r->m;
+	struct trk_stats st = { 0 };
+	uint64_t t0 = now_us();
+
+	list_fini(&r->again);
+	r->written = r->present = 0;
+	int x = trk_final(m->trk, seen, r, &st, e);
+
+	if (x < 0)
+		return x;
+	uint64_t now = now_us(), us = now - r->scan_us, moved = moved_bytes(m) - r->moved;
+	uint64_t sent = moved / ENG_PAGE_BYTES;
+	uint64_t gap = us / 4;
+
+	if (gap < LOOK_MIN_US)
+		gap = LOOK_MIN_US;
+	if (gap > LOOK_MAX_US)
+		gap = LOOK_MAX_US;
+	if (gap < LOOK_COST * (now - t0))
+		gap = LOOK_COST * (now - t0);
+	r->look_us = now + gap;
+	curve_add(&m->pol.curve, us, r->written);
+	m->pol.elapsed_us = now - m->t.start_us;
+	m->pol.written_pages = r->written;
+	m->pol.total_pages = r->present;
+	/* what is queued is not sent */
+	m->pol.unsent_pages = unsent(r);
+	m->pol.unsent_pages += r->queued_pages > sent ? r->queued_pages - sent : 0;
+	if (moved > LINK_FULL_BYTES || m->pol.link_Bps <= 0)
+		m->pol.link_Bps = link_now(r, (double)moved * 1e6 / (double)us, us);
 	return 0;
+}
+
+/* ---- one round ---- */
+
+static int send_run(struct round *r, pid_t pid, int fd, uint64_t vaddr, uint64_t pages,
+                    struct err *e)
+{
+	const struct runs *again = list_of(&r->again, pid);
+	uint64_t end = vaddr + pages * ENG_PAGE_BYTES;
+	int x = 0;
+
+	r->done_pages += pages;
+	while (x == 0 && vaddr < end) {
+		size_t i = again ? runs_find(again, vaddr) : 0;
+		uint64_t stop = end;
+
+		if (again && i < again->n && again->v[i].vaddr <= vaddr) {
+			vaddr = again->v[i].vaddr + again->v[i].pages * ENG_PAGE_BYTES;
+			continue;
+		}
+		if (again && i < again->n && again->v[i].vaddr < end)
+			stop = again->v[i].vaddr;
+		uint64_t n = (stop - vaddr) >> ENG_PAGE_SHIFT;
+
+		x = send_pages(r->m->send, SEND_CHANGED, pid, fd, vaddr, n, e);
+		r->queued_pages += n;
+		vaddr = stop;
+	}
+	return x;
+}
+
+/* These pages are not sent as they are now, and the tracker does not know. */
+static void forget(struct round *r, pid_t pid, uint64_t vaddr, uint64_t pages)
+{
+	sent_forget(r->m->sent, OBJ_TASK(pid), vaddr, pages);
+}
+
+/* Pieces of one process's list; when the round is cut, the rest is forgotten. */
+static int send_list(struct round *r, const struct pages_of *l, struct err *e)
+{
+	struct mig *m = r->m;
+	struct err ignore = ERR_INIT;
+	int fd = mem_fd(m, l->pid, &ignore), x = 0;
+
+	for (size_t i = 0; x == 0 && i < l->runs.n; i++)
+		for (uint64_t vaddr = l->runs.v[i].vaddr, left = l->runs.v[i].pages;
+		     x == 0 && left;) {
+			uint64_t n = left < PIECE_PAGES ? left : PIECE_PAGES;
+
+			if (r->cut || fd < 0) { /* it has gone, or it travels in the freeze */
+				forget(r, l->pid, vaddr, left);
+				break;
+			}
+			x = send_run(r, l->pid, fd, vaddr, n, e);
+			r->next_vaddr = vaddr += n * ENG_PAGE_BYTES;
+			left -= n;
+			if (x < 0 || now_us() < r->look_us)
+				continue;
+			x = look(r, e);
+			m->answer = pol_decide(&m->pol);
+			r->cut = m->answer.verdict != POL_ROUND;
+			rep_progress(m, false);
+		}
+	return x;
 }
 
 static int barrier(struct mig *m, struct err *e)
@@ -116,95 +307,106 @@ static int barrier(struct mig *m, struct err *e)
 	return r < 0 ? r : talk_marked(m, m->mark, deadline, e);
 }
 
+static int copy(struct round *r, struct err *e)
+{
+	struct mig *m = r->m;
+	int x = trk_round(m->trk, listed, r, &m->trk_stats, e);
+
+	r->scan_us = now_us();
+	r->look_us = r->scan_us + LOOK_MIN_US;
+	r->moved = moved_bytes(m);
+	r->link_Bps = m->pol.link_Bps;
+	m->pol.in_round = true;
+	m->pol.curve.n = 0;
+	if (m->pol.round == 0)
+		m->pol.total_pages = r->pages;
+	for (size_t i = 0; x == 0 && i < r->todo.n; i++) {
+		if (!r->cut) {
+			r->next = i;
+			r->next_vaddr = 0;
+		}
+		x = send_list(r, &r->todo.v[i], e);
+	}
+	if (!r->cut)
+		r->next = r->todo.n;
+	return x;
+}
+
 static int one_round(struct mig *m, bool *cut, struct err *e)
 {
-	uint64_t t0 = now_us(), moved0 = moved_bytes(m);
-	struct emit_state s = {
-		.m = m, .e = e, .start_us = t0, .looked_us = t0, .start_bytes = moved0
-	};
-	struct err scan = ERR_INIT;
-	int r = trk_round(m->trk, emit, &s, &m->trk_stats, &scan);
+	struct round r = { .m = m };
+	uint64_t t0 = now_us();
+	int x = copy(&r, e);
 
-	if (r < 0 && s.cut)
-		r = 0;
-	if (r < 0 && e->src == ERR_NONE)
-		*e = scan;
-	if (r == 0)
-		r = barrier(m, e);
+	if (x == 0)
+		x = barrier(m, e);
+	if (x == 0)
+		x = look(&r, e);
 	mem_close_all(m);
-	if (r < 0)
-		return r;
-	uint64_t us = now_us() - t0, bytes = moved_bytes(m) - moved0;
+	if (x == 0) {
+		m->round_pages = r.cut ? r.done_pages : r.pages;
+		m->round_us = now_us() - t0;
+		m->pol.round_base_us = m->trk_stats.scan_us + m->t.rtt_us;
+	}
+	if (x == 0 && !r.cut) {
+		struct pol_round p = { .us = m->round_us,
+			               .pages = r.pages,
+			               .left_pages = r.written };
 
-	m->pol.sum_pages += s.pages;
-	m->pol.round_pages = s.pages;
-	m->pol.round_us = us;
-	if (m->pol.round == 0)
-		m->pol.total_pages = s.pages;
-	/* a round that is too short to fill the pipe says nothing of the link */
-	if (bytes > (4u << 20) || m->pol.link_Bps == 0)
-		m->pol.link_Bps = (double)bytes * 1e6 / (double)us;
-	m->pol.round++;
-	*cut = s.cut;
-	return 0;
+		pol_round_done(&m->pol, &p);
+	}
+	*cut = r.cut;
+	list_fini(&r.todo);
+	list_fini(&r.again);
+	return x;
 }
 
-/* Pages written while the last round ran; a look without re-arming anything. */
-static int measure_dirty(struct mig *m, uint64_t since_us, struct err *e)
-{
-	uint64_t dirty = 0;
-	struct trk_stats st = { 0 };
-	int r = trk_final(m->trk, count, &dirty, &st, e);
-	uint64_t us = now_us() - since_us;
-
-	if (r == 0 && us)
-		m->pol.dirty_pages_ps = (double)dirty * 1e6 / (double)us;
-	return r;
-}
+/* ---- all rounds ---- */
 
 static void rounds_start(struct mig *m)
 {
 	uint64_t gib_us = !m->scans ? PUSH_GIB_US : !m->smaps ? SCANS_GIB_US : SMAPS_GIB_US;
 
-	m->pol.mode = (enum pol_mode)m->opt->mode;
-	m->pol.downtime_limit_us = (uint64_t)m->opt->downtime_limit_ms * 1000;
-	m->pol.max_rounds = m->opt->max_rounds;
-	m->pol.total_pages = m->rss_bytes / ENG_PAGE_BYTES;
+	limits_apply(m, false);
+	m->pol.opt = &m->opt->pol.v;
+	m->pol.total_pages = m->pol.written_pages = m->rss_bytes / ENG_PAGE_BYTES;
 	m->pol.freeze_us = FREEZE_BASE_US + m->pol.total_pages * gib_us / PAGES_PER_GIB;
+	m->pol.elapsed_us = now_us() - m->t.start_us;
+}
+
+static int given_up(struct mig *m, struct err *e)
+{
+	err_set(e, ERR_USER, EBUSY, "given up: %s (stop now: %.0f ms, post-copy: %.1f s)",
+	        m->answer.why, (double)m->answer.downtime_us / 1e3,
+	        (double)m->answer.degraded_us / 1e6);
+	return err_fix(e, "try in a calmer moment (haul watch %d), or with another --policy",
+	               m->opt->pid);
 }
 
 int rounds_run(struct mig *m, struct err *e)
 {
+	bool cut = false;
 	int r = 0;
 
 	rounds_start(m);
 	for (;;) {
-		bool cut = false;
-
-		m->answer = pol_decide(&m->pol);
+		if (!cut)
+			m->answer = pol_decide(&m->pol);
 		if (m->trk_kind == TRK_NONE)
-			m->answer.verdict = m->opt->mode == POL_POST_COPY ? POL_SWITCH : POL_FINISH;
-		if (m->pol.round)
+			m->answer.verdict = m->pol.opt->mode == POL_POST_COPY ? POL_SWITCH
+			                                                      : POL_FINISH;
+		if (m->pol.round || cut)
 			rep_round(m, false);
 		if (m->answer.verdict != POL_ROUND)
 			break;
-		uint64_t t0 = now_us();
-
 		r = one_round(m, &cut, e);
-		if (r == 0)
-			r = measure_dirty(m, t0, e);
 		if (r < 0)
 			break;
-		if (cut) {
-			m->answer = (struct pol_answer){ POL_SWITCH, m->pol.total_pages, 0,
-				                         "pages are written faster than the link "
-				                         "carries them" };
-			rep_round(m, false);
-			break;
-		}
 	}
-	m->rounds = m->pol.round;
+	m->rounds = m->pol.round + cut;
 	m->switch_over = m->answer.verdict == POL_SWITCH;
+	if (r == 0 && m->answer.verdict == POL_GIVE_UP)
+		r = given_up(m, e);
 	if (r < 0)
 		talk_reason(m, e);
 	return r;

@@ -60,6 +60,7 @@ struct stream {
 
 struct send {
 	struct sent *sent;
+	struct pace pace;
 	pthread_mutex_t lock;
 	pthread_cond_t work, room, idle;
 	struct item *head, *tail, *filling, *spare;
@@ -219,6 +220,7 @@ static int process(struct stream *t, const struct item *it, struct err *e)
 		b.st.frames = 1;
 		b.st.packed_frames = b.f.codec != CODEC_NONE;
 		b.st.wire_bytes = FRAME_HEAD_BYTES + b.f.body_bytes;
+		pace_spent(&t->s->pace, b.st.wire_bytes);
 	}
 	struct send_stats *st = &t->s->st;
 
@@ -277,6 +279,15 @@ static void recycle(struct send *s, struct item *it)
 	s->spare = it;
 }
 
+static bool stopped(struct send *s)
+{
+	pthread_mutex_lock(&s->lock);
+	bool is = s->stop || s->result;
+
+	pthread_mutex_unlock(&s->lock);
+	return is;
+}
+
 static void *stream_main(void *arg)
 {
 	struct stream *t = arg;
@@ -291,6 +302,8 @@ static void *stream_main(void *arg)
 		if (!it && !mark)
 			break;
 		pthread_mutex_unlock(&s->lock);
+		while (it && !stopped(s) && pace_nap(&s->pace))
+			;
 		int r = it ? process(t, it, &e) : send_mark(t, mark, &e);
 
 		if (r < 0)
@@ -318,6 +331,7 @@ int send_new(struct send **out, struct chan **ch, unsigned int n, struct sent *s
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_mutex_init(&s->lock, NULL);
+	pace_init(&s->pace);
 	pthread_cond_init(&s->work, &attr);
 	pthread_cond_init(&s->room, &attr);
 	pthread_cond_init(&s->idle, &attr);
@@ -500,6 +514,11 @@ int send_barrier(struct send *s, uint32_t mark, uint64_t deadline_us, struct err
 	return r;
 }
 
+void send_limit(struct send *s, uint64_t Bps, unsigned int cpu_percent)
+{
+	pace_limit(&s->pace, Bps, cpu_percent);
+}
+
 void send_get_stats(struct send *s, struct send_stats *st)
 {
 	pthread_mutex_lock(&s->lock);
@@ -546,5 +565,6 @@ void send_free(struct send *s)
 	pthread_cond_destroy(&s->room);
 	pthread_cond_destroy(&s->idle);
 	pthread_mutex_destroy(&s->lock);
+	pace_fini(&s->pace);
 	free(s);
 }

@@ -3,6 +3,8 @@
 #ifndef HAUL_SEND_H
 #define HAUL_SEND_H
 
+#include <pthread.h>
+
 #include "engine/engine.h"
 #include "transport/transport.h"
 
@@ -26,8 +28,27 @@ uint64_t sent_span(const struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t 
  * Return: 1 same; 0 remembered; -ENOMEM
  */
 int sent_same(struct sent *s, uint64_t obj, uint64_t vaddr, struct sent_hash h);
+/** sent_forget() - these pages count as never sent */
+void sent_forget(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages);
 void sent_free(struct sent *s);
 DEFINE_AUTO(sent, sent_free)
+
+/* ---- pace.c: limits that all sender threads share ---- */
+
+struct pace {
+	pthread_mutex_t lock;
+	uint64_t Bps; /* 0: no limit */
+	unsigned int cpu_percent; /* of one CPU, all threads of haul; 0: no limit */
+	double tokens; /* bytes; below 0: a debt */
+	uint64_t filled_us, since_us, since_cpu_us;
+};
+
+void pace_init(struct pace *p);
+void pace_limit(struct pace *p, uint64_t Bps, unsigned int cpu_percent);
+/** pace_nap() - false: go on; true: it was not time yet, and some of it is slept off */
+bool pace_nap(struct pace *p);
+void pace_spent(struct pace *p, uint64_t bytes);
+void pace_fini(struct pace *p);
 
 /* ---- send.c ---- */
 
@@ -66,6 +87,8 @@ int send_bytes(struct send *s, uint64_t obj, uint64_t vaddr, const void *data, s
 /** send_barrier() - all queued work is on the wire, followed by MARK @mark */
 int send_barrier(struct send *s, uint32_t mark, uint64_t deadline_us, struct err *e);
 
+/** send_limit() - bulk only; what the urgent stream carries is not counted */
+void send_limit(struct send *s, uint64_t Bps, unsigned int cpu_percent);
 void send_get_stats(struct send *s, struct send_stats *st);
 void send_cancel(struct send *s);
 void send_free(struct send *s);

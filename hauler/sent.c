@@ -77,6 +77,17 @@ int sent_same(struct sent *s, uint64_t obj, uint64_t vaddr, struct sent_hash h)
 	return 0;
 }
 
+void sent_forget(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages)
+{
+	for (; pages; pages--, vaddr += ENG_PAGE_BYTES) {
+		struct part *p = sparse_get(s->parts, key_of(obj, vaddr), false);
+		size_t i = index_of(vaddr);
+
+		if (p)
+			__atomic_fetch_and(&p->bits[i / 64], ~(1ULL << (i % 64)), __ATOMIC_RELAXED);
+	}
+}
+
 void sent_free(struct sent *s)
 {
 	if (!s)

@@ -166,7 +166,7 @@ int prepare_run(struct mig *m, struct err *e)
 	if (r == 0) {
 		struct send *s = NULL;
 
-		r = send_new(&s, m->data, m->opt->streams, m->sent, e);
+		r = send_new(&s, m->data, m->opt->pol.v.streams, m->sent, e);
 		pthread_mutex_lock(&m->lock);
 		m->send = s;
 		if (m->stop && r == 0)

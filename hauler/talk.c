@@ -108,7 +108,7 @@ static int hello(struct mig *m, struct chan *ch, Haul__Role role, unsigned int i
 	h.host = u.nodename;
 	h.role = role;
 	h.index = index;
-	h.streams = role == HAUL__ROLE__ROLE_RESUME ? m->opt->streams : 0;
+	h.streams = role == HAUL__ROLE__ROLE_RESUME ? m->opt->pol.v.streams : 0;
 	if (role != HAUL__ROLE__ROLE_CONTROL) {
 		h.secret.data = m->secret;
 		h.secret.len = sizeof(m->secret);
@@ -195,7 +195,7 @@ int talk_streams(struct mig *m, struct err *e)
 
 	if (r == 0)
 		chan_go_first(m->urgent);
-	for (unsigned int i = 0; r == 0 && i < m->opt->streams; i++)
+	for (unsigned int i = 0; r == 0 && i < m->opt->pol.v.streams; i++)
 		r = one_stream(m, &m->data[i], HAUL__ROLE__ROLE_DATA, i, e);
 	return r;
 }
@@ -285,9 +285,9 @@ int talk_start(struct mig *m, struct err *e)
 	Haul__Msg msg = HAUL__MSG__INIT, *answer = NULL;
 	Haul__Start s = HAUL__START__INIT;
 
-	s.mode = (Haul__Mode)m->opt->mode;
-	s.streams = m->opt->streams;
-	s.freeze_limit_ms = m->opt->freeze_limit_ms;
+	s.mode = (Haul__Mode)m->opt->pol.v.mode;
+	s.streams = m->opt->pol.v.streams;
+	s.freeze_limit_ms = m->opt->pol.v.freeze_limit_ms;
 	s.freeze = (char *)ours_mode(m);
 	msg.body_case = HAUL__MSG__BODY_START;
 	msg.start = &s;

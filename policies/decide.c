@@ -1,96 +1,351 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* decide.c - the simple rule: stop when the predicted downtime fits the limit. */
+/*
+ * decide.c - another round, stop and copy, switch to post-copy, or give up.
+ *
+ * One figure is made small: seconds of downtime, plus seconds in post-copy and seconds
+ * of the whole by their weights. Stopping now has a cost that is known; what the next
+ * rounds would leave follows from the curve (curve.c), so their gain and price are known
+ * before they run. That sees convergence, a floor, and a dirty rate near the bandwidth.
+ * What no curve can see is a change of phase to come: some patience is for that.
+ */
 #include "policies/policies.h"
 
-#include <stddef.h>
-#include <string.h>
+/* So far rounds are looked ahead; each is shorter than the one before, or it is no use. */
+#define AHEAD_ROUNDS 8
 
-#define PAGE_BYTES 4096.0
+/* A round has to be expected to save so much of the cost: predictions are not exact. */
+#define GAIN_WORTH   0.03
+#define GAIN_LEAST_S 0.004
 
-/* Another round must leave clearly less than the one before, or it is no use. */
-#define SHRINK_WORTH 0.7
+/* Before anything was sent: no link is taken to be slower, for what is tiny. */
+#define LINK_UNKNOWN_BPS 50e6
 
-/* Rounds after the first may send the memory once more, not again and again. */
-#define SUM_WORTH 2.0
+/* Post-copy: a fixed price, for faults and for depending on two hosts meanwhile; and its
+ * pages come slower than those of a stream that nobody waits for. */
+#define POST_BASE_S 0.02
+#define POST_SLOW   1.15
 
-/* Above this share of the link's rate, rounds do not converge. */
-#define RATE_HOPELESS 0.8
+/* Waiting for a change that nothing foretells may cost this share of what it can save;
+ * when there was such a moment before, at a cost below PHASE_WORTH of now, that one. */
+#define PATIENCE         0.15
+#define PATIENCE_KNOWN   0.6
+#define PHASE_WORTH      0.7
+#define PATIENCE_LEAST_S 0.01
 
-static const char *const mode_names[POL_NMODES] = {
-	[POL_AUTO] = "auto",           [POL_STOP_COPY] = "stop-copy", [POL_PRE_COPY] = "pre-copy",
-	[POL_POST_COPY] = "post-copy", [POL_HYBRID] = "hybrid",
+/* Time in which rounds do help makes up for so much more without hope. */
+#define HOPE_HEALS 4
+
+/* Calm is when pages are written at less than this share of the link's rate, for so long. */
+#define CALM_SHARE 0.1
+#define BUSY_SHARE 0.4
+#define CALM_US    300000
+#define CALM_WORTH 0.2 /* and then worth waiting for, when the freeze alone costs but this share */
+
+/* Of a tiny one the copy in the freeze is hardly longer than a round's own price. */
+#define TINY_PAGES 512
+
+#define NEVER 1e18
+
+/* Of a deadline, the share that is kept for what was not foreseen. */
+#define DEADLINE_SPARE 0.1
+
+static const char *const verdict_names[] = {
+	[POL_ROUND] = "round",
+	[POL_FINISH] = "finish",
+	[POL_SWITCH] = "switch",
+	[POL_GIVE_UP] = "give-up",
 };
 
-const char *pol_mode_name(enum pol_mode mode)
+const char *pol_verdict_name(enum pol_verdict v)
 {
-	return (unsigned int)mode < POL_NMODES ? mode_names[mode] : "unknown";
+	return verdict_names[v];
 }
 
-int pol_mode_parse(const char *word)
+double pol_cost_s(const struct pol_options *o, double down_s, double degraded_s, double total_s)
 {
-	for (int i = 0; i < POL_NMODES; i++)
-		if (!strcmp(word, mode_names[i]))
-			return i;
-	return -1;
+	return down_s + degraded_s * o->degraded_weight_percent / 100.0 +
+	       total_s * o->total_weight_percent / 100.0;
 }
 
-static bool may_switch(enum pol_mode mode)
+/* ---- what stopping costs ---- */
+
+struct stop {
+	bool finish; /* else switch */
+	double down_s, after_s; /* after_s: in post-copy, when it switches */
+	double cost_s;
+};
+
+static double link_Bps(const struct pol_state *s)
 {
-	return mode == POL_AUTO || mode == POL_HYBRID || mode == POL_POST_COPY;
+	return s->link_Bps > 0 ? s->link_Bps : LINK_UNKNOWN_BPS;
 }
 
-static uint64_t expected_left(const struct pol_state *s)
+static double copy_s(const struct pol_state *s, double pages)
 {
-	double left = s->dirty_pages_ps * (double)s->round_us / 1e6;
-
-	if (s->round == 0 || left > (double)s->total_pages)
-		return s->total_pages;
-	return (uint64_t)left;
+	return pages * POL_PAGE_BYTES / link_Bps(s);
 }
 
-static bool hopeless(const struct pol_state *s)
+static double freeze_s(const struct pol_state *s)
 {
-	return s->link_Bps > 0 && s->dirty_pages_ps * PAGE_BYTES > RATE_HOPELESS * s->link_Bps;
+	return (double)s->freeze_us / 1e6;
 }
 
-bool pol_cut(const struct pol_state *s)
+static struct stop finish(const struct pol_state *s, double left)
 {
-	return s->round == 0 && s->mode == POL_AUTO && hopeless(s);
+	struct stop x = { .finish = true, .down_s = freeze_s(s) + copy_s(s, left) };
+
+	x.cost_s = pol_cost_s(s->opt, x.down_s, 0, x.down_s);
+	return x;
 }
 
-struct pol_answer pol_decide(const struct pol_state *s)
+static struct stop post_copy(const struct pol_state *s, double left)
 {
-	struct pol_answer a = { .verdict = POL_ROUND, .left_pages = expected_left(s) };
-	enum pol_verdict stop = may_switch(s->mode) ? POL_SWITCH : POL_FINISH;
+	struct stop x = { .down_s = freeze_s(s), .after_s = copy_s(s, left) * POST_SLOW };
 
-	a.downtime_us = s->freeze_us;
-	if (s->link_Bps > 0)
-		a.downtime_us += (uint64_t)((double)a.left_pages * PAGE_BYTES * 1e6 / s->link_Bps);
-	if (s->mode == POL_STOP_COPY || s->mode == POL_POST_COPY) {
-		a.verdict = stop;
-		a.why = "the mode has no rounds";
-	} else if (s->round == 0) {
-		a.why = "nothing is copied yet";
-	} else if (a.downtime_us <= s->downtime_limit_us && s->mode != POL_HYBRID) {
-		a.verdict = POL_FINISH;
-		a.why = "the rest fits into the downtime limit";
-	} else if (a.downtime_us <= s->downtime_limit_us) {
-		a.verdict = POL_SWITCH;
-		a.why = "little is left";
-	} else if (hopeless(s)) {
-		a.verdict = stop;
-		a.why = "pages are written about as fast as the link carries them";
-	} else if (s->round >= s->max_rounds) {
-		a.verdict = stop;
-		a.why = "the limit of rounds is reached";
-	} else if ((double)(s->sum_pages + a.left_pages) > SUM_WORTH * (double)s->total_pages) {
-		a.verdict = stop;
-		a.why = "the rounds have sent the memory twice";
-	} else if ((double)a.left_pages > SHRINK_WORTH * (double)s->round_pages) {
-		a.verdict = stop;
-		a.why = "another round would leave about as much";
-	} else {
-		a.why = "another round leaves clearly less";
+	x.cost_s = pol_cost_s(s->opt, x.down_s, x.after_s + POST_BASE_S, x.down_s + x.after_s);
+	return x;
+}
+
+static bool degraded_too_long(const struct pol_state *s, const struct stop *x)
+{
+	return s->opt->degraded_max_s && x->after_s > s->opt->degraded_max_s;
+}
+
+/* How the process would be stopped with @left pages not sent. */
+static struct stop stop_with(const struct pol_state *s, double left)
+{
+	struct stop f = finish(s, left), p = post_copy(s, left);
+
+	switch ((enum pol_mode)s->opt->mode) {
+	case POL_STOP_COPY:
+	case POL_PRE_COPY:
+		return f;
+	case POL_POST_COPY:
+	case POL_HYBRID:
+		return p;
+	default:
+		if (f.down_s * 1e3 <= s->opt->downtime_limit_ms || degraded_too_long(s, &p))
+			return f;
+		return p.cost_s < f.cost_s ? p : f;
 	}
+}
+
+/* ---- what more rounds bring ---- */
+
+/* Time that is left for all that is still to be done; without a deadline: for ever. */
+static double time_left_s(const struct pol_state *s)
+{
+	if (!s->opt->deadline_s)
+		return NEVER;
+	return s->opt->deadline_s * (1 - DEADLINE_SPARE) - (double)s->elapsed_us / 1e6;
+}
+
+/* What is not at the destination as it is here. */
+static double left_pages(const struct pol_state *s)
+{
+	return (double)s->written_pages + (s->in_round ? (double)s->unsent_pages : 0);
+}
+
+/* The least cost that any number of further rounds is expected to end with. */
+static double ahead_cost_s(const struct pol_state *s)
+{
+	double best = NEVER, spent_s = 0, left = left_pages(s);
+	double since_s = 0; /* of the scan, when the next round ends */
+
+	if (s->in_round) {
+		left = (double)s->unsent_pages;
+		since_s = s->curve.n ? (double)s->curve.us[s->curve.n - 1] / 1e6 : 0;
+	}
+	for (unsigned int k = s->round; k < s->opt->max_rounds && k < s->round + AHEAD_ROUNDS;
+	     k++) {
+		double round_s = copy_s(s, left) + (double)s->round_base_us / 1e6;
+
+		spent_s += round_s;
+		left = curve_at(&s->curve, (since_s + round_s) * 1e6, (double)s->total_pages);
+		since_s = 0;
+		struct stop x = stop_with(s, left);
+
+		if (spent_s + x.down_s + x.after_s > time_left_s(s))
+			break;
+		double cost = pol_cost_s(s->opt, 0, 0, spent_s) + x.cost_s;
+
+		if (cost < best)
+			best = cost;
+	}
+	return best;
+}
+
+/*
+ * Nothing says that more rounds help; but a program may change. Go on for a time whose
+ * price is a small share of what can be saved: a large one when it was quieter before.
+ * What can be saved is of the least cost since hope was lost: waiting may make it worse.
+ */
+static bool patient(struct pol_state *s, const struct stop *now)
+{
+	double least = stop_with(s, 0).cost_s, share = PATIENCE;
+
+	if (now->cost_s - least < PATIENCE_LEAST_S)
+		return false; /* good enough */
+	if (s->lost_cost_s <= 0 || now->cost_s < s->lost_cost_s)
+		s->lost_cost_s = now->cost_s;
+	if (s->best_cost_s > 0 && s->best_cost_s < PHASE_WORTH * s->lost_cost_s) {
+		least = s->best_cost_s;
+		share = PATIENCE_KNOWN;
+	} else if (s->calm_us && freeze_s(s) < CALM_WORTH * s->lost_cost_s) {
+		share = PATIENCE_KNOWN;
+	}
+	double next_s = s->in_round ? 0 : (double)s->round_base_us / 1e6;
+
+	if (now->down_s + now->after_s + 2 * next_s > time_left_s(s))
+		return false;
+	return pol_cost_s(s->opt, 0, 0, (double)s->hopeless_us / 1e6 + next_s) <
+	       share * (s->lost_cost_s - least);
+}
+
+/* ---- the decision ---- */
+
+static void predict(const struct pol_state *s, struct pol_answer *a)
+{
+	struct stop f = finish(s, left_pages(s)), p = post_copy(s, left_pages(s));
+
+	a->left_pages = (uint64_t)left_pages(s);
+	a->downtime_us = (uint64_t)((a->verdict == POL_SWITCH ? p : f).down_s * 1e6);
+	a->degraded_us = (uint64_t)(p.after_s * 1e6);
+	a->total_us = s->elapsed_us + a->downtime_us;
+	if (a->verdict == POL_SWITCH)
+		a->total_us += a->degraded_us;
+}
+
+static void stop_now(const struct pol_state *s, struct pol_answer *a, const struct stop *x,
+                     const char *why)
+{
+	a->why = why;
+	a->verdict = x->finish ? POL_FINISH : POL_SWITCH;
+	if (x->finish && s->opt->downtime_max_ms && s->link_Bps > 0 &&
+	    x->down_s * 1e3 > s->opt->downtime_max_ms) {
+		a->verdict = POL_GIVE_UP;
+		a->why = "it would be stopped for longer than downtime-max-ms";
+	}
+	if (!x->finish && s->link_Bps > 0 && degraded_too_long(s, x)) {
+		a->verdict = POL_GIVE_UP;
+		a->why = "post-copy would take longer than degraded-max-s";
+	}
+}
+
+/* Nothing is copied yet: the first round, unless there is nothing to gain by one. */
+static void decide_first(const struct pol_state *s, struct pol_answer *a)
+{
+	struct stop f = finish(s, (double)s->total_pages);
+
+	a->why = "nothing is copied yet";
+	if (s->opt->mode == POL_STOP_COPY || s->opt->mode == POL_POST_COPY) {
+		struct stop x = stop_with(s, (double)s->total_pages);
+
+		stop_now(s, a, &x, "the mode has no rounds");
+	} else if (s->opt->mode == POL_AUTO && s->total_pages <= TINY_PAGES &&
+	           f.down_s * 1e3 <= s->opt->downtime_limit_ms) {
+		stop_now(s, a, &f, "it is so small that all of it fits into the downtime limit");
+	}
+}
+
+/* The first round is under way: only a deadline ends it, and not before it has to. */
+static void decide_in_first(const struct pol_state *s, struct pol_answer *a)
+{
+	struct stop now = stop_with(s, left_pages(s));
+	double now_s = now.down_s + now.after_s, rest_s = copy_s(s, (double)s->unsent_pages);
+	double since_us = s->curve.n ? (double)s->curve.us[s->curve.n - 1] : 0;
+	struct stop then = stop_with(
+	        s, curve_at(&s->curve, since_us + rest_s * 1e6, (double)s->total_pages));
+
+	a->why = "the first copy";
+	if (now_s < (1 - DEADLINE_SPARE) * time_left_s(s) || ahead_cost_s(s) < NEVER ||
+	    rest_s + then.down_s + then.after_s < now_s)
+		return;
+	stop_now(s, a, &now, "there is just time left to keep the deadline");
+}
+
+static const char *why_stop(const struct pol_state *s, const struct stop *now, bool can_go_on)
+{
+	double rate_Bps = curve_at(&s->curve, 1e6, (double)s->total_pages) * POL_PAGE_BYTES;
+
+	if (!can_go_on && s->round >= s->opt->max_rounds)
+		return "the limit of rounds is reached";
+	if (!can_go_on)
+		return "another round would miss the deadline";
+	if (now->finish && now->down_s * 1e3 <= s->opt->downtime_limit_ms)
+		return "the rest fits into the downtime limit";
+	if (rate_Bps >= 0.8 * link_Bps(s))
+		return "pages are written about as fast as the link carries them";
+	return "another round would leave about as much";
+}
+
+static void decide_later(struct pol_state *s, struct pol_answer *a)
+{
+	struct stop now = stop_with(s, left_pages(s));
+	double ahead = ahead_cost_s(s);
+	uint64_t us = s->elapsed_us - s->decided_us;
+
+	if (ahead < now.cost_s * (1 - GAIN_WORTH) - GAIN_LEAST_S) {
+		a->why = "another round leaves clearly less";
+		us *= HOPE_HEALS;
+		s->hopeless_us -= us < s->hopeless_us ? us : s->hopeless_us;
+		s->lost_cost_s = 0;
+	} else if (ahead < NEVER && patient(s, &now)) {
+		a->why = "it may soon write less";
+		s->hopeless_us += us;
+	} else {
+		stop_now(s, a, &now, why_stop(s, &now, ahead < NEVER));
+	}
+	if (!s->in_round && (s->best_cost_s <= 0 || now.cost_s < s->best_cost_s))
+		s->best_cost_s = now.cost_s;
+}
+
+/*
+ * Calm and then written again, within one round: it goes in phases. (Calm alone may be a
+ * hot set of which all pages are written.)
+ */
+static void note_phases(struct pol_state *s)
+{
+	if (!s->in_round || s->written_pages < s->noted_pages || s->elapsed_us <= s->noted_us) {
+		s->spell_us = 0;
+	} else {
+		uint64_t us = s->elapsed_us - s->noted_us;
+		double Bps = (double)(s->written_pages - s->noted_pages) * POL_PAGE_BYTES * 1e6 /
+		             (double)us;
+
+		if (Bps < CALM_SHARE * link_Bps(s)) {
+			s->spell_us += us;
+		} else if (Bps > BUSY_SHARE * link_Bps(s)) {
+			if (s->spell_us >= CALM_US && s->spell_us > s->calm_us)
+				s->calm_us = s->spell_us;
+			s->spell_us = 0;
+		}
+	}
+	s->noted_us = s->elapsed_us;
+	s->noted_pages = s->written_pages;
+}
+
+struct pol_answer pol_decide(struct pol_state *s)
+{
+	struct pol_answer a = { .verdict = POL_ROUND };
+
+	note_phases(s);
+	if (s->round == 0 && !s->in_round)
+		decide_first(s, &a);
+	else if (s->round == 0)
+		decide_in_first(s, &a);
+	else
+		decide_later(s, &a);
+	s->decided_us = s->elapsed_us;
+	predict(s, &a);
 	return a;
+}
+
+void pol_round_done(struct pol_state *s, const struct pol_round *r)
+{
+	s->past[s->round % POL_PAST] = *r;
+	s->round++;
+	s->in_round = false;
+	s->unsent_pages = 0;
+	s->written_pages = r->left_pages;
 }

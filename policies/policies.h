@@ -1,53 +1,163 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* policies.h - when to stop copying; pure functions of what was measured. */
+/* policies.h - what an operator may ask for, and the decision; nothing here measures or acts. */
 #ifndef HAUL_POLICIES_H
 #define HAUL_POLICIES_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+
+#include "common/err.h"
+
+#define POL_PAGE_BYTES 4096.0
+
+/* ---- options.c: one table declares them all ---- */
 
 enum pol_mode { POL_AUTO, POL_STOP_COPY, POL_PRE_COPY, POL_POST_COPY, POL_HYBRID, POL_NMODES };
 
-/** pol_mode_name() / pol_mode_parse() - "auto", "stop-copy", ... -1: no such mode */
+/** pol_mode_name() - "auto", "stop-copy", ... */
 const char *pol_mode_name(enum pol_mode mode);
-int pol_mode_parse(const char *word);
 
-/* What the hauler knows at a decision. */
+/* The values; each has a row in the table, which holds its default. */
+struct pol_options {
+	unsigned int mode; /* enum pol_mode */
+	unsigned int downtime_limit_ms, downtime_max_ms, degraded_max_s, deadline_s, max_rounds;
+	unsigned int degraded_weight_percent, total_weight_percent;
+	unsigned int freeze_limit_ms, streams, bandwidth_limit_mbit, cpu_limit_percent;
+};
+
+#define POL_NOPTIONS (sizeof(struct pol_options) / sizeof(unsigned int))
+
+struct pol_option {
+	const char *name; /* --name on the command line, "name" in a policy file */
+	const char *const *words; /* NULL: a number */
+	const char *unit;
+	unsigned int min, max, def; /* of a word: its place */
+	const char *meaning;
+};
+
+extern const struct pol_option pol_table[POL_NOPTIONS];
+
+/* Where a value came from; more than 0: the line of the file. */
+#define POL_FROM_DEFAULT 0u
+#define POL_FROM_COMMAND UINT32_MAX
+
+struct policy {
+	char name[64];
+	char path[512]; /* empty: no file */
+	char meaning[256];
+	struct pol_options v;
+	uint32_t from[POL_NOPTIONS];
+};
+
+/** pol_init() - all defaults */
+void pol_init(struct policy *p);
+unsigned int pol_get(const struct policy *p, size_t row);
+/** pol_set_text() - from the command line. Return: 0; -EINVAL, -ERANGE with key and reason */
+int pol_set_text(struct policy *p, size_t row, const char *text, struct err *e);
+/** pol_contradiction() - options that exclude each other. Return: 0; -EINVAL */
+int pol_contradiction(const struct policy *p, struct err *e);
+/** pol_value_text() - a value with its unit, for people */
+void pol_value_text(const struct policy *p, size_t row, char *out, size_t bytes);
+/** pol_help() - the rows as lines of --help */
+void pol_help(FILE *f);
+/** pol_schema() - the JSON Schema of policy files. Return: JSON text to be freed, or NULL */
+char *pol_schema(void);
+
+/* ---- file.c: policy files ---- */
+
+#define POL_DIR_ADMIN "/etc/haul/policies"
+
+/**
+ * pol_load() - a policy by name or, when @word has a '/' or ends in .json, by file
+ *
+ * Names are looked up in /etc/haul/policies, then among those that came with haul.
+ * "default" is there even when there is no such file.
+ * Return: 0; -ENOENT; -EINVAL, -ERANGE with file, line, key and reason
+ */
+int pol_load(struct policy *p, const char *word, struct err *e);
+
+/** pol_names() - all that pol_load() finds, sorted; freed by pol_names_free() */
+char **pol_names(size_t *n);
+void pol_names_free(char **names, size_t n);
+
+/* ---- curve.c: how many pages are written within a time ---- */
+
+#define POL_CURVE_POINTS 32
+
+/* Measured after a scan, with growing distance to it; ascending in both. */
+struct pol_curve {
+	unsigned int n;
+	uint64_t us[POL_CURVE_POINTS], pages[POL_CURVE_POINTS];
+};
+
+/** curve_add() - @pages were written within @us; points too close to the last replace it */
+void curve_add(struct pol_curve *c, uint64_t us, uint64_t pages);
+/** curve_at() - expected pages written within @us; @max at most */
+double curve_at(const struct pol_curve *c, double us, double max);
+
+/* ---- decide.c ---- */
+
+#define POL_PAST 16
+
+/* A round that is over. */
+struct pol_round {
+	uint64_t us; /* from its scan to the peer's MARKED */
+	uint64_t pages; /* taken */
+	uint64_t left_pages; /* written when it ended */
+};
+
+/* What the hauler knows at a decision: measured by it, but for the last part. */
 struct pol_state {
-	enum pol_mode mode;
+	const struct pol_options *opt;
 	unsigned int round; /* rounds finished; 0: nothing is copied yet */
+	bool in_round; /* the next one is under way */
+	uint64_t elapsed_us; /* since the start */
 	uint64_t total_pages; /* of the tree, tracked */
-	uint64_t round_pages; /* dirty pages that the last round took */
-	uint64_t sum_pages; /* of all rounds */
-	uint64_t round_us; /* from its first scan to the peer's MARKED */
-	double dirty_pages_ps; /* pages first written per second, now */
+	uint64_t written_pages; /* since the last scan; before the first: all */
+	uint64_t unsent_pages; /* of the round that is under way, and not written again */
 	double link_Bps; /* measured while the pipe was full; 0: not yet */
 	uint64_t freeze_us; /* what the stop costs apart from pages */
-	uint64_t downtime_limit_us;
-	unsigned int max_rounds;
+	uint64_t round_base_us; /* what a round costs apart from pages */
+	struct pol_curve curve; /* since the last scan */
+	struct pol_round past[POL_PAST]; /* the last ones: round r is at r % POL_PAST */
+
+	/* kept by pol_decide() */
+	uint64_t decided_us, hopeless_us; /* time in which rounds were not expected to help */
+	double best_cost_s; /* of stopping at the end of a round */
+	double lost_cost_s; /* the least since then; 0: they are expected to help */
+	uint64_t noted_us, noted_pages; /* elapsed_us and written_pages then */
+	uint64_t spell_us, calm_us; /* calm, now; the longest calm before it wrote again */
 };
 
 enum pol_verdict {
 	POL_ROUND, /* copy another round */
 	POL_FINISH, /* stop, copy the rest, resume */
 	POL_SWITCH, /* stop, resume, bring the rest lazily */
+	POL_GIVE_UP, /* leave it where it is */
 };
 
 struct pol_answer {
 	enum pol_verdict verdict;
-	uint64_t left_pages; /* expected to be dirty when stopped now */
-	uint64_t downtime_us; /* predicted for POL_FINISH now */
+	uint64_t left_pages;
+	uint64_t downtime_us; /* predicted for the verdict; for a round: for POL_FINISH now */
+	uint64_t degraded_us; /* predicted time in post-copy for POL_SWITCH now */
+	uint64_t total_us; /* predicted from the start to the end */
 	const char *why; /* a sentence for the operator */
 };
 
-/** pol_decide() - after each round, and before the first */
-struct pol_answer pol_decide(const struct pol_state *s);
-
+const char *pol_verdict_name(enum pol_verdict v);
+/** pol_round_done() - note a round */
+void pol_round_done(struct pol_state *s, const struct pol_round *r);
 /**
- * pol_cut() - in mid-round: is the rest of the first round wasted?
- * True when the program writes pages faster than the link carries them and the
- * mode allows to bring them after the switch.
+ * pol_decide() - before the first round, after each, and now and then in one
+ * In a round POL_ROUND means to go on with it; otherwise what it has not sent counts as
+ * written.
  */
-bool pol_cut(const struct pol_state *s);
+struct pol_answer pol_decide(struct pol_state *s);
+
+/* The cost that the decision makes small, in seconds of downtime. */
+double pol_cost_s(const struct pol_options *o, double down_s, double degraded_s, double total_s);
 
 #endif

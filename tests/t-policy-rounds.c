@@ -38,23 +38,36 @@ struct outcome {
 };
 
 /* The only place that knows what the hauler tells: round @n took @pages in @s seconds. */
-static struct pol_answer tell(const struct world *w, unsigned int n, double pages, double s,
-                              double sum)
+static struct pol_answer tell(const struct world *w, unsigned int n, double pages, double s)
 {
-	struct pol_state st = {
-		.mode = w->mode,
-		.round = n,
-		.total_pages = (uint64_t)w->total_pages,
-		.round_pages = (uint64_t)pages,
-		.sum_pages = (uint64_t)sum,
-		.round_us = (uint64_t)(s * 1e6),
-		.dirty_pages_ps = w->written_pages_ps,
-		.link_Bps = n ? w->link_Bps : 0,
-		.freeze_us = 20000,
-		.downtime_limit_us = w->limit_ms * 1000ULL,
-		.max_rounds = w->max_rounds,
-	};
+	static struct pol_state st;
+	static struct policy p;
 
+	if (n == 0) {
+		pol_init(&p);
+		p.v.mode = w->mode;
+		p.v.downtime_limit_ms = w->limit_ms;
+		p.v.max_rounds = w->max_rounds;
+		st = (struct pol_state){ .opt = &p.v,
+			                 .total_pages = (uint64_t)w->total_pages,
+			                 .written_pages = (uint64_t)w->total_pages,
+			                 .freeze_us = 20000,
+			                 .round_base_us = 1000 };
+		return pol_decide(&st);
+	}
+	struct pol_round r = { .us = (uint64_t)(s * 1e6), .pages = (uint64_t)pages };
+
+	st.curve.n = 0;
+	for (unsigned int k = 1; k <= 20; k++) {
+		double left = w->written_pages_ps * s * k / 20;
+
+		left = left > w->total_pages ? w->total_pages : left;
+		curve_add(&st.curve, (uint64_t)(s * 1e6 * k / 20), (uint64_t)left);
+		r.left_pages = (uint64_t)left;
+	}
+	st.elapsed_us += r.us;
+	st.link_Bps = w->link_Bps;
+	pol_round_done(&st, &r);
 	return pol_decide(&st);
 }
 
@@ -65,7 +78,7 @@ static struct outcome play(const struct world *w)
 	double left = w->total_pages, s = 0, pages = 0;
 
 	for (;; o.rounds++) {
-		struct pol_answer a = tell(w, o.rounds, pages, s, o.sent_pages);
+		struct pol_answer a = tell(w, o.rounds, pages, s);
 
 		CHECK(a.why && a.why[0], "no reason in round %u", o.rounds);
 		o.verdict = a.verdict;

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* priv.h - between the files of policies/. */
+#ifndef HAUL_POLICIES_PRIV_H
+#define HAUL_POLICIES_PRIV_H
+
+#include <jansson.h>
+
+#include "policies/trace.h"
+
+/** pol_set_json() - a value of a policy file. Return: 0; -EINVAL wrong type; -ERANGE */
+int pol_set_json(struct policy *p, size_t row, const json_t *v, struct err *e);
+
+/** ages_take() - end the sample. Return: 0; -ENOSPC too many; -ENOMEM */
+int ages_take(struct ages *a, struct trace_sample *s);
+
+#endif

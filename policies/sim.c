@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * sim.c - a migration of a traced program, round by round, with the decision of a real one.
+ *
+ * It does what hauler/rounds.c does: scan, send what was written, leave out what is
+ * written again before its turn, count what was written meanwhile, decide.
+ */
+#include "policies/trace.h"
+
+#include <string.h>
+
+/* A round is followed in so many steps, or in samples of the trace if these are longer. */
+#define ROUND_STEPS 100
+
+/* Post-copy: what threads wait for comes out of turn. */
+#define POST_SLOW 1.15
+
+struct sim {
+	const struct sim_setup *set;
+	struct pol_state st;
+	double now_us, scan_us, former_us; /* of the last scan and the one before it */
+	double sent_pages;
+};
+
+static double pages_us(const struct sim *s, double pages)
+{
+	return pages * POL_PAGE_BYTES * 1e6 / s->set->link_Bps;
+}
+
+/* Written since the last scan; of processes that have gone nothing is left. */
+static double written(const struct sim *s)
+{
+	double n = trace_written(s->set->trace, s->scan_us, s->now_us);
+	double all = (double)trace_pages(s->set->trace, s->now_us);
+
+	return n < all ? n : all;
+}
+
+/* Of the pages that the round has to send, how many were written again by now? */
+static double again(const struct sim *s, double pages)
+{
+	double n = s->st.round == 0
+	                   ? written(s)
+	                   : trace_rewritten(s->set->trace, s->former_us, s->scan_us, s->now_us);
+
+	return n < pages ? n / pages : 1;
+}
+
+static void one_round(struct sim *s, sim_rule rule, struct pol_answer *a)
+{
+	double pages = s->st.round == 0 ? (double)trace_pages(s->set->trace, s->now_us)
+	                                : written(s);
+	double step_us = pages_us(s, pages) / ROUND_STEPS, done = 0;
+
+	if (step_us < s->set->trace->sample_us / 4.0)
+		step_us = s->set->trace->sample_us / 4.0;
+	s->former_us = s->scan_us;
+	s->scan_us = s->now_us;
+	s->st.curve.n = 0;
+	s->st.in_round = true;
+	s->now_us += (double)s->set->round_base_us;
+	while (done < pages) {
+		double fresh = s->set->sends_twice ? 1 : 1 - again(s, pages),
+		       can = step_us / pages_us(s, 1);
+
+		if ((pages - done) * fresh <= can) { /* the last step */
+			s->now_us += pages_us(s, (pages - done) * fresh);
+			s->sent_pages += (pages - done) * fresh;
+			done = pages;
+		} else {
+			s->now_us += step_us;
+			s->sent_pages += can;
+			done += can / fresh;
+		}
+		curve_add(&s->st.curve, (uint64_t)(s->now_us - s->scan_us), (uint64_t)written(s));
+		s->st.link_Bps = s->set->link_Bps;
+		s->st.elapsed_us = (uint64_t)(s->now_us - s->set->start_us);
+		s->st.written_pages = (uint64_t)written(s);
+		s->st.unsent_pages = (uint64_t)((pages - done) * (1 - again(s, pages)));
+		if (!rule && done < pages) {
+			*a = pol_decide(&s->st);
+			if (a->verdict != POL_ROUND)
+				return;
+		}
+	}
+	s->st.total_pages = trace_pages(s->set->trace, s->now_us);
+	pol_round_done(&s->st, &(struct pol_round){
+	                               .us = (uint64_t)(s->now_us - s->scan_us),
+	                               .pages = (uint64_t)pages,
+	                               .left_pages = (uint64_t)written(s),
+	                       });
+}
+
+static void end(struct sim *s, const struct pol_answer *a, struct sim_result *out)
+{
+	double left = (double)s->st.written_pages + (double)s->st.unsent_pages;
+	double freeze_s = (double)s->set->freeze_us / 1e6;
+	double rest_s = pages_us(s, left) / 1e6;
+
+	out->verdict = a->verdict;
+	out->why = a->why;
+	out->rounds = s->st.round;
+	out->predicted_downtime_s = (double)a->downtime_us / 1e6;
+	out->total_s = (s->now_us - s->set->start_us) / 1e6;
+	if (a->verdict != POL_GIVE_UP) {
+		out->downtime_s = freeze_s + (a->verdict == POL_FINISH ? rest_s : 0);
+		out->degraded_s = a->verdict == POL_SWITCH ? rest_s * POST_SLOW : 0;
+		out->total_s += out->downtime_s + out->degraded_s;
+		s->sent_pages += left;
+	}
+	out->sent_bytes = s->sent_pages * POL_PAGE_BYTES;
+}
+
+void sim_run(const struct sim_setup *set, sim_rule rule, void *arg, struct sim_result *out)
+{
+	struct sim s = { .set = set, .now_us = set->start_us, .scan_us = set->start_us };
+	struct pol_answer a;
+
+	memset(out, 0, sizeof(*out));
+	s.st.opt = set->opt;
+	s.st.freeze_us = set->freeze_us;
+	s.st.round_base_us = set->round_base_us;
+	s.st.total_pages = s.st.written_pages = trace_pages(set->trace, s.now_us);
+	for (;;) {
+		a = rule ? rule(arg, &s.st) : pol_decide(&s.st);
+		if (a.verdict == POL_ROUND && s.now_us - set->start_us > SIM_LIMIT_S * 1e6) {
+			out->forced = true;
+			a.verdict = POL_FINISH;
+			a.why = "forced: it would never end";
+		}
+		if (a.verdict != POL_ROUND)
+			break;
+		one_round(&s, rule, &a);
+		if (a.verdict != POL_ROUND)
+			break;
+	}
+	end(&s, &a, out);
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* trace.c - traces in memory and in files; how many pages were written between two times. */
+#include "policies/trace.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policies/priv.h"
+
+#define HEADER      "haul-trace 1"
+#define LINE_BYTES  (1u << 20)
+#define PAGES_LIMIT 0x7fffffffu
+
+static int add_sample(struct trace *t, const struct trace_sample *s)
+{
+	if (t->n >= TRACE_SAMPLES_MAX)
+		return -ENOSPC;
+	if (t->n % 64 == 0) {
+		struct trace_sample *v = realloc(t->v, (t->n + 64) * sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		t->v = v;
+	}
+	t->v[t->n++] = *s;
+	return 0;
+}
+
+int trace_add(struct trace *t, struct ages *a, uint64_t total_pages, struct err *e)
+{
+	struct trace_sample s = { 0 };
+	int r = ages_take(a, &s);
+
+	if (total_pages)
+		s.total_pages = (uint32_t)total_pages;
+	if (r == 0)
+		r = add_sample(t, &s);
+	if (r < 0)
+		free(s.older);
+	return r < 0 ? err_set(e, ERR_SYS, -r, "trace: %s", strerror(-r)) : 0;
+}
+
+void trace_fini(struct trace *t)
+{
+	for (uint32_t i = 0; i < t->n; i++)
+		free(t->v[i].older);
+	free(t->v);
+	memset(t, 0, sizeof(*t));
+}
+
+/* ---- files ---- */
+
+int trace_save(const struct trace *t, const char *path, struct err *e)
+{
+	AUTO(file) FILE *f = fopen(path, "we");
+
+	if (!f)
+		return err_sys(e, "trace %s", path);
+	fprintf(f, HEADER "\ntitle %s\nsample-us %u\n", t->title, t->sample_us);
+	fputs("# each line: pages that are there; written for the first time; age:pages ...\n", f);
+	for (uint32_t i = 0; i < t->n; i++) {
+		fprintf(f, "%u %u", t->v[i].total_pages, t->v[i].never);
+		for (uint32_t age = 1; age <= i; age++) {
+			const uint32_t *older = t->v[i].older;
+
+			if (older[age - 1] != older[age])
+				fprintf(f, " %u:%u", age, older[age - 1] - older[age]);
+		}
+		fputc('\n', f);
+	}
+	FILE *done = steal(f);
+
+	return ferror(done) | fclose(done) ? err_sys(e, "trace %s", path) : 0;
+}
+
+/* A number up to @max; moves @s behind it. */
+static int number(char **s, uint32_t max, uint32_t *out)
+{
+	char *end;
+
+	if (**s < '0' || **s > '9')
+		return -EINVAL;
+	unsigned long v = strtoul(*s, &end, 10);
+
+	if (v > max)
+		return -ERANGE;
+	*s = end;
+	*out = (uint32_t)v;
+	return 0;
+}
+
+static int parse_ages(char *s, uint32_t n, struct trace_sample *x)
+{
+	while (*s == ' ') {
+		uint32_t age, pages;
+
+		s++;
+		if (number(&s, n, &age) < 0 || age == 0 || *s++ != ':' ||
+		    number(&s, PAGES_LIMIT, &pages) < 0)
+			return -EINVAL;
+		x->older[age - 1] += pages;
+		x->written += pages;
+	}
+	return *s ? -EINVAL : 0;
+}
+
+static int parse_sample(struct trace *t, char *s)
+{
+	struct trace_sample x = { 0 };
+
+	if (t->sample_us == 0 || number(&s, PAGES_LIMIT, &x.total_pages) < 0 || *s++ != ' ' ||
+	    number(&s, PAGES_LIMIT, &x.never) < 0)
+		return -EINVAL;
+	x.older = calloc(t->n + 1, sizeof(*x.older));
+	if (!x.older)
+		return -ENOMEM;
+	x.written = x.never;
+	int r = parse_ages(s, t->n, &x);
+
+	for (uint32_t k = t->n; k-- > 0;)
+		x.older[k] += x.older[k + 1];
+	if (r == 0)
+		r = add_sample(t, &x);
+	if (r < 0)
+		free(x.older);
+	return r;
+}
+
+static int parse_line(struct trace *t, unsigned int line, char *s)
+{
+	if (line == 1)
+		return strcmp(s, HEADER) ? -EINVAL : 0;
+	if (*s == '#' || !*s)
+		return 0;
+	if (!strncmp(s, "title ", 6)) {
+		snprintf(t->title, sizeof(t->title), "%s", s + 6);
+		return 0;
+	}
+	if (!strncmp(s, "sample-us ", 10)) {
+		s += 10;
+		return number(&s, 60000000, &t->sample_us) < 0 || *s || !t->sample_us ? -EINVAL : 0;
+	}
+	return parse_sample(t, s);
+}
+
+int trace_load(struct trace *t, const char *path, struct err *e)
+{
+	AUTO(file) FILE *f = fopen(path, "re");
+	AUTO(mem) char *s = malloc(LINE_BYTES);
+	int r = 0;
+
+	memset(t, 0, sizeof(*t));
+	if (!f)
+		return err_sys(e, "trace %s", path);
+	if (!s)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	for (unsigned int line = 1; r == 0 && fgets(s, LINE_BYTES, f); line++) {
+		s[strcspn(s, "\n")] = 0;
+		r = parse_line(t, line, s);
+		if (r < 0)
+			err_set(e, ERR_USER, -r, "%s:%u: %s", path, line,
+			        line == 1 ? "not a trace of haul watch" : strerror(-r));
+	}
+	if (r == 0 && t->n == 0)
+		r = err_set(e, ERR_USER, EINVAL, "%s: no samples", path);
+	if (r < 0)
+		trace_fini(t);
+	return r;
+}
+
+/* ---- questions ---- */
+
+/*
+ * Pages of sample @s (counted on through repetitions) whose former write is in a sample
+ * before @before. In a repetition the first write of a page has the age of a whole pass.
+ */
+static double older(const struct trace *t, uint64_t s, uint64_t before)
+{
+	const struct trace_sample *x = &t->v[s % t->n];
+	uint64_t in_pass = s % t->n, age = s - before; /* more than so old */
+
+	if (s < before)
+		return x->written;
+	double sum = age <= in_pass ? x->older[age] : 0;
+
+	return s < t->n || age < t->n ? sum + x->never : sum;
+}
+
+/* The same for a time within a sample: of what was written in that sample, its share. */
+static double older_than(const struct trace *t, uint64_t s, double before)
+{
+	uint64_t b = (uint64_t)before;
+
+	if (s <= b)
+		return t->v[s % t->n].written;
+	return older(t, s, b) + (before - (double)b) * (older(t, s, b + 1) - older(t, s, b));
+}
+
+/* How much of sample @s lies between the times, in samples. */
+static double part(uint64_t s, double from, double to)
+{
+	double a = from > (double)s ? from : (double)s;
+	double b = to < (double)s + 1 ? to : (double)s + 1;
+
+	return b > a ? b - a : 0;
+}
+
+double trace_written(const struct trace *t, double from_us, double to_us)
+{
+	double from = from_us / t->sample_us, to = to_us / t->sample_us, sum = 0;
+
+	for (uint64_t s = (uint64_t)from; (double)s < to; s++)
+		sum += older_than(t, s, from) * part(s, from, to);
+	return sum;
+}
+
+double trace_rewritten(const struct trace *t, double since_us, double from_us, double to_us)
+{
+	double since = since_us / t->sample_us, from = from_us / t->sample_us;
+	double to = to_us / t->sample_us, sum = 0;
+
+	for (uint64_t s = (uint64_t)from; (double)s < to; s++) {
+		double in = older_than(t, s, from) - older_than(t, s, since);
+
+		if (in > 0)
+			sum += in * part(s, from, to);
+	}
+	return sum;
+}
+
+uint64_t trace_pages(const struct trace *t, double at_us)
+{
+	uint64_t s = (uint64_t)(at_us / t->sample_us);
+
+	return t->v[s < t->n ? s : t->n - 1].total_pages;
+}

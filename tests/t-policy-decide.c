@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* t-policy-decide - the decision case by case, each on a program that behaves so. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy-rules.h"
+#include "policy-traces.h"
+
+static unsigned int faults;
+
+#define CHECK(what, cond)                                                                          \
+	do {                                                                                       \
+		if (!(cond)) {                                                                     \
+			printf("FAIL: %s: %s\n", what, #cond);                                     \
+			faults++;                                                                  \
+		}                                                                                  \
+	} while (0)
+
+static struct trace made;
+static const char *made_name;
+
+static const struct trace *program(const char *name)
+{
+	struct err e = ERR_INIT;
+
+	if (made_name && !strcmp(made_name, name))
+		return &made;
+	if (made_name)
+		trace_fini(&made);
+	for (size_t i = 0; i < ARRAY_SIZE(syn_traces); i++)
+		if (!strcmp(syn_traces[i].name, name) && syn_make(&syn_traces[i], &made, &e) == 0) {
+			made_name = syn_traces[i].name;
+			return &made;
+		}
+	printf("FAIL: no program %s: %s\n", name, e.msg);
+	exit(1);
+}
+
+static struct sim_result run(const char *name, const struct pol_options *o, double start_s,
+                             double mbit)
+{
+	struct sim_setup set = { .trace = program(name),
+		                 .opt = o,
+		                 .start_us = start_s * 1e6,
+		                 .link_Bps = mbit * 1e6 / 8,
+		                 .freeze_us = 50000,
+		                 .round_base_us = 10000 };
+	struct sim_result r;
+
+	sim_run(&set, NULL, NULL, &r);
+	printf("%-16s %-9s %5.0f Mbit/s: %2u rounds, %s after %.2f s, stopped %.3f s, post-copy "
+	       "%.2f s: "
+	       "%s\n",
+	       name, pol_mode_name(o->mode), mbit, r.rounds, pol_verdict_name(r.verdict), r.total_s,
+	       r.downtime_s, r.degraded_s, r.why);
+	return r;
+}
+
+static void kinds_of_programs(void)
+{
+	struct policy p;
+
+	pol_init(&p);
+	struct sim_result r = run("idle", &p.v, 0, 1000);
+
+	CHECK("an idle one takes one round", r.rounds == 1 && r.verdict == POL_FINISH);
+	r = run("tiny", &p.v, 0, 1000);
+	CHECK("a tiny one takes no round", r.rounds == 0 && r.verdict == POL_FINISH);
+	r = run("constant-slow", &p.v, 0, 1000);
+	CHECK("rounds converge", r.verdict == POL_FINISH && r.downtime_s <= 0.1 && r.rounds <= 6);
+	r = run("constant-fast", &p.v, 0, 1000);
+	CHECK("faster than the link: no waste of rounds", r.verdict == POL_SWITCH && r.rounds <= 2);
+	CHECK("faster than the link: of bytes neither", r.sent_bytes < 2.0 * SYN_PAGES * 4096);
+	r = run("hot-set-large", &p.v, 0, 1000);
+	CHECK("a floor is seen at once", r.verdict == POL_SWITCH && r.rounds <= 2);
+	CHECK("a floor is not sent twice", r.sent_bytes < 1.3 * SYN_PAGES * 4096);
+	for (int start = 0; start < 35; start += 5) {
+		r = run("bursty", &p.v, start, 1000);
+		CHECK("in a burst it waits for its end",
+		      r.verdict == POL_FINISH && r.downtime_s <= 0.2);
+	}
+	r = run("phased", &p.v, 7, 1000);
+	CHECK("it sees a phase end", r.verdict == POL_SWITCH ? r.degraded_s < 2 : r.downtime_s < 1);
+}
+
+static void limits(void)
+{
+	struct policy p;
+
+	pol_init(&p);
+	p.v.mode = POL_PRE_COPY;
+	struct sim_result r = run("constant-fast", &p.v, 0, 1000);
+
+	CHECK("pre-copy never switches", r.verdict == POL_FINISH);
+	p.v.downtime_max_ms = 1000;
+	r = run("constant-fast", &p.v, 0, 1000);
+	CHECK("a stop of 5 s is not accepted", r.verdict == POL_GIVE_UP && r.downtime_s == 0);
+	r = run("constant-slow", &p.v, 0, 1000);
+	CHECK("a short one is", r.verdict == POL_FINISH);
+	pol_init(&p);
+	p.v.degraded_max_s = 1;
+	r = run("constant-fast", &p.v, 0, 1000);
+	CHECK("no post-copy of 6 s", r.verdict == POL_FINISH);
+	p.v.mode = POL_HYBRID;
+	r = run("constant-fast", &p.v, 0, 1000);
+	CHECK("nor in hybrid", r.verdict == POL_GIVE_UP);
+	pol_init(&p);
+	p.v.max_rounds = 1;
+	r = run("skewed", &p.v, 0, 1000);
+	CHECK("max-rounds", r.rounds <= 1);
+	p.v.mode = POL_STOP_COPY;
+	r = run("idle", &p.v, 0, 1000);
+	CHECK("stop-copy", r.rounds == 0 && r.verdict == POL_FINISH);
+	p.v.mode = POL_POST_COPY;
+	r = run("idle", &p.v, 0, 1000);
+	CHECK("post-copy", r.rounds == 0 && r.verdict == POL_SWITCH);
+	p.v.mode = POL_HYBRID;
+	r = run("idle", &p.v, 0, 1000);
+	CHECK("hybrid", r.rounds == 1 && r.verdict == POL_SWITCH);
+}
+
+/* Without a deadline these take longer. */
+static void deadlines(void)
+{
+	static const char *const names[] = { "phased", "bursty", "growing", "constant-middle" };
+	struct policy p;
+
+	pol_init(&p);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		for (unsigned int s = 12; s <= 20; s += 4) {
+			p.v.deadline_s = s;
+			struct sim_result r = run(names[i], &p.v, 0, 1000);
+
+			CHECK("a deadline is kept", r.total_s <= s);
+		}
+	p.v.deadline_s = 8; /* less than all memory takes: then the less downtime the better */
+	struct sim_result r = run("idle", &p.v, 0, 1000);
+
+	CHECK("a deadline that cannot be kept", r.verdict != POL_GIVE_UP && r.total_s < 9.5);
+}
+
+/* The predicted downtime at the decision and the one that follows from the trace. */
+static void predictions(void)
+{
+	struct policy p;
+
+	pol_init(&p);
+	for (size_t i = 0; i < ARRAY_SIZE(syn_traces); i++) {
+		struct sim_result r = run(syn_traces[i].name, &p.v, 3, 1000);
+
+		CHECK("predicted",
+		      fabs(r.predicted_downtime_s - r.downtime_s) <= 0.3 * r.downtime_s);
+	}
+}
+
+/* The curve, and what a trace says of pages written, against a plain count. */
+static void curves(void)
+{
+	struct pol_curve c = { 0 };
+
+	for (unsigned int ms = 10; ms <= 1000; ms += 10)
+		curve_add(&c, ms * 1000, ms * 7);
+	CHECK("a straight line goes on", fabs(curve_at(&c, 2e6, 1e9) - 14000) < 200);
+	CHECK("and back", fabs(curve_at(&c, 5e4, 1e9) - 350) < 20);
+	CHECK("up to all memory", curve_at(&c, 2e6, 9000) == 9000);
+	c.n = 0;
+	for (unsigned int ms = 10; ms <= 1000; ms += 10)
+		curve_add(&c, ms * 1000, 5000);
+	CHECK("a floor stays", fabs(curve_at(&c, 1e3, 1e9) - 5000) < 1);
+	CHECK("no more points than there is room for", c.n <= POL_CURVE_POINTS);
+}
+
+#define COUNT_PAGES   500u
+#define COUNT_SAMPLES 60u
+
+static void counts(void)
+{
+	static bool wrote[COUNT_SAMPLES][COUNT_PAGES];
+	AUTO(ages) struct ages *a = NULL;
+	struct err e = ERR_INIT;
+	struct trace t = { .sample_us = 1000 };
+
+	if (ages_new(&a, &e) < 0)
+		exit(1);
+	srand(7);
+	for (unsigned int s = 0; s < COUNT_SAMPLES; s++) {
+		for (int k = rand() % 80; k; k--) {
+			unsigned int page = (unsigned int)(rand() %
+			                                   (rand() % 2 ? 20 : COUNT_PAGES));
+
+			wrote[s][page] = true;
+			ages_touch(a, 1, page * 4096ull, 1);
+		}
+		if (trace_add(&t, a, 0, &e) < 0)
+			exit(1);
+	}
+	for (unsigned int from = 0; from < COUNT_SAMPLES; from += 3)
+		for (unsigned int to = from + 1; to <= COUNT_SAMPLES; to += 4)
+			for (unsigned int since = 0; since <= from; since += 5) {
+				unsigned int n = 0, again = 0;
+
+				for (unsigned int p = 0; p < COUNT_PAGES; p++) {
+					bool in = false, before = false;
+
+					for (unsigned int s = since; s < from; s++)
+						before |= wrote[s][p];
+					for (unsigned int s = from; s < to; s++)
+						in |= wrote[s][p];
+					n += in;
+					again += in && before;
+				}
+				CHECK("pages written",
+				      fabs(trace_written(&t, from * 1e3, to * 1e3) - n) < 0.01);
+				CHECK("pages written again",
+				      fabs(trace_rewritten(&t, since * 1e3, from * 1e3, to * 1e3) -
+				           again) < 0.01);
+			}
+	trace_fini(&t);
+}
+
+static void files(void)
+{
+	char path[] = "/tmp/haul-trace.XXXXXX";
+	int fd = mkstemp(path);
+	const struct trace *t = program("bursty");
+	struct trace back;
+	struct err e = ERR_INIT;
+
+	CHECK("save", fd >= 0 && trace_save(t, path, &e) == 0);
+	CHECK("load", trace_load(&back, path, &e) == 0 && back.n == t->n);
+	for (double at = 0; at < 60e6; at += 3.3e6)
+		CHECK("the same", fabs(trace_written(t, at, at + 7e6) -
+		                       trace_written(&back, at, at + 7e6)) < 0.01);
+	trace_fini(&back);
+	static const char *const bad[] = { "",
+		                           "nonsense\n",
+		                           "haul-trace 1\n",
+		                           "haul-trace 1\nsample-us 0\n1 1\n",
+		                           "haul-trace 1\n1 1\n",
+		                           "haul-trace 1\nsample-us 5\n1\n",
+		                           "haul-trace 1\nsample-us 5\n1 1 1:1\n",
+		                           "haul-trace 1\nsample-us 5\n1 1\n1 1 -1:1\n",
+		                           "haul-trace 1\nsample-us 5\n1 99999999999\n" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		FILE *f = fopen(path, "w");
+
+		fputs(bad[i], f);
+		fclose(f);
+		struct err why = ERR_INIT;
+
+		CHECK(bad[i], trace_load(&back, path, &why) < 0 && why.msg[0]);
+	}
+	unlink(path);
+	close(fd);
+}
+
+int main(void)
+{
+	curves();
+	counts();
+	files();
+	kinds_of_programs();
+	limits();
+	deadlines();
+	predictions();
+	return faults ? 1 : 0;
+}

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# t-policy - policies on real moves: limits are kept, giving up leaves it where it is, watching
+# leaves no trace, and the predicted downtime is the measured one.
+. "$(dirname "$0")/lib.sh"
+lab_up
+
+# event NAME FIELD: of the last such event of the report
+event() {
+	python3 -c 'import json, sys
+v = ""
+for line in open(sys.argv[1]):
+    e = json.loads(line)
+    if e.get("event") == sys.argv[2]: v = e.get(sys.argv[3], v)
+print(v)' "$dir/report" "$1" "$2"
+}
+# holds EXPRESSION: of python
+holds() { python3 -c "import sys; sys.exit(not ($1))" || fail "$2: $1"; }
+
+note "bandwidth-limit-mbit"
+start A "$work/writer" --mib 64 --rate 1 --compress 0
+move A --bandwidth-limit-mbit=200
+verify B
+seconds=$(python3 -c "print($(field wire_bytes) * 8 / 200e6)")
+total=$(python3 -c "print($(field total_us) / 1e6)")
+holds "0.85 * $seconds < $total < 1.5 * $seconds + 2" "64 MiB at 200 Mbit/s"
+holds "$(field rounds) == 1" "an idle one takes one round"
+note "  $(field wire_bytes) bytes in $total s"
+
+note "cpu-limit-percent"
+t0=$(date +%s%N)
+cpu=$(bash -c "exec 2>&1; TIMEFORMAT='%U %S'; time '$lab' run B '$haul' --quiet --cpu-limit-percent=20 $pid hostA" | tail -1)
+t1=$(date +%s%N)
+verify A
+share=$(python3 -c "u, s = map(float, '$cpu'.split()); print((u + s) / (($t1 - $t0) / 1e9))")
+note "  $share of a CPU"
+holds "$share < 0.35" "20 % of a CPU"
+stop A
+
+note "giving up"
+start A "$work/writer" --mib 256 --rate 0 --compress 0
+"$lab" rate 500mbit
+rc=0
+"$lab" run A "$haul" --mode=pre-copy --downtime-max-ms=200 "$pid" hostB >"$dir/report" 2>"$dir/stderr" || rc=$?
+[ $rc = 1 ] || fail "exit status $rc: $(cat "$dir/stderr")"
+grep -q 'given up: .*downtime-max-ms' "$dir/stderr" || fail "$(cat "$dir/stderr")"
+verify A
+if "$lab" run B test -e "/proc/$pid"; then fail "it is on B, too"; fi
+
+note "a deadline"
+start_us=$(date +%s%N)
+move A --deadline-s=9
+verify B
+holds "$(field total_us) < 9e6" "deadline-s=9"
+note "  $(field rounds) rounds, downtime $(($(field downtime_us) / 1000)) ms, total $(($(field total_us) / 1000)) ms"
+
+note "watching"
+"$lab" rate off
+"$lab" run B "$haul" watch --seconds=4 --sample-ms=100 --record="$dir/trace" "$pid" >"$dir/watch"
+grep -q 'MiB/s written' "$dir/watch" || fail "$(cat "$dir/watch")"
+[ "$(grep -c '^[0-9]' "$dir/trace")" -ge 30 ] || fail "trace of $(wc -l <"$dir/trace") lines"
+"$lab" run B ls -l "/proc/$pid/fd" | grep -q userfaultfd && fail "watching left a userfaultfd"
+verify B
+"$haul" policy simulate --trace="$dir/trace" --bandwidth=500 >"$dir/sim"
+grep -q '^default' "$dir/sim" || fail "$(cat "$dir/sim")"
+cat "$dir/sim"
+stop B
+
+note "predicted and measured downtime"
+"$lab" rate 800mbit
+good=0 runs=0
+for args in "--rate 3000 --max-rounds=1" "--rate 8000 --max-rounds=1" "--rate 20000 --max-rounds=1" \
+	"--rate 20000 --max-rounds=2" "--rate 40000 --max-rounds=1" "--rate 40000 --max-rounds=3" \
+	"--rate 0 --max-rounds=1" "--rate 0 --max-rounds=2" "--rate 12000 --max-rounds=3" "--rate 30000 --max-rounds=2"; do
+	read -r a b c <<<"$args"
+	start A "$work/writer" --mib 192 $a "$b" --compress 0
+	move A --mode=pre-copy "$c"
+	verify B
+	stop B
+	p=$(event round predicted_downtime_us) d=$(field downtime_us)
+	ok=$(python3 -c "print(int(abs($p - $d) <= 0.3 * $d))")
+	note "  $args: predicted $((p / 1000)) ms, measured $((d / 1000)) ms"
+	good=$((good + ok)) runs=$((runs + 1))
+done
+note "  within 30 %: $good of $runs"
+[ "$good" -ge $((runs * 9 / 10)) ] || fail "predictions: $good of $runs"
