@@ -67,16 +67,15 @@ fails() {
 
 echo "never two, never none without a stopped copy that can be resumed"
 holds safety -DS_CRASHES=3 -DD_CRASHES=3 -DCUTS=4
-holds safety -DHOSTS -DREINSTALL
+holds safety -DHOSTS -DWIPED
 all_reached
 echo "every doubt ends once the peers talk"
 holds ends -DS_CRASHES=3 -DD_CRASHES=3 -DCUTS=3
 holds ends -DHOSTS
 echo "mistakes are noticed"
-for m in COMMIT_BEFORE_RECORD SILENCE_MEANS_NO OPEN_BEFORE_RECORD KILL_AT_RUNNING ANSWER_WITHOUT_LOCK; do
+for m in COMMIT_BEFORE_RECORD SILENCE_MEANS_NO OPEN_BEFORE_RECORD ANSWER_WITHOUT_LOCK KILL_AT_RUNNING \
+	DRAINED_BEFORE_DONE RUNNING_UNSEEN; do
 	fails safety $m
 done
-fails safety COMMITTED_NOT_SYNCED -DHOSTS
-fails ends COMMITTING_NOT_SYNCED -DHOSTS
-fails ends NO_RECOVER
+fails ends NO_ANSWER
 exit $bad
