@@ -35,7 +35,7 @@ static const struct step steps[] = {
 [MIG_FREEZE]    = { "freeze",    MIG_SEND,      TO(SEND) | TO(UNDO),      HOME_NOBODY, true,  freeze_run,    freeze_undo },
 [MIG_SEND]      = { "send",      MIG_RESTORE,   TO(RESTORE) | TO(UNDO),   HOME_NOBODY, true,  final_run,     NULL },
 [MIG_RESTORE]   = { "restore",   MIG_COMMIT,    TO(COMMIT) | TO(UNDO),    HOME_NOBODY, true,  restore_run,   restore_undo },
-[MIG_COMMIT]    = { "commit",    MIG_POSTCOPY,  TO(POSTCOPY) | TO(RELINK) | TO(LOST) | TO(UNDO),
+[MIG_COMMIT]    = { "commit",    MIG_POSTCOPY,  TO(POSTCOPY) | TO(RELINK) | TO(UNDO),
                                                                           HOME_DEST,   false, commit_run,    NULL },
 [MIG_POSTCOPY]  = { "post-copy", MIG_DONE,      TO(DONE) | TO(RELINK) | TO(LOST),
                                                                           HOME_DEST,   false, postcopy_run,  NULL },

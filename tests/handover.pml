@@ -153,10 +153,8 @@ end:	do
 #endif
 	:: atomic { S_IS(S_commit) && s_pc == 2 && to_s ? [RUNNING] -> to_s ? RUNNING;
 		S_GO(S_commit, S_post_copy) }
-	:: atomic { S_IS(S_commit) && s_pc == 2 && to_s ? [ABORT] -> to_s ? ABORT;
-		S_GO(S_commit, S_lost) }
 #ifndef BREAK_SILENCE_MEANS_NO
-	/* lost, or silent for too long: then it is we who close it */
+	/* lost, ABORT, or silent for too long: then it is we who close it */
 	:: atomic { S_IS(S_commit) && s_pc == 2 -> S_GO(S_commit, S_relink) }
 #else
 	:: atomic { S_IS(S_commit) && s_pc == 2 && S_LOSS -> S_GO(S_commit, S_undo) }
@@ -214,17 +212,19 @@ end:	do
 	:: atomic { D_IS(D_rounds) && d_pc == 2 -> say_s(RESTORED); D_GO(D_rounds, D_gate) }
 
 	/* -- the point of no return -- */
+	:: atomic { D_IS(D_gate) && d_pc == 0 && to_d ? [COMMIT] -> to_d ? COMMIT;
 #ifndef BREAK_OPEN_BEFORE_RECORD
-	:: atomic { D_IS(D_gate) && d_criu && to_d ? [COMMIT] -> to_d ? COMMIT;
-		d_j = J_COMMIT; D_GO(D_gate, D_running) }
-#else
-	:: atomic { D_IS(D_gate) && d_criu && to_d ? [COMMIT] -> to_d ? COMMIT;
-		D_GO(D_gate, D_running) }
+		d_j = J_COMMIT;
 #endif
-	:: atomic { D_IS(D_running) && d_pc == 0 && d_criu -> d_tree = T_OPENING; d_pc = 1 }
-#ifdef BREAK_RUNNING_UNSEEN
-	:: atomic { D_IS(D_running) && d_pc == 0 && !d_criu -> say_s(RUNNING); d_pc = 9 }
-	:: atomic { D_IS(D_running) && d_pc == 9 && !d_missing -> d_pc = 3 }
+		d_pc = 1 }
+	:: atomic { D_IS(D_gate) && d_pc == 1 && d_criu -> d_tree = T_OPENING;
+		D_GO(D_gate, D_running); d_pc = 1 }
+	/* CRIU was dead before it was told: nothing has run */
+#ifndef BREAK_RUNNING_UNSEEN
+	:: atomic { D_IS(D_gate) && d_pc == 1 && !d_criu -> D_GO(D_gate, D_undone) }
+#else
+	:: atomic { D_IS(D_gate) && d_pc == 1 && !d_criu -> say_s(RUNNING); d_pc = 9 }
+	:: atomic { D_IS(D_gate) && d_pc == 9 && !d_missing -> D_GO(D_gate, D_running); d_pc = 3 }
 #endif
 	:: atomic { D_IS(D_running) && d_pc == 1 && d_tree == T_RUN -> say_s(RUNNING); d_pc = 2 }
 
@@ -239,8 +239,7 @@ end:	do
 #endif
 	:: atomic { D_IS(D_done) && (D_LOSS || to_d ? [BYE]) && !asked -> d_ends() }
 
-	/* -- CRIU dies as it opens the gate, or pager and guardian die under a living worker -- */
-	:: atomic { D_IS(D_running) && d_pc == 0 && !d_criu -> d_tree = T_NONE; d_pc = 7 }
+	/* -- CRIU dies while it opens the gate, or pager and guardian die under a living worker -- */
 	:: atomic { D_IS(D_running) && (d_pc == 1 || d_pc == 2) && d_tree == T_NONE -> d_pc = 7 }
 	:: atomic { D_IS(D_running) && d_pc == 7 -> d_j = J_LOST; d_pc = 8 }
 	:: atomic { D_IS(D_running) && d_pc == 8 -> D_GO(D_running, D_lost); say_s(ABORT); d_ends() }
@@ -251,10 +250,10 @@ end:	do
 	:: atomic { D_IS(D_start) && D_LETS_GO -> D_GO(D_start, D_undone) }
 	:: atomic { D_IS(D_rounds) && D_LETS_GO -> D_GO(D_rounds, D_undone) }
 	:: atomic { D_IS(D_rounds) && d_pc == 1 -> D_GO(D_rounds, D_undone) } /* CRIU refuses */
-	:: atomic { D_IS(D_gate) -> D_GO(D_gate, D_undone) } /* deadline; CRIU is dead */
+	:: atomic { D_IS(D_gate) && d_pc == 0 -> D_GO(D_gate, D_undone) } /* deadline; any loss */
 	:: atomic { D_IS(D_undone) && d_pc == 0 -> d_tree = T_NONE; d_pc = 1 }
 	:: atomic { D_IS(D_undone) && d_pc == 1 ->
-		if :: d_j == J_GATE -> d_j = J_UNDONE :: else fi; d_pc = 2 }
+		if :: d_j != J_NONE -> d_j = J_UNDONE :: else fi; d_pc = 2 }
 	:: atomic { D_IS(D_undone) && d_pc == 2 -> say_s(ABORT); d_ends() }
 
 	/* -- no worker any more (agent/answer.c): it owns the journal while it decides -- */
