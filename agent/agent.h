@@ -112,6 +112,8 @@ int wrk_go_on(struct wrk *w);
 /** wrk_fail() - from any thread before the commit: tell the source why, undo */
 void wrk_fail(struct wrk *w, const struct err *why);
 const char *wrk_state_name(enum wrk_state s);
+/** wrk_may() - is there an edge? tests/t-handover-tables.sh has docs/HANDOVER.md agree */
+bool wrk_may(enum wrk_state from, enum wrk_state to);
 struct Haul__Msg;
 /** wrk_say() - on the control connection, whichever it is now */
 int wrk_say(struct wrk *w, struct Haul__Msg *msg, struct err *e);

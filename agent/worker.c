@@ -71,8 +71,15 @@ const char *wrk_state_name(enum wrk_state s)
 	return (unsigned int)s < WRK_NSTATES ? rows[s].name : "?";
 }
 
+bool wrk_may(enum wrk_state from, enum wrk_state to)
+{
+	return from != to && (to == WRK_UNDONE ? !rows[from].committed : rows[from].next == to);
+}
+
 static void go_to(struct wrk *w, enum wrk_state to)
 {
+	if (!wrk_may(w->state, to))
+		log_err("no edge %s -> %s", rows[w->state].name, rows[to].name);
 	log_info("state=%s next=%s", rows[w->state].name, rows[to].name);
 	pthread_mutex_lock(&w->lock);
 	w->state = to;

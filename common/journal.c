@@ -25,6 +25,7 @@ struct journal {
 	int fd;
 	char *text; /* records, each ended by '\0', without their checksums */
 	size_t bytes;
+	off_t good_bytes; /* of the file: whole records */
 };
 
 static const char *const side_names[] = { [JOURNAL_SOURCE] = "source", [JOURNAL_DEST] = "dest" };
@@ -81,6 +82,19 @@ static struct journal *make(const char *dir, enum journal_side side, uint64_t id
 	return j;
 }
 
+/* Ours alone, and still the one that others find under this name. */
+static int own(struct journal *j, struct err *e)
+{
+	struct stat st;
+
+	if (flock(j->fd, LOCK_EX | LOCK_NB) < 0)
+		return err_set(e, ERR_USER, errno == EWOULDBLOCK ? EBUSY : errno,
+		               "%s: its migration is still under way", j->path);
+	if (fstat(j->fd, &st) < 0 || st.st_nlink == 0)
+		return err_set(e, ERR_SYS, ENOENT, "%s was removed", j->path);
+	return 0;
+}
+
 static int keep(struct journal *j, const char *line, size_t n)
 {
 	char *text = realloc(j->text, j->bytes + n + 1);
@@ -107,13 +121,14 @@ int journal_new(struct journal **out, const char *dir, enum journal_side side, u
 	if (!j)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
 	j->fd = open(j->path, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
-	if (j->fd < 0 || flock(j->fd, LOCK_EX | LOCK_NB) < 0)
-		r = err_sys(e, "journal %s", j->path);
+	r = j->fd < 0 ? err_sys(e, "journal %s", j->path) : own(j, e);
+	bool ours = r == 0; /* else somebody was quicker to adopt it */
+
 	boot_id(boot);
 	if (r == 0)
 		r = journal_add(j, e, "begin", "boot=%s time=%lld", boot, (long long)time(NULL));
 	if (r < 0) {
-		journal_close(j, j->fd >= 0);
+		journal_close(j, ours);
 		return r;
 	}
 	*out = j;
@@ -137,18 +152,19 @@ static int take_lines(struct journal *j, const char *text, size_t bytes, struct 
 {
 	for (size_t at = 0; at < bytes;) {
 		const char *end = memchr(text + at, '\n', bytes - at);
-		size_t n = end ? (size_t)(end - text) - at : bytes - at;
-		bool last = at + n + 1 >= bytes;
 
-		if (!end || !whole(text + at, n)) {
-			if (last)
-				return 0; /* torn: nothing that depends on it was said */
+		if (!end)
+			return 0; /* torn: nothing that depends on it was said */
+		size_t n = (size_t)(end - text) - at;
+
+		/* the newline is written last: this one was whole once */
+		if (!whole(text + at, n))
 			return err_set(e, ERR_USER, EBADMSG, "%s is damaged at byte %zu", j->path,
 			               at);
-		}
 		if (keep(j, text + at + SUM_CHARS + 1, n - SUM_CHARS - 1) < 0)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
 		at += n + 1;
+		j->good_bytes = (off_t)at;
 	}
 	return 0;
 }
@@ -168,7 +184,12 @@ static int load(struct journal *j, struct err *e)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
 	if (pread(j->fd, text, bytes, 0) != (ssize_t)bytes)
 		return err_sys(e, "read %s", j->path);
-	return take_lines(j, text, bytes, e);
+	int r = take_lines(j, text, bytes, e);
+
+	/* a record behind a torn one would be torn with it */
+	if (r == 0 && j->good_bytes < st.st_size && ftruncate(j->fd, j->good_bytes) < 0)
+		r = err_sys(e, "%s", j->path);
+	return r;
 }
 
 int journal_fd(const struct journal *j)
@@ -187,8 +208,8 @@ int journal_adopt(struct journal **out, const char *dir, enum journal_side side,
 	j->fd = open(j->path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
 	if (j->fd < 0)
 		r = err_sys(e, "%s", j->path);
-	else if (flock(j->fd, LOCK_EX | LOCK_NB) < 0)
-		r = err_set(e, ERR_USER, EBUSY, "%s: its migration is still under way", j->path);
+	else
+		r = own(j, e);
 	if (r == 0)
 		r = load(j, e);
 	if (r < 0) {
@@ -273,9 +294,15 @@ int journal_add(struct journal *j, struct err *e, const char *word, const char *
 	/* one write: a crash leaves all of it, or a torn end that reading drops */
 	ssize_t w = write(j->fd, line, at + 1);
 
-	if (w != (ssize_t)at + 1)
-		return w < 0 ? err_sys(e, "write %s", j->path)
-		             : err_set(e, ERR_SYS, ENOSPC, "no space for %s", j->path);
+	if (w != (ssize_t)at + 1) {
+		int code = w < 0 ? errno : ENOSPC;
+
+		/* half a record must not spoil the next one */
+		if (w > 0 && ftruncate(j->fd, j->good_bytes) < 0)
+			code = errno;
+		return err_set(e, ERR_SYS, code, "write %s: %s", j->path, strerror(code));
+	}
+	j->good_bytes += w;
 	return keep(j, line + head, at - head) < 0
 	               ? err_set(e, ERR_SYS, ENOMEM, "no memory for a journal")
 	               : 0;

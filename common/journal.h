@@ -5,7 +5,7 @@
  *
  * One file for each migration and side, one line for each record:
  *   CHECKSUM WORD key=value key=value ...
- * A line that was torn by a crash was not written: what depends on it was never said.
+ * A line without its newline was not written: what depends on it was never said.
  * The records describe processes of this boot. A host that dies takes them along, so a
  * record has to survive our death only, and nothing is synced while a tree is stopped.
  */

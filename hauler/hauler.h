@@ -176,6 +176,8 @@ void mig_fini(struct mig *m);
 void mig_send_stats(struct mig *m, struct send_stats *out);
 const char *mig_state_name(enum mig_state s);
 enum mig_home mig_state_home(enum mig_state s);
+/** mig_may() - is there an edge? tests/t-handover-tables.sh has docs/HANDOVER.md agree */
+bool mig_may(enum mig_state from, enum mig_state to);
 /** mig_state_limit_ms() - 0: none */
 uint64_t mig_deadline(const struct mig *m);
 

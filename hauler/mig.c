@@ -35,7 +35,7 @@ static const struct step steps[] = {
 [MIG_FREEZE]    = { "freeze",    MIG_SEND,      TO(SEND) | TO(UNDO),      HOME_NOBODY, true,  freeze_run,    freeze_undo },
 [MIG_SEND]      = { "send",      MIG_RESTORE,   TO(RESTORE) | TO(UNDO),   HOME_NOBODY, true,  final_run,     NULL },
 [MIG_RESTORE]   = { "restore",   MIG_COMMIT,    TO(COMMIT) | TO(UNDO),    HOME_NOBODY, true,  restore_run,   restore_undo },
-[MIG_COMMIT]    = { "commit",    MIG_POSTCOPY,  TO(POSTCOPY) | TO(RELINK) | TO(LOST) | TO(UNDO),
+[MIG_COMMIT]    = { "commit",    MIG_POSTCOPY,  TO(POSTCOPY) | TO(RELINK) | TO(UNDO),
                                                                           HOME_DEST,   false, commit_run,    NULL },
 [MIG_POSTCOPY]  = { "post-copy", MIG_DONE,      TO(DONE) | TO(RELINK) | TO(LOST),
                                                                           HOME_DEST,   false, postcopy_run,  NULL },
@@ -59,6 +59,11 @@ enum mig_home mig_state_home(enum mig_state s)
 	return steps[s].home;
 }
 
+bool mig_may(enum mig_state from, enum mig_state to)
+{
+	return steps[from].may_go_to & BIT(to);
+}
+
 uint64_t mig_deadline(const struct mig *m)
 {
 	if (steps[m->state].frozen && m->t.freeze_us)
@@ -68,7 +73,7 @@ uint64_t mig_deadline(const struct mig *m)
 
 static int go_to(struct mig *m, enum mig_state to)
 {
-	if (!(steps[m->state].may_go_to & BIT(to)))
+	if (!mig_may(m->state, to))
 		return err_set(&m->err, ERR_BUG, EINVAL, "no edge %s -> %s",
 		               mig_state_name(m->state), mig_state_name(to));
 	log_info("state=%s next=%s", mig_state_name(m->state), mig_state_name(to));

@@ -8,7 +8,7 @@ usage() {
 	cat <<'END_OF_USAGE'
 Usage: tests/fuzz.sh [--seconds N] [--keep] [NAME...]    (make fuzz FUZZ_SECONDS=N)
 
-Runs each fuzz target (frame wire sink img conf keys) for N seconds (60) from the seeds in
+Runs each fuzz target (frame wire sink img conf keys journal) for N seconds (60) from the seeds in
 tests/corpus/NAME. What crashes one is left in fuzz-NAME/crash-*; put it into the corpus with
 the fix. --keep adds the inputs that reach new code, up to 2 KiB each, to the corpus.
 Needs a built tree (make) and clang. Exit status 0 when nothing was found.
@@ -30,7 +30,7 @@ while [ $# -gt 0 ]; do
 	esac
 	shift
 done
-[ ${#names[@]} -gt 0 ] || names=(frame wire sink img conf keys)
+[ ${#names[@]} -gt 0 ] || names=(frame wire sink img conf keys journal)
 command -v clang >/dev/null || { echo "fuzz.sh: no clang: apt-get install clang" >&2; exit 1; }
 [ -e "$build/config.h" ] || { echo "fuzz.sh: configure and make first" >&2; exit 1; }
 

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * fuzz-journal.c - any bytes as a journal: no crash; it is refused with a reason, or what is
+ * recorded next is read back, and what was there before it still is. The first byte chooses
+ * whether each line gets a right checksum first (else hardly any would come through it).
+ * With -DFUZZ_REPLAY: run the files given.
+ */
+#include "common/journal.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "replay.h"
+
+#define ID 1
+
+static char dir[] = "/dev/shm/haul-fuzz.XXXXXX", file[64];
+
+static void clean(void)
+{
+	unlink(file);
+	rmdir(dir);
+}
+
+static void set_up(void)
+{
+	if (file[0])
+		return;
+	if (!mkdtemp(dir))
+		abort();
+	snprintf(file, sizeof(file), "%s/source-%016x", dir, ID);
+	atexit(clean);
+}
+
+static void put_lines(FILE *f, const uint8_t *p, size_t n)
+{
+	while (n > 0) {
+		const uint8_t *end = memchr(p, '\n', n);
+		size_t len = end ? (size_t)(end - p) : n, all = end ? len + 1 : len;
+
+		fprintf(f, "%016llx ", (unsigned long long)XXH3_64bits(p, len));
+		fwrite(p, 1, all, f);
+		n -= all;
+		p += all;
+	}
+}
+
+static void put_file(const uint8_t *p, size_t n, int sums)
+{
+	FILE *f = fopen(file, "we");
+
+	if (!f)
+		abort();
+	if (sums)
+		put_lines(f, p, n);
+	else
+		fwrite(p, 1, n, f);
+	fclose(f);
+}
+
+static char *copy(const char *s)
+{
+	return s ? strdup(s) : NULL;
+}
+
+static void same(const char *a, const char *b)
+{
+	if (!a != !b || (a && strcmp(a, b)))
+		abort();
+}
+
+/* Recorded behind whatever was there, and read by the next one. */
+static void go_on(struct journal *j)
+{
+	static const char *const keys[] = { "boot", "secret", "pids", "dest", "", "=" };
+	char *was[ARRAY_SIZE(keys)];
+	struct err e = ERR_INIT;
+
+	journal_of_this_boot(j);
+	if (strlen(journal_word(j)) > 64)
+		abort();
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		was[i] = copy(journal_get(j, keys[i]));
+	if (journal_add(j, &e, "undone", "x=%d", 7) < 0)
+		abort();
+	journal_close(j, false);
+	if (journal_adopt(&j, dir, JOURNAL_SOURCE, ID, &e) < 0)
+		abort();
+	same(journal_word(j), "undone");
+	same(journal_get(j, "x"), "7");
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		same(journal_get(j, keys[i]), was[i]);
+		free(was[i]);
+	}
+	journal_close(j, false);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *p, size_t bytes)
+{
+	struct journal *j = NULL;
+	struct err e = ERR_INIT;
+
+	if (bytes == 0)
+		return 0;
+	set_up();
+	put_file(p + 1, bytes - 1, p[0] & 1);
+	int r = journal_adopt(&j, dir, JOURNAL_SOURCE, ID, &e);
+
+	if ((r < 0) != (e.src != ERR_NONE) || (r < 0) != !j)
+		abort();
+	if (r == 0)
+		go_on(j);
+	return 0;
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* handover-edges.c - print the tables of states as the programs have them, a fact a line. */
+#include <stdio.h>
+
+#include "agent/agent.h"
+#include "hauler/hauler.h"
+
+int main(void)
+{
+	static const char *const home[] = {
+		[HOME_SOURCE] = "source", [HOME_NOBODY] = "nobody", [HOME_DEST] = "destination"
+	};
+
+	for (int a = 0; a < MIG_NSTATES; a++) {
+		enum mig_state s = (enum mig_state)a;
+
+		printf("source %s runs %s\n", mig_state_name(s), home[mig_state_home(s)]);
+		for (int b = 0; b < MIG_NSTATES; b++)
+			if (mig_may(s, (enum mig_state)b))
+				printf("source %s > %s\n", mig_state_name(s),
+				       mig_state_name((enum mig_state)b));
+	}
+	for (int a = 0; a < WRK_NSTATES; a++) {
+		enum wrk_state s = (enum wrk_state)a;
+		struct wrk w = { .state = s };
+
+		printf("dest %s runs %s\n", wrk_state_name(s),
+		       wrk_committed(&w) ? "destination" : "nobody");
+		for (int b = 0; b < WRK_NSTATES; b++)
+			if (wrk_may(s, (enum wrk_state)b))
+				printf("dest %s > %s\n", wrk_state_name(s),
+				       wrk_state_name((enum wrk_state)b));
+	}
+	return 0;
+}

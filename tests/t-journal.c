@@ -1,0 +1,468 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * t-journal.c - a journal says after a crash, a torn or damaged record or a full disk
+ * exactly what was recorded, or that it cannot tell; and it has one owner.
+ */
+#include "common/journal.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define ID   0x00c0ffee12345678ULL
+#define SIDE JOURNAL_SOURCE
+
+#define CHECK(x)                                                                                   \
+	do {                                                                                       \
+		if (!(x)) {                                                                        \
+			fprintf(stderr, "FAIL %s:%d %s (%s)\n", __FILE__, __LINE__, #x, e.msg);    \
+			exit(1);                                                                   \
+		}                                                                                  \
+	} while (0)
+
+static struct err e;
+static char top[] = "/var/tmp/haul-journal.XXXXXX", dir[128], file[192];
+
+static void in_child(void (*fn)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		fn();
+		exit(0);
+	}
+	CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static struct journal *begin(void)
+{
+	struct journal *j = NULL;
+
+	CHECK(journal_new(&j, dir, SIDE, ID, &e) == 0);
+	return j;
+}
+
+static struct journal *again(void)
+{
+	struct journal *j = NULL;
+
+	CHECK(journal_adopt(&j, dir, SIDE, ID, &e) == 0);
+	return j;
+}
+
+static int adopt_fails(void)
+{
+	struct journal *j = NULL;
+	int r = journal_adopt(&j, dir, SIDE, ID, NULL);
+
+	CHECK(r < 0 && !j);
+	return r;
+}
+
+static bool word_is(const struct journal *j, const char *word)
+{
+	return !strcmp(journal_word(j), word);
+}
+
+static bool value_is(const struct journal *j, const char *key, const char *value)
+{
+	const char *v = journal_get(j, key);
+
+	return v && value ? !strcmp(v, value) : v == value;
+}
+
+static size_t get_file(char *text, size_t room)
+{
+	int fd = open(file, O_RDONLY);
+	ssize_t n = read(fd, text, room);
+
+	CHECK(n >= 0 && (size_t)n < room && close(fd) == 0);
+	return (size_t)n;
+}
+
+static void put_file(const char *text, size_t n)
+{
+	int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	CHECK(fd >= 0 && write(fd, text, n) == (ssize_t)n && close(fd) == 0);
+}
+
+/* ---- records ---- */
+
+static void a_life(void)
+{
+	struct journal *j = begin(), *k = NULL;
+	struct stat st;
+
+	CHECK(journal_new(&k, dir, SIDE, ID, NULL) == -EEXIST && !k);
+	CHECK(stat(file, &st) == 0 && (st.st_mode & 07777) == 0600);
+	CHECK(stat(dir, &st) == 0 && (st.st_mode & 07777) == 0700);
+	CHECK(journal_of_this_boot(j) && strlen(journal_get(j, "boot")) == 36);
+	CHECK(journal_add(j, &e, "freeze", "dest=%s port=%u", "fe80::1%eth0", 4285u) == 0);
+	CHECK(journal_add(j, &e, "held", "pids=%s port=7", "1:2:0,3:4:1") == 0);
+	CHECK(journal_add(j, &e, "commit", "%s", "") == 0);
+	for (int round = 0; round < 3; round++) {
+		CHECK(word_is(j, "commit") && value_is(j, "pids", "1:2:0,3:4:1"));
+		CHECK(value_is(j, "dest", "fe80::1%eth0") && value_is(j, "port", "7"));
+		CHECK(value_is(j, "ids", NULL) && value_is(j, "commit", NULL));
+		CHECK(round == 2 || adopt_fails() == -EBUSY);
+		journal_close(j, false);
+		j = again();
+	}
+	journal_close(j, true);
+	CHECK(adopt_fails() == -ENOENT);
+	journal_close(NULL, true);
+}
+
+/* What could break out of its line, or into another key, is refused and not written. */
+static void strange_values(void)
+{
+	struct journal *j = begin();
+	char text[4096], *big = malloc(1 << 17);
+	size_t before = get_file(text, sizeof(text));
+
+	CHECK(journal_add(j, NULL, "freeze", "dest=%s", "a\nb") == -EINVAL);
+	CHECK(journal_add(j, NULL, "freeze", "dest=%s", "a\tb") == -EINVAL);
+	CHECK(journal_add(j, NULL, "freeze", "dest=%s", "\xc3\xa9") == -EINVAL);
+	memset(big, 'x', 1 << 17);
+	big[(1 << 17) - 1] = 0;
+	CHECK(journal_add(j, NULL, "freeze", "dest=%s", big) == -E2BIG);
+	CHECK(word_is(j, "begin") && get_file(text, sizeof(text)) == before);
+	big[60000] = 0;
+	CHECK(journal_add(j, &e, "freeze", "dest=%s", big) == 0 && value_is(j, "dest", big));
+	journal_close(j, false);
+	j = again();
+	CHECK(value_is(j, "dest", big));
+	journal_close(j, true);
+	free(big);
+}
+
+/* begin, freeze, commit: returns the file, at[]: where each begins, and the end */
+static void three(char *text, size_t room, size_t at[4])
+{
+	struct journal *j = begin();
+
+	at[0] = 0;
+	at[1] = get_file(text, room);
+	CHECK(journal_add(j, &e, "freeze", "dest=%s", "hostB") == 0);
+	at[2] = get_file(text, room);
+	CHECK(journal_add(j, &e, "commit", "%s", "") == 0);
+	at[3] = get_file(text, room);
+	journal_close(j, true);
+}
+
+static void torn_at_every_byte(void)
+{
+	static const char *const words[] = { "", "begin", "freeze", "commit" };
+	char text[4096], now[4096];
+	size_t at[4], whole = 0;
+
+	three(text, sizeof(text), at);
+	for (size_t cut = 0; cut <= at[3]; cut++) {
+		put_file(text, cut);
+		whole += whole < 3 && cut == at[whole + 1];
+		struct journal *j = again();
+
+		CHECK(word_is(j, words[whole]));
+		CHECK(value_is(j, "dest", whole >= 2 ? "hostB" : NULL));
+		CHECK(journal_of_this_boot(j) == (whole >= 1));
+		/* what is written behind it is whole, for the next one, too */
+		CHECK(journal_add(j, &e, "undone", "x=%d", 1) == 0);
+		journal_close(j, false);
+		j = again();
+		CHECK(word_is(j, "undone") && value_is(j, "x", "1"));
+		CHECK(journal_add(j, &e, "done", "%s", "") == 0);
+		journal_close(j, false);
+		j = again();
+		CHECK(word_is(j, "done") && get_file(now, sizeof(now)) > at[whole]);
+		CHECK(!memcmp(now, text, at[whole]));
+		journal_close(j, true);
+	}
+}
+
+/* With its newline a record was whole once: it must not count as never written. */
+static void every_byte_counts(void)
+{
+	char text[4096];
+	size_t at[4];
+
+	three(text, sizeof(text), at);
+	for (size_t i = 0; i < at[3]; i++)
+		for (int bit = 0; bit < 8; bit++) {
+			text[i] ^= (char)(1 << bit);
+			put_file(text, at[3]);
+			/* but without the very last byte, it looks torn */
+			if (i == at[3] - 1)
+				journal_close(again(), true);
+			else
+				CHECK(adopt_fails() == -EBADMSG);
+			text[i] ^= (char)(1 << bit);
+		}
+	CHECK(unlink(file) == 0 || errno == ENOENT);
+}
+
+static void no_journals(void)
+{
+	static const char *const bad[] = { "\n",
+		                           "\n\n",
+		                           "0000000000000000\n",
+		                           "0000000000000000 \n",
+		                           "0000000000000000 begin boot=x\n",
+		                           "ffffffffffffffff" };
+	char *big = calloc(1, 1 << 20);
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		put_file(bad[i], strlen(bad[i]));
+		if (strchr(bad[i], '\n'))
+			CHECK(adopt_fails() == -EBADMSG);
+	}
+	struct journal *j = again(); /* the last one: torn */
+
+	CHECK(word_is(j, "") && !journal_of_this_boot(j));
+	journal_close(j, false);
+	memset(big, 'a', 1 << 20); /* one endless line */
+	put_file(big, 1 << 20);
+	journal_close(again(), false);
+	put_file(big, 1 << 20);
+	CHECK(truncate(file, 1ULL << 40) == 0 && adopt_fails() == -EFBIG);
+	CHECK(unlink(file) == 0 && symlink("/dev/null", file) == 0 && adopt_fails() == -ELOOP);
+	CHECK(journal_new(&j, dir, SIDE, ID, NULL) == -EEXIST);
+	CHECK(lstat(file, &st) == 0 && S_ISLNK(st.st_mode) && unlink(file) == 0);
+	CHECK(chmod(dir, 0770) == 0 && journal_new(&j, dir, SIDE, ID, NULL) == -EPERM);
+	CHECK(chmod(dir, 0700) == 0);
+	free(big);
+}
+
+/* ---- disks ---- */
+
+static void fill_up(int full)
+{
+	struct journal *j = begin();
+	struct stat before, after;
+	char key[32], last[32];
+	int n = 0, r = 0;
+
+	for (; n < 100000 && r == 0; n++) {
+		CHECK(stat(file, &before) == 0);
+		snprintf(key, sizeof(key), "key=%d", n);
+		r = journal_add(j, NULL, "freeze", "%s", key);
+	}
+	CHECK(r == -full && n > 10);
+	CHECK(stat(file, &after) == 0 && after.st_size == before.st_size);
+	snprintf(last, sizeof(last), "%d", n - 2);
+	CHECK(value_is(j, "key", last));
+	journal_close(j, false);
+	j = again();
+	CHECK(word_is(j, "freeze") && value_is(j, "key", last));
+	journal_close(j, false);
+}
+
+static void limited(void)
+{
+	struct rlimit l = { 5001, RLIM_INFINITY }, none = { RLIM_INFINITY, RLIM_INFINITY };
+
+	signal(SIGXFSZ, SIG_IGN);
+	CHECK(setrlimit(RLIMIT_FSIZE, &l) == 0);
+	fill_up(ENOSPC); /* a short write, not EFBIG */
+	CHECK(setrlimit(RLIMIT_FSIZE, &none) == 0);
+	struct journal *j = again();
+
+	CHECK(journal_add(j, &e, "undone", "%s", "") == 0 && word_is(j, "undone"));
+	journal_close(j, false);
+	j = again();
+	CHECK(word_is(j, "undone"));
+	journal_close(j, true);
+}
+
+/* /run is a tmpfs, which may be full. */
+static void full_tmpfs(void)
+{
+	if (unshare(CLONE_NEWNS) < 0) {
+		printf("not root: the full disk is left to RLIMIT_FSIZE\n");
+		return;
+	}
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	CHECK(mount("none", top, "tmpfs", 0, "size=16k,mode=700") == 0);
+	fill_up(ENOSPC);
+}
+
+/* ---- owners ---- */
+
+static void lock_lives_with_children(void)
+{
+	struct journal *j = begin();
+	int sk[2], status;
+
+	CHECK(pipe(sk) == 0);
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		close(sk[1]);
+		exit(read(sk[0], &status, 1) != 0);
+	}
+	journal_close(j, false); /* as by SIGKILL: the child has it yet */
+	CHECK(adopt_fails() == -EBUSY);
+	close(sk[1]);
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	close(sk[0]);
+	journal_close(again(), true);
+}
+
+static unsigned int *owners;
+
+static void contender(void)
+{
+	for (int got = 0; got < 50;) {
+		struct journal *j = NULL;
+		struct stat ours, theirs;
+		int r = journal_adopt(&j, dir, SIDE, ID, NULL);
+
+		if (r == -ENOENT)
+			r = journal_new(&j, dir, SIDE, ID, NULL);
+		CHECK(r == 0 || r == -EBUSY || r == -EEXIST || r == -ENOENT);
+		if (r < 0)
+			continue;
+		CHECK(__atomic_add_fetch(owners, 1, __ATOMIC_SEQ_CST) == 1);
+		/* what we write can be found by whoever comes later */
+		CHECK(stat(file, &ours) == 0 && journal_add(j, &e, "held", "%s", "") == 0);
+		sched_yield();
+		CHECK(stat(file, &theirs) == 0 && ours.st_ino == theirs.st_ino);
+		CHECK(theirs.st_size > ours.st_size);
+		CHECK(__atomic_sub_fetch(owners, 1, __ATOMIC_SEQ_CST) == 0);
+		journal_close(j, got % 3 == 0);
+		got++;
+	}
+}
+
+/* Several who take over, make and remove the same one. */
+static void one_owner(void)
+{
+	pid_t pid[4];
+	int status;
+
+	owners = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(owners != MAP_FAILED);
+	for (size_t i = 0; i < ARRAY_SIZE(pid); i++)
+		if ((pid[i] = fork()) == 0) {
+			contender();
+			exit(0);
+		}
+	for (size_t i = 0; i < ARRAY_SIZE(pid); i++)
+		CHECK(waitpid(pid[i], &status, 0) == pid[i] && status == 0);
+	unlink(file);
+}
+
+/* What was reported as written is there after SIGKILL, and no half of anything. */
+static void killed(void)
+{
+	for (int round = 0; round < 20; round++) {
+		int sk[2], said, status;
+		char byte[4096];
+		ssize_t n;
+
+		CHECK(pipe(sk) == 0);
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			struct journal *j = begin();
+
+			for (int i = 1;; i++)
+				CHECK(journal_add(j, &e, "held", "i=%d", i) == 0 &&
+				      write(sk[1], "x", 1) == 1);
+		}
+		close(sk[1]);
+		CHECK(read(sk[0], byte, 1) == 1);
+		poll(NULL, 0, round % 5);
+		CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, &status, 0) == pid);
+		for (said = 1; (n = read(sk[0], byte, sizeof(byte))) > 0;)
+			said += (int)n;
+		close(sk[0]);
+		struct journal *j = again();
+		int i = atoi(journal_get(j, "i"));
+
+		CHECK(i == said || i == said + 1);
+		journal_close(j, true);
+	}
+}
+
+/* ---- all of them ---- */
+
+static int count(void *arg, uint64_t id)
+{
+	CHECK(id % ID == 0);
+	return ++*(int *)arg == 100 ? 17 : 0;
+}
+
+static void listed(void)
+{
+	static const char *const stray[] = { "x",
+		                             "source-",
+		                             "source-00c0ffee1234567",
+		                             "source-00C0FFEE12345678",
+		                             "source-+0c0ffee12345678",
+		                             "source-00c0ffee12345678.old",
+		                             "sourc-00c0ffee12345678" };
+	char path[256];
+	struct journal *j[8];
+	int n = 0, fd;
+
+	snprintf(path, sizeof(path), "%s/none", dir);
+	CHECK(journal_each(path, SIDE, count, &n) == 0 && n == 0);
+	for (size_t i = 0; i < ARRAY_SIZE(stray); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, stray[i]);
+		fd = open(path, O_CREAT | O_WRONLY, 0600);
+		CHECK(fd >= 0 && close(fd) == 0);
+	}
+	for (uint64_t i = 0; i < 8; i++)
+		CHECK(journal_new(&j[i], dir, i % 2 ? JOURNAL_DEST : SIDE, ID * (i + 1), &e) == 0);
+	CHECK(journal_each(dir, SIDE, count, &n) == 0 && n == 4);
+	n = 99;
+	CHECK(journal_each(dir, JOURNAL_DEST, count, &n) == 17 && n == 100);
+	/* swept: old ones, those of another boot; never one that is owned */
+	for (int i = 0; i < 4; i++)
+		journal_close(j[i], false);
+	journal_sweep(dir, JOURNAL_DEST, 1000);
+	n = 0;
+	CHECK(journal_each(dir, JOURNAL_DEST, count, &n) == 0 && n == 4);
+	snprintf(path, sizeof(path), "%s/dest-%016llx", dir, (unsigned long long)ID * 2);
+	CHECK(truncate(path, 0) == 0); /* says of no boot */
+	snprintf(path, sizeof(path), "%s/dest-%016llx", dir, (unsigned long long)ID * 6);
+	CHECK(truncate(path, 0) == 0);
+	journal_sweep(dir, JOURNAL_DEST, 1000);
+	n = 0;
+	CHECK(journal_each(dir, JOURNAL_DEST, count, &n) == 0 && n == 3);
+	for (int i = 4; i < 8; i++)
+		journal_close(j[i], true);
+}
+
+int main(void)
+{
+	char rm[64];
+
+	CHECK(mkdtemp(top));
+	snprintf(dir, sizeof(dir), "%s/a/journal", top);
+	snprintf(file, sizeof(file), "%s/source-%016llx", dir, (unsigned long long)ID);
+	a_life();
+	strange_values();
+	torn_at_every_byte();
+	every_byte_counts();
+	no_journals();
+	limited();
+	in_child(full_tmpfs);
+	lock_lives_with_children();
+	one_owner();
+	killed();
+	listed();
+	snprintf(rm, sizeof(rm), "rm -rf %s", top);
+	CHECK(system(rm) == 0);
+	return 0;
+}
