@@ -8,8 +8,9 @@
 #include "common/log.h"
 #include "transport/haul.pb-c.h"
 
-#define PROGRESS_MS  250
-#define BYE_LIMIT_MS 3000
+#define PROGRESS_MS   250
+#define BYE_LIMIT_MS  3000
+#define DONE_LIMIT_MS 5000
 
 static void say_progress(struct wrk *w)
 {
@@ -48,6 +49,22 @@ static void say_drained(struct wrk *w)
 		log_warn("the source does not hear that it is done: %s", e.msg);
 }
 
+/* Before DRAINED is said: at that word the source ends its copy. */
+static void record_done(struct wrk *w)
+{
+	uint64_t until = deadline_in_ms(DONE_LIMIT_MS);
+	struct err e = ERR_INIT;
+
+	/* no space: the tree is whole all the same, and the source must not wait for ever */
+	while (w->journal && journal_add(w->journal, &e, "done", "%s", "") < 0 &&
+	       now_us() < until) {
+		log_err("%s", e.msg);
+		err_clear(&e);
+		usleep(PROGRESS_MS * 1000);
+		say_progress(w);
+	}
+}
+
 /*
  * Until the last page is in place. If the source is gone before that, the threads
  * that need a missing page wait; the others go on. We never end before, because
@@ -70,6 +87,8 @@ void lst_fill(struct wrk *w)
 			pause();
 	}
 	fault_at(FAULT_D_FILLED);
+	record_done(w);
+	fault_at(FAULT_D_DONE_RECORDED);
 	say_drained(w);
 	fault_at(FAULT_D_DRAINED);
 	log_info("every page is in place");

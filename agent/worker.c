@@ -330,8 +330,8 @@ static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e)
 }
 
 /*
- * CRIU was told to let the tree run, and died before it said that it had: some of its
- * tasks may be stuck for ever. What they did, if anything, nobody knows: end them, and
+ * CRIU was told to let the tree run, and died or hangs instead of saying that it had: some
+ * of its tasks may be stuck for ever. What they did, if anything, nobody knows: end them, and
  * say so; the copy at the source is kept for the operator.
  */
 static int lose_tree(struct wrk *w, const struct err *why)
@@ -355,7 +355,7 @@ static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	(void)msg;
 	int r = rst_resume(w, e);
 
-	if (r == -ECONNRESET)
+	if (r == -ECONNRESET || r == -ETIMEDOUT)
 		return lose_tree(w, e);
 	if (r < 0)
 		log_err("after the commit: %s", e->msg);
@@ -471,12 +471,7 @@ static uint64_t wait_limit(const struct wrk *w)
 
 static void end_well(struct wrk *w)
 {
-	struct err e = ERR_INIT;
-
 	lst_fill(w);
-	if (w->journal && journal_add(w->journal, &e, "done", "%s", "") < 0)
-		log_err("%s", e.msg);
-	fault_at(FAULT_D_DONE_RECORDED);
 	go_to(w, WRK_DONE);
 	lst_bye(w);
 	let_resume_end(w);

@@ -39,8 +39,8 @@
 	X(D_RESUMED, "d-resumed")                                                                  \
 	X(D_RUNNING, "d-running-said")                                                             \
 	X(D_FILLED, "d-filled")                                                                    \
-	X(D_DRAINED, "d-drained-said")                                                             \
-	X(D_DONE_RECORDED, "d-done-recorded")
+	X(D_DONE_RECORDED, "d-done-recorded")                                                      \
+	X(D_DRAINED, "d-drained-said")
 
 #define FAULT_ENUM(id, name) FAULT_##id,
 enum fault { FAULT_NONE, FAULTS(FAULT_ENUM) FAULT_COUNT };

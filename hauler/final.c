@@ -292,9 +292,6 @@ int commit_run(struct mig *m, struct err *e)
 	m->t.running_us = now_us();
 	m->t.dest_resume_us = answer->running->resume_us;
 	haul__msg__free_unpacked(answer, NULL);
-	/* nothing of it is needed any more when all pages are there */
-	if (m->remote_pages == 0)
-		source_kill(m);
 	rep_round(m, true);
 	return 0;
 }

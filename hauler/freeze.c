@@ -167,7 +167,7 @@ int freeze_hold(struct mig *m, struct err *e)
 
 void freeze_watch(struct mig *m)
 {
-	for (size_t i = 0; !m->frost && !m->source_killed && i < m->n_held; i++)
+	for (size_t i = 0; !m->frost && i < m->n_held; i++)
 		if (procs_state(m->held[i].pid) != 'T' &&
 		    syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGSTOP, NULL, 0) == 0)
 			log_err("pid=%d of the stopped copy was woken by somebody; stopped again",
@@ -187,7 +187,6 @@ static void wait_gone(const struct held *h)
 
 void source_kill(struct mig *m)
 {
-	m->source_killed = true;
 	for (size_t i = 0; i < m->n_held; i++)
 		if (syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGKILL, NULL, 0) < 0 &&
 		    errno != ESRCH)

@@ -105,7 +105,6 @@ struct mig {
 	uint8_t secret[32];
 	char peer_boot[JOURNAL_BOOT_BYTES]; /* boot id of the destination */
 	struct journal *journal; /* from the freeze on */
-	bool source_killed;
 	bool drained; /* the destination has every page */
 	bool aborted; /* ABORT was sent: once is enough */
 

@@ -204,16 +204,10 @@ int postcopy_run(struct mig *m, struct err *e)
 		if (m->link_lost)
 			*e = m->push_err;
 		postcopy_end_threads(m);
-		/* every page was there before the commit: then only the report is lost */
-		if (!m->source_killed)
-			return r;
-		log_warn("no report from the destination: %s", e->msg);
-		err_clear(e);
-		return 0;
+		return r;
 	}
 	postcopy_end_threads(m);
-	if (!m->source_killed)
-		source_kill(m);
+	source_kill(m);
 	talk_simple(m, HAUL__MSG__BODY_BYE, &(struct err)ERR_INIT);
 	return 0;
 }
