@@ -161,8 +161,11 @@ static void progress_text(struct mig *m, char *out, size_t bytes)
 
 	mig_send_stats(m, &st);
 	if (m->state == MIG_ROUNDS)
-		snprintf(out, bytes, "round %u: %.0f MiB sent, %.0f MiB/s", m->pol.round + 1,
-		         (double)st.wire_bytes / MIB, m->pol.link_Bps / MIB);
+		snprintf(
+		        out, bytes,
+		        "round %u: %llu pages, %.0f MiB on the wire; %.0f MiB/s; stop now: %.0f ms",
+		        m->pol.round + 1, (unsigned long long)st.pages, (double)st.wire_bytes / MIB,
+		        m->pol.link_Bps / MIB, (double)m->answer.downtime_us / 1e3);
 	else
 		snprintf(out, bytes, "filling: %llu pages left, %llu faults",
 		         (unsigned long long)m->peer_left_pages,
