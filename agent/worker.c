@@ -517,7 +517,7 @@ int wrk_go_on(struct wrk *w)
 {
 	struct err e = ERR_INIT;
 
-	go_to(w, WRK_RUNNING);
+	w->state = WRK_RUNNING; /* where a successor begins: no edge leads there */
 	w->deliver = true;
 	if (rcv_start(w, &e) < 0)
 		log_err("the source cannot come back: %s; what is here is put in place", e.msg);

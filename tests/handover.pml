@@ -228,6 +228,19 @@ end:	do
 #endif
 	:: atomic { D_IS(D_running) && d_pc == 1 && d_tree == T_RUN -> say_s(RUNNING); d_pc = 2 }
 
+	/* -- a guardian has taken the worker's place; CRIU asks it again -- */
+	:: atomic { D_IS(D_running) && d_pc == 5 && d_tree == T_GATE && d_criu ->
+		d_tree = T_OPENING; d_pc = 1 }
+#ifndef BREAK_SUCCESSOR_BLIND
+	:: atomic { D_IS(D_running) && d_pc == 5 && d_tree == T_GATE && !d_criu ->
+		d_tree = T_NONE; d_pc = 7 }
+#else
+	:: atomic { D_IS(D_running) && d_pc == 5 && d_tree == T_GATE && !d_criu && !d_missing ->
+		d_pc = 3 }
+#endif
+	:: atomic { D_IS(D_running) && d_pc == 5 && d_tree == T_OPENING -> d_pc = 1 }
+	:: atomic { D_IS(D_running) && d_pc == 5 && (d_tree == T_RUN || d_tree == T_NONE) -> d_pc = 2 }
+
 	/* -- until every page is in place -- */
 	:: atomic { D_IS(D_running) && d_pc == 2 && d_tree == T_RUN && !d_missing -> d_pc = 3 }
 #ifndef BREAK_DRAINED_BEFORE_DONE
@@ -323,10 +336,13 @@ end:	do
 		:: d_tree == T_GATE -> d_criu = false /* hangs in the restorer */
 		:: d_tree == T_OPENING -> d_tree = T_NONE
 		:: d_tree == T_OPENING
-		:: d_tree == T_RUN && d_j != J_DONE -> d_tree = T_NONE /* the guardian, too */
+		:: d_tree == T_RUN && d_j != J_DONE -> d_tree = T_NONE /* and all guardians: hauld kills it */
 		:: d_tree == T_RUN
 		:: d_tree == T_NONE
 		fi }
+	/* after the commit a guardian goes on in its place */
+	:: atomic { d_crashes > 0 && d_j == J_COMMIT && (D_IS(D_gate) || D_IS(D_running)) ->
+		d_crashes--; d_hangs_up(); d_state = D_running; d_pc = 5 }
 	:: atomic { d_crashes > 0 && d_up && d_tree == T_GATE && d_criu -> d_crashes--; d_criu = false }
 	:: atomic { d_crashes > 0 && D_IS(D_running) && (d_pc == 1 || d_pc == 2) &&
 		(d_tree == T_RUN || d_tree == T_OPENING) -> d_crashes--; d_tree = T_NONE }
