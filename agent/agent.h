@@ -54,6 +54,8 @@ struct wrk_keep {
 	pid_t root_pid, criu_pid;
 	int criu_rpc; /* -1: CRIU has ended */
 	int images_fd, journal_fd;
+	bool opening; /* CRIU may have been told to let the tree run */
+	bool resumed; /* it has said that it runs */
 };
 
 struct wrk {

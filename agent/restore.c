@@ -210,6 +210,7 @@ void rst_undo(struct wrk *w)
 
 int rst_open(struct wrk *w, struct err *e)
 {
+	w->keep->opening = true;
 	int r = criu_reply(w->criu, true, e);
 
 	if (r == 0)
@@ -222,6 +223,7 @@ int rst_resume(struct wrk *w, struct err *e)
 	/* what CRIU says after this does not keep the tasks from running (criu-internals 1.5) */
 	int r = criu_pump(w->criu, CRIU_EV_POST_RESUME, NULL, deadline_in_ms(RESUME_LIMIT_MS), e);
 
+	w->keep->resumed = r == 0;
 	return r < 0 ? err_wrap(e, "resume") : 0;
 }
 

@@ -9,11 +9,25 @@
 
 #define CRIU_LIMIT_MS 30000
 
+/* No instruction of the tree has run, or nobody can tell: no copy is left here, on record. */
+static int end_it(struct wrk *w, struct guard *g, const char *word, const char *why)
+{
+	struct err e = ERR_INIT;
+
+	log_err("pid %d: %s; its copy here is ended", w->root_pid, why);
+	rst_kill(w);
+	if (w->journal && journal_add(w->journal, &e, word, "%s", "") < 0)
+		log_err("%s", e.msg);
+	guard_over(g);
+	return 1;
+}
+
 /*
- * The worker may have died with CRIU at the gate, its answer given or not. One answer too
- * many does no harm: CRIU takes it for the next question, and all are answered with yes.
+ * The worker has died with CRIU at the gate, its answer given or not. One answer too many
+ * does no harm: CRIU takes it for the next question, and all are answered with yes.
+ * Return: 0, or -errno: CRIU does not say that the tree runs
  */
-static void finish_criu(struct wrk *w)
+static int finish_criu(struct wrk *w)
 {
 	AUTO(criu) struct criu *c = NULL;
 	struct err e = ERR_INIT;
@@ -27,6 +41,7 @@ static void finish_criu(struct wrk *w)
 		log_warn("CRIU after the worker's death: %s", e.msg);
 	guard_unkeep(w->guard, w->keep->criu_rpc);
 	w->keep->criu_rpc = -1;
+	return r;
 }
 
 /* The lock goes with the dead worker's descriptor, which we have still. */
@@ -69,6 +84,8 @@ int suc_main(void *arg, struct guard *g)
 		guard_over(g);
 		return 1;
 	}
+	if (!w->keep->opening)
+		return end_it(w, g, "undone", "the worker died before it opened the gate");
 	int r = store_new(&w->store, &e);
 
 	if (r == 0)
@@ -80,7 +97,7 @@ int suc_main(void *arg, struct guard *g)
 		for (;;)
 			pause();
 	}
-	if (w->keep->criu_rpc >= 0)
-		finish_criu(w);
+	if (w->keep->criu_rpc >= 0 && finish_criu(w) < 0 && !w->keep->resumed)
+		return end_it(w, g, "lost", "the worker died, and CRIU while it opened the gate");
 	return wrk_go_on(w);
 }

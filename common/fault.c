@@ -21,6 +21,16 @@ const char *fault_name(unsigned int f)
 	return f < FAULT_COUNT ? names[f] : NULL;
 }
 
+/* Once: whoever goes on in our place shall live. */
+static void die(void)
+{
+	const char *path = getenv("HAUL_FAULT_FILE");
+	int fd = path ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : 0;
+
+	if (fd >= 0)
+		raise(SIGKILL);
+}
+
 static void hold(void)
 {
 	static bool held;
@@ -44,7 +54,7 @@ void fault_at(enum fault f)
 	if (!want || f == FAULT_NONE || strncmp(want, names[f], n) || want[n] != ':')
 		return;
 	if (!strcmp(want + n + 1, "kill"))
-		raise(SIGKILL);
+		die();
 	if (!strcmp(want + n + 1, "hold"))
 		hold();
 }

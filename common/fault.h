@@ -3,7 +3,7 @@
  * fault.h - places where a test may let us die or wait. Named, and in the order in which
  * they are passed; tests/crash-matrix.py goes through all of them.
  *
- * HAUL_FAULT=NAME:kill   SIGKILL to ourselves there
+ * HAUL_FAULT=NAME:kill   SIGKILL to ourselves there, unless $HAUL_FAULT_FILE is there already
  * HAUL_FAULT=NAME:hold   write our pid to $HAUL_FAULT_FILE there, and wait until the file is
  *                        removed (a minute at most)
  */
