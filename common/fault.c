@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,13 +32,16 @@ static void die(void)
 
 static void hold(void)
 {
-	static bool held;
 	const char *path = getenv("HAUL_FAULT_FILE");
-	int fd = path && !held ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+	char over[512];
+
+	snprintf(over, sizeof(over), "%s.over", path ? path : "");
+	int fd = path && access(over, F_OK) < 0
+	                 ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)
+	                 : -1;
 
 	if (fd < 0)
 		return;
-	held = true; /* once is enough */
 	dprintf(fd, "%d\n", getpid());
 	close(fd);
 	for (int ms = 0; ms < HOLD_LIMIT_MS && access(path, F_OK) == 0; ms += LOOK_EVERY_MS)

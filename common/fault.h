@@ -5,7 +5,7 @@
  *
  * HAUL_FAULT=NAME:kill   SIGKILL to ourselves there, unless $HAUL_FAULT_FILE is there already
  * HAUL_FAULT=NAME:hold   write our pid to $HAUL_FAULT_FILE there, and wait until the file is
- *                        removed (a minute at most)
+ *                        removed (a minute at most), unless $HAUL_FAULT_FILE.over is there
  */
 #ifndef HAUL_FAULT_H
 #define HAUL_FAULT_H

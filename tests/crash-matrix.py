@@ -181,6 +181,10 @@ class Case:
                 on(host, "kill", "-KILL", pid, check=False)
         elif act == "peer":
             self.kill_peer()
+        elif act == "guard":
+            self.kill_there(self.guardians()[:1])
+        elif act == "all-d":
+            self.kill_there(self.guardians() + self.workers())
         elif act == "dead":
             self.b.link("down")
         elif act == "late":
@@ -189,6 +193,7 @@ class Case:
             self.fill("A" if act == "full-s" else "B")
         elif act == "int":
             on("A", "sh", "-c", "kill -INT $(pgrep -x haul)", check=False)
+        open(self.b.fault_file + ".over", "w").close()
         os.unlink(self.b.fault_file)
         if act == "down-up":
             time.sleep(1.5)
@@ -203,13 +208,21 @@ class Case:
         for h in "AB":
             on(h, "sh", "-c", "[ ! -e %s/fill ] || { rm -f %s/fill; mount -o remount,size=50%% /run; }" % (RUN, RUN), check=False)
 
+    def guardians(self):
+        return on("B", "pgrep", "-x", "haul-guard", check=False).split()
+
+    def workers(self):
+        daemon = self.b.listener()
+        return [p for p in on("B", "pgrep", "-x", "hauld", check=False).split() if p != daemon]
+
+    def kill_there(self, pids):
+        if pids:
+            on("B", "kill", "-KILL", *pids, check=False)
+
     def kill_peer(self):
         """SIGKILL to the other side's process of this migration"""
         if self.side == "s":
-            daemon = self.b.listener()
-            for pid in on("B", "pgrep", "-x", "hauld", check=False).split():
-                if pid != daemon:
-                    on("B", "kill", "-KILL", pid, check=False)
+            self.kill_there(self.workers())
         else:
             on("A", "sh", "-c", "kill -KILL $(pgrep -x haul)", check=False)
 
@@ -283,6 +296,7 @@ class Case:
                 doors = on(h, "sh", "-c", "find %s -type s 2>/dev/null" % RUN, check=False).split()
                 workers = on(h, "pgrep", "-x", "hauld", check=False).split()
                 left += ["%d doors on %s" % (len(doors), h)] * bool(doors)
+                left += ["guardians on " + h] * bool(on(h, "pgrep", "-x", "haul-guard", check=False).strip())
                 left += ["workers on %s" % h] * (len(workers) > (h == "B"))
             left += ["source journal"] * bool(on("A", "sh", "-c", "ls %s/journal/source-* 2>/dev/null" % RUN,
                                                  check=False).strip())
@@ -302,21 +316,21 @@ class Case:
             on(h, "kill", "-KILL", self.pid, check=False)
             on(h, "sh", "-c", "for i in $(pgrep -x criu) $(pgrep -x haul); do kill -KILL $i; done", check=False)
         on("A", "sh", "-c", "rm -f %s/journal/source-*" % RUN, check=False)
-        if os.path.exists(self.b.fault_file):
-            os.unlink(self.b.fault_file)
-        daemon = self.b.listener()
-        for pid in on("B", "pgrep", "-x", "hauld", check=False).split():
-            if pid != daemon:
-                on("B", "kill", "-KILL", pid, check=False)
+        for path in (self.b.fault_file, self.b.fault_file + ".over"):
+            if os.path.exists(path):
+                os.unlink(path)
+        self.kill_there(self.guardians() + self.workers())
         on("B", "sh", "-c", "find %s -type s -delete" % RUN, check=False)
 
 
-ACTS = ["kill", "peer", "cut", "reset", "down-up", "dead", "hauld", "criu-s", "criu-d", "full-s", "full-d", "late", "int"]
+ACTS = ["kill", "peer", "cut", "reset", "down-up", "dead", "hauld", "guard", "all-d", "criu-s",
+        "criu-d", "full-s", "full-d", "late", "int"]
 LATE_S = 3
 SHORT = [("s-held-recorded", "kill"), ("s-commit-recorded", "kill"), ("s-commit-sent", "kill"), ("s-pushing", "kill"),
          ("d-gate-recorded", "kill"), ("d-restored-said", "reset"), ("s-commit-recorded", "cut"),
          ("s-pushing", "down-up"), ("d-commit-heard", "cut"), ("s-stopped", "int"), ("s-restored-heard", "criu-d"),
-         ("s-sent", "peer"), ("d-drained-said", "cut"), ("d-gate", "full-d"), ("s-sent", "late"), ("d-commit-recorded", "dead")]
+         ("s-sent", "peer"), ("d-drained-said", "cut"), ("d-gate", "full-d"), ("s-sent", "late"), ("d-commit-recorded", "dead"),
+         ("s-pushing", "guard"), ("s-pushing", "peer"), ("s-pushing", "all-d"), ("d-commit-recorded", "kill"), ("d-filled", "kill")]
 SHORT += [(p, "int") for p in ("s-prepared", "s-rounds-done", "s-dumped", "s-held-recorded", "s-sent", "s-restored-heard",
                                "s-commit-recorded")]
 
