@@ -3,11 +3,14 @@
 #include "agent/agent.h"
 
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 
 #define CRIU_LIMIT_MS 30000
+#define OPEN_AFTER_S  2
 
 /*
  * The worker may have died with CRIU at the gate, its answer given or not. One answer too
@@ -66,6 +69,8 @@ int suc_main(void *arg, struct guard *g)
 		err_clear(&e);
 	} else if (!committed(w)) {
 		log_warn("the worker died before the commit was on record: undone");
+		anet_adopt(w);
+		anet_undo(w);
 		guard_over(g);
 		return 1;
 	}
@@ -82,5 +87,31 @@ int suc_main(void *arg, struct guard *g)
 	}
 	if (w->keep->criu_rpc >= 0)
 		finish_criu(w);
+	anet_adopt(w);
+	anet_open(w);
 	return wrk_go_on(w);
+}
+
+/* CRIU ends the tree when the last of us has ended; until then its sockets may not speak. */
+static void open_later(struct wrk *w)
+{
+	if (fork() != 0)
+		return;
+	syscall(SYS_close_range, 0, ~0U, 0);
+	sleep(OPEN_AFTER_S);
+	anet_adopt(w);
+	anet_undo(w);
+	_exit(0);
+}
+
+void suc_undone(void *arg, struct guard *g)
+{
+	struct wrk *w = arg;
+
+	w->keep = guard_user(g);
+	if (!w->keep->net.locked)
+		return;
+	anet_adopt(w);
+	anet_take_off(w);
+	open_later(w);
 }

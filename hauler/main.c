@@ -75,6 +75,9 @@ enum {
 	OPT_BANDWIDTH,
 	OPT_SECONDS,
 	OPT_SAMPLE,
+	OPT_TCP,
+	OPT_MOVE_ADDRESS,
+	OPT_HOOK,
 	OPT_ROW, /* and on: the rows of pol_table */
 };
 
@@ -92,6 +95,9 @@ static const struct option long_options[] = {
 	{ "bandwidth", required_argument, NULL, OPT_BANDWIDTH },
 	{ "connect-limit-ms", required_argument, NULL, OPT_CONNECT },
 	{ "link-limit-s", required_argument, NULL, OPT_LINK },
+	{ "tcp", required_argument, NULL, OPT_TCP },
+	{ "move-address", required_argument, NULL, OPT_MOVE_ADDRESS },
+	{ "hook", required_argument, NULL, OPT_HOOK },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "list", no_argument, NULL, OPT_LIST },
 	{ "keep-here", no_argument, NULL, OPT_KEEP },
@@ -124,6 +130,10 @@ static void usage(FILE *f)
 	fputs("      --connect-limit-ms=N    for each connection (10000)\n"
 	      "      --link-limit-s=N        after the hand-over: try so long to reach HOST "
 	      "again (3600)\n"
+	      "      --move-address=ADDR[/LEN][@IFACE]  this address goes along, and its TCP\n"
+	      "                              connections\n"
+	      "      --tcp=FATE              open TCP connections: move, close, refuse\n"
+	      "      --hook=POINT=FILE       run FILE when POINT is reached\n"
 	      "  -i, --identity=FILE         private key\n"
 	      "      --known-hosts=FILE      trusted host keys\n"
 	      "      --criu=PATH             this CRIU here (the destination has its own)\n"
@@ -179,6 +189,18 @@ static int option_number(struct opts *o, int c, const char *text)
 	}
 }
 
+static int option_net(struct net_opts *o, int c, const char *text)
+{
+	struct err e = ERR_INIT;
+	int r = c == OPT_TCP            ? net_opts_tcp(o, text, &e)
+	        : c == OPT_MOVE_ADDRESS ? net_opts_move(o, text, &e)
+	                                : hook_option(&o->hooks, text, &e);
+
+	if (r < 0)
+		fprintf(stderr, "haul: %s\n", e.msg);
+	return r;
+}
+
 /* Return: 0; -EINVAL after a message; 1: done, exit well */
 static int option(struct opts *o, int c)
 {
@@ -223,6 +245,10 @@ static int option(struct opts *o, int c)
 	case OPT_TRACE:
 		o->trace = optarg;
 		return 0;
+	case OPT_TCP:
+	case OPT_MOVE_ADDRESS:
+	case OPT_HOOK:
+		return option_net(&o->net, c, optarg);
 	case OPT_JSON:
 		o->json = true;
 		return 0;
@@ -307,6 +333,8 @@ static int check_remote(struct mig *m, struct findings *f, struct err *e)
 	if (r == 0)
 		r = talk_connect(m, e);
 	if (r == 0)
+		r = mnet_findings(m, f, e);
+	if (r == 0)
 		r = talk_offer(m, true, f, e);
 	if (r == 0)
 		talk_simple(m, HAUL__MSG__BODY_BYE, e);
@@ -322,8 +350,12 @@ static int cmd_check(const struct opts *o)
 		return EXIT_FAILED;
 	signal(SIGPIPE, SIG_IGN);
 	m->opt = o;
-	int r = insp_new(&m->insp, o->pid, &m->err);
+	int r = mnet_new(m, &m->err);
 
+	if (r == 0)
+		r = insp_new_net(&m->insp, o->pid, mnet_judge(m->net), &m->err);
+	if (r == 0)
+		r = mnet_findings(m, &f, &m->err);
 	if (r == 0) {
 		rep_findings(insp_findings(m->insp), o->json);
 		if (o->dest)
