@@ -75,7 +75,6 @@ enum {
 	OPT_BANDWIDTH,
 	OPT_SECONDS,
 	OPT_SAMPLE,
-	OPT_TCP,
 	OPT_MOVE_ADDRESS,
 	OPT_HOOK,
 	OPT_ROW, /* and on: the rows of pol_table */
@@ -95,7 +94,6 @@ static const struct option long_options[] = {
 	{ "bandwidth", required_argument, NULL, OPT_BANDWIDTH },
 	{ "connect-limit-ms", required_argument, NULL, OPT_CONNECT },
 	{ "link-limit-s", required_argument, NULL, OPT_LINK },
-	{ "tcp", required_argument, NULL, OPT_TCP },
 	{ "move-address", required_argument, NULL, OPT_MOVE_ADDRESS },
 	{ "hook", required_argument, NULL, OPT_HOOK },
 	{ "json", no_argument, NULL, OPT_JSON },
@@ -132,7 +130,6 @@ static void usage(FILE *f)
 	      "again (3600)\n"
 	      "      --move-address=ADDR[/LEN][@IFACE]  this address goes along, and its TCP\n"
 	      "                              connections\n"
-	      "      --tcp=FATE              open TCP connections: move, close, refuse\n"
 	      "      --hook=POINT=FILE       run FILE when POINT is reached\n"
 	      "  -i, --identity=FILE         private key\n"
 	      "      --known-hosts=FILE      trusted host keys\n"
@@ -192,9 +189,8 @@ static int option_number(struct opts *o, int c, const char *text)
 static int option_net(struct net_opts *o, int c, const char *text)
 {
 	struct err e = ERR_INIT;
-	int r = c == OPT_TCP            ? net_opts_tcp(o, text, &e)
-	        : c == OPT_MOVE_ADDRESS ? net_opts_move(o, text, &e)
-	                                : hook_option(&o->hooks, text, &e);
+	int r = c == OPT_MOVE_ADDRESS ? net_opts_move(o, text, &e)
+	                              : hook_option(&o->hooks, text, &e);
 
 	if (r < 0)
 		fprintf(stderr, "haul: %s\n", e.msg);
@@ -245,7 +241,6 @@ static int option(struct opts *o, int c)
 	case OPT_TRACE:
 		o->trace = optarg;
 		return 0;
-	case OPT_TCP:
 	case OPT_MOVE_ADDRESS:
 	case OPT_HOOK:
 		return option_net(&o->net, c, optarg);
@@ -446,7 +441,8 @@ static int dispatch(struct opts *o, int argc, char **argv)
 	}
 	if (argc >= 2 && argc <= 3 && !strcmp(argv[0], "check")) {
 		o->dest = argc == 3 ? argv[2] : NULL;
-		return parse_pid(argv[1], &o->pid) < 0 ? EXIT_USAGE : cmd_check(o);
+		return parse_pid(argv[1], &o->pid) < 0 || cmd_policy_load(o) < 0 ? EXIT_USAGE
+		                                                                 : cmd_check(o);
 	}
 	if (argc >= 1 && !strcmp(argv[0], "recover"))
 		return need_root() < 0 ? EXIT_FAILED : cmd_recover(o, argc - 1, argv + 1);

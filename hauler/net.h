@@ -14,15 +14,11 @@ struct Haul__Switch;
 
 /* From the command line. */
 struct net_opts {
-	enum tcp_fate tcp;
-	bool tcp_given;
 	struct net_move move[NET_MOVES_MAX];
 	size_t n_moves;
 	struct hooks hooks;
 };
 
-/** net_opts_tcp() - close, move or refuse */
-int net_opts_tcp(struct net_opts *o, const char *word, struct err *e);
 int net_opts_move(struct net_opts *o, const char *text, struct err *e);
 
 /** mnet_new() - find the addresses that move; hooks of the configuration */

@@ -10,19 +10,6 @@
 
 /* ---- options ---- */
 
-int net_opts_tcp(struct net_opts *o, const char *word, struct err *e)
-{
-	static const char *const words[] = { "close", "move", "refuse" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		if (!strcmp(word, words[i])) {
-			o->tcp = (enum tcp_fate)i;
-			o->tcp_given = true;
-			return 0;
-		}
-	return err_set(e, ERR_USER, EINVAL, "--tcp=%s: not one of move, close, refuse", word);
-}
-
 int net_opts_move(struct net_opts *o, const char *text, struct err *e)
 {
 	if (o->n_moves == NET_MOVES_MAX)
@@ -55,6 +42,21 @@ static int find_move(struct mnet *n, const struct net_move *want, struct err *e)
 	return 0;
 }
 
+/* Whoever moves an address wants what is connected to it to go along. */
+static enum tcp_fate fate(unsigned int word, size_t n_moves)
+{
+	switch (word) {
+	case POL_TCP_MOVE:
+		return TCP_MOVE_THEM;
+	case POL_TCP_CLOSE:
+		return TCP_CLOSE_THEM;
+	case POL_TCP_REFUSE:
+		return TCP_REFUSE_THEM;
+	default:
+		return n_moves ? TCP_MOVE_THEM : TCP_CLOSE_THEM;
+	}
+}
+
 int mnet_new(struct mig *m, struct err *e)
 {
 	const struct net_opts *o = &m->opt->net;
@@ -67,8 +69,7 @@ int mnet_new(struct mig *m, struct err *e)
 
 	for (size_t i = 0; r == 0 && i < o->n_moves; i++)
 		r = find_move(n, &o->move[i], e);
-	/* whoever moves an address wants what is connected to it to go along */
-	n->judge.tcp = o->tcp_given ? o->tcp : o->n_moves ? TCP_MOVE_THEM : TCP_CLOSE_THEM;
+	n->judge.tcp = fate(m->opt->pol.v.tcp, o->n_moves);
 	n->judge.moves = n->there;
 	n->judge.n_moves = n->n_moves;
 	return r;
