@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "agent/check.h"
+#include "agent/net.h"
 #include "common/journal.h"
 #include "engine/criu.h"
 #include "transport/transport.h"
@@ -56,6 +57,7 @@ struct wrk_keep {
 	int images_fd, journal_fd;
 	bool opening; /* CRIU may have been told to let the tree run */
 	bool resumed; /* it has said that it runs */
+	struct anet_keep net;
 };
 
 struct wrk {
@@ -101,6 +103,7 @@ struct wrk {
 	pthread_mutex_t urgent_lock;
 	uint64_t limit_ms;
 	uint64_t images_us; /* to write what CRIU reads; for the report */
+	struct anet *net;
 };
 
 /**
@@ -176,11 +179,13 @@ void huge_again(struct wrk *w);
 /* ---- successor.c ---- */
 
 /**
+ * suc_undone() - guard_ops.undone: what the dead worker did to this host's network
  * suc_main() - guard_ops.succeed: in the process that takes the dead worker's place
  * @arg: struct wrk as it was at guard_start(); gets store, pager, secret, root_pid
  * Serves what is here; threads wait for the rest until the source comes back (resume.c).
  */
 int suc_main(void *arg, struct guard *g);
+void suc_undone(void *arg, struct guard *g);
 
 /* ---- last.c: after the commit ---- */
 

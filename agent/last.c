@@ -76,6 +76,7 @@ void lst_fill(struct wrk *w)
 	int r;
 
 	rst_finish(w);
+	anet_running(w);
 	store_sweep(w->store);
 	while ((r = pager_wait(w->pager, deadline_in_ms(PROGRESS_MS), &e)) == -ETIMEDOUT) {
 		err_clear(&e);

@@ -221,7 +221,16 @@ int rst_open(struct wrk *w, struct err *e)
 int rst_resume(struct wrk *w, struct err *e)
 {
 	/* what CRIU says after this does not keep the tasks from running (criu-internals 1.5) */
-	int r = criu_pump(w->criu, CRIU_EV_POST_RESUME, NULL, deadline_in_ms(RESUME_LIMIT_MS), e);
+	uint64_t deadline = deadline_in_ms(RESUME_LIMIT_MS);
+	int r = criu_pump(w->criu, CRIU_EV_PRE_RESUME, NULL, deadline, e);
+
+	/* out of repair mode, and no instruction yet */
+	if (r != -ECONNRESET)
+		anet_open(w);
+	if (r == 0)
+		r = criu_reply(w->criu, true, e);
+	if (r == 0)
+		r = criu_pump(w->criu, CRIU_EV_POST_RESUME, NULL, deadline, e);
 
 	w->keep->resumed = r == 0;
 	return r < 0 ? err_wrap(e, "resume") : 0;

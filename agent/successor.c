@@ -3,11 +3,14 @@
 #include "agent/agent.h"
 
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 
 #define CRIU_LIMIT_MS 30000
+#define OPEN_AFTER_S  2
 
 /* No instruction of the tree has run, or nobody can tell: no copy is left here, on record. */
 static int end_it(struct wrk *w, struct guard *g, const char *word, const char *why)
@@ -15,6 +18,7 @@ static int end_it(struct wrk *w, struct guard *g, const char *word, const char *
 	struct err e = ERR_INIT;
 
 	log_err("pid %d: %s; its copy here is ended", w->root_pid, why);
+	suc_undone(w, g); /* the network */
 	rst_kill(w);
 	if (w->journal && journal_add(w->journal, &e, word, "%s", "") < 0)
 		log_err("%s", e.msg);
@@ -81,6 +85,8 @@ int suc_main(void *arg, struct guard *g)
 		err_clear(&e);
 	} else if (!committed(w)) {
 		log_warn("the worker died before the commit was on record: undone");
+		anet_adopt(w);
+		anet_undo(w);
 		guard_over(g);
 		return 1;
 	}
@@ -99,5 +105,31 @@ int suc_main(void *arg, struct guard *g)
 	}
 	if (w->keep->criu_rpc >= 0 && finish_criu(w) < 0 && !w->keep->resumed)
 		return end_it(w, g, "lost", "the worker died, and CRIU while it opened the gate");
+	anet_adopt(w);
+	anet_open(w);
 	return wrk_go_on(w);
+}
+
+/* CRIU ends the tree when the last of us has ended; until then its sockets may not speak. */
+static void open_later(struct wrk *w)
+{
+	if (fork() != 0)
+		return;
+	syscall(SYS_close_range, 0, ~0U, 0);
+	sleep(OPEN_AFTER_S);
+	anet_adopt(w);
+	anet_undo(w);
+	_exit(0);
+}
+
+void suc_undone(void *arg, struct guard *g)
+{
+	struct wrk *w = arg;
+
+	w->keep = guard_user(g);
+	if (!w->keep->net.locked)
+		return;
+	anet_adopt(w);
+	anet_take_off(w);
+	open_later(w);
 }

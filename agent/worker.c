@@ -266,6 +266,8 @@ static int take_offer(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	host.criu_error = criu.msg;
 	int r = chk_offer(o, &host, &f, e);
 
+	if (r == 0)
+		r = anet_offer(w, o->net, &f, e);
 	if (r == 0 && keep_pids(w, o) < 0)
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory for %zu pids", o->n_pid);
 	if (r == 0)
@@ -312,7 +314,10 @@ static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	Haul__Restored m = HAUL__RESTORED__INIT;
 	uint64_t t0 = now_us();
 	fault_at(FAULT_D_SWITCH);
-	int r = rst_run(w, msg->switch_over, e);
+	int r = anet_arrive(w, msg->switch_over, e);
+
+	if (r == 0)
+		r = rst_run(w, msg->switch_over, e);
 
 	if (r == 0)
 		fault_at(FAULT_D_GATE);
@@ -340,6 +345,7 @@ static int lose_tree(struct wrk *w, const struct err *why)
 
 	log_err("the tree is lost: %s", why->msg);
 	rst_kill(w);
+	anet_undo(w);
 	if (journal_add(w->journal, &ignore, "lost", "%s", "") < 0)
 		log_err("%s", ignore.msg);
 	w->tree_lost = true;
@@ -388,6 +394,8 @@ static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		return pong(w, msg->ping, e);
 	if (kind == HAUL__MSG__BODY_PONG)
 		return 0;
+	if (kind == HAUL__MSG__BODY_PARKED)
+		return anet_parked(w, msg->parked, e);
 	/* a source that ends it has not committed, and never will */
 	w->nobody_asks = kind == HAUL__MSG__BODY_ABORT || kind == HAUL__MSG__BODY_BYE;
 	if (kind == HAUL__MSG__BODY_ABORT)
@@ -443,6 +451,7 @@ static void undo(struct wrk *w, const struct err *why)
 	if (why->src != ERR_STOPPED && !w->failed)
 		say_abort(w, why);
 	rst_undo(w);
+	anet_undo(w);
 	if (w->journal && journal_add(w->journal, &ignore, "undone", "%s", "") < 0)
 		log_err("%s", ignore.msg);
 	go_to(w, WRK_UNDONE);
@@ -503,6 +512,7 @@ static void fini(struct wrk *w)
 	rcv_stop(w);
 	close(w->door);
 	criu_free(w->criu);
+	anet_free(w->net);
 	pager_free(w->pager);
 	guard_over(w->guard);
 	store_free(w->store);
@@ -557,7 +567,8 @@ int wrk_main(const struct agt_conf *conf, const struct chan_server *server, stru
 	w->keep = guard_user(g);
 	w->keep->criu_rpc = -1;
 	/* before there are threads: chan_accept() starts one */
-	int r = guard_start(g, &(struct guard_ops){ suc_main, w }, &e);
+	int r = guard_start(
+	        g, &(struct guard_ops){ .succeed = suc_main, .arg = w, .undone = suc_undone }, &e);
 
 	if (r == 0)
 		r = chan_accept(&w->ctl, ctl_fd, server, HANDSHAKE_MS, &e);

@@ -13,7 +13,9 @@
 
 #define CONF_CRIU_CHOSEN "/var/lib/haul/criu/chosen"
 
-static const char *const known_keys[] = { "criu" };
+static const char *const known_keys[] = { "criu",          "hook-prepare", "hook-frozen",
+	                                  "hook-arriving", "hook-running", "hook-undone",
+	                                  "hook-limit-ms" };
 
 static char *trim(char *s)
 {

@@ -238,6 +238,8 @@ struct guard_ops {
 	/* In the successor: one thread, memory as at guard_start(). Return: exit status */
 	int (*succeed)(void *arg, struct guard *g);
 	void *arg;
+	/* In one guardian, which ends then: the worker died before guard_arm(). May be NULL */
+	void (*undone)(void *arg, struct guard *g);
 };
 
 /** guard_new() - memory to share; who has it before the fork can look in from outside */

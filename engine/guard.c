@@ -220,8 +220,11 @@ static void guardian(struct seat *s)
 		if (flag(&s->g->over))
 			_exit(0);
 		if (was >= 0 && s->ahead[0] < 0 && !flag(&s->g->armed)) {
-			if (s->g->pid[1] == getpid())
-				log_warn("guardian: the worker died before the commit: undone");
+			if (s->g->pid[1] != getpid())
+				_exit(0);
+			log_warn("guardian: the worker died before the commit: undone");
+			if (s->g->ops.undone)
+				s->g->ops.undone(s->g->ops.arg, s->g);
 			_exit(0);
 		}
 		if (count(s) == 0)

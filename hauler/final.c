@@ -250,7 +250,11 @@ int restore_run(struct mig *m, struct err *e)
 	int r = m->remote_pages ? postcopy_listen(m, e) : 0;
 
 	if (r == 0)
+		r = mnet_give(m, e);
+	if (r == 0)
 		r = talk_switch(m, e);
+	if (r == 0)
+		r = mnet_ship(m, e);
 	/* while the destination restores: moving into a cgroup takes the kernel its time */
 	if (r == 0)
 		r = freeze_hold(m, e);
@@ -270,7 +274,10 @@ void restore_undo(struct mig *m)
 int commit_run(struct mig *m, struct err *e)
 {
 	Haul__Msg *answer = NULL;
-	int r = rec_commit(m, e);
+	int r = mnet_ship(m, e);
+
+	if (r == 0)
+		r = rec_commit(m, e);
 
 	if (r < 0)
 		return r;
@@ -292,6 +299,7 @@ int commit_run(struct mig *m, struct err *e)
 	m->t.running_us = now_us();
 	m->t.dest_resume_us = answer->running->resume_us;
 	haul__msg__free_unpacked(answer, NULL);
+	mnet_running(m);
 	rep_round(m, true);
 	return 0;
 }

@@ -79,13 +79,17 @@ static int dump(struct mig *m, struct err *e)
 			m->t.stopped_us = now_us();
 			fault_at(FAULT_S_STOPPED);
 			r = exist_start(&m->exist, m->trk, e);
+			if (r == 0)
+				r = mnet_freeze(m, e);
 		}
 		if (r == 0)
 			r = criu_reply(m->criu, true, e);
 	}
 	if (r == 0 && !m->exist) { /* CRIU before 3.19 says nothing in between */
 		m->t.stopped_us = now_us();
-		r = exist_start(&m->exist, m->trk, e);
+		r = mnet_too_late(m, e);
+		if (r == 0)
+			r = exist_start(&m->exist, m->trk, e);
 	}
 	return r;
 }
@@ -95,6 +99,8 @@ int freeze_run(struct mig *m, struct err *e)
 	int r = rec_freeze(m, e);
 
 	fault_at(FAULT_S_FREEZE_RECORDED);
+	if (r == 0)
+		r = mnet_quiet(m, e);
 	m->t.freeze_us = now_us();
 	limits_apply(m, true);
 	if (r == 0)
@@ -145,6 +151,7 @@ void freeze_undo(struct mig *m)
 		criu_reply(m->criu, false, &ignore);
 	}
 	drop_criu(m);
+	mnet_undo(m);
 	if (m->frost)
 		frost_thaw(m->frost);
 	for (size_t i = 0; i < m->n_held; i++)
@@ -187,10 +194,12 @@ static void wait_gone(const struct held *h)
 
 void source_kill(struct mig *m)
 {
+	mnet_end(m);
 	for (size_t i = 0; i < m->n_held; i++)
 		if (syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGKILL, NULL, 0) < 0 &&
 		    errno != ESRCH)
 			log_err("pid=%d cannot be killed: %s", m->held[i].pid, strerror(errno));
 	for (size_t i = 0; i < m->n_held; i++)
 		wait_gone(&m->held[i]);
+	mnet_done(m);
 }

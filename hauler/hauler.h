@@ -11,6 +11,7 @@
 #include "engine/frost.h"
 #include "engine/scans.h"
 #include "hauler/inspect.h"
+#include "hauler/net.h"
 #include "hauler/send.h"
 #include "policies/policies.h"
 #include "transport/transport.h"
@@ -31,6 +32,7 @@ struct opts {
 	unsigned int bandwidth_mbit, seconds, sample_ms;
 	bool json, quiet, verbose, yes;
 	bool list, keep_here, drop_here; /* recover, resolve */
+	struct net_opts net;
 };
 
 /* ---- mig.c ---- */
@@ -100,6 +102,7 @@ struct mig {
 	enum mig_state back_to; /* where RELINK leads */
 
 	struct insp *insp;
+	struct mnet *net;
 	struct chan *ctl, *urgent, *data[STREAMS_LIMIT];
 	uint64_t route;
 	uint8_t secret[32];

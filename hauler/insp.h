@@ -56,6 +56,11 @@ struct insp_shm {
 	uint64_t dev, inode, bytes;
 };
 
+/* A TCP connection of the tree. */
+struct insp_conn {
+	struct net_sock sock; /* without a copy of it */
+};
+
 struct insp {
 	pid_t root;
 	struct proc_list procs;
@@ -82,6 +87,11 @@ struct insp {
 	Haul__Port **ports;
 	size_t n_ports, cap_ports;
 	unsigned int filtered; /* tasks with seccomp */
+	struct insp_net net;
+	struct insp_conn *conns;
+	size_t n_conns, cap_conns;
+	struct net_addr *locals;
+	size_t n_locals, cap_locals;
 };
 
 /** insp_say() - finding_add() to the list of @i */
@@ -169,6 +179,15 @@ struct inet_diag_msg;
 /** insp_port() - a bound socket of the tree goes into the offer */
 int insp_port(struct insp *i, const struct insp_end *end, const struct inet_diag_msg *m, bool udp);
 void insp_ports_fini(struct insp *i);
+/* ---- insp_tcp.c ---- */
+/** insp_goes_along() - does the address move with the tree? */
+bool insp_goes_along(const struct insp *i, const struct net_addr *a);
+/** insp_conn() - remember a connection. Return: 0; -ENOMEM */
+int insp_conn(struct insp *i, const struct net_sock *s);
+/** insp_orphan() - a connection of no descriptor has still @bytes to send */
+int insp_orphan(struct insp *i, const struct net_sock *s, uint32_t bytes);
+/** insp_tcp() - after all: what becomes of each connection */
+int insp_tcp(struct insp *i);
 /** insp_end_take() - remove and return the end with @inode: 1 found, 0 not */
 int insp_end_take(struct insp_ends *left, uint64_t inode, struct insp_end *out);
 

@@ -20,7 +20,6 @@ struct inet {
 	struct insp *i;
 	struct insp_ends *left;
 	uint8_t protocol;
-	unsigned int open; /* TCP connections that will be closed */
 	const char *word; /* of the protocol */
 };
 
@@ -52,12 +51,42 @@ static bool is_everywhere(const struct inet_diag_msg *m)
 	return IN6_IS_ADDR_UNSPECIFIED(a) || IN6_IS_ADDR_LOOPBACK(a);
 }
 
+static void to_addr(uint8_t family, const uint32_t raw[4], struct net_addr *a)
+{
+	const struct in6_addr *six = (const void *)raw;
+	bool v4 = family == AF_INET || IN6_IS_ADDR_V4MAPPED(six);
+
+	memset(a, 0, sizeof(*a));
+	a->family = v4 ? AF_INET : AF_INET6;
+	memcpy(a->b, v4 && family == AF_INET6 ? &raw[3] : raw, v4 ? 4 : 16);
+}
+
+static void to_sock(const struct inet_diag_msg *m, const struct insp_end *end, struct net_sock *s)
+{
+	*s = (struct net_sock){ .pid = end->pid,
+		                .number = end->fd,
+		                .fd = -1,
+		                .inode = m->idiag_inode,
+		                .state = m->idiag_state };
+	s->flow.local_port = ntohs(m->id.idiag_sport);
+	s->flow.remote_port = ntohs(m->id.idiag_dport);
+	s->flow.listens = m->idiag_state == TCP_LISTEN;
+	to_addr(m->idiag_family, m->id.idiag_src, &s->flow.local);
+	to_addr(m->idiag_family, m->id.idiag_dst, &s->flow.remote);
+}
+
 static int say_bound(struct inet *in, const struct insp_end *end, const struct inet_diag_msg *m)
 {
 	char addr[INET6_ADDRSTRLEN] = "?";
 	unsigned int port = ntohs(m->id.idiag_sport);
 
+	struct net_sock s;
+
 	inet_ntop(m->idiag_family, m->id.idiag_src, addr, sizeof(addr));
+	to_sock(m, end, &s);
+	if (insp_goes_along(in->i, &s.flow.local))
+		return insp_say(in->i, SEV_INFO, "address-moves", NULL,
+		                "%s port %u of %s moves, with its address", in->word, port, addr);
 	if (!is_everywhere(m))
 		return insp_say(
 		        in->i, SEV_WARNING, "address-bound",
@@ -75,15 +104,20 @@ static int on_inet(void *arg, const struct nlmsghdr *h)
 	struct inet *in = arg;
 	const struct inet_diag_msg *m = NLMSG_DATA(h);
 	struct insp_end end;
+	struct net_sock s;
 
+	if (h->nlmsg_len >= NLMSG_LENGTH(sizeof(*m)) && !m->idiag_inode && m->idiag_wqueue) {
+		to_sock(m, &(struct insp_end){ 0 }, &s);
+		return insp_orphan(in->i, &s, m->idiag_wqueue);
+	}
 	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)) || !m->idiag_inode ||
 	    !insp_end_take(in->left, m->idiag_inode, &end))
 		return 0;
 	while (insp_end_take(in->left, m->idiag_inode, NULL))
 		; /* its other descriptors */
 	if (in->protocol == IPPROTO_TCP && m->idiag_state != TCP_LISTEN) {
-		in->open += m->idiag_state != TCP_CLOSE;
-		return 0;
+		to_sock(m, &end, &s);
+		return m->idiag_state == TCP_CLOSE ? 0 : insp_conn(in->i, &s);
 	}
 	int r = insp_port(in->i, &end, m, in->protocol == IPPROTO_UDP);
 
@@ -177,10 +211,5 @@ int insp_sockets(struct insp *i, struct insp_ends *left)
 		r = look_protocol(&in, IPPROTO_UDP, "UDP", "udp_diag");
 	for (size_t k = 0; r == 0 && k < left->n; k++)
 		r = look_other(i, &left->v[k]);
-	if (r == 0 && in.open)
-		r = insp_say(i, SEV_WARNING, "tcp-closed",
-		             "clients have to connect again, to the destination",
-		             "%u open TCP connection%s will be closed", in.open,
-		             in.open == 1 ? "" : "s");
 	return r;
 }

@@ -124,16 +124,25 @@ static int look(struct insp *i)
 		r = insp_unix(i, &i->sockets);
 	if (r == 0)
 		r = insp_sockets(i, &i->sockets);
+	if (r == 0)
+		r = insp_tcp(i);
 	return r < 0 ? r : say_memory(i);
 }
 
 int insp_new(struct insp **out, pid_t root, struct err *e)
+{
+	return insp_new_net(out, root, NULL, e);
+}
+
+int insp_new_net(struct insp **out, pid_t root, const struct insp_net *net, struct err *e)
 {
 	AUTO(insp) struct insp *i = calloc(1, sizeof(*i));
 
 	if (!i)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory to inspect pid %d", root);
 	i->root = root;
+	if (net)
+		i->net = *net;
 	insp_comm(root, i->comm);
 	int r = procs_tree(root, &i->procs, e);
 
@@ -163,6 +172,18 @@ bool insp_shell_job(const struct insp *i)
 bool insp_ext_unix(const struct insp *i)
 {
 	return i->ext_unix;
+}
+
+const pid_t *insp_pids(const struct insp *i, size_t *n)
+{
+	*n = i->procs.n;
+	return i->procs.pid;
+}
+
+const struct net_addr *insp_locals(const struct insp *i, size_t *n)
+{
+	*n = i->n_locals;
+	return i->locals;
 }
 
 size_t insp_tasks(const struct insp *i)
@@ -225,6 +246,8 @@ void insp_free(struct insp *i)
 	free(i->shm);
 	free(i->pipes.v);
 	free(i->sockets.v);
+	free(i->conns);
+	free(i->locals);
 	free(i->tasks);
 	procs_fini(&i->procs);
 	findings_fini(&i->findings);

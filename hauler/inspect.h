@@ -9,6 +9,7 @@
 #include "common/auto.h"
 #include "common/err.h"
 #include "common/finding.h"
+#include "engine/net.h"
 
 struct insp;
 
@@ -18,6 +19,22 @@ struct insp;
  * Return: 0, also when there are blockers; -ESRCH no such process
  */
 int insp_new(struct insp **out, pid_t root, struct err *e);
+
+/* What is to become of TCP connections. */
+enum tcp_fate { TCP_CLOSE_THEM, TCP_MOVE_THEM, TCP_REFUSE_THEM };
+
+struct insp_net {
+	enum tcp_fate tcp;
+	const struct net_move *moves; /* addresses that go along */
+	size_t n_moves;
+};
+
+/** insp_new_net() - the same; connections are judged by @net, NULL: they are closed */
+int insp_new_net(struct insp **out, pid_t root, const struct insp_net *net, struct err *e);
+/** insp_pids() - of the tree, root first */
+const pid_t *insp_pids(const struct insp *i, size_t *n);
+/** insp_locals() - addresses of connections that move and do not go along themselves */
+const struct net_addr *insp_locals(const struct insp *i, size_t *n);
 const struct findings *insp_findings(const struct insp *i);
 
 /** insp_shell_job() - its session leader or terminal is outside the tree */

@@ -75,6 +75,8 @@ enum {
 	OPT_BANDWIDTH,
 	OPT_SECONDS,
 	OPT_SAMPLE,
+	OPT_MOVE_ADDRESS,
+	OPT_HOOK,
 	OPT_ROW, /* and on: the rows of pol_table */
 };
 
@@ -92,6 +94,8 @@ static const struct option long_options[] = {
 	{ "bandwidth", required_argument, NULL, OPT_BANDWIDTH },
 	{ "connect-limit-ms", required_argument, NULL, OPT_CONNECT },
 	{ "link-limit-s", required_argument, NULL, OPT_LINK },
+	{ "move-address", required_argument, NULL, OPT_MOVE_ADDRESS },
+	{ "hook", required_argument, NULL, OPT_HOOK },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "list", no_argument, NULL, OPT_LIST },
 	{ "keep-here", no_argument, NULL, OPT_KEEP },
@@ -124,6 +128,9 @@ static void usage(FILE *f)
 	fputs("      --connect-limit-ms=N    for each connection (10000)\n"
 	      "      --link-limit-s=N        after the hand-over: try so long to reach HOST "
 	      "again (3600)\n"
+	      "      --move-address=ADDR[/LEN][@IFACE]  this address goes along, and its TCP\n"
+	      "                              connections\n"
+	      "      --hook=POINT=FILE       run FILE when POINT is reached\n"
 	      "  -i, --identity=FILE         private key\n"
 	      "      --known-hosts=FILE      trusted host keys\n"
 	      "      --criu=PATH             this CRIU here (the destination has its own)\n"
@@ -179,6 +186,17 @@ static int option_number(struct opts *o, int c, const char *text)
 	}
 }
 
+static int option_net(struct net_opts *o, int c, const char *text)
+{
+	struct err e = ERR_INIT;
+	int r = c == OPT_MOVE_ADDRESS ? net_opts_move(o, text, &e)
+	                              : hook_option(&o->hooks, text, &e);
+
+	if (r < 0)
+		fprintf(stderr, "haul: %s\n", e.msg);
+	return r;
+}
+
 /* Return: 0; -EINVAL after a message; 1: done, exit well */
 static int option(struct opts *o, int c)
 {
@@ -223,6 +241,9 @@ static int option(struct opts *o, int c)
 	case OPT_TRACE:
 		o->trace = optarg;
 		return 0;
+	case OPT_MOVE_ADDRESS:
+	case OPT_HOOK:
+		return option_net(&o->net, c, optarg);
 	case OPT_JSON:
 		o->json = true;
 		return 0;
@@ -307,6 +328,8 @@ static int check_remote(struct mig *m, struct findings *f, struct err *e)
 	if (r == 0)
 		r = talk_connect(m, e);
 	if (r == 0)
+		r = mnet_findings(m, f, e);
+	if (r == 0)
 		r = talk_offer(m, true, f, e);
 	if (r == 0)
 		talk_simple(m, HAUL__MSG__BODY_BYE, e);
@@ -322,8 +345,12 @@ static int cmd_check(const struct opts *o)
 		return EXIT_FAILED;
 	signal(SIGPIPE, SIG_IGN);
 	m->opt = o;
-	int r = insp_new(&m->insp, o->pid, &m->err);
+	int r = mnet_new(m, &m->err);
 
+	if (r == 0)
+		r = insp_new_net(&m->insp, o->pid, mnet_judge(m->net), &m->err);
+	if (r == 0)
+		r = mnet_findings(m, &f, &m->err);
 	if (r == 0) {
 		rep_findings(insp_findings(m->insp), o->json);
 		if (o->dest)
@@ -414,7 +441,8 @@ static int dispatch(struct opts *o, int argc, char **argv)
 	}
 	if (argc >= 2 && argc <= 3 && !strcmp(argv[0], "check")) {
 		o->dest = argc == 3 ? argv[2] : NULL;
-		return parse_pid(argv[1], &o->pid) < 0 ? EXIT_USAGE : cmd_check(o);
+		return parse_pid(argv[1], &o->pid) < 0 || cmd_policy_load(o) < 0 ? EXIT_USAGE
+		                                                                 : cmd_check(o);
 	}
 	if (argc >= 1 && !strcmp(argv[0], "recover"))
 		return need_root() < 0 ? EXIT_FAILED : cmd_recover(o, argc - 1, argv + 1);

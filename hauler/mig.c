@@ -224,6 +224,7 @@ void mig_fini(struct mig *m)
 	trk_free(steal(m->trk));
 	sent_free(steal(m->sent));
 	insp_free(steal(m->insp));
+	mnet_free(steal(m->net));
 	size_t n_maps = m->maps ? m->n_maps : 0;
 
 	for (size_t i = 0; i < n_maps; i++)

@@ -38,17 +38,20 @@ static void to_hex(const uint8_t *in, char *out)
 int rec_freeze(struct mig *m, struct err *e)
 {
 	char hex[2 * SECRET_BYTES + 1];
-	int r = journal_new(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, m->route, e);
+	AUTO(mem) char *net = mnet_word(m);
+	int r = net ? journal_new(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, m->route, e)
+	            : err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
 
 	if (r < 0)
 		return r;
 	to_hex(m->secret, hex);
 	return journal_add(m->journal, e, "freeze",
 	                   "dest=%s port=%u streams=%u secret=%s pid=%d start=%llu peer-boot=%s "
-	                   "identity=%s known-hosts=%s",
+	                   "identity=%s known-hosts=%s net=%s",
 	                   word(m->opt->dest), m->opt->port, m->opt->pol.v.streams, hex,
 	                   m->opt->pid, (unsigned long long)procs_start(m->opt->pid),
-	                   word(m->peer_boot), word(m->opt->identity), word(m->opt->known_hosts));
+	                   word(m->peer_boot), word(m->opt->identity), word(m->opt->known_hosts),
+	                   net);
 }
 
 int rec_held(struct mig *m, struct err *e)

@@ -45,6 +45,7 @@ static struct mig *new_mig(void)
 
 static void thaw(struct mig *m)
 {
+	mnet_undo(m);
 	if (m->frost)
 		frost_thaw(m->frost);
 	for (size_t i = 0; i < m->n_held; i++)
@@ -85,7 +86,8 @@ static bool recover_loaded(const struct recover *rc, struct mig *m, struct opts 
 		say(rc, m, "this host has rebooted since; nothing of it is left here");
 		return true;
 	}
-	if (rec_load(m, o, &m->err) < 0 || rec_held_again(m, &gone, &m->err) < 0)
+	if (rec_load(m, o, &m->err) < 0 || rec_held_again(m, &gone, &m->err) < 0 ||
+	    mnet_adopt(m, journal_get(m->journal, "net"), &m->err) < 0)
 		return false;
 	if (ph != PH_COMMIT) {
 		if (!rc->list)
@@ -97,6 +99,8 @@ static bool recover_loaded(const struct recover *rc, struct mig *m, struct opts 
 		return !rc->list;
 	}
 	if (m->n_held == 0) {
+		if (!rc->list)
+			mnet_done(m);
 		say(rc, m, "was handed over; the copy here is gone");
 		return !rc->list;
 	}
@@ -171,7 +175,8 @@ static int resolve_loaded(struct recover *rc, struct mig *m, struct opts *o, boo
 	if (!journal_of_this_boot(m->journal))
 		return err_set(&m->err, ERR_USER, ESRCH,
 		               "this host has rebooted since: nothing of it is left here");
-	if (rec_load(m, o, &m->err) < 0 || rec_held_again(m, &gone, &m->err) < 0)
+	if (rec_load(m, o, &m->err) < 0 || rec_held_again(m, &gone, &m->err) < 0 ||
+	    mnet_adopt(m, journal_get(m->journal, "net"), &m->err) < 0)
 		return -m->err.code;
 	if (keep && gone)
 		return err_set(&m->err, ERR_USER, ESRCH, "%u of its processes are gone", gone);

@@ -16,8 +16,19 @@
 
 int connect_run(struct mig *m, struct err *e)
 {
-	int r = insp_new(&m->insp, m->opt->pid, e);
+	struct findings f = { 0 };
+	int r = mnet_new(m, e);
 
+	if (r == 0)
+		r = insp_new_net(&m->insp, m->opt->pid, mnet_judge(m->net), e);
+	if (r == 0)
+		r = mnet_findings(m, &f, e);
+	if (r == 0 && f.blockers) {
+		rep_findings(&f, m->opt->json);
+		r = err_set(e, ERR_TARGET, EPERM, "%s", f.v[0].text);
+		err_fix(e, "%s", f.v[0].remedy);
+	}
+	findings_fini(&f);
 	if (r < 0)
 		return r;
 	if (insp_findings(m->insp)->blockers) {
@@ -49,7 +60,10 @@ void connect_undo(struct mig *m)
 int negotiate_run(struct mig *m, struct err *e)
 {
 	struct findings f = { 0 };
-	int r = talk_offer(m, false, &f, e);
+	int r = mnet_findings(m, &f, e);
+
+	if (r == 0 && !f.blockers)
+		r = talk_offer(m, false, &f, e);
 
 	if (r == 0 && f.n)
 		rep_findings(&f, m->opt->json);
@@ -118,7 +132,7 @@ static int start_criu(struct mig *m, struct err *e)
 	struct criu_opts o = {
 		.images_fd = m->images_fd,
 		.pid = m->opt->pid,
-		.tcp_close = true,
+		.tcp_close = !mnet_moves_tcp(m->net),
 		.shell_job = insp_shell_job(m->insp),
 		.ext_unix = insp_ext_unix(m->insp),
 		.file_locks = true,
@@ -162,6 +176,8 @@ int prepare_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = talk_ping(m, e);
 	if (r == 0)
+		r = mnet_prepare(m, e);
+	if (r == 0)
 		r = sent_new(&m->sent, e);
 	if (r == 0) {
 		struct send *s = NULL;
@@ -185,4 +201,5 @@ void prepare_undo(struct mig *m)
 	/* after Ctrl-C the channel is cancelled: its end means ABORT, too */
 	if (m->ctl && !m->stop)
 		talk_abort(m, &m->err);
+	mnet_undone(m);
 }

@@ -257,6 +257,8 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	AUTO(mem) uint8_t *cpu = NULL;
 	int r = insp_offer(m->insp, &offer, e);
 
+	if (r == 0)
+		r = mnet_offer(m, &offer, e);
 	if (r < 0)
 		return r;
 	fill_criu(m, &criu, &cpu);
@@ -445,7 +447,6 @@ int talk_switch(struct mig *m, struct err *e)
 	if (r == 0) {
 		s.n_image = images.n;
 		s.image = images.v;
-		s.tcp_close = true;
 		s.shell_job = insp_shell_job(m->insp);
 		s.ext_unix = insp_ext_unix(m->insp);
 		s.file_locks = true;
@@ -453,7 +454,9 @@ int talk_switch(struct mig *m, struct err *e)
 		uint64_t now = now_us(), until = mig_deadline(m);
 
 		s.limit_ms = until > now ? (until - now) / 1000 : 1;
-		r = send_switch(m, &s, e);
+		r = mnet_switch(m, &s, e);
+		if (r == 0)
+			r = send_switch(m, &s, e);
 	}
 	images_fini(&images);
 	return r;

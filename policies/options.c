@@ -10,6 +10,14 @@ static const char *const mode_names[] = {
 	[POL_POST_COPY] = "post-copy", [POL_HYBRID] = "hybrid",       NULL,
 };
 
+static const char *const tcp_names[] = {
+	[POL_TCP_AUTO] = "auto",
+	[POL_TCP_CLOSE] = "close",
+	[POL_TCP_MOVE] = "move",
+	[POL_TCP_REFUSE] = "refuse",
+	NULL,
+};
+
 #define ROW(field) (offsetof(struct pol_options, field) / sizeof(unsigned int))
 
 const struct pol_option pol_table[POL_NOPTIONS] = {
@@ -35,6 +43,8 @@ const struct pol_option pol_table[POL_NOPTIONS] = {
 	                                "of all streams; pages waited for are free; 0: none" },
 	[ROW(cpu_limit_percent)] = { "cpu-limit-percent", NULL, "%", 0, 1600, 0,
 	                             "of one CPU, for haul while it copies; 0: none" },
+	[ROW(tcp)] = { "tcp", tcp_names, "", 0, POL_TCP_REFUSE, POL_TCP_AUTO,
+	               "connections; auto: move with --move-address, else close" },
 };
 
 /* ---- values ---- */

@@ -20,11 +20,15 @@ enum pol_mode { POL_AUTO, POL_STOP_COPY, POL_PRE_COPY, POL_POST_COPY, POL_HYBRID
 const char *pol_mode_name(enum pol_mode mode);
 
 /* The values; each has a row in the table, which holds its default. */
+/* What becomes of TCP connections; AUTO: they move when an address moves, else are closed. */
+enum pol_tcp { POL_TCP_AUTO, POL_TCP_CLOSE, POL_TCP_MOVE, POL_TCP_REFUSE };
+
 struct pol_options {
 	unsigned int mode; /* enum pol_mode */
 	unsigned int downtime_limit_ms, downtime_max_ms, degraded_max_s, deadline_s, max_rounds;
 	unsigned int degraded_weight_percent, total_weight_percent;
 	unsigned int freeze_limit_ms, streams, bandwidth_limit_mbit, cpu_limit_percent;
+	unsigned int tcp; /* enum pol_tcp */
 };
 
 #define POL_NOPTIONS (sizeof(struct pol_options) / sizeof(unsigned int))

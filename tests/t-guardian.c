@@ -137,7 +137,7 @@ static int succeed(void *arg, struct guard *g)
 static void worker(struct lab *l)
 {
 	struct pager_ops ops = { lab_want, l };
-	struct guard_ops gops = { succeed, l };
+	struct guard_ops gops = { .succeed = succeed, .arg = l };
 	struct err e = ERR_INIT;
 	char byte;
 
@@ -489,7 +489,7 @@ static void before_commit(uint64_t seed)
 {
 	struct lab l;
 	struct err e = ERR_INIT;
-	struct guard_ops gops = { succeed, &l };
+	struct guard_ops gops = { .succeed = succeed, .arg = &l };
 	int socks = begin(&l, seed, BIT(C_LOCAL), 1, never);
 	pid_t pid = fork();
 

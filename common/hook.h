@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* hook.h - the operator's own programs, run at named points of a migration. */
+#ifndef HAUL_HOOK_H
+#define HAUL_HOOK_H
+
+#include <stdbool.h>
+
+#include "common/err.h"
+
+#define HOOK_PATH_BYTES 512
+
+/* Where hooks run; docs/haul.8 says which side passes which. */
+enum hook_point {
+	HOOK_PREPARE, /* source: before memory is copied */
+	HOOK_FROZEN, /* source: the tree is stopped and its addresses are given up */
+	HOOK_ARRIVING, /* destination: addresses are here, the tree is not yet */
+	HOOK_RUNNING, /* both: the tree runs at the destination */
+	HOOK_UNDONE, /* both: it was not to be; the tree runs at the source */
+	HOOK_N
+};
+
+struct hooks {
+	char path[HOOK_N][HOOK_PATH_BYTES]; /* empty: none */
+	unsigned int limit_ms;
+};
+
+const char *hook_name(enum hook_point p);
+/** hook_load() - from keys hook-NAME and hook-limit-ms of the configuration file */
+int hook_load(struct hooks *h, const char *config, struct err *e);
+/** hook_option() - "NAME=PATH" of a command line */
+int hook_option(struct hooks *h, const char *text, struct err *e);
+
+/**
+ * hook_run() - run one, if there is one, with @json on its standard input
+ * Return: 0, also when there is none; -ETIMEDOUT it was killed; -ECANCELED it said no,
+ * and its first words are in @e
+ */
+int hook_run(const struct hooks *h, enum hook_point p, const char *json, struct err *e);
+
+#endif

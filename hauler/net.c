@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * net.c - the network of the tree, at the source: addresses and connections leave, or
+ * stay as they were. docs/PROTOCOL.md section 9 has the order on both hosts.
+ */
+#include "hauler/net_priv.h"
+
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "hauler/insp.h"
+
+#define QUIET_LIMIT_MS 200
+#define QUIET_STEP_US  1000
+#define SHIP_BYTES_MAX (1u << 20)
+/* of the kernel; <netinet/tcp.h> and the inspection have others */
+#define STATE_SYN_RECV 3
+#define STATES_GOING   (BIT(4) | BIT(9) | BIT(11)) /* FIN_WAIT1, LAST_ACK, CLOSING */
+
+/* ---- new connections ---- */
+
+struct half_open {
+	const struct net_socks *listening;
+	unsigned int n;
+};
+
+static int on_half_open(void *arg, const struct nlmsghdr *h)
+{
+	struct half_open *o = arg;
+	const struct inet_diag_msg *d = NLMSG_DATA(h);
+
+	/* with an inode it belongs to a process, and moves with it */
+	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*d)) || d->idiag_inode)
+		return 0;
+	for (size_t i = 0; i < o->listening->n; i++)
+		if (o->listening->v[i].flow.local_port == ntohs(d->id.idiag_sport)) {
+			o->n++;
+			break;
+		}
+	return 0;
+}
+
+/*
+ * Connections of no descriptor, which cannot move: those that are being made or that the tree
+ * has not accepted, and those that it has closed and that have still something to send.
+ */
+static unsigned int count_loose(const struct net_socks *listening)
+{
+	static const uint8_t families[] = { AF_INET, AF_INET6 };
+	struct half_open o = { .listening = listening };
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		struct inet_diag_req_v2 q = { .sdiag_family = families[i],
+			                      .sdiag_protocol = IPPROTO_TCP,
+			                      .idiag_states = BIT(STATE_SYN_RECV) | STATES_GOING };
+
+		insp_diag(&q, sizeof(q), on_half_open, &o);
+	}
+	return o.n + net_socks_backlog(listening);
+}
+
+int mnet_quiet(struct mig *m, struct err *e)
+{
+	struct mnet *n = m->net;
+	struct net_socks listening = { 0 };
+	AUTO(mem) struct net_flow *flows = NULL;
+	uint64_t deadline = deadline_in_ms(QUIET_LIMIT_MS);
+	size_t n_pids;
+	int r = mnet_needs_lock(n) ? net_lock_new(&n->lock, m->id, e) : 0;
+
+	if (r < 0 || !mnet_moves_tcp(n))
+		return r;
+	const pid_t *pids = insp_pids(m->insp, &n_pids);
+
+	net_socks_room(pids, n_pids);
+	r = net_socks_collect(pids, n_pids, true, &listening, e);
+	ssize_t k = r == 0 ? net_socks_flows(&listening, &flows) : 0;
+
+	if (r == 0)
+		r = k < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for sockets")
+		          : net_park_watch(n->park, flows, (size_t)k, e);
+	if (r == 0)
+		r = net_lock_add(n->lock, flows, (size_t)k, e);
+	while (r == 0 && k && (n->loose_left = count_loose(&listening)) && now_us() < deadline)
+		usleep(QUIET_STEP_US);
+	if (r == 0 && n->loose_left)
+		log_warn("%u connections that the tree has not accepted, or has closed already, "
+		         "will be reset",
+		         n->loose_left);
+	net_socks_fini(&listening);
+	return r;
+}
+
+/* ---- the freeze ---- */
+
+static int lock(struct mig *m, struct err *e)
+{
+	struct mnet *n = m->net;
+	struct proc_list procs = { 0 };
+	int r = procs_tree(m->opt->pid, &procs, e);
+
+	if (r == 0)
+		r = net_socks_collect(procs.pid, procs.n, false, &n->socks, e);
+	procs_fini(&procs);
+	ssize_t k = r == 0 ? net_socks_flows(&n->socks, &n->flows) : 0;
+
+	if (r == 0 && k < 0)
+		r = err_set(e, ERR_SYS, ENOMEM, "no memory for sockets");
+	n->n_flows = k > 0 ? (size_t)k : 0;
+	if (r == 0)
+		r = net_park_pull(n->park);
+	if (r == 0)
+		r = net_park_watch(n->park, n->flows, n->n_flows, e);
+	if (r == 0)
+		r = net_lock_add(n->lock, n->flows, n->n_flows, e);
+	return r < 0 ? err_wrap(e, "lock the network") : 0;
+}
+
+int mnet_freeze(struct mig *m, struct err *e)
+{
+	if (!m->net->lock || !mnet_moves_tcp(m->net))
+		return 0;
+	uint64_t t0 = now_us();
+	int r = lock(m, e);
+
+	log_info("flows=%zu lock_us=%llu", m->net->n_flows, (unsigned long long)(now_us() - t0));
+	return r;
+}
+
+int mnet_too_late(struct mig *m, struct err *e)
+{
+	if (!mnet_moves_tcp(m->net))
+		return 0;
+	err_set(e, ERR_CRIU, EOPNOTSUPP, "this CRIU does not say when the processes are stopped");
+	return err_fix(e, "moving connections needs CRIU 3.19 or later: contrib/find-criu");
+}
+
+int mnet_give(struct mig *m, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < m->net->n_moves; i++)
+		r = net_move_del(&m->net->here[i], e);
+	return r < 0 ? r : mnet_hook(m, HOOK_FROZEN, e);
+}
+
+int mnet_switch(struct mig *m, Haul__Switch *s, struct err *e)
+{
+	struct mnet *n = m->net;
+
+	s->tcp_close = !mnet_moves_tcp(n);
+	n->flow_msg = calloc(n->n_flows + 1, sizeof(*n->flow_msg));
+	n->flow_ptr = calloc(n->n_flows + 1, sizeof(Haul__Flow *));
+	if (!n->flow_msg || !n->flow_ptr)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for connections");
+	for (size_t i = 0; i < n->n_flows; i++) {
+		const struct net_flow *f = &n->flows[i];
+		Haul__Flow *v = n->flow_ptr[i] = &n->flow_msg[i];
+
+		haul__flow__init(v);
+		v->local = mnet_addr_msg(&f->local);
+		v->local_port = f->local_port;
+		if (f->listens)
+			continue;
+		v->remote = mnet_addr_msg(&f->remote);
+		v->remote_port = f->remote_port;
+	}
+	s->n_flow = n->n_flows;
+	s->flow = n->flow_ptr;
+	return 0;
+}
+
+int mnet_ship(struct mig *m, struct err *e)
+{
+	struct mnet *n = m->net;
+	Haul__Msg msg = HAUL__MSG__INIT;
+	Haul__Parked parked = HAUL__PARKED__INIT;
+	size_t bytes = 0;
+
+	if (!n->park || net_park_pull(n->park) < 0 || net_park_count(n->park) == n->n_shipped)
+		return 0;
+	size_t count = net_park_count(n->park) - n->n_shipped;
+	AUTO(mem) ProtobufCBinaryData *v = calloc(count, sizeof(*v));
+
+	if (!v)
+		return 0; /* they are sent again */
+	parked.packet = v;
+	for (; parked.n_packet < count && bytes < SHIP_BYTES_MAX; parked.n_packet++) {
+		ProtobufCBinaryData *d = &v[parked.n_packet];
+
+		d->data = (uint8_t *)net_park_packet(n->park, n->n_shipped + parked.n_packet,
+		                                     &d->len);
+		bytes += d->len;
+	}
+	n->n_shipped += parked.n_packet;
+	log_info("parked=%zu bytes=%zu", parked.n_packet, bytes);
+	msg.body_case = HAUL__MSG__BODY_PARKED;
+	msg.parked = &parked;
+	return wire_send(m->ctl, &msg, mig_deadline(m), e);
+}
+
+/* ---- it is there ---- */
+
+void mnet_running(struct mig *m)
+{
+	mnet_hook_late(m, HOOK_RUNNING);
+}
+
+/* In a close, our copy's sockets end with a reset; moved ones are in repair mode: silent. */
+void mnet_end(struct mig *m)
+{
+	struct mnet *n = m->net;
+	struct err e = ERR_INIT;
+
+	if (n && n->park)
+		net_park_stop(n->park);
+	if (!n || mnet_moves_tcp(n))
+		return;
+	for (size_t i = 0; i < m->n_held; i++)
+		net_socks_collect(&m->held[i].pid, 1, false, &n->socks, &e);
+	net_socks_reset_at_end(&n->socks);
+	net_socks_fini(&n->socks);
+}
+
+/* Peers on this host whose packets never left it. */
+static bool has_local_peer(const struct mnet *n, const struct net_flow *f)
+{
+	bool along = false;
+
+	for (size_t i = 0; i < n->n_moves; i++)
+		along |= net_addr_equal(&n->here[i].addr, &f->remote);
+	if (f->listens || (!along && !net_addr_loopback(&f->local)))
+		return false;
+	for (size_t i = 0; i < n->n_flows; i++)
+		if (n->flows[i].local_port == f->remote_port &&
+		    net_addr_equal(&n->flows[i].local, &f->remote))
+			return false; /* it moved, too */
+	return true;
+}
+
+void mnet_done(struct mig *m)
+{
+	struct mnet *n = m->net;
+	struct err e = ERR_INIT;
+
+	if (!n || !n->lock)
+		return;
+	for (size_t i = 0; i < n->socks.n; i++)
+		if (has_local_peer(n, &n->socks.v[i].flow) &&
+		    net_peer_abort(&n->socks.v[i].flow, &e) < 0)
+			log_warn("a peer on this host waits in vain: %s", e.msg);
+	net_socks_fini(&n->socks);
+	err_clear(&e);
+	/* all sockets that moved are gone: only now may the kernel answer for them */
+	if (net_lock_open(n->lock, &e) < 0)
+		log_warn("%s: %s", e.msg, e.fix);
+}
+
+/* ---- it was not to be ---- */
+
+void mnet_undo(struct mig *m)
+{
+	struct mnet *n = m->net;
+
+	if (!n || !n->lock)
+		return;
+	for (size_t i = 0; i < n->n_moves; i++) {
+		struct err e = ERR_INIT;
+
+		if (!n->here[i].gone)
+			continue;
+		if (net_move_add(&n->here[i], &e) < 0)
+			log_err("the address does not come back: %s", e.msg);
+		else
+			net_move_announce(&n->here[i]);
+	}
+	struct err e = ERR_INIT;
+
+	net_socks_repair_off(&n->socks);
+	if (n->park)
+		net_park_stop(n->park);
+	if (net_lock_open(n->lock, &e) < 0)
+		log_err("%s: %s", e.msg, e.fix);
+	if (n->park && net_park_pull(n->park) == 0)
+		net_park_release(n->park);
+	net_socks_fini(&n->socks);
+}
+
+void mnet_undone(struct mig *m)
+{
+	if (!m->net)
+		return;
+	mnet_undo(m);
+	/* the destination had them for a moment, and may have said so */
+	for (size_t i = 0; i < m->net->n_moves; i++)
+		net_move_announce(&m->net->here[i]);
+	mnet_hook_late(m, HOOK_UNDONE);
+}

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# t-tcp-fates - connections that do not move: closed with a reset, refused, named by haul check;
+# addresses that cannot move; peers on the source itself.
+. "$(dirname "$0")/lib-tcp.sh"
+net_up
+
+# check_says CODE STATUS OPTION...
+check_says() {
+	local code=$1 want=$2 rc=0
+	shift 2
+	"$lab" run A "$haul" check --json "$@" "$pid" hostB >"$dir/check" 2>&1 || rc=$?
+	[ $rc = "$want" ] || fail "check $*: status $rc: $(cat "$dir/check")"
+	grep -q "\"code\": *\"$code\"" "$dir/check" || fail "check $*: no $code: $(cat "$dir/check")"
+}
+
+refused() {
+	local rc=0
+	"$lab" run A "$haul" --json "$@" "$pid" hostB >"$dir/report" 2>&1 || rc=$?
+	[ $rc = 3 ] || fail "haul $*: status $rc, not 3: $(cat "$dir/report")"
+	"$lab" run A kill -0 "$pid"
+}
+
+# wait_answer FILE TEXT: what a client of ours wrote
+wait_answer() {
+	for _ in $(seq 100); do
+		grep -q "$2" "$1" 2>/dev/null && return
+		sleep 0.05
+	done
+	fail "$2 is not in $1: $(cat "$1")"
+}
+
+# an idle client that says how its connection ends
+idle='import socket, sys
+s = socket.create_connection((sys.argv[1], 7000), source_address=(sys.argv[2], 0) if sys.argv[2:] else None)
+s.sendall(b"ECHO\nhello\n")
+assert s.recv(99) == b"hello\n"
+print("ready", flush=True)
+try:
+    print("end" if s.recv(9) == b"" else "data", flush=True)
+except (ConnectionResetError, ConnectionAbortedError):
+    print("reset", flush=True)
+'
+serve "$addr"
+"$lab" run C python3 -c "$idle" "$addr" >"$dir/idle" &
+wait_answer "$dir/idle" ready
+check_says tcp-closed 0
+check_says tcp-moves 0 --move-address="$addr"
+check_says tcp-open 3 --tcp=refuse
+check_says address-missing 3 --tcp=move
+check_says interface-missing 3 --move-address="$addr@eth7"
+check_says address-in-use 3 --move-address="$("$lab" addr A)"
+refused --tcp=refuse
+refused --tcp=move
+refused --move-address="$("$lab" addr A)"
+"$lab" run A "$haul" check --move-address=192.0.2.1 "$pid" >"$dir/check" 2>&1 && fail "an address that is not here"
+grep -q 'not one of this host' "$dir/check" || fail "$(cat "$dir/check")"
+"$lab" run A ip route add 203.0.113.0/24 via "$("$lab" addr C)" src "$addr"
+check_says address-in-use 3 --move-address="$addr"
+"$lab" run A ip route del 203.0.113.0/24
+note "  refusals and their reasons"
+
+# closed: the server finds its connections closed, its clients theirs reset
+"$lab" run B ip addr add "$addr/24" dev eth0
+check_says address-taken 3 --move-address="$addr"
+move A --tcp=close
+wait_answer "$dir/idle" reset
+note "  --tcp=close: reset"
+"$lab" run B python3 -c "$idle" "$addr" >"$dir/idle" &
+wait_answer "$dir/idle" ready
+stop B
+wait_answer "$dir/idle" 'end\|reset'
+"$lab" run B ip addr del "$addr/24" dev eth0
+
+# peers on the source itself: by the address that moves it is reset; by another one it moves
+serve "$addr"
+"$lab" run A python3 -c "$idle" "$addr" "$addr" >"$dir/idle" &
+"$lab" run A python3 "$client_py" echo "$addr" --seconds 3 >"$dir/near" &
+near=$!
+wait_answer "$dir/idle" ready
+check_says tcp-local-peer 0 --move-address="$addr"
+watch 7000
+client echo echo "$addr" --clients 4 --depth 4 --seconds 3
+sleep 1
+move A --move-address="$addr" --move-address="$addr6"
+wait_answer "$dir/idle" reset
+wait $near || fail "a client on A by A's own address: $(cat "$dir/near")"
+clients_ok
+watch_ok 7000
+note "  local peers: one reset, one moved; the others: moved"
+stop B
