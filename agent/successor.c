@@ -18,8 +18,8 @@ static int end_it(struct wrk *w, struct guard *g, const char *word, const char *
 	struct err e = ERR_INIT;
 
 	log_err("pid %d: %s; its copy here is ended", w->root_pid, why);
-	suc_undone(w, g); /* the network */
 	rst_kill(w);
+	anet_undo(w);
 	if (w->journal && journal_add(w->journal, &e, word, "%s", "") < 0)
 		log_err("%s", e.msg);
 	guard_over(g);
@@ -80,12 +80,12 @@ int suc_main(void *arg, struct guard *g)
 	memcpy(w->secret, w->keep->secret, sizeof(w->secret));
 	w->root_pid = w->keep->root_pid;
 	w->images_fd = w->keep->images_fd;
+	anet_adopt(w);
 	if (take_journal(w, &e) < 0) {
 		log_err("the journal of pid %d: %s; going on without it", w->root_pid, e.msg);
 		err_clear(&e);
 	} else if (!committed(w)) {
 		log_warn("the worker died before the commit was on record: undone");
-		anet_adopt(w);
 		anet_undo(w);
 		guard_over(g);
 		return 1;
@@ -105,7 +105,6 @@ int suc_main(void *arg, struct guard *g)
 	}
 	if (w->keep->criu_rpc >= 0 && finish_criu(w) < 0 && !w->keep->resumed)
 		return end_it(w, g, "lost", "the worker died, and CRIU while it opened the gate");
-	anet_adopt(w);
 	anet_open(w);
 	return wrk_go_on(w);
 }
