@@ -35,7 +35,8 @@ struct flow {
 
 static struct flow flows[FLOWS_MAX];
 static size_t n_flows;
-static unsigned long long packets, resets, fins, again, again_bytes, resent, bytes, moves;
+static unsigned long long packets, resets, late_resets, fins, again, again_bytes, resent, bytes,
+        moves;
 static volatile sig_atomic_t ended;
 
 static void on_term(int sig)
@@ -79,7 +80,11 @@ static void look(const uint8_t *p, const uint8_t *mac, uint16_t port)
 
 	packets++;
 	if (t[13] & TCP_RST) {
-		resets++;
+		/*
+		 * After its FIN a connection may be nobody's but the old host's kernel's
+		 * (TIME_WAIT); what its peer says again then, the new host does not know.
+		 */
+		*(f->fin ? &late_resets : &resets) += 1;
 		fprintf(stderr, "tcpwatch: reset of port %u at %u, flags %x, %s\n", f->port, seq,
 		        t[13], f->fin ? "after its end" : "in mid-stream");
 		return;
@@ -147,10 +152,11 @@ int main(int argc, char **argv)
 		return 1;
 	fprintf(f,
 	        "{\"packets\": %llu, \"bytes\": %llu, \"flows\": %zu, \"resets\": %llu, "
+	        "\"late_resets\": %llu, "
 	        "\"fins\": %llu, \"again\": %llu, \"again_bytes\": %llu, \"resent\": %llu, "
 	        "\"moves\": %llu, "
 	        "\"missed\": %u}\n",
-	        packets, bytes, n_flows, resets, fins, again, again_bytes, resent, moves,
-	        st.tp_drops);
+	        packets, bytes, n_flows, resets, late_resets, fins, again, again_bytes, resent,
+	        moves, st.tp_drops);
 	return fclose(f) != 0;
 }
