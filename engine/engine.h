@@ -101,6 +101,14 @@ int inject_uffd(pid_t pid, int *fd_out, struct err *e);
 
 /* ---- tracker.h part: which pages were written since they were last seen ---- */
 
+/*
+ * TRK_WP_ASYNC: PAGEMAP_SCAN over memory that is write-protected by userfaultfd (kernel 6.7);
+ * exact to the page, huge pages are split at the first write, and nothing stops.
+ * TRK_SOFT_DIRTY: bits of /proc/PID/pagemap, cleared by clear_refs (CONFIG_MEM_SOFT_DIRTY). A
+ * process is held while its bits are read and cleared. No write is lost, but a write to a huge
+ * page reports all of it (512 pages).
+ * TRK_NONE: no rounds; the last look says what is there.
+ */
 enum trk_kind { TRK_NONE, TRK_WP_ASYNC, TRK_SOFT_DIRTY };
 
 struct trk;
@@ -126,11 +134,17 @@ struct trk_stats {
 	unsigned int procs_untracked;
 	unsigned int vmas_untracked;
 	uint64_t scan_us;
-	uint64_t stopped_us; /* longest stop of one process for the injection */
+	uint64_t stopped_us; /* longest stop of one process so far */
 };
 
 /** trk_probe() - does this kernel have the back end? Return: 0; -ENOTSUP */
 int trk_probe(enum trk_kind kind, struct err *e);
+/** trk_best() - the one to use here */
+enum trk_kind trk_best(void);
+/** trk_kind_name() - "scan", "soft-dirty", "none" */
+const char *trk_kind_name(enum trk_kind kind);
+/** trk_criu_scans() - does this kernel have the call by which a newer CRIU finds pages? */
+bool trk_criu_scans(void);
 
 /**
  * trk_new() - nothing is touched before the first round

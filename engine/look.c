@@ -9,12 +9,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #include "common/clock.h"
-#include "engine/pagemap_scan.h"
+#include "engine/track.h"
 
-#define VEC_REGIONS 4096
 #define THREADS_MAX 8
 
 /* A large mapping is cut into pieces for the threads; a sparse one not into too many. */
@@ -23,6 +21,7 @@
 
 struct piece {
 	pid_t pid;
+	bool known; /* to the tracker */
 	const struct vma *vma;
 	uint64_t start, end;
 	struct page_region *v; /* found */
@@ -31,7 +30,7 @@ struct piece {
 };
 
 struct look {
-	uint64_t guard;
+	const struct trk *t;
 	struct piece *piece;
 	size_t n, cap;
 	size_t next; /* atomic: the first that nobody has taken */
@@ -41,7 +40,7 @@ struct look {
 
 /* ---- what to look at ---- */
 
-static int add_piece(struct look *l, pid_t pid, const struct vma *vma, uint64_t start, uint64_t end)
+static int add_piece(struct look *l, const struct piece *new)
 {
 	if (l->n == l->cap) {
 		size_t cap = l->cap ? 2 * l->cap : 256;
@@ -52,19 +51,23 @@ static int add_piece(struct look *l, pid_t pid, const struct vma *vma, uint64_t 
 		l->piece = p;
 		l->cap = cap;
 	}
-	l->piece[l->n++] = (struct piece){ .pid = pid, .vma = vma, .start = start, .end = end };
+	l->piece[l->n++] = *new;
 	return 0;
 }
 
-static int add_vma(struct look *l, pid_t pid, const struct vma *vma)
+static int add_vma(struct look *l, pid_t pid, bool known, const struct vma *vma)
 {
 	uint64_t bytes = vma->end - vma->start, step = PIECE_BYTES;
 	int r = 0;
 
 	while (bytes / step >= PIECES_MAX)
 		step *= 2;
-	for (uint64_t at = vma->start; r == 0 && at < vma->end; at += step)
-		r = add_piece(l, pid, vma, at, vma->end - at > step ? at + step : vma->end);
+	for (uint64_t at = vma->start; r == 0 && at < vma->end; at += step) {
+		struct piece p = { .pid = pid, .known = known, .vma = vma, .start = at };
+
+		p.end = vma->end - at > step ? at + step : vma->end;
+		r = add_piece(l, &p);
+	}
 	return r;
 }
 
@@ -72,7 +75,9 @@ static int add_proc(struct look *l, size_t i)
 {
 	struct err ignore = ERR_INIT;
 	struct vma_list *maps = &l->maps[i];
-	int r = procs_maps(l->procs.pid[i], maps, &ignore);
+	pid_t pid = l->procs.pid[i];
+	bool known = l->t->ops->knows(l->t, pid);
+	int r = procs_maps(pid, maps, &ignore);
 
 	if (r < 0)
 		return r == -ESRCH ? 0 : r; /* it has gone: no error */
@@ -80,7 +85,7 @@ static int add_proc(struct look *l, size_t i)
 		const struct vma *v = &maps->v[k];
 
 		if ((v->kind == VMA_ANON_PRIVATE || v->kind == VMA_FILE_PRIVATE) &&
-		    add_vma(l, l->procs.pid[i], v) < 0)
+		    add_vma(l, pid, known, v) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -101,35 +106,17 @@ static int keep(struct piece *p, const struct page_region *vec, size_t n)
 }
 
 /* Return: 0, also when the process has gone; otherwise nothing may be left out */
-static int scan_piece(struct piece *p, int pagemap, uint64_t guard, struct page_region *vec)
+static int scan_piece(struct piece *p, const struct trk *t, int pagemap, struct page_region *vec)
 {
-	/* asking costs a look at the struct of every page: 8 ms for a GiB */
-	uint64_t file = p->vma->kind == VMA_FILE_PRIVATE ? PAGE_IS_FILE : 0;
-	struct pm_scan_arg a = {
-		.size = sizeof(a),
-		.start = p->start,
-		.end = p->end,
-		.vec = (uintptr_t)vec,
-		.vec_len = VEC_REGIONS,
-		.category_inverted = file | guard,
-		.category_mask = file | guard,
-		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
-		.return_mask = PAGE_IS_WPALLOWED | PAGE_IS_WRITTEN | PAGE_IS_PFNZERO,
-	};
+	struct look_at l = { .t = t, .known = p->known, .pagemap = pagemap, .vma = p->vma };
 
-	while (a.start < a.end) {
-		a.walk_end = 0;
-		long n = ioctl(pagemap, PAGEMAP_SCAN, &a);
+	for (uint64_t at = p->start; at < p->end;) {
+		long n = t->ops->look(&l, &at, p->end, vec);
 
-		/* before kernel 6.7 CRIU finds all pages itself, and all count as written */
 		if (n < 0)
-			return errno == ESRCH || errno == ENOTTY ? 0 : -errno;
+			return n == -ESRCH ? 0 : (int)n;
 		if (keep(p, vec, (size_t)n) < 0)
 			return -ENOMEM;
-		/* see tracker.c: walk_end is not to be believed when the vector is not full */
-		if (n < VEC_REGIONS)
-			break;
-		a.start = vec[n - 1].end > a.walk_end ? vec[n - 1].end : a.walk_end;
 	}
 	return 0;
 }
@@ -158,7 +145,7 @@ static void *look_main(void *arg)
 		if (map < 0 || !vec)
 			p->result = vec ? open_error : -ENOMEM;
 		else
-			p->result = scan_piece(p, map, l->guard, vec);
+			p->result = scan_piece(p, l->t, map, vec);
 	}
 	return NULL;
 }
@@ -217,12 +204,11 @@ static void fini(struct look *l)
 	procs_fini(&l->procs);
 }
 
-int look_tree(pid_t root, uint64_t guard, trk_emit_fn emit, void *arg, struct trk_stats *st,
-              struct err *e)
+int look_tree(const struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, struct err *e)
 {
-	struct look l = { .guard = guard };
+	struct look l = { .t = t };
 	uint64_t t0 = now_us();
-	int r = procs_tree(root, &l.procs, e);
+	int r = procs_tree(t->root, &l.procs, e);
 
 	memset(st, 0, sizeof(*st));
 	if (r < 0)
@@ -236,7 +222,8 @@ int look_tree(pid_t root, uint64_t guard, trk_emit_fn emit, void *arg, struct tr
 	for (size_t i = 0; r == 0 && i < l.n; i++)
 		r = tell(&l.piece[i], emit, arg, st);
 	if (r < 0)
-		err_set(e, ERR_SYS, -r, "scan of the tree of process %d: %s", root, strerror(-r));
+		err_set(e, ERR_SYS, -r, "scan of the tree of process %d: %s", t->root,
+		        strerror(-r));
 	fini(&l);
 	st->scan_us = now_us() - t0;
 	return r;

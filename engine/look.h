@@ -5,11 +5,8 @@
 
 #include "engine/engine.h"
 
-/**
- * look_tree() - trk_final() without a tracker
- * @guard: PAGE_IS_GUARD where the kernel knows it, else 0
- */
-int look_tree(pid_t root, uint64_t guard, trk_emit_fn emit, void *arg, struct trk_stats *st,
+/** look_tree() - trk_final() */
+int look_tree(const struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st,
               struct err *e);
 
 #endif

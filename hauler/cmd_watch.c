@@ -201,11 +201,13 @@ static void read_comm(struct watch *w)
 
 static int watch_run(struct watch *w, struct err *e)
 {
-	enum trk_kind kind = TRK_WP_ASYNC;
-	int r = trk_probe(kind, e);
+	enum trk_kind kind = trk_best();
+	int r = 0;
 
-	if (r < 0)
-		return err_fix(e, "watching needs a kernel of 6.7 or later");
+	if (kind == TRK_NONE) {
+		err_set(e, ERR_SYS, ENOTSUP, "this kernel cannot tell which pages are written");
+		return err_fix(e, "watching needs Linux 6.7, or CONFIG_MEM_SOFT_DIRTY");
+	}
 	if (!alive(w->opt->pid))
 		return err_set(e, ERR_USER, ESRCH, "no process %d", w->opt->pid);
 	w->t.sample_us = w->opt->sample_ms * 1000;

@@ -71,7 +71,7 @@ static int smaps_answer(void *arg, pid_t pid)
 /* CRIU that makes no page scans, or a kernel without them: nothing to answer. */
 static bool is_push(const struct mig *m)
 {
-	return !m->scans || m->criu_version < CRIU_WITH_SCANS || m->trk_kind == TRK_NONE;
+	return !m->scans || m->criu_version < CRIU_WITH_SCANS || !trk_criu_scans();
 }
 
 const char *ours_mode(const struct mig *m)

@@ -88,7 +88,7 @@ void rep_state(const struct mig *m)
 
 void rep_freeze_mode(const struct mig *m)
 {
-	const char *tracked = m->trk_kind == TRK_NONE ? "none" : "wp-async";
+	const char *tracked = trk_kind_name(m->trk_kind);
 
 	if (m->opt->json) {
 		json_t *o = event(m, "freeze");

@@ -14,11 +14,34 @@
 #define CRIU_LIMIT_MS     10000
 #define STREAM_SOCK_BYTES (4 << 20)
 
+/* What was asked for, or the best that this kernel has. */
+static int choose_tracker(struct mig *m, struct err *e)
+{
+	static const enum trk_kind kinds[] = {
+		[POL_TRACKER_SCAN] = TRK_WP_ASYNC,
+		[POL_TRACKER_SOFT] = TRK_SOFT_DIRTY,
+		[POL_TRACKER_NONE] = TRK_NONE,
+	};
+	unsigned int word = m->opt->pol.v.tracker;
+
+	m->trk_kind = word == POL_TRACKER_AUTO ? trk_best() : kinds[word];
+	if (word == POL_TRACKER_AUTO && m->trk_kind == TRK_NONE)
+		log_warn("this kernel cannot tell which pages are written: all is copied while the "
+		         "process is stopped");
+	if (trk_probe(m->trk_kind, e) == 0)
+		return 0;
+	err_wrap(e, "tracker %s cannot be used on this host", trk_kind_name(m->trk_kind));
+	return err_fix(e, "leave it to haul: --tracker=auto would take %s here",
+	               trk_kind_name(trk_best()));
+}
+
 int connect_run(struct mig *m, struct err *e)
 {
 	struct findings f = { 0 };
-	int r = mnet_new(m, e);
+	int r = choose_tracker(m, e);
 
+	if (r == 0)
+		r = mnet_new(m, e);
 	if (r == 0)
 		r = insp_new_net(&m->insp, m->opt->pid, mnet_judge(m->net), e);
 	if (r == 0)
@@ -146,22 +169,10 @@ static int start_criu(struct mig *m, struct err *e)
 	return r < 0 ? err_wrap(e, "CRIU will not dump") : 0;
 }
 
-static int start_tracker(struct mig *m, struct err *e)
-{
-	struct err why = ERR_INIT;
-
-	m->trk_kind = TRK_WP_ASYNC;
-	if (trk_probe(TRK_WP_ASYNC, &why) < 0) {
-		log_warn("no dirty tracking here (%s): no rounds", why.msg);
-		m->trk_kind = TRK_NONE;
-	}
-	return trk_new(&m->trk, m->opt->pid, m->trk_kind, e);
-}
-
 int prepare_run(struct mig *m, struct err *e)
 {
 	struct err why = ERR_INIT;
-	int r = start_tracker(m, e);
+	int r = trk_new(&m->trk, m->opt->pid, m->trk_kind, e);
 
 	if (frost_new(&m->frost, m->route, &why) < 0)
 		log_info("the stopped copy will be held by SIGSTOP alone: %s", why.msg);

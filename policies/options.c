@@ -18,6 +18,14 @@ static const char *const tcp_names[] = {
 	NULL,
 };
 
+static const char *const tracker_names[] = {
+	[POL_TRACKER_AUTO] = "auto",
+	[POL_TRACKER_SCAN] = "scan",
+	[POL_TRACKER_SOFT] = "soft-dirty",
+	[POL_TRACKER_NONE] = "none",
+	NULL,
+};
+
 #define ROW(field) (offsetof(struct pol_options, field) / sizeof(unsigned int))
 
 const struct pol_option pol_table[POL_NOPTIONS] = {
@@ -45,6 +53,8 @@ const struct pol_option pol_table[POL_NOPTIONS] = {
 	                             "of one CPU, for haul while it copies; 0: none" },
 	[ROW(tcp)] = { "tcp", tcp_names, "", 0, POL_TCP_REFUSE, POL_TCP_AUTO,
 	               "connections; auto: move with --move-address, else close" },
+	[ROW(tracker)] = { "tracker", tracker_names, "", 0, POL_NTRACKERS - 1, POL_TRACKER_AUTO,
+	                   "how the source sees writes; auto: the best that it has" },
 };
 
 /* ---- values ---- */
@@ -181,6 +191,11 @@ static bool deadline_without_rounds(const struct pol_options *v)
 	return v->deadline_s && (v->mode == POL_STOP_COPY || v->mode == POL_POST_COPY);
 }
 
+static bool rounds_without_tracker(const struct pol_options *v)
+{
+	return v->tracker == POL_TRACKER_NONE && (v->mode == POL_PRE_COPY || v->mode == POL_HYBRID);
+}
+
 static const struct contradiction contradictions[] = {
 	{ ROW(downtime_limit_ms), ROW(freeze_limit_ms), limit_above_freeze,
 	  "what is accepted would be undone" },
@@ -194,6 +209,8 @@ static const struct contradiction contradictions[] = {
 	  "only auto and hybrid measure before they switch to post-copy" },
 	{ ROW(deadline_s), ROW(mode), deadline_without_rounds,
 	  "this mode has no rounds that could end earlier" },
+	{ ROW(tracker), ROW(mode), rounds_without_tracker,
+	  "there are no rounds unless writes are seen" },
 };
 
 static void where(const struct policy *p, size_t row, char *out, size_t bytes)

@@ -16,6 +16,15 @@
 
 enum pol_mode { POL_AUTO, POL_STOP_COPY, POL_PRE_COPY, POL_POST_COPY, POL_HYBRID, POL_NMODES };
 
+/* By what the source sees which pages are written. */
+enum pol_tracker {
+	POL_TRACKER_AUTO,
+	POL_TRACKER_SCAN,
+	POL_TRACKER_SOFT,
+	POL_TRACKER_NONE,
+	POL_NTRACKERS
+};
+
 /** pol_mode_name() - "auto", "stop-copy", ... */
 const char *pol_mode_name(enum pol_mode mode);
 
@@ -29,6 +38,7 @@ struct pol_options {
 	unsigned int degraded_weight_percent, total_weight_percent;
 	unsigned int freeze_limit_ms, streams, bandwidth_limit_mbit, cpu_limit_percent;
 	unsigned int tcp; /* enum pol_tcp */
+	unsigned int tracker; /* enum pol_tracker */
 };
 
 #define POL_NOPTIONS (sizeof(struct pol_options) / sizeof(unsigned int))

@@ -31,6 +31,7 @@
 #define NOBODY     65534
 
 static int failed;
+static enum trk_kind kind;
 static const char *title = "";
 
 #define CHECK(what, ...)                                                                           \
@@ -320,7 +321,7 @@ static unsigned int rounds(pid_t pid, int n, struct taker *tk, struct trk_stats 
 	struct err e = ERR_INIT;
 	AUTO(trk) struct trk *t = NULL;
 
-	CHECK(trk_new(&t, pid, TRK_WP_ASYNC, &e) == 0, "%s", e.msg);
+	CHECK(trk_new(&t, pid, kind, &e) == 0, "%s", e.msg);
 	for (int i = 0; i < n; i++) {
 		usleep(3000);
 		CHECK(trk_round(t, take, tk, st, &e) == 0, "round %d: %s", i, e.msg);
@@ -359,7 +360,7 @@ static void track_for_ever(pid_t pid, bool inject_only)
 	struct trk_stats st;
 	struct trk *t = NULL;
 
-	if (trk_new(&t, pid, TRK_WP_ASYNC, &e) < 0)
+	if (trk_new(&t, pid, kind, &e) < 0)
 		_exit(1);
 	for (;;) {
 		int fd = -1;
@@ -458,7 +459,7 @@ static void exec_in_round(void)
 	end(pid);
 	pid = tk.pid = target(ready_to_exec);
 	tk.first = exec_it;
-	CHECK(trk_new(&t, pid, TRK_WP_ASYNC, &e) == 0, "%s", e.msg);
+	CHECK(trk_new(&t, pid, kind, &e) == 0, "%s", e.msg);
 	for (int i = 0; i < 3; i++) {
 		tk.pages = 0;
 		CHECK(trk_round(t, take, &tk, &st, &e) == 0, "%s", e.msg);
@@ -507,7 +508,7 @@ static void exit_in_round(void)
 
 	pid = tk.pid = target(work);
 	tk.first = kill_it;
-	CHECK(trk_new(&t, pid, TRK_WP_ASYNC, &e) == 0, "%s", e.msg);
+	CHECK(trk_new(&t, pid, kind, &e) == 0, "%s", e.msg);
 	int r = trk_round(t, take, &tk, &st, &e); /* a zombie now, and no error so far */
 
 	CHECK(r == 0, "%d %s", r, e.msg);
@@ -541,33 +542,45 @@ static void stopped_before(void)
 	end(pid);
 }
 
+static void all(void)
+{
+	printf("%s\n", trk_kind_name(kind));
+	alarm(600);
+	ordinary("threads", threads, 1);
+	ordinary("threads come and go", come_and_go, 1);
+	ordinary("seccomp that kills at userfaultfd", filtered, 1);
+	ordinary("another user's", other_user, 1);
+	ordinary("no descriptor free, soft limit", full_soft, 1);
+	/* only one of them needs a descriptor for a moment */
+	ordinary("no descriptor free, hard limit", full_hard, kind == TRK_SOFT_DIRTY);
+	stopped_before();
+	exit_in_round();
+	exec_in_round();
+	killed("the tracker is killed", threads, false);
+	killed("the tracker is killed while it injects", threads, true);
+}
+
 int main(int argc, char **argv)
 {
-	struct err e = ERR_INIT;
-
 	ticks_fd = argc > 1 ? atoi(argv[1]) : memfd_create("ticks", 0);
 	if (ticks_fd > 99 || ftruncate(ticks_fd, 4096) < 0)
 		return 1;
 	ticks = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, ticks_fd, 0);
 	if (argc > 1)
 		work(); /* after exec */
-	if (geteuid() != 0 || trk_probe(TRK_WP_ASYNC, &e) < 0) {
-		printf("skipped: %s\n", e.msg[0] ? e.msg : "needs root");
+	if (geteuid() != 0 || trk_best() == TRK_NONE) {
+		printf("skipped: needs root and a tracker\n");
 		return 77;
 	}
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	alarm(240);
-	ordinary("threads", threads, 1);
-	ordinary("threads come and go", come_and_go, 1);
-	ordinary("seccomp that kills at userfaultfd", filtered, 1);
-	ordinary("another user's", other_user, 1);
-	ordinary("no descriptor free, soft limit", full_soft, 1);
-	ordinary("no descriptor free, hard limit", full_hard, 0);
-	stopped_before();
-	exit_in_round();
-	exec_in_round();
-	killed("the tracker is killed", threads, false);
-	killed("the tracker is killed while it injects", threads, true);
+	for (kind = TRK_WP_ASYNC; kind <= TRK_SOFT_DIRTY; kind++) {
+		struct err e = ERR_INIT;
+
+		if (trk_probe(kind, &e) < 0)
+			printf("%s: not on this kernel: %s\n", trk_kind_name(kind), e.msg);
+		else
+			all();
+	}
 	printf("%d checks failed\n", failed);
 	return failed != 0;
 }

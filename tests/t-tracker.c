@@ -18,6 +18,10 @@
 #define ROUNDS     40
 #define AREA_PAGES 4096
 #define SLOTS      (1 << 17)
+#define HUGE_BYTES (2u << 20)
+#define PAGES_HUGE (HUGE_BYTES / 4096)
+
+static enum trk_kind kind;
 
 /* ---- the child ---- */
 
@@ -37,9 +41,38 @@ static void *writer(void *arg)
 	return NULL;
 }
 
+/* At a multiple of 2 MiB, where the kernel moves whole page tables. */
+static uint8_t *aligned(size_t bytes, int advice)
+{
+	uint8_t *p = mmap(NULL, bytes + HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	p = (uint8_t *)(((uintptr_t)p + HUGE_BYTES - 1) & ~(uintptr_t)(HUGE_BYTES - 1));
+	mprotect(p, bytes, PROT_READ | PROT_WRITE);
+	madvise(p, bytes, advice);
+	return p;
+}
+
+/* Memory that is moved onto other memory, which is replaced where it came from. */
+static void shove(uint8_t *to[2], uint64_t i, int advice)
+{
+	uint8_t *from = to[i % 2], *onto = to[(i + 1) % 2];
+
+	if (mremap(from, HUGE_BYTES, HUGE_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, onto) != onto)
+		_exit(5);
+	mmap(from, HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+	     0);
+	madvise(from, HUGE_BYTES, advice);
+	memset(from, (int)i, HUGE_BYTES);
+}
+
 static void churn(void)
 {
-	uint8_t *m[16] = { 0 };
+	uint8_t *m[16] = { 0 }, *small[2], *huge[2];
+
+	for (int k = 0; k < 2; k++) {
+		memset(small[k] = aligned(HUGE_BYTES, MADV_NOHUGEPAGE), 0x40 + k, HUGE_BYTES);
+		memset(huge[k] = aligned(HUGE_BYTES, MADV_HUGEPAGE), 0x50 + k, HUGE_BYTES);
+	}
 
 	for (uint64_t i = 1;; i++) {
 		uint8_t **p = &m[i % 16];
@@ -68,6 +101,10 @@ static void churn(void)
 			mprotect(*p, 4096, PROT_READ | PROT_WRITE);
 			(*p)[123] = (uint8_t)i;
 		}
+		if (i % 61 == 0)
+			shove(small, i / 61, MADV_NOHUGEPAGE);
+		if (i % 67 == 0)
+			shove(huge, i / 67, MADV_HUGEPAGE);
 		usleep(500);
 	}
 }
@@ -235,7 +272,7 @@ static int test_mirror(void)
 	m.pid = pid;
 	m.fd = mem_open(pid, &e);
 	m.slot = calloc(SLOTS, sizeof(*m.slot));
-	if (trk_new(&t, pid, TRK_WP_ASYNC, &e) < 0)
+	if (trk_new(&t, pid, kind, &e) < 0)
 		return 1;
 	for (int i = 0; i < ROUNDS; i++) {
 		m.round = i + 1;
@@ -290,7 +327,7 @@ static int test_as_found(void)
 	m.fd = mem_open(pid, &e);
 	char *before = slurp_maps(pid);
 
-	trk_new(&t, pid, TRK_WP_ASYNC, &e);
+	trk_new(&t, pid, kind, &e);
 	trk_round(t, take, &m, &st, &e);
 	trk_free(t);
 	char *after = slurp_maps(pid);
@@ -304,13 +341,184 @@ static int test_as_found(void)
 	return r != 0;
 }
 
+/* ---- children, huge pages ---- */
+
+/* Pages of one process in one range that a round reports. */
+struct part {
+	pid_t pid;
+	uint64_t start, end, pages;
+};
+
+static int in_part(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
+                   unsigned int flags)
+{
+	struct part *p = arg;
+	uint64_t end = vaddr + pages * 4096;
+
+	(void)vma;
+	(void)flags;
+	vaddr = vaddr < p->start ? p->start : vaddr;
+	end = end > p->end ? p->end : end;
+	if (pid == p->pid && end > vaddr)
+		p->pages += (end - vaddr) / 4096;
+	return 0;
+}
+
+static uint64_t round_of(struct trk *t, struct part *p)
+{
+	struct trk_stats st;
+	struct err e = ERR_INIT;
+
+	p->pages = 0;
+	if (trk_round(t, in_part, p, &st, &e) < 0)
+		fprintf(stderr, "round: %s\n", e.msg);
+	return p->pages;
+}
+
+/* Answers a byte on @ask by what it does to its memory, then a byte on @done. */
+static void obey(uint8_t *area, int ask, int done)
+{
+	char c;
+
+	while (read(ask, &c, 1) == 1) {
+		if (c == 'w')
+			area[5 * 4096]++;
+		if (c == 'f' && fork() == 0)
+			for (;;)
+				pause();
+		if (write(done, &c, 1) != 1)
+			break;
+	}
+	_exit(0);
+}
+
+struct servant {
+	pid_t pid;
+	int ask, done;
+	uint8_t *area;
+};
+
+static struct servant servant(int advice)
+{
+	int ask[2], done[2];
+	struct servant s = { .area = aligned(4 * HUGE_BYTES, advice) };
+
+	if (pipe(ask) < 0 || pipe(done) < 0)
+		exit(3);
+	s.pid = fork();
+	if (s.pid == 0) {
+		memset(s.area, 7, 4 * HUGE_BYTES);
+		obey(s.area, ask[0], done[1]);
+	}
+	s.ask = ask[1];
+	s.done = done[0];
+	close(ask[0]);
+	close(done[1]);
+	return s;
+}
+
+static void tell(const struct servant *s, char what)
+{
+	if (write(s->ask, &what, 1) != 1 || read(s->done, &what, 1) != 1)
+		fprintf(stderr, "the servant has gone\n");
+}
+
+static void dismiss(struct servant *s)
+{
+	close(s->ask);
+	close(s->done);
+	kill(s->pid, SIGKILL);
+	waitpid(s->pid, NULL, 0);
+	munmap(s->area, 4 * HUGE_BYTES);
+}
+
+static bool has_huge(pid_t pid)
+{
+	char cmd[128];
+
+	snprintf(cmd, sizeof(cmd), "grep -q '^AnonHugePages: *[1-9]' /proc/%d/smaps", pid);
+	return system(cmd) == 0;
+}
+
+/* What one written page costs: that page, but all of a huge page under soft-dirty. */
+static int test_one_page(int advice)
+{
+	struct servant s = servant(advice);
+	struct part p = { s.pid, (uintptr_t)s.area, (uintptr_t)s.area + 4 * HUGE_BYTES, 0 };
+	struct err e = ERR_INIT;
+	AUTO(trk) struct trk *t = NULL;
+	uint64_t want = 1;
+
+	tell(&s, '-');
+	bool huge = has_huge(s.pid);
+
+	if (huge && kind == TRK_SOFT_DIRTY)
+		want = PAGES_HUGE;
+	trk_new(&t, s.pid, kind, &e);
+	uint64_t first = round_of(t, &p), idle = round_of(t, &p);
+
+	tell(&s, 'w');
+	uint64_t written = round_of(t, &p);
+
+	printf("one page, %s: first %llu, idle %llu, after one write %llu\n",
+	       huge ? "huge pages" : "small pages", (unsigned long long)first,
+	       (unsigned long long)idle, (unsigned long long)written);
+	dismiss(&s);
+	return first != 4 * PAGES_HUGE || idle != 0 || written != want;
+}
+
+/* A child has the marks of its parent, but nobody has its pages. */
+static int test_child(void)
+{
+	struct servant s = servant(MADV_NOHUGEPAGE);
+	struct part p = { s.pid, (uintptr_t)s.area, (uintptr_t)s.area + 4 * HUGE_BYTES, 0 };
+	struct proc_list l = { 0 };
+	struct err e = ERR_INIT;
+	AUTO(trk) struct trk *t = NULL;
+
+	tell(&s, '-');
+	trk_new(&t, s.pid, kind, &e);
+	uint64_t parent = round_of(t, &p);
+
+	tell(&s, 'f');
+	if (procs_tree(s.pid, &l, &e) < 0 || l.n != 2)
+		return 1;
+	p.pid = l.pid[1];
+	uint64_t child = round_of(t, &p), again = round_of(t, &p);
+
+	printf("child: parent %llu, child %llu, again %llu\n", (unsigned long long)parent,
+	       (unsigned long long)child, (unsigned long long)again);
+	kill(l.pid[1], SIGKILL);
+	procs_fini(&l);
+	dismiss(&s);
+	return parent != 4 * PAGES_HUGE || child != parent || again != 0;
+}
+
+static int all(void)
+{
+	printf("%s\n", trk_kind_name(kind));
+	int r = test_as_found() | test_mirror() | test_child();
+
+	return r | test_one_page(MADV_NOHUGEPAGE) | test_one_page(MADV_HUGEPAGE);
+}
+
 int main(void)
 {
 	struct err e = ERR_INIT;
+	int r = 0;
 
-	if (geteuid() != 0 || trk_probe(TRK_WP_ASYNC, &e) < 0) {
-		printf("skipped: %s\n", e.msg[0] ? e.msg : "needs root");
+	setbuf(stdout, NULL);
+	if (geteuid() != 0 || trk_best() == TRK_NONE) {
+		printf("skipped: needs root and a tracker\n");
 		return 77;
 	}
-	return test_restart() | test_as_found() | test_mirror() ? 1 : 0;
+	r = test_restart();
+	for (kind = TRK_WP_ASYNC; kind <= TRK_SOFT_DIRTY; kind++) {
+		if (trk_probe(kind, &e) < 0)
+			printf("%s: not on this kernel: %s\n", trk_kind_name(kind), e.msg);
+		else
+			r |= all();
+		err_clear(&e);
+	}
+	return r ? 1 : 0;
 }

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* hold.h - all threads of a process held still for a moment, which they do not notice. */
+#ifndef HAUL_HOLD_H
+#define HAUL_HOLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define HOLD_LIMIT_MS 500
+
+struct hold_thread {
+	pid_t tid;
+	int signal; /* arrived meanwhile: handed on when it is let go */
+	bool trapped; /* stopped by our interrupt, not by a signal */
+};
+
+struct hold {
+	pid_t pid;
+	struct hold_thread *t;
+	size_t n;
+};
+
+/**
+ * hold_take() - PTRACE_SEIZE and stop all threads; in hold_apart()
+ * @options: further PTRACE_O_*
+ * Return: 0; -ESRCH gone; -EPERM traced by someone else, or not allowed; -ETIMEDOUT: a
+ * thread sleeps in the kernel and cannot be stopped, as one that waits in vfork. After a
+ * failure what was taken is still to be let go.
+ */
+int hold_take(struct hold *h, long options);
+void hold_let_go(struct hold *h);
+
+/**
+ * hold_apart() - run @fn in a process of its own that shares our memory and descriptors
+ * What it holds is let go when it ends, whatever happens. The caller sleeps meanwhile.
+ * Return: what @fn returned; -errno
+ */
+int hold_apart(int (*fn)(void *arg), void *arg);
+
+/** hold_wait() - a thread's next stop. Return: 0; -ESRCH ended; -ETIMEDOUT */
+int hold_wait(pid_t tid, int *status, uint64_t deadline_us);
+/** hold_is_event() - was that stop made by PTRACE_INTERRUPT or a group stop? */
+bool hold_is_event(int status);
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* track.h - inside the tracker: what its back ends share, and one table row for each. */
+#ifndef HAUL_TRACK_H
+#define HAUL_TRACK_H
+
+#include "engine/engine.h"
+#include "engine/pagemap_scan.h"
+
+#define VEC_REGIONS 4096
+
+struct tproc {
+	pid_t pid;
+	bool tried;
+	bool seen; /* in the tree at this round */
+	bool tracked; /* by the last round */
+	int uffd; /* wp-async: of its memory; -1 */
+	uint64_t born; /* soft-dirty: when it started: pids come again */
+	bool known; /* soft-dirty: its bits count from a round of ours on */
+};
+
+struct trk {
+	pid_t root;
+	const struct trk_ops *ops;
+	struct tproc *v;
+	size_t n, cap;
+	struct proc_list procs; /* of the round under way */
+	struct page_region *vec;
+	uint64_t stopped_us;
+	bool scans; /* the kernel has PAGEMAP_SCAN */
+	uint64_t guard; /* PAGE_IS_GUARD where the kernel knows it */
+	uint64_t zero_frame; /* of the kernel's zero page; 0: not told */
+};
+
+/* One process in a round. */
+struct scan {
+	struct trk *t;
+	struct tproc *p;
+	int pagemap;
+	const struct vma *vma;
+	trk_emit_fn emit;
+	void *arg;
+	struct trk_stats *st;
+};
+
+/* Where a look is: read only, from several threads. */
+struct look_at {
+	const struct trk *t;
+	bool known; /* what ops->knows() said of the process */
+	int pagemap;
+	const struct vma *vma;
+};
+
+struct trk_ops {
+	const char *name;
+	int (*probe)(struct err *e);
+	/* one process of a round; with *stop it was emit that ended it. NULL: no rounds */
+	int (*round)(struct scan *s, bool *stop);
+	/* before a look: do the marks of this process's pages mean anything? */
+	bool (*knows)(const struct trk *t, pid_t pid);
+	/*
+	 * The next pages in [*at, end), VEC_REGIONS regions at most, and *at moves on.
+	 * Categories: WPALLOWED (tracked), WRITTEN, PFNZERO. Return: regions; -errno
+	 */
+	long (*look)(const struct look_at *l, uint64_t *at, uint64_t end, struct page_region *vec);
+	void (*detach)(struct tproc *p);
+};
+
+extern const struct trk_ops trk_scan_ops, trk_soft_ops;
+
+/** track_report() - hand runs of pages to emit. Return: what it returned */
+int track_report(struct scan *s, const struct page_region *v, size_t n);
+/** scan_kernel() - has this kernel PAGEMAP_SCAN? */
+bool scan_kernel(void);
+/** scan_guard() - PAGE_IS_GUARD, or 0 where the kernel does not know it */
+uint64_t scan_guard(void);
+/** soft_zero_frame() - see struct trk */
+uint64_t soft_zero_frame(void);
+
+#endif

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * track_scan.c - which pages were written: PAGEMAP_SCAN over memory registered for
+ * asynchronous write protection (userfaultfd WP_ASYNC, kernel 6.7).
+ *
+ * A scan reports written pages and protects them again in one step, so no write is
+ * lost and the process never stops. What is found unregistered is registered and
+ * reported whole, in that very scan.
+ */
+#include "engine/track.h"
+
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#ifndef UFFD_FEATURE_WP_UNPOPULATED
+#define UFFD_FEATURE_WP_UNPOPULATED (1 << 13)
+#endif
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC (1 << 15)
+#endif
+#define UFFD_FEATURES                                                                              \
+	(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_ASYNC)
+
+/* ---- probing ---- */
+
+static int uffd_api(int fd)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURES };
+
+	return ioctl(fd, UFFDIO_API, &api) < 0 ? -errno : 0;
+}
+
+bool scan_kernel(void)
+{
+	AUTO(fd) int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	struct page_region r;
+	struct pm_scan_arg a = { .size = sizeof(a),
+		                 .start = (uintptr_t)&a & ~4095ULL,
+		                 .end = ((uintptr_t)&a & ~4095ULL) + 4096,
+		                 .vec = (uintptr_t)&r,
+		                 .vec_len = 1,
+		                 .category_anyof_mask = PAGE_IS_PRESENT,
+		                 .return_mask = PAGE_IS_PRESENT };
+
+	return map >= 0 && ioctl(map, PAGEMAP_SCAN, &a) >= 0;
+}
+
+static int probe(struct err *e)
+{
+	AUTO(fd) int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | 1);
+
+	if (fd < 0 || uffd_api(fd) < 0)
+		return err_set(e, ERR_SYS, ENOTSUP, "userfaultfd has no WP_ASYNC (kernel 6.7)");
+	if (!scan_kernel())
+		return err_set(e, ERR_SYS, ENOTSUP, "no PAGEMAP_SCAN (kernel 6.7)");
+	return 0;
+}
+
+/* A guard marker reads as a swapped page unless it is asked for by name. */
+uint64_t scan_guard(void)
+{
+	AUTO(fd) int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	struct page_region r;
+	struct pm_scan_arg a = { .size = sizeof(a),
+		                 .start = (uintptr_t)&a & ~4095ULL,
+		                 .end = ((uintptr_t)&a & ~4095ULL) + 4096,
+		                 .vec = (uintptr_t)&r,
+		                 .vec_len = 1,
+		                 .category_inverted = PAGE_IS_GUARD,
+		                 .category_mask = PAGE_IS_GUARD,
+		                 .return_mask = PAGE_IS_PRESENT };
+
+	return map >= 0 && ioctl(map, PAGEMAP_SCAN, &a) >= 0 ? PAGE_IS_GUARD : 0;
+}
+
+/* ---- processes ---- */
+
+static void detach(struct tproc *p)
+{
+	if (p->uffd >= 0)
+		close(steal_fd(&p->uffd)); /* the kernel unregisters everything */
+}
+
+static int attach(struct trk *t, struct tproc *p)
+{
+	struct err e = ERR_INIT;
+	uint64_t t0 = now_us();
+	int r = inject_uffd(p->pid, &p->uffd, &e);
+
+	p->tried = true;
+	if (now_us() - t0 > t->stopped_us)
+		t->stopped_us = now_us() - t0;
+	if (r == 0)
+		r = uffd_api(p->uffd);
+	if (r < 0) {
+		detach(p);
+		if (r != -ESRCH)
+			log_warn("pid=%d is not tracked: %s", p->pid,
+			         e.msg[0] ? e.msg : strerror(-r));
+	}
+	return r;
+}
+
+/* ---- a round ---- */
+
+/*
+ * One mapping. @all: every page counts as written (first time seen).
+ * Return: 0; -EPERM not registered; -ESRCH gone; what emit returned (with *stop)
+ */
+static int scan_vma(struct scan *s, bool all, bool *stop)
+{
+	/* asking costs a look at the struct of every page: 8 ms for a GiB */
+	uint64_t file = s->vma->kind == VMA_FILE_PRIVATE ? PAGE_IS_FILE : 0;
+	uint64_t not = file | PAGE_IS_PFNZERO | s->t->guard;
+	struct pm_scan_arg a = {
+		.size = sizeof(a),
+		.start = s->vma->start,
+		.end = s->vma->end,
+		.vec = (uintptr_t)s->t->vec,
+		.vec_len = VEC_REGIONS,
+		.flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,
+		.category_inverted = not,
+		.category_mask = not | (all ? 0 : PAGE_IS_WRITTEN),
+		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+		.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+	};
+
+	while (a.start < a.end) {
+		a.walk_end = 0;
+		long n = ioctl(s->pagemap, PAGEMAP_SCAN, &a);
+
+		if (n < 0)
+			return errno == EPERM ? -EPERM : -ESRCH;
+		int r = track_report(s, s->t->vec, (size_t)n);
+
+		if (r < 0) {
+			*stop = true;
+			return r;
+		}
+		/*
+		 * The kernel hands regions out in batches of its own and returns as
+		 * walk_end where the last full batch ended, even when it went on to the
+		 * end (6.18). Going on from there would report, and re-arm, pages twice
+		 * in one round. A vector that is not full means the end was reached.
+		 */
+		if (n < VEC_REGIONS)
+			break;
+		a.start = s->t->vec[n - 1].end > a.walk_end ? s->t->vec[n - 1].end : a.walk_end;
+	}
+	return 0;
+}
+
+static int do_register(const struct scan *s)
+{
+	struct uffdio_register reg = {
+		.range = { s->vma->start, s->vma->end - s->vma->start },
+		.mode = UFFDIO_REGISTER_MODE_WP,
+	};
+
+	return ioctl(s->p->uffd, UFFDIO_REGISTER, &reg) < 0 ? -errno : 0;
+}
+
+/* The descriptor is for memory that is no more: its process has left it by exec. */
+static bool has_left(const struct scan *s)
+{
+	struct uffdio_writeprotect wp = { .range = { s->vma->start, ENG_PAGE_BYTES } };
+
+	return ioctl(s->p->uffd, UFFDIO_WRITEPROTECT, &wp) < 0 && errno == ESRCH;
+}
+
+/*
+ * A mapping that is not registered: register, then report it whole. If it still is
+ * not, the descriptor belongs to memory that the process has left by exec.
+ */
+static int scan_new_vma(struct scan *s, bool *stop)
+{
+	int r = do_register(s);
+
+	if (r == 0)
+		r = scan_vma(s, true, stop);
+	if (*stop || r == 0)
+		return r;
+	if (r == -EPERM || r == -ESRCH || has_left(s)) {
+		detach(s->p);
+		r = attach(s->t, s->p);
+		if (r == 0)
+			r = do_register(s);
+		if (r == 0)
+			r = scan_vma(s, true, stop);
+		if (*stop || r == 0)
+			return r;
+	}
+	s->st->vmas_untracked++;
+	return 0;
+}
+
+static int each_vma(struct scan *s, bool *stop)
+{
+	struct vma_list l = { 0 };
+	struct err ignore = ERR_INIT;
+	char path[40];
+	int r = procs_maps(s->p->pid, &l, &ignore);
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", s->p->pid);
+	AUTO(fd) int map = open(path, O_RDONLY | O_CLOEXEC);
+
+	s->pagemap = map;
+	for (size_t i = 0; r == 0 && map >= 0 && i < l.n; i++) {
+		s->vma = &l.v[i];
+		if (s->vma->kind != VMA_ANON_PRIVATE && s->vma->kind != VMA_FILE_PRIVATE)
+			continue;
+		if (s->p->uffd < 0)
+			break;
+		r = scan_vma(s, false, stop);
+		if (r == -EPERM && !*stop)
+			r = scan_new_vma(s, stop);
+		if (r == -ESRCH)
+			break;
+	}
+	vmas_fini(&l);
+	return *stop ? r : 0; /* a process that has gone is no error */
+}
+
+static int scan_round(struct scan *s, bool *stop)
+{
+	if (!s->p->tried)
+		attach(s->t, s->p);
+	s->p->tracked = s->p->uffd >= 0;
+	return each_vma(s, stop);
+}
+
+/* ---- a look ---- */
+
+/* Memory that is not registered says so itself. */
+static bool knows(const struct trk *t, pid_t pid)
+{
+	(void)t;
+	(void)pid;
+	return true;
+}
+
+static long look(const struct look_at *l, uint64_t *at, uint64_t end, struct page_region *vec)
+{
+	/* asking costs a look at the struct of every page: 8 ms for a GiB */
+	uint64_t not = l->t->guard | (l->vma->kind == VMA_FILE_PRIVATE ? PAGE_IS_FILE : 0);
+	struct pm_scan_arg a = {
+		.size = sizeof(a),
+		.start = *at,
+		.end = end,
+		.vec = (uintptr_t)vec,
+		.vec_len = VEC_REGIONS,
+		.category_inverted = not,
+		.category_mask = not,
+		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+		.return_mask = PAGE_IS_WPALLOWED | PAGE_IS_WRITTEN | PAGE_IS_PFNZERO,
+	};
+	long n = ioctl(l->pagemap, PAGEMAP_SCAN, &a);
+
+	if (n < 0)
+		return -errno;
+	/* see scan_vma(): walk_end is not to be believed when the vector is not full */
+	*at = n < VEC_REGIONS ? end : vec[n - 1].end > a.walk_end ? vec[n - 1].end : a.walk_end;
+	return n;
+}
+
+const struct trk_ops trk_scan_ops = {
+	.name = "scan",
+	.probe = probe,
+	.round = scan_round,
+	.knows = knows,
+	.look = look,
+	.detach = detach,
+};

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * track_soft.c - which pages were written: the kernel's soft-dirty bits, for kernels that
+ * have nothing better (before 6.7).
+ *
+ * Bits are read from /proc/PID/pagemap and cleared through /proc/PID/clear_refs. A write
+ * between the two would be lost, so the process is held for both; what was found is
+ * reported once it runs again. A new mapping has all its bits set, and so has a whole huge
+ * page after one write to it. A child has the bits of its parent: those of a process count
+ * from our first clearing on.
+ */
+#include "engine/track.h"
+
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "engine/hold.h"
+
+/* Words of pagemap, one for a page. */
+#define PM_PRESENT (1ULL << 63)
+#define PM_SWAPPED (1ULL << 62)
+#define PM_FILE    (1ULL << 61)
+#define PM_GUARD   (1ULL << 58)
+#define PM_SOFT    (1ULL << 55)
+#define PM_FRAME   (PM_SOFT - 1)
+
+#define WORDS 4096 /* read at once: 16 MiB of memory */
+
+/* ---- this kernel ---- */
+
+/* The word of a page of our own, written or only read. */
+static uint64_t own_word(bool write)
+{
+	volatile char *page = mmap(NULL, ENG_PAGE_BYTES, PROT_READ | PROT_WRITE,
+	                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	AUTO(fd) int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t word = 0;
+	char c;
+
+	if (page == MAP_FAILED)
+		return 0;
+	c = *page;
+	if (write)
+		*page = (char)(c + 1);
+	if (map < 0 ||
+	    pread(map, &word, sizeof(word),
+	          (off_t)((uintptr_t)page / ENG_PAGE_BYTES * sizeof(word))) != sizeof(word))
+		word = 0;
+	munmap((void *)page, ENG_PAGE_BYTES);
+	return word;
+}
+
+/* The kernel shows frames to CAP_SYS_ADMIN only; without it the zero page is a page. */
+uint64_t soft_zero_frame(void)
+{
+	uint64_t word = own_word(false);
+
+	return word & PM_PRESENT ? word & PM_FRAME : 0;
+}
+
+static int probe(struct err *e)
+{
+	if (own_word(true) & PM_SOFT)
+		return 0;
+	return err_set(e, ERR_SYS, ENOTSUP, "no soft-dirty bits (CONFIG_MEM_SOFT_DIRTY)");
+}
+
+/* ---- processes ---- */
+
+/* When it started, in clock ticks since the boot; 0: it has gone or is a zombie. */
+static uint64_t born(pid_t pid)
+{
+	char path[32], buf[1024];
+	unsigned long long at = 0;
+	char state = 'Z';
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	AUTO(file) FILE *f = fopen(path, "re");
+	size_t n = f ? fread(buf, 1, sizeof(buf) - 1, f) : 0;
+
+	buf[n] = 0;
+	char *p = strrchr(buf, ')');
+
+	if (!p || sscanf(p + 1,
+	                 " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+	                 "%*s %llu",
+	                 &state, &at) != 2)
+		return 0;
+	return state == 'Z' || state == 'X' ? 0 : at;
+}
+
+/*
+ * Memory of two processes, as after vfork: the bits of one are those of the other, and one
+ * runs on while the other is held.
+ */
+static bool is_shared(const struct trk *t, pid_t pid)
+{
+	for (size_t i = 0; i < t->procs.n; i++)
+		if (t->procs.pid[i] != pid &&
+		    syscall(SYS_kcmp, pid, t->procs.pid[i], KCMP_VM, 0, 0) == 0)
+			return true;
+	return false;
+}
+
+static bool knows(const struct trk *t, pid_t pid)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->v[i].pid == pid)
+			return t->v[i].known && t->v[i].born == born(pid);
+	return false;
+}
+
+/* Cleared bits are left behind: nobody else looks at them. */
+static void detach(struct tproc *p)
+{
+	p->known = p->tracked = false;
+}
+
+/* ---- looking ---- */
+
+static uint64_t categories(const struct look_at *l, uint64_t word)
+{
+	uint64_t c = PAGE_IS_PRESENT;
+
+	if (!(word & (PM_PRESENT | PM_SWAPPED)) || (word & PM_GUARD) ||
+	    (l->vma->kind == VMA_FILE_PRIVATE && (word & PM_FILE)))
+		return 0;
+	if (l->known)
+		c |= PAGE_IS_WPALLOWED;
+	if (word & PM_SOFT)
+		c |= PAGE_IS_WRITTEN;
+	if ((word & PM_PRESENT) && l->t->zero_frame && (word & PM_FRAME) == l->t->zero_frame)
+		c |= PAGE_IS_PFNZERO;
+	return c;
+}
+
+static long look(const struct look_at *l, uint64_t *at, uint64_t end, struct page_region *vec)
+{
+	uint64_t words[WORDS];
+	long n = 0;
+
+	while (*at < end) {
+		uint64_t pages = (end - *at) >> ENG_PAGE_SHIFT;
+		size_t want = (pages < WORDS ? pages : WORDS) * sizeof(*words);
+		ssize_t got = pread(l->pagemap, words, want,
+		                    (off_t)((*at >> ENG_PAGE_SHIFT) * sizeof(*words)));
+
+		if (got <= 0) /* nothing to read: its memory has gone */
+			return got < 0 ? -errno : -ESRCH;
+		for (size_t i = 0; i < (size_t)got / sizeof(*words); i++) {
+			uint64_t c = categories(l, words[i]);
+			struct page_region *last = n ? &vec[n - 1] : NULL;
+
+			if (c && last && last->end == *at && last->categories == c)
+				last->end += ENG_PAGE_BYTES;
+			else if (c && n == VEC_REGIONS)
+				return n;
+			else if (c)
+				vec[n++] = (struct page_region){ *at, *at + ENG_PAGE_BYTES, c };
+			*at += ENG_PAGE_BYTES;
+		}
+	}
+	return n;
+}
+
+/* ---- a round ---- */
+
+/* What one process has to report. */
+struct found {
+	struct vma_list maps;
+	struct part {
+		size_t vma; /* in maps */
+		struct page_region region;
+	} * v;
+	size_t n, cap;
+};
+
+struct job {
+	struct scan *s;
+	struct found found;
+};
+
+static int add(struct found *f, size_t vma, const struct page_region *r)
+{
+	if (f->n == f->cap) {
+		size_t cap = f->cap ? 2 * f->cap : 1024;
+		struct part *v = realloc(f->v, cap * sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		f->v = v;
+		f->cap = cap;
+	}
+	f->v[f->n++] = (struct part){ vma, *r };
+	return 0;
+}
+
+static int find_in(struct job *j, size_t vma, int pagemap)
+{
+	const struct trk *t = j->s->t;
+	const struct vma *v = &j->found.maps.v[vma];
+	struct look_at l = { .t = t, .known = j->s->p->known, .pagemap = pagemap, .vma = v };
+	int r = 0;
+
+	for (uint64_t at = v->start; r == 0 && at < v->end;) {
+		long n = look(&l, &at, v->end, t->vec);
+
+		r = n < 0 ? (int)n : 0;
+		for (long i = 0; r == 0 && i < n; i++) {
+			uint64_t c = t->vec[i].categories;
+			bool written = !(c & PAGE_IS_WPALLOWED) || (c & PAGE_IS_WRITTEN);
+
+			if (written && !(c & PAGE_IS_PFNZERO))
+				r = add(&j->found, vma, &t->vec[i]);
+		}
+	}
+	return r;
+}
+
+static int find(struct job *j)
+{
+	struct err ignore = ERR_INIT;
+	pid_t pid = j->s->p->pid;
+	char path[32];
+	int r = procs_maps(pid, &j->found.maps, &ignore);
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	AUTO(fd) int map = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (r == 0 && map < 0)
+		r = -errno;
+	for (size_t i = 0; r == 0 && i < j->found.maps.n; i++) {
+		enum vma_kind kind = j->found.maps.v[i].kind;
+
+		if (kind == VMA_ANON_PRIVATE || kind == VMA_FILE_PRIVATE)
+			r = find_in(j, i, map);
+	}
+	return r;
+}
+
+static int clear(pid_t pid)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/clear_refs", pid);
+	AUTO(fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	return fd < 0 || write(fd, "4", 1) != 1 ? -errno : 0;
+}
+
+/* In a process of its own: with its end the threads go on in any case. */
+static int find_and_clear(void *arg)
+{
+	struct job *j = arg;
+	struct hold h = { .pid = j->s->p->pid };
+	uint64_t t0 = now_us();
+	int r = hold_take(&h, 0);
+
+	if (r == 0)
+		r = find(j);
+	if (r == 0)
+		r = clear(h.pid);
+	hold_let_go(&h);
+	if (now_us() - t0 > j->s->t->stopped_us)
+		j->s->t->stopped_us = now_us() - t0;
+	return r;
+}
+
+static int report(struct scan *s, const struct found *f)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		s->vma = &f->maps.v[f->v[i].vma];
+		int r = track_report(s, &f->v[i].region, 1);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int soft_round(struct scan *s, bool *stop)
+{
+	struct job j = { .s = s };
+	struct tproc *p = s->p;
+	uint64_t at = born(p->pid);
+	int r = -ESRCH;
+
+	p->known = p->known && p->born == at;
+	p->born = at;
+	if (at && is_shared(s->t, p->pid)) {
+		p->known = false;
+		r = -EBUSY;
+	} else if (at) {
+		r = hold_apart(find_and_clear, &j);
+	}
+	/* a process that could not be held keeps its bits for the next round */
+	p->tracked = r == 0;
+	if (r < 0 && r != -ESRCH && !p->tried)
+		log_warn("pid=%d is not tracked: %s", p->pid,
+		         r == -EPERM   ? "it is traced by another program"
+		         : r == -EBUSY ? "it shares its memory with another process"
+		                       : strerror(-r));
+	p->tried = r < 0;
+	if (r == 0) {
+		r = report(s, &j.found);
+		/* the bits of what was not reported are gone */
+		p->known = r == 0;
+		*stop = r < 0;
+	} else {
+		r = 0;
+	}
+	vmas_fini(&j.found.maps);
+	free(j.found.v);
+	return r;
+}
+
+const struct trk_ops trk_soft_ops = {
+	.name = "soft-dirty",
+	.probe = probe,
+	.round = soft_round,
+	.knows = knows,
+	.look = look,
+	.detach = detach,
+};
