@@ -6,7 +6,7 @@ set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 builddir=${HAUL_BUILDDIR:-$top}
-lab=$top/tests/lab
+lab=${HAUL_LAB:-$top/tests/lab}
 haul=$builddir/haul
 hauld=$builddir/hauld
 work=$builddir/tests/work
