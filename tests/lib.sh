@@ -101,7 +101,8 @@ move() {
 	local from=$1 to
 	shift
 	to=$(other "$from")
-	"$lab" run "$from" "$haul" --json "$@" "$pid" "host$to" >"$dir/report" 2>"$dir/stderr" ||
+	# shellcheck disable=SC2086	# words
+	"$lab" run "$from" "$haul" --json ${HAUL_OPTIONS:-} "$@" "$pid" "host$to" >"$dir/report" 2>"$dir/stderr" ||
 		{ cat "$dir/stderr" "$dir/report" >&2; fail "haul $* from $from to $to"; }
 	gone "$from"
 }
