@@ -16,6 +16,7 @@
 #include "engine/engine.h"
 
 #define AREA_PAGES 4096
+#define CALM_PAGES 4096
 #define SLOTS      (1 << 17)
 #define HUGE_BYTES (2u << 20)
 #define PAGES_HUGE (HUGE_BYTES / 4096)
@@ -68,7 +69,10 @@ static void shove(uint8_t *to[2], uint64_t i, int advice)
 static void churn(void)
 {
 	uint8_t *m[16] = { 0 }, *small[2], *huge[2];
+	/* most of it is clean at the end, on a slow machine as well */
+	uint8_t *calm = aligned(CALM_PAGES * 4096, MADV_NOHUGEPAGE);
 
+	memset(calm, 0x30, CALM_PAGES * 4096);
 	for (int k = 0; k < 2; k++) {
 		memset(small[k] = aligned(HUGE_BYTES, MADV_NOHUGEPAGE), 0x40 + k, HUGE_BYTES);
 		memset(huge[k] = aligned(HUGE_BYTES, MADV_HUGEPAGE), 0x50 + k, HUGE_BYTES);
@@ -101,6 +105,8 @@ static void churn(void)
 			mprotect(*p, 4096, PROT_READ | PROT_WRITE);
 			(*p)[123] = (uint8_t)i;
 		}
+		if (i % 8 == 0)
+			calm[i / 8 % CALM_PAGES * 4096 + i % 4096] ^= 1;
 		if (i % 61 == 0)
 			shove(small, i / 61, MADV_NOHUGEPAGE);
 		if (i % 67 == 0)
