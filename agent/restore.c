@@ -145,6 +145,7 @@ static int restore(struct wrk *w, const Haul__Switch *s, struct err *e)
 		.ext_unix = s->ext_unix,
 		.file_locks = s->file_locks,
 		.log_name = LOG_NAME,
+		.version = w->criu_version,
 	};
 	uint64_t limit_ms = s->limit_ms && s->limit_ms < w->limit_ms ? s->limit_ms : w->limit_ms;
 	int r = criu_restore(w->criu, &o, e);

@@ -32,8 +32,16 @@ enum req_type {
 #define CHILD_RPC_FD   3
 #define CHILD_PAGES_FD 4
 
-/* CRIU's network_lock: we drop or refuse connections, so nothing is locked. */
+/*
+ * CRIU's network_lock: we drop or refuse connections, so nothing need be locked. A CRIU that
+ * does not know how to skip it takes nft for the connections that it drops.
+ */
+#define NETWORK_LOCK_NFT  2
 #define NETWORK_LOCK_SKIP 3
+
+/* The first versions that know what we ask for, or ones not much later. */
+#define CRIU_LOCK_SKIPS    31900
+#define CRIU_LEAVE_STOPPED 40000
 
 #define GHOST_LIMIT_BYTES (64u << 20)
 #define SEIZE_LIMIT_S     10
@@ -351,6 +359,11 @@ int criu_cpuinfo(const char *path, int images_fd, bool check, uint64_t deadline_
 	return r;
 }
 
+bool criu_leaves_stopped(unsigned int version)
+{
+	return version >= CRIU_LEAVE_STOPPED;
+}
+
 static int request(struct criu *c, enum req_type type, const struct criu_opts *o, struct err *e)
 {
 	Crpc__Req req = CRPC__REQ__INIT;
@@ -383,11 +396,12 @@ static int request(struct criu *c, enum req_type type, const struct criu_opts *o
 	opts.has_timeout = true;
 	opts.timeout = SEIZE_LIMIT_S;
 	opts.has_network_lock = true;
-	opts.network_lock = NETWORK_LOCK_SKIP;
+	opts.network_lock = o->version < CRIU_LOCK_SKIPS ? NETWORK_LOCK_NFT : NETWORK_LOCK_SKIP;
 	if (type == REQ_DUMP) {
 		opts.has_pid = true;
 		opts.pid = o->pid;
-		opts.has_leave_stopped = opts.leave_stopped = true;
+		opts.has_leave_stopped = opts.leave_stopped = criu_leaves_stopped(o->version);
+		opts.has_leave_running = opts.leave_running = !opts.leave_stopped;
 		ps.has_fd = true;
 		ps.fd = CHILD_PAGES_FD;
 		opts.ps = &ps;

@@ -36,7 +36,15 @@ struct criu_opts {
 	bool ext_unix;
 	bool file_locks;
 	const char *log_name; /* file in images_fd */
+	unsigned int version; /* of this CRIU */
 };
+
+/**
+ * criu_leaves_stopped() - does this CRIU leave the tree stopped after a dump?
+ * One that cannot (before 4.0) is told to let it go on: who wants it stopped sends SIGSTOP
+ * before the last answer to the dump, when all threads stand still by ptrace.
+ */
+bool criu_leaves_stopped(unsigned int version);
 
 /**
  * criu_spawn() - start `PATH swrk`, idle until asked

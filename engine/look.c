@@ -21,7 +21,7 @@
 
 struct piece {
 	pid_t pid;
-	bool known; /* to the tracker */
+	const struct tproc *known; /* to the tracker */
 	const struct vma *vma;
 	uint64_t start, end;
 	struct page_region *v; /* found */
@@ -55,7 +55,7 @@ static int add_piece(struct look *l, const struct piece *new)
 	return 0;
 }
 
-static int add_vma(struct look *l, pid_t pid, bool known, const struct vma *vma)
+static int add_vma(struct look *l, pid_t pid, const struct tproc *known, const struct vma *vma)
 {
 	uint64_t bytes = vma->end - vma->start, step = PIECE_BYTES;
 	int r = 0;
@@ -76,7 +76,7 @@ static int add_proc(struct look *l, size_t i)
 	struct err ignore = ERR_INIT;
 	struct vma_list *maps = &l->maps[i];
 	pid_t pid = l->procs.pid[i];
-	bool known = l->t->ops->knows(l->t, pid);
+	const struct tproc *known = l->t->ops->known(l->t, pid);
 	int r = procs_maps(pid, maps, &ignore);
 
 	if (r < 0)
@@ -108,7 +108,7 @@ static int keep(struct piece *p, const struct page_region *vec, size_t n)
 /* Return: 0, also when the process has gone; otherwise nothing may be left out */
 static int scan_piece(struct piece *p, const struct trk *t, int pagemap, struct page_region *vec)
 {
-	struct look_at l = { .t = t, .known = p->known, .pagemap = pagemap, .vma = p->vma };
+	struct look_at l = { .t = t, .p = p->known, .pagemap = pagemap, .vma = p->vma };
 
 	for (uint64_t at = p->start; at < p->end;) {
 		long n = t->ops->look(&l, &at, p->end, vec);

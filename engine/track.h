@@ -4,6 +4,7 @@
 #define HAUL_TRACK_H
 
 #include "engine/engine.h"
+#include "engine/marks.h"
 #include "engine/pagemap_scan.h"
 
 #define VEC_REGIONS 4096
@@ -16,6 +17,7 @@ struct tproc {
 	int uffd; /* wp-async: of its memory; -1 */
 	uint64_t born; /* soft-dirty: when it started: pids come again */
 	bool known; /* soft-dirty: its bits count from a round of ours on */
+	struct marks marks; /* soft-dirty: which page was where at that round */
 };
 
 struct trk {
@@ -45,7 +47,7 @@ struct scan {
 /* Where a look is: read only, from several threads. */
 struct look_at {
 	const struct trk *t;
-	bool known; /* what ops->knows() said of the process */
+	const struct tproc *p; /* what ops->known() said of the process */
 	int pagemap;
 	const struct vma *vma;
 };
@@ -55,8 +57,8 @@ struct trk_ops {
 	int (*probe)(struct err *e);
 	/* one process of a round; with *stop it was emit that ended it. NULL: no rounds */
 	int (*round)(struct scan *s, bool *stop);
-	/* before a look: do the marks of this process's pages mean anything? */
-	bool (*knows)(const struct trk *t, pid_t pid);
+	/* before a look: the process, if its pages' marks mean anything; else NULL */
+	const struct tproc *(*known)(const struct trk *t, pid_t pid);
 	/*
 	 * The next pages in [*at, end), VEC_REGIONS regions at most, and *at moves on.
 	 * Categories: WPALLOWED (tracked), WRITTEN, PFNZERO. Return: regions; -errno
@@ -66,6 +68,9 @@ struct trk_ops {
 };
 
 extern const struct trk_ops trk_scan_ops, trk_soft_ops;
+
+/** track_known() - a process of earlier rounds; NULL */
+const struct tproc *track_known(const struct trk *t, pid_t pid);
 
 /** track_report() - hand runs of pages to emit. Return: what it returned */
 int track_report(struct scan *s, const struct page_region *v, size_t n);

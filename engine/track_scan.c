@@ -239,14 +239,6 @@ static int scan_round(struct scan *s, bool *stop)
 
 /* ---- a look ---- */
 
-/* Memory that is not registered says so itself. */
-static bool knows(const struct trk *t, pid_t pid)
-{
-	(void)t;
-	(void)pid;
-	return true;
-}
-
 static long look(const struct look_at *l, uint64_t *at, uint64_t end, struct page_region *vec)
 {
 	/* asking costs a look at the struct of every page: 8 ms for a GiB */
@@ -275,7 +267,7 @@ const struct trk_ops trk_scan_ops = {
 	.name = "scan",
 	.probe = probe,
 	.round = scan_round,
-	.knows = knows,
+	.known = track_known, /* memory that is not registered says so itself */
 	.look = look,
 	.detach = detach,
 };

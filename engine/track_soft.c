@@ -8,6 +8,11 @@
  * reported once it runs again. A new mapping has all its bits set, and so has a whole huge
  * page after one write to it. A child has the bits of its parent: those of a process count
  * from our first clearing on.
+ *
+ * Memory that mremap moves by whole page tables (2 MiB at once) has its bits as they were
+ * (6.1), though what lies at its new address is not what was there. So it is noted which
+ * frame, or place in swap, each page had when the bits were cleared: another one counts as
+ * written. That costs 8 bytes a page.
  */
 #include "engine/track.h"
 
@@ -29,6 +34,7 @@
 #define PM_GUARD   (1ULL << 58)
 #define PM_SOFT    (1ULL << 55)
 #define PM_FRAME   (PM_SOFT - 1)
+#define PM_PLACE   (PM_PRESENT | PM_SWAPPED | PM_FRAME)
 
 #define WORDS 4096 /* read at once: 16 MiB of memory */
 
@@ -66,9 +72,13 @@ uint64_t soft_zero_frame(void)
 
 static int probe(struct err *e)
 {
-	if (own_word(true) & PM_SOFT)
-		return 0;
-	return err_set(e, ERR_SYS, ENOTSUP, "no soft-dirty bits (CONFIG_MEM_SOFT_DIRTY)");
+	uint64_t word = own_word(true);
+
+	if (!(word & PM_SOFT))
+		return err_set(e, ERR_SYS, ENOTSUP, "no soft-dirty bits (CONFIG_MEM_SOFT_DIRTY)");
+	if (!(word & PM_FRAME))
+		return err_set(e, ERR_SYS, EPERM, "page frames are not shown (CAP_SYS_ADMIN)");
+	return 0;
 }
 
 /* ---- processes ---- */
@@ -108,41 +118,47 @@ static bool is_shared(const struct trk *t, pid_t pid)
 	return false;
 }
 
-static bool knows(const struct trk *t, pid_t pid)
+static const struct tproc *known(const struct trk *t, pid_t pid)
 {
-	for (size_t i = 0; i < t->n; i++)
-		if (t->v[i].pid == pid)
-			return t->v[i].known && t->v[i].born == born(pid);
-	return false;
+	const struct tproc *p = track_known(t, pid);
+
+	return p && p->known && p->born == born(pid) ? p : NULL;
 }
 
 /* Cleared bits are left behind: nobody else looks at them. */
 static void detach(struct tproc *p)
 {
 	p->known = p->tracked = false;
+	marks_fini(&p->marks);
 }
 
 /* ---- looking ---- */
 
-static uint64_t categories(const struct look_at *l, uint64_t word)
+static bool is_page(const struct look_at *l, uint64_t word)
+{
+	return (word & (PM_PRESENT | PM_SWAPPED)) && !(word & PM_GUARD) &&
+	       !(l->vma->kind == VMA_FILE_PRIVATE && (word & PM_FILE));
+}
+
+static uint64_t categories(const struct look_at *l, uint64_t vaddr, uint64_t word, size_t *at)
 {
 	uint64_t c = PAGE_IS_PRESENT;
 
-	if (!(word & (PM_PRESENT | PM_SWAPPED)) || (word & PM_GUARD) ||
-	    (l->vma->kind == VMA_FILE_PRIVATE && (word & PM_FILE)))
-		return 0;
-	if (l->known)
+	if (l->p)
 		c |= PAGE_IS_WPALLOWED;
-	if (word & PM_SOFT)
+	if ((word & PM_SOFT) || (l->p && marks_get(&l->p->marks, at, vaddr) != (word & PM_PLACE)))
 		c |= PAGE_IS_WRITTEN;
 	if ((word & PM_PRESENT) && l->t->zero_frame && (word & PM_FRAME) == l->t->zero_frame)
 		c |= PAGE_IS_PFNZERO;
 	return c;
 }
 
-static long look(const struct look_at *l, uint64_t *at, uint64_t end, struct page_region *vec)
+/* look(); @learn: where to note what is there, or NULL */
+static long walk(const struct look_at *l, struct marks *learn, uint64_t *at, uint64_t end,
+                 struct page_region *vec)
 {
 	uint64_t words[WORDS];
+	size_t mark = 0;
 	long n = 0;
 
 	while (*at < end) {
@@ -154,19 +170,28 @@ static long look(const struct look_at *l, uint64_t *at, uint64_t end, struct pag
 		if (got <= 0) /* nothing to read: its memory has gone */
 			return got < 0 ? -errno : -ESRCH;
 		for (size_t i = 0; i < (size_t)got / sizeof(*words); i++) {
-			uint64_t c = categories(l, words[i]);
-			struct page_region *last = n ? &vec[n - 1] : NULL;
+			if (is_page(l, words[i])) {
+				uint64_t c = categories(l, *at, words[i], &mark);
 
-			if (c && last && last->end == *at && last->categories == c)
-				last->end += ENG_PAGE_BYTES;
-			else if (c && n == VEC_REGIONS)
-				return n;
-			else if (c)
-				vec[n++] = (struct page_region){ *at, *at + ENG_PAGE_BYTES, c };
+				if (n && vec[n - 1].end == *at && vec[n - 1].categories == c)
+					vec[n - 1].end += ENG_PAGE_BYTES;
+				else if (n == VEC_REGIONS)
+					return n;
+				else
+					vec[n++] = (struct page_region){ *at, *at + ENG_PAGE_BYTES,
+						                         c };
+				if (learn && marks_add(learn, *at, words[i] & PM_PLACE) < 0)
+					return -ENOMEM;
+			}
 			*at += ENG_PAGE_BYTES;
 		}
 	}
 	return n;
+}
+
+static long look(const struct look_at *l, uint64_t *at, uint64_t end, struct page_region *vec)
+{
+	return walk(l, NULL, at, end, vec);
 }
 
 /* ---- a round ---- */
@@ -184,6 +209,7 @@ struct found {
 struct job {
 	struct scan *s;
 	struct found found;
+	struct marks marks; /* for the next round */
 };
 
 static int add(struct found *f, size_t vma, const struct page_region *r)
@@ -205,11 +231,13 @@ static int find_in(struct job *j, size_t vma, int pagemap)
 {
 	const struct trk *t = j->s->t;
 	const struct vma *v = &j->found.maps.v[vma];
-	struct look_at l = { .t = t, .known = j->s->p->known, .pagemap = pagemap, .vma = v };
+	struct look_at l = {
+		.t = t, .p = j->s->p->known ? j->s->p : NULL, .pagemap = pagemap, .vma = v
+	};
 	int r = 0;
 
 	for (uint64_t at = v->start; r == 0 && at < v->end;) {
-		long n = look(&l, &at, v->end, t->vec);
+		long n = walk(&l, &j->marks, &at, v->end, t->vec);
 
 		r = n < 0 ? (int)n : 0;
 		for (long i = 0; r == 0 && i < n; i++) {
@@ -308,6 +336,9 @@ static int soft_round(struct scan *s, bool *stop)
 		                       : strerror(-r));
 	p->tried = r < 0;
 	if (r == 0) {
+		marks_fini(&p->marks);
+		p->marks = j.marks;
+		j.marks = (struct marks){ 0 };
 		r = report(s, &j.found);
 		/* the bits of what was not reported are gone */
 		p->known = r == 0;
@@ -315,6 +346,7 @@ static int soft_round(struct scan *s, bool *stop)
 	} else {
 		r = 0;
 	}
+	marks_fini(&j.marks);
 	vmas_fini(&j.found.maps);
 	free(j.found.v);
 	return r;
@@ -324,7 +356,7 @@ const struct trk_ops trk_soft_ops = {
 	.name = "soft-dirty",
 	.probe = probe,
 	.round = soft_round,
-	.knows = knows,
+	.known = known,
 	.look = look,
 	.detach = detach,
 };

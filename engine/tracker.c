@@ -14,11 +14,11 @@
 /* ---- back ends ---- */
 
 /* Nothing is tracked: every page counts as written. */
-static bool none_knows(const struct trk *t, pid_t pid)
+static const struct tproc *none_known(const struct trk *t, pid_t pid)
 {
 	(void)t;
 	(void)pid;
-	return false;
+	return NULL;
 }
 
 static int none_probe(struct err *e)
@@ -40,7 +40,7 @@ static long none_look(const struct look_at *l, uint64_t *at, uint64_t end, struc
 static const struct trk_ops none_ops = {
 	.name = "none",
 	.probe = none_probe,
-	.knows = none_knows,
+	.known = none_known,
 	.look = none_look,
 	.detach = none_detach,
 };
@@ -95,6 +95,14 @@ int trk_new(struct trk **out, pid_t root, enum trk_kind kind, struct err *e)
 	t->zero_frame = soft_zero_frame();
 	*out = steal(t);
 	return 0;
+}
+
+const struct tproc *track_known(const struct trk *t, pid_t pid)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->v[i].pid == pid)
+			return &t->v[i];
+	return NULL;
 }
 
 static struct tproc *find_proc(struct trk *t, pid_t pid)

@@ -61,6 +61,17 @@ static int hold(struct mig *m, struct err *e)
 	return r;
 }
 
+/* All threads stand still by ptrace: this stops them when CRIU lets them go, not earlier. */
+static int stop_held(struct mig *m, struct err *e)
+{
+	for (size_t i = 0; i < m->n_held; i++)
+		if (!m->held[i].was_stopped &&
+		    syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGSTOP, NULL, 0) < 0 &&
+		    errno != ESRCH)
+			return err_sys(e, "stop process %d", m->held[i].pid);
+	return 0;
+}
+
 /* Up to the complete dump. From the moment the tree stands the last scan runs beside it. */
 static int dump(struct mig *m, struct err *e)
 {
@@ -121,6 +132,8 @@ int freeze_run(struct mig *m, struct err *e)
 	r = hold(m, e);
 	if (r == 0)
 		r = rec_held(m, e);
+	if (r == 0 && !criu_leaves_stopped(m->criu_version))
+		r = stop_held(m, e);
 	/* CRIU now stops the tasks with SIGSTOP and goes; final_run() waits for that */
 	if (r == 0)
 		r = criu_reply(m->criu, true, e);
@@ -155,7 +168,8 @@ void freeze_undo(struct mig *m)
 	if (m->frost)
 		frost_thaw(m->frost);
 	for (size_t i = 0; i < m->n_held; i++)
-		if (m->dump_done && !m->held[i].was_stopped &&
+		if ((m->dump_done || !criu_leaves_stopped(m->criu_version)) &&
+		    !m->held[i].was_stopped &&
 		    syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGCONT, NULL, 0) < 0)
 			log_err("pid=%d does not go on: %s", m->held[i].pid, strerror(errno));
 	exist_free(steal(m->exist));

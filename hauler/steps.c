@@ -160,6 +160,7 @@ static int start_criu(struct mig *m, struct err *e)
 		.ext_unix = insp_ext_unix(m->insp),
 		.file_locks = true,
 		.log_name = "dump.log",
+		.version = m->criu_version,
 	};
 
 	r = criu_dump(m->criu, &o, e);

@@ -229,7 +229,6 @@ static int dump(struct dump *d, bool answered, struct err *e)
 	struct criu_opts o = {
 		.pid = target, .tcp_close = true, .file_locks = true, .log_name = "dump.log"
 	};
-	unsigned int version;
 	int sk[2], listener = -1;
 
 	pthread_mutex_init(&m->ours_lock, NULL);
@@ -245,8 +244,8 @@ static int dump(struct dump *d, bool answered, struct err *e)
 		die("no listener for CRIU's scans: seccomp does not allow it");
 	if (answered)
 		check(ours_start(m, listener, e), e, "scans");
-	check(criu_version(m->criu, &version, deadline_in_ms(LIMIT_MS), e), e, "version");
-	check(sink_start(&m->sink, sk[0], version, &ops, e), e, "sink");
+	check(criu_version(m->criu, &o.version, deadline_in_ms(LIMIT_MS), e), e, "version");
+	check(sink_start(&m->sink, sk[0], o.version, &ops, e), e, "sink");
 	check(criu_dump(m->criu, &o, e), e, "dump");
 	return criu_pump(m->criu, CRIU_EV_DONE, NULL, deadline_in_ms(LIMIT_MS), e);
 }

@@ -6,7 +6,7 @@ set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 builddir=${HAUL_BUILDDIR:-$top}
-lab=$top/tests/lab
+lab=${HAUL_LAB:-$top/tests/lab}
 haul=$builddir/haul
 hauld=$builddir/hauld
 work=$builddir/tests/work
@@ -101,7 +101,8 @@ move() {
 	local from=$1 to
 	shift
 	to=$(other "$from")
-	"$lab" run "$from" "$haul" --json "$@" "$pid" "host$to" >"$dir/report" 2>"$dir/stderr" ||
+	# shellcheck disable=SC2086	# words
+	"$lab" run "$from" "$haul" --json ${HAUL_OPTIONS:-} "$@" "$pid" "host$to" >"$dir/report" 2>"$dir/stderr" ||
 		{ cat "$dir/stderr" "$dir/report" >&2; fail "haul $* from $from to $to"; }
 	gone "$from"
 }

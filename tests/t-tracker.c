@@ -15,13 +15,14 @@
 #include "common/clock.h"
 #include "engine/engine.h"
 
-#define ROUNDS     40
 #define AREA_PAGES 4096
+#define CALM_PAGES 4096
 #define SLOTS      (1 << 17)
 #define HUGE_BYTES (2u << 20)
 #define PAGES_HUGE (HUGE_BYTES / 4096)
 
 static enum trk_kind kind;
+static int n_rounds = 40;
 
 /* ---- the child ---- */
 
@@ -68,7 +69,10 @@ static void shove(uint8_t *to[2], uint64_t i, int advice)
 static void churn(void)
 {
 	uint8_t *m[16] = { 0 }, *small[2], *huge[2];
+	/* most of it is clean at the end, on a slow machine as well */
+	uint8_t *calm = aligned(CALM_PAGES * 4096, MADV_NOHUGEPAGE);
 
+	memset(calm, 0x30, CALM_PAGES * 4096);
 	for (int k = 0; k < 2; k++) {
 		memset(small[k] = aligned(HUGE_BYTES, MADV_NOHUGEPAGE), 0x40 + k, HUGE_BYTES);
 		memset(huge[k] = aligned(HUGE_BYTES, MADV_HUGEPAGE), 0x50 + k, HUGE_BYTES);
@@ -101,6 +105,8 @@ static void churn(void)
 			mprotect(*p, 4096, PROT_READ | PROT_WRITE);
 			(*p)[123] = (uint8_t)i;
 		}
+		if (i % 8 == 0)
+			calm[i / 8 % CALM_PAGES * 4096 + i % 4096] ^= 1;
 		if (i % 61 == 0)
 			shove(small, i / 61, MADV_NOHUGEPAGE);
 		if (i % 67 == 0)
@@ -209,37 +215,52 @@ static char *slurp_maps(pid_t pid)
 	return buf;
 }
 
-static int wait_restart_child(void)
+static volatile int *enough;
+
+static int restart_cycle(void)
 {
 	struct timespec t = { 0, 300000000 };
 	int pfd[2];
 	char c;
 
 	if (pipe(pfd))
-		_exit(3);
-	alarm(5);
+		return 3;
 	/* a signal handler with no SA_RESTART would show EINTR; here nothing may show */
 	if (nanosleep(&t, NULL) != 0)
-		_exit(1);
+		return 1;
 	if (fork() == 0) {
 		usleep(200000);
 		_exit(write(pfd[1], "x", 1) != 1);
 	}
 	if (read(pfd[0], &c, 1) != 1)
-		_exit(2);
+		return 2;
 	wait(NULL);
-	_exit(0);
+	close(pfd[0]);
+	close(pfd[1]);
+	return 0;
+}
+
+static void restart_child(void)
+{
+	int r = 0;
+
+	alarm(120);
+	while (r == 0 && !*enough)
+		r = restart_cycle();
+	_exit(r);
 }
 
 static int test_restart(void)
 {
 	struct err e = ERR_INIT;
-	int status, n = 0;
+	int status = 0, n = 0;
+
+	enough = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pid_t pid = fork();
 
 	if (pid == 0)
-		wait_restart_child();
-	for (int i = 0; i < 100; i++) {
+		restart_child();
+	for (int i = 0; i < 1000 && !*enough; i++) {
 		int fd = -1;
 
 		if (inject_uffd(pid, &fd, &e) == 0)
@@ -248,13 +269,12 @@ static int test_restart(void)
 			close(fd);
 		err_clear(&e);
 		usleep(5000);
-		if (waitpid(pid, &status, WNOHANG) == pid)
-			goto done;
+		*enough = n >= 40;
 	}
+	*enough = 1;
 	waitpid(pid, &status, 0);
-done:
 	printf("restart: %d injections, child status %d\n", n, status);
-	return n < 20 || status != 0;
+	return n < 40 || status != 0;
 }
 
 static int test_mirror(void)
@@ -274,7 +294,7 @@ static int test_mirror(void)
 	m.slot = calloc(SLOTS, sizeof(*m.slot));
 	if (trk_new(&t, pid, kind, &e) < 0)
 		return 1;
-	for (int i = 0; i < ROUNDS; i++) {
+	for (int i = 0; i < n_rounds; i++) {
 		m.round = i + 1;
 		if (trk_round(t, take, &m, &st, &e) < 0) {
 			fprintf(stderr, "round: %s\n", e.msg);
@@ -432,12 +452,22 @@ static void dismiss(struct servant *s)
 	munmap(s->area, 4 * HUGE_BYTES);
 }
 
-static bool has_huge(pid_t pid)
+static bool has_huge(const struct servant *s)
 {
-	char cmd[128];
+	char path[40], line[256];
+	unsigned long start, stop, kib;
+	bool here = false, yes = false;
 
-	snprintf(cmd, sizeof(cmd), "grep -q '^AnonHugePages: *[1-9]' /proc/%d/smaps", pid);
-	return system(cmd) == 0;
+	snprintf(path, sizeof(path), "/proc/%d/smaps", s->pid);
+	AUTO(file) FILE *f = fopen(path, "re");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &start, &stop) == 2)
+			here = start == (uintptr_t)s->area;
+		if (here && sscanf(line, "AnonHugePages: %lu", &kib) == 1)
+			yes |= kib > 0;
+	}
+	return yes;
 }
 
 /* What one written page costs: that page, but all of a huge page under soft-dirty. */
@@ -450,7 +480,7 @@ static int test_one_page(int advice)
 	uint64_t want = 1;
 
 	tell(&s, '-');
-	bool huge = has_huge(s.pid);
+	bool huge = has_huge(&s);
 
 	if (huge && kind == TRK_SOFT_DIRTY)
 		want = PAGES_HUGE;
@@ -502,10 +532,14 @@ static int all(void)
 	return r | test_one_page(MADV_NOHUGEPAGE) | test_one_page(MADV_HUGEPAGE);
 }
 
-int main(void)
+/* t-tracker [ROUNDS]: fewer on a slow machine */
+int main(int argc, char **argv)
 {
 	struct err e = ERR_INIT;
 	int r = 0;
+
+	if (argc > 1)
+		n_rounds = atoi(argv[1]);
 
 	setbuf(stdout, NULL);
 	if (geteuid() != 0 || trk_best() == TRK_NONE) {
