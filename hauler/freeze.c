@@ -112,6 +112,8 @@ int freeze_run(struct mig *m, struct err *e)
 	fault_at(FAULT_S_FREEZE_RECORDED);
 	if (r == 0)
 		r = mnet_quiet(m, e);
+	if (m->frost)
+		frost_warm(m->frost);
 	m->t.freeze_us = now_us();
 	limits_apply(m, true);
 	if (r == 0)
@@ -179,10 +181,15 @@ void freeze_undo(struct mig *m)
 
 int freeze_hold(struct mig *m, struct err *e)
 {
+	uint64_t t0 = now_us();
 	int r = 0;
 
-	for (size_t i = 0; m->frost && r == 0 && i < m->n_held; i++)
+	if (!m->frost)
+		return 0;
+	for (size_t i = 0; r == 0 && i < m->n_held; i++)
 		r = frost_add(m->frost, m->held[i].pid, e);
+	frost_cool(m->frost);
+	log_info("processes=%zu hold_us=%llu", m->n_held, (unsigned long long)(now_us() - t0));
 	return r < 0 ? err_wrap(e, "hold the stopped processes") : 0;
 }
 
