@@ -102,6 +102,7 @@ struct wrk {
 	struct chan *urgent; /* under urgent_lock */
 	pthread_mutex_t urgent_lock;
 	uint64_t limit_ms;
+	uint64_t rss_bytes; /* as offered */
 	uint64_t images_us; /* to write what CRIU reads; for the report */
 	struct anet *net;
 };
