@@ -398,6 +398,8 @@ static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		return 0;
 	if (kind == HAUL__MSG__BODY_PARKED)
 		return anet_parked(w, msg->parked, e);
+	if (kind == HAUL__MSG__BODY_IMAGES && w->state == WRK_ROUNDS)
+		return rst_images(w, msg->images, e);
 	/* a source that ends it has not committed, and never will */
 	w->nobody_asks = kind == HAUL__MSG__BODY_ABORT || kind == HAUL__MSG__BODY_BYE;
 	if (kind == HAUL__MSG__BODY_ABORT)
