@@ -4,6 +4,7 @@
  * own and passes further sockets on to it. Speaks no SSH itself.
  */
 #include "agent/agent.h"
+#include "agent/api.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -28,6 +29,7 @@
 #define PREAMBLE_MS     5000
 #define LISTEN_BACKLOG  64
 #define JOURNAL_KEEP_S  604800
+#define API_AGAIN_MS    2000
 #define HOST_KEY_PATH   "/etc/haul/host_key"
 #define AUTHORIZED_PATH "/etc/haul/authorized_keys"
 #define CONFIG_PATH     "/etc/haul/haul.conf"
@@ -48,6 +50,9 @@ struct worker {
 
 struct daemon {
 	struct agt_conf conf;
+	struct api_conf api_conf;
+	pid_t api_pid; /* 0: it is to be started at api_us */
+	uint64_t api_us;
 	struct chan_server *server;
 	int listen_fd, signal_fd;
 	struct pending pending[PENDING_MAX];
@@ -220,12 +225,37 @@ static void accept_one(struct daemon *d)
 		                                       .deadline_us = deadline_in_ms(PREAMBLE_MS) };
 }
 
+/* The HTTP side is a process of its own: when it dies, migrations do not notice. */
+static void start_api(struct daemon *d)
+{
+	if (d->api_pid || now_us() < d->api_us)
+		return;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		child_setup(d, -1);
+		_exit(api_main(&d->api_conf));
+	}
+	d->api_pid = pid > 0 ? pid : 0;
+	d->api_us = deadline_in_ms(API_AGAIN_MS);
+}
+
+static void api_died(struct daemon *d, int status)
+{
+	if (WIFSIGNALED(status))
+		log_err("api=%d killed by signal %d; it is started again", d->api_pid,
+		        WTERMSIG(status));
+	d->api_pid = 0;
+}
+
 static void reap(struct daemon *d)
 {
 	pid_t pid;
 	int status;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == d->api_pid)
+			api_died(d, status);
 		for (unsigned int i = 0; i < d->n_workers; i++) {
 			if (d->worker[i].pid != pid)
 				continue;
@@ -235,6 +265,7 @@ static void reap(struct daemon *d)
 			if (!d->worker[i].guard)
 				d->worker[i] = d->worker[--d->n_workers];
 		}
+	}
 }
 
 /*
@@ -305,13 +336,14 @@ static void serve(struct daemon *d)
 		struct pollfd p[2 + PENDING_MAX + WORKERS_MAX];
 		unsigned int n = d->n_pending, workers = d->n_workers;
 
+		start_api(d);
 		p[0] = (struct pollfd){ .fd = d->listen_fd, .events = POLLIN };
 		p[1] = (struct pollfd){ .fd = d->signal_fd, .events = POLLIN };
 		for (unsigned int i = 0; i < n; i++)
 			p[2 + i] = (struct pollfd){ .fd = d->pending[i].fd, .events = POLLIN };
 		for (unsigned int i = 0; i < workers; i++)
 			p[2 + n + i] = (struct pollfd){ .fd = d->worker[i].watch_fd };
-		if (poll(p, 2 + n + workers, n ? 500 : -1) < 0)
+		if (poll(p, 2 + n + workers, n || !d->api_pid ? 500 : -1) < 0)
 			continue;
 		check_workers(d, p + 2 + n);
 		check_pending(d, p + 2, n);
@@ -476,6 +508,8 @@ int main(int argc, char **argv)
 		                    .host_key = HOST_KEY_PATH,
 		                    .authorized_keys = AUTHORIZED_PATH,
 		                    .config = CONFIG_PATH };
+	if (argc == 2 && !strcmp(argv[0], RUNNER_NAME))
+		return runner_main(argv[1]);
 	int r = parse(&d.conf, argc, argv, &verbose, &fingerprint);
 
 	if (r >= 0)
@@ -489,6 +523,8 @@ int main(int argc, char **argv)
 		puts(print);
 		return 0;
 	}
+	if (r == 0)
+		r = api_conf_load(&d.api_conf, d.conf.config, &e);
 	if (r == 0)
 		r = set_up(&d, &e);
 	if (r < 0) {
