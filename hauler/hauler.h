@@ -243,10 +243,13 @@ void postcopy_end_threads(struct mig *m);
 /** ours_start() - answer CRIU: large anonymous mappings are ours. @listener: taken */
 int ours_start(struct mig *m, int listener, struct err *e);
 /**
- * ours_mode() - how the freeze works: "push" (CRIU walks all pages), "scans" (not those
- * that haul brings), "scans+smaps" (and smaps is answered, too); as in START.freeze
+ * ours_mode() - how the freeze works: "push" (CRIU walks and streams all pages), "push-dirty" (it
+ * streams those with soft-dirty bits), "scans" (it walks not those that haul brings),
+ * "scans+smaps" (and smaps is answered, too); as in START.freeze
  */
 const char *ours_mode(const struct mig *m);
+/** ours_clean() - does CRIU leave out clean pages? Our last scan has to end before it dumps */
+bool ours_clean(const struct mig *m);
 /** ours_could() - may CRIU's scan of this mapping be answered? */
 bool ours_could(const struct vma *v);
 /** limits_apply() - to the bulk of pages; @frozen: haul may use all the CPU it can get */
