@@ -36,6 +36,7 @@ enum wrk_state {
 	WRK_RUNNING,
 	WRK_DONE,
 	WRK_UNDONE,
+	WRK_LOST, /* ended here, although an instruction may have run */
 	WRK_NSTATES
 };
 
@@ -89,7 +90,6 @@ struct wrk {
 	uint32_t marked;
 	bool deliver; /* pages of tasks go to the pager, not to the store */
 	bool failed;
-	bool tree_lost; /* CRIU died in opening the gate; no copy is here */
 	bool resuming; /* a connection takes the place of one that was lost */
 	pthread_t accept_thread;
 	bool accepting;
@@ -128,6 +128,8 @@ int wrk_say(struct wrk *w, struct Haul__Msg *msg, struct err *e);
 int wrk_wait(struct wrk *w, uint64_t deadline_us);
 /** wrk_committed() - the tree runs here, or did: nothing is undone any more */
 bool wrk_committed(const struct wrk *w);
+/** wrk_may_run() - may it run here in this state? */
+bool wrk_may_run(enum wrk_state s);
 
 /** wrk_secret_is() - does @in match? In time that does not depend on where it differs */
 bool wrk_secret_is(const uint8_t secret[WRK_SECRET_BYTES], const uint8_t *in, size_t bytes);
@@ -140,6 +142,8 @@ void wrk_secret_print(const uint8_t secret[WRK_SECRET_BYTES], char out[2 * WRK_S
 
 /** ans_main() - the source asks for a migration that has no worker. Return: exit status */
 int ans_main(const struct chan_server *server, int fd, uint64_t route);
+/** ans_filled() - the worker and its guardians are dead, but every page is in place: on record */
+void ans_filled(uint64_t route);
 /** ans_outcome() - how it ended, and ended it is then. Return: Haul__State, or -errno */
 int ans_outcome(struct journal *j, struct err *e);
 

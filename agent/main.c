@@ -255,6 +255,10 @@ static void hung_up(struct worker *w)
 		log_err("worker=%d and its guardians died while pages were missing: %s; what is "
 		        "left of the tree reads zeros",
 		        w->pid, e.msg);
+	const struct wrk_keep *k = guard_user(w->guard);
+
+	if (k->resumed && guard_completed(w->guard))
+		ans_filled(w->route);
 	door_remove(w->route);
 	close(w->watch_fd);
 	guard_free(w->guard);

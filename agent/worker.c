@@ -26,8 +26,8 @@
 struct row {
 	const char *name;
 	int expects; /* the message that moves it on */
-	enum wrk_state next;
-	bool committed; /* the tree runs here: nothing is undone any more */
+	enum wrk_state next, fails;
+	bool runs; /* the tree may run here */
 	enum fault passed; /* the point behind it */
 	int (*take)(struct wrk *w, const Haul__Msg *msg, struct err *e);
 };
@@ -51,17 +51,18 @@ static int record_gate(struct wrk *w, struct err *e)
 static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e);
 static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e);
 
-/* GATE -> RUNNING is the point of no return. */
+/* GATE -> RUNNING is the point of no return: what fails before it is undone, after it lost. */
 static const struct row rows[] = {
 	/* clang-format off */
-[WRK_HELLO]   = { "hello",   HAUL__MSG__BODY_HELLO,       WRK_OFFER,   false, FAULT_D_HELLO,    take_hello },
-[WRK_OFFER]   = { "offer",   HAUL__MSG__BODY_OFFER,       WRK_START,   false, FAULT_D_ANSWERED, take_offer },
-[WRK_START]   = { "start",   HAUL__MSG__BODY_START,       WRK_ROUNDS,  false, FAULT_D_STARTED,  take_start },
-[WRK_ROUNDS]  = { "rounds",  HAUL__MSG__BODY_SWITCH_OVER, WRK_GATE,    false, FAULT_D_RESTORED, take_switch },
-[WRK_GATE]    = { "gate",    HAUL__MSG__BODY_COMMIT,      WRK_RUNNING, false, FAULT_D_RUNNING,  take_commit },
-[WRK_RUNNING] = { "running", HAUL__MSG__BODY_BYE,         WRK_DONE,    true,  FAULT_NONE,       NULL },
-[WRK_DONE]    = { "done",    0,                           WRK_DONE,    true,  FAULT_NONE,       NULL },
-[WRK_UNDONE]  = { "undone",  0,                           WRK_UNDONE,  false, FAULT_NONE,       NULL },
+[WRK_HELLO]   = { "hello",   HAUL__MSG__BODY_HELLO,       WRK_OFFER,   WRK_UNDONE, false, FAULT_D_HELLO,    take_hello },
+[WRK_OFFER]   = { "offer",   HAUL__MSG__BODY_OFFER,       WRK_START,   WRK_UNDONE, false, FAULT_D_ANSWERED, take_offer },
+[WRK_START]   = { "start",   HAUL__MSG__BODY_START,       WRK_ROUNDS,  WRK_UNDONE, false, FAULT_D_STARTED,  take_start },
+[WRK_ROUNDS]  = { "rounds",  HAUL__MSG__BODY_SWITCH_OVER, WRK_GATE,    WRK_UNDONE, false, FAULT_D_RESTORED, take_switch },
+[WRK_GATE]    = { "gate",    HAUL__MSG__BODY_COMMIT,      WRK_RUNNING, WRK_UNDONE, false, FAULT_D_RUNNING,  take_commit },
+[WRK_RUNNING] = { "running", HAUL__MSG__BODY_BYE,         WRK_DONE,    WRK_LOST,   true,  FAULT_NONE,       NULL },
+[WRK_DONE]    = { "done",    0,                           WRK_DONE,    WRK_DONE,   true,  FAULT_NONE,       NULL },
+[WRK_UNDONE]  = { "undone",  0,                           WRK_UNDONE,  WRK_UNDONE, false, FAULT_NONE,       NULL },
+[WRK_LOST]    = { "lost",    0,                           WRK_LOST,    WRK_LOST,   false, FAULT_NONE,       NULL },
 	/* clang-format on */
 };
 _Static_assert(ARRAY_SIZE(rows) == WRK_NSTATES, "a state has no row");
@@ -73,7 +74,7 @@ const char *wrk_state_name(enum wrk_state s)
 
 bool wrk_may(enum wrk_state from, enum wrk_state to)
 {
-	return from != to && (to == WRK_UNDONE ? !rows[from].committed : rows[from].next == to);
+	return from != to && (to == rows[from].next || to == rows[from].fails);
 }
 
 static void go_to(struct wrk *w, enum wrk_state to)
@@ -89,7 +90,12 @@ static void go_to(struct wrk *w, enum wrk_state to)
 
 bool wrk_committed(const struct wrk *w)
 {
-	return rows[w->state].committed;
+	return rows[w->state].fails != WRK_UNDONE;
+}
+
+bool wrk_may_run(enum wrk_state s)
+{
+	return rows[s].runs;
 }
 
 int wrk_wait(struct wrk *w, uint64_t deadline_us)
@@ -350,7 +356,8 @@ static int lose_tree(struct wrk *w, const struct err *why)
 	anet_undo(w);
 	if (journal_add(w->journal, &ignore, "lost", "%s", "") < 0)
 		log_err("%s", ignore.msg);
-	w->tree_lost = true;
+	go_to(w, WRK_LOST);
+	say_abort(w, why);
 	return -ECONNRESET;
 }
 
@@ -454,10 +461,12 @@ static void undo(struct wrk *w, const struct err *why)
 		log_err("%s", why->msg);
 	if (why->src != ERR_STOPPED && !w->failed)
 		say_abort(w, why);
+	fault_at(FAULT_D_UNDO);
 	rst_undo(w);
 	anet_undo(w);
 	if (w->journal && journal_add(w->journal, &ignore, "undone", "%s", "") < 0)
 		log_err("%s", ignore.msg);
+	fault_at(FAULT_D_UNDONE);
 	go_to(w, WRK_UNDONE);
 	let_resume_end(w);
 	rcv_stop(w);
@@ -504,9 +513,10 @@ static int run(struct wrk *w, struct err *e)
 			return r;
 	}
 	err_clear(e);
-	if (w->tree_lost)
-		return 0;
-	end_well(w);
+	if (w->state == WRK_LOST)
+		let_resume_end(w);
+	else
+		end_well(w);
 	return 0;
 }
 

@@ -272,6 +272,8 @@ int rec_freeze(struct mig *m, struct err *e);
 int rec_held(struct mig *m, struct err *e);
 /** rec_commit() - before COMMIT is sent */
 int rec_commit(struct mig *m, struct err *e);
+/** rec_undone() - before a tree goes on here although `commit` is on record */
+void rec_undone(struct mig *m);
 /** rec_end() - @remove: nothing is left to be ended */
 void rec_end(struct mig *m, bool remove);
 /** rec_load() - options and secret from m->journal; what @o has already stays */

@@ -88,9 +88,12 @@ static void undo_from(struct mig *m, enum mig_state failed)
 	struct err why = m->err;
 
 	go_to(m, MIG_UNDO);
+	rec_undone(m);
+	fault_at(FAULT_S_UNDO);
 	for (int s = (int)failed; s > MIG_NEW; s--)
 		if (steps[s].undo)
 			steps[s].undo(m);
+	fault_at(FAULT_S_UNDONE);
 	m->err = why;
 	go_to(m, MIG_UNDONE);
 }

@@ -77,6 +77,16 @@ int rec_commit(struct mig *m, struct err *e)
 	return journal_add(m->journal, e, "commit", "%s", "");
 }
 
+void rec_undone(struct mig *m)
+{
+	struct err e = ERR_INIT;
+
+	/* not recorded, it goes on all the same: who recovers it later would only ask once more */
+	if (m->journal && !strcmp(journal_word(m->journal), "commit") &&
+	    journal_add(m->journal, &e, "undone", "%s", "") < 0)
+		log_err("%s", e.msg);
+}
+
 void rec_end(struct mig *m, bool remove)
 {
 	journal_close(steal(m->journal), remove);
