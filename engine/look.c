@@ -95,9 +95,11 @@ static int add_proc(struct look *l, size_t i)
 
 static int keep(struct piece *p, const struct page_region *vec, size_t n)
 {
-	struct page_region *v = n ? realloc(p->v, (p->n + n) * sizeof(*v)) : p->v;
+	struct page_region *v = n ? realloc(p->v, (p->n + n) * sizeof(*v)) : NULL;
 
-	if (n && !v)
+	if (n == 0)
+		return 0;
+	if (!v)
 		return -ENOMEM;
 	memcpy(v + p->n, vec, n * sizeof(*v));
 	p->v = v;

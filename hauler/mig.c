@@ -221,6 +221,9 @@ void mig_fini(struct mig *m)
 	smaps_free(steal(m->smaps));
 	exist_free(steal(m->exist));
 	free(steal(m->ours));
+	free(steal(m->loaded.dest));
+	free(steal(m->loaded.identity));
+	free(steal(m->loaded.known_hosts));
 	trk_free(steal(m->trk));
 	sent_free(steal(m->sent));
 	insp_free(steal(m->insp));
