@@ -252,6 +252,8 @@ int restore_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = mnet_give(m, e);
 	if (r == 0)
+		r = ship_end(m, e);
+	if (r == 0)
 		r = talk_switch(m, e);
 	if (r == 0)
 		r = mnet_ship(m, e);
