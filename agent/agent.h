@@ -45,6 +45,8 @@ struct stream {
 	struct chan *ch;
 	pthread_t thread;
 	int fd; /* until SSH has it */
+	int peer; /* the same socket: to hang up on who says nothing */
+	uint64_t since_us;
 	bool used, registered, urgent;
 	bool over; /* the thread has nothing more to do; atomic */
 	uint32_t mark;
@@ -56,6 +58,7 @@ struct wrk_keep {
 	pid_t root_pid, criu_pid;
 	int criu_rpc; /* -1: CRIU has ended */
 	int images_fd, journal_fd;
+	bool known; /* the source has shown a key that is authorised */
 	bool opening; /* CRIU may have been told to let the tree run */
 	bool resumed; /* it has said that it runs */
 	struct anet_keep net;
@@ -90,6 +93,7 @@ struct wrk {
 	uint32_t marked;
 	bool deliver; /* pages of tasks go to the pager, not to the store */
 	bool failed;
+	bool refused; /* the offer: something stands in the way */
 	bool resuming; /* a connection takes the place of one that was lost */
 	pthread_t accept_thread;
 	bool accepting;

@@ -277,6 +277,7 @@ static int take_offer(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		r = anet_offer(w, o->net, &f, e);
 	if (r == 0 && keep_pids(w, o) < 0)
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory for %zu pids", o->n_pid);
+	w->refused = f.blockers > 0;
 	if (r == 0)
 		r = say_answer(w, &f, e);
 	findings_fini(&f);
@@ -289,6 +290,8 @@ static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	Haul__Started started = HAUL__STARTED__INIT;
 	const Haul__Start *s = msg->start;
 
+	if (w->refused)
+		return err_set(e, ERR_PEER, EPROTO, "the offer was refused");
 	if (s->streams == 0 || s->streams > AGT_DATA_MAX)
 		return err_set(e, ERR_PEER, EPROTO, "%u streams wanted, at most %d", s->streams,
 		               AGT_DATA_MAX);
@@ -592,6 +595,7 @@ int wrk_main(const struct agt_conf *conf, const struct chan_server *server, stru
 		door_remove(route);
 		return 1;
 	}
+	__atomic_store_n(&w->keep->known, true, __ATOMIC_RELEASE);
 	r = run(w, &e);
 	if (r < 0)
 		undo(w, w->failed ? &w->err : &e);

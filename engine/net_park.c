@@ -193,9 +193,11 @@ static bool look(const uint8_t *p, size_t bytes, struct seen *s)
 		s->src.family = s->dst.family = AF_INET;
 		memcpy(s->src.b, p + 12, 4);
 		memcpy(s->dst.b, p + 16, 4);
-		if (be16(p + 6) & 0x3fff) /* a fragment */
+		if (be16(p + 6) & 0x3fff || p[PROTOCOL_AT4] != IPPROTO_TCP) /* a fragment */
 			return false;
 	} else {
+		if (p[0] >> 4 != 6 || p[PROTOCOL_AT6] != IPPROTO_TCP)
+			return false;
 		s->tcp_at = IP6_BYTES;
 		s->src.family = s->dst.family = AF_INET6;
 		memcpy(s->src.b, p + 8, 16);

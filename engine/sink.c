@@ -152,8 +152,8 @@ typedef int (*sink_take_fn)(void *arg, uint64_t obj, uint64_t vaddr, const void 
 
 static int hand_on(struct sink *s, const struct sink_head *h, sink_take_fn take)
 {
-	static const size_t piece_bytes = PIECE_PAGES * ENG_PAGE_BYTES;
-	AUTO(mem) uint8_t *buf = malloc(piece_bytes);
+	uint64_t piece = h->pages > PIECE_PAGES ? PIECE_PAGES : h->pages;
+	AUTO(mem) uint8_t *buf = malloc(piece * ENG_PAGE_BYTES);
 	int r = buf ? 0 : -ENOMEM;
 
 	for (uint64_t done = 0; r == 0 && done < h->pages;) {

@@ -108,6 +108,9 @@ struct mig {
 	uint8_t secret[32];
 	char peer_boot[JOURNAL_BOOT_BYTES]; /* boot id of the destination */
 	struct journal *journal; /* from the freeze on */
+	struct {
+		char *dest, *identity, *known_hosts; /* of the journal, for @opt */
+	} loaded;
 	bool drained; /* the destination has every page */
 	bool aborted; /* ABORT was sent: once is enough */
 
