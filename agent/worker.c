@@ -268,6 +268,8 @@ static int take_offer(struct wrk *w, const Haul__Msg *msg, struct err *e)
 
 	if (r == 0)
 		r = anet_offer(w, o->net, &f, e);
+	if (r == 0)
+		r = aout_offer(w, o, &f, e);
 	if (r == 0 && keep_pids(w, o) < 0)
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory for %zu pids", o->n_pid);
 	if (r == 0)
@@ -294,9 +296,14 @@ static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
 
 	if (r == 0)
 		r = store_new(&w->store, e);
+	if (r == 0)
+		r = aout_open(w, e);
+	size_t n;
+	const struct criu_inherit *places = aout_list(w->outs, &n);
+
 	/* ready before anything stops: no fork in the freeze */
 	if (r == 0)
-		r = criu_spawn(&w->criu, w->conf->criu_path, -1, e);
+		r = criu_spawn_with(&w->criu, w->conf->criu_path, places, n, e);
 	if (r == 0)
 		r = criu_version(w->criu, &w->criu_version, deadline_in_ms(CRIU_LIMIT_MS), e);
 	if (r == 0)
@@ -452,6 +459,7 @@ static void undo(struct wrk *w, const struct err *why)
 		say_abort(w, why);
 	rst_undo(w);
 	anet_undo(w);
+	aout_undo(w->outs);
 	if (w->journal && journal_add(w->journal, &ignore, "undone", "%s", "") < 0)
 		log_err("%s", ignore.msg);
 	go_to(w, WRK_UNDONE);
@@ -513,6 +521,7 @@ static void fini(struct wrk *w)
 	close(w->door);
 	criu_free(w->criu);
 	anet_free(w->net);
+	aout_free(w->outs);
 	pager_free(w->pager);
 	guard_over(w->guard);
 	store_free(w->store);

@@ -61,6 +61,8 @@ struct insp_conn {
 	struct net_sock sock; /* without a copy of it */
 };
 
+struct insp_stray;
+
 struct insp {
 	pid_t root;
 	struct proc_list procs;
@@ -92,6 +94,10 @@ struct insp {
 	size_t n_conns, cap_conns;
 	struct net_addr *locals;
 	size_t n_locals, cap_locals;
+	struct outs outs;
+	uint64_t rules_used; /* bits */
+	struct insp_stray *strays; /* files of those that started the tree */
+	size_t n_strays, cap_strays;
 };
 
 /** insp_say() - finding_add() to the list of @i */
@@ -156,6 +162,33 @@ int insp_anon(struct insp *i, const char *what, const char *name);
 int insp_end_add(struct insp_ends *l, struct insp_end end);
 /** insp_dup() - a copy of a descriptor of the tree. Return: it; -errno */
 int insp_dup(pid_t pid, int fd);
+
+/* ---- insp_out.c ---- */
+
+/* A file that leads out of the tree, or that a rule may name. */
+struct insp_lead {
+	pid_t pid;
+	int fd;
+	enum refit_kind kind;
+	const char *what; /* "descriptor 3 of pid 7, a pipe to pid 9 (tee)," */
+	uint64_t inode;
+	const char *peer; /* name of the UNIX socket at the other end; NULL: none */
+	int sock_type;
+	bool reads, writes;
+	bool stray; /* inherited, as far as one can see */
+	uint64_t rdev, dev; /* of a terminal */
+	bool unseen; /* on a mount that is hidden */
+	int mnt_id;
+};
+
+/** insp_out() - is there a rule for it? Return: 1 yes, and that was told; 0 no; -errno */
+int insp_out(struct insp *i, const struct insp_lead *l);
+/** insp_rules_unused() - after all: rules for descriptors that there are not */
+int insp_rules_unused(struct insp *i);
+/** insp_ancestors() - note what those have open that started the tree */
+int insp_ancestors(struct insp *i);
+/** insp_inherited() - who of them has the same open file? 0: nobody */
+pid_t insp_inherited(const struct insp *i, pid_t pid, int fd, const struct stat *st);
 
 /* ---- insp_pipe.c ---- */
 int insp_pipes(struct insp *i);

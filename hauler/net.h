@@ -17,6 +17,7 @@ struct net_opts {
 	struct net_move move[NET_MOVES_MAX];
 	size_t n_moves;
 	struct hooks hooks;
+	struct out_rules rules; /* for what leads out of the tree */
 };
 
 int net_opts_move(struct net_opts *o, const char *text, struct err *e);

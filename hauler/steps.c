@@ -152,7 +152,14 @@ static int start_criu(struct mig *m, struct err *e)
 	r = sink_start(&m->sink, sk[0], m->criu_version, &ops, e);
 	if (r < 0)
 		return r;
+	AUTO(mem) char **external = NULL;
+	ssize_t n_external = outs_external(insp_outs(m->insp), &external);
+
+	if (n_external < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for descriptors");
 	struct criu_opts o = {
+		.external = external,
+		.n_external = (size_t)n_external,
 		.images_fd = m->images_fd,
 		.pid = m->opt->pid,
 		.tcp_close = !mnet_moves_tcp(m->net),

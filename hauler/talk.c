@@ -259,6 +259,8 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 
 	if (r == 0)
 		r = mnet_offer(m, &offer, e);
+	if (r == 0)
+		r = outs_offer(insp_outs(m->insp), &offer, e);
 	if (r < 0)
 		return r;
 	fill_criu(m, &criu, &cpu);
@@ -270,6 +272,7 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	msg.body_case = HAUL__MSG__BODY_OFFER;
 	msg.offer = &offer;
 	r = send_msg(m, &msg, e);
+	outs_offer_fini(&offer);
 	if (r == 0)
 		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_ANSWER, &answer,
 		                deadline_in_ms(ANSWER_LIMIT_MS), e);
@@ -442,7 +445,10 @@ int talk_switch(struct mig *m, struct err *e)
 {
 	Haul__Switch s = HAUL__SWITCH__INIT;
 	struct image_list images = { 0 };
-	int r = load_images(m, &images, e);
+	int r = outs_refit(insp_outs(m->insp), m->images_fd, e);
+
+	if (r == 0)
+		r = load_images(m, &images, e);
 
 	if (r == 0) {
 		s.n_image = images.n;
