@@ -487,6 +487,9 @@ static const struct {
 	{ "File exists", "a pid of the tree was taken at the destination meanwhile: try again" },
 	{ "Can't open file", "the file has to be at the same path on the destination" },
 	{ "external", "haul check names what leads out of the tree; close it there" },
+	{ "bind inet socket",
+	  "a port of the tree is in use there, or was a minute ago (ss -tan) and the "
+	  "program does not set SO_REUSEADDR: try again later" },
 	{ "Can't lookup mount", "start the program with descriptors above 2 closed" },
 	{ "ulimit -f", "start haul, or hauld, without that limit" },
 	{ "tmpfs for them is full", "free memory on that host" },

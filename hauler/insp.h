@@ -86,6 +86,7 @@ struct insp {
 	struct insp_shm *shm;
 	size_t n_shm;
 	struct insp_ends pipes, sockets;
+	unsigned int passed_fds; /* that wait in queues of UNIX sockets */
 	Haul__Port **ports;
 	size_t n_ports, cap_ports;
 	unsigned int filtered; /* tasks with seccomp */

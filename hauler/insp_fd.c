@@ -249,7 +249,7 @@ int insp_dup(pid_t pid, int fd)
 	return copy < 0 ? -errno : copy;
 }
 
-static void read_info(struct look *l)
+static void read_info(struct insp *i, struct look *l)
 {
 	char what[32], line[128];
 
@@ -258,10 +258,12 @@ static void read_info(struct look *l)
 
 	l->task = -1;
 	while (f && fgets(line, sizeof(line), f)) {
-		unsigned int flags;
+		unsigned int flags, passed;
 
 		if (sscanf(line, "flags: %o", &flags) == 1)
 			l->flags = (int)flags;
+		else if (sscanf(line, "scm_fds: %u", &passed) == 1)
+			i->passed_fds += passed;
 		else if (sscanf(line, "mnt_id: %d", &l->mnt_id) != 1)
 			sscanf(line, "Pid: %d", &l->task);
 	}
@@ -317,7 +319,7 @@ int insp_fds(struct insp *i, pid_t pid)
 		if (insp_link(pid, link, l.name, sizeof(l.name)) <= 0 ||
 		    fstatat(dirfd(d), de->d_name, &l.st, 0) < 0)
 			continue; /* closed meanwhile */
-		read_info(&l);
+		read_info(i, &l);
 		r = look_kind(i, &l);
 	}
 	return r;

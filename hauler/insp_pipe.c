@@ -147,6 +147,12 @@ static int say_half(struct insp *i, const struct pipe *p, const struct insp_want
 
 	if (r)
 		return r < 0 ? r : 0;
+	if (!w->pid && i->passed_fds)
+		return insp_say(i, SEV_WARNING, "pipe-passed",
+		                "if that is not so, the other end is cut off",
+		                "descriptor %d of pid %d is a %s whose other end nobody has open; "
+		                "it may be among the %u that wait in UNIX sockets of the tree",
+		                end->fd, end->pid, end->fifo ? "fifo" : "pipe", i->passed_fds);
 	return insp_say(i, SEV_BLOCKER, "pipe-outside",
 	                end->fd > 2
 	                        ? "--close-fd=N leaves it behind, --map=fd:N=file:PATH makes "

@@ -244,6 +244,7 @@ void mnet_free(struct mnet *n)
 	free(n->flows);
 	free(n->local_msg);
 	free(n->flow_msg);
+	free(n->flow_options);
 	free(n->flow_ptr);
 	free(n);
 }
