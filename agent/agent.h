@@ -103,6 +103,8 @@ struct wrk {
 	struct chan *urgent; /* under urgent_lock */
 	pthread_mutex_t urgent_lock;
 	uint64_t limit_ms;
+	uint64_t rss_bytes; /* as offered */
+	uint64_t image_bytes; /* that came */
 	uint64_t images_us; /* to write what CRIU reads; for the report */
 	struct anet *net;
 	struct aout *outs;
@@ -199,6 +201,9 @@ void lst_bye(struct wrk *w);
 /* ---- restore.c ---- */
 
 struct Haul__Switch;
+struct Haul__Images;
+/** rst_images() - images of the source, each as soon as it was written; before SWITCH */
+int rst_images(struct wrk *w, const struct Haul__Images *m, struct err *e);
 /** rst_run() - from SWITCH to the gate; on failure nothing of the tree is left */
 int rst_run(struct wrk *w, const struct Haul__Switch *s, struct err *e);
 /** rst_undo() - close the gate: CRIU kills what it made */

@@ -12,15 +12,20 @@
 
 #define UNDO_LIMIT_MS   10000
 #define RESUME_LIMIT_MS 30000
+#define IMAGE_BYTES_MAX (256u << 20) /* memory; 10,000 processes have some 100 MiB */
 #define LOG_NAME        "restore.log"
 
-static int save_images(struct wrk *w, const Haul__Switch *s, struct err *e)
+int rst_images(struct wrk *w, const Haul__Images *m, struct err *e)
 {
-	for (size_t i = 0; i < s->n_image; i++) {
-		const Haul__Image *img = s->image[i];
+	for (size_t i = 0; i < m->n_image; i++) {
+		const Haul__Image *img = m->image[i];
 
 		if (!img_name_ok(img->name))
 			return err_set(e, ERR_PEER, EBADMSG, "image with a bad name");
+		w->image_bytes += img->data.len;
+		if (w->image_bytes > IMAGE_BYTES_MAX)
+			return err_set(e, ERR_PEER, EFBIG, "images of more than %u MiB",
+			               IMAGE_BYTES_MAX >> 20);
 		int r = img_save(w->images_fd, img->name, img->data.data, img->data.len, e);
 
 		if (r < 0)
@@ -123,8 +128,6 @@ static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 	struct pager_ops ops = { .want = rcv_want, .arg = w };
 	int r = check_pids(w, e);
 
-	if (r == 0)
-		r = save_images(w, s, e);
 	if (r == 0)
 		r = pager_new_guarded(&w->pager, w->guard, w->store, &ops, e);
 	for (size_t i = 0; r == 0 && i < s->n_object; i++)

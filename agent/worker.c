@@ -225,6 +225,7 @@ static int keep_pids(struct wrk *w, const Haul__Offer *o)
 		return -ENOMEM;
 	memcpy(w->pids, o->pid, o->n_pid * sizeof(*w->pids));
 	w->n_pids = o->n_pid;
+	w->rss_bytes = o->rss_bytes;
 	return 0;
 }
 
@@ -301,7 +302,8 @@ static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	size_t n;
 	const struct criu_inherit *places = aout_list(w->outs, &n);
 
-	/* ready before anything stops: no fork in the freeze */
+	/* ready before anything stops: no fork in the freeze, and no large memory */
+	pager_warm(w->guard, w->rss_bytes);
 	if (r == 0)
 		r = criu_spawn_with(&w->criu, w->conf->criu_path, places, n, e);
 	if (r == 0)
@@ -403,6 +405,8 @@ static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		return 0;
 	if (kind == HAUL__MSG__BODY_PARKED)
 		return anet_parked(w, msg->parked, e);
+	if (kind == HAUL__MSG__BODY_IMAGES && w->state == WRK_ROUNDS)
+		return rst_images(w, msg->images, e);
 	/* a source that ends it has not committed, and never will */
 	w->nobody_asks = kind == HAUL__MSG__BODY_ABORT || kind == HAUL__MSG__BODY_BYE;
 	if (kind == HAUL__MSG__BODY_ABORT)

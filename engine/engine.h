@@ -325,6 +325,9 @@ struct pager_stats {
 
 int pager_new(struct pager **out, struct store *s, const struct pager_ops *ops, struct err *e);
 
+/** pager_warm() - have the memory there that page states of @rss_bytes take; before the freeze */
+void pager_warm(struct guard *g, uint64_t rss_bytes);
+
 /** pager_new_guarded() - one that a successor can take over */
 int pager_new_guarded(struct pager **out, struct guard *g, struct store *s,
                       const struct pager_ops *ops, struct err *e);

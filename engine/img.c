@@ -112,7 +112,7 @@ static int write_full(int fd, const void *data, size_t bytes)
 int img_save(int dirfd, const char *name, const void *data, size_t bytes, struct err *e)
 {
 	AUTO(fd)
-	int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	if (fd < 0)
 		return err_sys(e, "create image %s", name);

@@ -136,8 +136,6 @@ static int img_write(const struct refitter *r, const struct img *i)
 			data[at + (size_t)b] = (uint8_t)(n >> 8 * b);
 		at += 4 + n;
 	}
-	if (unlinkat(r->dirfd, i->name, 0) < 0)
-		return err_sys(r->e, "remove image %s", i->name);
 	return img_save(r->dirfd, i->name, data, bytes, r->e);
 }
 

@@ -112,8 +112,11 @@ int freeze_run(struct mig *m, struct err *e)
 	fault_at(FAULT_S_FREEZE_RECORDED);
 	if (r == 0)
 		r = mnet_quiet(m, e);
+	if (m->frost)
+		frost_warm(m->frost);
 	m->t.freeze_us = now_us();
 	limits_apply(m, true);
+	r = r == 0 ? ship_start(m, e) : r;
 	if (r == 0)
 		r = dump(m, e);
 
@@ -173,16 +176,22 @@ void freeze_undo(struct mig *m)
 		    syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGCONT, NULL, 0) < 0)
 			log_err("pid=%d does not go on: %s", m->held[i].pid, strerror(errno));
 	exist_free(steal(m->exist));
+	ship_free(steal(m->ship));
 	m->thawed = true;
 	log_info("the tree goes on after %llu us", (unsigned long long)(now_us() - m->t.freeze_us));
 }
 
 int freeze_hold(struct mig *m, struct err *e)
 {
+	uint64_t t0 = now_us();
 	int r = 0;
 
-	for (size_t i = 0; m->frost && r == 0 && i < m->n_held; i++)
+	if (!m->frost)
+		return 0;
+	for (size_t i = 0; r == 0 && i < m->n_held; i++)
 		r = frost_add(m->frost, m->held[i].pid, e);
+	frost_cool(m->frost);
+	log_info("processes=%zu hold_us=%llu", m->n_held, (unsigned long long)(now_us() - t0));
 	return r < 0 ? err_wrap(e, "hold the stopped processes") : 0;
 }
 

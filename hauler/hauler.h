@@ -141,6 +141,7 @@ struct mig {
 	struct own_vma *ours; /* whose scans were answered */
 	size_t n_ours;
 	struct exist *exist; /* the last scan; exist.h */
+	struct ship *ship; /* images on their way */
 
 	struct class_runs *maps; /* one for each object of the sink */
 	size_t n_maps;
@@ -198,6 +199,14 @@ int talk_start(struct mig *m, struct err *e);
 int talk_marked(struct mig *m, uint32_t mark, uint64_t deadline_us, struct err *e);
 int talk_ping(struct mig *m, struct err *e);
 int talk_switch(struct mig *m, struct err *e);
+
+struct ship;
+/** ship_start() - CRIU is going to dump: images go to the destination as they are written */
+int ship_start(struct mig *m, struct err *e);
+/** ship_end() - CRIU is done: what is not there yet goes; before SWITCH */
+int ship_end(struct mig *m, struct err *e);
+/** ship_free() - on failure the tree has to go on first: a send may take until the deadline */
+void ship_free(struct ship *s);
 int talk_restored(struct mig *m, struct err *e);
 struct Haul__Drained;
 /** talk_drained() - every page is there: keep the figures */

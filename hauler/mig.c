@@ -220,6 +220,7 @@ void mig_fini(struct mig *m)
 	scans_free(steal(m->scans));
 	smaps_free(steal(m->smaps));
 	exist_free(steal(m->exist));
+	ship_free(steal(m->ship));
 	free(steal(m->ours));
 	trk_free(steal(m->trk));
 	sent_free(steal(m->sent));

@@ -17,7 +17,6 @@
 #define PROTOCOL_COMPAT  1
 #define HELLO_LIMIT_MS   10000
 #define ANSWER_LIMIT_MS  30000
-#define IMAGE_BYTES_MAX  (48u << 20)
 
 static int send_msg(struct mig *m, Haul__Msg *msg, struct err *e)
 {
@@ -351,61 +350,6 @@ int talk_ping(struct mig *m, struct err *e)
 	return 0;
 }
 
-struct image_list {
-	Haul__Image **v;
-	size_t n, bytes;
-};
-
-static void images_fini(struct image_list *l)
-{
-	for (size_t i = 0; i < l->n; i++) {
-		free(l->v[i]->name);
-		free(l->v[i]->data.data);
-		free(l->v[i]);
-	}
-	free(l->v);
-}
-
-static int add_image(struct image_list *l, int dirfd, const char *name, struct err *e)
-{
-	Haul__Image *img = malloc(sizeof(*img));
-	Haul__Image **v = realloc(l->v, (l->n + 1) * sizeof(*v));
-
-	if (v)
-		l->v = v;
-	if (!img || !v) {
-		free(img);
-		return err_set(e, ERR_SYS, ENOMEM, "no memory for images");
-	}
-	haul__image__init(img);
-	l->v[l->n++] = img;
-	img->data.data = NULL;
-	img->name = strdup(name);
-	int r = img_load(dirfd, name, IMAGE_BYTES_MAX - l->bytes, &img->data.data, &img->data.len,
-	                 e);
-
-	l->bytes += r == 0 ? img->data.len : 0;
-	return r < 0 || img->name ? r : err_set(e, ERR_SYS, ENOMEM, "no memory for images");
-}
-
-static int load_images(struct mig *m, struct image_list *l, struct err *e)
-{
-	int fd = openat(m->images_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	AUTO(dir) DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-
-	if (!d)
-		return err_sys(e, "images");
-	for (struct dirent *de; (de = readdir(d));) {
-		if (!img_name_ok(de->d_name))
-			continue;
-		int r = add_image(l, m->images_fd, de->d_name, e);
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 static int pack_objects(struct mig *m, Haul__Object **ptr, Haul__Object *v,
                         const struct sink_obj *objs, size_t n, struct err *e)
 {
@@ -444,28 +388,16 @@ static int send_switch(struct mig *m, Haul__Switch *s, struct err *e)
 int talk_switch(struct mig *m, struct err *e)
 {
 	Haul__Switch s = HAUL__SWITCH__INIT;
-	struct image_list images = { 0 };
-	int r = outs_refit(insp_outs(m->insp), m->images_fd, e);
+	uint64_t now = now_us(), until = mig_deadline(m);
 
-	if (r == 0)
-		r = load_images(m, &images, e);
+	s.shell_job = insp_shell_job(m->insp);
+	s.ext_unix = insp_ext_unix(m->insp);
+	s.file_locks = true;
+	s.tasks = m->tasks;
+	s.limit_ms = until > now ? (until - now) / 1000 : 1;
+	int r = mnet_switch(m, &s, e);
 
-	if (r == 0) {
-		s.n_image = images.n;
-		s.image = images.v;
-		s.shell_job = insp_shell_job(m->insp);
-		s.ext_unix = insp_ext_unix(m->insp);
-		s.file_locks = true;
-		s.tasks = m->tasks;
-		uint64_t now = now_us(), until = mig_deadline(m);
-
-		s.limit_ms = until > now ? (until - now) / 1000 : 1;
-		r = mnet_switch(m, &s, e);
-		if (r == 0)
-			r = send_switch(m, &s, e);
-	}
-	images_fini(&images);
-	return r;
+	return r == 0 ? send_switch(m, &s, e) : r;
 }
 
 int talk_restored(struct mig *m, struct err *e)
