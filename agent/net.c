@@ -27,6 +27,8 @@ struct anet {
 	struct anet_keep *keep;
 	struct net_lock *lock;
 	struct net_park *park;
+	struct net_flow *flows; /* of SWITCH */
+	size_t n_flows;
 	struct kept_options *options; /* of sockets that have some */
 	size_t n_options;
 };
@@ -182,6 +184,7 @@ static int take_flow(const Haul__Flow *v, struct net_flow *f)
 	memset(f, 0, sizeof(*f));
 	f->listens = v->remote.len == 0;
 	f->udp = v->udp;
+	f->lost = v->lost && !f->listens;
 	if (f->udp && !f->listens)
 		return -EBADMSG;
 	f->local_port = (uint16_t)v->local_port;
@@ -220,13 +223,16 @@ static int keep_options(struct anet *n, const Haul__Switch *s, const struct net_
 static int lock(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	struct anet *n = w->net;
-	AUTO(mem) struct net_flow *v = NULL;
+	struct net_flow *v = NULL;
 
+	free(n->flows);
+	n->flows = NULL;
 	if (s->n_flow > FLOWS_MAX)
 		return err_set(e, ERR_PEER, EBADMSG, "%zu connections", s->n_flow);
 	v = calloc(s->n_flow + n->keep->n_moves + 1, sizeof(*v));
 	if (!v)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for connections");
+	n->flows = v;
 	for (size_t i = 0; i < s->n_flow; i++)
 		if (take_flow(s->flow[i], &v[i]) < 0)
 			return err_set(e, ERR_PEER, EBADMSG, "a connection that is none");
@@ -236,6 +242,7 @@ static int lock(struct wrk *w, const Haul__Switch *s, struct err *e)
 	for (size_t i = 0; i < n->keep->n_moves; i++)
 		v[s->n_flow + i] = (struct net_flow){ .local = n->keep->move[i].addr,
 			                              .listens = true };
+	n->n_flows = s->n_flow;
 	int r = net_park_new(&n->park, e);
 
 	n->keep->locked = true;
@@ -297,6 +304,9 @@ void anet_open(struct wrk *w)
 		net_park_pull(n->park);
 		all = net_park_count(n->park);
 		lost = net_park_release(n->park);
+		for (size_t i = 0; i < n->n_flows; i++)
+			if (n->flows[i].lost)
+				net_park_disown(n->park, &n->flows[i]);
 	}
 
 	log_info("parked=%zu lost=%zu open_us=%llu release_us=%llu", all, lost,
@@ -399,5 +409,6 @@ void anet_free(struct anet *n)
 	net_park_free(n->park);
 	net_lock_free(n->lock);
 	free(n->options);
+	free(n->flows);
 	free(n);
 }

@@ -36,6 +36,7 @@ struct net_flow {
 	uint16_t local_port, remote_port;
 	bool listens; /* then remote says nothing; local_port 0: the whole address */
 	bool udp; /* listens, too */
+	bool lost; /* nobody at the destination will know it */
 };
 
 struct net_sock {
@@ -134,6 +135,11 @@ size_t net_park_count(const struct net_park *p);
 const uint8_t *net_park_packet(const struct net_park *p, size_t i, size_t *bytes);
 /** net_park_release() - all of them arrive at this host now. Return: how many did not */
 size_t net_park_release(struct net_park *p);
+/**
+ * net_park_disown() - a connection that nobody has any more: its peer is made to say something, which
+ * the kernel here answers with a reset. Without that it might wait for ever
+ */
+void net_park_disown(const struct net_park *p, const struct net_flow *f);
 /** net_park_stop() - see nothing any more; what was seen can still be pulled */
 void net_park_stop(struct net_park *p);
 void net_park_free(struct net_park *p);

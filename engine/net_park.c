@@ -35,6 +35,7 @@
 #define TCP_FLAGS_AT 13
 #define TCP_SYN_ACK  0x12
 #define TCP_SYN      0x02
+#define TCP_ACK      0x10
 
 struct net_park {
 	int tap[2]; /* IPv4, IPv6 */
@@ -376,6 +377,40 @@ size_t net_park_release(struct net_park *p)
 	}
 	p->n_kept = p->kept_bytes = 0;
 	return failed;
+}
+
+/* To any segment outside its window a peer says where it stands. One of two is outside. */
+void net_park_disown(const struct net_park *p, const struct net_flow *f)
+{
+	uint8_t b[IP6_BYTES + TCP_BYTES] = { 0 };
+	bool v4 = f->local.family == AF_INET;
+	size_t at = v4 ? 20 : IP6_BYTES;
+	struct sockaddr_in6 to6 = { .sin6_family = AF_INET6 };
+	struct sockaddr_in to = { .sin_family = AF_INET };
+	struct seen s;
+
+	b[0] = v4 ? 0x45 : 0x60;
+	b[v4 ? 3 : 5] = v4 ? 20 + TCP_BYTES : TCP_BYTES;
+	b[v4 ? 8 : 7] = 64;
+	b[v4 ? PROTOCOL_AT4 : PROTOCOL_AT6] = IPPROTO_TCP;
+	memcpy(b + (v4 ? 12 : 8), f->local.b, v4 ? 4 : 16);
+	memcpy(b + (v4 ? 16 : 24), f->remote.b, v4 ? 4 : 16);
+	b[at] = (uint8_t)(f->local_port >> 8);
+	b[at + 1] = (uint8_t)f->local_port;
+	b[at + 2] = (uint8_t)(f->remote_port >> 8);
+	b[at + 3] = (uint8_t)f->remote_port;
+	b[at + 12] = TCP_BYTES / 4 << 4;
+	b[at + TCP_FLAGS_AT] = TCP_ACK;
+	memcpy(&to.sin_addr, f->remote.b, 4);
+	memcpy(&to6.sin6_addr, f->remote.b, 16);
+	for (int half = 0; half < 2; half++) {
+		b[at + 4] = half ? 0x80 : 0;
+		look(b, at + TCP_BYTES, &s);
+		set_sum(b, at + TCP_BYTES, &s);
+		if ((v4 ? sendto(p->raw[0], b, at + TCP_BYTES, 0, (void *)&to, sizeof(to))
+		        : sendto(p->raw[1], b, at + TCP_BYTES, 0, (void *)&to6, sizeof(to6))) < 0)
+			log_debug("a peer is not told: %s", strerror(errno));
+	}
 }
 
 void net_park_stop(struct net_park *p)

@@ -210,6 +210,8 @@ int insp_diag(const void *req, size_t bytes, insp_diag_fn fn, void *arg);
 int insp_unix(struct insp *i, struct insp_ends *left);
 int insp_sockets(struct insp *i, struct insp_ends *left);
 struct inet_diag_msg;
+/** insp_sock_of() - a socket that the kernel lists; without a copy of it */
+void insp_sock_of(const struct inet_diag_msg *m, const struct insp_end *end, struct net_sock *s);
 /** insp_port() - a bound socket of the tree goes into the offer */
 int insp_port(struct insp *i, const struct insp_end *end, const struct inet_diag_msg *m, bool udp);
 void insp_ports_fini(struct insp *i);

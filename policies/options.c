@@ -68,6 +68,9 @@ const struct pol_option pol_table[POL_NOPTIONS] = {
 	                   "how the source sees writes; auto: the best that it has" },
 	[ROW(stray)] = { "stray", stray_names, "", 0, POL_STRAY_CLOSE, POL_STRAY_KEEP,
 	                 "descriptors above 2 that a launcher has left open" },
+	[ROW(quiet_limit_ms)] = { "quiet-limit-ms", NULL, "ms", 0, 600000, 200,
+	                          "wait for connections that are not accepted, or closed and "
+	                          "not sent" },
 };
 
 /* ---- values ---- */

@@ -43,6 +43,7 @@ struct pol_options {
 	unsigned int tcp; /* enum pol_tcp */
 	unsigned int tracker; /* enum pol_tracker */
 	unsigned int stray; /* enum pol_stray */
+	unsigned int quiet_limit_ms;
 };
 
 #define POL_NOPTIONS (sizeof(struct pol_options) / sizeof(unsigned int))

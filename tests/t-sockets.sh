@@ -26,6 +26,7 @@ def tcp(family, addr):
     s = socket.socket(family); s.bind((addr, 0)); s.listen(4); c = socket.socket(family); c.connect(s.getsockname())
     keep.extend([s, c])  # nobody accepts it
 tcp(socket.AF_INET, "127.0.0.1")
+tcp(socket.AF_INET6, "::1")
 u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(("192.0.2.9", 5353))
 v = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); v.connect(("192.0.2.9", 5353)); v.send(b"waits")
 time.sleep(1000)')
