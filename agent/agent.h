@@ -7,6 +7,7 @@
 
 #include "agent/check.h"
 #include "agent/net.h"
+#include "agent/out.h"
 #include "common/journal.h"
 #include "engine/criu.h"
 #include "transport/transport.h"
@@ -110,6 +111,7 @@ struct wrk {
 	uint64_t image_bytes; /* that came */
 	uint64_t images_us; /* to write what CRIU reads; for the report */
 	struct anet *net;
+	struct aout *outs;
 };
 
 /**

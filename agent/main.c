@@ -506,6 +506,8 @@ int main(int argc, char **argv)
 	bool fingerprint = false;
 	char print[128];
 
+	if (argc == 3 && !strcmp(argv[1], "--hold-tty")) /* we started ourselves: tty.c */
+		return tty_main(argv[2]);
 	d.conf = (struct agt_conf){ .port = TR_PORT_DEFAULT,
 		                    .host_key = HOST_KEY_PATH,
 		                    .authorized_keys = AUTHORIZED_PATH,

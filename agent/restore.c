@@ -141,7 +141,11 @@ static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 
 static int restore(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
+	size_t n_places;
+	const struct criu_inherit *places = aout_list(w->outs, &n_places);
 	struct criu_opts o = {
+		.inherit = places,
+		.n_inherit = n_places,
 		.images_fd = w->images_fd,
 		.tcp_close = s->tcp_close,
 		.shell_job = s->shell_job,
@@ -180,6 +184,7 @@ int rst_run(struct wrk *w, const Haul__Switch *s, struct err *e)
 	w->images_us = now_us() - t0;
 	if (r == 0)
 		r = restore(w, s, e);
+	aout_close(w->outs);
 	if (r == 0)
 		r = ready_to_die(w, e);
 	if (r < 0)

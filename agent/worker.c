@@ -275,6 +275,8 @@ static int take_offer(struct wrk *w, const Haul__Msg *msg, struct err *e)
 
 	if (r == 0)
 		r = anet_offer(w, o->net, &f, e);
+	if (r == 0)
+		r = aout_offer(w, o, &f, e);
 	if (r == 0 && keep_pids(w, o) < 0)
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory for %zu pids", o->n_pid);
 	w->refused = f.blockers > 0;
@@ -304,10 +306,15 @@ static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
 
 	if (r == 0)
 		r = store_new(&w->store, e);
+	if (r == 0)
+		r = aout_open(w, e);
+	size_t n;
+	const struct criu_inherit *places = aout_list(w->outs, &n);
+
 	/* ready before anything stops: no fork in the freeze, and no large memory */
 	pager_warm(w->guard, w->rss_bytes);
 	if (r == 0)
-		r = criu_spawn(&w->criu, w->conf->criu_path, -1, e);
+		r = criu_spawn_with(&w->criu, w->conf->criu_path, places, n, e);
 	if (r == 0)
 		r = criu_version(w->criu, &w->criu_version, deadline_in_ms(CRIU_LIMIT_MS), e);
 	if (r == 0)
@@ -467,6 +474,7 @@ static void undo(struct wrk *w, const struct err *why)
 	fault_at(FAULT_D_UNDO);
 	rst_undo(w);
 	anet_undo(w);
+	aout_undo(w->outs);
 	if (w->journal && journal_add(w->journal, &ignore, "undone", "%s", "") < 0)
 		log_err("%s", ignore.msg);
 	fault_at(FAULT_D_UNDONE);
@@ -530,6 +538,7 @@ static void fini(struct wrk *w)
 	close(w->door);
 	criu_free(w->criu);
 	anet_free(w->net);
+	aout_free(w->outs);
 	pager_free(w->pager);
 	guard_over(w->guard);
 	store_free(w->store);

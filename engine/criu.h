@@ -28,6 +28,14 @@ enum criu_event {
 	CRIU_EV_FAILED, /* final answer: refused; see the error */
 };
 
+/* A descriptor that takes a file's place in a restore. */
+struct criu_inherit {
+	char key[64]; /* the file's name, as CRIU calls it */
+	int fd; /* ours; criu_spawn_with() gives CRIU a copy */
+};
+
+#define CRIU_INHERIT_MAX 32
+
 struct criu_opts {
 	const char *parent; /* dump: of img_parent(); NULL: all pages are streamed */
 	int images_fd; /* directory, ours; must stay open */
@@ -38,6 +46,10 @@ struct criu_opts {
 	bool file_locks;
 	const char *log_name; /* file in images_fd */
 	unsigned int version; /* of this CRIU */
+	char *const *external; /* dump: of these it may leave the other end */
+	size_t n_external;
+	const struct criu_inherit *inherit; /* restore: as for criu_spawn_with() */
+	size_t n_inherit;
 };
 
 /**
@@ -52,6 +64,10 @@ bool criu_leaves_stopped(unsigned int version);
  * @page_fd: one end of a socketpair for the page stream, or -1; not taken
  */
 int criu_spawn(struct criu **out, const char *path, int page_fd, struct err *e);
+
+/** criu_spawn_with() - one that will restore, with copies of the descriptors of @v */
+int criu_spawn_with(struct criu **out, const char *path, const struct criu_inherit *v, size_t n,
+                    struct err *e);
 
 /**
  * criu_spawn_scanned() - the same, with CRIU's page scans handed to us

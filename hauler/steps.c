@@ -155,7 +155,14 @@ static int start_criu(struct mig *m, struct err *e)
 		r = img_parent(m->images_fd, PARENT_NAME, e);
 	if (r < 0)
 		return r;
+	AUTO(mem) char **external = NULL;
+	ssize_t n_external = outs_external(insp_outs(m->insp), &external);
+
+	if (n_external < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for descriptors");
 	struct criu_opts o = {
+		.external = external,
+		.n_external = (size_t)n_external,
 		.images_fd = m->images_fd,
 		.pid = m->opt->pid,
 		.tcp_close = !mnet_moves_tcp(m->net),

@@ -276,6 +276,8 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 
 	if (r == 0)
 		r = mnet_offer(m, &offer, e);
+	if (r == 0)
+		r = outs_offer(insp_outs(m->insp), &offer, e);
 	if (r < 0)
 		return r;
 	fill_criu(m, &criu, &cpu);
@@ -287,6 +289,7 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	msg.body_case = HAUL__MSG__BODY_OFFER;
 	msg.offer = &offer;
 	r = send_msg(m, &msg, e);
+	outs_offer_fini(&offer);
 	if (r == 0)
 		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_ANSWER, &answer,
 		                deadline_in_ms(ANSWER_LIMIT_MS), e);

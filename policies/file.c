@@ -97,13 +97,43 @@ static const char *nearest(const char *key)
 	return pol_table[best].name;
 }
 
+static int list_of(const char *key)
+{
+	for (size_t i = 0; i < POL_NLISTS; i++)
+		if (!strcmp(pol_lists[i].name, key))
+			return (int)i;
+	return -1;
+}
+
+static int take_list(struct pol_texts *l, const char *key, const json_t *v, struct err *e)
+{
+	size_t n = json_array_size(v);
+
+	if (!json_is_array(v) || n > POL_LIST_MAX)
+		return err_set(e, ERR_USER, EINVAL, "%s: must be a list of at most %d strings", key,
+		               POL_LIST_MAX);
+	for (size_t i = 0; i < n; i++) {
+		const char *text = json_string_value(json_array_get(v, i));
+
+		if (!text || strlen(text) >= POL_TEXT_BYTES)
+			return err_set(e, ERR_USER, EINVAL,
+			               "%s: number %zu is no string of less than %d letters", key,
+			               i + 1, POL_TEXT_BYTES);
+		strcpy(l->v[i], text);
+	}
+	l->n = n;
+	return 0;
+}
+
 static int one_key(struct policy *p, const char *key, const json_t *v, const char *text,
                    struct err *e)
 {
 	uint32_t line = line_of(text, key);
-	int row = row_of(key), r = 0;
+	int row = row_of(key), list = list_of(key), r = 0;
 
-	if (row >= 0) {
+	if (list >= 0) {
+		r = take_list(&p->list[list], key, v, e);
+	} else if (row >= 0) {
 		p->from[row] = line;
 		r = pol_set_json(p, (size_t)row, v, e);
 	} else if (strcmp(key, KEY_MEANING)) {
