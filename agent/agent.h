@@ -209,6 +209,12 @@ void lst_bye(struct wrk *w);
 /* ---- restore.c ---- */
 
 struct Haul__Switch;
+#define WRK_CRIU_LIMIT_MS 10000
+
+struct Haul__Msg;
+/** ofr_take() - check what is offered and say what stands in the way: an ANSWER */
+int ofr_take(struct wrk *w, const struct Haul__Msg *msg, struct err *e);
+
 struct Haul__Images;
 /** rst_images() - images of the source, each as soon as it was written; before SWITCH */
 int rst_images(struct wrk *w, const struct Haul__Images *m, struct err *e);
