@@ -148,6 +148,7 @@ struct mig {
 
 	struct class_runs *maps; /* one for each object of the sink */
 	size_t n_maps;
+	struct order *order; /* of m->left, while it is pushed; lock */
 	struct left_obj *left; /* what the destination still lacks, to be pushed */
 	size_t n_left;
 	uint64_t remote_pages, eager_pages, final_pages, present_pages;
