@@ -121,8 +121,7 @@ int order_new(struct order **out, const struct left_obj *left, size_t n, const s
 		pthread_mutex_init(&o->lock, NULL);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		for (size_t k = 0; r == 0 && k < left[i].runs.n; k++)
-			if (OBJ_TYPE(left[i].obj) == 1 &&
-			    left[i].runs.v[k].class == PC_LAZY_REMOTE)
+			if (OBJ_TYPE(left[i].obj) == 1 && left[i].runs.v[k].class == PC_LAZY_REMOTE)
 				r = add_run(o, left[i].obj, &left[i].runs.v[k], s);
 	if (r == 0)
 		r = by_rank(o);
@@ -164,8 +163,8 @@ void order_waits(struct order *o, uint64_t obj, uint64_t vaddr, uint64_t pages)
 		take(o, obj, &at, at + ENG_PAGE_BYTES); /* it is answered, not pushed */
 	if (o->n_hints == HINTS) /* the oldest is the least worth */
 		memmove(&o->hint[0], &o->hint[1], --o->n_hints * sizeof(o->hint[0]));
-	o->hint[o->n_hints++] =
-	        (struct hint){ obj, end, end + (uint64_t)NEIGHBOURS * ENG_PAGE_BYTES };
+	o->hint[o->n_hints++] = (struct hint){ obj, end,
+		                               end + (uint64_t)NEIGHBOURS * ENG_PAGE_BYTES };
 	pthread_mutex_unlock(&o->lock);
 }
 

@@ -91,7 +91,6 @@ static void *urgent_main(void *arg)
 	return NULL;
 }
 
-
 static void *push_main(void *arg)
 {
 	struct mig *m = arg;

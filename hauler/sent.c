@@ -16,7 +16,8 @@
 struct part {
 	uint64_t bits[SPARSE_PAGES / 64];
 	struct sent_hash hash[SPARSE_PAGES];
-	uint8_t heat[SPARSE_PAGES]; /* LATE_BITS: the last scan that found it written; then how often */
+	uint8_t heat
+	        [SPARSE_PAGES]; /* LATE_BITS: the last scan that found it written; then how often */
 };
 
 struct sent {
