@@ -81,6 +81,8 @@ struct wrk {
 	pid_t root_pid;
 	uint32_t *pids;
 	size_t n_pids;
+	char **shared; /* by the offer's number: path of a file that both see; NULL: none */
+	size_t n_shared;
 
 	pthread_mutex_t lock; /* state for others, streams, marks, deliver, failed */
 	pthread_cond_t changed; /* state, registered streams, resuming */
@@ -133,6 +135,26 @@ bool wrk_secret_is(const uint8_t secret[WRK_SECRET_BYTES], const uint8_t *in, si
 int wrk_secret_parse(const char *hex, uint8_t secret[WRK_SECRET_BYTES]);
 
 void wrk_secret_print(const uint8_t secret[WRK_SECRET_BYTES], char out[2 * WRK_SECRET_BYTES + 1]);
+
+/* ---- offer.c ---- */
+
+/** off_take() - check what is offered, and answer */
+int off_take(struct wrk *w, const struct Haul__Msg *msg, struct err *e);
+
+/* ---- proof.c: files of the offer ---- */
+
+struct files_doubt;
+/** prf_ask() - chk_host.prove: the source's digests. @arg: struct wrk * */
+int prf_ask(void *arg, struct files_doubt *v, size_t n, struct err *e);
+struct Haul__Offer;
+struct Haul__FileSeen;
+/** prf_keep() - files that both hosts see, to be looked at again in the freeze */
+int prf_keep(struct wrk *w, const struct Haul__Offer *o, const struct Haul__FileSeen *seen,
+             struct err *e);
+struct Haul__Switch;
+/** prf_still() - are they still the same? Before the restore */
+int prf_still(struct wrk *w, const struct Haul__Switch *s, struct err *e);
+void prf_free(struct wrk *w);
 
 /* ---- answer.c ---- */
 

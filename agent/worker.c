@@ -33,7 +33,6 @@ struct row {
 };
 
 static int take_hello(struct wrk *w, const Haul__Msg *msg, struct err *e);
-static int take_offer(struct wrk *w, const Haul__Msg *msg, struct err *e);
 static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e);
 /* The tree stands at the gate. From here on the journal can tell how it ended. */
 static int record_gate(struct wrk *w, struct err *e)
@@ -55,7 +54,7 @@ static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e);
 static const struct row rows[] = {
 	/* clang-format off */
 [WRK_HELLO]   = { "hello",   HAUL__MSG__BODY_HELLO,       WRK_OFFER,   false, FAULT_D_HELLO,    take_hello },
-[WRK_OFFER]   = { "offer",   HAUL__MSG__BODY_OFFER,       WRK_START,   false, FAULT_D_ANSWERED, take_offer },
+[WRK_OFFER]   = { "offer",   HAUL__MSG__BODY_OFFER,       WRK_START,   false, FAULT_D_ANSWERED, off_take },
 [WRK_START]   = { "start",   HAUL__MSG__BODY_START,       WRK_ROUNDS,  false, FAULT_D_STARTED,  take_start },
 [WRK_ROUNDS]  = { "rounds",  HAUL__MSG__BODY_SWITCH_OVER, WRK_GATE,    false, FAULT_D_RESTORED, take_switch },
 [WRK_GATE]    = { "gate",    HAUL__MSG__BODY_COMMIT,      WRK_RUNNING, false, FAULT_D_RUNNING,  take_commit },
@@ -180,102 +179,6 @@ static int take_hello(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	return wrk_say(w, &out, e);
 }
 
-/* A CRIU that answers, its version, and whether it can restore lazily here. */
-static int probe_criu(struct wrk *w, struct err *e)
-{
-	AUTO(criu) struct criu *c = NULL;
-	int r = criu_spawn(&c, w->conf->criu_path, -1, e);
-
-	if (r == 0)
-		r = criu_version(c, &w->criu_version, deadline_in_ms(CRIU_LIMIT_MS), e);
-	if (r == 0)
-		r = criu_has_lazy(c, &w->criu_lazy, deadline_in_ms(CRIU_LIMIT_MS), e);
-	return r;
-}
-
-static void free_answer(Haul__Answer *a)
-{
-	for (size_t i = 0; i < a->n_finding; i++)
-		free(a->finding[i]);
-	free(a->finding);
-}
-
-static int fill_findings(Haul__Answer *a, const struct findings *f)
-{
-	a->finding = calloc(f->n + 1, sizeof(*a->finding));
-	for (size_t i = 0; a->finding && i < f->n; i++) {
-		Haul__Finding *m = malloc(sizeof(*m));
-
-		if (!m)
-			return -ENOMEM;
-		haul__finding__init(m);
-		m->severity = (Haul__Severity)f->v[i].severity;
-		m->code = (char *)f->v[i].code;
-		m->text = f->v[i].text;
-		m->remedy = f->v[i].remedy;
-		a->finding[a->n_finding++] = m;
-	}
-	return a->finding ? 0 : -ENOMEM;
-}
-
-static int keep_pids(struct wrk *w, const Haul__Offer *o)
-{
-	w->pids = calloc(o->n_pid + 1, sizeof(*w->pids));
-	if (!w->pids)
-		return -ENOMEM;
-	memcpy(w->pids, o->pid, o->n_pid * sizeof(*w->pids));
-	w->n_pids = o->n_pid;
-	return 0;
-}
-
-static int say_answer(struct wrk *w, const struct findings *f, struct err *e)
-{
-	Haul__Msg out = HAUL__MSG__INIT;
-	Haul__Answer a = HAUL__ANSWER__INIT;
-	Haul__Criu c = HAUL__CRIU__INIT;
-	struct utsname u;
-
-	uname(&u);
-	c.path = (char *)w->conf->criu_path;
-	c.version = w->criu_version;
-	c.lazy_pages = w->criu_lazy;
-	a.criu = &c;
-	a.kernel = u.release;
-	a.mem_free_bytes = chk_mem_free_bytes();
-	a.accepted = f->blockers == 0;
-	out.body_case = HAUL__MSG__BODY_ANSWER;
-	out.answer = &a;
-	int r = fill_findings(&a, f) < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for the answer")
-	                                 : wrk_say(w, &out, e);
-
-	free_answer(&a);
-	return r;
-}
-
-static int take_offer(struct wrk *w, const Haul__Msg *msg, struct err *e)
-{
-	const Haul__Offer *o = msg->offer;
-	struct findings f = { 0 };
-	struct err criu = ERR_INIT;
-	struct chk_host host = { .criu_path = w->conf->criu_path };
-
-	if (probe_criu(w, &criu) < 0)
-		w->criu_version = 0;
-	host.criu_version = w->criu_version;
-	host.criu_lazy = w->criu_lazy;
-	host.criu_error = criu.msg;
-	int r = chk_offer(o, &host, &f, e);
-
-	if (r == 0)
-		r = anet_offer(w, o->net, &f, e);
-	if (r == 0 && keep_pids(w, o) < 0)
-		r = err_set(e, ERR_SYS, ENOMEM, "no memory for %zu pids", o->n_pid);
-	if (r == 0)
-		r = say_answer(w, &f, e);
-	findings_fini(&f);
-	return r;
-}
-
 static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
 {
 	Haul__Msg out = HAUL__MSG__INIT;
@@ -314,7 +217,10 @@ static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	Haul__Restored m = HAUL__RESTORED__INIT;
 	uint64_t t0 = now_us();
 	fault_at(FAULT_D_SWITCH);
-	int r = anet_arrive(w, msg->switch_over, e);
+	int r = prf_still(w, msg->switch_over, e);
+
+	if (r == 0)
+		r = anet_arrive(w, msg->switch_over, e);
 
 	if (r == 0)
 		r = rst_run(w, msg->switch_over, e);
@@ -521,6 +427,7 @@ static void fini(struct wrk *w)
 	chan_free(w->ctl);
 	journal_close(w->journal, w->nobody_asks);
 	free(w->pids);
+	prf_free(w);
 }
 
 int wrk_go_on(struct wrk *w)

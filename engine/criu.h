@@ -223,4 +223,17 @@ int cruns_unpack(const uint8_t *in, size_t bytes, struct class_runs *r, struct e
 int img_pagemap(int dirfd, uint64_t obj, uint32_t id, const struct class_runs *runs,
                 const struct sobj *o, struct err *e);
 
+/* ---- img_root.c: another root directory ---- */
+
+/**
+ * root_map() - @path, which lies below the root directory @from, below @to; both absolute
+ * Return: 0; -EXDEV it does not lie below @from; -ENAMETOOLONG
+ */
+int root_map(const char *path, const char *from, const char *to, char *out, size_t bytes);
+/**
+ * img_reroot() - files.img: every path below @from is one below @to
+ * Return: 0; -EXDEV a path that is not below @from, -ENOTSUP a UNIX socket bound to a path
+ */
+int img_reroot(int dirfd, const char *from, const char *to, struct err *e);
+
 #endif

@@ -71,6 +71,7 @@ struct insp {
 	bool foreign; /* in other namespaces: paths and sockets mean nothing here */
 	uint64_t anon_bytes, shm_bytes, huge_bytes, locked_bytes;
 	char comm[INSP_COMM_MAX], root_dir[INSP_PATH_MAX], kernel[72], machine[72];
+	char fixed_root[160]; /* why its root directory has to stay; empty: it need not */
 	Haul__File **files;
 	size_t n_files, cap_files;
 	void *by_path; /* the same files, a tsearch() tree */

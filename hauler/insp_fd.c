@@ -42,6 +42,8 @@ static const struct {
 
 int insp_anon(struct insp *i, const char *what, const char *name)
 {
+	if (strstr(name, "notify") && !i->fixed_root[0])
+		snprintf(i->fixed_root, sizeof(i->fixed_root), "%s watches files", what);
 	for (size_t k = 0; k < ARRAY_SIZE(good_anon); k++)
 		if (!strcmp(name, good_anon[k]))
 			return 0;

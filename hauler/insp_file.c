@@ -6,6 +6,7 @@
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 
 #include "common/elf.h"
 
@@ -140,17 +141,27 @@ static int by_path(const void *a, const void *b)
 	return strcmp(((const Haul__File *)a)->path, ((const Haul__File *)b)->path);
 }
 
+static uint64_t ns(const struct statx_timestamp *t)
+{
+	return (uint64_t)t->tv_sec * 1000000000u + t->tv_nsec;
+}
+
 static void fill(Haul__File *f, bool mapped)
 {
 	uint8_t id[BUILD_ID_MAX];
-	struct stat st;
+	struct statx st;
 
-	if (stat(f->path, &st) < 0)
+	if (statx(AT_FDCWD, f->path, 0, STATX_BASIC_STATS | STATX_BTIME, &st) < 0)
 		return;
-	f->size = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
-	f->mode = st.st_mode;
+	f->size = S_ISREG(st.stx_mode) ? st.stx_size : 0;
+	f->mode = st.stx_mode;
+	f->mtime_ns = ns(&st.stx_mtime);
+	f->ctime_ns = ns(&st.stx_ctime);
+	f->btime_ns = st.stx_mask & STATX_BTIME ? ns(&st.stx_btime) : 0;
+	f->inode = st.stx_ino;
+	f->device = makedev(st.stx_rdev_major, st.stx_rdev_minor);
 	AUTO(fd)
-	int fd = mapped && S_ISREG(st.st_mode)
+	int fd = mapped && S_ISREG(st.stx_mode)
 	                 ? open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
 	                 : -1;
 	size_t n = fd >= 0 ? elf_build_id(fd, id, sizeof(id)) : 0;

@@ -186,6 +186,22 @@ const struct net_addr *insp_locals(const struct insp *i, size_t *n)
 	return i->locals;
 }
 
+Haul__File *const *insp_files(const struct insp *i, size_t *n)
+{
+	*n = i->n_files;
+	return i->files;
+}
+
+const char *insp_root_dir(const struct insp *i)
+{
+	return i->root_dir[0] ? i->root_dir : "/";
+}
+
+const char *insp_unmovable_root(const struct insp *i)
+{
+	return i->fixed_root[0] ? i->fixed_root : NULL;
+}
+
 size_t insp_tasks(const struct insp *i)
 {
 	return i->procs.n;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "transport/haul.pb-c.h"
 
 #define MIB               1048576.0
 #define PROGRESS_EVERY_US 500000
@@ -358,6 +359,32 @@ void rep_findings(const struct findings *f, bool json)
 		if (f->v[i].remedy[0] && f->v[i].severity != SEV_INFO)
 			printf("           %-18s -> %s\n", "", f->v[i].remedy);
 	}
+	fflush(stdout);
+}
+
+void rep_needs(const struct needs *n, bool json, bool all)
+{
+	unsigned int same = 0;
+
+	for (size_t i = 0; i < n->n; i++) {
+		const struct need *k = &n->v[i];
+
+		same += k->state == HAUL__FILE_STATE__FILE_SAME;
+		if (json) {
+			json_t *o = json_object();
+
+			json_object_set_new(o, "event", json_string("file"));
+			json_object_set_new(o, "state", json_string(needs_word(k->state)));
+			json_object_set_new(o, "path", json_string(k->there));
+			set_u(o, "bytes", k->file.size);
+			put_json(o);
+		} else if (all || (k->state != HAUL__FILE_STATE__FILE_SAME &&
+		                   k->state != HAUL__FILE_STATE__FILE_NONE)) {
+			printf("  %-8s  %s\n", needs_word(k->state), k->there);
+		}
+	}
+	if (!json && same)
+		printf("  %-8s  %u files are the same there\n", "same", same);
 	fflush(stdout);
 }
 

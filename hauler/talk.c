@@ -78,6 +78,8 @@ int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint6
 			r = from_abort(msg->abort, e);
 		else if (kind == HAUL__MSG__BODY_PING)
 			r = pong(ch, msg->ping, e);
+		else if (kind == HAUL__MSG__BODY_DOUBT && m->state <= MIG_NEGOTIATE)
+			r = talk_prove(m, msg->doubt, e);
 		else if (kind == HAUL__MSG__BODY_DRAINED || kind == HAUL__MSG__BODY_RUNNING)
 			log_debug("message %d while the link is made again", kind);
 		else if (kind == HAUL__MSG__BODY_PROGRESS) {
@@ -257,10 +259,14 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	AUTO(mem) uint8_t *cpu = NULL;
 	int r = insp_offer(m->insp, &offer, e);
 
+	if (r == 0 && !m->needs)
+		r = needs_new(&m->needs, m->insp, m->opt->into_root, out, e);
 	if (r == 0)
 		r = mnet_offer(m, &offer, e);
 	if (r < 0)
 		return r;
+	needs_offer(m->needs, &offer);
+	offer.files = (Haul__Files)m->opt->pol.v.files;
 	fill_criu(m, &criu, &cpu);
 	offer.criu = &criu;
 	offer.check_only = check_only;
@@ -276,6 +282,7 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	if (r < 0)
 		return err_wrap(e, "negotiation");
 	take_answer(answer->answer, out);
+	needs_seen(m->needs, answer->answer);
 	if (!answer->answer->accepted && out->blockers == 0)
 		r = err_set(e, ERR_PEER, EPROTO, "refused without a reason");
 	haul__msg__free_unpacked(answer, NULL);
@@ -438,11 +445,23 @@ static int send_switch(struct mig *m, Haul__Switch *s, struct err *e)
 	return r;
 }
 
+static int reroot(struct mig *m, struct err *e)
+{
+	const char *to = m->opt->into_root, *from = insp_root_dir(m->insp);
+
+	return to && strcmp(from, to) ? img_reroot(m->images_fd, from, to, e) : 0;
+}
+
 int talk_switch(struct mig *m, struct err *e)
 {
 	Haul__Switch s = HAUL__SWITCH__INIT;
 	struct image_list images = { 0 };
-	int r = load_images(m, &images, e);
+	int r = reroot(m, e);
+
+	if (r == 0)
+		r = needs_still(m->needs, &s, e);
+	if (r == 0)
+		r = load_images(m, &images, e);
 
 	if (r == 0) {
 		s.n_image = images.n;
@@ -458,6 +477,7 @@ int talk_switch(struct mig *m, struct err *e)
 		if (r == 0)
 			r = send_switch(m, &s, e);
 	}
+	needs_still_free(&s);
 	images_fini(&images);
 	return r;
 }

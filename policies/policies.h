@@ -32,6 +32,9 @@ const char *pol_mode_name(enum pol_mode mode);
 /* What becomes of TCP connections; AUTO: they move when an address moves, else are closed. */
 enum pol_tcp { POL_TCP_AUTO, POL_TCP_CLOSE, POL_TCP_MOVE, POL_TCP_REFUSE };
 
+/* What the tree uses and the destination lacks, or has otherwise; numbers as on the wire. */
+enum pol_files { POL_FILES_REQUIRE, POL_FILES_MISSING, POL_FILES_DIFFERING };
+
 struct pol_options {
 	unsigned int mode; /* enum pol_mode */
 	unsigned int downtime_limit_ms, downtime_max_ms, degraded_max_s, deadline_s, max_rounds;
@@ -39,6 +42,7 @@ struct pol_options {
 	unsigned int freeze_limit_ms, streams, bandwidth_limit_mbit, cpu_limit_percent;
 	unsigned int tcp; /* enum pol_tcp */
 	unsigned int tracker; /* enum pol_tracker */
+	unsigned int files; /* enum pol_files */
 };
 
 #define POL_NOPTIONS (sizeof(struct pol_options) / sizeof(unsigned int))
