@@ -81,6 +81,7 @@ struct wrk {
 	pid_t root_pid;
 	uint32_t *pids;
 	size_t n_pids;
+	char *into_root; /* of the offer; NULL: the root directory is the host's */
 	char **shared; /* by the offer's number: path of a file that both see; NULL: none */
 	size_t n_shared;
 
@@ -219,6 +220,9 @@ void lst_bye(struct wrk *w);
 /* ---- restore.c ---- */
 
 struct Haul__Switch;
+struct Haul__Image;
+/** rst_part() - more bytes of an image that is too large for SWITCH */
+int rst_part(struct wrk *w, const struct Haul__Image *part, struct err *e);
 /** rst_run() - from SWITCH to the gate; on failure nothing of the tree is left */
 int rst_run(struct wrk *w, const struct Haul__Switch *s, struct err *e);
 /** rst_undo() - close the gate: CRIU kills what it made */

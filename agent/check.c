@@ -316,6 +316,8 @@ static int check_form(const Haul__Offer *o, struct err *e)
 	for (size_t i = 0; i < o->n_pid; i++)
 		if (o->pid[i] == 0 || o->pid[i] > INT_MAX)
 			return err_set(e, ERR_PEER, EBADMSG, "offer of pid %u", o->pid[i]);
+	if (o->into_root[0] && (!is_path_ok(o->into_root) || strstr(o->into_root, "/..")))
+		return err_set(e, ERR_PEER, EBADMSG, "offer of a root directory without full path");
 	for (size_t i = 0; i < o->n_file; i++)
 		if (!is_path_ok(o->file[i]->path))
 			return err_set(e, ERR_PEER, EBADMSG, "offer of a file without full path");

@@ -61,6 +61,8 @@ int prf_keep(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, st
 	if (!w->shared)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu files", o->n_file);
 	w->n_shared = o->n_file;
+	if (strlen(o->into_root) > 1 && !(w->into_root = strdup(o->into_root)))
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for the root directory");
 	for (size_t i = 0; i < o->n_file; i++)
 		if (seen[i].state == HAUL__FILE_STATE__FILE_SHARED &&
 		    !(w->shared[i] = strdup(o->file[i]->path)))
@@ -107,4 +109,5 @@ void prf_free(struct wrk *w)
 	for (size_t i = 0; i < w->n_shared; i++)
 		free(w->shared[i]);
 	free(w->shared);
+	free(w->into_root);
 }

@@ -14,6 +14,13 @@
 #define RESUME_LIMIT_MS 30000
 #define LOG_NAME        "restore.log"
 
+int rst_part(struct wrk *w, const Haul__Image *part, struct err *e)
+{
+	if (!img_name_ok(part->name))
+		return err_set(e, ERR_PEER, EBADMSG, "image with a bad name");
+	return img_append(w->images_fd, part->name, part->data.data, part->data.len, e);
+}
+
 static int save_images(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	for (size_t i = 0; i < s->n_image; i++) {
@@ -118,11 +125,20 @@ static int check_pids(struct wrk *w, struct err *e)
 	return r;
 }
 
+/* The one that waits since START is in the host's mount namespace: the tree needs another. */
+static int rooted_criu(struct wrk *w, struct err *e)
+{
+	criu_free(steal(w->criu));
+	return criu_spawn_rooted(&w->criu, w->conf->criu_path, w->into_root, e);
+}
+
 static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	struct pager_ops ops = { .want = rcv_want, .arg = w };
 	int r = check_pids(w, e);
 
+	if (r == 0 && w->into_root)
+		r = rooted_criu(w, e);
 	if (r == 0)
 		r = save_images(w, s, e);
 	if (r == 0)

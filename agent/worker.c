@@ -300,6 +300,8 @@ static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		return pong(w, msg->ping, e);
 	if (kind == HAUL__MSG__BODY_PONG)
 		return 0;
+	if (kind == HAUL__MSG__BODY_PART && w->state == WRK_ROUNDS)
+		return rst_part(w, msg->part, e);
 	if (kind == HAUL__MSG__BODY_PARKED)
 		return anet_parked(w, msg->parked, e);
 	/* a source that ends it has not committed, and never will */

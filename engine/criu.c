@@ -3,12 +3,15 @@
 #include "engine/criu.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -43,10 +46,9 @@ enum req_type {
 #define CRIU_LOCK_SKIPS    31900
 #define CRIU_LEAVE_STOPPED 40000
 
-#define GHOST_LIMIT_BYTES (64u << 20)
-#define SEIZE_LIMIT_S     10
-#define END_LIMIT_MS      2000
-#define RPC_MAX_BYTES     (1u << 20)
+#define SEIZE_LIMIT_S 10
+#define END_LIMIT_MS  2000
+#define RPC_MAX_BYTES (1u << 20)
 
 struct criu {
 	pid_t pid;
@@ -73,6 +75,24 @@ static const struct {
 	{ "pre-resume", CRIU_EV_PRE_RESUME },
 	{ "post-resume", CRIU_EV_POST_RESUME },
 };
+
+/*
+ * A mount namespace of its own, in which @root has a /proc. It ends with the last process in it,
+ * and with it the mount.
+ */
+static void enter_space(const char *root, int out)
+{
+	static const char why[] = "no mount namespace with /proc below the private root directory";
+	char proc[PATH_MAX];
+
+	snprintf(proc, sizeof(proc), "%s/proc", root);
+	if (unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0 &&
+	    mount("proc", proc, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) == 0)
+		return;
+	if (write(out, why, sizeof(why) - 1) < 0)
+		_exit(125);
+	_exit(126);
+}
 
 /*
  * In the child, between fork and exec: async-signal-safe calls only. @tell: where the
@@ -131,13 +151,8 @@ static int take_listener(int tell, pid_t child)
 	return ours;
 }
 
-int criu_spawn(struct criu **out, const char *path, int page_fd, struct err *e)
-{
-	return criu_spawn_scanned(out, path, page_fd, NULL, e);
-}
-
-int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *listener,
-                       struct err *e)
+static int spawn(struct criu **out, const char *path, int page_fd, int *listener, const char *root,
+                 struct err *e)
 {
 	AUTO(criu) struct criu *c = calloc(1, sizeof(*c));
 	int sk[2];
@@ -166,6 +181,8 @@ int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *li
 
 	if (pid < 0)
 		return err_sys(e, "fork for CRIU");
+	if (pid == 0 && root)
+		enter_space(root, c->out);
 	if (pid == 0)
 		child_exec(path, theirs, page_fd, c->out, tell_theirs);
 	c->pid = pid;
@@ -175,6 +192,22 @@ int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *li
 	}
 	*out = steal(c);
 	return 0;
+}
+
+int criu_spawn(struct criu **out, const char *path, int page_fd, struct err *e)
+{
+	return spawn(out, path, page_fd, NULL, NULL, e);
+}
+
+int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *listener,
+                       struct err *e)
+{
+	return spawn(out, path, page_fd, listener, NULL, e);
+}
+
+int criu_spawn_rooted(struct criu **out, const char *path, const char *root, struct err *e)
+{
+	return spawn(out, path, -1, NULL, root, e);
 }
 
 pid_t criu_pid(const struct criu *c)
@@ -392,7 +425,7 @@ static int request(struct criu *c, enum req_type type, const struct criu_opts *o
 	opts.has_file_locks = true;
 	opts.file_locks = o->file_locks;
 	opts.has_ghost_limit = true;
-	opts.ghost_limit = GHOST_LIMIT_BYTES;
+	opts.ghost_limit = CRIU_GHOST_MAX_BYTES;
 	opts.has_timeout = true;
 	opts.timeout = SEIZE_LIMIT_S;
 	opts.has_network_lock = true;

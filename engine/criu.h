@@ -28,6 +28,9 @@ enum criu_event {
 	CRIU_EV_FAILED, /* final answer: refused; see the error */
 };
 
+/* Files without a name travel in the images, up to so much each; more would fill the memory. */
+#define CRIU_GHOST_MAX_BYTES (1u << 30)
+
 struct criu_opts {
 	int images_fd; /* directory, ours; must stay open */
 	pid_t pid; /* dump: root of the tree */
@@ -58,6 +61,12 @@ int criu_spawn(struct criu **out, const char *path, int page_fd, struct err *e);
  */
 int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *listener,
                        struct err *e);
+
+/**
+ * criu_spawn_rooted() - for a restore of a tree whose root directory is @root
+ * In a mount namespace of its own, with a /proc in @root; the tree will live in it.
+ */
+int criu_spawn_rooted(struct criu **out, const char *path, const char *root, struct err *e);
 
 /** criu_version() - as one number: 40201 for 4.2.1; asks the running CRIU */
 int criu_version(struct criu *c, unsigned int *version, uint64_t deadline_us, struct err *e);
@@ -162,6 +171,9 @@ int img_dir(int *fd, struct err *e);
 /** img_load() - a whole file of @dirfd. *data is the caller's; at most @max bytes */
 int img_load(int dirfd, const char *name, size_t max, uint8_t **data, size_t *bytes, struct err *e);
 int img_save(int dirfd, const char *name, const void *data, size_t bytes, struct err *e);
+
+/** img_append() - the same, at its end; it may be new */
+int img_append(int dirfd, const char *name, const void *data, size_t bytes, struct err *e);
 
 /** img_name_ok() - a plain file name that CRIU images have; from a peer */
 bool img_name_ok(const char *name);

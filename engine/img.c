@@ -108,16 +108,27 @@ static int write_full(int fd, const void *data, size_t bytes)
 	return 0;
 }
 
-int img_save(int dirfd, const char *name, const void *data, size_t bytes, struct err *e)
+static int save(int dirfd, const char *name, int flags, const void *data, size_t bytes,
+                struct err *e)
 {
 	AUTO(fd)
-	int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
 
 	if (fd < 0)
 		return err_sys(e, "create image %s", name);
 	if (write_full(fd, data, bytes) < 0)
 		return err_sys(e, "write image %s", name);
 	return 0;
+}
+
+int img_save(int dirfd, const char *name, const void *data, size_t bytes, struct err *e)
+{
+	return save(dirfd, name, O_EXCL, data, bytes, e);
+}
+
+int img_append(int dirfd, const char *name, const void *data, size_t bytes, struct err *e)
+{
+	return save(dirfd, name, O_APPEND, data, bytes, e);
 }
 
 static uint32_t le32(const uint8_t *p)

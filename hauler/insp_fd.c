@@ -220,7 +220,7 @@ static int look_kind(struct insp *i, const struct look *l)
 	if (r < 0 || (fifo && !end.fifo))
 		return r;
 	if (!strncmp(l->name, "/memfd:", 7))
-		return insp_shm(i, &l->st);
+		return insp_shm(i, &l->st, false);
 	if (l->name[0] == '/')
 		return look_path(i, l);
 	return look_space(i, l);

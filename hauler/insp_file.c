@@ -9,6 +9,7 @@
 #include <sys/sysmacros.h>
 
 #include "common/elf.h"
+#include "engine/criu.h"
 
 #define BUILD_ID_MAX 64
 
@@ -260,12 +261,15 @@ static int say_deleted(struct insp *i, const char *path, const struct stat *st, 
 		return insp_say(i, SEV_BLOCKER, "deleted-link",
 		                "give it its name back (ln), or restart the process",
 		                "%s: %s has lost this name, but has another one", what, path);
-	if (bytes > INSP_GHOST_MAX_BYTES)
+	if (bytes > CRIU_GHOST_MAX_BYTES)
 		return insp_say(i, SEV_BLOCKER, "deleted-large",
-		                "restart the process; deleted files of up to 64 MiB can travel",
+		                "restart the process; deleted files of up to 1024 MiB can travel",
 		                "%s: %s holds %llu MiB", what, path,
 		                (unsigned long long)bytes >> 20);
-	int r = insp_parent(i, path);
+	int r = insp_shm(i, st, true);
+
+	if (r == 0)
+		r = insp_parent(i, path);
 
 	return r < 0 ? r
 	             : insp_say(i, SEV_INFO, "deleted-file", NULL, "%s: %s; it travels too", what,
@@ -295,7 +299,7 @@ int insp_reachable(struct insp *i, const char *path, const struct stat *st, cons
 
 /* ---- shared memory ---- */
 
-int insp_shm(struct insp *i, const struct stat *st)
+int insp_shm(struct insp *i, const struct stat *st, bool ghost)
 {
 	for (size_t k = 0; k < i->n_shm; k++)
 		if (i->shm[k].inode == st->st_ino && i->shm[k].dev == st->st_dev)
@@ -306,6 +310,6 @@ int insp_shm(struct insp *i, const struct stat *st)
 		return -ENOMEM;
 	i->shm = v;
 	v[i->n_shm] = (struct insp_shm){ st->st_dev, st->st_ino, (uint64_t)st->st_blocks * 512 };
-	i->shm_bytes += v[i->n_shm++].bytes;
+	*(ghost ? &i->ghost_bytes : &i->shm_bytes) += v[i->n_shm++].bytes;
 	return 0;
 }

@@ -55,7 +55,7 @@ static int look_special(struct insp *i, const struct mapping *m, const char *wha
 
 	*done = true;
 	if (starts(m->name, "/memfd:") || starts(m->name, "/dev/zero (deleted)"))
-		return stat_mapping(m, &st) < 0 ? 0 : insp_shm(i, &st);
+		return stat_mapping(m, &st) < 0 ? 0 : insp_shm(i, &st, false);
 	if (starts(m->name, "/SYSV"))
 		return insp_say(i, SEV_BLOCKER, "sysv-shm",
 		                "CRIU moves System V shared memory only with a whole container",

@@ -2,8 +2,6 @@
 /* talk.c - the source's half of the conversation in docs/PROTOCOL.md section 4. */
 #include "hauler/hauler.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -11,13 +9,13 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "config.h"
+#include "hauler/imgs.h"
 #include "transport/haul.pb-c.h"
 
 #define PROTOCOL_VERSION 1
 #define PROTOCOL_COMPAT  1
 #define HELLO_LIMIT_MS   10000
 #define ANSWER_LIMIT_MS  30000
-#define IMAGE_BYTES_MAX  (48u << 20)
 
 static int send_msg(struct mig *m, Haul__Msg *msg, struct err *e)
 {
@@ -355,61 +353,6 @@ int talk_ping(struct mig *m, struct err *e)
 	return 0;
 }
 
-struct image_list {
-	Haul__Image **v;
-	size_t n, bytes;
-};
-
-static void images_fini(struct image_list *l)
-{
-	for (size_t i = 0; i < l->n; i++) {
-		free(l->v[i]->name);
-		free(l->v[i]->data.data);
-		free(l->v[i]);
-	}
-	free(l->v);
-}
-
-static int add_image(struct image_list *l, int dirfd, const char *name, struct err *e)
-{
-	Haul__Image *img = malloc(sizeof(*img));
-	Haul__Image **v = realloc(l->v, (l->n + 1) * sizeof(*v));
-
-	if (v)
-		l->v = v;
-	if (!img || !v) {
-		free(img);
-		return err_set(e, ERR_SYS, ENOMEM, "no memory for images");
-	}
-	haul__image__init(img);
-	l->v[l->n++] = img;
-	img->data.data = NULL;
-	img->name = strdup(name);
-	int r = img_load(dirfd, name, IMAGE_BYTES_MAX - l->bytes, &img->data.data, &img->data.len,
-	                 e);
-
-	l->bytes += r == 0 ? img->data.len : 0;
-	return r < 0 || img->name ? r : err_set(e, ERR_SYS, ENOMEM, "no memory for images");
-}
-
-static int load_images(struct mig *m, struct image_list *l, struct err *e)
-{
-	int fd = openat(m->images_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	AUTO(dir) DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-
-	if (!d)
-		return err_sys(e, "images");
-	for (struct dirent *de; (de = readdir(d));) {
-		if (!img_name_ok(de->d_name))
-			continue;
-		int r = add_image(l, m->images_fd, de->d_name, e);
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 static int pack_objects(struct mig *m, Haul__Object **ptr, Haul__Object *v,
                         const struct sink_obj *objs, size_t n, struct err *e)
 {
@@ -455,13 +398,15 @@ static int reroot(struct mig *m, struct err *e)
 int talk_switch(struct mig *m, struct err *e)
 {
 	Haul__Switch s = HAUL__SWITCH__INIT;
-	struct image_list images = { 0 };
+	struct imgs images = { 0 };
 	int r = reroot(m, e);
 
 	if (r == 0)
 		r = needs_still(m->needs, &s, e);
 	if (r == 0)
-		r = load_images(m, &images, e);
+		r = imgs_send_large(m, e);
+	if (r == 0)
+		r = imgs_load(m, &images, e);
 
 	if (r == 0) {
 		s.n_image = images.n;
@@ -478,7 +423,7 @@ int talk_switch(struct mig *m, struct err *e)
 			r = send_switch(m, &s, e);
 	}
 	needs_still_free(&s);
-	images_fini(&images);
+	imgs_fini(&images);
 	return r;
 }
 
