@@ -55,6 +55,7 @@ struct wrk_keep {
 	pid_t root_pid, criu_pid;
 	int criu_rpc; /* -1: CRIU has ended */
 	int images_fd, journal_fd;
+	int place_fd; /* record of files that were brought (place.h); -1: there is none */
 	bool opening; /* CRIU may have been told to let the tree run */
 	bool resumed; /* it has said that it runs */
 	struct anet_keep net;
@@ -82,8 +83,9 @@ struct wrk {
 	uint32_t *pids;
 	size_t n_pids;
 	char *into_root; /* of the offer; NULL: the root directory is the host's */
-	char **shared; /* by the offer's number: path of a file that both see; NULL: none */
-	size_t n_shared;
+	struct files_doubt *doubts; /* what the source has answered */
+	size_t n_doubts;
+	struct ship *ship; /* the offer's files; from the answer on */
 
 	pthread_mutex_t lock; /* state for others, streams, marks, deliver, failed */
 	pthread_cond_t changed; /* state, registered streams, resuming */
@@ -147,15 +149,9 @@ int off_take(struct wrk *w, const struct Haul__Msg *msg, struct err *e);
 struct files_doubt;
 /** prf_ask() - chk_host.prove: the source's digests. @arg: struct wrk * */
 int prf_ask(void *arg, struct files_doubt *v, size_t n, struct err *e);
-struct Haul__Offer;
-struct Haul__FileSeen;
-/** prf_keep() - files that both hosts see, to be looked at again in the freeze */
-int prf_keep(struct wrk *w, const struct Haul__Offer *o, const struct Haul__FileSeen *seen,
-             struct err *e);
 struct Haul__Switch;
 /** prf_still() - are they still the same? Before the restore */
 int prf_still(struct wrk *w, const struct Haul__Switch *s, struct err *e);
-void prf_free(struct wrk *w);
 
 /* ---- answer.c ---- */
 

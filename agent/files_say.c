@@ -226,7 +226,8 @@ static void add_volume(struct volume *list, size_t *n, const char *path, uint64_
 /* What travels of a file; the same rule at the source. */
 static bool travels(const struct files *f, uint32_t i, uint64_t *bytes)
 {
-	uint64_t size = f->o->file[i]->size;
+	const Haul__File *file = f->o->file[i];
+	uint64_t size = file->stored && file->stored < file->size ? file->stored : file->size;
 
 	switch (f->seen[i].state) {
 	case HAUL__FILE_STATE__FILE_MISSING:
@@ -234,7 +235,7 @@ static bool travels(const struct files *f, uint32_t i, uint64_t *bytes)
 		*bytes = size;
 		return true;
 	case HAUL__FILE_STATE__FILE_TAIL:
-		*bytes = size - f->seen[i].bytes;
+		*bytes = size > f->seen[i].bytes ? size - f->seen[i].bytes : 0;
 		return true;
 	default:
 		return false;

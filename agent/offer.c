@@ -5,6 +5,7 @@
 #include <sys/utsname.h>
 
 #include "agent/agent.h"
+#include "agent/ship.h"
 #include "common/clock.h"
 #include "transport/haul.pb-c.h"
 
@@ -114,7 +115,9 @@ int off_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	if (r == 0 && keep_pids(w, o) < 0)
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory for %zu pids", o->n_pid);
 	if (r == 0)
-		r = prf_keep(w, o, seen, e);
+		r = shp_new(w, o, seen, e);
+	if (r == 0 && strlen(o->into_root) > 1 && !(w->into_root = strdup(o->into_root)))
+		r = err_set(e, ERR_SYS, ENOMEM, "no memory for the root directory");
 	if (r == 0)
 		r = say_answer(w, &f, seen, o->n_file, e);
 	findings_fini(&f);

@@ -7,6 +7,7 @@
 
 #include "agent/agent.h"
 #include "agent/files.h"
+#include "agent/ship.h"
 #include "common/clock.h"
 
 #define PROOF_LIMIT_MS 60000
@@ -52,22 +53,12 @@ int prf_ask(void *arg, struct files_doubt *v, size_t n, struct err *e)
 			memcpy(v[i].theirs, d->data, DIGEST_BYTES);
 	}
 	haul__msg__free_unpacked(in, NULL);
+	if (r == 0 && !(w->doubts = calloc(n, sizeof(*v))))
+		return err_set(e, ERR_SYS, ENOMEM, "no memory to compare files");
+	if (r == 0)
+		memcpy(w->doubts, v, n * sizeof(*v));
+	w->n_doubts = r == 0 ? n : 0;
 	return r;
-}
-
-int prf_keep(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, struct err *e)
-{
-	w->shared = calloc(o->n_file + 1, sizeof(*w->shared));
-	if (!w->shared)
-		return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu files", o->n_file);
-	w->n_shared = o->n_file;
-	if (strlen(o->into_root) > 1 && !(w->into_root = strdup(o->into_root)))
-		return err_set(e, ERR_SYS, ENOMEM, "no memory for the root directory");
-	for (size_t i = 0; i < o->n_file; i++)
-		if (seen[i].state == HAUL__FILE_STATE__FILE_SHARED &&
-		    !(w->shared[i] = strdup(o->file[i]->path)))
-			return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu files", o->n_file);
-	return 0;
 }
 
 static int look_again(const char *path, const Haul__Still *s, struct err *e)
@@ -88,26 +79,19 @@ static int look_again(const char *path, const Haul__Still *s, struct err *e)
 
 int prf_still(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
+	const struct ship *l = w->ship;
 	size_t want = 0;
 
-	for (size_t i = 0; i < w->n_shared; i++)
-		want += w->shared[i] != NULL;
+	for (size_t i = 0; i < l->n; i++)
+		want += l->v[i].state == HAUL__FILE_STATE__FILE_SHARED;
 	for (size_t i = 0; i < s->n_still; i++) {
 		uint32_t k = s->still[i]->file;
 
-		if (k >= w->n_shared || !w->shared[k])
+		if (k >= l->n || l->v[k].state != HAUL__FILE_STATE__FILE_SHARED)
 			return err_set(e, ERR_PEER, EBADMSG, "file %u is not shared", k);
-		if (look_again(w->shared[k], s->still[i], e) < 0)
+		if (look_again(l->v[k].path, s->still[i], e) < 0)
 			return -e->code;
 		want--;
 	}
 	return want ? err_set(e, ERR_PEER, EBADMSG, "%zu shared files were not told", want) : 0;
-}
-
-void prf_free(struct wrk *w)
-{
-	for (size_t i = 0; i < w->n_shared; i++)
-		free(w->shared[i]);
-	free(w->shared);
-	free(w->into_root);
 }

@@ -166,6 +166,8 @@ struct mig {
 	uint64_t wire_bytes;
 	struct trk_stats trk_stats;
 	uint64_t rss_bytes;
+	unsigned int shipped_files;
+	uint64_t shipped_bytes, ship_us; /* us: of the last pass, in the freeze */
 	char comm[32];
 	unsigned int tasks;
 };

@@ -155,6 +155,7 @@ static void fill(Haul__File *f, bool mapped)
 	if (statx(AT_FDCWD, f->path, 0, STATX_BASIC_STATS | STATX_BTIME, &st) < 0)
 		return;
 	f->size = S_ISREG(st.stx_mode) ? st.stx_size : 0;
+	f->stored = st.stx_blocks * 512;
 	f->mode = st.stx_mode;
 	f->mtime_ns = ns(&st.stx_mtime);
 	f->ctime_ns = ns(&st.stx_ctime);

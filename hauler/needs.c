@@ -4,13 +4,13 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "common/digest.h"
 #include "engine/criu.h"
 #include "hauler/insp.h"
 
@@ -46,6 +46,11 @@ static int path_there(const struct needs *n, const Haul__File *f, char out[PATH_
 	return root_map(f->path, n->root, n->into_root, out, PATH_MAX);
 }
 
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
 static int add(struct needs *n, const Haul__File *f, struct findings *out)
 {
 	char there[PATH_MAX];
@@ -63,7 +68,39 @@ static int add(struct needs *n, const Haul__File *f, struct findings *out)
 	*k = (struct need){ .file = *f, .here = strdup(f->path), .there = strdup(there) };
 	k->file.path = k->there;
 	n->n++;
-	return k->here && k->there ? 0 : -ENOMEM;
+	return k->here && k->there && tsearch(k->there, &n->by_there, by_name) ? 0 : -ENOMEM;
+}
+
+static bool has(const struct needs *n, const char *there)
+{
+	return tfind(there, &n->by_there, by_name) != NULL;
+}
+
+/* The directories above: they may be missing, too. */
+static int add_above(struct needs *n, struct findings *out)
+{
+	size_t n_files = n->n;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n_files; i++) {
+		char dir[PATH_MAX];
+
+		snprintf(dir, sizeof(dir), "%s", n->v[i].here);
+		for (char *slash; r == 0 && (slash = strrchr(dir, '/')) && slash > dir;) {
+			char there[PATH_MAX];
+			Haul__File f = HAUL__FILE__INIT;
+			struct stat st;
+
+			*slash = 0;
+			f.path = dir;
+			f.directory = true;
+			if (path_there(n, &f, there) < 0 || has(n, there) || stat(dir, &st) < 0)
+				break;
+			f.mode = st.st_mode;
+			r = add(n, &f, out);
+		}
+	}
+	return r;
 }
 
 /* What a private root has besides: programs take these for granted. */
@@ -82,14 +119,6 @@ static const struct {
 	{ "/dev/random", S_IFCHR | 0666, 8 },
 	{ "/dev/urandom", S_IFCHR | 0666, 9 },
 };
-
-static bool has(const struct needs *n, const char *there)
-{
-	for (size_t i = 0; i < n->n; i++)
-		if (!strcmp(n->v[i].there, there))
-			return true;
-	return false;
-}
 
 static int add_basics(struct needs *n, struct findings *out)
 {
@@ -123,7 +152,7 @@ static int say_unfit(const struct needs *n, const struct insp *insp, struct find
 	                   "%s: CRIU brings it back by its path on the host", what);
 }
 
-int needs_new(struct needs **out, const struct insp *insp, const char *into_root,
+int needs_new(struct needs **out, const struct insp *insp, const char *into_root, bool above,
               struct findings *f, struct err *e)
 {
 	AUTO(needs) struct needs *n = calloc(1, sizeof(*n));
@@ -140,6 +169,8 @@ int needs_new(struct needs **out, const struct insp *insp, const char *into_root
 		r = add(n, files[i], f);
 	if (r == 0 && into_root && into_root[1])
 		r = add_basics(n, f);
+	if (r == 0 && above)
+		r = add_above(n, f);
 	n->ptr = calloc(n->n + 1, sizeof(Haul__File *));
 	if (r < 0 || !n->ptr)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the list of files");
@@ -154,8 +185,11 @@ void needs_free(struct needs *n)
 	if (!n)
 		return;
 	for (size_t i = 0; i < n->n; i++) {
+		if (n->v[i].there)
+			tdelete(n->v[i].there, &n->by_there, by_name);
 		free(n->v[i].here);
 		free(n->v[i].there);
+		free(n->v[i].block);
 	}
 	free(n->v);
 	free(n->ptr);
@@ -181,14 +215,18 @@ void needs_seen(struct needs *n, const Haul__Answer *a)
 	}
 }
 
-int needs_digest(const struct needs *n, uint32_t k, uint64_t bytes, uint8_t *out)
+int needs_digest(struct needs *n, uint32_t k, uint64_t bytes, uint8_t *out)
 {
 	if (k >= n->n || !S_ISREG(n->v[k].file.mode))
 		return -EINVAL;
 	AUTO(fd)
 	int fd = open(n->v[k].here, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
-	return fd < 0 ? -errno : digest_file(fd, bytes, out);
+	int r = fd < 0 ? -errno : digest_file(fd, bytes, out);
+
+	if (r == 0)
+		memcpy(n->v[k].proven, out, DIGEST_BYTES);
+	return r;
 }
 
 /* ---- the tree stands ---- */
@@ -220,8 +258,8 @@ int needs_still(const struct needs *n, Haul__Switch *s, struct err *e)
 {
 	for (uint32_t i = 0; i < n->n; i++) {
 		const struct need *k = &n->v[i];
-		bool same = k->state == HAUL__FILE_STATE__FILE_SAME && S_ISREG(k->file.mode) &&
-		            k->file.ctime_ns;
+		bool same = S_ISREG(k->file.mode) && !k->file.write && k->file.ctime_ns &&
+		            (k->state == HAUL__FILE_STATE__FILE_SAME || needs_travels(k));
 		struct statx st;
 
 		if (!same && k->state != HAUL__FILE_STATE__FILE_SHARED)

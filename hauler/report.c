@@ -224,6 +224,9 @@ static void end_json(struct mig *m, const struct send_stats *st)
 	set_u(o, "data_pages", st->data_pages);
 	set_u(o, "zero_pages", st->zero_pages);
 	set_u(o, "same_pages", st->same_pages);
+	set_u(o, "files", m->shipped_files);
+	set_u(o, "files_bytes", m->shipped_bytes);
+	set_u(o, "files_frozen_us", m->ship_us);
 	if (m->t.running_us && m->t.freeze_us) {
 		set_u(o, "downtime_us", downtime_us(m));
 		json_object_set_new(o, "freeze_mode", json_string(ours_mode(m)));
@@ -270,6 +273,9 @@ static void end_text(struct mig *m, const struct send_stats *st)
 	       (double)(t->sent_us - t->scanned_us) / 1e3,
 	       (double)(t->restored_us - t->sent_us) / 1e3,
 	       (double)(t->running_us - t->restored_us) / 1e3, ours_mode(m));
+	if (m->shipped_files)
+		printf("  files         %9u      %.1f MiB brought, %.1f ms of it in the downtime\n",
+		       m->shipped_files, (double)m->shipped_bytes / MIB, (double)m->ship_us / 1e3);
 	printf("  total         %9.2f s    %u round%s\n", (double)(t->end_us - t->start_us) / 1e6,
 	       m->rounds, m->rounds == 1 ? "" : "s");
 	printf("  on the wire   %9.1f MiB  %.2f of %.1f MiB resident; %llu zero, %llu unchanged "

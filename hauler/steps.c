@@ -201,6 +201,8 @@ int prepare_run(struct mig *m, struct err *e)
 			r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 		pthread_mutex_unlock(&m->lock);
 	}
+	if (r == 0)
+		r = ship_files(m, true, e);
 	if (r < 0)
 		talk_reason(m, e);
 	return r;

@@ -258,7 +258,8 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	int r = insp_offer(m->insp, &offer, e);
 
 	if (r == 0 && !m->needs)
-		r = needs_new(&m->needs, m->insp, m->opt->into_root, out, e);
+		r = needs_new(&m->needs, m->insp, m->opt->into_root,
+		              m->opt->pol.v.files != POL_FILES_REQUIRE, out, e);
 	if (r == 0)
 		r = mnet_offer(m, &offer, e);
 	if (r < 0)
