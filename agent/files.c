@@ -120,6 +120,10 @@ static Haul__FileState look_written(struct files *fs, uint32_t i, const struct h
 	/* an older source does not say enough: CRIU will compare sizes */
 	if (!f->ctime_ns && f->size == h->st.stx_size)
 		return HAUL__FILE_STATE__FILE_SAME;
+	/* with what the tree had in it a moment ago it is an older copy */
+	if (fs->o->files != HAUL__FILES__FILES_REQUIRE && f->size == h->st.stx_size &&
+	    (!f->size || doubt(fs, i, f->size)))
+		return HAUL__FILE_STATE__FILE_TAIL; /* a doubt may end it */
 	return HAUL__FILE_STATE__FILE_DIFFERS;
 }
 
@@ -129,8 +133,7 @@ static bool is_exempt(const Haul__Offer *o, const char *path)
 	static const char tail[] = " (deleted)";
 	size_t n = strlen(path), t = sizeof(tail) - 1, root = strlen(o->into_root);
 
-	if (root > 1 && !strncmp(path, o->into_root, root) && !strncmp(path + root, "/proc", 5) &&
-	    (!path[root + 5] || path[root + 5] == '/'))
+	if (root > 1 && !strncmp(path, o->into_root, root) && !strncmp(path + root, "/proc/", 6))
 		return true; /* it will be mounted there */
 	return !strncmp(path, "/memfd:", 7) || (n > t && !strcmp(path + n - t, tail)) ||
 	       (!strncmp(path, "/proc/", 6) && isdigit((unsigned char)path[6]));
@@ -173,8 +176,9 @@ static void settle(struct files *fs, const struct files_doubt *d)
 	if (d->known && fd >= 0 && digest_file(fd, d->bytes, ours) == 0 &&
 	    !memcmp(ours, d->theirs, DIGEST_BYTES))
 		return;
-	fs->seen[d->file].state = f->write ? HAUL__FILE_STATE__FILE_KEPT
-	                                   : HAUL__FILE_STATE__FILE_DIFFERS;
+	fs->seen[d->file].state = f->write && !f->open && !f->mapped
+	                                  ? HAUL__FILE_STATE__FILE_KEPT
+	                                  : HAUL__FILE_STATE__FILE_DIFFERS;
 }
 
 int files_check(struct files *fs, struct err *e)

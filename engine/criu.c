@@ -242,20 +242,6 @@ void criu_cancel(struct criu *c)
 	(void)w;
 }
 
-static int send_req(struct criu *c, const Crpc__Req *req, struct err *e)
-{
-	size_t n = crpc__req__get_packed_size(req);
-	AUTO(mem) uint8_t *buf = malloc(n);
-
-	if (!buf)
-		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	crpc__req__pack(req, buf);
-	if (send(c->rpc, buf, n, MSG_NOSIGNAL) != (ssize_t)n)
-		return err_set(e, ERR_CRIU, ECONNRESET, "CRIU does not listen: %s",
-		               strerror(errno));
-	return 0;
-}
-
 /* Why CRIU has gone: its exit status, and what it printed. */
 static int died(struct criu *c, struct err *e)
 {
@@ -278,6 +264,19 @@ static int died(struct criu *c, struct err *e)
 		               WTERMSIG(status), text);
 	return err_set(e, ERR_CRIU, ECONNRESET, "CRIU ended (status %d): %s", WEXITSTATUS(status),
 	               text);
+}
+
+static int send_req(struct criu *c, const Crpc__Req *req, struct err *e)
+{
+	size_t n = crpc__req__get_packed_size(req);
+	AUTO(mem) uint8_t *buf = malloc(n);
+
+	if (!buf)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	crpc__req__pack(req, buf);
+	if (send(c->rpc, buf, n, MSG_NOSIGNAL) != (ssize_t)n)
+		return died(c, e);
+	return 0;
 }
 
 static int recv_resp(struct criu *c, Crpc__Resp **out, uint64_t deadline_us, struct err *e)
