@@ -40,7 +40,7 @@ bool files_is_system(const Haul__Offer *o, const char *path)
 	/* what lies in a private root is nobody else's */
 	if (root > 1 && !strncmp(path, o->into_root, root) && path[root] == '/')
 		return false;
-	if (!strncmp(path, "/usr/local/", 11))
+	if (!strncmp(path, "/usr/local/", 11) || !strncmp(path, "/dev/shm/", 9))
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
 		if (!strncmp(path, dirs[i], strlen(dirs[i])))

@@ -121,7 +121,6 @@ enum insp_use {
 	INSP_OPEN = BIT(1), /* CRIU compares its size and mode */
 	INSP_WRITE = BIT(2),
 	INSP_DIR = BIT(3),
-	INSP_SHARED = BIT(4), /* mapped shared and writable */
 };
 /**
  * insp_file() - add @path to the files of the offer

@@ -106,8 +106,8 @@ static struct insp_mount *mount_of(struct insp *i, const char *path)
 	return best;
 }
 
-/* What the file system means for a file: some hold it in this host's memory. */
-static int say_mount(struct insp *i, const char *path, unsigned int use)
+/* What the file system means for a file. */
+static int say_mount(struct insp *i, const char *path)
 {
 	struct insp_mount *m = mount_of(i, path);
 
@@ -121,17 +121,6 @@ static int say_mount(struct insp *i, const char *path, unsigned int use)
 		                "mount the same there, or copy what the process uses",
 		                "%s is an %s mount: its content at the destination may differ",
 		                m->point, m->fstype);
-	if (strcmp(m->fstype, "tmpfs") && strcmp(m->fstype, "ramfs"))
-		return 0;
-	if (use & INSP_SHARED)
-		return insp_say(
-		        i, SEV_BLOCKER, "shm-file",
-		        "named shared memory cannot move; use memfd_create() or MAP_ANONYMOUS",
-		        "%s is mapped shared, and its content is in this host's memory only", path);
-	if (use & INSP_WRITE && !(use & INSP_DIR))
-		return insp_say(i, SEV_WARNING, "tmpfs-file",
-		                "copy it there, or let the program write to a disk",
-		                "%s is open for writing and in this host's memory only", path);
 	return 0;
 }
 
@@ -219,7 +208,7 @@ int insp_file(struct insp *i, const char *path, unsigned int use)
 	f->open |= (use & INSP_OPEN) != 0;
 	f->write |= (use & INSP_WRITE) != 0;
 	f->directory |= (use & INSP_DIR) != 0;
-	return say_mount(i, path, use);
+	return say_mount(i, path);
 }
 
 int insp_parent(struct insp *i, const char *path)

@@ -43,8 +43,7 @@ static int look_file(struct insp *i, const struct mapping *m, const char *what)
 		                "%s: memory of the device %s", what, m->name);
 	int r = insp_reachable(i, m->name, &st, what);
 
-	return r == 1 ? insp_file(i, m->name,
-	                          INSP_MAPPED | (shared ? INSP_SHARED | INSP_WRITE | INSP_OPEN : 0))
+	return r == 1 ? insp_file(i, m->name, INSP_MAPPED | (shared ? INSP_WRITE | INSP_OPEN : 0))
 	              : r;
 }
 

@@ -71,7 +71,7 @@ file_state() { # of haul check: STATE PATH
 }
 
 app
-begin --gone-mib "${GONE_MIB:-3}"
+begin --gone-mib "${GONE_MIB:-3}" --map /dev/shm/kept-map
 empty=$(listing B)
 
 # refused by require, with the names

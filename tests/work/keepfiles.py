@@ -32,7 +32,7 @@ class Work:
         self.data = os.open(f"{where}/data", os.O_RDWR | os.O_CREAT, 0o600)
         self.data_copy = bytearray(DATA_BLOCKS * BLOCK)
         os.ftruncate(self.data, len(self.data_copy))
-        self.map_fd = os.open(f"{where}/map", os.O_RDWR | os.O_CREAT, 0o600)
+        self.map_fd = os.open(args.map or f"{where}/map", os.O_RDWR | os.O_CREAT, 0o600)
         os.ftruncate(self.map_fd, MAP_BLOCKS * BLOCK)
         self.map = mmap.mmap(self.map_fd, MAP_BLOCKS * BLOCK)
         self.map_copy = bytearray(MAP_BLOCKS * BLOCK)
@@ -114,7 +114,7 @@ class Work:
             yield "the mapping differs"
         if self.read_all(self.map_fd, len(self.map_copy)) != bytes(self.map_copy):
             yield "the mapped file differs"
-        with open(f"{where}/map", "rb") as f:
+        with open(self.args.map or f"{where}/map", "rb") as f:
             if f.read() != bytes(self.map_copy):
                 yield "the mapped file differs under its name"
         if os.lseek(self.conf, 0, os.SEEK_CUR) != 5 or os.pread(self.conf, 5, 0) != self.conf_copy:
@@ -153,6 +153,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--dir", required=True)
     p.add_argument("--data", required=True)
+    p.add_argument("--map", help="the mapped file; default: in the data directory")
     p.add_argument("--gone-mib", type=int, default=3)
     Work(p.parse_args()).run()
 
