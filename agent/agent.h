@@ -7,6 +7,7 @@
 
 #include "agent/check.h"
 #include "agent/net.h"
+#include "agent/out.h"
 #include "common/journal.h"
 #include "engine/criu.h"
 #include "transport/transport.h"
@@ -36,6 +37,7 @@ enum wrk_state {
 	WRK_RUNNING,
 	WRK_DONE,
 	WRK_UNDONE,
+	WRK_LOST, /* ended here, although an instruction may have run */
 	WRK_NSTATES
 };
 
@@ -44,6 +46,8 @@ struct stream {
 	struct chan *ch;
 	pthread_t thread;
 	int fd; /* until SSH has it */
+	int peer; /* the same socket: to hang up on who says nothing */
+	uint64_t since_us;
 	bool used, registered, urgent;
 	bool over; /* the thread has nothing more to do; atomic */
 	uint32_t mark;
@@ -56,6 +60,7 @@ struct wrk_keep {
 	int criu_rpc; /* -1: CRIU has ended */
 	int images_fd, journal_fd;
 	int place_fd; /* record of files that were brought (place.h); -1: there is none */
+	bool known; /* the source has shown a key that is authorised */
 	bool opening; /* CRIU may have been told to let the tree run */
 	bool resumed; /* it has said that it runs */
 	struct anet_keep net;
@@ -85,7 +90,7 @@ struct wrk {
 	char *into_root; /* of the offer; NULL: the root directory is the host's */
 	struct files_doubt *doubts; /* what the source has answered */
 	size_t n_doubts;
-	struct ship *ship; /* the offer's files; from the answer on */
+	struct bring *bring; /* the offer's files; from the answer on */
 
 	pthread_mutex_t lock; /* state for others, streams, marks, deliver, failed */
 	pthread_cond_t changed; /* state, registered streams, resuming */
@@ -94,7 +99,7 @@ struct wrk {
 	uint32_t marked;
 	bool deliver; /* pages of tasks go to the pager, not to the store */
 	bool failed;
-	bool tree_lost; /* CRIU died in opening the gate; no copy is here */
+	bool refused; /* the offer: something stands in the way */
 	bool resuming; /* a connection takes the place of one that was lost */
 	pthread_t accept_thread;
 	bool accepting;
@@ -107,8 +112,11 @@ struct wrk {
 	struct chan *urgent; /* under urgent_lock */
 	pthread_mutex_t urgent_lock;
 	uint64_t limit_ms;
+	uint64_t rss_bytes; /* as offered */
+	uint64_t image_bytes; /* that came */
 	uint64_t images_us; /* to write what CRIU reads; for the report */
 	struct anet *net;
+	struct aout *outs;
 };
 
 /**
@@ -131,6 +139,8 @@ int wrk_say(struct wrk *w, struct Haul__Msg *msg, struct err *e);
 int wrk_wait(struct wrk *w, uint64_t deadline_us);
 /** wrk_committed() - the tree runs here, or did: nothing is undone any more */
 bool wrk_committed(const struct wrk *w);
+/** wrk_may_run() - may it run here in this state? */
+bool wrk_may_run(enum wrk_state s);
 
 /** wrk_secret_is() - does @in match? In time that does not depend on where it differs */
 bool wrk_secret_is(const uint8_t secret[WRK_SECRET_BYTES], const uint8_t *in, size_t bytes);
@@ -157,6 +167,8 @@ int prf_still(struct wrk *w, const struct Haul__Switch *s, struct err *e);
 
 /** ans_main() - the source asks for a migration that has no worker. Return: exit status */
 int ans_main(const struct chan_server *server, int fd, uint64_t route);
+/** ans_filled() - the worker and its guardians are dead, but every page is in place: on record */
+void ans_filled(uint64_t route);
 /** ans_outcome() - how it ended, and ended it is then. Return: Haul__State, or -errno */
 int ans_outcome(struct journal *j, struct err *e);
 
@@ -216,9 +228,9 @@ void lst_bye(struct wrk *w);
 /* ---- restore.c ---- */
 
 struct Haul__Switch;
-struct Haul__Image;
-/** rst_part() - more bytes of an image that is too large for SWITCH */
-int rst_part(struct wrk *w, const struct Haul__Image *part, struct err *e);
+struct Haul__Images;
+/** rst_images() - images of the source, each as soon as it was written; before SWITCH */
+int rst_images(struct wrk *w, const struct Haul__Images *m, struct err *e);
 /** rst_run() - from SWITCH to the gate; on failure nothing of the tree is left */
 int rst_run(struct wrk *w, const struct Haul__Switch *s, struct err *e);
 /** rst_undo() - close the gate: CRIU kills what it made */

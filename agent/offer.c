@@ -5,7 +5,7 @@
 #include <sys/utsname.h>
 
 #include "agent/agent.h"
-#include "agent/ship.h"
+#include "agent/bring.h"
 #include "common/clock.h"
 #include "transport/haul.pb-c.h"
 
@@ -56,6 +56,7 @@ static int keep_pids(struct wrk *w, const Haul__Offer *o)
 		return -ENOMEM;
 	memcpy(w->pids, o->pid, o->n_pid * sizeof(*w->pids));
 	w->n_pids = o->n_pid;
+	w->rss_bytes = o->rss_bytes;
 	return 0;
 }
 
@@ -112,10 +113,13 @@ int off_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 
 	if (r == 0)
 		r = anet_offer(w, o->net, &f, e);
+	if (r == 0)
+		r = aout_offer(w, o, &f, e);
 	if (r == 0 && keep_pids(w, o) < 0)
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory for %zu pids", o->n_pid);
+	w->refused = f.blockers > 0;
 	if (r == 0)
-		r = shp_new(w, o, seen, e);
+		r = brg_new(w, o, seen, e);
 	if (r == 0 && strlen(o->into_root) > 1 && !(w->into_root = strdup(o->into_root)))
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory for the root directory");
 	if (r == 0)

@@ -7,7 +7,7 @@
 
 #include "agent/agent.h"
 #include "agent/files.h"
-#include "agent/ship.h"
+#include "agent/bring.h"
 #include "common/clock.h"
 
 #define PROOF_LIMIT_MS 60000
@@ -79,7 +79,7 @@ static int look_again(const char *path, const Haul__Still *s, struct err *e)
 
 int prf_still(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
-	const struct ship *l = w->ship;
+	const struct bring *l = w->bring;
 	size_t want = 0;
 
 	for (size_t i = 0; i < l->n; i++)

@@ -12,23 +12,23 @@
 
 #define UNDO_LIMIT_MS   10000
 #define RESUME_LIMIT_MS 30000
+#define IMAGE_BYTES_MAX (256u << 20) /* memory; 10,000 processes have some 100 MiB */
 #define LOG_NAME        "restore.log"
 
-int rst_part(struct wrk *w, const Haul__Image *part, struct err *e)
+int rst_images(struct wrk *w, const Haul__Images *m, struct err *e)
 {
-	if (!img_name_ok(part->name))
-		return err_set(e, ERR_PEER, EBADMSG, "image with a bad name");
-	return img_append(w->images_fd, part->name, part->data.data, part->data.len, e);
-}
-
-static int save_images(struct wrk *w, const Haul__Switch *s, struct err *e)
-{
-	for (size_t i = 0; i < s->n_image; i++) {
-		const Haul__Image *img = s->image[i];
+	for (size_t i = 0; i < m->n_image; i++) {
+		const Haul__Image *img = m->image[i];
 
 		if (!img_name_ok(img->name))
 			return err_set(e, ERR_PEER, EBADMSG, "image with a bad name");
-		int r = img_save(w->images_fd, img->name, img->data.data, img->data.len, e);
+		w->image_bytes += img->data.len;
+		/* deleted files are in them, and counted as memory in the offer */
+		if (w->image_bytes > IMAGE_BYTES_MAX + w->rss_bytes || img->at > w->image_bytes)
+			return err_set(e, ERR_PEER, EFBIG, "images of more than %llu MiB",
+			               (unsigned long long)(IMAGE_BYTES_MAX + w->rss_bytes) >> 20);
+		int r = img_save_at(w->images_fd, img->name, img->at, img->data.data, img->data.len,
+		                    e);
 
 		if (r < 0)
 			return r;
@@ -128,8 +128,11 @@ static int check_pids(struct wrk *w, struct err *e)
 /* The one that waits since START is in the host's mount namespace: the tree needs another. */
 static int rooted_criu(struct wrk *w, struct err *e)
 {
+	size_t n;
+	const struct criu_inherit *places = aout_list(w->outs, &n);
+
 	criu_free(steal(w->criu));
-	return criu_spawn_rooted(&w->criu, w->conf->criu_path, w->into_root, e);
+	return criu_spawn_rooted(&w->criu, w->conf->criu_path, w->into_root, places, n, e);
 }
 
 static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
@@ -139,8 +142,6 @@ static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 
 	if (r == 0 && w->into_root)
 		r = rooted_criu(w, e);
-	if (r == 0)
-		r = save_images(w, s, e);
 	if (r == 0)
 		r = pager_new_guarded(&w->pager, w->guard, w->store, &ops, e);
 	for (size_t i = 0; r == 0 && i < s->n_object; i++)
@@ -154,7 +155,11 @@ static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 
 static int restore(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
+	size_t n_places;
+	const struct criu_inherit *places = aout_list(w->outs, &n_places);
 	struct criu_opts o = {
+		.inherit = places,
+		.n_inherit = n_places,
 		.images_fd = w->images_fd,
 		.tcp_close = s->tcp_close,
 		.shell_job = s->shell_job,
@@ -193,6 +198,7 @@ int rst_run(struct wrk *w, const Haul__Switch *s, struct err *e)
 	w->images_us = now_us() - t0;
 	if (r == 0)
 		r = restore(w, s, e);
+	aout_close(w->outs);
 	if (r == 0)
 		r = ready_to_die(w, e);
 	if (r < 0)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* worker.c - one migration at the destination. The only file that writes w->state. */
 #include "agent/agent.h"
-#include "agent/ship.h"
+#include "agent/bring.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -27,8 +27,8 @@
 struct row {
 	const char *name;
 	int expects; /* the message that moves it on */
-	enum wrk_state next;
-	bool committed; /* the tree runs here: nothing is undone any more */
+	enum wrk_state next, fails;
+	bool runs; /* the tree may run here */
 	enum fault passed; /* the point behind it */
 	int (*take)(struct wrk *w, const Haul__Msg *msg, struct err *e);
 };
@@ -51,17 +51,18 @@ static int record_gate(struct wrk *w, struct err *e)
 static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e);
 static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e);
 
-/* GATE -> RUNNING is the point of no return. */
+/* GATE -> RUNNING is the point of no return: what fails before it is undone, after it lost. */
 static const struct row rows[] = {
 	/* clang-format off */
-[WRK_HELLO]   = { "hello",   HAUL__MSG__BODY_HELLO,       WRK_OFFER,   false, FAULT_D_HELLO,    take_hello },
-[WRK_OFFER]   = { "offer",   HAUL__MSG__BODY_OFFER,       WRK_START,   false, FAULT_D_ANSWERED, off_take },
-[WRK_START]   = { "start",   HAUL__MSG__BODY_START,       WRK_ROUNDS,  false, FAULT_D_STARTED,  take_start },
-[WRK_ROUNDS]  = { "rounds",  HAUL__MSG__BODY_SWITCH_OVER, WRK_GATE,    false, FAULT_D_RESTORED, take_switch },
-[WRK_GATE]    = { "gate",    HAUL__MSG__BODY_COMMIT,      WRK_RUNNING, false, FAULT_D_RUNNING,  take_commit },
-[WRK_RUNNING] = { "running", HAUL__MSG__BODY_BYE,         WRK_DONE,    true,  FAULT_NONE,       NULL },
-[WRK_DONE]    = { "done",    0,                           WRK_DONE,    true,  FAULT_NONE,       NULL },
-[WRK_UNDONE]  = { "undone",  0,                           WRK_UNDONE,  false, FAULT_NONE,       NULL },
+[WRK_HELLO]   = { "hello",   HAUL__MSG__BODY_HELLO,       WRK_OFFER,   WRK_UNDONE, false, FAULT_D_HELLO,    take_hello },
+[WRK_OFFER]   = { "offer",   HAUL__MSG__BODY_OFFER,       WRK_START,   WRK_UNDONE, false, FAULT_D_ANSWERED, off_take },
+[WRK_START]   = { "start",   HAUL__MSG__BODY_START,       WRK_ROUNDS,  WRK_UNDONE, false, FAULT_D_STARTED,  take_start },
+[WRK_ROUNDS]  = { "rounds",  HAUL__MSG__BODY_SWITCH_OVER, WRK_GATE,    WRK_UNDONE, false, FAULT_D_RESTORED, take_switch },
+[WRK_GATE]    = { "gate",    HAUL__MSG__BODY_COMMIT,      WRK_RUNNING, WRK_UNDONE, false, FAULT_D_RUNNING,  take_commit },
+[WRK_RUNNING] = { "running", HAUL__MSG__BODY_BYE,         WRK_DONE,    WRK_LOST,   true,  FAULT_NONE,       NULL },
+[WRK_DONE]    = { "done",    0,                           WRK_DONE,    WRK_DONE,   true,  FAULT_NONE,       NULL },
+[WRK_UNDONE]  = { "undone",  0,                           WRK_UNDONE,  WRK_UNDONE, false, FAULT_NONE,       NULL },
+[WRK_LOST]    = { "lost",    0,                           WRK_LOST,    WRK_LOST,   false, FAULT_NONE,       NULL },
 	/* clang-format on */
 };
 _Static_assert(ARRAY_SIZE(rows) == WRK_NSTATES, "a state has no row");
@@ -73,7 +74,7 @@ const char *wrk_state_name(enum wrk_state s)
 
 bool wrk_may(enum wrk_state from, enum wrk_state to)
 {
-	return from != to && (to == WRK_UNDONE ? !rows[from].committed : rows[from].next == to);
+	return from != to && (to == rows[from].next || to == rows[from].fails);
 }
 
 static void go_to(struct wrk *w, enum wrk_state to)
@@ -89,7 +90,12 @@ static void go_to(struct wrk *w, enum wrk_state to)
 
 bool wrk_committed(const struct wrk *w)
 {
-	return rows[w->state].committed;
+	return rows[w->state].fails != WRK_UNDONE;
+}
+
+bool wrk_may_run(enum wrk_state s)
+{
+	return rows[s].runs;
 }
 
 int wrk_wait(struct wrk *w, uint64_t deadline_us)
@@ -186,6 +192,8 @@ static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	Haul__Started started = HAUL__STARTED__INIT;
 	const Haul__Start *s = msg->start;
 
+	if (w->refused)
+		return err_set(e, ERR_PEER, EPROTO, "the offer was refused");
 	if (s->streams == 0 || s->streams > AGT_DATA_MAX)
 		return err_set(e, ERR_PEER, EPROTO, "%u streams wanted, at most %d", s->streams,
 		               AGT_DATA_MAX);
@@ -198,9 +206,15 @@ static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
 
 	if (r == 0)
 		r = store_new(&w->store, e);
-	/* ready before anything stops: no fork in the freeze */
 	if (r == 0)
-		r = criu_spawn(&w->criu, w->conf->criu_path, -1, e);
+		r = aout_open(w, e);
+	size_t n;
+	const struct criu_inherit *places = aout_list(w->outs, &n);
+
+	/* ready before anything stops: no fork in the freeze, and no large memory */
+	pager_warm(w->guard, w->rss_bytes);
+	if (r == 0)
+		r = criu_spawn_with(&w->criu, w->conf->criu_path, places, n, e);
 	if (r == 0)
 		r = criu_version(w->criu, &w->criu_version, deadline_in_ms(CRIU_LIMIT_MS), e);
 	if (r == 0)
@@ -218,7 +232,7 @@ static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	Haul__Restored m = HAUL__RESTORED__INIT;
 	uint64_t t0 = now_us();
 	fault_at(FAULT_D_SWITCH);
-	int r = shp_place(w, e);
+	int r = brg_place(w, e);
 
 	if (r == 0)
 		r = prf_still(w, msg->switch_over, e);
@@ -258,7 +272,8 @@ static int lose_tree(struct wrk *w, const struct err *why)
 	anet_undo(w);
 	if (journal_add(w->journal, &ignore, "lost", "%s", "") < 0)
 		log_err("%s", ignore.msg);
-	w->tree_lost = true;
+	go_to(w, WRK_LOST);
+	say_abort(w, why);
 	return -ECONNRESET;
 }
 
@@ -305,11 +320,11 @@ static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	if (kind == HAUL__MSG__BODY_PONG)
 		return 0;
 	if (kind == HAUL__MSG__BODY_FILE_PART && w->state == WRK_ROUNDS)
-		return shp_part(w, msg->file_part, e);
-	if (kind == HAUL__MSG__BODY_PART && w->state == WRK_ROUNDS)
-		return rst_part(w, msg->part, e);
+		return brg_part(w, msg->file_part, e);
 	if (kind == HAUL__MSG__BODY_PARKED)
 		return anet_parked(w, msg->parked, e);
+	if (kind == HAUL__MSG__BODY_IMAGES && w->state == WRK_ROUNDS)
+		return rst_images(w, msg->images, e);
 	/* a source that ends it has not committed, and never will */
 	w->nobody_asks = kind == HAUL__MSG__BODY_ABORT || kind == HAUL__MSG__BODY_BYE;
 	if (kind == HAUL__MSG__BODY_ABORT)
@@ -328,7 +343,7 @@ static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		/* on record before the tree runs: no undo from here */
 		if (journal_add(w->journal, e, "commit", "%s", "") < 0)
 			return -e->code;
-		shp_keep(w);
+		brg_keep(w);
 		fault_at(FAULT_D_COMMIT_RECORDED);
 		/* a CRIU that was dead by then has not let it run, and nobody else will */
 		if (rst_open(w, e) < 0)
@@ -365,11 +380,14 @@ static void undo(struct wrk *w, const struct err *why)
 		log_err("%s", why->msg);
 	if (why->src != ERR_STOPPED && !w->failed)
 		say_abort(w, why);
+	fault_at(FAULT_D_UNDO);
 	rst_undo(w);
 	anet_undo(w);
-	shp_end(w);
+	brg_end(w);
+	aout_undo(w->outs);
 	if (w->journal && journal_add(w->journal, &ignore, "undone", "%s", "") < 0)
 		log_err("%s", ignore.msg);
+	fault_at(FAULT_D_UNDONE);
 	go_to(w, WRK_UNDONE);
 	let_resume_end(w);
 	rcv_stop(w);
@@ -416,9 +434,10 @@ static int run(struct wrk *w, struct err *e)
 			return r;
 	}
 	err_clear(e);
-	if (w->tree_lost)
-		return 0;
-	end_well(w);
+	if (w->state == WRK_LOST)
+		let_resume_end(w);
+	else
+		end_well(w);
 	return 0;
 }
 
@@ -429,6 +448,7 @@ static void fini(struct wrk *w)
 	close(w->door);
 	criu_free(w->criu);
 	anet_free(w->net);
+	aout_free(w->outs);
 	pager_free(w->pager);
 	guard_over(w->guard);
 	store_free(w->store);
@@ -437,8 +457,8 @@ static void fini(struct wrk *w)
 	chan_free(w->ctl);
 	journal_close(w->journal, w->nobody_asks);
 	free(w->pids);
-	shp_end(w);
-	shp_free(w->ship);
+	brg_end(w);
+	brg_free(w->bring);
 	free(w->into_root);
 	free(w->doubts);
 }
@@ -498,6 +518,7 @@ int wrk_main(const struct agt_conf *conf, const struct chan_server *server, stru
 		door_remove(route);
 		return 1;
 	}
+	__atomic_store_n(&w->keep->known, true, __ATOMIC_RELEASE);
 	r = run(w, &e);
 	if (r < 0)
 		undo(w, w->failed ? &w->err : &e);

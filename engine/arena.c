@@ -36,6 +36,15 @@ void arena_unmap(struct arena *a)
 		munmap(a, a->bytes);
 }
 
+void arena_warm(struct arena *a, uint64_t bytes)
+{
+	uint64_t room = (a->bytes - a->used) / 4;
+
+	/* an older kernel: it comes when it is touched */
+	(void)madvise((char *)a + a->used / PAGE * PAGE,
+	              (bytes < room ? bytes : room) / PAGE * PAGE, MADV_POPULATE_WRITE);
+}
+
 static unsigned int class_of(size_t bytes)
 {
 	unsigned int c = CLASS_MIN;

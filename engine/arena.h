@@ -31,6 +31,8 @@ struct arena_user {
  */
 int arena_new(struct arena **out, size_t head_bytes, struct err *e);
 void arena_unmap(struct arena *a);
+/** arena_warm() - have the memory there that the next @bytes need: the tree may wait for them */
+void arena_warm(struct arena *a, uint64_t bytes);
 /** arena_alloc() - zeroed. Return: NULL when full */
 void *arena_alloc(struct arena_user *u, size_t bytes);
 /** arena_free() - @bytes: as asked for */

@@ -271,6 +271,7 @@ void guard_unkeep(struct guard *g, int fd);
 void guard_arm(struct guard *g);
 /** guard_complete() - no page is missing any more: the tree does not need us */
 void guard_complete(struct guard *g);
+bool guard_completed(const struct guard *g);
 /** guard_over() - all has been said, too (or all is undone): guardians may go */
 void guard_over(struct guard *g);
 /**
@@ -324,6 +325,9 @@ struct pager_stats {
 };
 
 int pager_new(struct pager **out, struct store *s, const struct pager_ops *ops, struct err *e);
+
+/** pager_warm() - have the memory there that page states of @rss_bytes take; before the freeze */
+void pager_warm(struct guard *g, uint64_t rss_bytes);
 
 /** pager_new_guarded() - one that a successor can take over */
 int pager_new_guarded(struct pager **out, struct guard *g, struct store *s,

@@ -6,14 +6,18 @@
 #include "engine/frost.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/log.h"
 
 #define PATH_BYTES 512
+#define WARM_US    3000 /* a grace period hardly ends before the next move */
 
 struct member {
 	pid_t pid;
@@ -25,6 +29,9 @@ struct frost {
 	char dir[PATH_BYTES];
 	struct member *v;
 	size_t n;
+	pthread_t warmer;
+	bool warm; /* there is a warmer */
+	bool cool; /* it shall end; atomic */
 };
 
 /* Return: 0 and the mount point; -ENOENT */
@@ -109,6 +116,33 @@ char *frost_cgroup_of(pid_t pid)
 	return NULL;
 }
 
+static void *warm_main(void *arg)
+{
+	struct frost *f = arg;
+	AUTO(mem) char *here = frost_cgroup_of(getpid());
+	char dir[2 * PATH_BYTES];
+
+	snprintf(dir, sizeof(dir), "%s%.*s", f->root, PATH_BYTES - 1, here ? here : "/");
+	while (!__atomic_load_n(&f->cool, __ATOMIC_ACQUIRE) &&
+	       put_in(dir, "cgroup.procs", "0") == 0)
+		usleep(WARM_US);
+	return NULL;
+}
+
+void frost_warm(struct frost *f)
+{
+	f->cool = false;
+	f->warm = f->warm || pthread_create(&f->warmer, NULL, warm_main, f) == 0;
+}
+
+void frost_cool(struct frost *f)
+{
+	__atomic_store_n(&f->cool, true, __ATOMIC_RELEASE);
+	if (f->warm)
+		pthread_join(f->warmer, NULL);
+	f->warm = false;
+}
+
 static int remember(struct frost *f, pid_t pid, char *from)
 {
 	struct member *v = realloc(f->v, (f->n + 1) * sizeof(*v));
@@ -150,6 +184,7 @@ int frost_thaw(struct frost *f)
 {
 	int bad = 0;
 
+	frost_cool(f);
 	for (size_t i = 0; i < f->n; i++) {
 		int r = thaw_one(f, &f->v[i]);
 
@@ -185,6 +220,7 @@ void frost_free(struct frost *f)
 {
 	if (!f)
 		return;
+	frost_cool(f);
 	for (size_t i = 0; i < f->n; i++)
 		free(f->v[i].from);
 	free(f->v);

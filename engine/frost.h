@@ -13,6 +13,14 @@ struct frost;
 
 /** frost_new() - an empty frozen cgroup; before anything stops. -ENOTSUP: no cgroup2 */
 int frost_new(struct frost **out, uint64_t id, struct err *e);
+/**
+ * frost_warm() - make frost_add() quick, from now on until frost_cool(), frost_thaw() or
+ * frost_free(). The first task that is moved between cgroups waits for an RCU grace period, 10 ms and
+ * more; who comes soon after it does not. So a thread moves itself to where it is.
+ */
+void frost_warm(struct frost *f);
+/** frost_cool() - no more of it; also when it is not warm */
+void frost_cool(struct frost *f);
 /** frost_add() - move a process into it: nothing but SIGKILL reaches it there */
 int frost_add(struct frost *f, pid_t pid, struct err *e);
 /** frost_cgroup_of() - its cgroup below the mount; the caller frees. NULL: none */

@@ -14,4 +14,11 @@ int img_next(const uint8_t *img, size_t bytes, size_t *at, const uint8_t **msg, 
 int img_load_framed(int dirfd, const char *name, uint32_t magic, uint8_t **img, size_t *bytes,
                     struct err *e);
 
+/**
+ * root_enter() - a mount namespace of its own, in which @root has a /proc: between fork and exec.
+ * It ends with the last process in it, and with it the mount.
+ * @out: where to say why not, before _exit()
+ */
+void root_enter(const char *root, int out);
+
 #endif

@@ -5,13 +5,15 @@
  */
 #include "engine/img_priv.h"
 
+#include <limits.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 
 #include "engine/images.pb-c.h"
 
 #define FILES       "files.img"
-#define FILES_NEW   "files-new"
 #define MAGIC_FILES 0x56303138u
 #define PATH_BYTES  4096
 
@@ -53,7 +55,7 @@ static int map_name(char **name, const char *from, const char *to, struct err *e
 }
 
 /* A socket's name is what its peers see: it cannot be changed under them. */
-static int map_entry(Cimg__FileEntry *f, const char *from, const char *to, struct err *e)
+static int map_entry(Cimg__File *f, const char *from, const char *to, struct err *e)
 {
 	if (f->usk && f->usk->name.len && f->usk->name.data[0] == '/')
 		return err_set(e, ERR_TARGET, ENOTSUP, "a UNIX socket is bound to %.*s",
@@ -61,16 +63,16 @@ static int map_entry(Cimg__FileEntry *f, const char *from, const char *to, struc
 	return f->reg ? map_name(&f->reg->name, from, to, e) : 0;
 }
 
-static int put(FILE *out, const Cimg__FileEntry *f, struct err *e)
+static int put(FILE *out, const Cimg__File *f, struct err *e)
 {
-	size_t n = cimg__file_entry__get_packed_size(f);
+	size_t n = cimg__file__get_packed_size(f);
 	AUTO(mem) uint8_t *buf = malloc(n + 4);
 
 	if (!buf)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for %s", FILES);
 	img_put_le32(buf, (uint32_t)n);
-	cimg__file_entry__pack(f, buf + 4);
-	return fwrite(buf, 1, n + 4, out) == n + 4 ? 0 : err_sys(e, "write %s", FILES_NEW);
+	cimg__file__pack(f, buf + 4);
+	return fwrite(buf, 1, n + 4, out) == n + 4 ? 0 : err_sys(e, "write %s", FILES);
 }
 
 static int map_all(const uint8_t *img, size_t bytes, FILE *out, const char *from, const char *to,
@@ -81,14 +83,14 @@ static int map_all(const uint8_t *img, size_t bytes, FILE *out, const char *from
 	int r;
 
 	while ((r = img_next(img, bytes, &at, &msg, &n)) > 0) {
-		Cimg__FileEntry *f = cimg__file_entry__unpack(NULL, n, msg);
+		Cimg__File *f = cimg__file__unpack(NULL, n, msg);
 
 		if (!f)
 			return err_set(e, ERR_CRIU, EBADMSG, "image %s makes no sense", FILES);
 		r = map_entry(f, from, to, e);
 		if (r == 0)
 			r = put(out, f, e);
-		cimg__file_entry__free_unpacked(f, NULL);
+		cimg__file__free_unpacked(f, NULL);
 		if (r < 0)
 			return r;
 	}
@@ -107,13 +109,23 @@ int img_reroot(int dirfd, const char *from, const char *to, struct err *e)
 	AUTO(file) FILE *out = open_memstream(&text, &n);
 
 	if (!out || fwrite(img, 1, 8, out) != 8)
-		return err_sys(e, "write %s", FILES_NEW);
+		return err_sys(e, "write %s", FILES);
 	r = map_all(img, bytes, out, from, to, e);
 	if (r == 0 && fflush(out) != 0)
-		r = err_sys(e, "write %s", FILES_NEW);
-	if (r == 0)
-		r = img_save(dirfd, FILES_NEW, text, n, e);
-	if (r == 0 && renameat(dirfd, FILES_NEW, dirfd, FILES) < 0)
-		r = err_sys(e, "replace image %s", FILES);
-	return r;
+		r = err_sys(e, "write %s", FILES);
+	return r < 0 ? r : img_save(dirfd, FILES, text, n, e);
+}
+
+void root_enter(const char *root, int out)
+{
+	static const char why[] = "no mount namespace with /proc below the private root directory";
+	char proc[PATH_MAX];
+
+	snprintf(proc, sizeof(proc), "%s/proc", root);
+	if (unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0 &&
+	    mount("proc", proc, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) == 0)
+		return;
+	if (write(out, why, sizeof(why) - 1) < 0)
+		_exit(125);
+	_exit(126);
 }

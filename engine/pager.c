@@ -108,6 +108,13 @@ int pager_new_guarded(struct pager **out, struct guard *g, struct store *s,
 	return pager_blank(out, g, s, ops, e);
 }
 
+void pager_warm(struct guard *g, uint64_t rss_bytes)
+{
+	/* twice: pieces of the arena are powers of two */
+	arena_warm(guard_arena(g),
+	           2 * (rss_bytes / (PCHUNK_PAGES * ENG_PAGE_BYTES) + 1) * sizeof(struct pchunk));
+}
+
 int pager_add(struct pager *p, pid_t pid, const struct runs *local, const struct runs *remote,
               struct err *e)
 {

@@ -108,7 +108,7 @@ struct space {
 	bool stuck; /* failed: stays open, nothing is filled, threads wait; atomic */
 	bool started; /* was served once: uffd -1 now means closed */
 	struct pchunk *chunk; /* ascending; fixed when made */
-	size_t n_chunks;
+	size_t n_chunks, cap_chunks;
 	struct shape *shape;
 	uint64_t local, remote; /* pages in these states */
 	size_t push_chunk; /* where the pusher goes on */

@@ -31,7 +31,7 @@ void space_free(struct space *s)
 		return;
 	struct pager *p = s->fam->p;
 
-	arena_free(&p->mem, s->chunk, s->n_chunks * sizeof(*s->chunk));
+	arena_free(&p->mem, s->chunk, s->cap_chunks * sizeof(*s->chunk));
 	shape_free(p, s->shape);
 	arena_free(&p->mem, s, sizeof(*s));
 }
@@ -44,29 +44,27 @@ bool space_serves(const struct space *s)
 
 /* ---- making the set ---- */
 
-/* Grows in the heap until it is whole. */
+/* Filled in order, after all chunks were counted. */
 struct draft {
 	struct space *s;
-	struct pchunk *v;
-	size_t n, cap;
+	size_t cap; /* of s->chunk */
 };
+
+static uint64_t first_of(uint64_t pg)
+{
+	return pg & ~(uint64_t)(PCHUNK_PAGES - 1);
+}
 
 static struct pchunk *chunk_for(struct draft *d, uint64_t first)
 {
-	if (d->n && d->v[d->n - 1].first == first)
-		return &d->v[d->n - 1];
-	if (d->n == d->cap) {
-		size_t more = d->cap ? 2 * d->cap : 16;
-		struct pchunk *c = realloc(d->v, more * sizeof(*c));
+	struct space *s = d->s;
 
-		if (!c)
-			return NULL;
-		d->v = c;
-		d->cap = more;
-	}
-	struct pchunk *c = &d->v[d->n++];
+	if (s->n_chunks && s->chunk[s->n_chunks - 1].first == first)
+		return &s->chunk[s->n_chunks - 1];
+	if (s->n_chunks == d->cap)
+		return NULL;
+	struct pchunk *c = &s->chunk[s->n_chunks++];
 
-	memset(c, 0, sizeof(*c));
 	c->first = first;
 	return c;
 }
@@ -76,7 +74,7 @@ static int set_run(struct draft *d, uint64_t vaddr, uint64_t pages, enum pstate 
 	uint64_t pg = vaddr >> ENG_PAGE_SHIFT, end = pg + pages;
 
 	while (pg < end) {
-		uint64_t first = pg & ~(uint64_t)(PCHUNK_PAGES - 1);
+		uint64_t first = first_of(pg);
 		uint64_t n = first + PCHUNK_PAGES < end ? first + PCHUNK_PAGES - pg : end - pg;
 		struct pchunk *c = chunk_for(d, first);
 
@@ -104,7 +102,7 @@ static int set_local(struct draft *d, const struct run *run, struct err *e)
 			return err_set(e, ERR_BUG, ENODATA, "page %llx of pid %d is not stored",
 			               (unsigned long long)vaddr, s->pid);
 		if (st == PAGE_DATA && set_run(d, vaddr, n, P_LOCAL) < 0)
-			return err_set(e, ERR_SYS, ENOMEM, "no memory for page states");
+			return err_set(e, ERR_BUG, ENOSPC, "more chunks than were counted");
 		done += n;
 	}
 	return 0;
@@ -116,28 +114,41 @@ static bool run_ok(const struct run *r, uint64_t at)
 	       r->pages <= (ADDR_END - r->vaddr) >> ENG_PAGE_SHIFT;
 }
 
-static int set_all(struct draft *d, const struct runs *local, const struct runs *remote,
-                   struct err *e)
+/* Two ascending lists as one. */
+struct both {
+	const struct runs *local, *remote;
+	size_t i, k;
+	bool here; /* the last one was of @local */
+};
+
+static const struct run *both_next(struct both *b)
 {
-	size_t i = 0, k = 0;
-	uint64_t at = 0;
+	const struct runs *l = b->local, *r = b->remote;
 
-	while (i < local->n || k < remote->n) {
-		bool here = k == remote->n ||
-		            (i < local->n && local->v[i].vaddr < remote->v[k].vaddr);
-		const struct run *run = here ? &local->v[i++] : &remote->v[k++];
-		int r = 0;
+	if (b->i == l->n && b->k == r->n)
+		return NULL;
+	b->here = b->k == r->n || (b->i < l->n && l->v[b->i].vaddr < r->v[b->k].vaddr);
+	return b->here ? &l->v[b->i++] : &r->v[b->k++];
+}
 
+static int count_chunks(const struct space *s, struct both b, size_t *count, struct err *e)
+{
+	const struct run *run;
+	uint64_t at = 0, known = UINT64_MAX;
+
+	*count = 0;
+	while ((run = both_next(&b))) {
 		if (!run_ok(run, at))
 			return err_set(e, ERR_BUG, EINVAL, "page runs of pid %d are not in order",
-			               d->s->pid);
+			               s->pid);
 		at = run->vaddr + run->pages * ENG_PAGE_BYTES;
-		if (here)
-			r = set_local(d, run, e);
-		else if (set_run(d, run->vaddr, run->pages, P_REMOTE) < 0)
-			r = err_set(e, ERR_SYS, ENOMEM, "no memory for page states");
-		if (r < 0)
-			return r;
+		if (run->pages == 0)
+			continue;
+		uint64_t first = first_of(run->vaddr >> ENG_PAGE_SHIFT);
+		uint64_t last = first_of((at >> ENG_PAGE_SHIFT) - 1);
+
+		*count += (last - first) / PCHUNK_PAGES + (first != known);
+		known = last;
 	}
 	return 0;
 }
@@ -145,17 +156,23 @@ static int set_all(struct draft *d, const struct runs *local, const struct runs 
 int space_set(struct space *s, const struct runs *local, const struct runs *remote, struct err *e)
 {
 	struct draft d = { .s = s };
-	int r = set_all(&d, local, remote, e);
+	struct both b = { .local = local, .remote = remote };
+	const struct run *run;
+	int r = count_chunks(s, b, &d.cap, e);
 
-	if (r == 0) {
-		s->chunk = arena_alloc(&s->fam->p->mem, d.n * sizeof(*d.v));
-		r = s->chunk ? 0 : err_set(e, ERR_SYS, ENOMEM, "no memory for page states");
+	if (r < 0)
+		return r;
+	s->chunk = arena_alloc(&s->fam->p->mem, d.cap * sizeof(*s->chunk));
+	if (!s->chunk)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for page states");
+	while (r == 0 && (run = both_next(&b))) {
+		if (b.here)
+			r = set_local(&d, run, e);
+		else if (set_run(&d, run->vaddr, run->pages, P_REMOTE) < 0)
+			r = err_set(e, ERR_BUG, ENOSPC, "more chunks than were counted");
 	}
-	if (r == 0) {
-		memcpy(s->chunk, d.v, d.n * sizeof(*d.v));
-		s->n_chunks = s->help_chunk = d.n;
-	}
-	free(d.v);
+	s->help_chunk = s->n_chunks;
+	s->cap_chunks = d.cap;
 	return r;
 }
 
@@ -185,6 +202,7 @@ struct space *space_clone(const struct space *s)
 	shape_free(p, n->shape);
 	n->shape = h;
 	n->chunk = c;
+	n->cap_chunks = count;
 	for (size_t i = 0; i < s->n_chunks; i++)
 		if (s->chunk[i].local || s->chunk[i].remote)
 			c[n->n_chunks++] = s->chunk[i];

@@ -280,18 +280,39 @@ void store_sweep(struct store *s)
 			sparse_each(o->states, sweep_chunk, o);
 }
 
+/* The first of v[i..end) that is not @st, else @end; eight at a time: the tree waits for this. */
+static size_t span_end(const uint8_t *v, size_t i, size_t end, enum page_state st)
+{
+	uint64_t all = 0x0101010101010101ULL * (uint8_t)st, word;
+
+	while (i < end) {
+		if (i % 8 == 0 && end - i >= 8) {
+			word = __atomic_load_n((const uint64_t *)(const void *)(v + i),
+			                       __ATOMIC_ACQUIRE);
+			if (word == all) {
+				i += 8;
+				continue;
+			}
+		}
+		if (load(&v[i]) != st)
+			break;
+		i++;
+	}
+	return i;
+}
+
 size_t sobj_span(const struct sobj *o, uint64_t vaddr, size_t max, enum page_state *st)
 {
 	const uint8_t *v = sparse_get(o->states, vaddr / SPARSE_BYTES, false);
 	size_t first = (vaddr % SPARSE_BYTES) >> ENG_PAGE_SHIFT;
-	size_t n = to_chunk_end(vaddr, max), i = 1;
+	size_t n = to_chunk_end(vaddr, max);
 
 	*st = v ? load(&v[first]) : PAGE_ABSENT;
-	while (v && i < n && load(&v[first + i]) == *st)
-		i++;
+	if (v)
+		n = span_end(v, first + 1, first + n, *st) - first;
 	if (*st == PAGE_STALE)
 		*st = PAGE_ABSENT;
-	return v && i < n ? i : n;
+	return n;
 }
 
 enum page_state sobj_state(const struct sobj *o, uint64_t vaddr)

@@ -250,9 +250,16 @@ int restore_run(struct mig *m, struct err *e)
 	int r = m->remote_pages ? postcopy_listen(m, e) : 0;
 
 	if (r == 0)
-		r = ship_files(m, false, e);
-	if (r == 0)
 		r = mnet_give(m, e);
+	/* images that change go again */
+	if (r == 0)
+		r = outs_refit(insp_outs(m->insp), m->images_fd, e);
+	if (r == 0)
+		r = needs_reroot(m->needs, m->images_fd, e);
+	if (r == 0)
+		r = ship_end(m, e);
+	if (r == 0)
+		r = bring_files(m, false, e);
 	if (r == 0)
 		r = talk_switch(m, e);
 	if (r == 0)
@@ -283,6 +290,7 @@ int commit_run(struct mig *m, struct err *e)
 
 	if (r < 0)
 		return r;
+	fault_at(FAULT_S_COMMIT_RECORDED);
 	pthread_mutex_lock(&m->lock);
 	if (m->stop) {
 		pthread_mutex_unlock(&m->lock);
@@ -290,7 +298,6 @@ int commit_run(struct mig *m, struct err *e)
 	}
 	m->committed = true; /* from here on the destination may run it */
 	pthread_mutex_unlock(&m->lock);
-	fault_at(FAULT_S_COMMIT_RECORDED);
 	r = talk_simple(m, HAUL__MSG__BODY_COMMIT, e);
 	fault_at(FAULT_S_COMMIT_SENT);
 	if (r == 0)

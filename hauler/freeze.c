@@ -92,6 +92,9 @@ static int dump(struct mig *m, struct err *e)
 			r = exist_start(&m->exist, m->trk, e);
 			if (r == 0)
 				r = mnet_freeze(m, e);
+			/* CRIU clears the soft-dirty bits of each task that it has dumped */
+			if (r == 0 && ours_clean(m))
+				r = exist_wait(m->exist, &m->t.look_us, e);
 		}
 		if (r == 0)
 			r = criu_reply(m->criu, true, e);
@@ -107,15 +110,18 @@ static int dump(struct mig *m, struct err *e)
 
 int freeze_run(struct mig *m, struct err *e)
 {
-	int r = ship_files(m, false, e);
+	int r = bring_files(m, false, e);
 
 	if (r == 0)
 		r = rec_freeze(m, e);
 	fault_at(FAULT_S_FREEZE_RECORDED);
 	if (r == 0)
 		r = mnet_quiet(m, e);
+	if (m->frost)
+		frost_warm(m->frost);
 	m->t.freeze_us = now_us();
 	limits_apply(m, true);
+	r = r == 0 ? ship_start(m, e) : r;
 	if (r == 0)
 		r = dump(m, e);
 
@@ -175,16 +181,22 @@ void freeze_undo(struct mig *m)
 		    syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGCONT, NULL, 0) < 0)
 			log_err("pid=%d does not go on: %s", m->held[i].pid, strerror(errno));
 	exist_free(steal(m->exist));
+	ship_free(steal(m->ship));
 	m->thawed = true;
 	log_info("the tree goes on after %llu us", (unsigned long long)(now_us() - m->t.freeze_us));
 }
 
 int freeze_hold(struct mig *m, struct err *e)
 {
+	uint64_t t0 = now_us();
 	int r = 0;
 
-	for (size_t i = 0; m->frost && r == 0 && i < m->n_held; i++)
+	if (!m->frost)
+		return 0;
+	for (size_t i = 0; r == 0 && i < m->n_held; i++)
 		r = frost_add(m->frost, m->held[i].pid, e);
+	frost_cool(m->frost);
+	log_info("processes=%zu hold_us=%llu", m->n_held, (unsigned long long)(now_us() - t0));
 	return r < 0 ? err_wrap(e, "hold the stopped processes") : 0;
 }
 

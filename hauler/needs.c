@@ -284,3 +284,10 @@ void needs_still_free(Haul__Switch *s)
 		free(s->still[i]);
 	free(s->still);
 }
+
+int needs_reroot(const struct needs *n, int images_fd, struct err *e)
+{
+	return n->into_root && strcmp(n->root, n->into_root)
+	               ? img_reroot(images_fd, n->root, n->into_root, e)
+	               : 0;
+}

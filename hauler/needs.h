@@ -20,8 +20,8 @@ struct need {
 	Haul__FileState state;
 	uint64_t there_bytes; /* of what the destination has at that path */
 	uint8_t proven[DIGEST_BYTES]; /* last answer about it */
-	/* what the destination has of it, by blocks; ship.c */
-	struct ship_block *block;
+	/* what the destination has of it, by blocks; bring.c */
+	struct bring_block *block;
 	size_t n_blocks;
 	uint64_t sent_bytes;
 	bool begun;
@@ -59,8 +59,10 @@ int needs_digest(struct needs *n, uint32_t k, uint64_t bytes, uint8_t *out);
  */
 int needs_still(const struct needs *n, Haul__Switch *s, struct err *e);
 void needs_still_free(Haul__Switch *s);
-/** ship_files() - to the destination: all at first, later what changed of those that are written */
-int ship_files(struct mig *m, bool first, struct err *e);
+/** needs_reroot() - in CRIU's images, too */
+int needs_reroot(const struct needs *n, int images_fd, struct err *e);
+/** bring_files() - to the destination: all at first, later what changed of those that are written */
+int bring_files(struct mig *m, bool first, struct err *e);
 /** needs_travels() - is this one to be shipped? The same rule as at the destination */
 bool needs_travels(const struct need *k);
 /** needs_word() - "same", "missing", ... */

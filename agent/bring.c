@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* ship.c - files that the source brings: under other names first, in their places at the switch. */
-#include "agent/ship.h"
+/* bring.c - files that the source brings: under other names first, in their places at the switch. */
+#include "agent/bring.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -16,16 +16,16 @@
 #define PART_MAX_BYTES (1u << 20)
 #define SIZE_MAX_BYTES (1ULL << 50)
 
-static bool travels(const struct ship_file *f)
+static bool travels(const struct bring_file *f)
 {
 	return f->state == HAUL__FILE_STATE__FILE_MISSING ||
 	       f->state == HAUL__FILE_STATE__FILE_DIFFERS ||
 	       f->state == HAUL__FILE_STATE__FILE_TAIL;
 }
 
-int shp_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, struct err *e)
+int brg_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, struct err *e)
 {
-	struct ship *s = calloc(1, sizeof(*s));
+	struct bring *s = calloc(1, sizeof(*s));
 
 	if (s)
 		s->v = calloc(o->n_file + 1, sizeof(*s->v));
@@ -36,7 +36,7 @@ int shp_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, str
 	for (size_t i = 0; i < o->n_file; i++) {
 		const Haul__File *f = o->file[i];
 
-		s->v[i] = (struct ship_file){
+		s->v[i] = (struct bring_file){
 			.path = strdup(f->path),
 			.mode = f->directory ? S_IFDIR | (f->mode & 07777) : f->mode,
 			.device = f->device,
@@ -49,22 +49,22 @@ int shp_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, str
 		};
 		s->n++;
 		if (!s->v[i].path || !s->v[i].link) {
-			shp_free(s);
+			brg_free(s);
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu files", o->n_file);
 		}
 	}
 	for (size_t i = 0; i < w->n_doubts; i++)
 		memcpy(s->v[w->doubts[i].file].proven, w->doubts[i].theirs, DIGEST_BYTES);
-	w->ship = s;
+	w->bring = s;
 	return 0;
 }
 
-void shp_free(struct ship *s)
+void brg_free(struct bring *s)
 {
 	if (!s)
 		return;
 	for (size_t i = 0; i < s->n; i++) {
-		struct ship_file *f = &s->v[i];
+		struct bring_file *f = &s->v[i];
 
 		if (f->fd >= 0)
 			close(f->fd);
@@ -81,7 +81,7 @@ void shp_free(struct ship *s)
 /* ---- while it comes ---- */
 
 /* The beginning is here already: as much of it as the source has compared, and not more. */
-static int copy_beginning(struct ship_file *f, struct err *e)
+static int copy_beginning(struct bring_file *f, struct err *e)
 {
 	uint8_t digest[DIGEST_BYTES];
 	const char *name;
@@ -105,9 +105,9 @@ static int copy_beginning(struct ship_file *f, struct err *e)
 	return 0;
 }
 
-static int begin(struct wrk *w, struct ship_file *f, struct err *e)
+static int begin(struct wrk *w, struct bring_file *f, struct err *e)
 {
-	struct ship *s = w->ship;
+	struct bring *s = w->bring;
 	int r = s->place ? 0 : place_new(&s->place, w->route, e);
 
 	if (r == 0)
@@ -120,7 +120,7 @@ static int begin(struct wrk *w, struct ship_file *f, struct err *e)
 	return f->state == HAUL__FILE_STATE__FILE_TAIL ? copy_beginning(f, e) : 0;
 }
 
-static int write_at(const struct ship_file *f, const Haul__FilePart *part, struct err *e)
+static int write_at(const struct bring_file *f, const Haul__FilePart *part, struct err *e)
 {
 	for (size_t done = 0; done < part->data.len;) {
 		ssize_t n = pwrite(f->fd, part->data.data + done, part->data.len - done,
@@ -136,7 +136,7 @@ static int write_at(const struct ship_file *f, const Haul__FilePart *part, struc
 }
 
 /* The last part of a pass. What is on the disk before the tree stops need not get there after. */
-static int take_meta(struct ship_file *f, const Haul__FileMeta *m, struct err *e)
+static int take_meta(struct bring_file *f, const Haul__FileMeta *m, struct err *e)
 {
 	size_t n = haul__file_meta__get_packed_size(m);
 	AUTO(mem) uint8_t *buf = malloc(n + 1);
@@ -156,13 +156,13 @@ static int take_meta(struct ship_file *f, const Haul__FileMeta *m, struct err *e
 	return 0;
 }
 
-int shp_part(struct wrk *w, const Haul__FilePart *part, struct err *e)
+int brg_part(struct wrk *w, const Haul__FilePart *part, struct err *e)
 {
-	struct ship *s = w->ship;
+	struct bring *s = w->bring;
 
 	if (part->file >= s->n || !travels(&s->v[part->file]))
 		return err_set(e, ERR_PEER, EBADMSG, "file %u was not asked for", part->file);
-	struct ship_file *f = &s->v[part->file];
+	struct bring_file *f = &s->v[part->file];
 
 	if (part->data.len > PART_MAX_BYTES || part->offset > SIZE_MAX_BYTES ||
 	    (part->meta && part->meta->size > SIZE_MAX_BYTES) ||
@@ -184,7 +184,7 @@ static struct timespec at_ns(uint64_t ns)
 }
 
 /* Owner before mode: a change of owner takes the set-user-ID bit away. Times last. */
-static int look_like(int fd, const struct ship_file *f, struct err *e)
+static int look_like(int fd, const struct bring_file *f, struct err *e)
 {
 	const Haul__FileMeta *m = f->meta;
 	struct timespec times[2] = { at_ns(m->atime_ns), at_ns(m->mtime_ns) };
@@ -199,7 +199,7 @@ static int look_like(int fd, const struct ship_file *f, struct err *e)
 	return futimens(fd, times) < 0 ? err_sys(e, "times of %s", f->path) : 0;
 }
 
-static int open_placed(const struct ship_file *f, int flags)
+static int open_placed(const struct bring_file *f, int flags)
 {
 	const char *name;
 	AUTO(fd) int dir = place_parent(f->path, false, &name);
@@ -207,7 +207,7 @@ static int open_placed(const struct ship_file *f, int flags)
 	return dir < 0 ? dir : openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | flags);
 }
 
-static int place_one(struct ship *s, struct ship_file *f, struct err *e)
+static int place_one(struct bring *s, struct bring_file *f, struct err *e)
 {
 	bool replace = f->state != HAUL__FILE_STATE__FILE_MISSING;
 	int r;
@@ -233,18 +233,18 @@ static int place_one(struct ship *s, struct ship_file *f, struct err *e)
 
 static int by_depth(const void *a, const void *b)
 {
-	const struct ship_file *x = *(struct ship_file *const *)a,
-	                       *y = *(struct ship_file *const *)b;
+	const struct bring_file *x = *(struct bring_file *const *)a,
+	                        *y = *(struct bring_file *const *)b;
 
 	if (x->directory != y->directory)
 		return x->directory ? -1 : 1;
 	return strcmp(x->path, y->path); /* a directory comes before what is in it */
 }
 
-int shp_place(struct wrk *w, struct err *e)
+int brg_place(struct wrk *w, struct err *e)
 {
-	struct ship *s = w->ship;
-	AUTO(mem) struct ship_file **v = calloc(s->n + 1, sizeof(*v));
+	struct bring *s = w->bring;
+	AUTO(mem) struct bring_file **v = calloc(s->n + 1, sizeof(*v));
 	size_t n = 0;
 	int r = 0;
 
@@ -268,18 +268,18 @@ int shp_place(struct wrk *w, struct err *e)
 	return r < 0 ? err_wrap(e, "files") : 0;
 }
 
-void shp_keep(struct wrk *w)
+void brg_keep(struct wrk *w)
 {
 	struct err e = ERR_INIT;
 
-	if (w->ship && w->ship->place && place_keep(w->ship->place, &e) < 0)
+	if (w->bring && w->bring->place && place_keep(w->bring->place, &e) < 0)
 		log_err("%s", e.msg);
 }
 
-void shp_end(struct wrk *w)
+void brg_end(struct wrk *w)
 {
-	if (!w->ship || !w->ship->place)
+	if (!w->bring || !w->bring->place)
 		return;
 	w->keep->place_fd = -1;
-	place_end(steal(w->ship->place));
+	place_end(steal(w->bring->place));
 }
