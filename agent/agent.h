@@ -149,11 +149,6 @@ int wrk_secret_parse(const char *hex, uint8_t secret[WRK_SECRET_BYTES]);
 
 void wrk_secret_print(const uint8_t secret[WRK_SECRET_BYTES], char out[2 * WRK_SECRET_BYTES + 1]);
 
-/* ---- offer.c ---- */
-
-/** off_take() - check what is offered, and answer */
-int off_take(struct wrk *w, const struct Haul__Msg *msg, struct err *e);
-
 /* ---- proof.c: files of the offer ---- */
 
 struct files_doubt;
@@ -228,6 +223,12 @@ void lst_bye(struct wrk *w);
 /* ---- restore.c ---- */
 
 struct Haul__Switch;
+#define WRK_CRIU_LIMIT_MS 10000
+
+struct Haul__Msg;
+/** ofr_take() - check what is offered and say what stands in the way: an ANSWER */
+int ofr_take(struct wrk *w, const struct Haul__Msg *msg, struct err *e);
+
 struct Haul__Images;
 /** rst_images() - images of the source, each as soon as it was written; before SWITCH */
 int rst_images(struct wrk *w, const struct Haul__Images *m, struct err *e);

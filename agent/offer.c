@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* offer.c - OFFER is answered: what this host can do for that tree. */
+/* offer.c - the answer to an offer: what stands in the way at this host. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 
 #include "agent/agent.h"
 #include "agent/bring.h"
+#include "agent/check.h"
+#include "agent/net.h"
+#include "agent/out.h"
 #include "common/clock.h"
 #include "transport/haul.pb-c.h"
-
-#define CRIU_LIMIT_MS 10000
 
 /* A CRIU that answers, its version, and whether it can restore lazily here. */
 static int probe_criu(struct wrk *w, struct err *e)
@@ -18,9 +19,9 @@ static int probe_criu(struct wrk *w, struct err *e)
 	int r = criu_spawn(&c, w->conf->criu_path, -1, e);
 
 	if (r == 0)
-		r = criu_version(c, &w->criu_version, deadline_in_ms(CRIU_LIMIT_MS), e);
+		r = criu_version(c, &w->criu_version, deadline_in_ms(WRK_CRIU_LIMIT_MS), e);
 	if (r == 0)
-		r = criu_has_lazy(c, &w->criu_lazy, deadline_in_ms(CRIU_LIMIT_MS), e);
+		r = criu_has_lazy(c, &w->criu_lazy, deadline_in_ms(WRK_CRIU_LIMIT_MS), e);
 	return r;
 }
 
@@ -90,7 +91,7 @@ static int say_answer(struct wrk *w, const struct findings *f, Haul__FileSeen *s
 	return r;
 }
 
-int off_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
+int ofr_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 {
 	const Haul__Offer *o = msg->offer;
 	struct findings f = { 0 };

@@ -20,7 +20,6 @@
 #define HANDSHAKE_MS        10000
 #define SEND_LIMIT_MS       10000
 #define IDLE_LIMIT_MS       120000
-#define CRIU_LIMIT_MS       10000
 #define ANSWER_LIMIT_MS     3000
 #define FREEZE_LIMIT_MS_MAX 600000
 
@@ -55,7 +54,7 @@ static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e);
 static const struct row rows[] = {
 	/* clang-format off */
 [WRK_HELLO]   = { "hello",   HAUL__MSG__BODY_HELLO,       WRK_OFFER,   WRK_UNDONE, false, FAULT_D_HELLO,    take_hello },
-[WRK_OFFER]   = { "offer",   HAUL__MSG__BODY_OFFER,       WRK_START,   WRK_UNDONE, false, FAULT_D_ANSWERED, off_take },
+[WRK_OFFER]   = { "offer",   HAUL__MSG__BODY_OFFER,       WRK_START,   WRK_UNDONE, false, FAULT_D_ANSWERED, ofr_take },
 [WRK_START]   = { "start",   HAUL__MSG__BODY_START,       WRK_ROUNDS,  WRK_UNDONE, false, FAULT_D_STARTED,  take_start },
 [WRK_ROUNDS]  = { "rounds",  HAUL__MSG__BODY_SWITCH_OVER, WRK_GATE,    WRK_UNDONE, false, FAULT_D_RESTORED, take_switch },
 [WRK_GATE]    = { "gate",    HAUL__MSG__BODY_COMMIT,      WRK_RUNNING, WRK_UNDONE, false, FAULT_D_RUNNING,  take_commit },
@@ -216,7 +215,7 @@ static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	if (r == 0)
 		r = criu_spawn_with(&w->criu, w->conf->criu_path, places, n, e);
 	if (r == 0)
-		r = criu_version(w->criu, &w->criu_version, deadline_in_ms(CRIU_LIMIT_MS), e);
+		r = criu_version(w->criu, &w->criu_version, deadline_in_ms(WRK_CRIU_LIMIT_MS), e);
 	if (r == 0)
 		r = rcv_start(w, e);
 	if (r < 0)

@@ -200,11 +200,7 @@ int criu_spawn(struct criu **out, const char *path, int page_fd, struct err *e)
 int criu_spawn_with(struct criu **out, const char *path, const struct criu_inherit *v, size_t n,
                     struct err *e)
 {
-	struct child how = { .path = path, .pages = -1, .place = v, .n_places = n };
-
-	if (n > CRIU_INHERIT_MAX)
-		return err_set(e, ERR_BUG, E2BIG, "%zu descriptors for CRIU", n);
-	return spawn(out, &how, NULL, e);
+	return criu_spawn_rooted(out, path, NULL, v, n, e);
 }
 
 int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *listener,
@@ -218,6 +214,8 @@ int criu_spawn_rooted(struct criu **out, const char *path, const char *root,
 {
 	struct child how = { .path = path, .pages = -1, .place = v, .n_places = n, .root = root };
 
+	if (n > CRIU_INHERIT_MAX)
+		return err_set(e, ERR_BUG, E2BIG, "%zu descriptors for CRIU", n);
 	return spawn(out, &how, NULL, e);
 }
 
