@@ -59,6 +59,7 @@ struct wrk_keep {
 	pid_t root_pid, criu_pid;
 	int criu_rpc; /* -1: CRIU has ended */
 	int images_fd, journal_fd;
+	int place_fd; /* record of files that were brought (place.h); -1: there is none */
 	bool known; /* the source has shown a key that is authorised */
 	bool opening; /* CRIU may have been told to let the tree run */
 	bool resumed; /* it has said that it runs */
@@ -86,6 +87,10 @@ struct wrk {
 	pid_t root_pid;
 	uint32_t *pids;
 	size_t n_pids;
+	char *into_root; /* of the offer; NULL: the root directory is the host's */
+	struct files_doubt *doubts; /* what the source has answered */
+	size_t n_doubts;
+	struct bring *bring; /* the offer's files; from the answer on */
 
 	pthread_mutex_t lock; /* state for others, streams, marks, deliver, failed */
 	pthread_cond_t changed; /* state, registered streams, resuming */
@@ -143,6 +148,15 @@ bool wrk_secret_is(const uint8_t secret[WRK_SECRET_BYTES], const uint8_t *in, si
 int wrk_secret_parse(const char *hex, uint8_t secret[WRK_SECRET_BYTES]);
 
 void wrk_secret_print(const uint8_t secret[WRK_SECRET_BYTES], char out[2 * WRK_SECRET_BYTES + 1]);
+
+/* ---- proof.c: files of the offer ---- */
+
+struct files_doubt;
+/** prf_ask() - chk_host.prove: the source's digests. @arg: struct wrk * */
+int prf_ask(void *arg, struct files_doubt *v, size_t n, struct err *e);
+struct Haul__Switch;
+/** prf_still() - are they still the same? Before the restore */
+int prf_still(struct wrk *w, const struct Haul__Switch *s, struct err *e);
 
 /* ---- answer.c ---- */
 

@@ -4,6 +4,7 @@
  * own and passes further sockets on to it. Speaks no SSH itself.
  */
 #include "agent/agent.h"
+#include "agent/place.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -537,6 +538,8 @@ int main(int argc, char **argv)
 	        d.conf.criu_path);
 	warn_useless(&d.conf);
 	journal_sweep(JOURNAL_DIR, JOURNAL_DEST, JOURNAL_KEEP_S);
+	place_sweep();
+	place_sweep();
 	recover_own();
 	serve(&d);
 	log_info("hauld ends; %u migrations go on without it", d.n_workers);

@@ -5,6 +5,7 @@
 #include <sys/utsname.h>
 
 #include "agent/agent.h"
+#include "agent/bring.h"
 #include "agent/check.h"
 #include "agent/net.h"
 #include "agent/out.h"
@@ -60,8 +61,10 @@ static int keep_pids(struct wrk *w, const Haul__Offer *o)
 	return 0;
 }
 
-static int say_answer(struct wrk *w, const struct findings *f, struct err *e)
+static int say_answer(struct wrk *w, const struct findings *f, Haul__FileSeen *seen, size_t n,
+                      struct err *e)
 {
+	AUTO(mem) Haul__FileSeen **ptr = calloc(n + 1, sizeof(Haul__FileSeen *));
 	Haul__Msg out = HAUL__MSG__INIT;
 	Haul__Answer a = HAUL__ANSWER__INIT;
 	Haul__Criu c = HAUL__CRIU__INIT;
@@ -77,8 +80,12 @@ static int say_answer(struct wrk *w, const struct findings *f, struct err *e)
 	a.accepted = f->blockers == 0;
 	out.body_case = HAUL__MSG__BODY_ANSWER;
 	out.answer = &a;
-	int r = fill_findings(&a, f) < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for the answer")
-	                                 : wrk_say(w, &out, e);
+	for (size_t i = 0; ptr && i < n; i++)
+		ptr[a.n_seen++] = &seen[i];
+	a.seen = ptr;
+	int r = !ptr || fill_findings(&a, f) < 0
+	                ? err_set(e, ERR_SYS, ENOMEM, "no memory for the answer")
+	                : wrk_say(w, &out, e);
 
 	free_answer(&a);
 	return r;
@@ -89,8 +96,15 @@ int ofr_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	const Haul__Offer *o = msg->offer;
 	struct findings f = { 0 };
 	struct err criu = ERR_INIT;
-	struct chk_host host = { .criu_path = w->conf->criu_path };
+	AUTO(mem) Haul__FileSeen *seen = calloc(o->n_file + 1, sizeof(*seen));
+	struct chk_host host = {
+		.criu_path = w->conf->criu_path, .prove = prf_ask, .prove_arg = w, .seen = seen
+	};
 
+	if (!seen)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu files", o->n_file);
+	for (size_t i = 0; i < o->n_file; i++)
+		haul__file_seen__init(&seen[i]);
 	if (probe_criu(w, &criu) < 0)
 		w->criu_version = 0;
 	host.criu_version = w->criu_version;
@@ -106,7 +120,11 @@ int ofr_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory for %zu pids", o->n_pid);
 	w->refused = f.blockers > 0;
 	if (r == 0)
-		r = say_answer(w, &f, e);
+		r = brg_new(w, o, seen, e);
+	if (r == 0 && strlen(o->into_root) > 1 && !(w->into_root = strdup(o->into_root)))
+		r = err_set(e, ERR_SYS, ENOMEM, "no memory for the root directory");
+	if (r == 0)
+		r = say_answer(w, &f, seen, o->n_file, e);
 	findings_fini(&f);
 	return r;
 }

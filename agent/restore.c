@@ -23,10 +23,12 @@ int rst_images(struct wrk *w, const Haul__Images *m, struct err *e)
 		if (!img_name_ok(img->name))
 			return err_set(e, ERR_PEER, EBADMSG, "image with a bad name");
 		w->image_bytes += img->data.len;
-		if (w->image_bytes > IMAGE_BYTES_MAX)
-			return err_set(e, ERR_PEER, EFBIG, "images of more than %u MiB",
-			               IMAGE_BYTES_MAX >> 20);
-		int r = img_save(w->images_fd, img->name, img->data.data, img->data.len, e);
+		/* deleted files are in them, and counted as memory in the offer */
+		if (w->image_bytes > IMAGE_BYTES_MAX + w->rss_bytes || img->at > w->image_bytes)
+			return err_set(e, ERR_PEER, EFBIG, "images of more than %llu MiB",
+			               (unsigned long long)(IMAGE_BYTES_MAX + w->rss_bytes) >> 20);
+		int r = img_save_at(w->images_fd, img->name, img->at, img->data.data, img->data.len,
+		                    e);
 
 		if (r < 0)
 			return r;
@@ -123,11 +125,23 @@ static int check_pids(struct wrk *w, struct err *e)
 	return r;
 }
 
+/* The one that waits since START is in the host's mount namespace: the tree needs another. */
+static int rooted_criu(struct wrk *w, struct err *e)
+{
+	size_t n;
+	const struct criu_inherit *places = aout_list(w->outs, &n);
+
+	criu_free(steal(w->criu));
+	return criu_spawn_rooted(&w->criu, w->conf->criu_path, w->into_root, places, n, e);
+}
+
 static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	struct pager_ops ops = { .want = rcv_want, .arg = w };
 	int r = check_pids(w, e);
 
+	if (r == 0 && w->into_root)
+		r = rooted_criu(w, e);
 	if (r == 0)
 		r = pager_new_guarded(&w->pager, w->guard, w->store, &ops, e);
 	for (size_t i = 0; r == 0 && i < s->n_object; i++)

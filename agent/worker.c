@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* worker.c - one migration at the destination. The only file that writes w->state. */
 #include "agent/agent.h"
+#include "agent/bring.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -230,7 +231,13 @@ static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	Haul__Restored m = HAUL__RESTORED__INIT;
 	uint64_t t0 = now_us();
 	fault_at(FAULT_D_SWITCH);
-	int r = anet_arrive(w, msg->switch_over, e);
+	int r = brg_place(w, e);
+
+	if (r == 0)
+		r = prf_still(w, msg->switch_over, e);
+
+	if (r == 0)
+		r = anet_arrive(w, msg->switch_over, e);
 
 	if (r == 0)
 		r = rst_run(w, msg->switch_over, e);
@@ -311,6 +318,8 @@ static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		return pong(w, msg->ping, e);
 	if (kind == HAUL__MSG__BODY_PONG)
 		return 0;
+	if (kind == HAUL__MSG__BODY_FILE_PART && w->state == WRK_ROUNDS)
+		return brg_part(w, msg->file_part, e);
 	if (kind == HAUL__MSG__BODY_PARKED)
 		return anet_parked(w, msg->parked, e);
 	if (kind == HAUL__MSG__BODY_IMAGES && w->state == WRK_ROUNDS)
@@ -333,6 +342,7 @@ static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		/* on record before the tree runs: no undo from here */
 		if (journal_add(w->journal, e, "commit", "%s", "") < 0)
 			return -e->code;
+		brg_keep(w);
 		fault_at(FAULT_D_COMMIT_RECORDED);
 		/* a CRIU that was dead by then has not let it run, and nobody else will */
 		if (rst_open(w, e) < 0)
@@ -372,6 +382,7 @@ static void undo(struct wrk *w, const struct err *why)
 	fault_at(FAULT_D_UNDO);
 	rst_undo(w);
 	anet_undo(w);
+	brg_end(w);
 	aout_undo(w->outs);
 	if (w->journal && journal_add(w->journal, &ignore, "undone", "%s", "") < 0)
 		log_err("%s", ignore.msg);
@@ -445,6 +456,10 @@ static void fini(struct wrk *w)
 	chan_free(w->ctl);
 	journal_close(w->journal, w->nobody_asks);
 	free(w->pids);
+	brg_end(w);
+	brg_free(w->bring);
+	free(w->into_root);
+	free(w->doubts);
 }
 
 int wrk_go_on(struct wrk *w)
@@ -489,7 +504,7 @@ int wrk_main(const struct agt_conf *conf, const struct chan_server *server, stru
 	guard_keep(g, w->door);
 	w->guard = g;
 	w->keep = guard_user(g);
-	w->keep->criu_rpc = -1;
+	w->keep->criu_rpc = w->keep->place_fd = -1;
 	/* before there are threads: chan_accept() starts one */
 	int r = guard_start(
 	        g, &(struct guard_ops){ .succeed = suc_main, .arg = w, .undone = suc_undone }, &e);

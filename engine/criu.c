@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "engine/criu.pb-c.h"
+#include "engine/img_priv.h"
 #include "engine/scans.h"
 
 enum req_type {
@@ -46,10 +47,9 @@ _Static_assert(CHILD_PLACE_FD + CRIU_INHERIT_MAX <= CHILD_HIGH_FD, "numbers over
 #define CRIU_LOCK_SKIPS    31900
 #define CRIU_LEAVE_STOPPED 40000
 
-#define GHOST_LIMIT_BYTES (64u << 20)
-#define SEIZE_LIMIT_S     10
-#define END_LIMIT_MS      2000
-#define RPC_MAX_BYTES     (1u << 20)
+#define SEIZE_LIMIT_S 10
+#define END_LIMIT_MS  2000
+#define RPC_MAX_BYTES (1u << 20)
 
 struct criu {
 	pid_t pid;
@@ -83,6 +83,7 @@ struct child {
 	int tell; /* where the listener's number is written and an answer waited for; -1: none */
 	const struct criu_inherit *place;
 	size_t n_places;
+	const char *root; /* of the tree, for root_enter(); NULL: none */
 };
 
 /* In the child, between fork and exec: async-signal-safe calls only. */
@@ -178,6 +179,8 @@ static int spawn(struct criu **out, struct child *how, int *listener, struct err
 
 	if (pid < 0)
 		return err_sys(e, "fork for CRIU");
+	if (pid == 0 && how->root)
+		root_enter(how->root, c->out);
 	if (pid == 0)
 		child_exec(how);
 	c->pid = pid;
@@ -197,17 +200,23 @@ int criu_spawn(struct criu **out, const char *path, int page_fd, struct err *e)
 int criu_spawn_with(struct criu **out, const char *path, const struct criu_inherit *v, size_t n,
                     struct err *e)
 {
-	struct child how = { .path = path, .pages = -1, .place = v, .n_places = n };
-
-	if (n > CRIU_INHERIT_MAX)
-		return err_set(e, ERR_BUG, E2BIG, "%zu descriptors for CRIU", n);
-	return spawn(out, &how, NULL, e);
+	return criu_spawn_rooted(out, path, NULL, v, n, e);
 }
 
 int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *listener,
                        struct err *e)
 {
 	return spawn(out, &(struct child){ .path = path, .pages = page_fd }, listener, e);
+}
+
+int criu_spawn_rooted(struct criu **out, const char *path, const char *root,
+                      const struct criu_inherit *v, size_t n, struct err *e)
+{
+	struct child how = { .path = path, .pages = -1, .place = v, .n_places = n, .root = root };
+
+	if (n > CRIU_INHERIT_MAX)
+		return err_set(e, ERR_BUG, E2BIG, "%zu descriptors for CRIU", n);
+	return spawn(out, &how, NULL, e);
 }
 
 pid_t criu_pid(const struct criu *c)
@@ -242,20 +251,6 @@ void criu_cancel(struct criu *c)
 	(void)w;
 }
 
-static int send_req(struct criu *c, const Crpc__Req *req, struct err *e)
-{
-	size_t n = crpc__req__get_packed_size(req);
-	AUTO(mem) uint8_t *buf = malloc(n);
-
-	if (!buf)
-		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	crpc__req__pack(req, buf);
-	if (send(c->rpc, buf, n, MSG_NOSIGNAL) != (ssize_t)n)
-		return err_set(e, ERR_CRIU, ECONNRESET, "CRIU does not listen: %s",
-		               strerror(errno));
-	return 0;
-}
-
 /* Why CRIU has gone: its exit status, and what it printed. */
 static int died(struct criu *c, struct err *e)
 {
@@ -278,6 +273,19 @@ static int died(struct criu *c, struct err *e)
 		               WTERMSIG(status), text);
 	return err_set(e, ERR_CRIU, ECONNRESET, "CRIU ended (status %d): %s", WEXITSTATUS(status),
 	               text);
+}
+
+static int send_req(struct criu *c, const Crpc__Req *req, struct err *e)
+{
+	size_t n = crpc__req__get_packed_size(req);
+	AUTO(mem) uint8_t *buf = malloc(n);
+
+	if (!buf)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	crpc__req__pack(req, buf);
+	if (send(c->rpc, buf, n, MSG_NOSIGNAL) != (ssize_t)n)
+		return died(c, e);
+	return 0;
 }
 
 static int recv_resp(struct criu *c, Crpc__Resp **out, uint64_t deadline_us, struct err *e)
@@ -439,7 +447,7 @@ static int request(struct criu *c, enum req_type type, const struct criu_opts *o
 	opts.has_file_locks = true;
 	opts.file_locks = o->file_locks;
 	opts.has_ghost_limit = true;
-	opts.ghost_limit = GHOST_LIMIT_BYTES;
+	opts.ghost_limit = CRIU_GHOST_MAX_BYTES;
 	opts.has_timeout = true;
 	opts.timeout = SEIZE_LIMIT_S;
 	opts.has_network_lock = true;

@@ -28,6 +28,8 @@ enum criu_event {
 	CRIU_EV_FAILED, /* final answer: refused; see the error */
 };
 
+/* Files without a name travel in the images, up to so much each; more would fill the memory. */
+#define CRIU_GHOST_MAX_BYTES (1u << 30)
 /* A descriptor that takes a file's place in a restore. */
 struct criu_inherit {
 	char key[64]; /* the file's name, as CRIU calls it */
@@ -75,6 +77,13 @@ int criu_spawn_with(struct criu **out, const char *path, const struct criu_inher
  */
 int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *listener,
                        struct err *e);
+
+/**
+ * criu_spawn_rooted() - for a restore of a tree whose root directory is @root
+ * In a mount namespace of its own, with a /proc in @root; the tree will live in it.
+ */
+int criu_spawn_rooted(struct criu **out, const char *path, const char *root,
+                      const struct criu_inherit *v, size_t n, struct err *e);
 
 /** criu_version() - as one number: 40201 for 4.2.1; asks the running CRIU */
 int criu_version(struct criu *c, unsigned int *version, uint64_t deadline_us, struct err *e);
@@ -183,6 +192,10 @@ int img_dir(int *fd, struct err *e);
 int img_load(int dirfd, const char *name, size_t max, uint8_t **data, size_t *bytes, struct err *e);
 int img_save(int dirfd, const char *name, const void *data, size_t bytes, struct err *e);
 
+/** img_save_at() - a part of it; at 0 what was there is gone */
+int img_save_at(int dirfd, const char *name, uint64_t at, const void *data, size_t bytes,
+                struct err *e);
+
 /** img_name_ok() - a plain file name that CRIU images have; from a peer */
 bool img_name_ok(const char *name);
 
@@ -249,5 +262,18 @@ int cruns_unpack(const uint8_t *in, size_t bytes, struct class_runs *r, struct e
  */
 int img_pagemap(int dirfd, uint64_t obj, uint32_t id, const struct class_runs *runs,
                 const struct sobj *o, struct err *e);
+
+/* ---- img_root.c: another root directory ---- */
+
+/**
+ * root_map() - @path, which lies below the root directory @from, below @to; both absolute
+ * Return: 0; -EXDEV it does not lie below @from; -ENAMETOOLONG
+ */
+int root_map(const char *path, const char *from, const char *to, char *out, size_t bytes);
+/**
+ * img_reroot() - files.img: every path below @from is one below @to
+ * Return: 0; -EXDEV a path that is not below @from, -ENOTSUP a UNIX socket bound to a path
+ */
+int img_reroot(int dirfd, const char *from, const char *to, struct err *e);
 
 #endif

@@ -6,7 +6,7 @@
  * Framing (CRIU images): u32 0x54564319, u32 type magic, then [u32 size][message]
  * repeated, little endian. pages-N.img has no framing.
  */
-#include "engine/criu.h"
+#include "engine/img_priv.h"
 
 #include <ctype.h>
 #include <fcntl.h>
@@ -20,7 +20,6 @@
 #include "common/log.h"
 #include "engine/images.pb-c.h"
 
-#define MAGIC_COMMON    0x54564319u
 #define MAGIC_PAGEMAP   0x56084025u
 #define MAGIC_PSTREE    0x50273030u
 #define MAGIC_CORE      0x55053847u
@@ -111,16 +110,23 @@ static int write_full(int fd, const void *data, size_t bytes)
 	return 0;
 }
 
-int img_save(int dirfd, const char *name, const void *data, size_t bytes, struct err *e)
+int img_save_at(int dirfd, const char *name, uint64_t at, const void *data, size_t bytes,
+                struct err *e)
 {
 	AUTO(fd)
-	int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = openat(dirfd, name,
+	                O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (at ? 0 : O_TRUNC), 0600);
 
 	if (fd < 0)
 		return err_sys(e, "create image %s", name);
-	if (write_full(fd, data, bytes) < 0)
+	if (lseek(fd, (off_t)at, SEEK_SET) < 0 || write_full(fd, data, bytes) < 0)
 		return err_sys(e, "write image %s", name);
 	return 0;
+}
+
+int img_save(int dirfd, const char *name, const void *data, size_t bytes, struct err *e)
+{
+	return img_save_at(dirfd, name, 0, data, bytes, e);
 }
 
 static uint32_t le32(const uint8_t *p)
@@ -128,15 +134,13 @@ static uint32_t le32(const uint8_t *p)
 	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-static void put_le32(uint8_t *p, uint32_t v)
+void img_put_le32(uint8_t *p, uint32_t v)
 {
 	for (int i = 0; i < 4; i++)
 		p[i] = (uint8_t)(v >> (8 * i));
 }
 
-/* The next message of an image at *at. Return: 1, 0 at the end, -EBADMSG */
-static int next_message(const uint8_t *img, size_t bytes, size_t *at, const uint8_t **msg,
-                        size_t *n)
+int img_next(const uint8_t *img, size_t bytes, size_t *at, const uint8_t **msg, size_t *n)
 {
 	if (*at == bytes)
 		return 0;
@@ -150,8 +154,8 @@ static int next_message(const uint8_t *img, size_t bytes, size_t *at, const uint
 	return 1;
 }
 
-static int load_framed(int dirfd, const char *name, uint32_t magic, uint8_t **img, size_t *bytes,
-                       struct err *e)
+int img_load_framed(int dirfd, const char *name, uint32_t magic, uint8_t **img, size_t *bytes,
+                    struct err *e)
 {
 	int r = img_load(dirfd, name, IMG_FILE_MAX, img, bytes, e);
 
@@ -190,11 +194,11 @@ int img_tree(int dirfd, struct img_tree *out, struct err *e)
 	AUTO(mem) uint8_t *img = NULL;
 	size_t bytes, at = 8, n;
 	const uint8_t *msg;
-	int r = load_framed(dirfd, "pstree.img", MAGIC_PSTREE, &img, &bytes, e);
+	int r = img_load_framed(dirfd, "pstree.img", MAGIC_PSTREE, &img, &bytes, e);
 
 	if (r < 0)
 		return r;
-	while ((r = next_message(img, bytes, &at, &msg, &n)) > 0) {
+	while ((r = img_next(img, bytes, &at, &msg, &n)) > 0) {
 		Cimg__Pstree *p = cimg__pstree__unpack(NULL, n, msg);
 
 		r = p ? add_task(out, p) : -EBADMSG;
@@ -227,11 +231,11 @@ int img_core(int dirfd, pid_t tid, struct img_core *out, struct err *e)
 
 	memset(out, 0, sizeof(*out));
 	snprintf(name, sizeof(name), "core-%d.img", tid);
-	int r = load_framed(dirfd, name, MAGIC_CORE, &img, &bytes, e);
+	int r = img_load_framed(dirfd, name, MAGIC_CORE, &img, &bytes, e);
 
 	if (r < 0)
 		return r;
-	if (next_message(img, bytes, &at, &msg, &n) <= 0)
+	if (img_next(img, bytes, &at, &msg, &n) <= 0)
 		return err_set(e, ERR_CRIU, EBADMSG, "image %s is cut short", name);
 	Cimg__Core *c = cimg__core__unpack(NULL, n, msg);
 
@@ -258,13 +262,13 @@ int img_vmas(int dirfd, pid_t pid, struct img_vmas **out, struct err *e)
 	char name[32];
 
 	snprintf(name, sizeof(name), "mm-%d.img", pid);
-	int r = load_framed(dirfd, name, MAGIC_MM, &img, &bytes, e);
+	int r = img_load_framed(dirfd, name, MAGIC_MM, &img, &bytes, e);
 
 	if (r < 0)
 		return r;
 	AUTO(mem) struct img_vmas *v = calloc(1, sizeof(*v));
 
-	if (!v || next_message(img, bytes, &at, &msg, &n) <= 0 ||
+	if (!v || img_next(img, bytes, &at, &msg, &n) <= 0 ||
 	    !(v->mm = cimg__mm__unpack(NULL, n, msg)))
 		return err_set(e, ERR_CRIU, EBADMSG, "image %s makes no sense", name);
 	*out = steal(v);
@@ -334,8 +338,8 @@ int img_parent(int dirfd, const char *name, struct err *e)
 	size_t n = cimg__inventory__get_packed_size(&inv);
 
 	/* the one image that begins with its own magic */
-	put_le32(img, MAGIC_INVENTORY);
-	put_le32(img + 4, (uint32_t)n);
+	img_put_le32(img, MAGIC_INVENTORY);
+	img_put_le32(img + 4, (uint32_t)n);
 	cimg__inventory__pack(&inv, img + 8);
 	if (mkdirat(dirfd, name, 0700) < 0)
 		return err_sys(e, "make %s", name);
@@ -360,7 +364,7 @@ static int put_message(FILE *f, const ProtobufCMessage *m)
 
 	if (n > sizeof(buf) - 4)
 		return -EMSGSIZE;
-	put_le32(buf, (uint32_t)n);
+	img_put_le32(buf, (uint32_t)n);
 	protobuf_c_message_pack(m, buf + 4);
 	return fwrite(buf, 1, n + 4, f) == n + 4 ? 0 : -EIO;
 }
@@ -444,8 +448,8 @@ int img_pagemap(int dirfd, uint64_t obj, uint32_t id, const struct class_runs *r
 
 	if (!map || pages < 0 || !buf)
 		return err_sys(e, "create %s", map_name);
-	put_le32(magic, MAGIC_COMMON);
-	put_le32(magic + 4, MAGIC_PAGEMAP);
+	img_put_le32(magic, MAGIC_COMMON);
+	img_put_le32(magic + 4, MAGIC_PAGEMAP);
 	head.pages_id = id;
 	if (fwrite(magic, 1, 8, map) != 8 || put_message(map, &head.base) < 0)
 		return err_sys(e, "write %s", map_name);

@@ -255,7 +255,11 @@ int restore_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = outs_refit(insp_outs(m->insp), m->images_fd, e);
 	if (r == 0)
+		r = needs_reroot(m->needs, m->images_fd, e);
+	if (r == 0)
 		r = ship_end(m, e);
+	if (r == 0)
+		r = bring_files(m, false, e);
 	if (r == 0)
 		r = talk_switch(m, e);
 	if (r == 0)

@@ -110,8 +110,10 @@ static int dump(struct mig *m, struct err *e)
 
 int freeze_run(struct mig *m, struct err *e)
 {
-	int r = rec_freeze(m, e);
+	int r = bring_files(m, false, e);
 
+	if (r == 0)
+		r = rec_freeze(m, e);
 	fault_at(FAULT_S_FREEZE_RECORDED);
 	if (r == 0)
 		r = mnet_quiet(m, e);

@@ -11,6 +11,7 @@
 #include "engine/frost.h"
 #include "engine/scans.h"
 #include "hauler/inspect.h"
+#include "hauler/needs.h"
 #include "hauler/net.h"
 #include "hauler/send.h"
 #include "policies/policies.h"
@@ -33,6 +34,7 @@ struct opts {
 	bool json, quiet, verbose, yes;
 	bool list, keep_here, drop_here; /* recover, resolve */
 	struct net_opts net;
+	const char *into_root; /* the tree's root directory at the destination */
 };
 
 /* ---- mig.c ---- */
@@ -102,6 +104,7 @@ struct mig {
 	enum mig_state back_to; /* where RELINK leads */
 
 	struct insp *insp;
+	struct needs *needs;
 	struct mnet *net;
 	struct chan *ctl, *urgent, *data[STREAMS_LIMIT];
 	uint64_t route;
@@ -168,6 +171,8 @@ struct mig {
 	uint64_t wire_bytes;
 	struct trk_stats trk_stats;
 	uint64_t rss_bytes;
+	unsigned int shipped_files;
+	uint64_t shipped_bytes, ship_us; /* us: of the last pass, in the freeze */
 	char comm[32];
 	unsigned int tasks;
 };
@@ -196,6 +201,9 @@ int talk_expect(struct mig *m, struct chan *ch, int want, struct Haul__Msg **out
                 uint64_t deadline_us, struct err *e);
 int talk_connect(struct mig *m, struct err *e);
 int talk_streams(struct mig *m, struct err *e);
+struct Haul__Doubt;
+/** talk_prove() - answer the destination's question about files */
+int talk_prove(struct mig *m, const struct Haul__Doubt *d, struct err *e);
 /** talk_resume() - a control connection in the place of one that was lost */
 int talk_resume(struct mig *m, struct err *e);
 int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err *e);
@@ -296,6 +304,8 @@ void rep_end(struct mig *m);
 /** rep_waiting() - the link is lost, we try again */
 void rep_waiting(const struct mig *m, const struct err *e);
 void rep_findings(const struct findings *f, bool json);
+/** rep_needs() - files and what the destination has of them; @all: also those that are the same */
+void rep_needs(const struct needs *n, bool json, bool all);
 void rep_error(const struct err *e, bool json);
 
 #endif

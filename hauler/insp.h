@@ -13,9 +13,6 @@
 #define INSP_PATH_MAX 4096
 #define INSP_COMM_MAX 32
 
-/* CRIU carries deleted files up to the limit that engine/criu.c gives it. */
-#define INSP_GHOST_MAX_BYTES (64u << 20)
-
 struct insp_task {
 	pid_t pid, pgid, sid;
 	bool zombie;
@@ -71,8 +68,9 @@ struct insp {
 	bool shell_job, ext_unix;
 	bool unfit; /* the root is nothing that could be moved: look no further */
 	bool foreign; /* in other namespaces: paths and sockets mean nothing here */
-	uint64_t anon_bytes, shm_bytes, huge_bytes, locked_bytes;
+	uint64_t anon_bytes, shm_bytes, ghost_bytes, huge_bytes, locked_bytes;
 	char comm[INSP_COMM_MAX], root_dir[INSP_PATH_MAX], kernel[72], machine[72];
+	char fixed_root[160]; /* why its root directory has to stay; empty: it need not */
 	Haul__File **files;
 	size_t n_files, cap_files;
 	void *by_path; /* the same files, a tsearch() tree */
@@ -130,7 +128,6 @@ enum insp_use {
 	INSP_OPEN = BIT(1), /* CRIU compares its size and mode */
 	INSP_WRITE = BIT(2),
 	INSP_DIR = BIT(3),
-	INSP_SHARED = BIT(4), /* mapped shared and writable */
 };
 /**
  * insp_file() - add @path to the files of the offer
@@ -149,8 +146,8 @@ int insp_reachable(struct insp *i, const char *path, const struct stat *st, cons
 int insp_mounts(struct insp *i, struct err *e);
 /** insp_mount_by_id() - NULL: not one that we see */
 const struct insp_mount *insp_mount_by_id(const struct insp *i, int id);
-/** insp_shm() - a shared memory object that travels */
-int insp_shm(struct insp *i, const struct stat *st);
+/** insp_shm() - a shared memory object that travels, or a file without a name (@ghost) */
+int insp_shm(struct insp *i, const struct stat *st, bool ghost);
 void insp_files_fini(struct insp *i);
 
 /* ---- insp_maps.c ---- */

@@ -42,6 +42,8 @@ static const struct {
 
 int insp_anon(struct insp *i, const char *what, const char *name)
 {
+	if (strstr(name, "notify") && !i->fixed_root[0])
+		snprintf(i->fixed_root, sizeof(i->fixed_root), "%s watches files", what);
 	for (size_t k = 0; k < ARRAY_SIZE(good_anon); k++)
 		if (!strcmp(name, good_anon[k]))
 			return 0;
@@ -293,7 +295,7 @@ static int look_kind(struct insp *i, const struct look *l)
 		return r;
 	if (!strncmp(l->name, "/memfd:", 7)) {
 		r = look_rule(i, l, false);
-		return r ? (r < 0 ? r : 0) : insp_shm(i, &l->st);
+		return r ? (r < 0 ? r : 0) : insp_shm(i, &l->st, false);
 	}
 	if (l->name[0] == '/')
 		return look_path(i, l);

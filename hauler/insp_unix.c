@@ -121,6 +121,9 @@ static int look_name(struct insp *i, const struct insp_end *end, const struct us
 
 	if (!s->name[0])
 		return 0;
+	if (s->name[0] == '/' && !i->fixed_root[0])
+		snprintf(i->fixed_root, sizeof(i->fixed_root), "pid %d has the UNIX socket %s",
+		         end->pid, s->name);
 	if (listens &&
 	    insp_say(i, SEV_INFO, "listening", NULL,
 	             "pid %d listens on the UNIX socket %s; it will at the destination, in place "

@@ -94,6 +94,12 @@ static int say_memory(struct insp *i)
 		             "expect a longer stop; private memory would travel before it",
 		             "%llu MiB of shared memory travel while the tree is stopped",
 		             (unsigned long long)i->shm_bytes >> mib);
+	if (r == 0 && i->ghost_bytes > LARGE_SHM_BYTES)
+		r = insp_say(i, SEV_WARNING, "deleted-files",
+		             "expect a longer stop; a file with a name would travel before it",
+		             "%llu MiB of deleted files travel while the tree is stopped, and take "
+		             "as much memory",
+		             (unsigned long long)i->ghost_bytes >> mib);
 	if (r == 0 && i->locked_bytes)
 		r = insp_say(i, SEV_INFO, "locked-memory", NULL,
 		             "%llu MiB are locked in memory: they arrive before the tree goes on",
@@ -195,6 +201,22 @@ const struct net_addr *insp_locals(const struct insp *i, size_t *n)
 	return i->locals;
 }
 
+Haul__File *const *insp_files(const struct insp *i, size_t *n)
+{
+	*n = i->n_files;
+	return i->files;
+}
+
+const char *insp_root_dir(const struct insp *i)
+{
+	return i->root_dir[0] ? i->root_dir : "/";
+}
+
+const char *insp_unmovable_root(const struct insp *i)
+{
+	return i->fixed_root[0] ? i->fixed_root : NULL;
+}
+
 size_t insp_tasks(const struct insp *i)
 {
 	return i->procs.n;
@@ -226,7 +248,7 @@ int insp_offer(struct insp *i, Haul__Offer *offer, struct err *e)
 	offer->kernel = i->kernel;
 	offer->machine = i->machine;
 	offer->page_bytes = (uint32_t)sysconf(_SC_PAGESIZE);
-	offer->rss_bytes = i->anon_bytes + i->shm_bytes;
+	offer->rss_bytes = i->anon_bytes + i->shm_bytes + i->ghost_bytes;
 	offer->n_pid = i->n_numbers;
 	offer->pid = i->numbers;
 	offer->n_file = i->n_files;

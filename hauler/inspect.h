@@ -54,6 +54,13 @@ size_t insp_tasks(const struct insp *i);
  */
 struct Haul__Offer;
 int insp_offer(struct insp *i, struct Haul__Offer *offer, struct err *e);
+/** insp_files() - what the tree uses, with paths on this host */
+struct Haul__File;
+struct Haul__File *const *insp_files(const struct insp *i, size_t *n);
+/** insp_root_dir() - root directory of the root process; "/" as a rule */
+const char *insp_root_dir(const struct insp *i);
+/** insp_unmovable_root() - why the tree cannot have another root directory; NULL: it can */
+const char *insp_unmovable_root(const struct insp *i);
 void insp_free(struct insp *i);
 DEFINE_AUTO(insp, insp_free)
 

@@ -77,6 +77,7 @@ enum {
 	OPT_SAMPLE,
 	OPT_MOVE_ADDRESS,
 	OPT_HOOK,
+	OPT_INTO_ROOT,
 	OPT_MAP,
 	OPT_CLOSE_FD,
 	OPT_ROW, /* and on: the rows of pol_table */
@@ -98,6 +99,7 @@ static const struct option long_options[] = {
 	{ "link-limit-s", required_argument, NULL, OPT_LINK },
 	{ "move-address", required_argument, NULL, OPT_MOVE_ADDRESS },
 	{ "hook", required_argument, NULL, OPT_HOOK },
+	{ "into-root", required_argument, NULL, OPT_INTO_ROOT },
 	{ "map", required_argument, NULL, OPT_MAP },
 	{ "close-fd", required_argument, NULL, OPT_CLOSE_FD },
 	{ "json", no_argument, NULL, OPT_JSON },
@@ -141,6 +143,7 @@ static void usage(FILE *f)
 	      "                              attach\n"
 	      "      --close-fd=N            the file of descriptor N stays behind\n"
 	      "      --hook=POINT=FILE       run FILE when POINT is reached\n"
+	      "      --into-root=DIR         its root directory at HOST, with all that it uses\n"
 	      "  -i, --identity=FILE         private key\n"
 	      "      --known-hosts=FILE      trusted host keys\n"
 	      "      --criu=PATH             this CRIU here (the destination has its own)\n"
@@ -211,6 +214,22 @@ static int option_net(struct net_opts *o, int c, const char *text)
 	return r;
 }
 
+/* Absolute, and as the kernel would write it: it becomes the beginning of other paths. */
+static int option_root(struct opts *o, const char *text)
+{
+	size_t n = strlen(text);
+	bool plain = text[0] == '/' && n < 1024 && (n == 1 || text[n - 1] != '/') &&
+	             !strstr(text, "//") && !strstr(text, "/../") && !strstr(text, "/./") &&
+	             (n < 3 || strcmp(text + n - 3, "/..")) &&
+	             (n < 2 || strcmp(text + n - 2, "/."));
+
+	o->into_root = text;
+	if (plain)
+		return 0;
+	fprintf(stderr, "haul: --into-root=%s: not a full path without . and ..\n", text);
+	return -EINVAL;
+}
+
 /* Return: 0; -EINVAL after a message; 1: done, exit well */
 static int option(struct opts *o, int c)
 {
@@ -260,6 +279,8 @@ static int option(struct opts *o, int c)
 	case OPT_MAP:
 	case OPT_CLOSE_FD:
 		return option_net(&o->net, c, optarg);
+	case OPT_INTO_ROOT:
+		return option_root(o, optarg);
 	case OPT_JSON:
 		o->json = true;
 		return 0;
@@ -371,6 +392,8 @@ static int cmd_check(const struct opts *o)
 		rep_findings(insp_findings(m->insp), o->json);
 		if (o->dest)
 			r = check_remote(m, &f, &m->err);
+		if (m->needs && r == 0)
+			rep_needs(m->needs, o->json, o->verbose);
 		rep_findings(&f, o->json);
 	}
 	if (r < 0)

@@ -230,6 +230,7 @@ void mig_fini(struct mig *m)
 	free(steal(m->loaded.known_hosts));
 	trk_free(steal(m->trk));
 	sent_free(steal(m->sent));
+	needs_free(steal(m->needs));
 	insp_free(steal(m->insp));
 	mnet_free(steal(m->net));
 	size_t n_maps = m->maps ? m->n_maps : 0;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "transport/haul.pb-c.h"
 
 #define MIB               1048576.0
 #define PROGRESS_EVERY_US 500000
@@ -223,6 +224,9 @@ static void end_json(struct mig *m, const struct send_stats *st)
 	set_u(o, "data_pages", st->data_pages);
 	set_u(o, "zero_pages", st->zero_pages);
 	set_u(o, "same_pages", st->same_pages);
+	set_u(o, "files", m->shipped_files);
+	set_u(o, "files_bytes", m->shipped_bytes);
+	set_u(o, "files_frozen_us", m->ship_us);
 	if (m->t.running_us && m->t.freeze_us) {
 		unsigned int moved, lost;
 
@@ -274,6 +278,9 @@ static void end_text(struct mig *m, const struct send_stats *st)
 	       (double)(t->sent_us - t->scanned_us) / 1e3,
 	       (double)(t->restored_us - t->sent_us) / 1e3,
 	       (double)(t->running_us - t->restored_us) / 1e3, ours_mode(m));
+	if (m->shipped_files)
+		printf("  files         %9u      %.1f MiB brought, %.1f ms of it in the downtime\n",
+		       m->shipped_files, (double)m->shipped_bytes / MIB, (double)m->ship_us / 1e3);
 	printf("  total         %9.2f s    %u round%s\n", (double)(t->end_us - t->start_us) / 1e6,
 	       m->rounds, m->rounds == 1 ? "" : "s");
 	printf("  on the wire   %9.1f MiB  %.2f of %.1f MiB resident; %llu zero, %llu unchanged "
@@ -371,6 +378,32 @@ void rep_findings(const struct findings *f, bool json)
 		if (f->v[i].remedy[0] && f->v[i].severity != SEV_INFO)
 			printf("           %-18s -> %s\n", "", f->v[i].remedy);
 	}
+	fflush(stdout);
+}
+
+void rep_needs(const struct needs *n, bool json, bool all)
+{
+	unsigned int same = 0;
+
+	for (size_t i = 0; i < n->n; i++) {
+		const struct need *k = &n->v[i];
+
+		same += k->state == HAUL__FILE_STATE__FILE_SAME;
+		if (json) {
+			json_t *o = json_object();
+
+			json_object_set_new(o, "event", json_string("file"));
+			json_object_set_new(o, "state", json_string(needs_word(k->state)));
+			json_object_set_new(o, "path", json_string(k->there));
+			set_u(o, "bytes", k->file.size);
+			put_json(o);
+		} else if (all || (k->state != HAUL__FILE_STATE__FILE_SAME &&
+		                   k->state != HAUL__FILE_STATE__FILE_NONE)) {
+			printf("  %-8s  %s\n", needs_word(k->state), k->there);
+		}
+	}
+	if (!json && same)
+		printf("  %-8s  %u files are the same there\n", "same", same);
 	fflush(stdout);
 }
 

@@ -212,6 +212,8 @@ int prepare_run(struct mig *m, struct err *e)
 			r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 		pthread_mutex_unlock(&m->lock);
 	}
+	if (r == 0)
+		r = bring_files(m, true, e);
 	if (r < 0)
 		talk_reason(m, e);
 	return r;

@@ -2,8 +2,6 @@
 /* talk.c - the source's half of the conversation in docs/PROTOCOL.md section 4. */
 #include "hauler/hauler.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -85,6 +83,8 @@ int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint6
 			r = from_abort(msg->abort, e);
 		else if (kind == HAUL__MSG__BODY_PING)
 			r = pong(ch, msg->ping, e);
+		else if (kind == HAUL__MSG__BODY_DOUBT && m->state <= MIG_NEGOTIATE)
+			r = talk_prove(m, msg->doubt, e);
 		else if (!early &&
 		         (kind == HAUL__MSG__BODY_DRAINED || kind == HAUL__MSG__BODY_RUNNING))
 			log_debug("message %d while the link is made again", kind);
@@ -274,12 +274,17 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	AUTO(mem) uint8_t *cpu = NULL;
 	int r = insp_offer(m->insp, &offer, e);
 
+	if (r == 0 && !m->needs)
+		r = needs_new(&m->needs, m->insp, m->opt->into_root,
+		              m->opt->pol.v.files != POL_FILES_REQUIRE, out, e);
 	if (r == 0)
 		r = mnet_offer(m, &offer, e);
 	if (r == 0)
 		r = outs_offer(insp_outs(m->insp), &offer, e);
 	if (r < 0)
 		return r;
+	needs_offer(m->needs, &offer);
+	offer.files = (Haul__Files)m->opt->pol.v.files;
 	fill_criu(m, &criu, &cpu);
 	offer.criu = &criu;
 	offer.check_only = check_only;
@@ -296,6 +301,7 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	if (r < 0)
 		return err_wrap(e, "negotiation");
 	r = take_answer(answer->answer, out, e);
+	needs_seen(m->needs, answer->answer);
 	if (r == 0 && !answer->answer->accepted && out->blockers == 0)
 		r = err_set(e, ERR_PEER, EPROTO, "refused without a reason");
 	haul__msg__free_unpacked(answer, NULL);
@@ -415,7 +421,12 @@ int talk_switch(struct mig *m, struct err *e)
 	s.limit_ms = until > now ? (until - now) / 1000 : 1;
 	int r = mnet_switch(m, &s, e);
 
-	return r == 0 ? send_switch(m, &s, e) : r;
+	if (r == 0)
+		r = needs_still(m->needs, &s, e);
+	if (r == 0)
+		r = send_switch(m, &s, e);
+	needs_still_free(&s);
+	return r;
 }
 
 int talk_restored(struct mig *m, struct err *e)

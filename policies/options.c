@@ -26,6 +26,13 @@ static const char *const tracker_names[] = {
 	NULL,
 };
 
+static const char *const files_names[] = {
+	[POL_FILES_REQUIRE] = "require",
+	[POL_FILES_MISSING] = "ship-missing",
+	[POL_FILES_DIFFERING] = "ship-differing",
+	NULL,
+};
+
 static const char *const stray_names[] = {
 	[POL_STRAY_KEEP] = "keep",
 	[POL_STRAY_CLOSE] = "close",
@@ -66,6 +73,8 @@ const struct pol_option pol_table[POL_NOPTIONS] = {
 	               "connections; auto: move with --move-address, else close" },
 	[ROW(tracker)] = { "tracker", tracker_names, "", 0, POL_NTRACKERS - 1, POL_TRACKER_AUTO,
 	                   "how the source sees writes; auto: the best that it has" },
+	[ROW(files)] = { "files", files_names, "", 0, POL_FILES_DIFFERING, POL_FILES_MISSING,
+	                 "files it uses that HOST lacks, or has otherwise" },
 	[ROW(stray)] = { "stray", stray_names, "", 0, POL_STRAY_CLOSE, POL_STRAY_KEEP,
 	                 "descriptors above 2 that a launcher has left open" },
 	[ROW(quiet_limit_ms)] = { "quiet-limit-ms", NULL, "ms", 0, 600000, 200,

@@ -32,6 +32,8 @@ const char *pol_mode_name(enum pol_mode mode);
 /* What becomes of TCP connections; AUTO: they move when an address moves, else are closed. */
 enum pol_tcp { POL_TCP_AUTO, POL_TCP_CLOSE, POL_TCP_MOVE, POL_TCP_REFUSE };
 
+/* What the tree uses and the destination lacks, or has otherwise; numbers as on the wire. */
+enum pol_files { POL_FILES_REQUIRE, POL_FILES_MISSING, POL_FILES_DIFFERING };
 /* Descriptors that a launcher has left open. */
 enum pol_stray { POL_STRAY_KEEP, POL_STRAY_CLOSE };
 
@@ -42,6 +44,7 @@ struct pol_options {
 	unsigned int freeze_limit_ms, streams, bandwidth_limit_mbit, cpu_limit_percent;
 	unsigned int tcp; /* enum pol_tcp */
 	unsigned int tracker; /* enum pol_tracker */
+	unsigned int files; /* enum pol_files */
 	unsigned int stray; /* enum pol_stray */
 	unsigned int quiet_limit_ms;
 };
