@@ -12,13 +12,13 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define EVENTS       32
-#define IDLE_MS      100
-#define PROBE_US     200000u
-#define ALONE_PROBES 5u
+#define EVENTS        32
+#define IDLE_MS       100
+#define PROBE_US      200000u
+#define ALONE_PROBES  5u
 #define NOMEM_TELL_US 5000000u
-#define PAUSE_NS     20000
-#define THREAD_NICE  (-5) /* threads wait for us; at -10 one that shares our CPU starves */
+#define PAUSE_NS      20000
+#define THREAD_NICE   (-5) /* threads wait for us; at -10 one that shares our CPU starves */
 
 static int watch_fd(struct pager *p, int fd, void *tag)
 {

@@ -89,6 +89,7 @@ class Case:
         if tcp:
             work = [TOP + "/tests/work/netserve.py", "--address", b.address]
             on("A", "ip", "addr", "add", b.address + "/24", "dev", "eth0")
+            on("C", "ip", "neigh", "flush", "all", check=False)
         self.pid = sh(LAB, "spawn", "A", os.path.basename(self.wdir), *work, "--dir", self.wdir).strip()
         for _ in range(600):
             if os.path.exists(self.wdir + "/ready"):
