@@ -142,7 +142,7 @@ class Case:
         for _ in range(1500):
             if os.path.exists(b.fault_file):
                 break
-            if haul.poll() is not None:
+            if haul.poll() is not None and self.point not in TRIGGER:  # D may come there later
                 raise RuntimeError("the point was never passed")
             time.sleep(0.01)
         else:

@@ -83,7 +83,7 @@ verify A
 no_journal
 
 note "killed after it: asked, then decided"
-dies s-commit-sent
+dies s-running-heard
 says A 0 'or perhaps not; the stopped copy is here' recover --list
 "$lab" run A "$haul" recover --list --json | python3 -c '
 import json, sys
@@ -133,7 +133,7 @@ stop B
 note "the destination has lost what it knew; then it was rebooted"
 for how in wiped rebooted; do
 	start A "$work/writer" --mib 24 --rate 2000
-	dies s-commit-sent
+	dies s-running-heard
 	kill_all B
 	"$lab" run B rm -rf /run/haul
 	[ $how = wiped ] || "$lab" run B sh -c "cat /proc/sys/kernel/random/uuid >$dir/boot; mount --bind $dir/boot $boot"
@@ -157,7 +157,7 @@ start_hauld B
 
 note "gone for good: the copy here is dropped; not kept when a part of it is gone"
 start A "$work/writer" --mib 24 --rate 2000
-dies s-commit-sent
+dies s-running-heard
 "$lab" run A kill -KILL "$pid"
 says A 1 'of its processes are gone' resolve -y --keep-here "$id"
 says A 0 'the copy here was killed' resolve -y --drop-here "$id"
