@@ -7,6 +7,7 @@
 
 #include "agent/check.h"
 #include "agent/net.h"
+#include "agent/out.h"
 #include "common/journal.h"
 #include "engine/criu.h"
 #include "transport/transport.h"
@@ -45,6 +46,8 @@ struct stream {
 	struct chan *ch;
 	pthread_t thread;
 	int fd; /* until SSH has it */
+	int peer; /* the same socket: to hang up on who says nothing */
+	uint64_t since_us;
 	bool used, registered, urgent;
 	bool over; /* the thread has nothing more to do; atomic */
 	uint32_t mark;
@@ -56,6 +59,7 @@ struct wrk_keep {
 	pid_t root_pid, criu_pid;
 	int criu_rpc; /* -1: CRIU has ended */
 	int images_fd, journal_fd;
+	bool known; /* the source has shown a key that is authorised */
 	bool opening; /* CRIU may have been told to let the tree run */
 	bool resumed; /* it has said that it runs */
 	struct anet_keep net;
@@ -90,6 +94,7 @@ struct wrk {
 	uint32_t marked;
 	bool deliver; /* pages of tasks go to the pager, not to the store */
 	bool failed;
+	bool refused; /* the offer: something stands in the way */
 	bool resuming; /* a connection takes the place of one that was lost */
 	pthread_t accept_thread;
 	bool accepting;
@@ -103,8 +108,10 @@ struct wrk {
 	pthread_mutex_t urgent_lock;
 	uint64_t limit_ms;
 	uint64_t rss_bytes; /* as offered */
+	uint64_t image_bytes; /* that came */
 	uint64_t images_us; /* to write what CRIU reads; for the report */
 	struct anet *net;
+	struct aout *outs;
 };
 
 /**
@@ -202,6 +209,15 @@ void lst_bye(struct wrk *w);
 /* ---- restore.c ---- */
 
 struct Haul__Switch;
+#define WRK_CRIU_LIMIT_MS 10000
+
+struct Haul__Msg;
+/** ofr_take() - check what is offered and say what stands in the way: an ANSWER */
+int ofr_take(struct wrk *w, const struct Haul__Msg *msg, struct err *e);
+
+struct Haul__Images;
+/** rst_images() - images of the source, each as soon as it was written; before SWITCH */
+int rst_images(struct wrk *w, const struct Haul__Images *m, struct err *e);
 /** rst_run() - from SWITCH to the gate; on failure nothing of the tree is left */
 int rst_run(struct wrk *w, const struct Haul__Switch *s, struct err *e);
 /** rst_undo() - close the gate: CRIU kills what it made */

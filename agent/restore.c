@@ -12,15 +12,20 @@
 
 #define UNDO_LIMIT_MS   10000
 #define RESUME_LIMIT_MS 30000
+#define IMAGE_BYTES_MAX (256u << 20) /* memory; 10,000 processes have some 100 MiB */
 #define LOG_NAME        "restore.log"
 
-static int save_images(struct wrk *w, const Haul__Switch *s, struct err *e)
+int rst_images(struct wrk *w, const Haul__Images *m, struct err *e)
 {
-	for (size_t i = 0; i < s->n_image; i++) {
-		const Haul__Image *img = s->image[i];
+	for (size_t i = 0; i < m->n_image; i++) {
+		const Haul__Image *img = m->image[i];
 
 		if (!img_name_ok(img->name))
 			return err_set(e, ERR_PEER, EBADMSG, "image with a bad name");
+		w->image_bytes += img->data.len;
+		if (w->image_bytes > IMAGE_BYTES_MAX)
+			return err_set(e, ERR_PEER, EFBIG, "images of more than %u MiB",
+			               IMAGE_BYTES_MAX >> 20);
 		int r = img_save(w->images_fd, img->name, img->data.data, img->data.len, e);
 
 		if (r < 0)
@@ -124,8 +129,6 @@ static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 	int r = check_pids(w, e);
 
 	if (r == 0)
-		r = save_images(w, s, e);
-	if (r == 0)
 		r = pager_new_guarded(&w->pager, w->guard, w->store, &ops, e);
 	for (size_t i = 0; r == 0 && i < s->n_object; i++)
 		r = put_object(w, s->object[i], (uint32_t)i + 1, e);
@@ -138,7 +141,11 @@ static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 
 static int restore(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
+	size_t n_places;
+	const struct criu_inherit *places = aout_list(w->outs, &n_places);
 	struct criu_opts o = {
+		.inherit = places,
+		.n_inherit = n_places,
 		.images_fd = w->images_fd,
 		.tcp_close = s->tcp_close,
 		.shell_job = s->shell_job,
@@ -177,6 +184,7 @@ int rst_run(struct wrk *w, const Haul__Switch *s, struct err *e)
 	w->images_us = now_us() - t0;
 	if (r == 0)
 		r = restore(w, s, e);
+	aout_close(w->outs);
 	if (r == 0)
 		r = ready_to_die(w, e);
 	if (r < 0)

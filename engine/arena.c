@@ -41,8 +41,8 @@ void arena_warm(struct arena *a, uint64_t bytes)
 	uint64_t room = (a->bytes - a->used) / 4;
 
 	/* an older kernel: it comes when it is touched */
-	(void)madvise((char *)a + a->used / PAGE * PAGE, (bytes < room ? bytes : room) / PAGE * PAGE,
-	              MADV_POPULATE_WRITE);
+	(void)madvise((char *)a + a->used / PAGE * PAGE,
+	              (bytes < room ? bytes : room) / PAGE * PAGE, MADV_POPULATE_WRITE);
 }
 
 static unsigned int class_of(size_t bytes)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * look.c - the last scan: which pages a tree has, and which were written. On several
- * processors at once: 3 ms for a GiB of small pages, and nobody runs meanwhile.
+ * processors at once: nobody runs meanwhile.
  */
 #include "engine/look.h"
 
@@ -25,7 +25,7 @@ struct piece {
 	const struct vma *vma;
 	uint64_t start, end;
 	struct page_region *v; /* found */
-	size_t n;
+	size_t n, cap;
 	int result;
 };
 
@@ -93,38 +93,47 @@ static int add_proc(struct look *l, size_t i)
 
 /* ---- looking ---- */
 
-static int keep(struct piece *p, const struct page_region *vec, size_t n)
+static int keep_one(struct piece *p, const struct page_region *r)
 {
-	struct page_region *v = n ? realloc(p->v, (p->n + n) * sizeof(*v)) : p->v;
+	if (p->n && p->v[p->n - 1].end == r->start && p->v[p->n - 1].categories == r->categories) {
+		p->v[p->n - 1].end = r->end;
+		return 0;
+	}
+	if (p->n == p->cap) {
+		size_t cap = p->cap ? 2 * p->cap : 64;
+		struct page_region *v = realloc(p->v, cap * sizeof(*v));
 
-	if (n && !v)
-		return -ENOMEM;
-	memcpy(v + p->n, vec, n * sizeof(*v));
-	p->v = v;
-	p->n += n;
+		if (!v)
+			return -ENOMEM;
+		p->v = v;
+		p->cap = cap;
+	}
+	p->v[p->n++] = *r;
 	return 0;
 }
 
+static int keep(void *arg, const struct page_region *vec, size_t n)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = keep_one(arg, &vec[i]);
+	return r;
+}
+
 /* Return: 0, also when the process has gone; otherwise nothing may be left out */
-static int scan_piece(struct piece *p, const struct trk *t, int pagemap, struct page_region *vec)
+static int scan_piece(struct piece *p, const struct trk *t, int pagemap, struct look_room *room)
 {
 	struct look_at l = { .t = t, .p = p->known, .pagemap = pagemap, .vma = p->vma };
+	int r = calm_look(&l, p->start, p->end, room, keep, p);
 
-	for (uint64_t at = p->start; at < p->end;) {
-		long n = t->ops->look(&l, &at, p->end, vec);
-
-		if (n < 0)
-			return n == -ESRCH ? 0 : (int)n;
-		if (keep(p, vec, (size_t)n) < 0)
-			return -ENOMEM;
-	}
-	return 0;
+	return r == -ESRCH ? 0 : r;
 }
 
 static void *look_main(void *arg)
 {
 	struct look *l = arg;
-	AUTO(mem) struct page_region *vec = calloc(VEC_REGIONS, sizeof(*vec));
+	AUTO(mem) struct look_room *room = malloc(sizeof(*room));
 	AUTO(fd) int map = -1;
 	pid_t open_pid = 0;
 	int open_error = 0;
@@ -142,10 +151,10 @@ static void *look_main(void *arg)
 			open_error = map < 0 && errno != ENOENT && errno != ESRCH ? -errno : 0;
 			open_pid = p->pid;
 		}
-		if (map < 0 || !vec)
-			p->result = vec ? open_error : -ENOMEM;
+		if (map < 0 || !room)
+			p->result = room ? open_error : -ENOMEM;
 		else
-			p->result = scan_piece(p, l->t, map, vec);
+			p->result = scan_piece(p, l->t, map, room);
 	}
 	return NULL;
 }

@@ -29,6 +29,7 @@ struct trk {
 	struct page_region *vec;
 	uint64_t stopped_us;
 	bool scans; /* the kernel has PAGEMAP_SCAN */
+	bool calm; /* see calm_kernel() */
 	uint64_t guard; /* PAGE_IS_GUARD where the kernel knows it */
 	uint64_t zero_frame; /* of the kernel's zero page; 0: not told */
 };
@@ -51,6 +52,14 @@ struct look_at {
 	int pagemap;
 	const struct vma *vma;
 };
+
+/* What a thread needs for looking. */
+struct look_room {
+	struct page_region vec[VEC_REGIONS], named[VEC_REGIONS];
+};
+
+/* Takes what a look has found; ascending. Return: 0, or what ends the look */
+typedef int (*look_out_fn)(void *arg, const struct page_region *v, size_t n);
 
 struct trk_ops {
 	const char *name;
@@ -76,6 +85,16 @@ const struct tproc *track_known(const struct trk *t, pid_t pid);
 int track_report(struct scan *s, const struct page_region *v, size_t n);
 /** scan_kernel() - has this kernel PAGEMAP_SCAN? */
 bool scan_kernel(void);
+/** scan_uffd_api() - what tracking needs of a userfaultfd. Return: 0; -errno */
+int scan_uffd_api(int fd);
+/** calm_kernel() - does a scan for written pages name empty entries, and no protected one? */
+bool calm_kernel(void);
+/**
+ * calm_look() - all of [start, end), by ops->look() or, where that is certain, a shorter way.
+ * The tree is stopped. Return: 0; -errno; what @out returned
+ */
+int calm_look(const struct look_at *l, uint64_t start, uint64_t end, struct look_room *room,
+              look_out_fn out, void *arg);
 /** scan_guard() - PAGE_IS_GUARD, or 0 where the kernel does not know it */
 uint64_t scan_guard(void);
 /** soft_zero_frame() - see struct trk */

@@ -31,7 +31,7 @@
 
 /* ---- probing ---- */
 
-static int uffd_api(int fd)
+int scan_uffd_api(int fd)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURES };
 
@@ -57,7 +57,7 @@ static int probe(struct err *e)
 {
 	AUTO(fd) int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | 1);
 
-	if (fd < 0 || uffd_api(fd) < 0)
+	if (fd < 0 || scan_uffd_api(fd) < 0)
 		return err_set(e, ERR_SYS, ENOTSUP, "userfaultfd has no WP_ASYNC (kernel 6.7)");
 	if (!scan_kernel())
 		return err_set(e, ERR_SYS, ENOTSUP, "no PAGEMAP_SCAN (kernel 6.7)");
@@ -99,7 +99,7 @@ static int attach(struct trk *t, struct tproc *p)
 	if (now_us() - t0 > t->stopped_us)
 		t->stopped_us = now_us() - t0;
 	if (r == 0)
-		r = uffd_api(p->uffd);
+		r = scan_uffd_api(p->uffd);
 	if (r < 0) {
 		detach(p);
 		if (r != -ESRCH)

@@ -91,6 +91,7 @@ int trk_new(struct trk **out, pid_t root, enum trk_kind kind, struct err *e)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the tracker");
 	t->root = root;
 	t->scans = scan_kernel();
+	t->calm = t->ops == &trk_scan_ops && calm_kernel();
 	t->guard = scan_guard();
 	t->zero_frame = soft_zero_frame();
 	*out = steal(t);

@@ -251,6 +251,11 @@ int restore_run(struct mig *m, struct err *e)
 
 	if (r == 0)
 		r = mnet_give(m, e);
+	/* images that change go again */
+	if (r == 0)
+		r = outs_refit(insp_outs(m->insp), m->images_fd, e);
+	if (r == 0)
+		r = ship_end(m, e);
 	if (r == 0)
 		r = talk_switch(m, e);
 	if (r == 0)

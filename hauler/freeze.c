@@ -92,6 +92,9 @@ static int dump(struct mig *m, struct err *e)
 			r = exist_start(&m->exist, m->trk, e);
 			if (r == 0)
 				r = mnet_freeze(m, e);
+			/* CRIU clears the soft-dirty bits of each task that it has dumped */
+			if (r == 0 && ours_clean(m))
+				r = exist_wait(m->exist, &m->t.look_us, e);
 		}
 		if (r == 0)
 			r = criu_reply(m->criu, true, e);
@@ -120,6 +123,7 @@ int freeze_run(struct mig *m, struct err *e)
 		frost_warm(m->frost);
 	m->t.freeze_us = now_us();
 	limits_apply(m, true);
+	r = r == 0 ? ship_start(m, e) : r;
 	if (r == 0)
 		r = dump(m, e);
 
@@ -179,6 +183,7 @@ void freeze_undo(struct mig *m)
 		    syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGCONT, NULL, 0) < 0)
 			log_err("pid=%d does not go on: %s", m->held[i].pid, strerror(errno));
 	exist_free(steal(m->exist));
+	ship_free(steal(m->ship));
 	m->thawed = true;
 	log_info("the tree goes on after %llu us", (unsigned long long)(now_us() - m->t.freeze_us));
 }

@@ -108,6 +108,9 @@ struct mig {
 	uint8_t secret[32];
 	char peer_boot[JOURNAL_BOOT_BYTES]; /* boot id of the destination */
 	struct journal *journal; /* from the freeze on */
+	struct {
+		char *dest, *identity, *known_hosts; /* of the journal, for @opt */
+	} loaded;
 	bool drained; /* the destination has every page */
 	bool aborted; /* ABORT was sent: once is enough */
 
@@ -141,6 +144,7 @@ struct mig {
 	struct own_vma *ours; /* whose scans were answered */
 	size_t n_ours;
 	struct exist *exist; /* the last scan; exist.h */
+	struct ship *ship; /* images on their way */
 
 	struct class_runs *maps; /* one for each object of the sink */
 	size_t n_maps;
@@ -198,6 +202,14 @@ int talk_start(struct mig *m, struct err *e);
 int talk_marked(struct mig *m, uint32_t mark, uint64_t deadline_us, struct err *e);
 int talk_ping(struct mig *m, struct err *e);
 int talk_switch(struct mig *m, struct err *e);
+
+struct ship;
+/** ship_start() - CRIU is going to dump: images go to the destination as they are written */
+int ship_start(struct mig *m, struct err *e);
+/** ship_end() - CRIU is done: what is not there yet goes; before SWITCH */
+int ship_end(struct mig *m, struct err *e);
+/** ship_free() - on failure the tree has to go on first: a send may take until the deadline */
+void ship_free(struct ship *s);
 int talk_restored(struct mig *m, struct err *e);
 struct Haul__Drained;
 /** talk_drained() - every page is there: keep the figures */
@@ -234,10 +246,13 @@ void postcopy_end_threads(struct mig *m);
 /** ours_start() - answer CRIU: large anonymous mappings are ours. @listener: taken */
 int ours_start(struct mig *m, int listener, struct err *e);
 /**
- * ours_mode() - how the freeze works: "push" (CRIU walks all pages), "scans" (not those
- * that haul brings), "scans+smaps" (and smaps is answered, too); as in START.freeze
+ * ours_mode() - how the freeze works: "push" (CRIU walks and streams all pages), "push-dirty" (it
+ * streams those with soft-dirty bits), "scans" (it walks not those that haul brings),
+ * "scans+smaps" (and smaps is answered, too); as in START.freeze
  */
 const char *ours_mode(const struct mig *m);
+/** ours_clean() - does CRIU leave out clean pages? Our last scan has to end before it dumps */
+bool ours_clean(const struct mig *m);
 /** ours_could() - may CRIU's scan of this mapping be answered? */
 bool ours_could(const struct vma *v);
 /** limits_apply() - to the bulk of pages; @frozen: haul may use all the CPU it can get */

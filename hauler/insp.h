@@ -61,6 +61,8 @@ struct insp_conn {
 	struct net_sock sock; /* without a copy of it */
 };
 
+struct insp_stray;
+
 struct insp {
 	pid_t root;
 	struct proc_list procs;
@@ -84,6 +86,7 @@ struct insp {
 	struct insp_shm *shm;
 	size_t n_shm;
 	struct insp_ends pipes, sockets;
+	unsigned int passed_fds; /* that wait in queues of UNIX sockets */
 	Haul__Port **ports;
 	size_t n_ports, cap_ports;
 	unsigned int filtered; /* tasks with seccomp */
@@ -92,6 +95,10 @@ struct insp {
 	size_t n_conns, cap_conns;
 	struct net_addr *locals;
 	size_t n_locals, cap_locals;
+	struct outs outs;
+	uint64_t rules_used; /* bits */
+	struct insp_stray *strays; /* files of those that started the tree */
+	size_t n_strays, cap_strays;
 };
 
 /** insp_say() - finding_add() to the list of @i */
@@ -157,6 +164,33 @@ int insp_end_add(struct insp_ends *l, struct insp_end end);
 /** insp_dup() - a copy of a descriptor of the tree. Return: it; -errno */
 int insp_dup(pid_t pid, int fd);
 
+/* ---- insp_out.c ---- */
+
+/* A file that leads out of the tree, or that a rule may name. */
+struct insp_lead {
+	pid_t pid;
+	int fd;
+	enum refit_kind kind;
+	const char *what; /* "descriptor 3 of pid 7, a pipe to pid 9 (tee)," */
+	uint64_t inode;
+	const char *peer; /* name of the UNIX socket at the other end; NULL: none */
+	int sock_type;
+	bool reads, writes;
+	bool stray; /* inherited, as far as one can see */
+	uint64_t rdev, dev; /* of a terminal */
+	bool unseen; /* on a mount that is hidden */
+	int mnt_id;
+};
+
+/** insp_out() - is there a rule for it? Return: 1 yes, and that was told; 0 no; -errno */
+int insp_out(struct insp *i, const struct insp_lead *l);
+/** insp_rules_unused() - after all: rules for descriptors that there are not */
+int insp_rules_unused(struct insp *i);
+/** insp_ancestors() - note what those have open that started the tree */
+int insp_ancestors(struct insp *i);
+/** insp_inherited() - who of them has the same open file? 0: nobody */
+pid_t insp_inherited(const struct insp *i, pid_t pid, int fd, const struct stat *st);
+
 /* ---- insp_pipe.c ---- */
 int insp_pipes(struct insp *i);
 /** insp_outside() - fill @want from all processes outside the tree */
@@ -176,6 +210,8 @@ int insp_diag(const void *req, size_t bytes, insp_diag_fn fn, void *arg);
 int insp_unix(struct insp *i, struct insp_ends *left);
 int insp_sockets(struct insp *i, struct insp_ends *left);
 struct inet_diag_msg;
+/** insp_sock_of() - a socket that the kernel lists; without a copy of it */
+void insp_sock_of(const struct inet_diag_msg *m, const struct insp_end *end, struct net_sock *s);
 /** insp_port() - a bound socket of the tree goes into the offer */
 int insp_port(struct insp *i, const struct insp_end *end, const struct inet_diag_msg *m, bool udp);
 void insp_ports_fini(struct insp *i);

@@ -145,13 +145,31 @@ static int say_datagram(struct insp *i, const struct insp_end *end, const struct
 static int say_outside(struct insp *i, const struct insp_end *end, const struct usock *s,
                        const struct usock *peer, const struct insp_want *w)
 {
-	char who[96];
+	char who[96], what[NAME_MAX_BYTES + 192];
+	bool named = peer && peer->name[0];
 
-	if (s->type == SOCK_DGRAM && peer && peer->name[0])
-		return say_datagram(i, end, peer);
 	insp_holder(w, who, sizeof(who));
+	snprintf(what, sizeof(what), "descriptor %d of pid %d, a UNIX socket connected to %s%s%s,",
+	         end->fd, end->pid, who, named ? ", at " : "", named ? peer->name : "");
+	struct insp_lead lead = { .pid = end->pid,
+		                  .fd = end->fd,
+		                  .kind = REFIT_UNIX,
+		                  .what = what,
+		                  .inode = s->inode,
+		                  .peer = named ? peer->name : NULL,
+		                  .sock_type = s->type,
+		                  .stray = !named };
+	int r = insp_out(i, &lead);
+
+	if (r)
+		return r < 0 ? r : 0;
+	if (s->type == SOCK_DGRAM && named)
+		return say_datagram(i, end, peer);
 	return insp_say(i, SEV_BLOCKER, "unix-outside",
-	                "end the connection first, or start the process without that service",
+	                named ? "--map=unix:NAME=unix:PATH connects it again there, if the service "
+	                        "bears that; =null, =close, =file:PATH"
+	                      : "end the connection first; --close-fd=N leaves it behind, "
+	                        "--map=fd:N=unix:PATH connects it to something else",
 	                "descriptor %d of pid %d is a UNIX socket connected to %s outside the "
 	                "tree%s%s",
 	                end->fd, end->pid, who, peer && peer->name[0] ? ", at " : "",

@@ -115,6 +115,8 @@ static int look(struct insp *i)
 	for (size_t k = 0; r == 0 && k < i->procs.n && !i->foreign; k++)
 		if (!i->tasks[k].zombie)
 			r = insp_maps(i, i->tasks[k].pid);
+	if (r == 0)
+		r = insp_ancestors(i);
 	for (size_t k = 0; r == 0 && k < i->procs.n && !i->foreign; k++)
 		if (!i->tasks[k].zombie)
 			r = insp_fds(i, i->tasks[k].pid);
@@ -126,6 +128,8 @@ static int look(struct insp *i)
 		r = insp_sockets(i, &i->sockets);
 	if (r == 0)
 		r = insp_tcp(i);
+	if (r == 0)
+		r = insp_rules_unused(i);
 	return r < 0 ? r : say_memory(i);
 }
 
@@ -157,6 +161,11 @@ int insp_new_net(struct insp **out, pid_t root, const struct insp_net *net, stru
 		return err_set(e, ERR_SYS, -r, "inspect pid %d: %s", root, strerror(-r));
 	*out = steal(i);
 	return 0;
+}
+
+const struct outs *insp_outs(const struct insp *i)
+{
+	return &i->outs;
 }
 
 const struct findings *insp_findings(const struct insp *i)
@@ -248,6 +257,8 @@ void insp_free(struct insp *i)
 	free(i->sockets.v);
 	free(i->conns);
 	free(i->locals);
+	free(i->strays);
+	outs_fini(&i->outs);
 	free(i->tasks);
 	procs_fini(&i->procs);
 	findings_fini(&i->findings);

@@ -10,6 +10,7 @@
 #include "common/err.h"
 #include "common/finding.h"
 #include "engine/net.h"
+#include "hauler/out.h"
 
 struct insp;
 
@@ -27,6 +28,7 @@ struct insp_net {
 	enum tcp_fate tcp;
 	const struct net_move *moves; /* addresses that go along */
 	size_t n_moves;
+	const struct out_rules *rules; /* for what leads out of the tree; NULL: none */
 };
 
 /** insp_new_net() - the same; connections are judged by @net, NULL: they are closed */
@@ -35,6 +37,8 @@ int insp_new_net(struct insp **out, pid_t root, const struct insp_net *net, stru
 const pid_t *insp_pids(const struct insp *i, size_t *n);
 /** insp_locals() - addresses of connections that move and do not go along themselves */
 const struct net_addr *insp_locals(const struct insp *i, size_t *n);
+/** insp_outs() - files that lead outside, and what becomes of them */
+const struct outs *insp_outs(const struct insp *i);
 const struct findings *insp_findings(const struct insp *i);
 
 /** insp_shell_job() - its session leader or terminal is outside the tree */

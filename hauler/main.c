@@ -77,6 +77,8 @@ enum {
 	OPT_SAMPLE,
 	OPT_MOVE_ADDRESS,
 	OPT_HOOK,
+	OPT_MAP,
+	OPT_CLOSE_FD,
 	OPT_ROW, /* and on: the rows of pol_table */
 };
 
@@ -96,6 +98,8 @@ static const struct option long_options[] = {
 	{ "link-limit-s", required_argument, NULL, OPT_LINK },
 	{ "move-address", required_argument, NULL, OPT_MOVE_ADDRESS },
 	{ "hook", required_argument, NULL, OPT_HOOK },
+	{ "map", required_argument, NULL, OPT_MAP },
+	{ "close-fd", required_argument, NULL, OPT_CLOSE_FD },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "list", no_argument, NULL, OPT_LIST },
 	{ "keep-here", no_argument, NULL, OPT_KEEP },
@@ -119,6 +123,8 @@ static void usage(FILE *f)
 	      "                                     when the destination cannot be asked any more\n"
 	      "       haul policy list|show|explain [POLICY], check FILE..., schema\n"
 	      "       haul policy simulate --trace=FILE [--bandwidth=MBIT]\n"
+	      "       haul attach PID               the terminal of a process that was hauled "
+	      "here\n"
 	      "       haul watch PID                what it writes; what each policy would do\n"
 	      "\n"
 	      "  -p, --port=N                port of hauld at HOST (4285)\n"
@@ -130,6 +136,10 @@ static void usage(FILE *f)
 	      "again (3600)\n"
 	      "      --move-address=ADDR[/LEN][@IFACE]  this address goes along, and its TCP\n"
 	      "                              connections\n"
+	      "      --map=WHAT=TARGET       what leads out of the tree: fd:N, unix:PATH or tty\n"
+	      "                              becomes file:PATH, null, close, unix:PATH; tty:\n"
+	      "                              attach\n"
+	      "      --close-fd=N            the file of descriptor N stays behind\n"
 	      "      --hook=POINT=FILE       run FILE when POINT is reached\n"
 	      "  -i, --identity=FILE         private key\n"
 	      "      --known-hosts=FILE      trusted host keys\n"
@@ -190,10 +200,14 @@ static int option_net(struct net_opts *o, int c, const char *text)
 {
 	struct err e = ERR_INIT;
 	int r = c == OPT_MOVE_ADDRESS ? net_opts_move(o, text, &e)
+	        : c == OPT_MAP        ? out_rule_add(&o->rules, text, &e)
+	        : c == OPT_CLOSE_FD   ? out_rule_close(&o->rules, text, &e)
 	                              : hook_option(&o->hooks, text, &e);
 
 	if (r < 0)
 		fprintf(stderr, "haul: %s\n", e.msg);
+	if (r < 0 && e.fix[0])
+		fprintf(stderr, "      remedy: %s\n", e.fix);
 	return r;
 }
 
@@ -243,6 +257,8 @@ static int option(struct opts *o, int c)
 		return 0;
 	case OPT_MOVE_ADDRESS:
 	case OPT_HOOK:
+	case OPT_MAP:
+	case OPT_CLOSE_FD:
 		return option_net(&o->net, c, optarg);
 	case OPT_JSON:
 		o->json = true;
@@ -450,6 +466,8 @@ static int dispatch(struct opts *o, int argc, char **argv)
 		return need_root() < 0 ? EXIT_FAILED : cmd_resolve(o, argc - 1, argv + 1);
 	if (argc >= 2 && !strcmp(argv[0], "policy"))
 		return cmd_policy(o, argc - 1, argv + 1);
+	if (argc == 2 && !strcmp(argv[0], "attach"))
+		return parse_pid(argv[1], &o->pid) < 0 ? EXIT_USAGE : cmd_attach(o->pid);
 	if (argc == 2 && !strcmp(argv[0], "watch"))
 		return parse_pid(argv[1], &o->pid) < 0 ? EXIT_USAGE : cmd_watch(o);
 	if (argc == 2) {

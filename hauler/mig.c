@@ -223,7 +223,11 @@ void mig_fini(struct mig *m)
 	scans_free(steal(m->scans));
 	smaps_free(steal(m->smaps));
 	exist_free(steal(m->exist));
+	ship_free(steal(m->ship));
 	free(steal(m->ours));
+	free(steal(m->loaded.dest));
+	free(steal(m->loaded.identity));
+	free(steal(m->loaded.known_hosts));
 	trk_free(steal(m->trk));
 	sent_free(steal(m->sent));
 	insp_free(steal(m->insp));

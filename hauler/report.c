@@ -224,6 +224,11 @@ static void end_json(struct mig *m, const struct send_stats *st)
 	set_u(o, "zero_pages", st->zero_pages);
 	set_u(o, "same_pages", st->same_pages);
 	if (m->t.running_us && m->t.freeze_us) {
+		unsigned int moved, lost;
+
+		mnet_count(m, &moved, &lost);
+		set_u(o, "connections_moved", moved);
+		set_u(o, "connections_lost", lost);
 		set_u(o, "downtime_us", downtime_us(m));
 		json_object_set_new(o, "freeze_mode", json_string(ours_mode(m)));
 		set_u(o, "stop_us", m->t.stopped_us - m->t.freeze_us);
@@ -277,6 +282,14 @@ static void end_text(struct mig *m, const struct send_stats *st)
 	       m->rss_bytes ? (double)st->wire_bytes / (double)m->rss_bytes : 0.0,
 	       (double)m->rss_bytes / MIB, (unsigned long long)st->zero_pages,
 	       (unsigned long long)st->same_pages);
+	unsigned int moved, lost;
+
+	mnet_count(m, &moved, &lost);
+	if (moved || lost)
+		printf("  connections   %9u moved; %u were not accepted, or were closed and not "
+		       "sent, in "
+		       "time: reset\n",
+		       moved, lost);
 	printf("  after resume  %9llu pages came lazily from the source; %llu faults, "
 	       "p50 %u us, p99 %u us\n",
 	       (unsigned long long)m->remote_pages, (unsigned long long)m->faults, m->fault_p50_us,

@@ -17,20 +17,22 @@
 #define PROTOCOL_COMPAT  1
 #define HELLO_LIMIT_MS   10000
 #define ANSWER_LIMIT_MS  30000
-#define IMAGE_BYTES_MAX  (48u << 20)
+#define FINDINGS_MAX     4096u
 
 static int send_msg(struct mig *m, Haul__Msg *msg, struct err *e)
 {
 	return wire_send(m->ctl, msg, deadline_in_ms(HELLO_LIMIT_MS), e);
 }
 
-static int from_abort(const Haul__Abort *a, struct err *e)
+static int from_abort(Haul__Abort *a, struct err *e)
 {
+	err_line(a->reason);
+	err_line(a->remedy);
 	enum err_src src = a->source && !strcmp(a->source, "criu") ? ERR_CRIU : ERR_PEER;
 	int r = err_set(e, src, a->code ? (int)a->code : EIO, "destination: %s",
-	                a->reason ? a->reason : "aborted");
+	                a->reason[0] ? a->reason : "aborted");
 
-	if (a->remedy && a->remedy[0])
+	if (a->remedy[0])
 		err_fix(e, "%s", a->remedy);
 	return r;
 }
@@ -68,9 +70,14 @@ int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint6
 			return r;
 		int kind = (int)msg->body_case;
 
-		if (kind == HAUL__MSG__BODY_DRAINED)
+		/* only a tree that runs there may say so */
+		bool early = !m->committed &&
+		             (kind == HAUL__MSG__BODY_DRAINED || kind == HAUL__MSG__BODY_RUNNING ||
+		              kind == HAUL__MSG__BODY_PROGRESS);
+
+		if (kind == HAUL__MSG__BODY_DRAINED && !early)
 			talk_drained(m, msg->drained);
-		if (kind == want) {
+		if (kind == want && !early) {
 			*out = msg;
 			return 0;
 		}
@@ -78,9 +85,10 @@ int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint6
 			r = from_abort(msg->abort, e);
 		else if (kind == HAUL__MSG__BODY_PING)
 			r = pong(ch, msg->ping, e);
-		else if (kind == HAUL__MSG__BODY_DRAINED || kind == HAUL__MSG__BODY_RUNNING)
+		else if (!early &&
+		         (kind == HAUL__MSG__BODY_DRAINED || kind == HAUL__MSG__BODY_RUNNING))
 			log_debug("message %d while the link is made again", kind);
-		else if (kind == HAUL__MSG__BODY_PROGRESS) {
+		else if (kind == HAUL__MSG__BODY_PROGRESS && !early) {
 			m->peer_left_pages = msg->progress->left_pages;
 			m->peer_faults = msg->progress->faults;
 			rep_progress(m, false);
@@ -215,16 +223,25 @@ int talk_resume(struct mig *m, struct err *e)
 	return r;
 }
 
-static void take_answer(const Haul__Answer *a, struct findings *out)
+static int take_answer(const Haul__Answer *a, struct findings *out, struct err *e)
 {
+	if (a->n_finding > FINDINGS_MAX)
+		return err_set(e, ERR_PEER, EBADMSG, "the destination has %zu findings",
+		               a->n_finding);
 	for (size_t i = 0; i < a->n_finding; i++) {
 		const Haul__Finding *f = a->finding[i];
-		char *code = strdup(f->code); /* lives as long as the program: it is shown */
+		/* a newer destination may have more degrees: better to stop */
+		enum severity severity = (unsigned int)f->severity <= SEV_BLOCKER
+		                                 ? (enum severity)f->severity
+		                                 : SEV_BLOCKER;
 
-		if (code)
-			finding_add(out, (enum severity)f->severity, code, f->remedy, "%s",
-			            f->text);
+		err_line(f->code);
+		err_line(f->text);
+		err_line(f->remedy);
+		if (finding_add(out, severity, f->code, f->remedy, "%s", f->text) < 0)
+			return err_set(e, ERR_SYS, ENOMEM, "no memory for findings");
 	}
+	return 0;
 }
 
 /* CPU features of this host, for the destination to compare. */
@@ -261,6 +278,8 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 
 	if (r == 0)
 		r = mnet_offer(m, &offer, e);
+	if (r == 0)
+		r = outs_offer(insp_outs(m->insp), &offer, e);
 	if (r < 0)
 		return r;
 	fill_criu(m, &criu, &cpu);
@@ -272,13 +291,14 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	msg.body_case = HAUL__MSG__BODY_OFFER;
 	msg.offer = &offer;
 	r = send_msg(m, &msg, e);
+	outs_offer_fini(&offer);
 	if (r == 0)
 		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_ANSWER, &answer,
 		                deadline_in_ms(ANSWER_LIMIT_MS), e);
 	if (r < 0)
 		return err_wrap(e, "negotiation");
-	take_answer(answer->answer, out);
-	if (!answer->answer->accepted && out->blockers == 0)
+	r = take_answer(answer->answer, out, e);
+	if (r == 0 && !answer->answer->accepted && out->blockers == 0)
 		r = err_set(e, ERR_PEER, EPROTO, "refused without a reason");
 	haul__msg__free_unpacked(answer, NULL);
 	return r;
@@ -350,61 +370,6 @@ int talk_ping(struct mig *m, struct err *e)
 	return 0;
 }
 
-struct image_list {
-	Haul__Image **v;
-	size_t n, bytes;
-};
-
-static void images_fini(struct image_list *l)
-{
-	for (size_t i = 0; i < l->n; i++) {
-		free(l->v[i]->name);
-		free(l->v[i]->data.data);
-		free(l->v[i]);
-	}
-	free(l->v);
-}
-
-static int add_image(struct image_list *l, int dirfd, const char *name, struct err *e)
-{
-	Haul__Image *img = malloc(sizeof(*img));
-	Haul__Image **v = realloc(l->v, (l->n + 1) * sizeof(*v));
-
-	if (v)
-		l->v = v;
-	if (!img || !v) {
-		free(img);
-		return err_set(e, ERR_SYS, ENOMEM, "no memory for images");
-	}
-	haul__image__init(img);
-	l->v[l->n++] = img;
-	img->data.data = NULL;
-	img->name = strdup(name);
-	int r = img_load(dirfd, name, IMAGE_BYTES_MAX - l->bytes, &img->data.data, &img->data.len,
-	                 e);
-
-	l->bytes += r == 0 ? img->data.len : 0;
-	return r < 0 || img->name ? r : err_set(e, ERR_SYS, ENOMEM, "no memory for images");
-}
-
-static int load_images(struct mig *m, struct image_list *l, struct err *e)
-{
-	int fd = openat(m->images_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	AUTO(dir) DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-
-	if (!d)
-		return err_sys(e, "images");
-	for (struct dirent *de; (de = readdir(d));) {
-		if (!img_name_ok(de->d_name))
-			continue;
-		int r = add_image(l, m->images_fd, de->d_name, e);
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 static int pack_objects(struct mig *m, Haul__Object **ptr, Haul__Object *v,
                         const struct sink_obj *objs, size_t n, struct err *e)
 {
@@ -443,25 +408,16 @@ static int send_switch(struct mig *m, Haul__Switch *s, struct err *e)
 int talk_switch(struct mig *m, struct err *e)
 {
 	Haul__Switch s = HAUL__SWITCH__INIT;
-	struct image_list images = { 0 };
-	int r = load_images(m, &images, e);
+	uint64_t now = now_us(), until = mig_deadline(m);
 
-	if (r == 0) {
-		s.n_image = images.n;
-		s.image = images.v;
-		s.shell_job = insp_shell_job(m->insp);
-		s.ext_unix = insp_ext_unix(m->insp);
-		s.file_locks = true;
-		s.tasks = m->tasks;
-		uint64_t now = now_us(), until = mig_deadline(m);
+	s.shell_job = insp_shell_job(m->insp);
+	s.ext_unix = insp_ext_unix(m->insp);
+	s.file_locks = true;
+	s.tasks = m->tasks;
+	s.limit_ms = until > now ? (until - now) / 1000 : 1;
+	int r = mnet_switch(m, &s, e);
 
-		s.limit_ms = until > now ? (until - now) / 1000 : 1;
-		r = mnet_switch(m, &s, e);
-		if (r == 0)
-			r = send_switch(m, &s, e);
-	}
-	images_fini(&images);
-	return r;
+	return r == 0 ? send_switch(m, &s, e) : r;
 }
 
 int talk_restored(struct mig *m, struct err *e)
