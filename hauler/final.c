@@ -283,11 +283,13 @@ void restore_undo(struct mig *m)
 int commit_run(struct mig *m, struct err *e)
 {
 	Haul__Msg *answer = NULL;
-	int r = mnet_ship(m, e);
+	/* in a frozen cgroup nobody wakes it any more */
+	int r = m->frost ? 0 : freeze_stands(m, e);
 
 	if (r == 0)
+		r = mnet_ship(m, e);
+	if (r == 0)
 		r = rec_commit(m, e);
-
 	if (r < 0)
 		return r;
 	fault_at(FAULT_S_COMMIT_RECORDED);

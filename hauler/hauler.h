@@ -269,9 +269,11 @@ void limits_apply(struct mig *m, bool frozen);
 /** mem_fd() - /proc/PID/mem, kept open until mem_close_all() */
 int mem_fd(struct mig *m, pid_t pid, struct err *e);
 void mem_close_all(struct mig *m);
-/** freeze_hold() - the stopped tree into the frozen cgroup; before the commit */
+/** freeze_stands() - -EINTR: somebody has woken it: what was sent is not what it is now */
+int freeze_stands(const struct mig *m, struct err *e);
+/** freeze_hold() - the stopped tree into the frozen cgroup, where it stands; before the commit */
 int freeze_hold(struct mig *m, struct err *e);
-/** freeze_watch() - without such a cgroup: stop again whom somebody has woken */
+/** freeze_watch() - after the commit: stop again whom somebody has woken, or moved elsewhere */
 void freeze_watch(struct mig *m);
 /** source_kill() - SIGKILL the stopped copy and wait until it is gone */
 void source_kill(struct mig *m);

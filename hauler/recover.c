@@ -119,6 +119,17 @@ static bool recover_loaded(const struct recover *rc, struct mig *m, struct opts 
 	return m->state != MIG_LOST;
 }
 
+static int adopt(struct mig *m)
+{
+	int r = journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, m->route, &m->err);
+
+	if (r != -ENOENT)
+		return r;
+	err_clear(&m->err);
+	return err_set(&m->err, ERR_USER, ENOENT, "no migration %016llx was left behind here",
+	               (unsigned long long)m->route);
+}
+
 static int recover_one(struct recover *rc, uint64_t id)
 {
 	struct mig *m = new_mig();
@@ -129,7 +140,7 @@ static int recover_one(struct recover *rc, uint64_t id)
 		return -ENOMEM;
 	m->id = m->route = id;
 	log_migration(id);
-	int r = journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, id, &m->err);
+	int r = adopt(m);
 
 	if (r == -EBUSY) {
 		if (rc->list)
@@ -137,6 +148,8 @@ static int recover_one(struct recover *rc, uint64_t id)
 		free(m);
 		return 0;
 	}
+	bool missing = r == -ENOENT;
+
 	rc->current = m;
 	if (r == 0)
 		over = recover_loaded(rc, m, &o);
@@ -147,6 +160,8 @@ static int recover_one(struct recover *rc, uint64_t id)
 	rec_end(m, over);
 	mig_fini(m);
 	free(m);
+	if (missing) /* somebody else has ended it meanwhile, unless it was asked for */
+		return rc->id ? r : 0;
 	rc->left += !over && !rc->list;
 	return 0;
 }
@@ -199,7 +214,7 @@ int resolve(struct recover *rc, bool keep)
 	if (!m)
 		return -ENOMEM;
 	m->id = m->route = rc->id;
-	int r = journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, rc->id, &m->err);
+	int r = adopt(m);
 
 	if (r == 0)
 		r = resolve_loaded(rc, m, &o, keep);

@@ -163,7 +163,7 @@ static int attempt(struct mig *m, struct err *e)
 		return 0;
 	case HAUL__STATE__STATE_LOST:
 		return err_set(e, ERR_PEER, EOWNERDEAD,
-		               "the copy at %s has ended: those who brought its pages were killed",
+		               "the copy at %s was ended: CRIU, or who brought its pages, had died",
 		               m->opt->dest);
 	default:
 		return err_set(e, ERR_PEER, ENOENT, "%s knows nothing of this migration",
@@ -172,8 +172,9 @@ static int attempt(struct mig *m, struct err *e)
 }
 
 /* Return: false when it is time to give up */
-static bool pause_between(const struct mig *m, uint64_t until_us)
+static bool pause_between(struct mig *m, uint64_t until_us)
 {
+	freeze_watch(m);
 	for (unsigned int ms = 0; ms < TRY_EVERY_MS; ms += LOOK_EVERY_MS) {
 		if (m->leave || now_us() >= until_us)
 			return false;

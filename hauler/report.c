@@ -309,7 +309,7 @@ static void end_lost(const struct mig *m)
 
 	end_line();
 	fprintf(stderr,
-	        "haul: the process was handed over to %s, and no word comes from there any more.\n"
+	        "haul: the process was handed over to %s, and is not known to be well there.\n"
 	        "      The copy on this host (pid %d) stays stopped. When %s can be reached "
 	        "again:\n"
 	        "        haul recover %016llx\n"

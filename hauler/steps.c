@@ -183,11 +183,8 @@ static int start_criu(struct mig *m, struct err *e)
 
 int prepare_run(struct mig *m, struct err *e)
 {
-	struct err why = ERR_INIT;
 	int r = trk_new(&m->trk, m->opt->pid, m->trk_kind, e);
 
-	if (frost_new(&m->frost, m->route, &why) < 0)
-		log_info("the stopped copy will be held by SIGSTOP alone: %s", why.msg);
 	if (r == 0)
 		r = start_criu(m, e);
 	if (r == 0)

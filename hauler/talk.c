@@ -144,8 +144,10 @@ static int hello(struct mig *m, struct chan *ch, Haul__Role role, unsigned int i
 		m->route = a->route;
 		snprintf(m->peer_boot, sizeof(m->peer_boot), "%s", a->boot);
 	} else if (role == HAUL__ROLE__ROLE_RESUME && strcmp(m->peer_boot, a->boot)) {
-		r = err_set(e, ERR_PEER, EOWNERDEAD, "%s was rebooted since: no copy is left there",
-		            m->opt->dest);
+		r = err_set(
+		        e, ERR_PEER, EOWNERDEAD,
+		        "%s was rebooted since (then no copy is left there), or is another host",
+		        m->opt->dest);
 	}
 	haul__msg__free_unpacked(answer, NULL);
 	return r;
