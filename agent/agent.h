@@ -37,6 +37,7 @@ enum wrk_state {
 	WRK_RUNNING,
 	WRK_DONE,
 	WRK_UNDONE,
+	WRK_LOST, /* ended here, although an instruction may have run */
 	WRK_NSTATES
 };
 
@@ -45,6 +46,8 @@ struct stream {
 	struct chan *ch;
 	pthread_t thread;
 	int fd; /* until SSH has it */
+	int peer; /* the same socket: to hang up on who says nothing */
+	uint64_t since_us;
 	bool used, registered, urgent;
 	bool over; /* the thread has nothing more to do; atomic */
 	uint32_t mark;
@@ -56,6 +59,7 @@ struct wrk_keep {
 	pid_t root_pid, criu_pid;
 	int criu_rpc; /* -1: CRIU has ended */
 	int images_fd, journal_fd;
+	bool known; /* the source has shown a key that is authorised */
 	bool opening; /* CRIU may have been told to let the tree run */
 	bool resumed; /* it has said that it runs */
 	struct anet_keep net;
@@ -90,7 +94,7 @@ struct wrk {
 	uint32_t marked;
 	bool deliver; /* pages of tasks go to the pager, not to the store */
 	bool failed;
-	bool tree_lost; /* CRIU died in opening the gate; no copy is here */
+	bool refused; /* the offer: something stands in the way */
 	bool resuming; /* a connection takes the place of one that was lost */
 	pthread_t accept_thread;
 	bool accepting;
@@ -130,6 +134,8 @@ int wrk_say(struct wrk *w, struct Haul__Msg *msg, struct err *e);
 int wrk_wait(struct wrk *w, uint64_t deadline_us);
 /** wrk_committed() - the tree runs here, or did: nothing is undone any more */
 bool wrk_committed(const struct wrk *w);
+/** wrk_may_run() - may it run here in this state? */
+bool wrk_may_run(enum wrk_state s);
 
 /** wrk_secret_is() - does @in match? In time that does not depend on where it differs */
 bool wrk_secret_is(const uint8_t secret[WRK_SECRET_BYTES], const uint8_t *in, size_t bytes);
@@ -142,6 +148,8 @@ void wrk_secret_print(const uint8_t secret[WRK_SECRET_BYTES], char out[2 * WRK_S
 
 /** ans_main() - the source asks for a migration that has no worker. Return: exit status */
 int ans_main(const struct chan_server *server, int fd, uint64_t route);
+/** ans_filled() - the worker and its guardians are dead, but every page is in place: on record */
+void ans_filled(uint64_t route);
 /** ans_outcome() - how it ended, and ended it is then. Return: Haul__State, or -errno */
 int ans_outcome(struct journal *j, struct err *e);
 
@@ -201,6 +209,12 @@ void lst_bye(struct wrk *w);
 /* ---- restore.c ---- */
 
 struct Haul__Switch;
+#define WRK_CRIU_LIMIT_MS 10000
+
+struct Haul__Msg;
+/** ofr_take() - check what is offered and say what stands in the way: an ANSWER */
+int ofr_take(struct wrk *w, const struct Haul__Msg *msg, struct err *e);
+
 struct Haul__Images;
 /** rst_images() - images of the source, each as soon as it was written; before SWITCH */
 int rst_images(struct wrk *w, const struct Haul__Images *m, struct err *e);

@@ -25,6 +25,7 @@
 
 #define PENDING_MAX     128
 #define WORKERS_MAX     256
+#define STRANGERS_MAX   64 /* workers whose source has not shown a key yet */
 #define PREAMBLE_MS     5000
 #define LISTEN_BACKLOG  64
 #define JOURNAL_KEEP_S  604800
@@ -41,9 +42,10 @@ struct pending {
 
 struct worker {
 	pid_t pid;
-	uint64_t route;
+	uint64_t route, since_us;
 	int watch_fd; /* hangs up when the worker and its guardians are dead */
 	struct guard *guard;
+	bool ended; /* its guardians may go on */
 };
 
 struct daemon {
@@ -122,6 +124,26 @@ static void child_setup(struct daemon *d, int keep)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Those who connect and say nothing must not keep others out: the oldest goes. */
+static void end_stranger(struct daemon *d)
+{
+	const struct worker *oldest = NULL;
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < d->n_workers; i++) {
+		const struct worker *w = &d->worker[i];
+		const struct wrk_keep *k = w->guard ? guard_user(w->guard) : NULL;
+
+		if (!k || w->ended || __atomic_load_n(&k->known, __ATOMIC_ACQUIRE))
+			continue;
+		if (!oldest || w->since_us < oldest->since_us)
+			oldest = w;
+		n++;
+	}
+	if (n >= STRANGERS_MAX)
+		kill(oldest->pid, SIGKILL);
+}
+
 static void new_worker(struct daemon *d, int ctl)
 {
 	AUTO(guard) struct guard *g = NULL;
@@ -129,6 +151,7 @@ static void new_worker(struct daemon *d, int ctl)
 	uint64_t route = 0;
 	int watch[2];
 
+	end_stranger(d);
 	if (d->n_workers == WORKERS_MAX || getrandom(&route, sizeof(route), 0) != sizeof(route) ||
 	    route == 0 || guard_new(&g, &e) < 0 || pipe2(watch, O_CLOEXEC) < 0) {
 		log_warn("no worker for a new migration: too many, or out of descriptors");
@@ -150,7 +173,13 @@ static void new_worker(struct daemon *d, int ctl)
 		close(watch[0]);
 		return;
 	}
-	d->worker[d->n_workers++] = (struct worker){ pid, route, watch[0], steal(g) };
+	d->worker[d->n_workers++] = (struct worker){
+		.pid = pid,
+		.route = route,
+		.watch_fd = watch[0],
+		.guard = steal(g),
+		.since_us = now_us(),
+	};
 	log_info("worker=%d route=%016llx", pid, (unsigned long long)route);
 }
 
@@ -164,7 +193,7 @@ static void answer_from_journal(struct daemon *d, int fd, uint64_t route)
 		_exit(ans_main(d->server, fd, route));
 	}
 	if (pid > 0)
-		d->worker[d->n_workers++] = (struct worker){ pid, 0, -1, NULL };
+		d->worker[d->n_workers++] = (struct worker){ .pid = pid, .watch_fd = -1 };
 }
 
 static void route_socket(struct daemon *d, int fd, uint64_t route)
@@ -231,6 +260,7 @@ static void reap(struct daemon *d)
 				continue;
 			if (WIFSIGNALED(status))
 				log_err("worker=%d killed by signal %d", pid, WTERMSIG(status));
+			d->worker[i].ended = true;
 			/* one with guardians ends when they do */
 			if (!d->worker[i].guard)
 				d->worker[i] = d->worker[--d->n_workers];
@@ -255,6 +285,10 @@ static void hung_up(struct worker *w)
 		log_err("worker=%d and its guardians died while pages were missing: %s; what is "
 		        "left of the tree reads zeros",
 		        w->pid, e.msg);
+	const struct wrk_keep *k = guard_user(w->guard);
+
+	if (k->resumed && guard_completed(w->guard))
+		ans_filled(w->route);
 	door_remove(w->route);
 	close(w->watch_fd);
 	guard_free(w->guard);

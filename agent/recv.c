@@ -222,9 +222,30 @@ static void stream_free(struct stream *t)
 	pthread_mutex_lock(&w->lock);
 	struct chan *ch = t->ch;
 
-	*t = (struct stream){ .fd = -1 };
+	close(t->peer);
+	*t = (struct stream){ .fd = -1, .peer = -1 };
 	pthread_mutex_unlock(&w->lock);
 	chan_free(ch);
+}
+
+/* All are taken: who has waited longest without showing a key has to go. NULL: nobody */
+static struct stream *evict_stranger(struct wrk *w)
+{
+	struct stream *oldest = NULL;
+
+	pthread_mutex_lock(&w->lock);
+	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++) {
+		struct stream *t = &w->stream[i];
+
+		if (!t->ch && (!oldest || t->since_us < oldest->since_us))
+			oldest = t;
+	}
+	if (oldest)
+		shutdown(oldest->peer, SHUT_RDWR);
+	pthread_mutex_unlock(&w->lock);
+	if (oldest)
+		stream_free(oldest);
+	return oldest;
 }
 
 /* The accept thread alone makes streams; it also clears away those of strangers. */
@@ -242,7 +263,7 @@ static struct stream *free_slot(struct wrk *w)
 		if (stale || !used)
 			return t;
 	}
-	return NULL;
+	return evict_stranger(w);
 }
 
 static void new_stream(struct wrk *w, int fd)
@@ -255,9 +276,13 @@ static void new_stream(struct wrk *w, int fd)
 		return;
 	}
 	pthread_mutex_lock(&w->lock);
-	*t = (struct stream){ .w = w, .fd = fd, .used = true };
-	if (pthread_create(&t->thread, NULL, stream_main, t)) {
+	*t = (struct stream){
+		.w = w, .fd = fd, .peer = dup(fd), .since_us = now_us(), .used = true
+	};
+	if (t->peer < 0 || pthread_create(&t->thread, NULL, stream_main, t)) {
 		close(steal_fd(&t->fd));
+		if (t->peer >= 0)
+			close(steal_fd(&t->peer));
 		t->used = false;
 	}
 	pthread_mutex_unlock(&w->lock);
@@ -301,8 +326,12 @@ static void cancel_streams(struct wrk *w, const struct stream *but, bool only_re
 	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++) {
 		struct stream *t = &w->stream[i];
 
-		if (t->used && t != but && t->ch && (t->registered || !only_registered))
+		if (!t->used || t == but || (only_registered && !t->registered))
+			continue;
+		if (t->ch)
 			chan_cancel(t->ch);
+		else
+			shutdown(t->peer, SHUT_RDWR);
 	}
 	pthread_mutex_unlock(&w->lock);
 }

@@ -449,6 +449,8 @@ static int request(struct criu *c, enum req_type type, const struct criu_opts *o
 		opts.pid = o->pid;
 		opts.has_leave_stopped = opts.leave_stopped = criu_leaves_stopped(o->version);
 		opts.has_leave_running = opts.leave_running = !opts.leave_stopped;
+		opts.parent_img = (char *)o->parent;
+		opts.has_track_mem = opts.track_mem = o->parent != NULL;
 		ps.has_fd = true;
 		ps.fd = CHILD_PAGES_FD;
 		opts.ps = &ps;

@@ -37,6 +37,7 @@ struct criu_inherit {
 #define CRIU_INHERIT_MAX 32
 
 struct criu_opts {
+	const char *parent; /* dump: of img_parent(); NULL: all pages are streamed */
 	int images_fd; /* directory, ours; must stay open */
 	pid_t pid; /* dump: root of the tree */
 	bool tcp_close; /* drop TCP connections instead of moving them */
@@ -137,6 +138,7 @@ struct sink_obj {
 	uint64_t obj;
 	struct runs lazy; /* may be brought after the resume */
 	struct runs eager; /* must be there before the first instruction */
+	struct runs clean; /* left out by CRIU, with sink_ops.parent: lazy or eager */
 };
 
 struct sink_ops {
@@ -144,6 +146,8 @@ struct sink_ops {
 	int (*shmem)(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size_t pages);
 	/* the same for pages of tasks; NULL: they pass unread */
 	int (*task)(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size_t pages);
+	/* say that an earlier dump of each task is here: CRIU then names clean pages only */
+	bool parent;
 	void *arg;
 };
 
@@ -209,6 +213,13 @@ int img_core(int dirfd, pid_t tid, struct img_core *out, struct err *e);
 struct img_vmas;
 int img_vmas(int dirfd, pid_t pid, struct img_vmas **out, struct err *e);
 bool img_vmas_lazy(const struct img_vmas *v, uint64_t start);
+/** img_vmas_end() - where the mapping at @start ends, or what is between two */
+uint64_t img_vmas_end(const struct img_vmas *v, uint64_t start);
+/**
+ * img_parent() - an inventory of an earlier dump which never was, with its pages at our end of the
+ * stream: for criu_opts.parent. CRIU wants to see it before it believes soft-dirty bits.
+ */
+int img_parent(int dirfd, const char *name, struct err *e);
 /** img_vmas_huge() - the next mapping that asks for huge pages. @at: 0 at first */
 bool img_vmas_huge(const struct img_vmas *v, size_t *at, uint64_t *start, uint64_t *end);
 void img_vmas_free(struct img_vmas *v);

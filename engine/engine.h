@@ -271,6 +271,7 @@ void guard_unkeep(struct guard *g, int fd);
 void guard_arm(struct guard *g);
 /** guard_complete() - no page is missing any more: the tree does not need us */
 void guard_complete(struct guard *g);
+bool guard_completed(const struct guard *g);
 /** guard_over() - all has been said, too (or all is undone): guardians may go */
 void guard_over(struct guard *g);
 /**

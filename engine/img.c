@@ -20,10 +20,12 @@
 #include "common/log.h"
 #include "engine/images.pb-c.h"
 
-#define MAGIC_COMMON  0x54564319u
-#define MAGIC_PAGEMAP 0x56084025u
-#define MAGIC_PSTREE  0x50273030u
-#define MAGIC_CORE    0x55053847u
+#define MAGIC_COMMON    0x54564319u
+#define MAGIC_PAGEMAP   0x56084025u
+#define MAGIC_PSTREE    0x50273030u
+#define MAGIC_CORE      0x55053847u
+#define MAGIC_INVENTORY 0x58313116u
+#define IMG_VERSION     2
 
 #define MAGIC_MM 0x57492820u
 
@@ -283,6 +285,21 @@ bool img_vmas_lazy(const struct img_vmas *v, uint64_t start)
 	return false;
 }
 
+uint64_t img_vmas_end(const struct img_vmas *v, uint64_t start)
+{
+	uint64_t end = UINT64_MAX;
+
+	for (size_t i = 0; i < v->mm->n_vmas; i++) {
+		const Cimg__Vma *m = v->mm->vmas[i];
+
+		if (m->start <= start && start < m->end)
+			return m->end;
+		if (m->start > start && m->start < end)
+			end = m->start;
+	}
+	return end;
+}
+
 bool img_vmas_huge(const struct img_vmas *v, size_t *at, uint64_t *start, uint64_t *end)
 {
 	while (*at < v->mm->n_vmas) {
@@ -301,6 +318,30 @@ void img_vmas_free(struct img_vmas *v)
 	if (v && v->mm)
 		cimg__mm__free_unpacked(v->mm, NULL);
 	free(v);
+}
+
+/* ---- an earlier dump that never was ---- */
+
+int img_parent(int dirfd, const char *name, struct err *e)
+{
+	Cimg__Inventory inv = CIMG__INVENTORY__INIT;
+	uint8_t img[64];
+
+	/* no process is younger than that: a young one would be dumped whole */
+	inv.img_version = IMG_VERSION;
+	inv.has_dump_uptime = true;
+	inv.dump_uptime = INT64_MAX;
+	size_t n = cimg__inventory__get_packed_size(&inv);
+
+	/* the one image that begins with its own magic */
+	put_le32(img, MAGIC_INVENTORY);
+	put_le32(img + 4, (uint32_t)n);
+	cimg__inventory__pack(&inv, img + 8);
+	if (mkdirat(dirfd, name, 0700) < 0)
+		return err_sys(e, "make %s", name);
+	AUTO(fd) int dir = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return dir < 0 ? err_sys(e, "%s", name) : img_save(dir, "inventory.img", img, 8 + n, e);
 }
 
 /* ---- writing page maps ---- */

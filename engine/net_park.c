@@ -207,7 +207,7 @@ static bool look(const uint8_t *p, size_t bytes, struct seen *s)
 		if (be16(p + 6) & 0x3fff) /* a fragment */
 			return false;
 	} else {
-		if (bytes < IP6_BYTES)
+		if (p[0] >> 4 != 6 || bytes < IP6_BYTES)
 			return false;
 		s->at = IP6_BYTES;
 		s->transport = p[PROTOCOL_AT6];

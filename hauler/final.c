@@ -289,6 +289,7 @@ int commit_run(struct mig *m, struct err *e)
 
 	if (r < 0)
 		return r;
+	fault_at(FAULT_S_COMMIT_RECORDED);
 	pthread_mutex_lock(&m->lock);
 	if (m->stop) {
 		pthread_mutex_unlock(&m->lock);
@@ -296,7 +297,6 @@ int commit_run(struct mig *m, struct err *e)
 	}
 	m->committed = true; /* from here on the destination may run it */
 	pthread_mutex_unlock(&m->lock);
-	fault_at(FAULT_S_COMMIT_RECORDED);
 	r = talk_simple(m, HAUL__MSG__BODY_COMMIT, e);
 	fault_at(FAULT_S_COMMIT_SENT);
 	if (r == 0)

@@ -92,6 +92,9 @@ static int dump(struct mig *m, struct err *e)
 			r = exist_start(&m->exist, m->trk, e);
 			if (r == 0)
 				r = mnet_freeze(m, e);
+			/* CRIU clears the soft-dirty bits of each task that it has dumped */
+			if (r == 0 && ours_clean(m))
+				r = exist_wait(m->exist, &m->t.look_us, e);
 		}
 		if (r == 0)
 			r = criu_reply(m->criu, true, e);

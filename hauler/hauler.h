@@ -108,6 +108,9 @@ struct mig {
 	uint8_t secret[32];
 	char peer_boot[JOURNAL_BOOT_BYTES]; /* boot id of the destination */
 	struct journal *journal; /* from the freeze on */
+	struct {
+		char *dest, *identity, *known_hosts; /* of the journal, for @opt */
+	} loaded;
 	bool drained; /* the destination has every page */
 	bool aborted; /* ABORT was sent: once is enough */
 
@@ -243,10 +246,13 @@ void postcopy_end_threads(struct mig *m);
 /** ours_start() - answer CRIU: large anonymous mappings are ours. @listener: taken */
 int ours_start(struct mig *m, int listener, struct err *e);
 /**
- * ours_mode() - how the freeze works: "push" (CRIU walks all pages), "scans" (not those
- * that haul brings), "scans+smaps" (and smaps is answered, too); as in START.freeze
+ * ours_mode() - how the freeze works: "push" (CRIU walks and streams all pages), "push-dirty" (it
+ * streams those with soft-dirty bits), "scans" (it walks not those that haul brings),
+ * "scans+smaps" (and smaps is answered, too); as in START.freeze
  */
 const char *ours_mode(const struct mig *m);
+/** ours_clean() - does CRIU leave out clean pages? Our last scan has to end before it dumps */
+bool ours_clean(const struct mig *m);
 /** ours_could() - may CRIU's scan of this mapping be answered? */
 bool ours_could(const struct vma *v);
 /** limits_apply() - to the bulk of pages; @frozen: haul may use all the CPU it can get */
@@ -269,6 +275,8 @@ int rec_freeze(struct mig *m, struct err *e);
 int rec_held(struct mig *m, struct err *e);
 /** rec_commit() - before COMMIT is sent */
 int rec_commit(struct mig *m, struct err *e);
+/** rec_undone() - before a tree goes on here although `commit` is on record */
+void rec_undone(struct mig *m);
 /** rec_end() - @remove: nothing is left to be ended */
 void rec_end(struct mig *m, bool remove);
 /** rec_load() - options and secret from m->journal; what @o has already stays */

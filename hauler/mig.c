@@ -88,9 +88,12 @@ static void undo_from(struct mig *m, enum mig_state failed)
 	struct err why = m->err;
 
 	go_to(m, MIG_UNDO);
+	rec_undone(m);
+	fault_at(FAULT_S_UNDO);
 	for (int s = (int)failed; s > MIG_NEW; s--)
 		if (steps[s].undo)
 			steps[s].undo(m);
+	fault_at(FAULT_S_UNDONE);
 	m->err = why;
 	go_to(m, MIG_UNDONE);
 }
@@ -222,6 +225,9 @@ void mig_fini(struct mig *m)
 	exist_free(steal(m->exist));
 	ship_free(steal(m->ship));
 	free(steal(m->ours));
+	free(steal(m->loaded.dest));
+	free(steal(m->loaded.identity));
+	free(steal(m->loaded.known_hosts));
 	trk_free(steal(m->trk));
 	sent_free(steal(m->sent));
 	insp_free(steal(m->insp));

@@ -61,7 +61,9 @@ static enum phase phase_of(const struct journal *j)
 {
 	const char *w = journal_word(j);
 
-	return !strcmp(w, "commit") ? PH_COMMIT : !strcmp(w, "held") ? PH_HELD : PH_NOTHING;
+	if (!strcmp(w, "commit"))
+		return PH_COMMIT;
+	return !strcmp(w, "held") || !strcmp(w, "undone") ? PH_HELD : PH_NOTHING;
 }
 
 static void say(const struct recover *rc, const struct mig *m, const char *what)

@@ -17,6 +17,8 @@
 #define TELL_EVERY_US    10000000
 #define OUTCOME_LIMIT_MS 30000
 #define MISSING_LIMIT_MS 60000
+#define MISSING_MSGS_MAX 4096u
+#define MISSING_RUNS_MAX (1u << 24)
 
 static void drop_left(struct mig *m)
 {
@@ -50,19 +52,34 @@ static void drop_link(struct mig *m)
 	drop_left(m);
 }
 
+static bool is_held(const struct mig *m, uint64_t obj)
+{
+	for (size_t i = 0; i < m->n_held; i++)
+		if (obj == OBJ_TASK(m->held[i].pid))
+			return true;
+	return false;
+}
+
+/* Of the stopped copy and of nothing else on this host; and not more than we can hold. */
 static int keep_missing(struct mig *m, const Haul__Missing *in, struct err *e)
 {
+	size_t runs = 0;
+
+	if (!is_held(m, in->obj))
+		return err_set(e, ERR_PEER, EPROTO, "the destination misses pages of object %llx",
+		               (unsigned long long)in->obj);
+	for (size_t i = 0; i < m->n_left; i++)
+		runs += m->left[i].runs.n;
+	if (m->n_left == MISSING_MSGS_MAX || runs > MISSING_RUNS_MAX)
+		return err_set(e, ERR_PEER, E2BIG, "the destination misses too much");
 	struct left_obj *v = realloc(m->left, (m->n_left + 1) * sizeof(*v));
 
 	if (!v)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for what is missing");
 	m->left = v;
 	v[m->n_left] = (struct left_obj){ .obj = in->obj };
-	int r = cruns_unpack(in->runs.data, in->runs.len, &v[m->n_left].runs, e);
-
-	if (r == 0)
-		m->n_left++;
-	return r;
+	m->n_left++; /* what it holds is freed with the others, also when it is bad */
+	return cruns_unpack(in->runs.data, in->runs.len, &v[m->n_left - 1].runs, e);
 }
 
 /* Until the destination has told all that it lacks. */

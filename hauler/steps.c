@@ -13,6 +13,7 @@
 
 #define CRIU_LIMIT_MS     10000
 #define STREAM_SOCK_BYTES (4 << 20)
+#define PARENT_NAME       "before" /* in the directory of images */
 
 /* What was asked for, or the best that this kernel has. */
 static int choose_tracker(struct mig *m, struct err *e)
@@ -147,9 +148,11 @@ static int start_criu(struct mig *m, struct err *e)
 		close(sk[0]);
 		return r;
 	}
-	ops = (struct sink_ops){ .shmem = freeze_shmem, .arg = m };
+	ops = (struct sink_ops){ .shmem = freeze_shmem, .parent = ours_clean(m), .arg = m };
 
 	r = sink_start(&m->sink, sk[0], m->criu_version, &ops, e);
+	if (r == 0 && ops.parent)
+		r = img_parent(m->images_fd, PARENT_NAME, e);
 	if (r < 0)
 		return r;
 	AUTO(mem) char **external = NULL;
@@ -168,6 +171,7 @@ static int start_criu(struct mig *m, struct err *e)
 		.file_locks = true,
 		.log_name = "dump.log",
 		.version = m->criu_version,
+		.parent = ops.parent ? PARENT_NAME : NULL,
 	};
 
 	r = criu_dump(m->criu, &o, e);

@@ -17,19 +17,22 @@
 #define PROTOCOL_COMPAT  1
 #define HELLO_LIMIT_MS   10000
 #define ANSWER_LIMIT_MS  30000
+#define FINDINGS_MAX     4096u
 
 static int send_msg(struct mig *m, Haul__Msg *msg, struct err *e)
 {
 	return wire_send(m->ctl, msg, deadline_in_ms(HELLO_LIMIT_MS), e);
 }
 
-static int from_abort(const Haul__Abort *a, struct err *e)
+static int from_abort(Haul__Abort *a, struct err *e)
 {
+	err_line(a->reason);
+	err_line(a->remedy);
 	enum err_src src = a->source && !strcmp(a->source, "criu") ? ERR_CRIU : ERR_PEER;
 	int r = err_set(e, src, a->code ? (int)a->code : EIO, "destination: %s",
-	                a->reason ? a->reason : "aborted");
+	                a->reason[0] ? a->reason : "aborted");
 
-	if (a->remedy && a->remedy[0])
+	if (a->remedy[0])
 		err_fix(e, "%s", a->remedy);
 	return r;
 }
@@ -67,9 +70,14 @@ int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint6
 			return r;
 		int kind = (int)msg->body_case;
 
-		if (kind == HAUL__MSG__BODY_DRAINED)
+		/* only a tree that runs there may say so */
+		bool early = !m->committed &&
+		             (kind == HAUL__MSG__BODY_DRAINED || kind == HAUL__MSG__BODY_RUNNING ||
+		              kind == HAUL__MSG__BODY_PROGRESS);
+
+		if (kind == HAUL__MSG__BODY_DRAINED && !early)
 			talk_drained(m, msg->drained);
-		if (kind == want) {
+		if (kind == want && !early) {
 			*out = msg;
 			return 0;
 		}
@@ -77,9 +85,10 @@ int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint6
 			r = from_abort(msg->abort, e);
 		else if (kind == HAUL__MSG__BODY_PING)
 			r = pong(ch, msg->ping, e);
-		else if (kind == HAUL__MSG__BODY_DRAINED || kind == HAUL__MSG__BODY_RUNNING)
+		else if (!early &&
+		         (kind == HAUL__MSG__BODY_DRAINED || kind == HAUL__MSG__BODY_RUNNING))
 			log_debug("message %d while the link is made again", kind);
-		else if (kind == HAUL__MSG__BODY_PROGRESS) {
+		else if (kind == HAUL__MSG__BODY_PROGRESS && !early) {
 			m->peer_left_pages = msg->progress->left_pages;
 			m->peer_faults = msg->progress->faults;
 			rep_progress(m, false);
@@ -212,16 +221,25 @@ int talk_resume(struct mig *m, struct err *e)
 	return r;
 }
 
-static void take_answer(const Haul__Answer *a, struct findings *out)
+static int take_answer(const Haul__Answer *a, struct findings *out, struct err *e)
 {
+	if (a->n_finding > FINDINGS_MAX)
+		return err_set(e, ERR_PEER, EBADMSG, "the destination has %zu findings",
+		               a->n_finding);
 	for (size_t i = 0; i < a->n_finding; i++) {
 		const Haul__Finding *f = a->finding[i];
-		char *code = strdup(f->code); /* lives as long as the program: it is shown */
+		/* a newer destination may have more degrees: better to stop */
+		enum severity severity = (unsigned int)f->severity <= SEV_BLOCKER
+		                                 ? (enum severity)f->severity
+		                                 : SEV_BLOCKER;
 
-		if (code)
-			finding_add(out, (enum severity)f->severity, code, f->remedy, "%s",
-			            f->text);
+		err_line(f->code);
+		err_line(f->text);
+		err_line(f->remedy);
+		if (finding_add(out, severity, f->code, f->remedy, "%s", f->text) < 0)
+			return err_set(e, ERR_SYS, ENOMEM, "no memory for findings");
 	}
+	return 0;
 }
 
 /* CPU features of this host, for the destination to compare. */
@@ -277,8 +295,8 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 		                deadline_in_ms(ANSWER_LIMIT_MS), e);
 	if (r < 0)
 		return err_wrap(e, "negotiation");
-	take_answer(answer->answer, out);
-	if (!answer->answer->accepted && out->blockers == 0)
+	r = take_answer(answer->answer, out, e);
+	if (r == 0 && !answer->answer->accepted && out->blockers == 0)
 		r = err_set(e, ERR_PEER, EPROTO, "refused without a reason");
 	haul__msg__free_unpacked(answer, NULL);
 	return r;

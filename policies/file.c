@@ -84,11 +84,16 @@ static size_t distance(const char *a, const char *b)
 
 static const char *nearest(const char *key)
 {
-	size_t best = 0;
+	size_t best = 0, least = SIZE_MAX;
 
-	for (size_t i = 1; i < POL_NOPTIONS; i++)
-		if (distance(key, pol_table[i].name) < distance(key, pol_table[best].name))
+	for (size_t i = 0; i < POL_NOPTIONS; i++) {
+		size_t d = distance(key, pol_table[i].name);
+
+		if (d < least) {
 			best = i;
+			least = d;
+		}
+	}
 	return pol_table[best].name;
 }
 
@@ -161,7 +166,7 @@ static int parse(struct policy *p, const char *text, struct err *e)
 static int load_file(struct policy *p, const char *path, struct err *e)
 {
 	AUTO(file) FILE *f = fopen(path, "re");
-	AUTO(mem) char *text = calloc(1, FILE_BYTES_MAX + 1);
+	AUTO(mem) char *text = malloc(FILE_BYTES_MAX + 1);
 
 	if (!f)
 		return err_sys(e, "policy %s", path);
@@ -173,6 +178,7 @@ static int load_file(struct policy *p, const char *path, struct err *e)
 		return err_sys(e, "policy %s", path);
 	if (n > FILE_BYTES_MAX || memchr(text, 0, n))
 		return err_set(e, ERR_USER, EINVAL, "%s:1: not a policy file", path);
+	text[n] = 0;
 	pol_init(p);
 	snprintf(p->path, sizeof(p->path), "%s", path);
 	const char *base = strrchr(path, '/');
