@@ -290,16 +290,23 @@ void anet_open(struct wrk *w)
 
 	if (!n || !n->lock)
 		return;
-	uint64_t t0 = now_us();
-
 	if (n->park)
 		net_park_stop(n->park);
 	if (net_lock_open(n->lock, &e) < 0)
 		log_err("%s: %s", e.msg, e.fix);
 	n->keep->locked = false;
-	uint64_t t1 = now_us();
+	for (size_t i = 0; i < n->keep->n_moves; i++)
+		net_move_announce(&n->keep->move[i]);
+}
+
+void anet_release(struct wrk *w)
+{
+	struct anet *n = w->net;
+	uint64_t t0 = now_us();
 	size_t all = 0, lost = 0;
 
+	if (!n || !n->lock)
+		return;
 	if (n->park) {
 		net_park_pull(n->park);
 		all = net_park_count(n->park);
@@ -308,11 +315,8 @@ void anet_open(struct wrk *w)
 			if (n->flows[i].lost)
 				net_park_disown(n->park, &n->flows[i]);
 	}
-
-	log_info("parked=%zu lost=%zu open_us=%llu release_us=%llu", all, lost,
-	         (unsigned long long)(t1 - t0), (unsigned long long)(now_us() - t1));
-	for (size_t i = 0; i < n->keep->n_moves; i++)
-		net_move_announce(&n->keep->move[i]);
+	log_info("parked=%zu lost=%zu release_us=%llu", all, lost,
+	         (unsigned long long)(now_us() - t0));
 }
 
 static void set_options(const struct anet *n, const struct net_sock *s)

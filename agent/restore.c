@@ -252,6 +252,7 @@ int rst_resume(struct wrk *w, struct err *e)
 		anet_open(w);
 	if (r == 0)
 		r = criu_reply(w->criu, true, e);
+	anet_release(w);
 	if (r == 0)
 		r = criu_pump(w->criu, CRIU_EV_POST_RESUME, NULL, deadline, e);
 

@@ -15,6 +15,7 @@
 #include <linux/if_packet.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -49,6 +50,7 @@ struct net_park {
 		bool copy;
 	} * kept;
 	size_t n_kept, cap, kept_bytes;
+	void *segments; /* of TCP that are kept: a tsearch() tree */
 	uint8_t packet[PACKET_BYTES];
 };
 
@@ -276,6 +278,42 @@ static size_t true_bytes(const uint8_t *p, size_t bytes)
 	return said < bytes ? said : bytes;
 }
 
+struct segment {
+	struct net_addr src, dst;
+	uint16_t src_port, dst_port;
+	uint32_t seq, bytes;
+};
+
+static int by_bytes(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct segment));
+}
+
+/* A peer that waits for longer than its time-out sends again what is kept already. */
+static bool is_again(struct net_park *p, const uint8_t *packet, size_t bytes, const struct seen *s)
+{
+	size_t head = s->transport == IPPROTO_TCP ? (size_t)(packet[s->at + 12] >> 4) * 4 : bytes;
+
+	if (bytes <= s->at + head)
+		return false; /* no data */
+	struct segment *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		return false;
+	g->src = s->src;
+	g->dst = s->dst;
+	g->src_port = s->src_port;
+	g->dst_port = s->dst_port;
+	memcpy(&g->seq, packet + s->at + 4, sizeof(g->seq));
+	g->bytes = (uint32_t)(bytes - s->at - head);
+	struct segment **at = tsearch(g, &p->segments, by_bytes);
+
+	if (at && *at == g)
+		return false;
+	free(g);
+	return at != NULL;
+}
+
 static int keep(struct net_park *p, const uint8_t *packet, size_t bytes, bool is_copy)
 {
 	if (p->kept_bytes + bytes > KEEP_BYTES)
@@ -310,7 +348,8 @@ int net_park_pull(struct net_park *p)
 			size_t bytes = true_bytes(p->packet, (size_t)n);
 			struct seen s;
 
-			if (!look(p->packet, bytes, &s) || !wanted(p, &s))
+			if (!look(p->packet, bytes, &s) || !wanted(p, &s) ||
+			    is_again(p, p->packet, bytes, &s))
 				continue;
 			set_sum(p->packet, bytes, &s);
 			r = keep(p, p->packet, bytes, false);
@@ -325,7 +364,7 @@ int net_park_push(struct net_park *p, const uint8_t *packet, size_t bytes)
 
 	if (bytes > PACKET_BYTES || !look(packet, bytes, &s) || !wanted(p, &s))
 		return -EPERM;
-	return keep(p, packet, bytes, false);
+	return is_again(p, packet, bytes, &s) ? 0 : keep(p, packet, bytes, false);
 }
 
 int net_park_copy(struct net_park *p, uint8_t *packet, size_t bytes)
@@ -376,6 +415,8 @@ size_t net_park_release(struct net_park *p)
 		free(p->kept[i].data);
 	}
 	p->n_kept = p->kept_bytes = 0;
+	tdestroy(p->segments, free);
+	p->segments = NULL;
 	return failed;
 }
 
@@ -435,6 +476,7 @@ void net_park_free(struct net_park *p)
 	}
 	for (size_t i = 0; i < p->n_kept; i++)
 		free(p->kept[i].data);
+	tdestroy(p->segments, free);
 	free(p->kept);
 	free(p->flows);
 	free(p);

@@ -235,8 +235,6 @@ int final_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = send_barrier(m->send, ++m->mark, mig_deadline(m), e);
 	if (r == 0)
-		r = criu_gone(m, e);
-	if (r == 0)
 		r = talk_marked(m, m->mark, mig_deadline(m), e);
 	m->t.sent_us = now_us();
 	exist_free(steal(m->exist));
@@ -264,7 +262,12 @@ int restore_run(struct mig *m, struct err *e)
 		r = talk_switch(m, e);
 	if (r == 0)
 		r = mnet_ship(m, e);
-	/* while the destination restores: moving into a cgroup takes the kernel its time */
+	/*
+	 * While the destination restores: CRIU, which has held the tree by ptrace up to here, stops it
+	 * and ends; with thousands of sockets that takes long. So does moving it into a cgroup.
+	 */
+	if (r == 0)
+		r = criu_gone(m, e);
 	if (r == 0)
 		r = freeze_hold(m, e);
 	if (r == 0)

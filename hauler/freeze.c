@@ -146,7 +146,7 @@ int freeze_run(struct mig *m, struct err *e)
 		r = rec_held(m, e);
 	if (r == 0 && !criu_leaves_stopped(m->criu_version))
 		r = stop_held(m, e);
-	/* CRIU now stops the tasks with SIGSTOP and goes; final_run() waits for that */
+	/* CRIU now stops the tasks with SIGSTOP and goes; restore_run() waits for that */
 	if (r == 0)
 		r = criu_reply(m->criu, true, e);
 	m->dump_done = r == 0;

@@ -198,18 +198,32 @@ static bool is_inet_ok(int type, int protocol)
 	                             protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6));
 }
 
+static int say_plain(struct insp *i, const struct insp_end *end, int domain, int type)
+{
+	return insp_say(i, SEV_INFO, "socket-moves", NULL,
+	                "descriptor %d of pid %d: %s %s socket that is not connected moves",
+	                end->fd, end->pid,
+	                domain == AF_UNIX      ? "UNIX"
+	                : domain == AF_NETLINK ? "netlink"
+	                : domain == AF_INET    ? "IPv4"
+	                                       : "IPv6",
+	                type == SOCK_STREAM  ? "stream"
+	                : type == SOCK_DGRAM ? "datagram"
+	                                     : "raw");
+}
+
 /* Kinds that criu/sockets.c and sk-inet.c of CRIU 4.2 refuse. */
 static int say_kind(struct insp *i, const struct insp_end *end, int domain, int type, int protocol)
 {
 	if (domain == AF_UNIX || domain == AF_NETLINK)
-		return 0;
+		return say_plain(i, end, domain, type);
 	if (domain == AF_PACKET)
 		return insp_say(i, SEV_WARNING, "packet-socket",
 		                "the interface must have the same number there (ip link)",
 		                "descriptor %d of pid %d is a packet socket of an interface",
 		                end->fd, end->pid);
 	if ((domain == AF_INET || domain == AF_INET6) && is_inet_ok(type, protocol))
-		return 0;
+		return say_plain(i, end, domain, type);
 	if (protocol == IPPROTO_MPTCP && domain != AF_VSOCK)
 		return insp_say(
 		        i, SEV_BLOCKER, "mptcp",

@@ -145,6 +145,21 @@ static int say_datagram(struct insp *i, const struct insp_end *end, const struct
 	return peer->name[0] == '/' ? insp_file(i, peer->name, INSP_SEEN) : 0;
 }
 
+static int say_inside(struct insp *i, const struct insp_end *end, const struct usock *s)
+{
+	static const char *const types[] = {
+		[SOCK_STREAM] = "stream", [SOCK_DGRAM] = "datagram", [SOCK_SEQPACKET] = "packet"
+	};
+	const char *type = s->type < ARRAY_SIZE(types) && types[s->type] ? types[s->type] : "other";
+
+	if (s->state == TCP_LISTEN)
+		return 0; /* look_name() */
+	return insp_say(i, SEV_INFO, "unix-moves", NULL,
+	                "descriptor %d of pid %d: UNIX %s socket%s%s%s moves", end->fd, end->pid,
+	                type, s->name[0] ? " at " : "", s->name,
+	                s->peer ? ", with its other end, and what waits in it" : "");
+}
+
 static int say_outside(struct insp *i, const struct insp_end *end, const struct usock *s,
                        const struct usock *peer, const struct insp_want *w)
 {
@@ -199,8 +214,8 @@ static int look_at_all(struct insp *i, const struct insp_ends *ours, const struc
 		const struct usock *s = find(all, ours->v[k].inode);
 		const struct insp_want *w = s->peer ? insp_want_find(want, n, s->peer) : NULL;
 
-		if (w)
-			r = say_outside(i, &ours->v[k], s, find(all, s->peer), w);
+		r = w ? say_outside(i, &ours->v[k], s, find(all, s->peer), w)
+		      : say_inside(i, &ours->v[k], s);
 	}
 	return r;
 }

@@ -68,6 +68,19 @@ if every != list(range(every[0], every[0] + len(every))) or every[0] != 1:
 END
 }
 
+# has NAME FILE...: wait until there are lines of NAME in each
+has() {
+	local name=$1 f
+	shift
+	for f in "$@"; do
+		for _ in $(seq 300); do
+			[ "$(grep -c "^$name [0-9]" "$f" 2>/dev/null)" -gt 1 ] 2>/dev/null && continue 2
+			sleep 0.05
+		done
+		fail "no lines of $name in $f"
+	done
+}
+
 # launch SHELL-TEXT: the program is a child of a shell that stays outside
 launch() {
 	wdir=$dir/outs.$RANDOM
@@ -89,7 +102,9 @@ listener A /srv/log dgram "$dir/log.A"
 listener B /srv/log dgram "$dir/log.B"
 launch 'exec 7>"$2/launcher.log" 5> >(exec cat >"$2/five.A")
 python3 "$0" --dir "$1" out=1 five=5 stray=7 log=/srv/log journal='$journal' </dev/null 2>&1 | cat >"$2/out.A"'
-sleep 0.3
+has out "$dir/out.A"
+has journal "$dir/journal.A"
+has log "$dir/log.A"
 
 check_says pipe-outside 3
 check_says inherited-fd 3
@@ -114,7 +129,9 @@ is 7 launcher.log
 note "  undone: as it was"
 
 move A --map=fd:1="file:$dir/out.B" --close-fd=5 --stray=close
-sleep 0.3
+has out "$dir/out.B"
+has journal "$dir/journal.B"
+has log "$dir/log.B"
 verify B
 is 0 /dev/null
 is 1 "$dir/out.B"
@@ -123,7 +140,6 @@ is 5 closed
 is 7 closed
 # back; what is a file now goes on as one, the journal is connected again
 move B
-sleep 0.3
 verify A
 is 1 "$dir/out.B"
 stop A
@@ -138,9 +154,9 @@ cat >"$dir/policy.json" <<END
 { "stray": "close", "map": ["fd:1=file:$dir/policy.out", "unix:/srv/log=null", "unix:$journal=close"] }
 END
 launch 'python3 "$0" --dir "$1" out=1 log=/srv/log journal='$journal' </dev/null 2>&1 | cat >"$2/out.A2"'
-sleep 0.2
+has out "$dir/out.A2"
 move A --policy="$dir/policy.json"
-sleep 0.2
+has out "$dir/policy.out"
 verify B
 is 1 "$dir/policy.out"
 is 3 /dev/null
@@ -182,13 +198,13 @@ END
 
 terminal() {
 	launch "exec python3 \"\$2/launch-tty.py\" $1 \"\$2/$2\" python3 \"\$0\" --dir \"\$1\" out=1"
-	sleep 0.3
+	has out "$dir/$2"
 }
 
 terminal outside tty1.A
 check_says terminal 3
 move A --map=tty=file:"$dir/tty1.B"
-sleep 0.2
+has out "$dir/tty1.B"
 verify B
 is 0 /dev/null
 is 1 "$dir/tty1.B"
@@ -199,16 +215,18 @@ note "  a terminal's output to a file"
 for where in outside inside; do
 	terminal $where "tty.$where"
 	move A --map=tty=attach
-	sleep 0.3
 	# a first look, then Ctrl-C (to the program, which notes it), then Ctrl-]
-	(sleep 0.5; printf '\003'; sleep 0.5; printf '\035') |
+	(sleep 0.7; printf "\003"; sleep 0.7; printf '\035') |
 		"$lab" run B "$haul" attach "$pid" >"$dir/attached.$where" 2>"$dir/stderr" || fail "attach: $(cat "$dir/stderr")"
+	for _ in $(seq 100); do
+		[ ! -e "$wdir/interrupted" ] || break
+		sleep 0.05
+	done
 	[ -e "$wdir/interrupted" ] || fail "Ctrl-C did not arrive ($where)"
 	verify B
 	is 0 /dev/pts/
 	grep -q "\"terminal\": $([ $where = inside ] && echo true || echo false)" "$wdir/verify.$verified" || fail "$(cat "$wdir/verify.$verified")"
-	sleep 0.2
-	(sleep 0.3; printf '\035') | "$lab" run B "$haul" attach "$pid" >>"$dir/attached.$where"
+	(sleep 1; printf '\035') | "$lab" run B "$haul" attach "$pid" >>"$dir/attached.$where"
 	stop B
 	sed -i 's/\^C//' "$dir/attached.$where"
 	lines out "$dir/tty.$where" "$dir/attached.$where"

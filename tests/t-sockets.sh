@@ -20,7 +20,7 @@ stop "$where"
 wdir=$dir/kinds
 mkdir "$wdir"
 pid=$("$lab" spawn A kinds python3 -c '
-import socket, time
+import socket, sys, time
 keep = []
 def tcp(family, addr):
     s = socket.socket(family); s.bind((addr, 0)); s.listen(4); c = socket.socket(family); c.connect(s.getsockname())
@@ -29,8 +29,12 @@ tcp(socket.AF_INET, "127.0.0.1")
 tcp(socket.AF_INET6, "::1")
 u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(("192.0.2.9", 5353))
 v = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); v.connect(("192.0.2.9", 5353)); v.send(b"waits")
-time.sleep(1000)')
-sleep 0.5
+open(sys.argv[1], "w").close()
+time.sleep(1000)' "$wdir/ready")
+for _ in $(seq 200); do
+	[ ! -e "$wdir/ready" ] || break
+	sleep 0.05
+done
 "$lab" run A "$haul" check --json --tcp=move "$pid" >"$dir/check" 2>&1 || true
 for code in backlog address-bound datagrams; do
 	grep -q "\"code\": *\"$code\"" "$dir/check" || fail "check: no $code: $(cat "$dir/check")"
