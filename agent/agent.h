@@ -140,6 +140,11 @@ int wrk_secret_parse(const char *hex, uint8_t secret[WRK_SECRET_BYTES]);
 
 void wrk_secret_print(const uint8_t secret[WRK_SECRET_BYTES], char out[2 * WRK_SECRET_BYTES + 1]);
 
+/* ---- refuse.c ---- */
+
+/** agt_refuse() - ABORT, on any connection */
+void agt_refuse(struct chan *ch, const struct err *why);
+
 /* ---- answer.c ---- */
 
 /** ans_main() - the source asks for a migration that has no worker. Return: exit status */

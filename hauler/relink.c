@@ -148,6 +148,11 @@ static int attempt(struct mig *m, struct err *e)
 	haul__msg__free_unpacked(msg, NULL);
 	switch (state) {
 	case HAUL__STATE__STATE_UNDONE:
+		if (m->t.running_us)
+			return err_set(e, ERR_PEER, EPROTO,
+			               "%s has said that the process runs there, and now that it "
+			               "never did",
+			               m->opt->dest);
 		m->aborted = true;
 		m->committed = false; /* COMMIT never arrived, and never will */
 		m->back_to = MIG_UNDO;
