@@ -304,6 +304,7 @@ int commit_run(struct mig *m, struct err *e)
 		return err_wrap(e, "no word from the destination after the commit");
 	}
 	m->t.running_us = now_us();
+	rec_ran(m);
 	m->t.dest_resume_us = answer->running->resume_us;
 	haul__msg__free_unpacked(answer, NULL);
 	mnet_running(m);

@@ -77,6 +77,15 @@ int rec_commit(struct mig *m, struct err *e)
 	return journal_add(m->journal, e, "commit", "%s", "");
 }
 
+void rec_ran(struct mig *m)
+{
+	struct err ignore = ERR_INIT; /* then only this process knows */
+
+	if (!m->ran && m->journal)
+		journal_add(m->journal, &ignore, "commit", "ran=1");
+	m->ran = true;
+}
+
 void rec_end(struct mig *m, bool remove)
 {
 	journal_close(steal(m->journal), remove);
@@ -127,6 +136,7 @@ int rec_load(struct mig *m, struct opts *o, struct err *e)
 	if (!o->known_hosts)
 		o->known_hosts = m->loaded.known_hosts = text(j, "known-hosts");
 	m->opt = o;
+	m->ran = journal_get(j, "ran");
 	const char *boot = journal_get(j, "peer-boot");
 
 	snprintf(m->peer_boot, sizeof(m->peer_boot), "%s", boot ? boot : "");

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 
@@ -125,18 +126,13 @@ static int say_parked(struct chan *c, uint64_t deadline_us, struct err *e)
 	return true_wire_send(c, &m, deadline_us, e);
 }
 
-/* For lies about how it ended there must be a reason to ask. */
-static bool breaks(struct chan *c, int kind)
+/* For lies about how it ended there must be a reason to ask: cut off after RUNNING. */
+static bool breaks(int kind)
 {
-	static bool broken;
 	const char *s = getenv("HOSTILE");
 
-	if (broken || kind != HAUL__MSG__BODY_PROGRESS || !s ||
-	    (strncmp(s, "outcome:", 8) && strncmp(s, "missing:", 8)))
-		return false;
-	broken = true;
-	chan_cancel(c);
-	return true;
+	return kind == HAUL__MSG__BODY_RUNNING && s &&
+	       (!strncmp(s, "outcome:", 8) || !strncmp(s, "missing:", 8));
 }
 
 static void tell(const Haul__Hello *h)
@@ -157,8 +153,12 @@ int wire_send(struct chan *c, const Haul__Msg *m, uint64_t deadline_us, struct e
 {
 	int arg, kind = (int)m->body_case, r = 0;
 
-	if (breaks(c, kind))
-		return 0;
+	if (breaks(kind)) {
+		r = true_wire_send(c, m, deadline_us, e);
+		usleep(200000); /* until it was heard */
+		chan_cancel(c);
+		return r;
+	}
 	if (is_time("huge", kind, &arg))
 		return chan_write(c, &(struct iovec){ (void *)"\xff\xff\xff\xff", 4 }, 1,
 		                  deadline_us, e);
