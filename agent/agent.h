@@ -158,6 +158,11 @@ struct Haul__Switch;
 /** prf_still() - are they still the same? Before the restore */
 int prf_still(struct wrk *w, const struct Haul__Switch *s, struct err *e);
 
+/* ---- refuse.c ---- */
+
+/** agt_refuse() - ABORT, on any connection */
+void agt_refuse(struct chan *ch, const struct err *why);
+
 /* ---- answer.c ---- */
 
 /** ans_main() - the source asks for a migration that has no worker. Return: exit status */

@@ -148,6 +148,8 @@ int ans_main(const struct chan_server *server, int fd, uint64_t route)
 		haul__msg__free_unpacked(msg, NULL);
 	if (r < 0)
 		log_warn("no answer: %s", e.msg);
+	if (r < 0 && ch && e.src == ERR_PEER)
+		agt_refuse(ch, &e);
 	chan_free(ch);
 	return r < 0;
 }

@@ -201,8 +201,12 @@ static void *stream_main(void *arg)
 	int r = stream_open(t, &e);
 
 	/* a stranger must not disturb the migration */
-	if (r < 0)
+	if (r < 0) {
 		log_warn("stream refused: %s", e.msg);
+		if (t->ch && e.src == ERR_PEER)
+			agt_refuse(t->ch, &e);
+		shutdown(t->peer, SHUT_RDWR);
+	}
 	if (r == 0 && stream_loop(t, &e) < 0)
 		stream_ended(t, &e);
 	__atomic_store_n(&t->over, true, __ATOMIC_RELEASE);

@@ -2,6 +2,7 @@
 /* restore.c - from the SWITCH message to the gate, and through it. */
 #include "agent/agent.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,10 +11,11 @@
 #include "common/log.h"
 #include "transport/haul.pb-c.h"
 
-#define UNDO_LIMIT_MS   10000
-#define RESUME_LIMIT_MS 30000
-#define IMAGE_BYTES_MAX (256u << 20) /* memory; 10,000 processes have some 100 MiB */
-#define LOG_NAME        "restore.log"
+#define UNDO_LIMIT_MS    10000
+#define RESUME_LIMIT_MS  30000
+#define IMAGE_COST_BYTES 256u /* of one that is empty */
+#define IMAGE_BYTES_MAX  (256u << 20) /* memory; 10,000 processes have some 100 MiB */
+#define LOG_NAME         "restore.log"
 
 int rst_images(struct wrk *w, const Haul__Images *m, struct err *e)
 {
@@ -22,7 +24,7 @@ int rst_images(struct wrk *w, const Haul__Images *m, struct err *e)
 
 		if (!img_name_ok(img->name))
 			return err_set(e, ERR_PEER, EBADMSG, "image with a bad name");
-		w->image_bytes += img->data.len;
+		w->image_bytes += img->data.len + IMAGE_COST_BYTES;
 		/* deleted files are in them, and counted as memory in the offer */
 		if (w->image_bytes > IMAGE_BYTES_MAX + w->rss_bytes || img->at > w->image_bytes)
 			return err_set(e, ERR_PEER, EFBIG, "images of more than %llu MiB",
@@ -84,14 +86,30 @@ static void drop_eager(struct sobj *o, const struct class_runs *runs)
 			sobj_drop(o, runs->v[i].vaddr, runs->v[i].pages);
 }
 
+/* A process, or shared memory, all of which CRIU reads before the program runs. */
+static int check_object(uint64_t obj, const struct class_runs *runs, struct err *e)
+{
+	if ((OBJ_TYPE(obj) != 1 && OBJ_TYPE(obj) != 2) || OBJ_ID(obj) == 0 ||
+	    (OBJ_TYPE(obj) == 1 && OBJ_ID(obj) > INT_MAX))
+		return err_set(e, ERR_PEER, EBADMSG, "page map of an object %llx that is none",
+		               (unsigned long long)obj);
+	for (size_t i = 0; OBJ_TYPE(obj) == 2 && i < runs->n; i++)
+		if (runs->v[i].class != PC_EAGER)
+			return err_set(e, ERR_PEER, EBADMSG, "shared memory cannot come later");
+	return 0;
+}
+
 static int put_object(struct wrk *w, const Haul__Object *obj, uint32_t id, struct err *e)
 {
 	struct class_runs runs = { 0 };
 	AUTO(runs) struct runs local = { 0 };
 	AUTO(runs) struct runs remote = { 0 };
 	AUTO(runs) struct runs keep = { 0 };
-	struct sobj *o = store_obj(w->store, obj->obj, true);
 	int r = cruns_unpack(obj->runs.data, obj->runs.len, &runs, e);
+
+	if (r == 0)
+		r = check_object(obj->obj, &runs, e);
+	struct sobj *o = r == 0 ? store_obj(w->store, obj->obj, true) : NULL;
 
 	if (r == 0 && (!o || split(&runs, &local, &remote, &keep) < 0))
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory for a page map");

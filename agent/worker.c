@@ -117,17 +117,10 @@ int wrk_say(struct wrk *w, Haul__Msg *msg, struct err *e)
 
 static void say_abort(struct wrk *w, const struct err *why)
 {
-	Haul__Msg msg = HAUL__MSG__INIT;
-	Haul__Abort a = HAUL__ABORT__INIT;
-	struct err ignore = ERR_INIT;
-
-	a.code = (uint32_t)why->code;
-	a.source = (char *)err_src_name(why->src);
-	a.reason = (char *)why->msg;
-	a.remedy = (char *)why->fix;
-	msg.body_case = HAUL__MSG__BODY_ABORT;
-	msg.abort = &a;
-	wrk_say(w, &msg, &ignore);
+	pthread_mutex_lock(&w->ctl_lock);
+	if (w->ctl)
+		agt_refuse(w->ctl, why);
+	pthread_mutex_unlock(&w->ctl_lock);
 }
 
 void wrk_fail(struct wrk *w, const struct err *why)

@@ -308,9 +308,15 @@ int commit_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_RUNNING, &answer,
 		                deadline_in_ms(m->opt->pol.v.freeze_limit_ms), e);
-	if (r < 0)
+	if (r < 0) {
+		pthread_mutex_lock(&m->lock);
+		if (m->link_lost) /* another connection was lost first, and knows why */
+			*e = m->push_err;
+		pthread_mutex_unlock(&m->lock);
 		return err_wrap(e, "no word from the destination after the commit");
+	}
 	m->t.running_us = now_us();
+	rec_ran(m);
 	m->t.dest_resume_us = answer->running->resume_us;
 	haul__msg__free_unpacked(answer, NULL);
 	mnet_running(m);

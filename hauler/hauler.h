@@ -114,6 +114,7 @@ struct mig {
 	struct {
 		char *dest, *identity, *known_hosts; /* of the journal, for @opt */
 	} loaded;
+	bool ran; /* the destination has said that it runs there */
 	bool drained; /* the destination has every page */
 	bool aborted; /* ABORT was sent: once is enough */
 
@@ -288,6 +289,8 @@ int rec_held(struct mig *m, struct err *e);
 int rec_commit(struct mig *m, struct err *e);
 /** rec_undone() - before a tree goes on here although `commit` is on record */
 void rec_undone(struct mig *m);
+/** rec_ran() - the destination has said that it runs there: a later UNDONE is not believed */
+void rec_ran(struct mig *m);
 /** rec_end() - @remove: nothing is left to be ended */
 void rec_end(struct mig *m, bool remove);
 /** rec_load() - options and secret from m->journal; what @o has already stays */

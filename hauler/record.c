@@ -87,6 +87,15 @@ void rec_undone(struct mig *m)
 		log_err("%s", e.msg);
 }
 
+void rec_ran(struct mig *m)
+{
+	struct err ignore = ERR_INIT; /* then only this process knows */
+
+	if (!m->ran && m->journal)
+		journal_add(m->journal, &ignore, "commit", "ran=1");
+	m->ran = true;
+}
+
 void rec_end(struct mig *m, bool remove)
 {
 	journal_close(steal(m->journal), remove);
@@ -137,6 +146,7 @@ int rec_load(struct mig *m, struct opts *o, struct err *e)
 	if (!o->known_hosts)
 		o->known_hosts = m->loaded.known_hosts = text(j, "known-hosts");
 	m->opt = o;
+	m->ran = journal_get(j, "ran");
 	const char *boot = journal_get(j, "peer-boot");
 
 	snprintf(m->peer_boot, sizeof(m->peer_boot), "%s", boot ? boot : "");

@@ -124,6 +124,7 @@ static int go_on(struct mig *m, struct err *e)
 	if (m->t.running_us == 0)
 		m->t.running_us = now_us();
 	m->mark = 0;
+	rec_ran(m);
 	if (r == 0 && m->drained)
 		source_kill(m);
 	m->back_to = m->drained ? MIG_DONE : MIG_POSTCOPY;
@@ -148,6 +149,11 @@ static int attempt(struct mig *m, struct err *e)
 	haul__msg__free_unpacked(msg, NULL);
 	switch (state) {
 	case HAUL__STATE__STATE_UNDONE:
+		if (m->ran)
+			return err_set(e, ERR_PEER, EPROTO,
+			               "%s has said that the process runs there, and now that it "
+			               "never did",
+			               m->opt->dest);
 		m->aborted = true;
 		m->committed = false; /* COMMIT never arrived, and never will */
 		m->back_to = MIG_UNDO;
