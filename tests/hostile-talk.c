@@ -16,10 +16,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "transport/haul.pb-c.h"
+#include "transport/priv.h"
 
+/* the true ones, under other names */
+int true_wire_send(struct chan *c, const Haul__Msg *m, uint64_t deadline_us, struct err *e);
+int true_wire_recv(struct chan *c, Haul__Msg **out, uint64_t deadline_us, struct err *e);
+int true_frame_send(struct chan *c, struct frame *f, const struct iovec *data, int n,
+                    uint64_t deadline_us, struct err *e);
 #define wire_send  true_wire_send
 #define wire_recv  true_wire_recv
 #define frame_send true_frame_send
@@ -28,11 +36,6 @@
 #undef wire_send
 #undef wire_recv
 #undef frame_send
-int wire_send(struct chan *c, const Haul__Msg *m, uint64_t deadline_us, struct err *e);
-int wire_recv(struct chan *c, Haul__Msg **out, uint64_t deadline_us, struct err *e);
-int frame_send(struct chan *c, struct frame *f, const struct iovec *data, int n,
-               uint64_t deadline_us, struct err *e);
-
 static bool done;
 
 /* Is it time for the lie @what? Then *arg is its last number. */
@@ -156,7 +159,7 @@ int wire_send(struct chan *c, const Haul__Msg *m, uint64_t deadline_us, struct e
 	if (breaks(kind)) {
 		r = true_wire_send(c, m, deadline_us, e);
 		usleep(200000); /* until it was heard */
-		chan_cancel(c);
+		shutdown(c->fd, SHUT_RDWR);
 		return r;
 	}
 	if (is_time("huge", kind, &arg))
