@@ -5,13 +5,14 @@
 
 #include <pthread.h>
 
+#include "agent/afs.h"
 #include "agent/check.h"
 #include "agent/net.h"
 #include "common/journal.h"
 #include "engine/criu.h"
 #include "transport/transport.h"
 
-#define AGT_STREAMS_MAX 19 /* 16 data, the urgent one, one that resumes, a stranger */
+#define AGT_STREAMS_MAX 20 /* 16 data, urgent, files, one that resumes, a stranger */
 #define AGT_DATA_MAX    16
 #define AGT_RUN_DIR     "/run/haul"
 
@@ -44,7 +45,7 @@ struct stream {
 	struct chan *ch;
 	pthread_t thread;
 	int fd; /* until SSH has it */
-	bool used, registered, urgent;
+	bool used, registered, urgent, files;
 	bool over; /* the thread has nothing more to do; atomic */
 	uint32_t mark;
 };
@@ -106,6 +107,7 @@ struct wrk {
 	uint64_t image_bytes; /* that came */
 	uint64_t images_us; /* to write what CRIU reads; for the report */
 	struct anet *net;
+	struct afs *fs; /* trees that come; NULL: none */
 };
 
 /**

@@ -269,6 +269,8 @@ static int take_offer(struct wrk *w, const Haul__Msg *msg, struct err *e)
 
 	if (r == 0)
 		r = anet_offer(w, o->net, &f, e);
+	if (r == 0)
+		r = afs_offer(w, o, &f, e);
 	if (r == 0 && keep_pids(w, o) < 0)
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory for %zu pids", o->n_pid);
 	if (r == 0)
@@ -295,6 +297,8 @@ static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
 
 	if (r == 0)
 		r = store_new(&w->store, e);
+	if (r == 0)
+		r = afs_stage(w->fs, e);
 	/* ready before anything stops: no fork in the freeze, and no large memory */
 	pager_warm(w->guard, w->rss_bytes);
 	if (r == 0)
@@ -423,6 +427,7 @@ static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		if (rst_open(w, e) < 0)
 			return -e->code;
 		go_to(w, WRK_RUNNING);
+		afs_keep(w->fs);
 	}
 	int r = row->take(w, msg, e);
 
@@ -517,6 +522,7 @@ static void fini(struct wrk *w)
 	close(w->door);
 	criu_free(w->criu);
 	anet_free(w->net);
+	afs_fini(w);
 	pager_free(w->pager);
 	guard_over(w->guard);
 	store_free(w->store);

@@ -250,6 +250,8 @@ int restore_run(struct mig *m, struct err *e)
 	int r = m->remote_pages ? postcopy_listen(m, e) : 0;
 
 	if (r == 0)
+		r = fs_wait(m, e);
+	if (r == 0)
 		r = mnet_give(m, e);
 	if (r == 0)
 		r = ship_end(m, e);

@@ -10,6 +10,7 @@
 #include "engine/criu.h"
 #include "engine/frost.h"
 #include "engine/scans.h"
+#include "hauler/fs.h"
 #include "hauler/inspect.h"
 #include "hauler/net.h"
 #include "hauler/send.h"
@@ -33,6 +34,7 @@ struct opts {
 	bool json, quiet, verbose, yes;
 	bool list, keep_here, drop_here; /* recover, resolve */
 	struct net_opts net;
+	struct fs_opts fs;
 };
 
 /* ---- mig.c ---- */
@@ -103,6 +105,7 @@ struct mig {
 
 	struct insp *insp;
 	struct mnet *net;
+	struct fs *fs; /* trees that travel; NULL: none */
 	struct chan *ctl, *urgent, *data[STREAMS_LIMIT];
 	uint64_t route;
 	uint8_t secret[32];
@@ -192,6 +195,8 @@ int talk_expect(struct mig *m, struct chan *ch, int want, struct Haul__Msg **out
                 uint64_t deadline_us, struct err *e);
 int talk_connect(struct mig *m, struct err *e);
 int talk_streams(struct mig *m, struct err *e);
+/** talk_files() - the connection for trees */
+int talk_files(struct mig *m, struct chan **out, struct err *e);
 /** talk_resume() - a control connection in the place of one that was lost */
 int talk_resume(struct mig *m, struct err *e);
 int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err *e);

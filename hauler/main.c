@@ -77,6 +77,9 @@ enum {
 	OPT_SAMPLE,
 	OPT_MOVE_ADDRESS,
 	OPT_HOOK,
+	OPT_FS,
+	OPT_FS_EXCLUDE,
+	OPT_FS_REPLACE,
 	OPT_ROW, /* and on: the rows of pol_table */
 };
 
@@ -96,6 +99,9 @@ static const struct option long_options[] = {
 	{ "link-limit-s", required_argument, NULL, OPT_LINK },
 	{ "move-address", required_argument, NULL, OPT_MOVE_ADDRESS },
 	{ "hook", required_argument, NULL, OPT_HOOK },
+	{ "fs", required_argument, NULL, OPT_FS },
+	{ "exclude", required_argument, NULL, OPT_FS_EXCLUDE },
+	{ "fs-replace", no_argument, NULL, OPT_FS_REPLACE },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "list", no_argument, NULL, OPT_LIST },
 	{ "keep-here", no_argument, NULL, OPT_KEEP },
@@ -130,6 +136,10 @@ static void usage(FILE *f)
 	      "again (3600)\n"
 	      "      --move-address=ADDR[/LEN][@IFACE]  this address goes along, and its TCP\n"
 	      "                              connections\n"
+	      "      --fs=DIR                this directory goes along, with all that is in it\n"
+	      "      --exclude=PATTERN       but not what has such a name, or path when there is a "
+	      "/\n"
+	      "      --fs-replace            take the place of what HOST has there\n"
 	      "      --hook=POINT=FILE       run FILE when POINT is reached\n"
 	      "  -i, --identity=FILE         private key\n"
 	      "      --known-hosts=FILE      trusted host keys\n"
@@ -197,6 +207,20 @@ static int option_net(struct net_opts *o, int c, const char *text)
 	return r;
 }
 
+static int option_fs(struct fs_opts *o, int c, const char *text)
+{
+	struct err e = ERR_INIT;
+	int r = 0;
+
+	if (c == OPT_FS_REPLACE)
+		o->replace = true;
+	else
+		r = c == OPT_FS ? fs_option_dir(o, text, &e) : fs_option_exclude(o, text, &e);
+	if (r < 0)
+		fprintf(stderr, "haul: %s\n", e.msg);
+	return r;
+}
+
 /* Return: 0; -EINVAL after a message; 1: done, exit well */
 static int option(struct opts *o, int c)
 {
@@ -244,6 +268,10 @@ static int option(struct opts *o, int c)
 	case OPT_MOVE_ADDRESS:
 	case OPT_HOOK:
 		return option_net(&o->net, c, optarg);
+	case OPT_FS:
+	case OPT_FS_EXCLUDE:
+	case OPT_FS_REPLACE:
+		return option_fs(&o->fs, c, optarg);
 	case OPT_JSON:
 		o->json = true;
 		return 0;
@@ -348,7 +376,7 @@ static int cmd_check(const struct opts *o)
 	int r = mnet_new(m, &m->err);
 
 	if (r == 0)
-		r = insp_new_net(&m->insp, o->pid, mnet_judge(m->net), &m->err);
+		r = insp_new_with(&m->insp, o->pid, mnet_judge(m->net), &o->fs, &m->err);
 	if (r == 0)
 		r = mnet_findings(m, &f, &m->err);
 	if (r == 0) {

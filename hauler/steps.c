@@ -43,7 +43,7 @@ int connect_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = mnet_new(m, e);
 	if (r == 0)
-		r = insp_new_net(&m->insp, m->opt->pid, mnet_judge(m->net), e);
+		r = insp_new_with(&m->insp, m->opt->pid, mnet_judge(m->net), &m->opt->fs, e);
 	if (r == 0)
 		r = mnet_findings(m, &f, e);
 	if (r == 0 && f.blockers) {
@@ -201,6 +201,8 @@ int prepare_run(struct mig *m, struct err *e)
 			r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 		pthread_mutex_unlock(&m->lock);
 	}
+	if (r == 0)
+		r = fs_first(m, e);
 	if (r < 0)
 		talk_reason(m, e);
 	return r;

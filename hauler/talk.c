@@ -199,6 +199,11 @@ int talk_streams(struct mig *m, struct err *e)
 	return r;
 }
 
+int talk_files(struct mig *m, struct chan **out, struct err *e)
+{
+	return one_stream(m, out, HAUL__ROLE__ROLE_FILES, 0, e);
+}
+
 int talk_resume(struct mig *m, struct err *e)
 {
 	struct chan *ch = NULL;
@@ -258,8 +263,12 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 
 	if (r == 0)
 		r = mnet_offer(m, &offer, e);
-	if (r < 0)
+	if (r == 0)
+		r = fs_offer(m, &offer, out, e);
+	if (r < 0) {
+		fs_offer_free(&offer);
 		return r;
+	}
 	fill_criu(m, &criu, &cpu);
 	offer.criu = &criu;
 	offer.check_only = check_only;
@@ -269,6 +278,7 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	msg.body_case = HAUL__MSG__BODY_OFFER;
 	msg.offer = &offer;
 	r = send_msg(m, &msg, e);
+	fs_offer_free(&offer);
 	if (r == 0)
 		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_ANSWER, &answer,
 		                deadline_in_ms(ANSWER_LIMIT_MS), e);
