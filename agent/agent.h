@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "agent/afs.h"
 #include "agent/check.h"
 #include "agent/net.h"
 #include "agent/out.h"
@@ -12,7 +13,7 @@
 #include "engine/criu.h"
 #include "transport/transport.h"
 
-#define AGT_STREAMS_MAX 19 /* 16 data, the urgent one, one that resumes, a stranger */
+#define AGT_STREAMS_MAX 20 /* 16 data, urgent, files, one that resumes, a stranger */
 #define AGT_DATA_MAX    16
 #define AGT_RUN_DIR     "/run/haul"
 
@@ -48,7 +49,7 @@ struct stream {
 	int fd; /* until SSH has it */
 	int peer; /* the same socket: to hang up on who says nothing */
 	uint64_t since_us;
-	bool used, registered, urgent;
+	bool used, registered, urgent, files;
 	bool over; /* the thread has nothing more to do; atomic */
 	uint32_t mark;
 };
@@ -117,6 +118,7 @@ struct wrk {
 	uint64_t images_us; /* to write what CRIU reads; for the report */
 	struct anet *net;
 	struct aout *outs;
+	struct afs *fs; /* trees that come; NULL: none */
 };
 
 /**

@@ -17,6 +17,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "common/clock.h"
@@ -268,6 +269,20 @@ static void reap(struct daemon *d)
 		}
 }
 
+/* Staged trees of workers that are no more; a large one takes its time. */
+static void sweep_trees(void)
+{
+	sigset_t none;
+
+	if (!afs_left() || fork() != 0)
+		return;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
+	afs_sweep();
+	_exit(0);
+}
+
 /*
  * The worker and its guardians have ended. Died while pages were missing, they have let the
  * tree read zeros from now on: it must not live to do so.
@@ -290,6 +305,7 @@ static void hung_up(struct worker *w)
 
 	if (k->resumed && guard_completed(w->guard))
 		ans_filled(w->route);
+	sweep_trees();
 	door_remove(w->route);
 	close(w->watch_fd);
 	guard_free(w->guard);
@@ -539,7 +555,7 @@ int main(int argc, char **argv)
 	warn_useless(&d.conf);
 	journal_sweep(JOURNAL_DIR, JOURNAL_DEST, JOURNAL_KEEP_S);
 	place_sweep();
-	place_sweep();
+	sweep_trees();
 	recover_own();
 	serve(&d);
 	log_info("hauld ends; %u migrations go on without it", d.n_workers);

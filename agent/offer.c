@@ -116,6 +116,8 @@ int ofr_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		r = anet_offer(w, o->net, &f, e);
 	if (r == 0)
 		r = aout_offer(w, o, &f, e);
+	if (r == 0)
+		r = afs_offer(w, o, &f, e);
 	if (r == 0 && keep_pids(w, o) < 0)
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory for %zu pids", o->n_pid);
 	w->refused = f.blockers > 0;

@@ -24,9 +24,12 @@ static int check_hello(struct stream *t, const Haul__Hello *h, struct err *e)
 	if (!wrk_secret_is(w->secret, h->secret.data, h->secret.len))
 		return err_set(e, ERR_PEER, EACCES, "a stream without this migration's secret");
 	if (h->role != HAUL__ROLE__ROLE_DATA && h->role != HAUL__ROLE__ROLE_URGENT &&
-	    h->role != HAUL__ROLE__ROLE_RESUME)
+	    h->role != HAUL__ROLE__ROLE_RESUME && h->role != HAUL__ROLE__ROLE_FILES)
 		return err_set(e, ERR_PEER, EPROTO, "a stream with role %d", h->role);
+	if (h->role == HAUL__ROLE__ROLE_FILES && !w->fs)
+		return err_set(e, ERR_PEER, EPROTO, "files of no tree that was offered");
 	t->urgent = h->role == HAUL__ROLE__ROLE_URGENT;
+	t->files = h->role == HAUL__ROLE__ROLE_FILES;
 	return 0;
 }
 
@@ -114,7 +117,7 @@ static int put_mark(struct stream *t, uint32_t mark, struct err *e)
 	pthread_mutex_lock(&w->lock);
 	t->mark = mark;
 	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++)
-		have += w->stream[i].registered && !w->stream[i].urgent &&
+		have += w->stream[i].registered && !w->stream[i].urgent && !w->stream[i].files &&
 		        w->stream[i].mark >= mark;
 	bool complete = have == w->n_data && w->marked < mark;
 
@@ -207,7 +210,7 @@ static void *stream_main(void *arg)
 			agt_refuse(t->ch, &e);
 		shutdown(t->peer, SHUT_RDWR);
 	}
-	if (r == 0 && stream_loop(t, &e) < 0)
+	if (r == 0 && (t->files ? afs_loop(t->w->fs, t->ch, &e) : stream_loop(t, &e)) < 0)
 		stream_ended(t, &e);
 	__atomic_store_n(&t->over, true, __ATOMIC_RELEASE);
 	return NULL;
@@ -372,7 +375,7 @@ static unsigned int have_streams(const struct wrk *w, bool *urgent)
 
 	*urgent = false;
 	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++) {
-		n += w->stream[i].registered && !w->stream[i].urgent;
+		n += w->stream[i].registered && !w->stream[i].urgent && !w->stream[i].files;
 		*urgent |= w->stream[i].registered && w->stream[i].urgent;
 	}
 	return n;

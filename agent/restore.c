@@ -161,6 +161,8 @@ static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 	if (r == 0 && w->into_root)
 		r = rooted_criu(w, e);
 	if (r == 0)
+		r = afs_place(w->fs, e);
+	if (r == 0)
 		r = pager_new_guarded(&w->pager, w->guard, w->store, &ops, e);
 	for (size_t i = 0; r == 0 && i < s->n_object; i++)
 		r = put_object(w, s->object[i], (uint32_t)i + 1, e);
@@ -247,6 +249,7 @@ void rst_undo(struct wrk *w)
 	}
 	rst_kill(w);
 	w->root_pid = 0;
+	afs_end(w->fs);
 }
 
 int rst_open(struct wrk *w, struct err *e)

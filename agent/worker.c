@@ -199,6 +199,8 @@ static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	if (r == 0)
 		r = store_new(&w->store, e);
 	if (r == 0)
+		r = afs_stage(w->fs, e);
+	if (r == 0)
 		r = aout_open(w, e);
 	size_t n;
 	const struct criu_inherit *places = aout_list(w->outs, &n);
@@ -341,6 +343,7 @@ static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		if (rst_open(w, e) < 0)
 			return -e->code;
 		go_to(w, WRK_RUNNING);
+		afs_keep(w->fs);
 	}
 	int r = row->take(w, msg, e);
 
@@ -441,6 +444,7 @@ static void fini(struct wrk *w)
 	criu_free(w->criu);
 	anet_free(w->net);
 	aout_free(w->outs);
+	afs_fini(w);
 	pager_free(w->pager);
 	guard_over(w->guard);
 	store_free(w->store);

@@ -15,7 +15,7 @@
 
 static const char *const known_keys[] = { "criu",          "hook-prepare", "hook-frozen",
 	                                  "hook-arriving", "hook-running", "hook-undone",
-	                                  "hook-limit-ms" };
+	                                  "hook-limit-ms", "fs-allow" };
 
 static char *trim(char *s)
 {

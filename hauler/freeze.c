@@ -91,6 +91,8 @@ static int dump(struct mig *m, struct err *e)
 			fault_at(FAULT_S_STOPPED);
 			r = exist_start(&m->exist, m->trk, e);
 			if (r == 0)
+				r = fs_frozen(m, e);
+			if (r == 0)
 				r = mnet_freeze(m, e);
 			/* CRIU clears the soft-dirty bits of each task that it has dumped */
 			if (r == 0 && ours_clean(m))
@@ -104,6 +106,8 @@ static int dump(struct mig *m, struct err *e)
 		r = mnet_too_late(m, e);
 		if (r == 0)
 			r = exist_start(&m->exist, m->trk, e);
+		if (r == 0)
+			r = fs_frozen(m, e);
 	}
 	return r;
 }
@@ -112,6 +116,11 @@ int freeze_run(struct mig *m, struct err *e)
 {
 	struct err why = ERR_INIT;
 	int r = bring_files(m, false, e);
+
+	if (r == 0)
+		r = fs_settle(m, e);
+	if (r < 0)
+		talk_reason(m, e);
 
 	if (r == 0)
 		r = rec_freeze(m, e);
@@ -185,6 +194,7 @@ void freeze_undo(struct mig *m)
 		    syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGCONT, NULL, 0) < 0)
 			log_err("pid=%d does not go on: %s", m->held[i].pid, strerror(errno));
 	exist_free(steal(m->exist));
+	fs_cancel(m->fs);
 	ship_free(steal(m->ship));
 	m->thawed = true;
 	log_info("the tree goes on after %llu us", (unsigned long long)(now_us() - m->t.freeze_us));

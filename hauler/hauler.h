@@ -10,6 +10,7 @@
 #include "engine/criu.h"
 #include "engine/frost.h"
 #include "engine/scans.h"
+#include "hauler/fs.h"
 #include "hauler/inspect.h"
 #include "hauler/needs.h"
 #include "hauler/net.h"
@@ -35,6 +36,7 @@ struct opts {
 	bool list, keep_here, drop_here; /* recover, resolve */
 	struct net_opts net;
 	const char *into_root; /* the tree's root directory at the destination */
+	struct fs_opts fs;
 };
 
 /* ---- mig.c ---- */
@@ -106,6 +108,7 @@ struct mig {
 	struct insp *insp;
 	struct needs *needs;
 	struct mnet *net;
+	struct fs *fs; /* trees that travel; NULL: none */
 	struct chan *ctl, *urgent, *data[STREAMS_LIMIT];
 	uint64_t route;
 	uint8_t secret[32];
@@ -205,6 +208,8 @@ int talk_streams(struct mig *m, struct err *e);
 struct Haul__Doubt;
 /** talk_prove() - answer the destination's question about files */
 int talk_prove(struct mig *m, const struct Haul__Doubt *d, struct err *e);
+/** talk_files() - the connection for trees */
+int talk_files(struct mig *m, struct chan **out, struct err *e);
 /** talk_resume() - a control connection in the place of one that was lost */
 int talk_resume(struct mig *m, struct err *e);
 int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err *e);

@@ -89,6 +89,7 @@ struct insp {
 	size_t n_ports, cap_ports;
 	unsigned int filtered; /* tasks with seccomp */
 	struct insp_net net;
+	const struct fs_opts *fs; /* trees that travel; may be NULL */
 	struct insp_conn *conns;
 	size_t n_conns, cap_conns;
 	struct net_addr *locals;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* insp_file.c - files that have to be at the destination, and what they lie on. */
+#include "hauler/fs.h"
 #include "hauler/insp.h"
 
 #include <fcntl.h>
@@ -111,7 +112,7 @@ static int say_mount(struct insp *i, const char *path)
 {
 	struct insp_mount *m = mount_of(i, path);
 
-	if (!m)
+	if (!m || fs_covers(i->fs, path))
 		return 0;
 	bool first = !m->used;
 

@@ -141,10 +141,11 @@ static int look(struct insp *i)
 
 int insp_new(struct insp **out, pid_t root, struct err *e)
 {
-	return insp_new_net(out, root, NULL, e);
+	return insp_new_with(out, root, NULL, NULL, e);
 }
 
-int insp_new_net(struct insp **out, pid_t root, const struct insp_net *net, struct err *e)
+int insp_new_with(struct insp **out, pid_t root, const struct insp_net *net,
+                  const struct fs_opts *fs, struct err *e)
 {
 	AUTO(insp) struct insp *i = calloc(1, sizeof(*i));
 
@@ -153,6 +154,7 @@ int insp_new_net(struct insp **out, pid_t root, const struct insp_net *net, stru
 	i->root = root;
 	if (net)
 		i->net = *net;
+	i->fs = fs;
 	insp_comm(root, i->comm);
 	int r = procs_tree(root, &i->procs, e);
 

@@ -31,8 +31,13 @@ struct insp_net {
 	const struct out_rules *rules; /* for what leads out of the tree; NULL: none */
 };
 
-/** insp_new_net() - the same; connections are judged by @net, NULL: they are closed */
-int insp_new_net(struct insp **out, pid_t root, const struct insp_net *net, struct err *e);
+struct fs_opts;
+/**
+ * insp_new_with() - the same; connections are judged by @net, NULL: they are closed;
+ * files in the directories of @fs travel, NULL: none
+ */
+int insp_new_with(struct insp **out, pid_t root, const struct insp_net *net,
+                  const struct fs_opts *fs, struct err *e);
 /** insp_pids() - of the tree, root first */
 const pid_t *insp_pids(const struct insp *i, size_t *n);
 /** insp_locals() - addresses of connections that move and do not go along themselves */

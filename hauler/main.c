@@ -80,6 +80,9 @@ enum {
 	OPT_INTO_ROOT,
 	OPT_MAP,
 	OPT_CLOSE_FD,
+	OPT_FS,
+	OPT_FS_EXCLUDE,
+	OPT_FS_REPLACE,
 	OPT_ROW, /* and on: the rows of pol_table */
 };
 
@@ -102,6 +105,9 @@ static const struct option long_options[] = {
 	{ "into-root", required_argument, NULL, OPT_INTO_ROOT },
 	{ "map", required_argument, NULL, OPT_MAP },
 	{ "close-fd", required_argument, NULL, OPT_CLOSE_FD },
+	{ "fs", required_argument, NULL, OPT_FS },
+	{ "exclude", required_argument, NULL, OPT_FS_EXCLUDE },
+	{ "fs-replace", no_argument, NULL, OPT_FS_REPLACE },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "list", no_argument, NULL, OPT_LIST },
 	{ "keep-here", no_argument, NULL, OPT_KEEP },
@@ -142,6 +148,10 @@ static void usage(FILE *f)
 	      "                              becomes file:PATH, null, close, unix:PATH; tty:\n"
 	      "                              attach\n"
 	      "      --close-fd=N            the file of descriptor N stays behind\n"
+	      "      --fs=DIR                this directory goes along, with all that is in it\n"
+	      "      --exclude=PATTERN       but not what has such a name, or path when there is a "
+	      "/\n"
+	      "      --fs-replace            take the place of what HOST has there\n"
 	      "      --hook=POINT=FILE       run FILE when POINT is reached\n"
 	      "      --into-root=DIR         its root directory at HOST, with all that it uses\n"
 	      "  -i, --identity=FILE         private key\n"
@@ -230,6 +240,20 @@ static int option_root(struct opts *o, const char *text)
 	return -EINVAL;
 }
 
+static int option_fs(struct fs_opts *o, int c, const char *text)
+{
+	struct err e = ERR_INIT;
+	int r = 0;
+
+	if (c == OPT_FS_REPLACE)
+		o->replace = true;
+	else
+		r = c == OPT_FS ? fs_option_dir(o, text, &e) : fs_option_exclude(o, text, &e);
+	if (r < 0)
+		fprintf(stderr, "haul: %s\n", e.msg);
+	return r;
+}
+
 /* Return: 0; -EINVAL after a message; 1: done, exit well */
 static int option(struct opts *o, int c)
 {
@@ -281,6 +305,10 @@ static int option(struct opts *o, int c)
 		return option_net(&o->net, c, optarg);
 	case OPT_INTO_ROOT:
 		return option_root(o, optarg);
+	case OPT_FS:
+	case OPT_FS_EXCLUDE:
+	case OPT_FS_REPLACE:
+		return option_fs(&o->fs, c, optarg);
 	case OPT_JSON:
 		o->json = true;
 		return 0;
@@ -385,7 +413,7 @@ static int cmd_check(const struct opts *o)
 	int r = mnet_new(m, &m->err);
 
 	if (r == 0)
-		r = insp_new_net(&m->insp, o->pid, mnet_judge(m->net), &m->err);
+		r = insp_new_with(&m->insp, o->pid, mnet_judge(m->net), &o->fs, &m->err);
 	if (r == 0)
 		r = mnet_findings(m, &f, &m->err);
 	if (r == 0) {

@@ -203,6 +203,7 @@ bool mig_stop(struct mig *m)
 			criu_cancel(m->criu);
 		if (m->ctl)
 			chan_cancel(m->ctl);
+		fs_cancel(m->fs);
 	}
 	pthread_mutex_unlock(&m->lock);
 	return can;
@@ -215,6 +216,7 @@ void mig_fini(struct mig *m)
 	struct send *s = steal(m->send);
 	struct criu *c = steal(m->criu);
 	struct chan *ctl = steal(m->ctl);
+	struct fs *fs = steal(m->fs);
 
 	pthread_mutex_unlock(&m->lock);
 	send_free(s);
@@ -233,6 +235,7 @@ void mig_fini(struct mig *m)
 	needs_free(steal(m->needs));
 	insp_free(steal(m->insp));
 	mnet_free(steal(m->net));
+	fs_free(fs);
 	size_t n_maps = m->maps ? m->n_maps : 0;
 
 	for (size_t i = 0; i < n_maps; i++)

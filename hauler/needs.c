@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "engine/criu.h"
+#include "hauler/hauler.h"
 #include "hauler/insp.h"
 
 static const char *const words[] = {
@@ -54,6 +55,9 @@ static int by_name(const void *a, const void *b)
 static int add(struct needs *n, const Haul__File *f, struct findings *out)
 {
 	char there[PATH_MAX];
+
+	if (fs_covers(n->trees, f->path))
+		return 0; /* it comes with its tree */
 	int r = path_there(n, f, there);
 
 	if (r < 0)
@@ -152,7 +156,7 @@ static int say_unfit(const struct needs *n, const struct insp *insp, struct find
 	                   "%s: CRIU brings it back by its path on the host", what);
 }
 
-int needs_new(struct needs **out, const struct insp *insp, const char *into_root, bool above,
+int needs_new(struct needs **out, const struct insp *insp, const struct opts *o,
               struct findings *f, struct err *e)
 {
 	AUTO(needs) struct needs *n = calloc(1, sizeof(*n));
@@ -162,14 +166,15 @@ int needs_new(struct needs **out, const struct insp *insp, const char *into_root
 	if (!n)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the list of files");
 	n->root = insp_root_dir(insp);
-	n->into_root = into_root;
+	n->into_root = o->into_root;
+	n->trees = &o->fs;
 	int r = say_unfit(n, insp, f);
 
 	for (size_t i = 0; r == 0 && i < n_files; i++)
 		r = add(n, files[i], f);
-	if (r == 0 && into_root && into_root[1])
+	if (r == 0 && n->into_root && n->into_root[1])
 		r = add_basics(n, f);
-	if (r == 0 && above)
+	if (r == 0 && o->pol.v.files != POL_FILES_REQUIRE)
 		r = add_above(n, f);
 	n->ptr = calloc(n->n + 1, sizeof(Haul__File *));
 	if (r < 0 || !n->ptr)

@@ -13,6 +13,8 @@
 
 struct mig;
 struct insp;
+struct opts;
+struct fs_opts;
 
 struct need {
 	Haul__File file; /* as offered: its path is the one at the destination */
@@ -34,14 +36,14 @@ struct needs {
 	Haul__File **ptr; /* for the offer */
 	const char *into_root; /* NULL: the root directory stays what it is */
 	const char *root; /* of the tree here */
+	const struct fs_opts *trees; /* what is in these comes with them */
 };
 
 /**
- * needs_new() - from the inspection
- * @into_root: the root directory there; NULL: as here
- * @above: with the directories above each file, which may have to be made
+ * needs_new() - from the inspection; @o: the root directory there, which trees travel, and
+ * whether files do: then the directories above each belong to it, which may have to be made
  */
-int needs_new(struct needs **out, const struct insp *insp, const char *into_root, bool above,
+int needs_new(struct needs **out, const struct insp *insp, const struct opts *o,
               struct findings *f, struct err *e);
 void needs_free(struct needs *n);
 DEFINE_AUTO(needs, needs_free)

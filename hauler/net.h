@@ -24,7 +24,7 @@ int net_opts_move(struct net_opts *o, const char *text, struct err *e);
 
 /** mnet_new() - find the addresses that move; hooks of the configuration */
 int mnet_new(struct mig *m, struct err *e);
-/** mnet_judge() - for insp_new_net(); lives as long as the mnet */
+/** mnet_judge() - for insp_new_with(); lives as long as the mnet */
 const struct insp_net *mnet_judge(const struct mnet *n);
 /** mnet_findings() - what stands in the way of moving the addresses. Return: 0; -errno */
 int mnet_findings(struct mig *m, struct findings *f, struct err *e);

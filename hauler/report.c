@@ -210,6 +210,22 @@ static uint64_t downtime_us(const struct mig *m)
 	return m->t.running_us - m->t.freeze_us - m->t.rtt_us / 2;
 }
 
+static void set_fs(json_t *o, const struct fs_stats *st)
+{
+	if (!st)
+		return;
+	set_u(o, "fs_inodes", st->inodes);
+	set_u(o, "fs_tree_bytes", st->bytes);
+	set_u(o, "fs_files", st->sent_files);
+	set_u(o, "fs_bytes", st->sent_bytes);
+	set_u(o, "fs_wire_bytes", st->wire_bytes);
+	set_u(o, "fs_passes", st->passes);
+	set_u(o, "fs_first_us", st->first_us);
+	set_u(o, "fs_frozen_us", st->frozen_us);
+	set_u(o, "fs_frozen_bytes", st->frozen_bytes);
+	json_object_set_new(o, "fs_watch", json_string(st->watch));
+}
+
 static void end_json(struct mig *m, const struct send_stats *st)
 {
 	json_t *o = event(m, m->state == MIG_DONE ? "done" : "failed");
@@ -227,6 +243,7 @@ static void end_json(struct mig *m, const struct send_stats *st)
 	set_u(o, "files", m->shipped_files);
 	set_u(o, "files_bytes", m->shipped_bytes);
 	set_u(o, "files_frozen_us", m->ship_us);
+	set_fs(o, fs_get_stats(m->fs));
 	if (m->t.running_us && m->t.freeze_us) {
 		unsigned int moved, lost;
 
@@ -258,6 +275,17 @@ static void end_json(struct mig *m, const struct send_stats *st)
 		set_u(o, "freeze_to_running_us", m->t.running_us - m->t.freeze_us);
 	}
 	put_json(o);
+}
+
+static void text_fs(const struct fs_stats *st)
+{
+	if (!st)
+		return;
+	printf("  files         %9llu inodes  %.1f MiB sent in %u passes (%.1f on the wire), first "
+	       "%.2f s; %.1f ms of it in the downtime; changes by %s\n",
+	       (unsigned long long)st->inodes, (double)st->sent_bytes / MIB, st->passes,
+	       (double)st->wire_bytes / MIB, (double)st->first_us / 1e6,
+	       (double)st->frozen_us / 1e3, st->watch);
 }
 
 static void end_text(struct mig *m, const struct send_stats *st)
@@ -297,6 +325,7 @@ static void end_text(struct mig *m, const struct send_stats *st)
 		       "sent, in "
 		       "time: reset\n",
 		       moved, lost);
+	text_fs(fs_get_stats(m->fs));
 	printf("  after resume  %9llu pages came lazily from the source; %llu faults, "
 	       "p50 %u us, p99 %u us\n",
 	       (unsigned long long)m->remote_pages, (unsigned long long)m->faults, m->fault_p50_us,

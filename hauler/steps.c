@@ -44,7 +44,7 @@ int connect_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = mnet_new(m, e);
 	if (r == 0)
-		r = insp_new_net(&m->insp, m->opt->pid, mnet_judge(m->net), e);
+		r = insp_new_with(&m->insp, m->opt->pid, mnet_judge(m->net), &m->opt->fs, e);
 	if (r == 0)
 		r = mnet_findings(m, &f, e);
 	if (r == 0 && f.blockers) {
@@ -211,6 +211,8 @@ int prepare_run(struct mig *m, struct err *e)
 	}
 	if (r == 0)
 		r = bring_files(m, true, e);
+	if (r == 0)
+		r = fs_first(m, e);
 	if (r < 0)
 		talk_reason(m, e);
 	return r;

@@ -210,6 +210,11 @@ int talk_streams(struct mig *m, struct err *e)
 	return r;
 }
 
+int talk_files(struct mig *m, struct chan **out, struct err *e)
+{
+	return one_stream(m, out, HAUL__ROLE__ROLE_FILES, 0, e);
+}
+
 int talk_resume(struct mig *m, struct err *e)
 {
 	struct chan *ch = NULL;
@@ -277,14 +282,18 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	int r = insp_offer(m->insp, &offer, e);
 
 	if (r == 0 && !m->needs)
-		r = needs_new(&m->needs, m->insp, m->opt->into_root,
-		              m->opt->pol.v.files != POL_FILES_REQUIRE, out, e);
+		r = needs_new(&m->needs, m->insp, m->opt, out, e);
 	if (r == 0)
 		r = mnet_offer(m, &offer, e);
 	if (r == 0)
 		r = outs_offer(insp_outs(m->insp), &offer, e);
-	if (r < 0)
+	if (r == 0)
+		r = fs_offer(m, &offer, out, e);
+	if (r < 0) {
+		outs_offer_fini(&offer);
+		fs_offer_free(&offer);
 		return r;
+	}
 	needs_offer(m->needs, &offer);
 	offer.files = (Haul__Files)m->opt->pol.v.files;
 	fill_criu(m, &criu, &cpu);
@@ -297,6 +306,7 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	msg.offer = &offer;
 	r = send_msg(m, &msg, e);
 	outs_offer_fini(&offer);
+	fs_offer_free(&offer);
 	if (r == 0)
 		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_ANSWER, &answer,
 		                deadline_in_ms(ANSWER_LIMIT_MS), e);
