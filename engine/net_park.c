@@ -294,8 +294,8 @@ static bool is_again(struct net_park *p, const uint8_t *packet, size_t bytes, co
 {
 	size_t head = s->transport == IPPROTO_TCP ? (size_t)(packet[s->at + 12] >> 4) * 4 : bytes;
 
-	if (bytes <= s->at + head)
-		return false; /* no data */
+	if (bytes <= s->at + head || p->kept_bytes + bytes > KEEP_BYTES)
+		return false; /* no data, or not kept */
 	struct segment *g = calloc(1, sizeof(*g));
 
 	if (!g)

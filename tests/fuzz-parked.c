@@ -60,6 +60,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t bytes)
 		set_sum(copy, n, &s);
 		free(park->kept[0].data);
 		park->n_kept = park->kept_bytes = 0;
+		tdestroy(park->segments, free);
+		park->segments = NULL;
 	}
 	/* as net_park_pull() does with what the tap gives, which is not empty */
 	if (bytes >= IP6_BYTES && bytes <= PACKET_BYTES) {
