@@ -5,13 +5,15 @@
 
 #include <pthread.h>
 
+#include "agent/afs.h"
 #include "agent/check.h"
 #include "agent/net.h"
+#include "agent/out.h"
 #include "common/journal.h"
 #include "engine/criu.h"
 #include "transport/transport.h"
 
-#define AGT_STREAMS_MAX 19 /* 16 data, the urgent one, one that resumes, a stranger */
+#define AGT_STREAMS_MAX 20 /* 16 data, urgent, files, one that resumes, a stranger */
 #define AGT_DATA_MAX    16
 #define AGT_RUN_DIR     "/run/haul"
 
@@ -36,6 +38,7 @@ enum wrk_state {
 	WRK_RUNNING,
 	WRK_DONE,
 	WRK_UNDONE,
+	WRK_LOST, /* ended here, although an instruction may have run */
 	WRK_NSTATES
 };
 
@@ -44,7 +47,9 @@ struct stream {
 	struct chan *ch;
 	pthread_t thread;
 	int fd; /* until SSH has it */
-	bool used, registered, urgent;
+	int peer; /* the same socket: to hang up on who says nothing */
+	uint64_t since_us;
+	bool used, registered, urgent, files;
 	bool over; /* the thread has nothing more to do; atomic */
 	uint32_t mark;
 };
@@ -55,6 +60,8 @@ struct wrk_keep {
 	pid_t root_pid, criu_pid;
 	int criu_rpc; /* -1: CRIU has ended */
 	int images_fd, journal_fd;
+	int place_fd; /* record of files that were brought (place.h); -1: there is none */
+	bool known; /* the source has shown a key that is authorised */
 	bool opening; /* CRIU may have been told to let the tree run */
 	bool resumed; /* it has said that it runs */
 	struct anet_keep net;
@@ -81,6 +88,10 @@ struct wrk {
 	pid_t root_pid;
 	uint32_t *pids;
 	size_t n_pids;
+	char *into_root; /* of the offer; NULL: the root directory is the host's */
+	struct files_doubt *doubts; /* what the source has answered */
+	size_t n_doubts;
+	struct bring *bring; /* the offer's files; from the answer on */
 
 	pthread_mutex_t lock; /* state for others, streams, marks, deliver, failed */
 	pthread_cond_t changed; /* state, registered streams, resuming */
@@ -89,7 +100,7 @@ struct wrk {
 	uint32_t marked;
 	bool deliver; /* pages of tasks go to the pager, not to the store */
 	bool failed;
-	bool tree_lost; /* CRIU died in opening the gate; no copy is here */
+	bool refused; /* the offer: something stands in the way */
 	bool resuming; /* a connection takes the place of one that was lost */
 	pthread_t accept_thread;
 	bool accepting;
@@ -106,6 +117,8 @@ struct wrk {
 	uint64_t image_bytes; /* that came */
 	uint64_t images_us; /* to write what CRIU reads; for the report */
 	struct anet *net;
+	struct aout *outs;
+	struct afs *fs; /* trees that come; NULL: none */
 };
 
 /**
@@ -128,6 +141,8 @@ int wrk_say(struct wrk *w, struct Haul__Msg *msg, struct err *e);
 int wrk_wait(struct wrk *w, uint64_t deadline_us);
 /** wrk_committed() - the tree runs here, or did: nothing is undone any more */
 bool wrk_committed(const struct wrk *w);
+/** wrk_may_run() - may it run here in this state? */
+bool wrk_may_run(enum wrk_state s);
 
 /** wrk_secret_is() - does @in match? In time that does not depend on where it differs */
 bool wrk_secret_is(const uint8_t secret[WRK_SECRET_BYTES], const uint8_t *in, size_t bytes);
@@ -136,10 +151,26 @@ int wrk_secret_parse(const char *hex, uint8_t secret[WRK_SECRET_BYTES]);
 
 void wrk_secret_print(const uint8_t secret[WRK_SECRET_BYTES], char out[2 * WRK_SECRET_BYTES + 1]);
 
+/* ---- proof.c: files of the offer ---- */
+
+struct files_doubt;
+/** prf_ask() - chk_host.prove: the source's digests. @arg: struct wrk * */
+int prf_ask(void *arg, struct files_doubt *v, size_t n, struct err *e);
+struct Haul__Switch;
+/** prf_still() - are they still the same? Before the restore */
+int prf_still(struct wrk *w, const struct Haul__Switch *s, struct err *e);
+
+/* ---- refuse.c ---- */
+
+/** agt_refuse() - ABORT, on any connection */
+void agt_refuse(struct chan *ch, const struct err *why);
+
 /* ---- answer.c ---- */
 
 /** ans_main() - the source asks for a migration that has no worker. Return: exit status */
 int ans_main(const struct chan_server *server, int fd, uint64_t route);
+/** ans_filled() - the worker and its guardians are dead, but every page is in place: on record */
+void ans_filled(uint64_t route);
 /** ans_outcome() - how it ended, and ended it is then. Return: Haul__State, or -errno */
 int ans_outcome(struct journal *j, struct err *e);
 
@@ -199,6 +230,12 @@ void lst_bye(struct wrk *w);
 /* ---- restore.c ---- */
 
 struct Haul__Switch;
+#define WRK_CRIU_LIMIT_MS 10000
+
+struct Haul__Msg;
+/** ofr_take() - check what is offered and say what stands in the way: an ANSWER */
+int ofr_take(struct wrk *w, const struct Haul__Msg *msg, struct err *e);
+
 struct Haul__Images;
 /** rst_images() - images of the source, each as soon as it was written; before SWITCH */
 int rst_images(struct wrk *w, const struct Haul__Images *m, struct err *e);

@@ -69,6 +69,21 @@ int ans_outcome(struct journal *j, struct err *e)
 	return committed ? HAUL__STATE__STATE_LOST : HAUL__STATE__STATE_UNDONE;
 }
 
+void ans_filled(uint64_t route)
+{
+	struct journal *j = NULL;
+	struct err e = ERR_INIT;
+	int r = journal_adopt(&j, JOURNAL_DIR, JOURNAL_DEST, route, &e);
+
+	if (r == -ENOENT)
+		return; /* and the source knows it */
+	if (r == 0 && !strcmp(journal_word(j), "commit"))
+		r = journal_add(j, &e, "done", "%s", "");
+	if (r < 0)
+		log_err("route=%016llx: %s", (unsigned long long)route, e.msg);
+	journal_close(j, false);
+}
+
 static int say(struct chan *ch, int state, struct err *e)
 {
 	Haul__Msg msg = HAUL__MSG__INIT;
@@ -133,6 +148,8 @@ int ans_main(const struct chan_server *server, int fd, uint64_t route)
 		haul__msg__free_unpacked(msg, NULL);
 	if (r < 0)
 		log_warn("no answer: %s", e.msg);
+	if (r < 0 && ch && e.src == ERR_PEER)
+		agt_refuse(ch, &e);
 	chan_free(ch);
 	return r < 0;
 }

@@ -11,9 +11,9 @@
 #include <sys/stat.h>
 #include <sys/utsname.h>
 
+#include "agent/files.h"
 #include "common/auto.h"
 #include "common/clock.h"
-#include "common/elf.h"
 #include "engine/criu.h"
 #include "transport/haul.pb-c.h"
 
@@ -23,7 +23,6 @@
 #define MOUNTS_MAX    4096
 #define PORTS_MAX     65536
 #define PATH_BYTES    4096
-#define BUILD_ID_MAX  64
 #define CPUINFO_MAX   (1u << 20)
 #define MEM_SPARE     (64ULL << 20)
 #define CPU_LIMIT_MS  5000
@@ -36,24 +35,10 @@ struct chk {
 	struct findings *out;
 	bool *absent; /* mount points of the offer that are none here */
 	bool no_memory;
-	unsigned int missing, differing;
 };
 
 /* A finding that does not get into the list must not read as "nothing found". */
 #define say(c, ...) ((c)->no_memory |= finding_add((c)->out, __VA_ARGS__) < 0)
-
-/* Words of the other host or of CRIU end up on a terminal: one line, no escapes. */
-static const char *clean(const char *text, char *out, size_t bytes)
-{
-	size_t n = 0;
-
-	for (; text[n] && n < bytes - 1; n++)
-		out[n] = iscntrl((unsigned char)text[n]) ? ' ' : text[n];
-	while (n > 0 && out[n - 1] == ' ')
-		n--;
-	out[n] = 0;
-	return out;
-}
 
 /* ---- the host ---- */
 
@@ -80,14 +65,14 @@ static void check_host(struct chk *c)
 	if (strcmp(c->o->machine, u.machine))
 		say(c, SEV_BLOCKER, "machine", "choose a host of the same architecture",
 		    "the source is %s, the destination is %s",
-		    clean(c->o->machine, theirs, sizeof(theirs)), u.machine);
+		    files_clean(c->o->machine, theirs, sizeof(theirs)), u.machine);
 	if (c->o->page_bytes != (uint64_t)page)
 		say(c, SEV_BLOCKER, "page-size", "choose a host with the same page size",
 		    "the source has pages of %u bytes, the destination of %ld", c->o->page_bytes,
 		    page);
 	if (strcmp(c->o->kernel, u.release))
 		say(c, SEV_INFO, "kernel", NULL, "kernel %s at the source, %s at the destination",
-		    clean(c->o->kernel, theirs, sizeof(theirs)), u.release);
+		    files_clean(c->o->kernel, theirs, sizeof(theirs)), u.release);
 }
 
 /* Images are read by the same or a newer CRIU; memory comes by userfaultfd. */
@@ -142,7 +127,7 @@ static void check_cpu(struct chk *c)
 	else if (r < 0)
 		say(c, SEV_WARNING, "cpu-unknown",
 		    "compare the flags of both in lscpu: the destination needs all of the source's",
-		    "the CPUs could not be compared: %s", clean(e.msg, e.msg, sizeof(e.msg)));
+		    "the CPUs could not be compared: %s", files_clean(e.msg, e.msg, sizeof(e.msg)));
 }
 
 static void check_mem(struct chk *c)
@@ -291,151 +276,26 @@ static void check_mounts(struct chk *c)
 		if (c->absent[i])
 			say(c, SEV_INFO, "mount", NULL,
 			    "%s is a mount point at the source, but not at the destination",
-			    clean(path, name, sizeof(name)));
+			    files_clean(path, name, sizeof(name)));
 	}
 }
 
-static const char *absent_mount_of(const struct chk *c, const char *path)
+static int check_files(struct chk *c, struct err *e)
 {
-	for (size_t i = 0; i < c->o->n_mount; i++) {
-		size_t n = strlen(c->o->mount[i]);
+	const struct chk_host *h = c->host;
+	AUTO(mem) Haul__FileSeen *own = calloc(c->o->n_file + 1, sizeof(*own));
+	struct files f = { .o = c->o,
+		           .seen = h->seen ? h->seen : own,
+		           .prove = c->o->proofs ? h->prove : NULL,
+		           .arg = h->prove_arg,
+		           .out = c->out,
+		           .absent = c->absent };
 
-		if (c->absent[i] && !strncmp(path, c->o->mount[i], n) &&
-		    (path[n] == '/' || !path[n]))
-			return c->o->mount[i];
-	}
-	return NULL;
-}
+	c->no_memory |= !own;
+	int r = own ? files_check(&f, e) : 0;
 
-static void say_missing(struct chk *c, const Haul__File *f, const char *name)
-{
-	const char *point = absent_mount_of(c, f->path);
-	bool log = f->write && !f->open;
-	char fix[PATH_BYTES + 64];
-
-	if (c->missing++ >= SAME_KIND_MAX)
-		return;
-	if (point)
-		snprintf(fix, sizeof(fix), "mount there what the source has at %s", point);
-	else
-		snprintf(fix, sizeof(fix), "%s",
-		         S_ISSOCK(f->mode) ? "start the service that listens on it"
-		         : f->directory    ? "make it there: mkdir -p"
-		         : log             ? "make an empty one there"
-		                           : "copy it to the same path there");
-	say(c, SEV_BLOCKER, "file-missing", clean(fix, fix, sizeof(fix)),
-	    "%s %s is not there at the destination", f->directory ? "directory" : "file", name);
-}
-
-static bool is_same_build(int fd, const Haul__File *f)
-{
-	char path[32];
-	uint8_t id[BUILD_ID_MAX];
-
-	/* through the descriptor whose type we know: nobody can put a device there */
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	AUTO(fd) int rd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	size_t n = rd >= 0 ? elf_build_id(rd, id, sizeof(id)) : 0;
-
-	return n == f->build_id.len && !memcmp(id, f->build_id.data, n);
-}
-
-static bool is_read_only(int fd)
-{
-	char path[32];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return access(path, W_OK) < 0 && errno == EROFS;
-}
-
-static void check_content(struct chk *c, const Haul__File *f, int fd, const struct stat *st,
-                          const char *name)
-{
-	const char *fix = f->mapped  ? "install the same version there"
-	                  : f->write ? "keep it on storage that both hosts see, or let the program "
-	                               "open it for appending (>>LOG)"
-	                             : "copy it to the same path there";
-	bool size = (f->mapped || f->open) && (uint64_t)st->st_size != f->size;
-	bool build = !size && f->mapped && f->build_id.len && !is_same_build(fd, f);
-
-	if ((size || build) && c->differing++ >= SAME_KIND_MAX)
-		return;
-	/* a file that grows while we look, on storage that both hosts see, is no trouble */
-	bool grows = size && f->write && !f->mapped && (uint64_t)st->st_size > f->size;
-
-	if (size)
-		say(c, grows ? SEV_WARNING : SEV_BLOCKER, "file-differs", fix,
-		    "%s has %lld bytes at the destination, %llu at the source", name,
-		    (long long)st->st_size, (unsigned long long)f->size);
-	if (build)
-		say(c, SEV_BLOCKER, "file-differs", fix,
-		    "%s has another build-id at the destination", name);
-}
-
-static void check_mode(struct chk *c, const Haul__File *f, const struct stat *st, const char *name)
-{
-	char fix[32];
-
-	if (!(f->mapped || f->open || f->write) || S_ISSOCK(st->st_mode) ||
-	    (f->mode & 07777) == (st->st_mode & 07777) || c->differing++ >= SAME_KIND_MAX)
-		return;
-	snprintf(fix, sizeof(fix), "chmod %04o it there", f->mode & 07777);
-	say(c, SEV_BLOCKER, "file-mode", fix,
-	    "%s has mode %04o at the destination, %04o at the source; CRIU wants them equal", name,
-	    st->st_mode & 07777, f->mode & 07777);
-}
-
-/* Names that mean nothing on another host, or come with the tree. */
-static bool is_exempt(const char *path)
-{
-	static const char tail[] = " (deleted)";
-	size_t n = strlen(path), t = sizeof(tail) - 1;
-
-	return !strncmp(path, "/memfd:", 7) || (n > t && !strcmp(path + n - t, tail)) ||
-	       (!strncmp(path, "/proc/", 6) && isdigit((unsigned char)path[6]));
-}
-
-/* What CRIU will compare when it opens the file again, and what it needs to open it. */
-static void check_file(struct chk *c, const Haul__File *f)
-{
-	char name[PATH_BYTES];
-	struct stat st;
-
-	if (is_exempt(f->path))
-		return;
-	AUTO(fd) int fd = open(f->path, O_PATH | O_CLOEXEC);
-
-	clean(f->path, name, sizeof(name));
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		say_missing(c, f, name);
-		return;
-	}
-	uint32_t kind = f->directory ? S_IFDIR : f->mode & S_IFMT;
-
-	if (kind && (st.st_mode & S_IFMT) != kind) {
-		if (c->differing++ < SAME_KIND_MAX)
-			say(c, SEV_BLOCKER, "file-differs", "put the same kind of file there",
-			    "%s is of another type at the destination", name);
-		return;
-	}
-	check_mode(c, f, &st, name);
-	if (f->write && is_read_only(fd))
-		say(c, SEV_BLOCKER, "file-read-only", "mount it writable there",
-		    "%s is open for writing, but the destination has it read-only", name);
-	if (S_ISREG(st.st_mode))
-		check_content(c, f, fd, &st, name);
-}
-
-static void check_files(struct chk *c)
-{
-	for (size_t i = 0; i < c->o->n_file; i++)
-		check_file(c, c->o->file[i]);
-	if (c->missing > SAME_KIND_MAX)
-		say(c, SEV_BLOCKER, "file-missing", "see the others",
-		    "%u more files are not there at the destination", c->missing - SAME_KIND_MAX);
-	if (c->differing > SAME_KIND_MAX)
-		say(c, SEV_BLOCKER, "file-differs", "see the others",
-		    "%u more files differ at the destination", c->differing - SAME_KIND_MAX);
+	c->no_memory |= f.no_memory;
+	return r;
 }
 
 /* ---- the offer ---- */
@@ -456,6 +316,8 @@ static int check_form(const Haul__Offer *o, struct err *e)
 	for (size_t i = 0; i < o->n_pid; i++)
 		if (o->pid[i] == 0 || o->pid[i] > INT_MAX)
 			return err_set(e, ERR_PEER, EBADMSG, "offer of pid %u", o->pid[i]);
+	if (o->into_root[0] && (!is_path_ok(o->into_root) || strstr(o->into_root, "/..")))
+		return err_set(e, ERR_PEER, EBADMSG, "offer of a root directory without full path");
 	for (size_t i = 0; i < o->n_file; i++)
 		if (!is_path_ok(o->file[i]->path))
 			return err_set(e, ERR_PEER, EBADMSG, "offer of a file without full path");
@@ -490,8 +352,10 @@ int chk_offer(const Haul__Offer *offer, const struct chk_host *host, struct find
 		check_groups(&c);
 		check_pid_max(&c);
 		check_mounts(&c);
-		check_files(&c);
+		r = check_files(&c, e);
 		c.no_memory |= chk_ports(offer, out) < 0;
 	}
+	if (r < 0)
+		return r;
 	return c.no_memory ? err_set(e, ERR_SYS, ENOMEM, "no memory for findings") : 0;
 }

@@ -10,19 +10,24 @@
 #include "common/finding.h"
 
 struct Haul__Offer;
+struct Haul__FileSeen;
+struct files_doubt;
 
 struct chk_host {
 	const char *criu_path;
 	unsigned int criu_version; /* 40201; 0: no working CRIU here */
 	bool criu_lazy;
 	const char *criu_error; /* when criu_version is 0 */
+	/* asks the source for digests of files; NULL: nobody can be asked */
+	int (*prove)(void *arg, struct files_doubt *v, size_t n, struct err *e);
+	void *prove_arg;
+	struct Haul__FileSeen *seen; /* out, one for each file of the offer; may be NULL */
 };
 
 /**
  * chk_offer() - compare kernel, machine, page size, CRIU version and lazy feature,
  * CPU (criu_cpuinfo with the source's cpuinfo.img in a private tmpfs), free
- * memory, pids taken, files (presence, type, size for mapped or read-only ones,
- * build-id), users, mount points, ports
+ * memory, pids taken, files (files.h), users, mount points, ports
  * @offer is untrusted: names are only used to look (O_PATH, no following out
  * of the ordinary), never to write
  * Return: 0, also with blockers in @out

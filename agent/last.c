@@ -10,7 +10,7 @@
 
 #define PROGRESS_MS   250
 #define BYE_LIMIT_MS  3000
-#define DONE_LIMIT_MS 5000
+#define TELL_EVERY_US 10000000
 
 static void say_progress(struct wrk *w)
 {
@@ -49,16 +49,20 @@ static void say_drained(struct wrk *w)
 		log_warn("the source does not hear that it is done: %s", e.msg);
 }
 
-/* Before DRAINED is said: at that word the source ends its copy. */
+/*
+ * Before DRAINED is said: at that word the source ends its copy. Until it can be recorded both
+ * sides wait: who asks when we are dead is answered from the record before, which kills the tree.
+ */
 static void record_done(struct wrk *w)
 {
-	uint64_t until = deadline_in_ms(DONE_LIMIT_MS);
 	struct err e = ERR_INIT;
+	uint64_t told_us = 0;
 
-	/* no space: the tree is whole all the same, and the source must not wait for ever */
-	while (w->journal && journal_add(w->journal, &e, "done", "%s", "") < 0 &&
-	       now_us() < until) {
-		log_err("%s", e.msg);
+	while (journal_add(w->journal, &e, "done", "%s", "") < 0) {
+		if (now_us() - told_us > TELL_EVERY_US) {
+			log_err("%s; the source keeps its copy until it can be recorded", e.msg);
+			told_us = now_us();
+		}
 		err_clear(&e);
 		usleep(PROGRESS_MS * 1000);
 		say_progress(w);

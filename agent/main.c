@@ -5,6 +5,7 @@
  */
 #include "agent/agent.h"
 #include "agent/api.h"
+#include "agent/place.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -17,6 +18,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "common/clock.h"
@@ -26,6 +28,7 @@
 
 #define PENDING_MAX     128
 #define WORKERS_MAX     256
+#define STRANGERS_MAX   64 /* workers whose source has not shown a key yet */
 #define PREAMBLE_MS     5000
 #define LISTEN_BACKLOG  64
 #define JOURNAL_KEEP_S  604800
@@ -43,9 +46,10 @@ struct pending {
 
 struct worker {
 	pid_t pid;
-	uint64_t route;
+	uint64_t route, since_us;
 	int watch_fd; /* hangs up when the worker and its guardians are dead */
 	struct guard *guard;
+	bool ended; /* its guardians may go on */
 };
 
 struct daemon {
@@ -127,6 +131,26 @@ static void child_setup(struct daemon *d, int keep)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Those who connect and say nothing must not keep others out: the oldest goes. */
+static void end_stranger(struct daemon *d)
+{
+	const struct worker *oldest = NULL;
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < d->n_workers; i++) {
+		const struct worker *w = &d->worker[i];
+		const struct wrk_keep *k = w->guard ? guard_user(w->guard) : NULL;
+
+		if (!k || w->ended || __atomic_load_n(&k->known, __ATOMIC_ACQUIRE))
+			continue;
+		if (!oldest || w->since_us < oldest->since_us)
+			oldest = w;
+		n++;
+	}
+	if (n >= STRANGERS_MAX)
+		kill(oldest->pid, SIGKILL);
+}
+
 static void new_worker(struct daemon *d, int ctl)
 {
 	AUTO(guard) struct guard *g = NULL;
@@ -134,6 +158,7 @@ static void new_worker(struct daemon *d, int ctl)
 	uint64_t route = 0;
 	int watch[2];
 
+	end_stranger(d);
 	if (d->n_workers == WORKERS_MAX || getrandom(&route, sizeof(route), 0) != sizeof(route) ||
 	    route == 0 || guard_new(&g, &e) < 0 || pipe2(watch, O_CLOEXEC) < 0) {
 		log_warn("no worker for a new migration: too many, or out of descriptors");
@@ -155,7 +180,13 @@ static void new_worker(struct daemon *d, int ctl)
 		close(watch[0]);
 		return;
 	}
-	d->worker[d->n_workers++] = (struct worker){ pid, route, watch[0], steal(g) };
+	d->worker[d->n_workers++] = (struct worker){
+		.pid = pid,
+		.route = route,
+		.watch_fd = watch[0],
+		.guard = steal(g),
+		.since_us = now_us(),
+	};
 	log_info("worker=%d route=%016llx", pid, (unsigned long long)route);
 }
 
@@ -169,7 +200,7 @@ static void answer_from_journal(struct daemon *d, int fd, uint64_t route)
 		_exit(ans_main(d->server, fd, route));
 	}
 	if (pid > 0)
-		d->worker[d->n_workers++] = (struct worker){ pid, 0, -1, NULL };
+		d->worker[d->n_workers++] = (struct worker){ .pid = pid, .watch_fd = -1 };
 }
 
 static void route_socket(struct daemon *d, int fd, uint64_t route)
@@ -261,11 +292,26 @@ static void reap(struct daemon *d)
 				continue;
 			if (WIFSIGNALED(status))
 				log_err("worker=%d killed by signal %d", pid, WTERMSIG(status));
+			d->worker[i].ended = true;
 			/* one with guardians ends when they do */
 			if (!d->worker[i].guard)
 				d->worker[i] = d->worker[--d->n_workers];
 		}
 	}
+}
+
+/* Staged trees of workers that are no more; a large one takes its time. */
+static void sweep_trees(void)
+{
+	sigset_t none;
+
+	if (!afs_left() || fork() != 0)
+		return;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
+	afs_sweep();
+	_exit(0);
 }
 
 /*
@@ -286,6 +332,11 @@ static void hung_up(struct worker *w)
 		log_err("worker=%d and its guardians died while pages were missing: %s; what is "
 		        "left of the tree reads zeros",
 		        w->pid, e.msg);
+	const struct wrk_keep *k = guard_user(w->guard);
+
+	if (k->resumed && guard_completed(w->guard))
+		ans_filled(w->route);
+	sweep_trees();
 	door_remove(w->route);
 	close(w->watch_fd);
 	guard_free(w->guard);
@@ -504,6 +555,8 @@ int main(int argc, char **argv)
 	bool fingerprint = false;
 	char print[128];
 
+	if (argc == 3 && !strcmp(argv[1], "--hold-tty")) /* we started ourselves: tty.c */
+		return tty_main(argv[2]);
 	d.conf = (struct agt_conf){ .port = TR_PORT_DEFAULT,
 		                    .host_key = HOST_KEY_PATH,
 		                    .authorized_keys = AUTHORIZED_PATH,
@@ -537,6 +590,8 @@ int main(int argc, char **argv)
 	        d.conf.criu_path);
 	warn_useless(&d.conf);
 	journal_sweep(JOURNAL_DIR, JOURNAL_DEST, JOURNAL_KEEP_S);
+	place_sweep();
+	sweep_trees();
 	recover_own();
 	serve(&d);
 	log_info("hauld ends; %u migrations go on without it", d.n_workers);

@@ -17,11 +17,20 @@
 #define LOCALS_MAX 4096
 #define FLOWS_MAX  1000000
 
+struct kept_options {
+	struct net_flow flow;
+	struct net_options o;
+};
+
 struct anet {
 	struct hooks hooks;
 	struct anet_keep *keep;
 	struct net_lock *lock;
 	struct net_park *park;
+	struct net_flow *flows; /* of SWITCH */
+	size_t n_flows;
+	struct kept_options *options; /* of sockets that have some */
+	size_t n_options;
 };
 
 /* ---- the offer ---- */
@@ -174,6 +183,10 @@ static int take_flow(const Haul__Flow *v, struct net_flow *f)
 {
 	memset(f, 0, sizeof(*f));
 	f->listens = v->remote.len == 0;
+	f->udp = v->udp;
+	f->lost = v->lost && !f->listens;
+	if (f->udp && !f->listens)
+		return -EBADMSG;
 	f->local_port = (uint16_t)v->local_port;
 	f->remote_port = (uint16_t)v->remote_port;
 	if (take_addr(&v->local, &f->local) < 0 || v->local_port == 0 || v->local_port > 65535 ||
@@ -186,23 +199,50 @@ static int take_flow(const Haul__Flow *v, struct net_flow *f)
 	               : 0;
 }
 
+static int keep_options(struct anet *n, const Haul__Switch *s, const struct net_flow *flows)
+{
+	n->options = calloc(s->n_flow + 1, sizeof(*n->options));
+	for (size_t i = 0; n->options && i < s->n_flow; i++) {
+		const Haul__Flow *v = s->flow[i];
+		struct kept_options *k = &n->options[n->n_options];
+
+		if (!v->n_option && !v->congestion[0])
+			continue;
+		k->flow = flows[i];
+		snprintf(k->o.congestion, sizeof(k->o.congestion), "%s", v->congestion);
+		for (size_t o = 0; o < v->n_option; o++)
+			if (v->option[o]->which < NET_OPTIONS_MAX) {
+				k->o.has[v->option[o]->which] = true;
+				k->o.value[v->option[o]->which] = v->option[o]->value;
+			}
+		n->n_options++;
+	}
+	return n->options ? 0 : -ENOMEM;
+}
+
 static int lock(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	struct anet *n = w->net;
-	AUTO(mem) struct net_flow *v = NULL;
+	struct net_flow *v = NULL;
 
+	free(n->flows);
+	n->flows = NULL;
 	if (s->n_flow > FLOWS_MAX)
 		return err_set(e, ERR_PEER, EBADMSG, "%zu connections", s->n_flow);
 	v = calloc(s->n_flow + n->keep->n_moves + 1, sizeof(*v));
 	if (!v)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for connections");
+	n->flows = v;
 	for (size_t i = 0; i < s->n_flow; i++)
 		if (take_flow(s->flow[i], &v[i]) < 0)
 			return err_set(e, ERR_PEER, EBADMSG, "a connection that is none");
+	if (keep_options(n, s, v) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for connections");
 	/* for whatever else comes to these addresses, nobody may answer yet: with a reset */
 	for (size_t i = 0; i < n->keep->n_moves; i++)
 		v[s->n_flow + i] = (struct net_flow){ .local = n->keep->move[i].addr,
 			                              .listens = true };
+	n->n_flows = s->n_flow;
 	int r = net_park_new(&n->park, e);
 
 	n->keep->locked = true;
@@ -250,26 +290,49 @@ void anet_open(struct wrk *w)
 
 	if (!n || !n->lock)
 		return;
-	uint64_t t0 = now_us();
-
 	if (n->park)
 		net_park_stop(n->park);
 	if (net_lock_open(n->lock, &e) < 0)
 		log_err("%s: %s", e.msg, e.fix);
 	n->keep->locked = false;
-	uint64_t t1 = now_us();
+	for (size_t i = 0; i < n->keep->n_moves; i++)
+		net_move_announce(&n->keep->move[i]);
+}
+
+void anet_release(struct wrk *w)
+{
+	struct anet *n = w->net;
+	uint64_t t0 = now_us();
 	size_t all = 0, lost = 0;
 
+	if (!n || !n->lock)
+		return;
 	if (n->park) {
 		net_park_pull(n->park);
 		all = net_park_count(n->park);
 		lost = net_park_release(n->park);
+		for (size_t i = 0; i < n->n_flows; i++)
+			if (n->flows[i].lost)
+				net_park_disown(n->park, &n->flows[i]);
 	}
+	log_info("parked=%zu lost=%zu release_us=%llu", all, lost,
+	         (unsigned long long)(now_us() - t0));
+}
 
-	log_info("parked=%zu lost=%zu open_us=%llu release_us=%llu", all, lost,
-	         (unsigned long long)(t1 - t0), (unsigned long long)(now_us() - t1));
-	for (size_t i = 0; i < n->keep->n_moves; i++)
-		net_move_announce(&n->keep->move[i]);
+static void set_options(const struct anet *n, const struct net_sock *s)
+{
+	const struct net_flow *f = &s->flow;
+
+	for (size_t i = 0; i < n->n_options; i++) {
+		const struct net_flow *o = &n->options[i].flow;
+
+		if (f->udp || o->udp || o->listens != f->listens ||
+		    o->local_port != f->local_port || !net_addr_equal(&o->local, &f->local))
+			continue;
+		if (f->listens ||
+		    (o->remote_port == f->remote_port && net_addr_equal(&o->remote, &f->remote)))
+			net_options_write(s, &n->options[i].o);
+	}
 }
 
 /* What CRIU leaves behind on sockets; the tree runs, so it costs no downtime. */
@@ -282,6 +345,8 @@ static void resegment(struct wrk *w)
 	if (w->root_pid > 0 && procs_tree(w->root_pid, &procs, &e) == 0 &&
 	    net_socks_collect(procs.pid, procs.n, false, &s, &e) == 0)
 		net_socks_resegment(&s);
+	for (size_t i = 0; i < s.n; i++)
+		set_options(w->net, &s.v[i]);
 	net_socks_fini(&s);
 	procs_fini(&procs);
 }
@@ -347,5 +412,7 @@ void anet_free(struct anet *n)
 		return;
 	net_park_free(n->park);
 	net_lock_free(n->lock);
+	free(n->options);
+	free(n->flows);
 	free(n);
 }

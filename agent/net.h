@@ -27,8 +27,10 @@ int anet_offer(struct wrk *w, const struct Haul__Net *net, struct findings *f, s
 int anet_arrive(struct wrk *w, const struct Haul__Switch *s, struct err *e);
 /** anet_parked() - packets that arrived at the source */
 int anet_parked(struct wrk *w, const struct Haul__Parked *p, struct err *e);
-/** anet_open() - sockets are out of repair mode: unlock, and all parked packets arrive */
+/** anet_open() - sockets are out of repair mode: unlock; neighbours are told again */
 void anet_open(struct wrk *w);
+/** anet_release() - all parked packets arrive; with thousands that takes long, and the tree may run */
+void anet_release(struct wrk *w);
 /** anet_running() - the tree runs here; hook */
 void anet_running(struct wrk *w);
 /** anet_adopt() - in a process that takes the worker's place: w->keep says what there is */

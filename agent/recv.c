@@ -24,9 +24,12 @@ static int check_hello(struct stream *t, const Haul__Hello *h, struct err *e)
 	if (!wrk_secret_is(w->secret, h->secret.data, h->secret.len))
 		return err_set(e, ERR_PEER, EACCES, "a stream without this migration's secret");
 	if (h->role != HAUL__ROLE__ROLE_DATA && h->role != HAUL__ROLE__ROLE_URGENT &&
-	    h->role != HAUL__ROLE__ROLE_RESUME)
+	    h->role != HAUL__ROLE__ROLE_RESUME && h->role != HAUL__ROLE__ROLE_FILES)
 		return err_set(e, ERR_PEER, EPROTO, "a stream with role %d", h->role);
+	if (h->role == HAUL__ROLE__ROLE_FILES && !w->fs)
+		return err_set(e, ERR_PEER, EPROTO, "files of no tree that was offered");
 	t->urgent = h->role == HAUL__ROLE__ROLE_URGENT;
+	t->files = h->role == HAUL__ROLE__ROLE_FILES;
 	return 0;
 }
 
@@ -114,7 +117,7 @@ static int put_mark(struct stream *t, uint32_t mark, struct err *e)
 	pthread_mutex_lock(&w->lock);
 	t->mark = mark;
 	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++)
-		have += w->stream[i].registered && !w->stream[i].urgent &&
+		have += w->stream[i].registered && !w->stream[i].urgent && !w->stream[i].files &&
 		        w->stream[i].mark >= mark;
 	bool complete = have == w->n_data && w->marked < mark;
 
@@ -201,9 +204,13 @@ static void *stream_main(void *arg)
 	int r = stream_open(t, &e);
 
 	/* a stranger must not disturb the migration */
-	if (r < 0)
+	if (r < 0) {
 		log_warn("stream refused: %s", e.msg);
-	if (r == 0 && stream_loop(t, &e) < 0)
+		if (t->ch && e.src == ERR_PEER)
+			agt_refuse(t->ch, &e);
+		shutdown(t->peer, SHUT_RDWR);
+	}
+	if (r == 0 && (t->files ? afs_loop(t->w->fs, t->ch, &e) : stream_loop(t, &e)) < 0)
 		stream_ended(t, &e);
 	__atomic_store_n(&t->over, true, __ATOMIC_RELEASE);
 	return NULL;
@@ -222,9 +229,30 @@ static void stream_free(struct stream *t)
 	pthread_mutex_lock(&w->lock);
 	struct chan *ch = t->ch;
 
-	*t = (struct stream){ .fd = -1 };
+	close(t->peer);
+	*t = (struct stream){ .fd = -1, .peer = -1 };
 	pthread_mutex_unlock(&w->lock);
 	chan_free(ch);
+}
+
+/* All are taken: who has waited longest without showing a key has to go. NULL: nobody */
+static struct stream *evict_stranger(struct wrk *w)
+{
+	struct stream *oldest = NULL;
+
+	pthread_mutex_lock(&w->lock);
+	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++) {
+		struct stream *t = &w->stream[i];
+
+		if (!t->ch && (!oldest || t->since_us < oldest->since_us))
+			oldest = t;
+	}
+	if (oldest)
+		shutdown(oldest->peer, SHUT_RDWR);
+	pthread_mutex_unlock(&w->lock);
+	if (oldest)
+		stream_free(oldest);
+	return oldest;
 }
 
 /* The accept thread alone makes streams; it also clears away those of strangers. */
@@ -242,7 +270,7 @@ static struct stream *free_slot(struct wrk *w)
 		if (stale || !used)
 			return t;
 	}
-	return NULL;
+	return evict_stranger(w);
 }
 
 static void new_stream(struct wrk *w, int fd)
@@ -255,9 +283,13 @@ static void new_stream(struct wrk *w, int fd)
 		return;
 	}
 	pthread_mutex_lock(&w->lock);
-	*t = (struct stream){ .w = w, .fd = fd, .used = true };
-	if (pthread_create(&t->thread, NULL, stream_main, t)) {
+	*t = (struct stream){
+		.w = w, .fd = fd, .peer = dup(fd), .since_us = now_us(), .used = true
+	};
+	if (t->peer < 0 || pthread_create(&t->thread, NULL, stream_main, t)) {
 		close(steal_fd(&t->fd));
+		if (t->peer >= 0)
+			close(steal_fd(&t->peer));
 		t->used = false;
 	}
 	pthread_mutex_unlock(&w->lock);
@@ -301,8 +333,12 @@ static void cancel_streams(struct wrk *w, const struct stream *but, bool only_re
 	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++) {
 		struct stream *t = &w->stream[i];
 
-		if (t->used && t != but && t->ch && (t->registered || !only_registered))
+		if (!t->used || t == but || (only_registered && !t->registered))
+			continue;
+		if (t->ch)
 			chan_cancel(t->ch);
+		else
+			shutdown(t->peer, SHUT_RDWR);
 	}
 	pthread_mutex_unlock(&w->lock);
 }
@@ -339,7 +375,7 @@ static unsigned int have_streams(const struct wrk *w, bool *urgent)
 
 	*urgent = false;
 	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++) {
-		n += w->stream[i].registered && !w->stream[i].urgent;
+		n += w->stream[i].registered && !w->stream[i].urgent && !w->stream[i].files;
 		*urgent |= w->stream[i].registered && w->stream[i].urgent;
 	}
 	return n;

@@ -2,6 +2,7 @@
 /* restore.c - from the SWITCH message to the gate, and through it. */
 #include "agent/agent.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,10 +11,11 @@
 #include "common/log.h"
 #include "transport/haul.pb-c.h"
 
-#define UNDO_LIMIT_MS   10000
-#define RESUME_LIMIT_MS 30000
-#define IMAGE_BYTES_MAX (256u << 20) /* memory; 10,000 processes have some 100 MiB */
-#define LOG_NAME        "restore.log"
+#define UNDO_LIMIT_MS    10000
+#define RESUME_LIMIT_MS  30000
+#define IMAGE_COST_BYTES 256u /* of one that is empty */
+#define IMAGE_BYTES_MAX  (256u << 20) /* memory; 10,000 processes have some 100 MiB */
+#define LOG_NAME         "restore.log"
 
 int rst_images(struct wrk *w, const Haul__Images *m, struct err *e)
 {
@@ -22,11 +24,13 @@ int rst_images(struct wrk *w, const Haul__Images *m, struct err *e)
 
 		if (!img_name_ok(img->name))
 			return err_set(e, ERR_PEER, EBADMSG, "image with a bad name");
-		w->image_bytes += img->data.len;
-		if (w->image_bytes > IMAGE_BYTES_MAX)
-			return err_set(e, ERR_PEER, EFBIG, "images of more than %u MiB",
-			               IMAGE_BYTES_MAX >> 20);
-		int r = img_save(w->images_fd, img->name, img->data.data, img->data.len, e);
+		w->image_bytes += img->data.len + IMAGE_COST_BYTES;
+		/* deleted files are in them, and counted as memory in the offer */
+		if (w->image_bytes > IMAGE_BYTES_MAX + w->rss_bytes || img->at > w->image_bytes)
+			return err_set(e, ERR_PEER, EFBIG, "images of more than %llu MiB",
+			               (unsigned long long)(IMAGE_BYTES_MAX + w->rss_bytes) >> 20);
+		int r = img_save_at(w->images_fd, img->name, img->at, img->data.data, img->data.len,
+		                    e);
 
 		if (r < 0)
 			return r;
@@ -82,14 +86,30 @@ static void drop_eager(struct sobj *o, const struct class_runs *runs)
 			sobj_drop(o, runs->v[i].vaddr, runs->v[i].pages);
 }
 
+/* A process, or shared memory, all of which CRIU reads before the program runs. */
+static int check_object(uint64_t obj, const struct class_runs *runs, struct err *e)
+{
+	if ((OBJ_TYPE(obj) != 1 && OBJ_TYPE(obj) != 2) || OBJ_ID(obj) == 0 ||
+	    (OBJ_TYPE(obj) == 1 && OBJ_ID(obj) > INT_MAX))
+		return err_set(e, ERR_PEER, EBADMSG, "page map of an object %llx that is none",
+		               (unsigned long long)obj);
+	for (size_t i = 0; OBJ_TYPE(obj) == 2 && i < runs->n; i++)
+		if (runs->v[i].class != PC_EAGER)
+			return err_set(e, ERR_PEER, EBADMSG, "shared memory cannot come later");
+	return 0;
+}
+
 static int put_object(struct wrk *w, const Haul__Object *obj, uint32_t id, struct err *e)
 {
 	struct class_runs runs = { 0 };
 	AUTO(runs) struct runs local = { 0 };
 	AUTO(runs) struct runs remote = { 0 };
 	AUTO(runs) struct runs keep = { 0 };
-	struct sobj *o = store_obj(w->store, obj->obj, true);
 	int r = cruns_unpack(obj->runs.data, obj->runs.len, &runs, e);
+
+	if (r == 0)
+		r = check_object(obj->obj, &runs, e);
+	struct sobj *o = r == 0 ? store_obj(w->store, obj->obj, true) : NULL;
 
 	if (r == 0 && (!o || split(&runs, &local, &remote, &keep) < 0))
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory for a page map");
@@ -123,11 +143,25 @@ static int check_pids(struct wrk *w, struct err *e)
 	return r;
 }
 
+/* The one that waits since START is in the host's mount namespace: the tree needs another. */
+static int rooted_criu(struct wrk *w, struct err *e)
+{
+	size_t n;
+	const struct criu_inherit *places = aout_list(w->outs, &n);
+
+	criu_free(steal(w->criu));
+	return criu_spawn_rooted(&w->criu, w->conf->criu_path, w->into_root, places, n, e);
+}
+
 static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	struct pager_ops ops = { .want = rcv_want, .arg = w };
 	int r = check_pids(w, e);
 
+	if (r == 0 && w->into_root)
+		r = rooted_criu(w, e);
+	if (r == 0)
+		r = afs_place(w->fs, e);
 	if (r == 0)
 		r = pager_new_guarded(&w->pager, w->guard, w->store, &ops, e);
 	for (size_t i = 0; r == 0 && i < s->n_object; i++)
@@ -141,7 +175,11 @@ static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 
 static int restore(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
+	size_t n_places;
+	const struct criu_inherit *places = aout_list(w->outs, &n_places);
 	struct criu_opts o = {
+		.inherit = places,
+		.n_inherit = n_places,
 		.images_fd = w->images_fd,
 		.tcp_close = s->tcp_close,
 		.shell_job = s->shell_job,
@@ -180,6 +218,7 @@ int rst_run(struct wrk *w, const Haul__Switch *s, struct err *e)
 	w->images_us = now_us() - t0;
 	if (r == 0)
 		r = restore(w, s, e);
+	aout_close(w->outs);
 	if (r == 0)
 		r = ready_to_die(w, e);
 	if (r < 0)
@@ -210,6 +249,7 @@ void rst_undo(struct wrk *w)
 	}
 	rst_kill(w);
 	w->root_pid = 0;
+	afs_end(w->fs);
 }
 
 int rst_open(struct wrk *w, struct err *e)
@@ -233,6 +273,7 @@ int rst_resume(struct wrk *w, struct err *e)
 		anet_open(w);
 	if (r == 0)
 		r = criu_reply(w->criu, true, e);
+	anet_release(w);
 	if (r == 0)
 		r = criu_pump(w->criu, CRIU_EV_POST_RESUME, NULL, deadline, e);
 

@@ -148,6 +148,8 @@ static int take_over(struct stream *t, unsigned int streams, struct err *e)
 	}
 	case WRK_UNDONE:
 		return say_outcome(t->ch, HAUL__STATE__STATE_UNDONE, e);
+	case WRK_LOST:
+		return say_outcome(t->ch, HAUL__STATE__STATE_LOST, e);
 	default:
 		return err_set(e, ERR_BUG, ETIMEDOUT, "state %s does not end",
 		               wrk_state_name(t->w->state));

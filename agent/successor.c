@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* successor.c - the process that goes on with a committed migration when its worker died. */
 #include "agent/agent.h"
+#include "agent/place.h"
 
 #include <string.h>
 #include <sys/syscall.h>
@@ -9,8 +10,20 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define CRIU_LIMIT_MS 30000
-#define OPEN_AFTER_S  2
+#define CRIU_LIMIT_MS   30000
+#define OPEN_AFTER_S    2
+#define JOURNAL_EVERY_S 10
+#define LET_GO_US       100000
+
+/* Files that were brought: undone, or to stay, as is on record. The lock is as the journal's. */
+static void end_files(struct wrk *w)
+{
+	if (w->keep->place_fd < 0)
+		return;
+	close(w->keep->place_fd);
+	w->keep->place_fd = -1;
+	place_adopt(w->route);
+}
 
 /* No instruction of the tree has run, or nobody can tell: no copy is left here, on record. */
 static int end_it(struct wrk *w, struct guard *g, const char *word, const char *why)
@@ -20,7 +33,8 @@ static int end_it(struct wrk *w, struct guard *g, const char *word, const char *
 	log_err("pid %d: %s; its copy here is ended", w->root_pid, why);
 	rst_kill(w);
 	anet_undo(w);
-	if (w->journal && journal_add(w->journal, &e, word, "%s", "") < 0)
+	end_files(w);
+	if (journal_add(w->journal, &e, word, "%s", "") < 0)
 		log_err("%s", e.msg);
 	guard_over(g);
 	return 1;
@@ -48,18 +62,20 @@ static int finish_criu(struct wrk *w)
 	return r;
 }
 
-/* The lock goes with the dead worker's descriptor, which we have still. */
-static int take_journal(struct wrk *w, struct err *e)
+/*
+ * The dead worker's descriptor is ours, and its lock: nobody was let in between. Without the
+ * journal nothing is guessed, and nobody else may read it: all stays as it is.
+ */
+static void take_journal(struct wrk *w)
 {
-	guard_unkeep(w->guard, w->keep->journal_fd);
-	close(w->keep->journal_fd);
-	int r = journal_adopt(&w->journal, JOURNAL_DIR, JOURNAL_DEST, w->route, e);
+	struct err e = ERR_INIT;
 
-	if (r == 0) {
-		w->keep->journal_fd = journal_fd(w->journal);
-		guard_keep(w->guard, w->keep->journal_fd);
+	while (journal_take(&w->journal, JOURNAL_DIR, JOURNAL_DEST, w->route, w->keep->journal_fd,
+	                    &e) < 0) {
+		log_err("pid %d: %s; what needs its pages waits", w->root_pid, e.msg);
+		err_clear(&e);
+		sleep(JOURNAL_EVERY_S);
 	}
-	return r;
 }
 
 static bool committed(const struct wrk *w)
@@ -81,12 +97,11 @@ int suc_main(void *arg, struct guard *g)
 	w->root_pid = w->keep->root_pid;
 	w->images_fd = w->keep->images_fd;
 	anet_adopt(w);
-	if (take_journal(w, &e) < 0) {
-		log_err("the journal of pid %d: %s; going on without it", w->root_pid, e.msg);
-		err_clear(&e);
-	} else if (!committed(w)) {
+	take_journal(w);
+	if (!committed(w)) {
 		log_warn("the worker died before the commit was on record: undone");
 		anet_undo(w);
+		end_files(w);
 		guard_over(g);
 		return 1;
 	}
@@ -105,19 +120,28 @@ int suc_main(void *arg, struct guard *g)
 	}
 	if (w->keep->criu_rpc >= 0 && finish_criu(w) < 0 && !w->keep->resumed)
 		return end_it(w, g, "lost", "the worker died, and CRIU while it opened the gate");
+	w->keep->resumed = true;
 	anet_open(w);
+	end_files(w);
 	return wrk_go_on(w);
 }
 
-/* CRIU ends the tree when the last of us has ended; until then its sockets may not speak. */
-static void open_later(struct wrk *w)
+/*
+ * CRIU ends the tree when the last of us has ended, and takes its own files away; until then the
+ * tree's sockets may not speak, and directories that were made for it are in use.
+ */
+static void undo_later(struct wrk *w, bool locked)
 {
 	if (fork() != 0)
 		return;
 	syscall(SYS_close_range, 0, ~0U, 0);
-	sleep(OPEN_AFTER_S);
-	anet_adopt(w);
-	anet_undo(w);
+	usleep(LET_GO_US);
+	place_adopt(w->route);
+	if (locked) {
+		sleep(OPEN_AFTER_S);
+		anet_adopt(w);
+		anet_undo(w);
+	}
 	_exit(0);
 }
 
@@ -126,9 +150,12 @@ void suc_undone(void *arg, struct guard *g)
 	struct wrk *w = arg;
 
 	w->keep = guard_user(g);
-	if (!w->keep->net.locked)
-		return;
-	anet_adopt(w);
-	anet_take_off(w);
-	open_later(w);
+	bool locked = w->keep->net.locked;
+
+	if (locked) {
+		anet_adopt(w);
+		anet_take_off(w);
+	}
+	if (locked || w->keep->place_fd >= 0)
+		undo_later(w, locked);
 }

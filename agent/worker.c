@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* worker.c - one migration at the destination. The only file that writes w->state. */
 #include "agent/agent.h"
+#include "agent/bring.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -19,21 +20,19 @@
 #define HANDSHAKE_MS        10000
 #define SEND_LIMIT_MS       10000
 #define IDLE_LIMIT_MS       120000
-#define CRIU_LIMIT_MS       10000
 #define ANSWER_LIMIT_MS     3000
 #define FREEZE_LIMIT_MS_MAX 600000
 
 struct row {
 	const char *name;
 	int expects; /* the message that moves it on */
-	enum wrk_state next;
-	bool committed; /* the tree runs here: nothing is undone any more */
+	enum wrk_state next, fails;
+	bool runs; /* the tree may run here */
 	enum fault passed; /* the point behind it */
 	int (*take)(struct wrk *w, const Haul__Msg *msg, struct err *e);
 };
 
 static int take_hello(struct wrk *w, const Haul__Msg *msg, struct err *e);
-static int take_offer(struct wrk *w, const Haul__Msg *msg, struct err *e);
 static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e);
 /* The tree stands at the gate. From here on the journal can tell how it ended. */
 static int record_gate(struct wrk *w, struct err *e)
@@ -51,17 +50,18 @@ static int record_gate(struct wrk *w, struct err *e)
 static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e);
 static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e);
 
-/* GATE -> RUNNING is the point of no return. */
+/* GATE -> RUNNING is the point of no return: what fails before it is undone, after it lost. */
 static const struct row rows[] = {
 	/* clang-format off */
-[WRK_HELLO]   = { "hello",   HAUL__MSG__BODY_HELLO,       WRK_OFFER,   false, FAULT_D_HELLO,    take_hello },
-[WRK_OFFER]   = { "offer",   HAUL__MSG__BODY_OFFER,       WRK_START,   false, FAULT_D_ANSWERED, take_offer },
-[WRK_START]   = { "start",   HAUL__MSG__BODY_START,       WRK_ROUNDS,  false, FAULT_D_STARTED,  take_start },
-[WRK_ROUNDS]  = { "rounds",  HAUL__MSG__BODY_SWITCH_OVER, WRK_GATE,    false, FAULT_D_RESTORED, take_switch },
-[WRK_GATE]    = { "gate",    HAUL__MSG__BODY_COMMIT,      WRK_RUNNING, false, FAULT_D_RUNNING,  take_commit },
-[WRK_RUNNING] = { "running", HAUL__MSG__BODY_BYE,         WRK_DONE,    true,  FAULT_NONE,       NULL },
-[WRK_DONE]    = { "done",    0,                           WRK_DONE,    true,  FAULT_NONE,       NULL },
-[WRK_UNDONE]  = { "undone",  0,                           WRK_UNDONE,  false, FAULT_NONE,       NULL },
+[WRK_HELLO]   = { "hello",   HAUL__MSG__BODY_HELLO,       WRK_OFFER,   WRK_UNDONE, false, FAULT_D_HELLO,    take_hello },
+[WRK_OFFER]   = { "offer",   HAUL__MSG__BODY_OFFER,       WRK_START,   WRK_UNDONE, false, FAULT_D_ANSWERED, ofr_take },
+[WRK_START]   = { "start",   HAUL__MSG__BODY_START,       WRK_ROUNDS,  WRK_UNDONE, false, FAULT_D_STARTED,  take_start },
+[WRK_ROUNDS]  = { "rounds",  HAUL__MSG__BODY_SWITCH_OVER, WRK_GATE,    WRK_UNDONE, false, FAULT_D_RESTORED, take_switch },
+[WRK_GATE]    = { "gate",    HAUL__MSG__BODY_COMMIT,      WRK_RUNNING, WRK_UNDONE, false, FAULT_D_RUNNING,  take_commit },
+[WRK_RUNNING] = { "running", HAUL__MSG__BODY_BYE,         WRK_DONE,    WRK_LOST,   true,  FAULT_NONE,       NULL },
+[WRK_DONE]    = { "done",    0,                           WRK_DONE,    WRK_DONE,   true,  FAULT_NONE,       NULL },
+[WRK_UNDONE]  = { "undone",  0,                           WRK_UNDONE,  WRK_UNDONE, false, FAULT_NONE,       NULL },
+[WRK_LOST]    = { "lost",    0,                           WRK_LOST,    WRK_LOST,   false, FAULT_NONE,       NULL },
 	/* clang-format on */
 };
 _Static_assert(ARRAY_SIZE(rows) == WRK_NSTATES, "a state has no row");
@@ -73,7 +73,7 @@ const char *wrk_state_name(enum wrk_state s)
 
 bool wrk_may(enum wrk_state from, enum wrk_state to)
 {
-	return from != to && (to == WRK_UNDONE ? !rows[from].committed : rows[from].next == to);
+	return from != to && (to == rows[from].next || to == rows[from].fails);
 }
 
 static void go_to(struct wrk *w, enum wrk_state to)
@@ -89,7 +89,12 @@ static void go_to(struct wrk *w, enum wrk_state to)
 
 bool wrk_committed(const struct wrk *w)
 {
-	return rows[w->state].committed;
+	return rows[w->state].fails != WRK_UNDONE;
+}
+
+bool wrk_may_run(enum wrk_state s)
+{
+	return rows[s].runs;
 }
 
 int wrk_wait(struct wrk *w, uint64_t deadline_us)
@@ -112,17 +117,10 @@ int wrk_say(struct wrk *w, Haul__Msg *msg, struct err *e)
 
 static void say_abort(struct wrk *w, const struct err *why)
 {
-	Haul__Msg msg = HAUL__MSG__INIT;
-	Haul__Abort a = HAUL__ABORT__INIT;
-	struct err ignore = ERR_INIT;
-
-	a.code = (uint32_t)why->code;
-	a.source = (char *)err_src_name(why->src);
-	a.reason = (char *)why->msg;
-	a.remedy = (char *)why->fix;
-	msg.body_case = HAUL__MSG__BODY_ABORT;
-	msg.abort = &a;
-	wrk_say(w, &msg, &ignore);
+	pthread_mutex_lock(&w->ctl_lock);
+	if (w->ctl)
+		agt_refuse(w->ctl, why);
+	pthread_mutex_unlock(&w->ctl_lock);
 }
 
 void wrk_fail(struct wrk *w, const struct err *why)
@@ -180,109 +178,14 @@ static int take_hello(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	return wrk_say(w, &out, e);
 }
 
-/* A CRIU that answers, its version, and whether it can restore lazily here. */
-static int probe_criu(struct wrk *w, struct err *e)
-{
-	AUTO(criu) struct criu *c = NULL;
-	int r = criu_spawn(&c, w->conf->criu_path, -1, e);
-
-	if (r == 0)
-		r = criu_version(c, &w->criu_version, deadline_in_ms(CRIU_LIMIT_MS), e);
-	if (r == 0)
-		r = criu_has_lazy(c, &w->criu_lazy, deadline_in_ms(CRIU_LIMIT_MS), e);
-	return r;
-}
-
-static void free_answer(Haul__Answer *a)
-{
-	for (size_t i = 0; i < a->n_finding; i++)
-		free(a->finding[i]);
-	free(a->finding);
-}
-
-static int fill_findings(Haul__Answer *a, const struct findings *f)
-{
-	a->finding = calloc(f->n + 1, sizeof(*a->finding));
-	for (size_t i = 0; a->finding && i < f->n; i++) {
-		Haul__Finding *m = malloc(sizeof(*m));
-
-		if (!m)
-			return -ENOMEM;
-		haul__finding__init(m);
-		m->severity = (Haul__Severity)f->v[i].severity;
-		m->code = (char *)f->v[i].code;
-		m->text = f->v[i].text;
-		m->remedy = f->v[i].remedy;
-		a->finding[a->n_finding++] = m;
-	}
-	return a->finding ? 0 : -ENOMEM;
-}
-
-static int keep_pids(struct wrk *w, const Haul__Offer *o)
-{
-	w->pids = calloc(o->n_pid + 1, sizeof(*w->pids));
-	if (!w->pids)
-		return -ENOMEM;
-	memcpy(w->pids, o->pid, o->n_pid * sizeof(*w->pids));
-	w->n_pids = o->n_pid;
-	w->rss_bytes = o->rss_bytes;
-	return 0;
-}
-
-static int say_answer(struct wrk *w, const struct findings *f, struct err *e)
-{
-	Haul__Msg out = HAUL__MSG__INIT;
-	Haul__Answer a = HAUL__ANSWER__INIT;
-	Haul__Criu c = HAUL__CRIU__INIT;
-	struct utsname u;
-
-	uname(&u);
-	c.path = (char *)w->conf->criu_path;
-	c.version = w->criu_version;
-	c.lazy_pages = w->criu_lazy;
-	a.criu = &c;
-	a.kernel = u.release;
-	a.mem_free_bytes = chk_mem_free_bytes();
-	a.accepted = f->blockers == 0;
-	out.body_case = HAUL__MSG__BODY_ANSWER;
-	out.answer = &a;
-	int r = fill_findings(&a, f) < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for the answer")
-	                                 : wrk_say(w, &out, e);
-
-	free_answer(&a);
-	return r;
-}
-
-static int take_offer(struct wrk *w, const Haul__Msg *msg, struct err *e)
-{
-	const Haul__Offer *o = msg->offer;
-	struct findings f = { 0 };
-	struct err criu = ERR_INIT;
-	struct chk_host host = { .criu_path = w->conf->criu_path };
-
-	if (probe_criu(w, &criu) < 0)
-		w->criu_version = 0;
-	host.criu_version = w->criu_version;
-	host.criu_lazy = w->criu_lazy;
-	host.criu_error = criu.msg;
-	int r = chk_offer(o, &host, &f, e);
-
-	if (r == 0)
-		r = anet_offer(w, o->net, &f, e);
-	if (r == 0 && keep_pids(w, o) < 0)
-		r = err_set(e, ERR_SYS, ENOMEM, "no memory for %zu pids", o->n_pid);
-	if (r == 0)
-		r = say_answer(w, &f, e);
-	findings_fini(&f);
-	return r;
-}
-
 static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
 {
 	Haul__Msg out = HAUL__MSG__INIT;
 	Haul__Started started = HAUL__STARTED__INIT;
 	const Haul__Start *s = msg->start;
 
+	if (w->refused)
+		return err_set(e, ERR_PEER, EPROTO, "the offer was refused");
 	if (s->streams == 0 || s->streams > AGT_DATA_MAX)
 		return err_set(e, ERR_PEER, EPROTO, "%u streams wanted, at most %d", s->streams,
 		               AGT_DATA_MAX);
@@ -295,12 +198,19 @@ static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
 
 	if (r == 0)
 		r = store_new(&w->store, e);
+	if (r == 0)
+		r = afs_stage(w->fs, e);
+	if (r == 0)
+		r = aout_open(w, e);
+	size_t n;
+	const struct criu_inherit *places = aout_list(w->outs, &n);
+
 	/* ready before anything stops: no fork in the freeze, and no large memory */
 	pager_warm(w->guard, w->rss_bytes);
 	if (r == 0)
-		r = criu_spawn(&w->criu, w->conf->criu_path, -1, e);
+		r = criu_spawn_with(&w->criu, w->conf->criu_path, places, n, e);
 	if (r == 0)
-		r = criu_version(w->criu, &w->criu_version, deadline_in_ms(CRIU_LIMIT_MS), e);
+		r = criu_version(w->criu, &w->criu_version, deadline_in_ms(WRK_CRIU_LIMIT_MS), e);
 	if (r == 0)
 		r = rcv_start(w, e);
 	if (r < 0)
@@ -316,7 +226,13 @@ static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	Haul__Restored m = HAUL__RESTORED__INIT;
 	uint64_t t0 = now_us();
 	fault_at(FAULT_D_SWITCH);
-	int r = anet_arrive(w, msg->switch_over, e);
+	int r = brg_place(w, e);
+
+	if (r == 0)
+		r = prf_still(w, msg->switch_over, e);
+
+	if (r == 0)
+		r = anet_arrive(w, msg->switch_over, e);
 
 	if (r == 0)
 		r = rst_run(w, msg->switch_over, e);
@@ -350,7 +266,8 @@ static int lose_tree(struct wrk *w, const struct err *why)
 	anet_undo(w);
 	if (journal_add(w->journal, &ignore, "lost", "%s", "") < 0)
 		log_err("%s", ignore.msg);
-	w->tree_lost = true;
+	go_to(w, WRK_LOST);
+	say_abort(w, why);
 	return -ECONNRESET;
 }
 
@@ -396,6 +313,8 @@ static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		return pong(w, msg->ping, e);
 	if (kind == HAUL__MSG__BODY_PONG)
 		return 0;
+	if (kind == HAUL__MSG__BODY_FILE_PART && w->state == WRK_ROUNDS)
+		return brg_part(w, msg->file_part, e);
 	if (kind == HAUL__MSG__BODY_PARKED)
 		return anet_parked(w, msg->parked, e);
 	if (kind == HAUL__MSG__BODY_IMAGES && w->state == WRK_ROUNDS)
@@ -418,11 +337,13 @@ static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		/* on record before the tree runs: no undo from here */
 		if (journal_add(w->journal, e, "commit", "%s", "") < 0)
 			return -e->code;
+		brg_keep(w);
 		fault_at(FAULT_D_COMMIT_RECORDED);
 		/* a CRIU that was dead by then has not let it run, and nobody else will */
 		if (rst_open(w, e) < 0)
 			return -e->code;
 		go_to(w, WRK_RUNNING);
+		afs_keep(w->fs);
 	}
 	int r = row->take(w, msg, e);
 
@@ -454,10 +375,14 @@ static void undo(struct wrk *w, const struct err *why)
 		log_err("%s", why->msg);
 	if (why->src != ERR_STOPPED && !w->failed)
 		say_abort(w, why);
+	fault_at(FAULT_D_UNDO);
 	rst_undo(w);
 	anet_undo(w);
+	brg_end(w);
+	aout_undo(w->outs);
 	if (w->journal && journal_add(w->journal, &ignore, "undone", "%s", "") < 0)
 		log_err("%s", ignore.msg);
+	fault_at(FAULT_D_UNDONE);
 	go_to(w, WRK_UNDONE);
 	let_resume_end(w);
 	rcv_stop(w);
@@ -504,9 +429,10 @@ static int run(struct wrk *w, struct err *e)
 			return r;
 	}
 	err_clear(e);
-	if (w->tree_lost)
-		return 0;
-	end_well(w);
+	if (w->state == WRK_LOST)
+		let_resume_end(w);
+	else
+		end_well(w);
 	return 0;
 }
 
@@ -517,6 +443,8 @@ static void fini(struct wrk *w)
 	close(w->door);
 	criu_free(w->criu);
 	anet_free(w->net);
+	aout_free(w->outs);
+	afs_fini(w);
 	pager_free(w->pager);
 	guard_over(w->guard);
 	store_free(w->store);
@@ -525,6 +453,10 @@ static void fini(struct wrk *w)
 	chan_free(w->ctl);
 	journal_close(w->journal, w->nobody_asks);
 	free(w->pids);
+	brg_end(w);
+	brg_free(w->bring);
+	free(w->into_root);
+	free(w->doubts);
 }
 
 int wrk_go_on(struct wrk *w)
@@ -569,7 +501,7 @@ int wrk_main(const struct agt_conf *conf, const struct chan_server *server, stru
 	guard_keep(g, w->door);
 	w->guard = g;
 	w->keep = guard_user(g);
-	w->keep->criu_rpc = -1;
+	w->keep->criu_rpc = w->keep->place_fd = -1;
 	/* before there are threads: chan_accept() starts one */
 	int r = guard_start(
 	        g, &(struct guard_ops){ .succeed = suc_main, .arg = w, .undone = suc_undone }, &e);
@@ -582,6 +514,7 @@ int wrk_main(const struct agt_conf *conf, const struct chan_server *server, stru
 		door_remove(route);
 		return 1;
 	}
+	__atomic_store_n(&w->keep->known, true, __ATOMIC_RELEASE);
 	r = run(w, &e);
 	if (r < 0)
 		undo(w, w->failed ? &w->err : &e);

@@ -2,6 +2,7 @@
 /* err.c - fill and extend error objects. */
 #include "common/err.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -70,6 +71,13 @@ int err_fix(struct err *e, const char *fmt, ...)
 		va_end(ap);
 	}
 	return e->code ? -e->code : -EIO;
+}
+
+void err_line(char *s)
+{
+	for (; *s; s++)
+		if (iscntrl((unsigned char)*s))
+			*s = ' ';
 }
 
 void err_clear(struct err *e)

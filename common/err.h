@@ -51,6 +51,9 @@ int err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 
 /** err_fix() - say what the user can do about it; first wins. Return: -e->code */
 int err_fix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/** err_line() - words of the other host: one line on a terminal, no escapes. @s is changed */
+void err_line(char *s);
+
 /** err_clear() - forget, to use @e for a second attempt */
 void err_clear(struct err *e);
 

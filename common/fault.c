@@ -11,6 +11,7 @@
 
 #define HOLD_LIMIT_MS 60000
 #define LOOK_EVERY_MS 5
+#define INT_TAKES_US  100000
 
 #define FAULT_NAME(id, name) name,
 static const char *const names[] = { "", FAULTS(FAULT_NAME) };
@@ -48,15 +49,26 @@ static void hold(void)
 		usleep(LOOK_EVERY_MS * 1000);
 }
 
+/* Time for the thread that takes signals. */
+static void interrupt(void)
+{
+	kill(getpid(), SIGINT);
+	usleep(INT_TAKES_US);
+}
+
 void fault_at(enum fault f)
 {
+	static const struct {
+		const char *what;
+		void (*act)(void);
+	} acts[] = { { ":kill", die }, { ":hold", hold }, { ":int", interrupt } };
 	const char *want = getenv("HAUL_FAULT");
 	size_t n = strlen(names[f]);
 
-	if (!want || f == FAULT_NONE || strncmp(want, names[f], n) || want[n] != ':')
-		return;
-	if (!strcmp(want + n + 1, "kill"))
-		die();
-	if (!strcmp(want + n + 1, "hold"))
-		hold();
+	for (; want && f != FAULT_NONE; want = strchr(want, ',') ? strchr(want, ',') + 1 : NULL)
+		for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++)
+			if (!strncmp(want, names[f], n) &&
+			    strcspn(want + n, ",") == strlen(acts[i].what) &&
+			    !strncmp(want + n, acts[i].what, strlen(acts[i].what)))
+				acts[i].act();
 }

@@ -3,9 +3,11 @@
  * fault.h - places where a test may let us die or wait. Named, and in the order in which
  * they are passed; tests/crash-matrix.py goes through all of them.
  *
- * HAUL_FAULT=NAME:kill   SIGKILL to ourselves there, unless $HAUL_FAULT_FILE is there already
- * HAUL_FAULT=NAME:hold   write our pid to $HAUL_FAULT_FILE there, and wait until the file is
- *                        removed (a minute at most), unless $HAUL_FAULT_FILE.over is there
+ * HAUL_FAULT=NAME:WHAT,NAME:WHAT,...
+ *   kill   SIGKILL to ourselves there, unless $HAUL_FAULT_FILE is there already
+ *   hold   write our pid to $HAUL_FAULT_FILE there, and wait until the file is removed (a minute
+ *          at most), unless $HAUL_FAULT_FILE.over is there
+ *   int    Ctrl-C
  */
 #ifndef HAUL_FAULT_H
 #define HAUL_FAULT_H
@@ -27,6 +29,8 @@
 	X(S_PUSHING, "s-pushing")                                                                  \
 	X(S_DRAINED, "s-drained-heard")                                                            \
 	X(S_KILLED, "s-copy-killed")                                                               \
+	X(S_UNDO, "s-undo")                                                                        \
+	X(S_UNDONE, "s-undone")                                                                    \
 	X(D_HELLO, "d-hello-said")                                                                 \
 	X(D_ANSWERED, "d-answered")                                                                \
 	X(D_STARTED, "d-started")                                                                  \
@@ -40,7 +44,9 @@
 	X(D_RUNNING, "d-running-said")                                                             \
 	X(D_FILLED, "d-filled")                                                                    \
 	X(D_DONE_RECORDED, "d-done-recorded")                                                      \
-	X(D_DRAINED, "d-drained-said")
+	X(D_DRAINED, "d-drained-said")                                                             \
+	X(D_UNDO, "d-undo")                                                                        \
+	X(D_UNDONE, "d-undone-recorded")
 
 #define FAULT_ENUM(id, name) FAULT_##id,
 enum fault { FAULT_NONE, FAULTS(FAULT_ENUM) FAULT_COUNT };

@@ -53,7 +53,9 @@ int finding_add(struct findings *f, enum severity severity, const char *code, co
 		free(fix);
 		return -ENOMEM;
 	}
-	f->v[f->n++] = (struct finding){ severity, code, text, fix };
+	f->v[f->n] = (struct finding){ severity, "", text, fix };
+	snprintf(f->v[f->n].code, sizeof(f->v[f->n].code), "%s", code);
+	f->n++;
 	f->blockers += severity == SEV_BLOCKER;
 	f->warnings += severity == SEV_WARNING;
 	return 0;

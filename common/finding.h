@@ -9,7 +9,7 @@ enum severity { SEV_INFO, SEV_WARNING, SEV_BLOCKER };
 
 struct finding {
 	enum severity severity;
-	const char *code; /* stable word: "pid-taken"; static string */
+	char code[32]; /* stable word: "pid-taken" */
 	char *text; /* what and where */
 	char *remedy; /* what the user can do; may be empty */
 };

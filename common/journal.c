@@ -17,13 +17,14 @@
 #include <xxhash.h>
 
 #define SUM_CHARS  16u
-#define LINE_BYTES 65536u
 #define NAME_BYTES 32
+#define ROOM_BYTES 4096 /* a page of /run */
 
 struct journal {
 	char path[512];
 	int fd;
 	char *text; /* records, each ended by '\0', without their checksums */
+	char *value; /* as large: journal_get() */
 	size_t bytes;
 	off_t good_bytes; /* of the file: whole records */
 };
@@ -97,6 +98,11 @@ static int own(struct journal *j, struct err *e)
 
 static int keep(struct journal *j, const char *line, size_t n)
 {
+	char *value = realloc(j->value, j->bytes + n + 1);
+
+	if (!value)
+		return -ENOMEM;
+	j->value = value;
 	char *text = realloc(j->text, j->bytes + n + 1);
 
 	if (!text)
@@ -125,6 +131,10 @@ int journal_new(struct journal **out, const char *dir, enum journal_side side, u
 	bool ours = r == 0; /* else somebody was quicker to adopt it */
 
 	boot_id(boot);
+	/* the last words are short: they must not fail for want of space */
+	if (r == 0 && fallocate(j->fd, FALLOC_FL_KEEP_SIZE, 0, ROOM_BYTES) < 0 &&
+	    errno != EOPNOTSUPP)
+		r = err_sys(e, "journal %s", j->path);
 	if (r == 0)
 		r = journal_add(j, e, "begin", "boot=%s time=%lld", boot, (long long)time(NULL));
 	if (r < 0) {
@@ -220,6 +230,25 @@ int journal_adopt(struct journal **out, const char *dir, enum journal_side side,
 	return 0;
 }
 
+int journal_take(struct journal **out, const char *dir, enum journal_side side, uint64_t id, int fd,
+                 struct err *e)
+{
+	struct journal *j = make(dir, side, id);
+
+	if (!j)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
+	j->fd = fd;
+	int r = load(j, e);
+
+	if (r < 0) {
+		j->fd = -1; /* it stays the caller's, and locked */
+		journal_close(j, false);
+		return r;
+	}
+	*out = j;
+	return 0;
+}
+
 /* Return: the last record, NULL */
 static const char *last_record(const struct journal *j)
 {
@@ -241,7 +270,6 @@ const char *journal_word(const struct journal *j)
 
 const char *journal_get(const struct journal *j, const char *key)
 {
-	static _Thread_local char value[LINE_BYTES];
 	size_t n = strlen(key);
 	const char *found = NULL;
 
@@ -251,8 +279,10 @@ const char *journal_get(const struct journal *j, const char *key)
 				found = p + 2 + n;
 	if (!found)
 		return NULL;
-	snprintf(value, sizeof(value), "%.*s", (int)strcspn(found, " "), found);
-	return value;
+	n = strcspn(found, " ");
+	memcpy(j->value, found, n);
+	j->value[n] = '\0';
+	return j->value;
 }
 
 bool journal_of_this_boot(const struct journal *j)
@@ -266,35 +296,50 @@ bool journal_of_this_boot(const struct journal *j)
 
 /* ---- writing ---- */
 
+/* Return: 0 and CHECKSUM WORD VALUES with a newline, not ended by '\0' */
+static int compose(char **out, size_t *bytes, const char *word, const char *fmt, va_list ap,
+                   struct err *e)
+{
+	AUTO(mem) char *values = NULL;
+	AUTO(mem) char *line = NULL;
+	int n = vasprintf(&values, fmt, ap);
+
+	if (n >= 0)
+		n = asprintf(&line, "%*s %s%s%s\n", (int)SUM_CHARS, "", word, n ? " " : "", values);
+	if (n < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
+	char *record = line + SUM_CHARS + 1;
+	size_t length = (size_t)n - SUM_CHARS - 2;
+	char sum[SUM_CHARS + 1];
+
+	for (size_t i = 0; i < length; i++)
+		if (record[i] != ' ' && !isgraph((unsigned char)record[i]))
+			return err_set(e, ERR_USER, EINVAL, "a strange character for the journal");
+	sum_of(record, length, sum);
+	memcpy(line, sum, SUM_CHARS);
+	*bytes = (size_t)n;
+	*out = steal(line);
+	return 0;
+}
+
 int journal_add(struct journal *j, struct err *e, const char *word, const char *fmt, ...)
 {
-	AUTO(mem) char *line = malloc(LINE_BYTES);
+	AUTO(mem) char *line = NULL;
+	size_t bytes = 0;
 	va_list ap;
 
-	if (!line)
-		return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
-	size_t at = SUM_CHARS + 1, head = at;
-
-	at += (size_t)snprintf(line + at, LINE_BYTES - at, "%s", word);
-	if (*fmt)
-		line[at++] = ' ';
 	va_start(ap, fmt);
-	int n = vsnprintf(line + at, LINE_BYTES - at, fmt, ap);
+	int r = compose(&line, &bytes, word, fmt, ap, e);
 
 	va_end(ap);
-	if (n < 0 || (size_t)n >= LINE_BYTES - at - 1)
-		return err_set(e, ERR_BUG, E2BIG, "a journal record of %d bytes", n);
-	at += (size_t)n;
-	for (size_t i = head; i < at; i++)
-		if (line[i] != ' ' && !isgraph((unsigned char)line[i]))
-			return err_set(e, ERR_USER, EINVAL, "a strange character for the journal");
-	sum_of(line + head, at - head, line);
-	line[SUM_CHARS] = ' ';
-	line[at] = '\n';
+	if (r < 0)
+		return r;
+	if ((size_t)j->good_bytes + bytes > JOURNAL_BYTES_MAX)
+		return err_set(e, ERR_BUG, E2BIG, "a journal record of %zu bytes", bytes);
 	/* one write: a crash leaves all of it, or a torn end that reading drops */
-	ssize_t w = write(j->fd, line, at + 1);
+	ssize_t w = write(j->fd, line, bytes);
 
-	if (w != (ssize_t)at + 1) {
+	if (w != (ssize_t)bytes) {
 		int code = w < 0 ? errno : ENOSPC;
 
 		/* half a record must not spoil the next one */
@@ -303,7 +348,7 @@ int journal_add(struct journal *j, struct err *e, const char *word, const char *
 		return err_set(e, ERR_SYS, code, "write %s: %s", j->path, strerror(code));
 	}
 	j->good_bytes += w;
-	return keep(j, line + head, at - head) < 0
+	return keep(j, line + SUM_CHARS + 1, bytes - SUM_CHARS - 2) < 0
 	               ? err_set(e, ERR_SYS, ENOMEM, "no memory for a journal")
 	               : 0;
 }
@@ -317,6 +362,7 @@ void journal_close(struct journal *j, bool remove)
 	if (j->fd >= 0)
 		close(j->fd);
 	free(j->text);
+	free(j->value);
 	free(j);
 }
 

@@ -37,7 +37,15 @@ int journal_new(struct journal **out, const char *dir, enum journal_side side, u
 int journal_adopt(struct journal **out, const char *dir, enum journal_side side, uint64_t id,
                   struct err *e);
 /**
- * journal_add() - one record, there when this returns 0
+ * journal_take() - one that this process has open and locked already: the worker's, in the
+ * process that goes on in its place
+ * @fd: taken on success
+ * Return: 0; -EBADMSG it is damaged
+ */
+int journal_take(struct journal **out, const char *dir, enum journal_side side, uint64_t id, int fd,
+                 struct err *e);
+/**
+ * journal_add() - one record, there when this returns 0; -E2BIG: the file would be too large
  * @word, keys: letters, digits, '-'. Values: anything printable without blanks.
  * @fmt: "key=%s key=%u ...", or "" for none
  */
@@ -45,7 +53,7 @@ int journal_add(struct journal *j, struct err *e, const char *word, const char *
         __attribute__((format(printf, 4, 5)));
 /** journal_word() - of the last record; "" when there is none */
 const char *journal_word(const struct journal *j);
-/** journal_get() - the value that was recorded last; NULL: none */
+/** journal_get() - the value that was recorded last, until the next call; NULL: none */
 const char *journal_get(const struct journal *j, const char *key);
 /** journal_of_this_boot() - false: the processes that it tells of are gone */
 bool journal_of_this_boot(const struct journal *j);

@@ -2,6 +2,8 @@
 /* log.c - one write per line, so that threads and processes do not mix. */
 #include "common/log.h"
 
+#include "common/err.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -53,6 +55,8 @@ void log_line(enum log_level level, const char *fmt, ...)
 	n += m;
 	if ((size_t)n > sizeof(line) - 2)
 		n = sizeof(line) - 2;
+	line[n] = 0;
+	err_line(line);
 	line[n++] = '\n';
 	ssize_t w = write(STDERR_FILENO, line, (size_t)n);
 

@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "engine/criu.pb-c.h"
+#include "engine/img_priv.h"
 #include "engine/scans.h"
 
 enum req_type {
@@ -31,6 +32,9 @@ enum req_type {
 /* Descriptor numbers in CRIU's own table, after exec. */
 #define CHILD_RPC_FD   3
 #define CHILD_PAGES_FD 4
+#define CHILD_PLACE_FD 5 /* and on: of criu_spawn_with() */
+#define CHILD_HIGH_FD  64 /* out of the way of all these */
+_Static_assert(CHILD_PLACE_FD + CRIU_INHERIT_MAX <= CHILD_HIGH_FD, "numbers overlap");
 
 /*
  * CRIU's network_lock: we drop or refuse connections, so nothing need be locked. A CRIU that
@@ -43,10 +47,9 @@ enum req_type {
 #define CRIU_LOCK_SKIPS    31900
 #define CRIU_LEAVE_STOPPED 40000
 
-#define GHOST_LIMIT_BYTES (64u << 20)
-#define SEIZE_LIMIT_S     10
-#define END_LIMIT_MS      2000
-#define RPC_MAX_BYTES     (1u << 20)
+#define SEIZE_LIMIT_S 10
+#define END_LIMIT_MS  2000
+#define RPC_MAX_BYTES (1u << 20)
 
 struct criu {
 	pid_t pid;
@@ -74,12 +77,20 @@ static const struct {
 	{ "post-resume", CRIU_EV_POST_RESUME },
 };
 
-/*
- * In the child, between fork and exec: async-signal-safe calls only. @tell: where the
- * number of the seccomp listener is written and an answer is waited for; -1: none.
- */
-static void child_exec(const char *path, int rpc, int pages, int out, int tell)
+struct child {
+	const char *path;
+	int rpc, pages, out;
+	int tell; /* where the listener's number is written and an answer waited for; -1: none */
+	const struct criu_inherit *place;
+	size_t n_places;
+	const char *root; /* of the tree, for root_enter(); NULL: none */
+};
+
+/* In the child, between fork and exec: async-signal-safe calls only. */
+static void child_exec(const struct child *c)
 {
+	const char *path = c->path;
+	int rpc, out, pages = -1, tell = c->tell, place[CRIU_INHERIT_MAX];
 	char no_conf[] = "--no-default-config", swrk[] = "swrk", fd[] = "3";
 	char *argv[] = { (char *)path, no_conf, swrk, fd, NULL };
 	sigset_t none;
@@ -98,19 +109,22 @@ static void child_exec(const char *path, int rpc, int pages, int out, int tell)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
 	/* away from the low numbers first: dup2 must not hit what we still need */
-	rpc = fcntl(rpc, F_DUPFD, 16);
-	out = fcntl(out, F_DUPFD, 16);
-	if (pages >= 0)
-		pages = fcntl(pages, F_DUPFD, 16);
+	rpc = fcntl(c->rpc, F_DUPFD, CHILD_HIGH_FD);
+	out = fcntl(c->out, F_DUPFD, CHILD_HIGH_FD);
+	if (c->pages >= 0)
+		pages = fcntl(c->pages, F_DUPFD, CHILD_HIGH_FD);
+	for (size_t i = 0; i < c->n_places; i++)
+		place[i] = fcntl(c->place[i].fd, F_DUPFD, CHILD_HIGH_FD);
 	int null = open("/dev/null", O_RDONLY);
 
 	dup2(null, STDIN_FILENO);
 	dup2(out, STDOUT_FILENO);
 	dup2(out, STDERR_FILENO);
 	dup2(rpc, CHILD_RPC_FD);
-	if (pages >= 0)
-		dup2(pages, CHILD_PAGES_FD);
-	syscall(SYS_close_range, pages >= 0 ? CHILD_PAGES_FD + 1 : CHILD_RPC_FD + 1, ~0U, 0);
+	dup2(pages >= 0 ? pages : null, CHILD_PAGES_FD);
+	for (size_t i = 0; i < c->n_places; i++)
+		dup2(place[i], CHILD_PLACE_FD + (int)i);
+	syscall(SYS_close_range, CHILD_PLACE_FD + (unsigned int)c->n_places, ~0U, 0);
 	execv(path, argv);
 	_exit(127);
 }
@@ -131,13 +145,8 @@ static int take_listener(int tell, pid_t child)
 	return ours;
 }
 
-int criu_spawn(struct criu **out, const char *path, int page_fd, struct err *e)
-{
-	return criu_spawn_scanned(out, path, page_fd, NULL, e);
-}
-
-int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *listener,
-                       struct err *e)
+/* @how: without what is made here */
+static int spawn(struct criu **out, struct child *how, int *listener, struct err *e)
 {
 	AUTO(criu) struct criu *c = calloc(1, sizeof(*c));
 	int sk[2];
@@ -145,8 +154,8 @@ int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *li
 	if (!c)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
 	c->rpc = c->wake = c->out = c->images_fd = -1;
-	if (access(path, X_OK) < 0)
-		return err_sys(e, "CRIU at %s", path);
+	if (access(how->path, X_OK) < 0)
+		return err_sys(e, "CRIU at %s", how->path);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sk) < 0)
 		return err_sys(e, "socketpair");
 	c->rpc = sk[0];
@@ -162,12 +171,18 @@ int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *li
 		return err_sys(e, "socketpair");
 	AUTO(fd) int tell_ours = tell[0];
 	AUTO(fd) int tell_theirs = tell[1];
+
+	how->rpc = theirs;
+	how->out = c->out;
+	how->tell = tell_theirs;
 	pid_t pid = fork();
 
 	if (pid < 0)
 		return err_sys(e, "fork for CRIU");
+	if (pid == 0 && how->root)
+		root_enter(how->root, c->out);
 	if (pid == 0)
-		child_exec(path, theirs, page_fd, c->out, tell_theirs);
+		child_exec(how);
 	c->pid = pid;
 	if (listener) {
 		close(steal_fd(&tell_theirs));
@@ -175,6 +190,33 @@ int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *li
 	}
 	*out = steal(c);
 	return 0;
+}
+
+int criu_spawn(struct criu **out, const char *path, int page_fd, struct err *e)
+{
+	return spawn(out, &(struct child){ .path = path, .pages = page_fd }, NULL, e);
+}
+
+int criu_spawn_with(struct criu **out, const char *path, const struct criu_inherit *v, size_t n,
+                    struct err *e)
+{
+	return criu_spawn_rooted(out, path, NULL, v, n, e);
+}
+
+int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *listener,
+                       struct err *e)
+{
+	return spawn(out, &(struct child){ .path = path, .pages = page_fd }, listener, e);
+}
+
+int criu_spawn_rooted(struct criu **out, const char *path, const char *root,
+                      const struct criu_inherit *v, size_t n, struct err *e)
+{
+	struct child how = { .path = path, .pages = -1, .place = v, .n_places = n, .root = root };
+
+	if (n > CRIU_INHERIT_MAX)
+		return err_set(e, ERR_BUG, E2BIG, "%zu descriptors for CRIU", n);
+	return spawn(out, &how, NULL, e);
 }
 
 pid_t criu_pid(const struct criu *c)
@@ -209,20 +251,6 @@ void criu_cancel(struct criu *c)
 	(void)w;
 }
 
-static int send_req(struct criu *c, const Crpc__Req *req, struct err *e)
-{
-	size_t n = crpc__req__get_packed_size(req);
-	AUTO(mem) uint8_t *buf = malloc(n);
-
-	if (!buf)
-		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	crpc__req__pack(req, buf);
-	if (send(c->rpc, buf, n, MSG_NOSIGNAL) != (ssize_t)n)
-		return err_set(e, ERR_CRIU, ECONNRESET, "CRIU does not listen: %s",
-		               strerror(errno));
-	return 0;
-}
-
 /* Why CRIU has gone: its exit status, and what it printed. */
 static int died(struct criu *c, struct err *e)
 {
@@ -245,6 +273,19 @@ static int died(struct criu *c, struct err *e)
 		               WTERMSIG(status), text);
 	return err_set(e, ERR_CRIU, ECONNRESET, "CRIU ended (status %d): %s", WEXITSTATUS(status),
 	               text);
+}
+
+static int send_req(struct criu *c, const Crpc__Req *req, struct err *e)
+{
+	size_t n = crpc__req__get_packed_size(req);
+	AUTO(mem) uint8_t *buf = malloc(n);
+
+	if (!buf)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	crpc__req__pack(req, buf);
+	if (send(c->rpc, buf, n, MSG_NOSIGNAL) != (ssize_t)n)
+		return died(c, e);
+	return 0;
 }
 
 static int recv_resp(struct criu *c, Crpc__Resp **out, uint64_t deadline_us, struct err *e)
@@ -370,6 +411,20 @@ static int request(struct criu *c, enum req_type type, const struct criu_opts *o
 	Crpc__Opts opts = CRPC__OPTS__INIT;
 	Crpc__PageServer ps = CRPC__PAGE_SERVER__INIT;
 
+	Crpc__InheritFd inherit[CRIU_INHERIT_MAX], *inherit_ptr[CRIU_INHERIT_MAX];
+
+	if (o->n_inherit > CRIU_INHERIT_MAX)
+		return err_set(e, ERR_BUG, E2BIG, "%zu descriptors for CRIU", o->n_inherit);
+	for (size_t i = 0; i < o->n_inherit; i++) {
+		crpc__inherit_fd__init(&inherit[i]);
+		inherit[i].key = (char *)o->inherit[i].key;
+		inherit[i].fd = CHILD_PLACE_FD + (int)i;
+		inherit_ptr[i] = &inherit[i];
+	}
+	opts.n_inherit_fd = o->n_inherit;
+	opts.inherit_fd = inherit_ptr;
+	opts.n_external = o->n_external;
+	opts.external = (char **)o->external;
 	c->images_fd = o->images_fd;
 	snprintf(c->log_name, sizeof(c->log_name), "%s", o->log_name);
 	opts.images_dir_fd = o->images_fd;
@@ -392,7 +447,7 @@ static int request(struct criu *c, enum req_type type, const struct criu_opts *o
 	opts.has_file_locks = true;
 	opts.file_locks = o->file_locks;
 	opts.has_ghost_limit = true;
-	opts.ghost_limit = GHOST_LIMIT_BYTES;
+	opts.ghost_limit = CRIU_GHOST_MAX_BYTES;
 	opts.has_timeout = true;
 	opts.timeout = SEIZE_LIMIT_S;
 	opts.has_network_lock = true;
@@ -402,6 +457,8 @@ static int request(struct criu *c, enum req_type type, const struct criu_opts *o
 		opts.pid = o->pid;
 		opts.has_leave_stopped = opts.leave_stopped = criu_leaves_stopped(o->version);
 		opts.has_leave_running = opts.leave_running = !opts.leave_stopped;
+		opts.parent_img = (char *)o->parent;
+		opts.has_track_mem = opts.track_mem = o->parent != NULL;
 		ps.has_fd = true;
 		ps.fd = CHILD_PAGES_FD;
 		opts.ps = &ps;
@@ -440,6 +497,9 @@ static const struct {
 	{ "File exists", "a pid of the tree was taken at the destination meanwhile: try again" },
 	{ "Can't open file", "the file has to be at the same path on the destination" },
 	{ "external", "haul check names what leads out of the tree; close it there" },
+	{ "bind inet socket",
+	  "a port of the tree is in use there, or was a minute ago (ss -tan) and the "
+	  "program does not set SO_REUSEADDR: try again later" },
 	{ "Can't lookup mount", "start the program with descriptors above 2 closed" },
 	{ "ulimit -f", "start haul, or hauld, without that limit" },
 	{ "tmpfs for them is full", "free memory on that host" },

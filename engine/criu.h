@@ -28,7 +28,18 @@ enum criu_event {
 	CRIU_EV_FAILED, /* final answer: refused; see the error */
 };
 
+/* Files without a name travel in the images, up to so much each; more would fill the memory. */
+#define CRIU_GHOST_MAX_BYTES (1u << 30)
+/* A descriptor that takes a file's place in a restore. */
+struct criu_inherit {
+	char key[64]; /* the file's name, as CRIU calls it */
+	int fd; /* ours; criu_spawn_with() gives CRIU a copy */
+};
+
+#define CRIU_INHERIT_MAX 32
+
 struct criu_opts {
+	const char *parent; /* dump: of img_parent(); NULL: all pages are streamed */
 	int images_fd; /* directory, ours; must stay open */
 	pid_t pid; /* dump: root of the tree */
 	bool tcp_close; /* drop TCP connections instead of moving them */
@@ -37,6 +48,10 @@ struct criu_opts {
 	bool file_locks;
 	const char *log_name; /* file in images_fd */
 	unsigned int version; /* of this CRIU */
+	char *const *external; /* dump: of these it may leave the other end */
+	size_t n_external;
+	const struct criu_inherit *inherit; /* restore: as for criu_spawn_with() */
+	size_t n_inherit;
 };
 
 /**
@@ -52,12 +67,23 @@ bool criu_leaves_stopped(unsigned int version);
  */
 int criu_spawn(struct criu **out, const char *path, int page_fd, struct err *e);
 
+/** criu_spawn_with() - one that will restore, with copies of the descriptors of @v */
+int criu_spawn_with(struct criu **out, const char *path, const struct criu_inherit *v, size_t n,
+                    struct err *e);
+
 /**
  * criu_spawn_scanned() - the same, with CRIU's page scans handed to us
  * @listener: out: for scans_start(); -1 where seccomp does not allow it
  */
 int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *listener,
                        struct err *e);
+
+/**
+ * criu_spawn_rooted() - for a restore of a tree whose root directory is @root
+ * In a mount namespace of its own, with a /proc in @root; the tree will live in it.
+ */
+int criu_spawn_rooted(struct criu **out, const char *path, const char *root,
+                      const struct criu_inherit *v, size_t n, struct err *e);
 
 /** criu_version() - as one number: 40201 for 4.2.1; asks the running CRIU */
 int criu_version(struct criu *c, unsigned int *version, uint64_t deadline_us, struct err *e);
@@ -121,6 +147,7 @@ struct sink_obj {
 	uint64_t obj;
 	struct runs lazy; /* may be brought after the resume */
 	struct runs eager; /* must be there before the first instruction */
+	struct runs clean; /* left out by CRIU, with sink_ops.parent: lazy or eager */
 };
 
 struct sink_ops {
@@ -128,6 +155,8 @@ struct sink_ops {
 	int (*shmem)(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size_t pages);
 	/* the same for pages of tasks; NULL: they pass unread */
 	int (*task)(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size_t pages);
+	/* say that an earlier dump of each task is here: CRIU then names clean pages only */
+	bool parent;
 	void *arg;
 };
 
@@ -163,6 +192,10 @@ int img_dir(int *fd, struct err *e);
 int img_load(int dirfd, const char *name, size_t max, uint8_t **data, size_t *bytes, struct err *e);
 int img_save(int dirfd, const char *name, const void *data, size_t bytes, struct err *e);
 
+/** img_save_at() - a part of it; at 0 what was there is gone */
+int img_save_at(int dirfd, const char *name, uint64_t at, const void *data, size_t bytes,
+                struct err *e);
+
 /** img_name_ok() - a plain file name that CRIU images have; from a peer */
 bool img_name_ok(const char *name);
 
@@ -193,6 +226,13 @@ int img_core(int dirfd, pid_t tid, struct img_core *out, struct err *e);
 struct img_vmas;
 int img_vmas(int dirfd, pid_t pid, struct img_vmas **out, struct err *e);
 bool img_vmas_lazy(const struct img_vmas *v, uint64_t start);
+/** img_vmas_end() - where the mapping at @start ends, or what is between two */
+uint64_t img_vmas_end(const struct img_vmas *v, uint64_t start);
+/**
+ * img_parent() - an inventory of an earlier dump which never was, with its pages at our end of the
+ * stream: for criu_opts.parent. CRIU wants to see it before it believes soft-dirty bits.
+ */
+int img_parent(int dirfd, const char *name, struct err *e);
 /** img_vmas_huge() - the next mapping that asks for huge pages. @at: 0 at first */
 bool img_vmas_huge(const struct img_vmas *v, size_t *at, uint64_t *start, uint64_t *end);
 void img_vmas_free(struct img_vmas *v);
@@ -222,5 +262,18 @@ int cruns_unpack(const uint8_t *in, size_t bytes, struct class_runs *r, struct e
  */
 int img_pagemap(int dirfd, uint64_t obj, uint32_t id, const struct class_runs *runs,
                 const struct sobj *o, struct err *e);
+
+/* ---- img_root.c: another root directory ---- */
+
+/**
+ * root_map() - @path, which lies below the root directory @from, below @to; both absolute
+ * Return: 0; -EXDEV it does not lie below @from; -ENAMETOOLONG
+ */
+int root_map(const char *path, const char *from, const char *to, char *out, size_t bytes);
+/**
+ * img_reroot() - files.img: every path below @from is one below @to
+ * Return: 0; -EXDEV a path that is not below @from, -ENOTSUP a UNIX socket bound to a path
+ */
+int img_reroot(int dirfd, const char *from, const char *to, struct err *e);
 
 #endif

@@ -57,6 +57,8 @@ void procs_fini(struct proc_list *l);
 uint64_t procs_start(pid_t pid);
 /** procs_state() - R, S, D, T, Z, ...; 0: it is gone */
 char procs_state(pid_t pid);
+/** procs_pends() - has it this signal, and not acted on it yet? */
+bool procs_pends(pid_t pid, int sig);
 /** procs_end_tree() - stop all of it first, so that nothing is born meanwhile; then kill */
 int procs_end_tree(pid_t root, unsigned int *killed, struct err *e);
 
@@ -271,6 +273,7 @@ void guard_unkeep(struct guard *g, int fd);
 void guard_arm(struct guard *g);
 /** guard_complete() - no page is missing any more: the tree does not need us */
 void guard_complete(struct guard *g);
+bool guard_completed(const struct guard *g);
 /** guard_over() - all has been said, too (or all is undone): guardians may go */
 void guard_over(struct guard *g);
 /**

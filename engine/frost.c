@@ -156,16 +156,29 @@ static int remember(struct frost *f, pid_t pid, char *from)
 	return 0;
 }
 
-int frost_add(struct frost *f, pid_t pid, struct err *e)
+int frost_again(const struct frost *f, pid_t pid, struct err *e)
 {
 	char text[16];
 
-	if (remember(f, pid, frost_cgroup_of(pid)) < 0)
-		return err_set(e, ERR_SYS, ENOMEM, "the cgroup of %d", pid);
 	snprintf(text, sizeof(text), "%d", pid);
 	int r = put_in(f->dir, "cgroup.procs", text);
 
 	return r < 0 ? err_set(e, ERR_SYS, -r, "%d into %s: %s", pid, f->dir, strerror(-r)) : 0;
+}
+
+int frost_add(struct frost *f, pid_t pid, struct err *e)
+{
+	if (remember(f, pid, frost_cgroup_of(pid)) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "the cgroup of %d", pid);
+	return frost_again(f, pid, e);
+}
+
+bool frost_has(const struct frost *f, pid_t pid)
+{
+	AUTO(mem) char *at = frost_cgroup_of(pid);
+	AUTO(fd) int fd = open(f->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	return fd >= 0 && (!at || !strcmp(at, f->dir + strlen(f->root)));
 }
 
 static int thaw_one(const struct frost *f, const struct member *m)

@@ -3,6 +3,7 @@
 #ifndef HAUL_FROST_H
 #define HAUL_FROST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -23,6 +24,10 @@ void frost_warm(struct frost *f);
 void frost_cool(struct frost *f);
 /** frost_add() - move a process into it: nothing but SIGKILL reaches it there */
 int frost_add(struct frost *f, pid_t pid, struct err *e);
+/** frost_again() - a member that somebody has moved out */
+int frost_again(const struct frost *f, pid_t pid, struct err *e);
+/** frost_has() - is it there still? Somebody may have moved it out */
+bool frost_has(const struct frost *f, pid_t pid);
 /** frost_cgroup_of() - its cgroup below the mount; the caller frees. NULL: none */
 char *frost_cgroup_of(pid_t pid);
 /** frost_thaw() - everybody back where he was. Return: 0, or the last error (logged) */

@@ -302,6 +302,11 @@ void guard_complete(struct guard *g)
 	__atomic_store_n(&g->complete, true, __ATOMIC_SEQ_CST);
 }
 
+bool guard_completed(const struct guard *g)
+{
+	return flag(&g->complete);
+}
+
 void guard_over(struct guard *g)
 {
 	if (g)

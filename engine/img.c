@@ -6,7 +6,7 @@
  * Framing (CRIU images): u32 0x54564319, u32 type magic, then [u32 size][message]
  * repeated, little endian. pages-N.img has no framing.
  */
-#include "engine/criu.h"
+#include "engine/img_priv.h"
 
 #include <ctype.h>
 #include <fcntl.h>
@@ -20,10 +20,11 @@
 #include "common/log.h"
 #include "engine/images.pb-c.h"
 
-#define MAGIC_COMMON  0x54564319u
-#define MAGIC_PAGEMAP 0x56084025u
-#define MAGIC_PSTREE  0x50273030u
-#define MAGIC_CORE    0x55053847u
+#define MAGIC_PAGEMAP   0x56084025u
+#define MAGIC_PSTREE    0x50273030u
+#define MAGIC_CORE      0x55053847u
+#define MAGIC_INVENTORY 0x58313116u
+#define IMG_VERSION     2
 
 #define MAGIC_MM 0x57492820u
 
@@ -109,16 +110,23 @@ static int write_full(int fd, const void *data, size_t bytes)
 	return 0;
 }
 
-int img_save(int dirfd, const char *name, const void *data, size_t bytes, struct err *e)
+int img_save_at(int dirfd, const char *name, uint64_t at, const void *data, size_t bytes,
+                struct err *e)
 {
 	AUTO(fd)
-	int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = openat(dirfd, name,
+	                O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (at ? 0 : O_TRUNC), 0600);
 
 	if (fd < 0)
 		return err_sys(e, "create image %s", name);
-	if (write_full(fd, data, bytes) < 0)
+	if (lseek(fd, (off_t)at, SEEK_SET) < 0 || write_full(fd, data, bytes) < 0)
 		return err_sys(e, "write image %s", name);
 	return 0;
+}
+
+int img_save(int dirfd, const char *name, const void *data, size_t bytes, struct err *e)
+{
+	return img_save_at(dirfd, name, 0, data, bytes, e);
 }
 
 static uint32_t le32(const uint8_t *p)
@@ -126,15 +134,13 @@ static uint32_t le32(const uint8_t *p)
 	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-static void put_le32(uint8_t *p, uint32_t v)
+void img_put_le32(uint8_t *p, uint32_t v)
 {
 	for (int i = 0; i < 4; i++)
 		p[i] = (uint8_t)(v >> (8 * i));
 }
 
-/* The next message of an image at *at. Return: 1, 0 at the end, -EBADMSG */
-static int next_message(const uint8_t *img, size_t bytes, size_t *at, const uint8_t **msg,
-                        size_t *n)
+int img_next(const uint8_t *img, size_t bytes, size_t *at, const uint8_t **msg, size_t *n)
 {
 	if (*at == bytes)
 		return 0;
@@ -148,8 +154,8 @@ static int next_message(const uint8_t *img, size_t bytes, size_t *at, const uint
 	return 1;
 }
 
-static int load_framed(int dirfd, const char *name, uint32_t magic, uint8_t **img, size_t *bytes,
-                       struct err *e)
+int img_load_framed(int dirfd, const char *name, uint32_t magic, uint8_t **img, size_t *bytes,
+                    struct err *e)
 {
 	int r = img_load(dirfd, name, IMG_FILE_MAX, img, bytes, e);
 
@@ -188,11 +194,11 @@ int img_tree(int dirfd, struct img_tree *out, struct err *e)
 	AUTO(mem) uint8_t *img = NULL;
 	size_t bytes, at = 8, n;
 	const uint8_t *msg;
-	int r = load_framed(dirfd, "pstree.img", MAGIC_PSTREE, &img, &bytes, e);
+	int r = img_load_framed(dirfd, "pstree.img", MAGIC_PSTREE, &img, &bytes, e);
 
 	if (r < 0)
 		return r;
-	while ((r = next_message(img, bytes, &at, &msg, &n)) > 0) {
+	while ((r = img_next(img, bytes, &at, &msg, &n)) > 0) {
 		Cimg__Pstree *p = cimg__pstree__unpack(NULL, n, msg);
 
 		r = p ? add_task(out, p) : -EBADMSG;
@@ -225,11 +231,11 @@ int img_core(int dirfd, pid_t tid, struct img_core *out, struct err *e)
 
 	memset(out, 0, sizeof(*out));
 	snprintf(name, sizeof(name), "core-%d.img", tid);
-	int r = load_framed(dirfd, name, MAGIC_CORE, &img, &bytes, e);
+	int r = img_load_framed(dirfd, name, MAGIC_CORE, &img, &bytes, e);
 
 	if (r < 0)
 		return r;
-	if (next_message(img, bytes, &at, &msg, &n) <= 0)
+	if (img_next(img, bytes, &at, &msg, &n) <= 0)
 		return err_set(e, ERR_CRIU, EBADMSG, "image %s is cut short", name);
 	Cimg__Core *c = cimg__core__unpack(NULL, n, msg);
 
@@ -256,13 +262,13 @@ int img_vmas(int dirfd, pid_t pid, struct img_vmas **out, struct err *e)
 	char name[32];
 
 	snprintf(name, sizeof(name), "mm-%d.img", pid);
-	int r = load_framed(dirfd, name, MAGIC_MM, &img, &bytes, e);
+	int r = img_load_framed(dirfd, name, MAGIC_MM, &img, &bytes, e);
 
 	if (r < 0)
 		return r;
 	AUTO(mem) struct img_vmas *v = calloc(1, sizeof(*v));
 
-	if (!v || next_message(img, bytes, &at, &msg, &n) <= 0 ||
+	if (!v || img_next(img, bytes, &at, &msg, &n) <= 0 ||
 	    !(v->mm = cimg__mm__unpack(NULL, n, msg)))
 		return err_set(e, ERR_CRIU, EBADMSG, "image %s makes no sense", name);
 	*out = steal(v);
@@ -281,6 +287,21 @@ bool img_vmas_lazy(const struct img_vmas *v, uint64_t start)
 			       !(m->status & STATUS_NEVER);
 	}
 	return false;
+}
+
+uint64_t img_vmas_end(const struct img_vmas *v, uint64_t start)
+{
+	uint64_t end = UINT64_MAX;
+
+	for (size_t i = 0; i < v->mm->n_vmas; i++) {
+		const Cimg__Vma *m = v->mm->vmas[i];
+
+		if (m->start <= start && start < m->end)
+			return m->end;
+		if (m->start > start && m->start < end)
+			end = m->start;
+	}
+	return end;
 }
 
 bool img_vmas_huge(const struct img_vmas *v, size_t *at, uint64_t *start, uint64_t *end)
@@ -303,6 +324,30 @@ void img_vmas_free(struct img_vmas *v)
 	free(v);
 }
 
+/* ---- an earlier dump that never was ---- */
+
+int img_parent(int dirfd, const char *name, struct err *e)
+{
+	Cimg__Inventory inv = CIMG__INVENTORY__INIT;
+	uint8_t img[64];
+
+	/* no process is younger than that: a young one would be dumped whole */
+	inv.img_version = IMG_VERSION;
+	inv.has_dump_uptime = true;
+	inv.dump_uptime = INT64_MAX;
+	size_t n = cimg__inventory__get_packed_size(&inv);
+
+	/* the one image that begins with its own magic */
+	img_put_le32(img, MAGIC_INVENTORY);
+	img_put_le32(img + 4, (uint32_t)n);
+	cimg__inventory__pack(&inv, img + 8);
+	if (mkdirat(dirfd, name, 0700) < 0)
+		return err_sys(e, "make %s", name);
+	AUTO(fd) int dir = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return dir < 0 ? err_sys(e, "%s", name) : img_save(dir, "inventory.img", img, 8 + n, e);
+}
+
 /* ---- writing page maps ---- */
 
 struct img_out {
@@ -319,7 +364,7 @@ static int put_message(FILE *f, const ProtobufCMessage *m)
 
 	if (n > sizeof(buf) - 4)
 		return -EMSGSIZE;
-	put_le32(buf, (uint32_t)n);
+	img_put_le32(buf, (uint32_t)n);
 	protobuf_c_message_pack(m, buf + 4);
 	return fwrite(buf, 1, n + 4, f) == n + 4 ? 0 : -EIO;
 }
@@ -403,8 +448,8 @@ int img_pagemap(int dirfd, uint64_t obj, uint32_t id, const struct class_runs *r
 
 	if (!map || pages < 0 || !buf)
 		return err_sys(e, "create %s", map_name);
-	put_le32(magic, MAGIC_COMMON);
-	put_le32(magic + 4, MAGIC_PAGEMAP);
+	img_put_le32(magic, MAGIC_COMMON);
+	img_put_le32(magic + 4, MAGIC_PAGEMAP);
 	head.pages_id = id;
 	if (fwrite(magic, 1, 8, map) != 8 || put_message(map, &head.base) < 0)
 		return err_sys(e, "write %s", map_name);

@@ -25,6 +25,9 @@ const char *net_addr_text(const struct net_addr *a, char out[NET_ADDR_TEXT]);
 bool net_addr_equal(const struct net_addr *a, const struct net_addr *b);
 bool net_addr_any(const struct net_addr *a);
 bool net_addr_loopback(const struct net_addr *a);
+struct sockaddr_storage;
+/** net_addr_take() - IPv4 in IPv6 is IPv4. Return: false: of another family */
+bool net_addr_take(const struct sockaddr_storage *ss, struct net_addr *a, uint16_t *port);
 
 /* ---- net_socks.c: the TCP sockets of a tree ---- */
 
@@ -32,6 +35,8 @@ struct net_flow {
 	struct net_addr local, remote;
 	uint16_t local_port, remote_port;
 	bool listens; /* then remote says nothing; local_port 0: the whole address */
+	bool udp; /* listens, too */
+	bool lost; /* nobody at the destination will know it */
 };
 
 struct net_sock {
@@ -51,8 +56,8 @@ struct net_socks {
 };
 
 /**
- * net_socks_collect() - bound TCP sockets of @pids, each once, with a copy of it
- * @listening: only these. Of a running tree no others may be kept: while we have a copy,
+ * net_socks_collect() - bound TCP and UDP sockets of @pids, each once, with a copy of it
+ * @listening: only TCP that listens. Of a running tree no others may be kept: while we have a copy,
  *             the peer is not told that the tree has closed it.
  */
 int net_socks_collect(const pid_t *pids, size_t n, bool listening, struct net_socks *out,
@@ -63,7 +68,7 @@ int net_socks_collect(const pid_t *pids, size_t n, bool listening, struct net_so
  * the freeze, not in it.
  */
 void net_socks_room(const pid_t *pids, size_t n);
-/** net_sock_look() - state and ends of the socket @fd. Return: 1; 0 not bound or no TCP */
+/** net_sock_look() - state and ends of the socket @fd. Return: 1; 0 not bound or of another kind */
 int net_sock_look(int fd, struct net_sock *out);
 /** net_sock_moves() - a state in which CRIU takes the connection along */
 bool net_sock_moves(const struct net_sock *s);
@@ -85,6 +90,12 @@ void net_socks_fini(struct net_socks *s);
 /* ---- net_lock.c: packets of given flows do not pass (nf_tables) ---- */
 
 struct net_lock;
+
+/*
+ * What CRIU marks the packets with by which it ends the receiving direction of a restored socket:
+ * a FIN as if of the peer. Known to its users by its own firewall rules.
+ */
+#define NET_CRIU_MARK 0xC114u
 
 /**
  * net_lock_new() - a table of its own named after @id, with sets that are empty
@@ -115,14 +126,50 @@ int net_park_watch(struct net_park *p, const struct net_flow *v, size_t n, struc
 int net_park_pull(struct net_park *p);
 /** net_park_push() - a packet from the other host. Return: 0; -EPERM not for a watched flow */
 int net_park_push(struct net_park *p, const uint8_t *packet, size_t bytes);
+/**
+ * net_park_copy() - a packet that a socket here has got already: net_park_release() leaves it out
+ * Its sum is made. Return: 0; -ENOMEM
+ */
+int net_park_copy(struct net_park *p, uint8_t *packet, size_t bytes);
 size_t net_park_count(const struct net_park *p);
 const uint8_t *net_park_packet(const struct net_park *p, size_t i, size_t *bytes);
 /** net_park_release() - all of them arrive at this host now. Return: how many did not */
 size_t net_park_release(struct net_park *p);
+/**
+ * net_park_disown() - a connection that nobody has any more: its peer is made to say something, which
+ * the kernel here answers with a reset. Without that it might wait for ever
+ */
+void net_park_disown(const struct net_park *p, const struct net_flow *f);
 /** net_park_stop() - see nothing any more; what was seen can still be pulled */
 void net_park_stop(struct net_park *p);
 void net_park_free(struct net_park *p);
 DEFINE_AUTO(net_park, net_park_free)
+
+/* ---- net_option.c ---- */
+
+#define NET_OPTIONS_MAX 8
+
+/* Those that differ from a new socket's; by the numbers of the table in net_option.c. */
+struct net_options {
+	bool has[NET_OPTIONS_MAX];
+	int value[NET_OPTIONS_MAX];
+	char congestion[16]; /* empty: the host's */
+};
+
+/** net_options_read() - what CRIU would lose. Return: how many there are */
+int net_options_read(const struct net_sock *s, struct net_options *out);
+/** net_options_write() - set them again; best effort */
+void net_options_write(const struct net_sock *s, const struct net_options *o);
+
+/* ---- net_udp.c ---- */
+
+typedef bool (*net_may_fn)(void *arg, const struct net_addr *to);
+/**
+ * net_udp_waiting() - datagrams that nobody has read yet, into @p by net_park_copy()
+ * The program is stopped; the socket keeps them.
+ * @may: shall one that was sent to this address be taken?
+ */
+int net_udp_waiting(const struct net_sock *s, struct net_park *p, net_may_fn may, void *arg);
 
 /* ---- net_addr.c: addresses that move (rtnetlink, ARP, NDP) ---- */
 

@@ -25,6 +25,7 @@
 #define TCP_SYN       0x02
 #define NFPROTO_ANY   0
 #define TRANSPORT_TCP 6
+#define TRANSPORT_UDP 17
 /* how nft(8) calls the parts of a key */
 #define TYPE_IP4    7u
 #define TYPE_IP6    8u
@@ -44,6 +45,9 @@ enum set_kind {
 	SET_LISTEN4,
 	SET_LISTEN6,
 	SET_PORT,
+	SET_UDP4,
+	SET_UDP6,
+	SET_UDP_PORT,
 	SET_ADDR4,
 	SET_ADDR6,
 	SET_N
@@ -58,6 +62,9 @@ static const struct {
 	[SET_LISTEN4] = { "listen4", TYPE2(TYPE_IP4, TYPE_PORT), 8 },
 	[SET_LISTEN6] = { "listen6", TYPE2(TYPE_IP6, TYPE_PORT), 20 },
 	[SET_PORT] = { "port", TYPE_PORT, 2 },
+	[SET_UDP4] = { "udp4", TYPE2(TYPE_IP4, TYPE_PORT), 8 },
+	[SET_UDP6] = { "udp6", TYPE2(TYPE_IP6, TYPE_PORT), 20 },
+	[SET_UDP_PORT] = { "udpport", TYPE_PORT, 2 },
 	[SET_ADDR4] = { "addr4", TYPE_IP4, 4 },
 	[SET_ADDR6] = { "addr6", TYPE_IP6, 16 },
 };
@@ -95,19 +102,44 @@ struct part {
 static const struct {
 	const char *chain;
 	enum set_kind set;
-	uint8_t family;
+	uint8_t family, transport;
 	bool syn_only;
 	struct part part[4];
 } rules[] = {
-	{ "in", SET_CONN4, NFPROTO_IPV4, false, { IP4_DST, PORT_DST, IP4_SRC, PORT_SRC } },
-	{ "in", SET_CONN6, NFPROTO_IPV6, false, { IP6_DST, PORT_DST, IP6_SRC, PORT_SRC } },
-	{ "in", SET_LISTEN4, NFPROTO_IPV4, true, { IP4_DST, PORT_DST } },
-	{ "in", SET_LISTEN6, NFPROTO_IPV6, true, { IP6_DST, PORT_DST } },
-	{ "in", SET_PORT, NFPROTO_ANY, true, { PORT_DST } },
-	{ "in", SET_ADDR4, NFPROTO_IPV4, false, { IP4_DST } },
-	{ "in", SET_ADDR6, NFPROTO_IPV6, false, { IP6_DST } },
-	{ "out", SET_CONN4, NFPROTO_IPV4, false, { IP4_SRC, PORT_SRC, IP4_DST, PORT_DST } },
-	{ "out", SET_CONN6, NFPROTO_IPV6, false, { IP6_SRC, PORT_SRC, IP6_DST, PORT_DST } },
+	{ "in",
+	  SET_CONN4,
+	  NFPROTO_IPV4,
+	  TRANSPORT_TCP,
+	  false,
+	  { IP4_DST, PORT_DST, IP4_SRC, PORT_SRC } },
+	{ "in",
+	  SET_CONN6,
+	  NFPROTO_IPV6,
+	  TRANSPORT_TCP,
+	  false,
+	  { IP6_DST, PORT_DST, IP6_SRC, PORT_SRC } },
+	{ "in", SET_LISTEN4, NFPROTO_IPV4, TRANSPORT_TCP, true, { IP4_DST, PORT_DST } },
+	{ "in", SET_LISTEN6, NFPROTO_IPV6, TRANSPORT_TCP, true, { IP6_DST, PORT_DST } },
+	{ "in", SET_PORT, NFPROTO_ANY, TRANSPORT_TCP, true, { PORT_DST } },
+	{ "in", SET_ADDR4, NFPROTO_IPV4, TRANSPORT_TCP, false, { IP4_DST } },
+	{ "in", SET_ADDR6, NFPROTO_IPV6, TRANSPORT_TCP, false, { IP6_DST } },
+	{ "in", SET_ADDR4, NFPROTO_IPV4, TRANSPORT_UDP, false, { IP4_DST } },
+	{ "in", SET_ADDR6, NFPROTO_IPV6, TRANSPORT_UDP, false, { IP6_DST } },
+	{ "in", SET_UDP4, NFPROTO_IPV4, TRANSPORT_UDP, false, { IP4_DST, PORT_DST } },
+	{ "in", SET_UDP6, NFPROTO_IPV6, TRANSPORT_UDP, false, { IP6_DST, PORT_DST } },
+	{ "in", SET_UDP_PORT, NFPROTO_ANY, TRANSPORT_UDP, false, { PORT_DST } },
+	{ "out",
+	  SET_CONN4,
+	  NFPROTO_IPV4,
+	  TRANSPORT_TCP,
+	  false,
+	  { IP4_SRC, PORT_SRC, IP4_DST, PORT_DST } },
+	{ "out",
+	  SET_CONN6,
+	  NFPROTO_IPV6,
+	  TRANSPORT_TCP,
+	  false,
+	  { IP6_SRC, PORT_SRC, IP6_DST, PORT_DST } },
 };
 
 /* ---- messages ---- */
@@ -184,6 +216,42 @@ static void meta_must_equal(struct nl_buf *b, uint32_t key, uint8_t value)
 	must_equal(b, value);
 }
 
+static void verdict(struct nl_buf *b, uint32_t code)
+{
+	struct expr x = expr_begin(b, "immediate");
+
+	nl_put_u32(b, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+	size_t data = nl_nest(b, NFTA_IMMEDIATE_DATA), nest = nl_nest(b, NFTA_DATA_VERDICT);
+
+	nl_put_u32(b, NFTA_VERDICT_CODE, code);
+	nl_end(b, nest);
+	nl_end(b, data);
+	expr_end(b, x);
+}
+
+/* Whatever CRIU itself sends to its sockets passes. */
+static void put_exception(struct nl_buf *b, const char *table, const char *chain)
+{
+	uint32_t mark = NET_CRIU_MARK;
+
+	nf_msg(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, NFPROTO_INET);
+	nl_put_str(b, NFTA_RULE_TABLE, table);
+	nl_put_str(b, NFTA_RULE_CHAIN, chain);
+	size_t list = nl_nest(b, NFTA_RULE_EXPRESSIONS);
+	struct expr x = expr_begin(b, "meta");
+
+	nl_put_u32(b, NFTA_META_DREG, NFT_REG32_00);
+	nl_put_u32(b, NFTA_META_KEY, NFT_META_MARK);
+	expr_end(b, x);
+	x = expr_begin(b, "cmp");
+	nl_put_u32(b, NFTA_CMP_SREG, NFT_REG32_00);
+	nl_put_u32(b, NFTA_CMP_OP, NFT_CMP_EQ);
+	put_value(b, NFTA_CMP_DATA, &mark, sizeof(mark));
+	expr_end(b, x);
+	verdict(b, NF_ACCEPT);
+	nl_end(b, list);
+}
+
 static void must_be_syn(struct nl_buf *b)
 {
 	static const struct part flags = { NFT_PAYLOAD_TRANSPORT_HEADER, TCP_FLAGS_AT, 1 };
@@ -210,19 +278,6 @@ static void must_be_in(struct nl_buf *b, const char *set)
 	expr_end(b, x);
 }
 
-static void drop(struct nl_buf *b)
-{
-	struct expr x = expr_begin(b, "immediate");
-
-	nl_put_u32(b, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
-	size_t data = nl_nest(b, NFTA_IMMEDIATE_DATA), verdict = nl_nest(b, NFTA_DATA_VERDICT);
-
-	nl_put_u32(b, NFTA_VERDICT_CODE, NF_DROP);
-	nl_end(b, verdict);
-	nl_end(b, data);
-	expr_end(b, x);
-}
-
 static void put_rule(struct nl_buf *b, const char *table, size_t k, uint16_t flags)
 {
 	uint32_t reg = NFT_REG32_00;
@@ -234,7 +289,7 @@ static void put_rule(struct nl_buf *b, const char *table, size_t k, uint16_t fla
 
 	if (rules[k].family != NFPROTO_ANY)
 		meta_must_equal(b, NFT_META_NFPROTO, rules[k].family);
-	meta_must_equal(b, NFT_META_L4PROTO, TRANSPORT_TCP);
+	meta_must_equal(b, NFT_META_L4PROTO, rules[k].transport);
 	if (rules[k].syn_only)
 		must_be_syn(b);
 	for (size_t i = 0; i < 4 && rules[k].part[i].bytes; i++) {
@@ -242,7 +297,7 @@ static void put_rule(struct nl_buf *b, const char *table, size_t k, uint16_t fla
 		reg += (rules[k].part[i].bytes + 3) / 4;
 	}
 	must_be_in(b, sets[rules[k].set].name);
-	drop(b);
+	verdict(b, NF_DROP);
 	nl_end(b, list);
 }
 
@@ -309,6 +364,8 @@ int net_lock_new(struct net_lock **out, uint64_t id, struct err *e)
 		put_set(&b, l->name, k);
 	put_chain(&b, l->name, "in", NF_INET_PRE_ROUTING);
 	put_chain(&b, l->name, "out", NF_INET_LOCAL_OUT);
+	put_exception(&b, l->name, "in");
+	put_exception(&b, l->name, "out");
 	for (size_t k = 0; k < ARRAY_SIZE(rules); k++)
 		put_rule(&b, l->name, k, k + 1 == ARRAY_SIZE(rules) ? NLM_F_ACK : 0);
 	batch(&b, NFNL_MSG_BATCH_END);
@@ -329,6 +386,8 @@ static enum set_kind set_of(const struct net_flow *f)
 		return v4 ? SET_CONN4 : SET_CONN6;
 	if (!f->local_port)
 		return v4 ? SET_ADDR4 : SET_ADDR6;
+	if (f->udp)
+		return net_addr_any(&f->local) ? SET_UDP_PORT : v4 ? SET_UDP4 : SET_UDP6;
 	if (net_addr_any(&f->local))
 		return SET_PORT;
 	return v4 ? SET_LISTEN4 : SET_LISTEN6;
@@ -350,7 +409,7 @@ static void put_elem(struct nl_buf *b, const struct net_flow *f)
 	enum set_kind k = set_of(f);
 	size_t elem = nl_nest(b, NFTA_LIST_ELEM);
 
-	if (k == SET_PORT) {
+	if (k == SET_PORT || k == SET_UDP_PORT) {
 		uint16_t p = htons(f->local_port);
 
 		memcpy(key, &p, sizeof(p));

@@ -15,13 +15,14 @@
 #include <linux/if_packet.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "common/log.h"
 
-#define PORTS_MAX    48 /* more than that: all TCP, sorted out when it is taken */
+#define PORTS_MAX    48 /* more than that: all TCP and UDP, sorted out when it is taken */
 #define PACKET_BYTES 65535
 #define QUEUE_BYTES  (16 << 20)
 #define KEEP_BYTES   (8u << 20)
@@ -30,9 +31,12 @@
 #define IP6_BYTES    40
 #define TCP_BYTES    20
 #define TCP_SUM_AT   16
+#define UDP_BYTES    8
+#define UDP_SUM_AT   6
 #define TCP_FLAGS_AT 13
 #define TCP_SYN_ACK  0x12
 #define TCP_SYN      0x02
+#define TCP_ACK      0x10
 
 struct net_park {
 	int tap[2]; /* IPv4, IPv6 */
@@ -43,8 +47,10 @@ struct net_park {
 	struct packet {
 		uint8_t *data;
 		size_t bytes;
+		bool copy;
 	} * kept;
 	size_t n_kept, cap, kept_bytes;
+	void *segments; /* of TCP that are kept: a tsearch() tree */
 	uint8_t packet[PACKET_BYTES];
 };
 
@@ -93,15 +99,19 @@ static size_t list_ports(const struct net_flow *v, size_t n, uint16_t *ports)
 #define OP(code, k)         ((struct sock_filter)BPF_STMT(code, k))
 #define JUMP(code, k, t, f) ((struct sock_filter)BPF_JUMP(code, k, t, f))
 
-/* TCP to one of the ports; the kernel runs it on each packet of the host. */
+/* TCP or UDP to one of the ports; the kernel runs it on each packet of the host. */
 static int set_filter(int tap, bool v6, const uint16_t *ports, size_t n, struct err *e)
 {
-	struct sock_filter f[PORTS_MAX + 16];
+	struct sock_filter f[PORTS_MAX + 20];
 	size_t k = 0;
 	struct sock_fprog prog = { .filter = f };
 
+	f[k++] = OP(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_MARK));
+	f[k++] = JUMP(BPF_JMP | BPF_JEQ | BPF_K, NET_CRIU_MARK, 0, 1);
+	f[k++] = OP(BPF_RET | BPF_K, 0); /* CRIU's own */
 	f[k++] = OP(BPF_LD | BPF_B | BPF_ABS, v6 ? PROTOCOL_AT6 : PROTOCOL_AT4);
-	f[k++] = JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_TCP, 1, 0);
+	f[k++] = JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_TCP, 2, 0);
+	f[k++] = JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_UDP, 1, 0);
 	f[k++] = OP(BPF_RET | BPF_K, 0);
 	if (n <= PORTS_MAX) {
 		if (v6) {
@@ -174,8 +184,8 @@ int net_park_watch(struct net_park *p, const struct net_flow *v, size_t n, struc
 struct seen {
 	struct net_addr src, dst;
 	uint16_t src_port, dst_port;
-	uint8_t flags;
-	size_t tcp_at;
+	uint8_t flags, transport;
+	size_t at; /* of TCP, or UDP */
 };
 
 static uint16_t be16(const uint8_t *p)
@@ -186,30 +196,37 @@ static uint16_t be16(const uint8_t *p)
 static bool look(const uint8_t *p, size_t bytes, struct seen *s)
 {
 	memset(s, 0, sizeof(*s));
-	if (bytes < TCP_BYTES + 20)
+	if (bytes < UDP_BYTES + 20)
 		return false;
 	if (p[0] >> 4 == 4) {
-		s->tcp_at = (size_t)(p[0] & 15) * 4;
+		s->at = (size_t)(p[0] & 15) * 4;
+		s->transport = p[PROTOCOL_AT4];
 		s->src.family = s->dst.family = AF_INET;
 		memcpy(s->src.b, p + 12, 4);
 		memcpy(s->dst.b, p + 16, 4);
 		if (be16(p + 6) & 0x3fff) /* a fragment */
 			return false;
 	} else {
-		s->tcp_at = IP6_BYTES;
+		if (p[0] >> 4 != 6 || bytes < IP6_BYTES)
+			return false;
+		s->at = IP6_BYTES;
+		s->transport = p[PROTOCOL_AT6];
 		s->src.family = s->dst.family = AF_INET6;
 		memcpy(s->src.b, p + 8, 16);
 		memcpy(s->dst.b, p + 24, 16);
 	}
-	if (s->tcp_at < 20 || bytes < s->tcp_at + TCP_BYTES)
+	bool udp = s->transport == IPPROTO_UDP;
+
+	if (s->at < 20 || (!udp && s->transport != IPPROTO_TCP) ||
+	    bytes < s->at + (udp ? UDP_BYTES : TCP_BYTES))
 		return false;
-	s->src_port = be16(p + s->tcp_at);
-	s->dst_port = be16(p + s->tcp_at + 2);
-	s->flags = p[s->tcp_at + TCP_FLAGS_AT];
+	s->src_port = be16(p + s->at);
+	s->dst_port = be16(p + s->at + 2);
+	s->flags = udp ? 0 : p[s->at + TCP_FLAGS_AT];
 	return true;
 }
 
-/* A new connection to one that listens, or a packet of a connection. */
+/* A datagram, a new connection to one that listens, or a packet of a connection. */
 static bool wanted(const struct net_park *p, const struct seen *s)
 {
 	struct net_flow key = { .local = s->dst,
@@ -217,12 +234,15 @@ static bool wanted(const struct net_park *p, const struct seen *s)
 		                .local_port = s->dst_port,
 		                .remote_port = s->src_port };
 
-	for (size_t i = 0; (s->flags & TCP_SYN_ACK) == TCP_SYN && i < p->n_listen; i++)
-		if (p->flows[i].local_port == s->dst_port &&
+	bool udp = s->transport == IPPROTO_UDP;
+
+	for (size_t i = 0; (udp || (s->flags & TCP_SYN_ACK) == TCP_SYN) && i < p->n_listen; i++)
+		if (p->flows[i].udp == udp && p->flows[i].local_port == s->dst_port &&
 		    (net_addr_any(&p->flows[i].local) ||
 		     net_addr_equal(&p->flows[i].local, &s->dst)))
 			return true;
-	return bsearch(&key, p->flows + p->n_listen, p->n - p->n_listen, sizeof(key), by_ends);
+	return !udp &&
+	       bsearch(&key, p->flows + p->n_listen, p->n - p->n_listen, sizeof(key), by_ends);
 }
 
 static uint64_t sum16(uint64_t sum, const uint8_t *p, size_t bytes)
@@ -235,15 +255,17 @@ static uint64_t sum16(uint64_t sum, const uint8_t *p, size_t bytes)
 /* Between hosts of one machine the sum is left out; in merged packets it is the first one's. */
 static void set_sum(uint8_t *packet, size_t bytes, const struct seen *s)
 {
-	size_t n = s->src.family == AF_INET ? 4 : 16, tcp_bytes = bytes - s->tcp_at;
-	uint8_t *at = packet + s->tcp_at + TCP_SUM_AT;
-	uint64_t sum = IPPROTO_TCP + tcp_bytes;
+	bool udp = s->transport == IPPROTO_UDP;
+	size_t n = s->src.family == AF_INET ? 4 : 16, rest = bytes - s->at;
+	uint8_t *at = packet + s->at + (udp ? UDP_SUM_AT : TCP_SUM_AT);
+	uint64_t sum = s->transport + rest;
 
 	at[0] = at[1] = 0;
 	sum = sum16(sum16(sum, s->src.b, n), s->dst.b, n);
-	sum = sum16(sum, packet + s->tcp_at, tcp_bytes);
+	sum = sum16(sum, packet + s->at, rest);
 	while (sum >> 16)
 		sum = (sum & 0xffff) + (sum >> 16);
+	sum = udp && sum == 0xffff ? 0 : sum; /* zero would say that there is no sum */
 	at[0] = (uint8_t)(~sum >> 8);
 	at[1] = (uint8_t)~sum;
 }
@@ -256,7 +278,43 @@ static size_t true_bytes(const uint8_t *p, size_t bytes)
 	return said < bytes ? said : bytes;
 }
 
-static int keep(struct net_park *p, const uint8_t *packet, size_t bytes)
+struct segment {
+	struct net_addr src, dst;
+	uint16_t src_port, dst_port;
+	uint32_t seq, bytes;
+};
+
+static int by_bytes(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct segment));
+}
+
+/* A peer that waits for longer than its time-out sends again what is kept already. */
+static bool is_again(struct net_park *p, const uint8_t *packet, size_t bytes, const struct seen *s)
+{
+	size_t head = s->transport == IPPROTO_TCP ? (size_t)(packet[s->at + 12] >> 4) * 4 : bytes;
+
+	if (bytes <= s->at + head || p->kept_bytes + bytes > KEEP_BYTES)
+		return false; /* no data, or not kept */
+	struct segment *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		return false;
+	g->src = s->src;
+	g->dst = s->dst;
+	g->src_port = s->src_port;
+	g->dst_port = s->dst_port;
+	memcpy(&g->seq, packet + s->at + 4, sizeof(g->seq));
+	g->bytes = (uint32_t)(bytes - s->at - head);
+	struct segment **at = tsearch(g, &p->segments, by_bytes);
+
+	if (at && *at == g)
+		return false;
+	free(g);
+	return at != NULL;
+}
+
+static int keep(struct net_park *p, const uint8_t *packet, size_t bytes, bool is_copy)
 {
 	if (p->kept_bytes + bytes > KEEP_BYTES)
 		return 0; /* it will be sent again */
@@ -274,7 +332,7 @@ static int keep(struct net_park *p, const uint8_t *packet, size_t bytes)
 	if (!copy)
 		return -ENOMEM;
 	memcpy(copy, packet, bytes);
-	p->kept[p->n_kept++] = (struct packet){ copy, bytes };
+	p->kept[p->n_kept++] = (struct packet){ copy, bytes, is_copy };
 	p->kept_bytes += bytes;
 	return 0;
 }
@@ -290,10 +348,11 @@ int net_park_pull(struct net_park *p)
 			size_t bytes = true_bytes(p->packet, (size_t)n);
 			struct seen s;
 
-			if (!look(p->packet, bytes, &s) || !wanted(p, &s))
+			if (!look(p->packet, bytes, &s) || !wanted(p, &s) ||
+			    is_again(p, p->packet, bytes, &s))
 				continue;
 			set_sum(p->packet, bytes, &s);
-			r = keep(p, p->packet, bytes);
+			r = keep(p, p->packet, bytes, false);
 		}
 	}
 	return r;
@@ -305,7 +364,17 @@ int net_park_push(struct net_park *p, const uint8_t *packet, size_t bytes)
 
 	if (bytes > PACKET_BYTES || !look(packet, bytes, &s) || !wanted(p, &s))
 		return -EPERM;
-	return keep(p, packet, bytes);
+	return is_again(p, packet, bytes, &s) ? 0 : keep(p, packet, bytes, false);
+}
+
+int net_park_copy(struct net_park *p, uint8_t *packet, size_t bytes)
+{
+	struct seen s;
+
+	if (bytes > PACKET_BYTES || !look(packet, bytes, &s))
+		return 0; /* longer than any that could be sent */
+	set_sum(packet, bytes, &s);
+	return keep(p, packet, bytes, true);
 }
 
 size_t net_park_count(const struct net_park *p)
@@ -342,11 +411,47 @@ size_t net_park_release(struct net_park *p)
 	size_t failed = 0;
 
 	for (size_t i = 0; i < p->n_kept; i++) {
-		failed += (size_t)inject(p, &p->kept[i]);
+		failed += p->kept[i].copy ? 0 : (size_t)inject(p, &p->kept[i]);
 		free(p->kept[i].data);
 	}
 	p->n_kept = p->kept_bytes = 0;
+	tdestroy(p->segments, free);
+	p->segments = NULL;
 	return failed;
+}
+
+/* To any segment outside its window a peer says where it stands. One of two is outside. */
+void net_park_disown(const struct net_park *p, const struct net_flow *f)
+{
+	uint8_t b[IP6_BYTES + TCP_BYTES] = { 0 };
+	bool v4 = f->local.family == AF_INET;
+	size_t at = v4 ? 20 : IP6_BYTES;
+	struct sockaddr_in6 to6 = { .sin6_family = AF_INET6 };
+	struct sockaddr_in to = { .sin_family = AF_INET };
+	struct seen s;
+
+	b[0] = v4 ? 0x45 : 0x60;
+	b[v4 ? 3 : 5] = v4 ? 20 + TCP_BYTES : TCP_BYTES;
+	b[v4 ? 8 : 7] = 64;
+	b[v4 ? PROTOCOL_AT4 : PROTOCOL_AT6] = IPPROTO_TCP;
+	memcpy(b + (v4 ? 12 : 8), f->local.b, v4 ? 4 : 16);
+	memcpy(b + (v4 ? 16 : 24), f->remote.b, v4 ? 4 : 16);
+	b[at] = (uint8_t)(f->local_port >> 8);
+	b[at + 1] = (uint8_t)f->local_port;
+	b[at + 2] = (uint8_t)(f->remote_port >> 8);
+	b[at + 3] = (uint8_t)f->remote_port;
+	b[at + 12] = TCP_BYTES / 4 << 4;
+	b[at + TCP_FLAGS_AT] = TCP_ACK;
+	memcpy(&to.sin_addr, f->remote.b, 4);
+	memcpy(&to6.sin6_addr, f->remote.b, 16);
+	for (int half = 0; half < 2; half++) {
+		b[at + 4] = half ? 0x80 : 0;
+		look(b, at + TCP_BYTES, &s);
+		set_sum(b, at + TCP_BYTES, &s);
+		if ((v4 ? sendto(p->raw[0], b, at + TCP_BYTES, 0, (void *)&to, sizeof(to))
+		        : sendto(p->raw[1], b, at + TCP_BYTES, 0, (void *)&to6, sizeof(to6))) < 0)
+			log_debug("a peer is not told: %s", strerror(errno));
+	}
 }
 
 void net_park_stop(struct net_park *p)
@@ -371,6 +476,7 @@ void net_park_free(struct net_park *p)
 	}
 	for (size_t i = 0; i < p->n_kept; i++)
 		free(p->kept[i].data);
+	tdestroy(p->segments, free);
 	free(p->kept);
 	free(p->flows);
 	free(p);

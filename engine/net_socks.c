@@ -55,7 +55,7 @@ const char *net_addr_text(const struct net_addr *a, char out[NET_ADDR_TEXT])
 	return out;
 }
 
-static bool take_end(const struct sockaddr_storage *ss, struct net_addr *a, uint16_t *port)
+bool net_addr_take(const struct sockaddr_storage *ss, struct net_addr *a, uint16_t *port)
 {
 	const struct sockaddr_in *in = (const void *)ss;
 	const struct sockaddr_in6 *in6 = (const void *)ss;
@@ -79,6 +79,16 @@ static bool take_end(const struct sockaddr_storage *ss, struct net_addr *a, uint
 	return true;
 }
 
+static int look_udp(int fd, struct net_sock *out)
+{
+	struct sockaddr_storage ss;
+	socklen_t n = sizeof(ss);
+
+	out->flow.udp = out->flow.listens = true;
+	return getsockname(fd, (struct sockaddr *)&ss, &n) == 0 &&
+	       net_addr_take(&ss, &out->flow.local, &out->flow.local_port) && out->flow.local_port;
+}
+
 int net_sock_look(int fd, struct net_sock *out)
 {
 	struct tcp_info info = { 0 };
@@ -86,14 +96,18 @@ int net_sock_look(int fd, struct net_sock *out)
 	int protocol = 0, reuse = 0;
 	socklen_t n = sizeof(protocol);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &n) < 0 || protocol != IPPROTO_TCP)
+	if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &n) < 0)
+		return 0;
+	if (protocol == IPPROTO_UDP)
+		return look_udp(fd, out);
+	if (protocol != IPPROTO_TCP)
 		return 0;
 	n = sizeof(info);
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0)
 		return 0;
 	n = sizeof(ss);
 	if (getsockname(fd, (struct sockaddr *)&ss, &n) < 0 ||
-	    !take_end(&ss, &out->flow.local, &out->flow.local_port) || !out->flow.local_port)
+	    !net_addr_take(&ss, &out->flow.local, &out->flow.local_port) || !out->flow.local_port)
 		return 0;
 	out->state = info.tcpi_state;
 	out->flow.listens = info.tcpi_state == ST_LISTEN;
@@ -106,7 +120,7 @@ int net_sock_look(int fd, struct net_sock *out)
 	out->reuse = reuse != 0;
 	n = sizeof(ss);
 	return getpeername(fd, (struct sockaddr *)&ss, &n) == 0 &&
-	       take_end(&ss, &out->flow.remote, &out->flow.remote_port);
+	       net_addr_take(&ss, &out->flow.remote, &out->flow.remote_port);
 }
 
 bool net_sock_moves(const struct net_sock *s)
@@ -174,7 +188,7 @@ static int collect_one(const struct walk *w, int number, uint64_t inode)
 		return errno == EBADF || errno == ESRCH
 		               ? 0
 		               : err_sys(w->e, "descriptor %d of pid %d", number, w->pid);
-	if (net_sock_look(fd, &one) <= 0 || (w->listening && !one.flow.listens))
+	if (net_sock_look(fd, &one) <= 0 || (w->listening && (!one.flow.listens || one.flow.udp)))
 		return 0;
 	one.fd = fd;
 	if (append(w->out, &one) < 0)

@@ -12,13 +12,13 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define EVENTS       32
-#define IDLE_MS      100
-#define PROBE_US     200000u
-#define ALONE_PROBES 5u
-#define NOMEM_US     5000000u /* memory may come back: the kernel reclaims, a cgroup grows */
-#define PAUSE_NS     20000
-#define THREAD_NICE  (-5) /* threads wait for us; at -10 one that shares our CPU starves */
+#define EVENTS        32
+#define IDLE_MS       100
+#define PROBE_US      200000u
+#define ALONE_PROBES  5u
+#define NOMEM_TELL_US 5000000u
+#define PAUSE_NS      20000
+#define THREAD_NICE   (-5) /* threads wait for us; at -10 one that shares our CPU starves */
 
 static int watch_fd(struct pager *p, int fd, void *tag)
 {
@@ -92,13 +92,12 @@ int pager_trouble(struct pager *p, struct space *s, int r)
 		now = now_us();
 		if (!p->nomem_since_us)
 			p->nomem_since_us = now;
-		if (now - p->nomem_since_us < NOMEM_US) {
-			struct timespec t = { .tv_nsec = 1000000 };
-
-			nanosleep(&t, NULL);
-			return -EAGAIN;
+		if (now - p->nomem_since_us > NOMEM_TELL_US) {
+			log_err("pid %d: no memory for its pages: it waits", s->pid);
+			p->nomem_since_us = now;
 		}
-		/* fall through */
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+		return -EAGAIN;
 	default:
 		pager_fail(p, s, -r, "a page cannot be put in place");
 		return 0;

@@ -191,6 +191,22 @@ uint64_t procs_start(pid_t pid)
 	return start;
 }
 
+bool procs_pends(pid_t pid, int sig)
+{
+	char path[32], line[256];
+	unsigned long long set;
+	bool found = false;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	AUTO(file) FILE *f = fopen(path, "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "SigPnd: %llx", &set) == 1 ||
+		    sscanf(line, "ShdPnd: %llx", &set) == 1)
+			found |= set >> (sig - 1) & 1;
+	return found;
+}
+
 char procs_state(pid_t pid)
 {
 	char path[32], text[1024];

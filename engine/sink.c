@@ -152,8 +152,8 @@ typedef int (*sink_take_fn)(void *arg, uint64_t obj, uint64_t vaddr, const void 
 
 static int hand_on(struct sink *s, const struct sink_head *h, sink_take_fn take)
 {
-	static const size_t piece_bytes = PIECE_PAGES * ENG_PAGE_BYTES;
-	AUTO(mem) uint8_t *buf = malloc(piece_bytes);
+	uint64_t piece = h->pages > PIECE_PAGES ? PIECE_PAGES : h->pages;
+	AUTO(mem) uint8_t *buf = malloc(piece * ENG_PAGE_BYTES);
 	int r = buf ? 0 : -ENOMEM;
 
 	for (uint64_t done = 0; r == 0 && done < h->pages;) {
@@ -178,6 +178,8 @@ static int take_pages(struct sink *s, const struct sink_head *h)
 		return err_set(&s->err, ERR_CRIU, EPROTO,
 		               "CRIU sent a bad page run: %llu pages at %#llx",
 		               (unsigned long long)h->pages, (unsigned long long)h->vaddr);
+	if (h->flags & PE_PARENT)
+		return runs_add(&o->clean, h->vaddr, h->pages);
 	bool lazy = OBJ_TYPE(h->obj) == 1 && (h->flags & PE_LAZY);
 	int r = runs_add(lazy ? &o->lazy : &o->eager, h->vaddr, h->pages);
 
@@ -200,7 +202,7 @@ static int step(struct sink *s)
 	sink_head_parse(raw, s->criu_version, &h);
 	switch (h.cmd) {
 	case PS_OPEN2: {
-		uint8_t has_parent = 0;
+		uint8_t has_parent = s->ops.parent && OBJ_TYPE(h.obj) == 1;
 
 		r = open_obj(s, h.obj);
 		if (r == 0 && send(s->fd, &has_parent, 1, MSG_NOSIGNAL) != 1)
@@ -307,6 +309,7 @@ void sink_free(struct sink *s)
 	for (size_t i = 0; i < s->n_objs; i++) {
 		runs_fini(&s->objs[i].lazy);
 		runs_fini(&s->objs[i].eager);
+		runs_fini(&s->objs[i].clean);
 	}
 	free(s->objs);
 	if (s->fd >= 0)

@@ -31,6 +31,29 @@ static int overlay(const struct opts *o, struct policy *p, struct err *e)
 	return r < 0 ? r : pol_contradiction(p, e);
 }
 
+/* What the policy lists comes before what the command line has: of two rules the last counts. */
+static int take_lists(struct opts *o, struct err *e)
+{
+	const struct pol_texts *moves = &o->pol.list[POL_MOVE_ADDRESS],
+	                       *maps = &o->pol.list[POL_MAP];
+	struct out_rules given = o->net.rules;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < moves->n; i++)
+		r = net_opts_move(&o->net, moves->v[i], e);
+	o->net.rules.n = 0;
+	for (size_t i = 0; r == 0 && i < maps->n; i++)
+		r = out_rule_add(&o->net.rules, maps->v[i], e);
+	if (r < 0)
+		return err_wrap(e, "%s", o->pol.path);
+	for (size_t i = 0; r == 0 && i < given.n; i++)
+		r = o->net.rules.n < OUT_RULES_MAX
+		            ? (o->net.rules.v[o->net.rules.n++] = given.v[i], 0)
+		            : err_set(e, ERR_USER, E2BIG, "more than %d rules", OUT_RULES_MAX);
+	o->net.rules.close_stray = o->pol.v.stray == POL_STRAY_CLOSE;
+	return r;
+}
+
 int cmd_policy_load(struct opts *o)
 {
 	struct err e = ERR_INIT;
@@ -38,6 +61,8 @@ int cmd_policy_load(struct opts *o)
 
 	if (r == 0)
 		r = overlay(o, &o->pol, &e);
+	if (r == 0)
+		r = take_lists(o, &e);
 	if (r < 0)
 		say(&e);
 	return r;
@@ -81,6 +106,14 @@ static int show(const struct opts *o, const struct policy *p)
 		                    pol_table[i].words ? json_string(pol_table[i].words[v])
 		                                       : json_integer(v));
 	}
+	for (size_t i = 0; i < POL_NLISTS; i++) {
+		json_t *a = p->list[i].n ? json_array() : NULL;
+
+		for (size_t k = 0; k < p->list[i].n; k++)
+			json_array_append_new(a, json_string(p->list[i].v[k]));
+		if (a)
+			json_object_set_new(j, pol_lists[i].name, a);
+	}
 	char *text = json_dumps(j, JSON_INDENT(2));
 
 	if (text)
@@ -108,6 +141,9 @@ static int explain(const struct opts *o, const struct policy *p)
 		                                        : from,
 		       pol_table[i].meaning);
 	}
+	for (size_t i = 0; i < POL_NLISTS; i++)
+		for (size_t k = 0; k < p->list[i].n; k++)
+			printf("  %-24s %s\n", pol_lists[i].name, p->list[i].v[k]);
 	printf("\nAfter each round, and in it, haul compares the cost of stopping now with the "
 	       "least that\n"
 	       "more rounds are expected to end with: seconds stopped + %u %% of seconds in "

@@ -185,6 +185,32 @@ static int split_own(const struct mig *m, const struct exist_task *t, struct run
 	return r;
 }
 
+/* What CRIU left out as clean: lazy or not by its own rule, which it does not tell then. */
+static int split_clean(const struct mig *m, const struct sink_obj *o, struct runs *lazy,
+                       struct runs *eager, struct err *e)
+{
+	struct img_vmas *v = NULL;
+
+	if (!o->clean.n)
+		return 0;
+	int r = img_vmas(m->images_fd, (pid_t)OBJ_ID(o->obj), &v, e);
+
+	for (size_t i = 0; r == 0 && i < o->clean.n; i++) {
+		uint64_t at = o->clean.v[i].vaddr, to;
+		uint64_t end = at + o->clean.v[i].pages * ENG_PAGE_BYTES;
+
+		for (; r == 0 && at < end; at = to) {
+			to = img_vmas_end(v, at);
+			to = to < end ? to : end;
+			if (runs_add(img_vmas_lazy(v, at) ? lazy : eager, at,
+			             (to - at) >> ENG_PAGE_SHIFT) < 0)
+				r = err_set(e, ERR_SYS, ENOMEM, "no memory to classify pages");
+		}
+	}
+	img_vmas_free(v);
+	return r;
+}
+
 int exist_walk(const struct mig *m, const struct exist_task *t, const struct sink_obj *o,
                exist_fn fn, void *arg, struct err *e)
 {
@@ -192,7 +218,9 @@ int exist_walk(const struct mig *m, const struct exist_task *t, const struct sin
 	AUTO(runs) struct runs eager = { 0 };
 	struct walk w = { .runs = { &o->lazy, &o->eager, &lazy, &eager },
 		          .eager = { false, true, false, true } };
-	int i, r = split_own(m, t, &lazy, &eager, e);
+	/* CRIU looks at all mappings itself, or is answered: one of these lists is empty */
+	int i, r = m->n_ours ? split_own(m, t, &lazy, &eager, e)
+	                     : split_clean(m, o, &lazy, &eager, e);
 
 	if (r < 0)
 		return r;

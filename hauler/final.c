@@ -235,8 +235,6 @@ int final_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = send_barrier(m->send, ++m->mark, mig_deadline(m), e);
 	if (r == 0)
-		r = criu_gone(m, e);
-	if (r == 0)
 		r = talk_marked(m, m->mark, mig_deadline(m), e);
 	m->t.sent_us = now_us();
 	exist_free(steal(m->exist));
@@ -250,14 +248,28 @@ int restore_run(struct mig *m, struct err *e)
 	int r = m->remote_pages ? postcopy_listen(m, e) : 0;
 
 	if (r == 0)
+		r = fs_wait(m, e);
+	if (r == 0)
 		r = mnet_give(m, e);
+	/* images that change go again */
+	if (r == 0)
+		r = outs_refit(insp_outs(m->insp), m->images_fd, e);
+	if (r == 0)
+		r = needs_reroot(m->needs, m->images_fd, e);
 	if (r == 0)
 		r = ship_end(m, e);
+	if (r == 0)
+		r = bring_files(m, false, e);
 	if (r == 0)
 		r = talk_switch(m, e);
 	if (r == 0)
 		r = mnet_ship(m, e);
-	/* while the destination restores: moving into a cgroup takes the kernel its time */
+	/*
+	 * While the destination restores: CRIU, which has held the tree by ptrace up to here, stops it
+	 * and ends; with thousands of sockets that takes long. So does moving it into a cgroup.
+	 */
+	if (r == 0)
+		r = criu_gone(m, e);
 	if (r == 0)
 		r = freeze_hold(m, e);
 	if (r == 0)
@@ -276,13 +288,16 @@ void restore_undo(struct mig *m)
 int commit_run(struct mig *m, struct err *e)
 {
 	Haul__Msg *answer = NULL;
-	int r = mnet_ship(m, e);
+	/* in a frozen cgroup nobody wakes it any more */
+	int r = m->frost ? 0 : freeze_stands(m, e);
 
 	if (r == 0)
+		r = mnet_ship(m, e);
+	if (r == 0)
 		r = rec_commit(m, e);
-
 	if (r < 0)
 		return r;
+	fault_at(FAULT_S_COMMIT_RECORDED);
 	pthread_mutex_lock(&m->lock);
 	if (m->stop) {
 		pthread_mutex_unlock(&m->lock);
@@ -290,15 +305,20 @@ int commit_run(struct mig *m, struct err *e)
 	}
 	m->committed = true; /* from here on the destination may run it */
 	pthread_mutex_unlock(&m->lock);
-	fault_at(FAULT_S_COMMIT_RECORDED);
 	r = talk_simple(m, HAUL__MSG__BODY_COMMIT, e);
 	fault_at(FAULT_S_COMMIT_SENT);
 	if (r == 0)
 		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_RUNNING, &answer,
 		                deadline_in_ms(m->opt->pol.v.freeze_limit_ms), e);
-	if (r < 0)
+	if (r < 0) {
+		pthread_mutex_lock(&m->lock);
+		if (m->link_lost) /* another connection was lost first, and knows why */
+			*e = m->push_err;
+		pthread_mutex_unlock(&m->lock);
 		return err_wrap(e, "no word from the destination after the commit");
+	}
 	m->t.running_us = now_us();
+	rec_ran(m);
 	m->t.dest_resume_us = answer->running->resume_us;
 	haul__msg__free_unpacked(answer, NULL);
 	mnet_running(m);

@@ -91,7 +91,12 @@ static int dump(struct mig *m, struct err *e)
 			fault_at(FAULT_S_STOPPED);
 			r = exist_start(&m->exist, m->trk, e);
 			if (r == 0)
+				r = fs_frozen(m, e);
+			if (r == 0)
 				r = mnet_freeze(m, e);
+			/* CRIU clears the soft-dirty bits of each task that it has dumped */
+			if (r == 0 && ours_clean(m))
+				r = exist_wait(m->exist, &m->t.look_us, e);
 		}
 		if (r == 0)
 			r = criu_reply(m->criu, true, e);
@@ -101,17 +106,30 @@ static int dump(struct mig *m, struct err *e)
 		r = mnet_too_late(m, e);
 		if (r == 0)
 			r = exist_start(&m->exist, m->trk, e);
+		if (r == 0)
+			r = fs_frozen(m, e);
 	}
 	return r;
 }
 
 int freeze_run(struct mig *m, struct err *e)
 {
-	int r = rec_freeze(m, e);
+	struct err why = ERR_INIT;
+	int r = bring_files(m, false, e);
 
+	if (r == 0)
+		r = fs_settle(m, e);
+	if (r < 0)
+		talk_reason(m, e);
+
+	if (r == 0)
+		r = rec_freeze(m, e);
 	fault_at(FAULT_S_FREEZE_RECORDED);
 	if (r == 0)
 		r = mnet_quiet(m, e);
+	/* not before the record: who finds that one removes this */
+	if (r == 0 && frost_new(&m->frost, m->route, &why) < 0)
+		log_info("the stopped copy will be held by SIGSTOP alone: %s", why.msg);
 	if (m->frost)
 		frost_warm(m->frost);
 	m->t.freeze_us = now_us();
@@ -137,7 +155,7 @@ int freeze_run(struct mig *m, struct err *e)
 		r = rec_held(m, e);
 	if (r == 0 && !criu_leaves_stopped(m->criu_version))
 		r = stop_held(m, e);
-	/* CRIU now stops the tasks with SIGSTOP and goes; final_run() waits for that */
+	/* CRIU now stops the tasks with SIGSTOP and goes; restore_run() waits for that */
 	if (r == 0)
 		r = criu_reply(m->criu, true, e);
 	m->dump_done = r == 0;
@@ -176,9 +194,28 @@ void freeze_undo(struct mig *m)
 		    syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGCONT, NULL, 0) < 0)
 			log_err("pid=%d does not go on: %s", m->held[i].pid, strerror(errno));
 	exist_free(steal(m->exist));
+	fs_cancel(m->fs);
 	ship_free(steal(m->ship));
 	m->thawed = true;
 	log_info("the tree goes on after %llu us", (unsigned long long)(now_us() - m->t.freeze_us));
+}
+
+/* Stopped, ended, or about to stop without having run: the signal of CRIU waits still. */
+static bool stands(pid_t pid)
+{
+	char state = procs_state(pid);
+
+	return state == 'T' || state == 'Z' || state == 0 || procs_pends(pid, SIGSTOP);
+}
+
+int freeze_stands(const struct mig *m, struct err *e)
+{
+	for (size_t i = 0; i < m->n_held; i++)
+		if (!stands(m->held[i].pid))
+			return err_set(e, ERR_SYS, EINTR,
+			               "somebody has woken the stopped process %d (SIGCONT)",
+			               m->held[i].pid);
+	return 0;
 }
 
 int freeze_hold(struct mig *m, struct err *e)
@@ -186,22 +223,32 @@ int freeze_hold(struct mig *m, struct err *e)
 	uint64_t t0 = now_us();
 	int r = 0;
 
-	if (!m->frost)
-		return 0;
-	for (size_t i = 0; r == 0 && i < m->n_held; i++)
+	for (size_t i = 0; r == 0 && m->frost && i < m->n_held; i++)
 		r = frost_add(m->frost, m->held[i].pid, e);
-	frost_cool(m->frost);
+	if (m->frost)
+		frost_cool(m->frost);
+	if (r == 0)
+		r = freeze_stands(m, e);
 	log_info("processes=%zu hold_us=%llu", m->n_held, (unsigned long long)(now_us() - t0));
 	return r < 0 ? err_wrap(e, "hold the stopped processes") : 0;
 }
 
 void freeze_watch(struct mig *m)
 {
-	for (size_t i = 0; !m->frost && i < m->n_held; i++)
-		if (procs_state(m->held[i].pid) != 'T' &&
-		    syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGSTOP, NULL, 0) == 0)
-			log_err("pid=%d of the stopped copy was woken by somebody; stopped again",
-			        m->held[i].pid);
+	struct err e = ERR_INIT;
+
+	for (size_t i = 0; i < m->n_held; i++) {
+		pid_t pid = m->held[i].pid;
+		bool out = m->frost && !frost_has(m->frost, pid), woken = !m->frost && !stands(pid);
+
+		if (!out && !woken)
+			continue;
+		syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGSTOP, NULL, 0);
+		if (out && frost_again(m->frost, pid, &e) < 0)
+			log_err("%s", e.msg);
+		log_err("pid=%d of the stopped copy was %s by somebody; stopped again", pid,
+		        out ? "moved out of its frozen cgroup" : "woken");
+	}
 }
 
 static void wait_gone(const struct held *h)

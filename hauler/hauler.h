@@ -10,7 +10,9 @@
 #include "engine/criu.h"
 #include "engine/frost.h"
 #include "engine/scans.h"
+#include "hauler/fs.h"
 #include "hauler/inspect.h"
+#include "hauler/needs.h"
 #include "hauler/net.h"
 #include "hauler/send.h"
 #include "policies/policies.h"
@@ -33,6 +35,8 @@ struct opts {
 	bool json, quiet, verbose, yes;
 	bool list, keep_here, drop_here; /* recover, resolve */
 	struct net_opts net;
+	const char *into_root; /* the tree's root directory at the destination */
+	struct fs_opts fs;
 };
 
 /* ---- mig.c ---- */
@@ -102,12 +106,18 @@ struct mig {
 	enum mig_state back_to; /* where RELINK leads */
 
 	struct insp *insp;
+	struct needs *needs;
 	struct mnet *net;
+	struct fs *fs; /* trees that travel; NULL: none */
 	struct chan *ctl, *urgent, *data[STREAMS_LIMIT];
 	uint64_t route;
 	uint8_t secret[32];
 	char peer_boot[JOURNAL_BOOT_BYTES]; /* boot id of the destination */
 	struct journal *journal; /* from the freeze on */
+	struct {
+		char *dest, *identity, *known_hosts; /* of the journal, for @opt */
+	} loaded;
+	bool ran; /* the destination has said that it runs there */
 	bool drained; /* the destination has every page */
 	bool aborted; /* ABORT was sent: once is enough */
 
@@ -145,6 +155,7 @@ struct mig {
 
 	struct class_runs *maps; /* one for each object of the sink */
 	size_t n_maps;
+	struct order *order; /* of m->left, while it is pushed; lock */
 	struct left_obj *left; /* what the destination still lacks, to be pushed */
 	size_t n_left;
 	uint64_t remote_pages, eager_pages, final_pages, present_pages;
@@ -164,6 +175,8 @@ struct mig {
 	uint64_t wire_bytes;
 	struct trk_stats trk_stats;
 	uint64_t rss_bytes;
+	unsigned int shipped_files;
+	uint64_t shipped_bytes, ship_us; /* us: of the last pass, in the freeze */
 	char comm[32];
 	unsigned int tasks;
 };
@@ -192,6 +205,11 @@ int talk_expect(struct mig *m, struct chan *ch, int want, struct Haul__Msg **out
                 uint64_t deadline_us, struct err *e);
 int talk_connect(struct mig *m, struct err *e);
 int talk_streams(struct mig *m, struct err *e);
+struct Haul__Doubt;
+/** talk_prove() - answer the destination's question about files */
+int talk_prove(struct mig *m, const struct Haul__Doubt *d, struct err *e);
+/** talk_files() - the connection for trees */
+int talk_files(struct mig *m, struct chan **out, struct err *e);
 /** talk_resume() - a control connection in the place of one that was lost */
 int talk_resume(struct mig *m, struct err *e);
 int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err *e);
@@ -243,10 +261,13 @@ void postcopy_end_threads(struct mig *m);
 /** ours_start() - answer CRIU: large anonymous mappings are ours. @listener: taken */
 int ours_start(struct mig *m, int listener, struct err *e);
 /**
- * ours_mode() - how the freeze works: "push" (CRIU walks all pages), "scans" (not those
- * that haul brings), "scans+smaps" (and smaps is answered, too); as in START.freeze
+ * ours_mode() - how the freeze works: "push" (CRIU walks and streams all pages), "push-dirty" (it
+ * streams those with soft-dirty bits), "scans" (it walks not those that haul brings),
+ * "scans+smaps" (and smaps is answered, too); as in START.freeze
  */
 const char *ours_mode(const struct mig *m);
+/** ours_clean() - does CRIU leave out clean pages? Our last scan has to end before it dumps */
+bool ours_clean(const struct mig *m);
 /** ours_could() - may CRIU's scan of this mapping be answered? */
 bool ours_could(const struct vma *v);
 /** limits_apply() - to the bulk of pages; @frozen: haul may use all the CPU it can get */
@@ -254,9 +275,11 @@ void limits_apply(struct mig *m, bool frozen);
 /** mem_fd() - /proc/PID/mem, kept open until mem_close_all() */
 int mem_fd(struct mig *m, pid_t pid, struct err *e);
 void mem_close_all(struct mig *m);
-/** freeze_hold() - the stopped tree into the frozen cgroup; before the commit */
+/** freeze_stands() - -EINTR: somebody has woken it: what was sent is not what it is now */
+int freeze_stands(const struct mig *m, struct err *e);
+/** freeze_hold() - the stopped tree into the frozen cgroup, where it stands; before the commit */
 int freeze_hold(struct mig *m, struct err *e);
-/** freeze_watch() - without such a cgroup: stop again whom somebody has woken */
+/** freeze_watch() - after the commit: stop again whom somebody has woken, or moved elsewhere */
 void freeze_watch(struct mig *m);
 /** source_kill() - SIGKILL the stopped copy and wait until it is gone */
 void source_kill(struct mig *m);
@@ -269,6 +292,10 @@ int rec_freeze(struct mig *m, struct err *e);
 int rec_held(struct mig *m, struct err *e);
 /** rec_commit() - before COMMIT is sent */
 int rec_commit(struct mig *m, struct err *e);
+/** rec_undone() - before a tree goes on here although `commit` is on record */
+void rec_undone(struct mig *m);
+/** rec_ran() - the destination has said that it runs there: a later UNDONE is not believed */
+void rec_ran(struct mig *m);
 /** rec_end() - @remove: nothing is left to be ended */
 void rec_end(struct mig *m, bool remove);
 /** rec_load() - options and secret from m->journal; what @o has already stays */
@@ -287,6 +314,8 @@ void rep_end(struct mig *m);
 /** rep_waiting() - the link is lost, we try again */
 void rep_waiting(const struct mig *m, const struct err *e);
 void rep_findings(const struct findings *f, bool json);
+/** rep_needs() - files and what the destination has of them; @all: also those that are the same */
+void rep_needs(const struct needs *n, bool json, bool all);
 void rep_error(const struct err *e, bool json);
 
 #endif

@@ -13,9 +13,6 @@
 #define INSP_PATH_MAX 4096
 #define INSP_COMM_MAX 32
 
-/* CRIU carries deleted files up to the limit that engine/criu.c gives it. */
-#define INSP_GHOST_MAX_BYTES (64u << 20)
-
 struct insp_task {
 	pid_t pid, pgid, sid;
 	bool zombie;
@@ -61,6 +58,8 @@ struct insp_conn {
 	struct net_sock sock; /* without a copy of it */
 };
 
+struct insp_stray;
+
 struct insp {
 	pid_t root;
 	struct proc_list procs;
@@ -69,8 +68,9 @@ struct insp {
 	bool shell_job, ext_unix;
 	bool unfit; /* the root is nothing that could be moved: look no further */
 	bool foreign; /* in other namespaces: paths and sockets mean nothing here */
-	uint64_t anon_bytes, shm_bytes, huge_bytes, locked_bytes;
+	uint64_t anon_bytes, shm_bytes, ghost_bytes, huge_bytes, locked_bytes;
 	char comm[INSP_COMM_MAX], root_dir[INSP_PATH_MAX], kernel[72], machine[72];
+	char fixed_root[160]; /* why its root directory has to stay; empty: it need not */
 	Haul__File **files;
 	size_t n_files, cap_files;
 	void *by_path; /* the same files, a tsearch() tree */
@@ -84,14 +84,20 @@ struct insp {
 	struct insp_shm *shm;
 	size_t n_shm;
 	struct insp_ends pipes, sockets;
+	unsigned int passed_fds; /* that wait in queues of UNIX sockets */
 	Haul__Port **ports;
 	size_t n_ports, cap_ports;
 	unsigned int filtered; /* tasks with seccomp */
 	struct insp_net net;
+	const struct fs_opts *fs; /* trees that travel; may be NULL */
 	struct insp_conn *conns;
 	size_t n_conns, cap_conns;
 	struct net_addr *locals;
 	size_t n_locals, cap_locals;
+	struct outs outs;
+	uint64_t rules_used; /* bits */
+	struct insp_stray *strays; /* files of those that started the tree */
+	size_t n_strays, cap_strays;
 };
 
 /** insp_say() - finding_add() to the list of @i */
@@ -123,7 +129,6 @@ enum insp_use {
 	INSP_OPEN = BIT(1), /* CRIU compares its size and mode */
 	INSP_WRITE = BIT(2),
 	INSP_DIR = BIT(3),
-	INSP_SHARED = BIT(4), /* mapped shared and writable */
 };
 /**
  * insp_file() - add @path to the files of the offer
@@ -142,8 +147,8 @@ int insp_reachable(struct insp *i, const char *path, const struct stat *st, cons
 int insp_mounts(struct insp *i, struct err *e);
 /** insp_mount_by_id() - NULL: not one that we see */
 const struct insp_mount *insp_mount_by_id(const struct insp *i, int id);
-/** insp_shm() - a shared memory object that travels */
-int insp_shm(struct insp *i, const struct stat *st);
+/** insp_shm() - a shared memory object that travels, or a file without a name (@ghost) */
+int insp_shm(struct insp *i, const struct stat *st, bool ghost);
 void insp_files_fini(struct insp *i);
 
 /* ---- insp_maps.c ---- */
@@ -156,6 +161,33 @@ int insp_anon(struct insp *i, const char *what, const char *name);
 int insp_end_add(struct insp_ends *l, struct insp_end end);
 /** insp_dup() - a copy of a descriptor of the tree. Return: it; -errno */
 int insp_dup(pid_t pid, int fd);
+
+/* ---- insp_out.c ---- */
+
+/* A file that leads out of the tree, or that a rule may name. */
+struct insp_lead {
+	pid_t pid;
+	int fd;
+	enum refit_kind kind;
+	const char *what; /* "descriptor 3 of pid 7, a pipe to pid 9 (tee)," */
+	uint64_t inode;
+	const char *peer; /* name of the UNIX socket at the other end; NULL: none */
+	int sock_type;
+	bool reads, writes;
+	bool stray; /* inherited, as far as one can see */
+	uint64_t rdev, dev; /* of a terminal */
+	bool unseen; /* on a mount that is hidden */
+	int mnt_id;
+};
+
+/** insp_out() - is there a rule for it? Return: 1 yes, and that was told; 0 no; -errno */
+int insp_out(struct insp *i, const struct insp_lead *l);
+/** insp_rules_unused() - after all: rules for descriptors that there are not */
+int insp_rules_unused(struct insp *i);
+/** insp_ancestors() - note what those have open that started the tree */
+int insp_ancestors(struct insp *i);
+/** insp_inherited() - who of them has the same open file? 0: nobody */
+pid_t insp_inherited(const struct insp *i, pid_t pid, int fd, const struct stat *st);
 
 /* ---- insp_pipe.c ---- */
 int insp_pipes(struct insp *i);
@@ -176,6 +208,8 @@ int insp_diag(const void *req, size_t bytes, insp_diag_fn fn, void *arg);
 int insp_unix(struct insp *i, struct insp_ends *left);
 int insp_sockets(struct insp *i, struct insp_ends *left);
 struct inet_diag_msg;
+/** insp_sock_of() - a socket that the kernel lists; without a copy of it */
+void insp_sock_of(const struct inet_diag_msg *m, const struct insp_end *end, struct net_sock *s);
 /** insp_port() - a bound socket of the tree goes into the offer */
 int insp_port(struct insp *i, const struct insp_end *end, const struct inet_diag_msg *m, bool udp);
 void insp_ports_fini(struct insp *i);

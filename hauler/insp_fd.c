@@ -42,6 +42,8 @@ static const struct {
 
 int insp_anon(struct insp *i, const char *what, const char *name)
 {
+	if (strstr(name, "notify") && !i->fixed_root[0])
+		snprintf(i->fixed_root, sizeof(i->fixed_root), "%s watches files", what);
 	for (size_t k = 0; k < ARRAY_SIZE(good_anon); k++)
 		if (!strcmp(name, good_anon[k]))
 			return 0;
@@ -103,6 +105,75 @@ static bool is_terminal(dev_t dev)
 	        major(dev) < UNIX98_PTY_MAJOR + UNIX98_PTY_MAJORS);
 }
 
+/* ---- rules ---- */
+
+/* As a file that a rule may be for. @what: room for its description */
+static struct insp_lead as_lead(const struct look *l, char what[INSP_PATH_MAX + 64])
+{
+	snprintf(what, INSP_PATH_MAX + 64, "%s, %s,", l->what, l->name);
+	return (struct insp_lead){ .pid = l->pid,
+		                   .fd = l->fd,
+		                   .what = what,
+		                   .inode = l->st.st_ino,
+		                   .reads = (l->flags & O_ACCMODE) == O_RDONLY,
+		                   .writes = (l->flags & O_ACCMODE) != O_RDONLY,
+		                   .rdev = l->st.st_rdev,
+		                   .dev = l->st.st_dev,
+		                   .mnt_id = l->mnt_id };
+}
+
+static int look_terminal(struct insp *i, const struct look *l)
+{
+	char what[INSP_PATH_MAX + 64];
+	struct insp_lead lead = as_lead(l, what);
+
+	lead.kind = REFIT_TTY;
+	int r = insp_out(i, &lead);
+
+	if (r)
+		return r < 0 ? r : 0;
+	return insp_say(i, SEV_BLOCKER, "terminal",
+	                "--map=tty=file:PATH keeps the output, --map=tty=attach keeps it a "
+	                "terminal (haul attach); or start it without one: setsid PROG </dev/null "
+	                ">>LOG 2>&1",
+	                "%s is the terminal %s", l->what, l->name);
+}
+
+/* Kinds that CRIU can dump, so that something else may come in their place. */
+static bool is_replaceable(const struct look *l)
+{
+	if (S_ISREG(l->st.st_mode) || S_ISDIR(l->st.st_mode))
+		return l->name[0] == '/';
+	return S_ISCHR(l->st.st_mode) && is_good_device(l->st.st_rdev);
+}
+
+/* Of neither pipe, socket nor terminal: is there a rule? Return: as insp_out() */
+static int look_rule(struct insp *i, const struct look *l, bool unseen)
+{
+	char what[INSP_PATH_MAX + 64];
+	struct insp_lead lead = as_lead(l, what);
+
+	lead.stray = unseen || insp_inherited(i, l->pid, l->fd, &l->st);
+	lead.unseen = unseen;
+	return is_replaceable(l) ? insp_out(i, &lead) : 0;
+}
+
+/* A launcher's file: it moves, but nobody there wants it. */
+static int look_inherited(struct insp *i, const struct look *l)
+{
+	pid_t from = S_ISFIFO(l->st.st_mode) ? 0 : insp_inherited(i, l->pid, l->fd, &l->st);
+	char comm[INSP_COMM_MAX];
+
+	if (!from)
+		return 0;
+	insp_comm(from, comm);
+	return insp_say(i, SEV_WARNING, "inherited-fd",
+	                "--close-fd=N leaves it behind, --stray=close all of that kind",
+	                "%s (%s) was inherited: pid %d (%s), which is not part of the tree, has "
+	                "it open too",
+	                l->what, l->name, from, comm);
+}
+
 static int look_device(struct insp *i, const struct look *l)
 {
 	if (S_ISCHR(l->st.st_mode) && is_good_device(l->st.st_rdev)) {
@@ -111,9 +182,7 @@ static int look_device(struct insp *i, const struct look *l)
 		return r == 1 ? insp_file(i, l->name, INSP_OPEN) : r;
 	}
 	if (S_ISCHR(l->st.st_mode) && is_terminal(l->st.st_rdev))
-		return insp_say(i, SEV_BLOCKER, "terminal",
-		                "start it without one: setsid PROG </dev/null >>LOG 2>&1",
-		                "%s is the terminal %s", l->what, l->name);
+		return look_terminal(i, l);
 	return insp_say(i, SEV_BLOCKER, "device", "the process has to close it before it can move",
 	                "%s is the device %s", l->what, l->name);
 }
@@ -136,22 +205,27 @@ static int look_path(struct insp *i, const struct look *l)
 	bool writes = (l->flags & O_ACCMODE) != O_RDONLY && !S_ISDIR(l->st.st_mode);
 	bool appends = (l->flags & O_ACCMODE) == O_WRONLY && l->flags & O_APPEND;
 	int owner;
+	int r = look_rule(i, l, !m || m->hidden);
 
+	if (r)
+		return r < 0 ? r : 0;
 	if (!m)
 		return insp_say(i, SEV_BLOCKER, "stray-fd",
-		                "it was inherited from a launcher: start the program with the "
-		                "descriptors above 2 closed",
+		                "it was inherited from a launcher: --close-fd=N leaves it behind, "
+		                "--stray=close all of that kind",
 		                "%s (%s) lies on a mount that cannot be seen from here", l->what,
 		                l->name);
 	if (m->hidden)
-		return insp_say(i, SEV_BLOCKER, "stray-fd", "unmount what hides it",
+		return insp_say(i, SEV_BLOCKER, "stray-fd",
+		                "unmount what hides it, or --close-fd=N",
 		                "%s (%s) lies on a mount that another one hides", l->what, l->name);
 	if (S_ISCHR(l->st.st_mode) || S_ISBLK(l->st.st_mode))
 		return look_device(i, l);
 	if (!strcmp(m->fstype, "proc") && sscanf(l->name, "/proc/%d", &owner) == 1)
 		return look_proc(i, l, owner);
-	int r = insp_reachable(i, l->name, &l->st, l->what);
-
+	r = look_inherited(i, l);
+	if (r == 0)
+		r = insp_reachable(i, l->name, &l->st, l->what);
 	if (r != 1)
 		return r;
 	return insp_file(i, l->name,
@@ -177,7 +251,7 @@ int insp_dup(pid_t pid, int fd)
 	return copy < 0 ? -errno : copy;
 }
 
-static void read_info(struct look *l)
+static void read_info(struct insp *i, struct look *l)
 {
 	char what[32], line[128];
 
@@ -186,10 +260,12 @@ static void read_info(struct look *l)
 
 	l->task = -1;
 	while (f && fgets(line, sizeof(line), f)) {
-		unsigned int flags;
+		unsigned int flags, passed;
 
 		if (sscanf(line, "flags: %o", &flags) == 1)
 			l->flags = (int)flags;
+		else if (sscanf(line, "scm_fds: %u", &passed) == 1)
+			i->passed_fds += passed;
 		else if (sscanf(line, "mnt_id: %d", &l->mnt_id) != 1)
 			sscanf(line, "Pid: %d", &l->task);
 	}
@@ -217,8 +293,10 @@ static int look_kind(struct insp *i, const struct look *l)
 		r = insp_end_add(&i->pipes, end);
 	if (r < 0 || (fifo && !end.fifo))
 		return r;
-	if (!strncmp(l->name, "/memfd:", 7))
-		return insp_shm(i, &l->st);
+	if (!strncmp(l->name, "/memfd:", 7)) {
+		r = look_rule(i, l, false);
+		return r ? (r < 0 ? r : 0) : insp_shm(i, &l->st, false);
+	}
 	if (l->name[0] == '/')
 		return look_path(i, l);
 	return look_space(i, l);
@@ -243,7 +321,7 @@ int insp_fds(struct insp *i, pid_t pid)
 		if (insp_link(pid, link, l.name, sizeof(l.name)) <= 0 ||
 		    fstatat(dirfd(d), de->d_name, &l.st, 0) < 0)
 			continue; /* closed meanwhile */
-		read_info(&l);
+		read_info(i, &l);
 		r = look_kind(i, &l);
 	}
 	return r;

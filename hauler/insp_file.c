@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* insp_file.c - files that have to be at the destination, and what they lie on. */
+#include "hauler/fs.h"
 #include "hauler/insp.h"
 
 #include <fcntl.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 
 #include "common/elf.h"
+#include "engine/criu.h"
 
 #define BUILD_ID_MAX 64
 
@@ -104,12 +107,12 @@ static struct insp_mount *mount_of(struct insp *i, const char *path)
 	return best;
 }
 
-/* What the file system means for a file: some hold it in this host's memory. */
-static int say_mount(struct insp *i, const char *path, unsigned int use)
+/* What the file system means for a file. */
+static int say_mount(struct insp *i, const char *path)
 {
 	struct insp_mount *m = mount_of(i, path);
 
-	if (!m)
+	if (!m || fs_covers(i->fs, path))
 		return 0;
 	bool first = !m->used;
 
@@ -119,17 +122,6 @@ static int say_mount(struct insp *i, const char *path, unsigned int use)
 		                "mount the same there, or copy what the process uses",
 		                "%s is an %s mount: its content at the destination may differ",
 		                m->point, m->fstype);
-	if (strcmp(m->fstype, "tmpfs") && strcmp(m->fstype, "ramfs"))
-		return 0;
-	if (use & INSP_SHARED)
-		return insp_say(
-		        i, SEV_BLOCKER, "shm-file",
-		        "named shared memory cannot move; use memfd_create() or MAP_ANONYMOUS",
-		        "%s is mapped shared, and its content is in this host's memory only", path);
-	if (use & INSP_WRITE && !(use & INSP_DIR))
-		return insp_say(i, SEV_WARNING, "tmpfs-file",
-		                "copy it there, or let the program write to a disk",
-		                "%s is open for writing and in this host's memory only", path);
 	return 0;
 }
 
@@ -140,17 +132,28 @@ static int by_path(const void *a, const void *b)
 	return strcmp(((const Haul__File *)a)->path, ((const Haul__File *)b)->path);
 }
 
+static uint64_t ns(const struct statx_timestamp *t)
+{
+	return (uint64_t)t->tv_sec * 1000000000u + t->tv_nsec;
+}
+
 static void fill(Haul__File *f, bool mapped)
 {
 	uint8_t id[BUILD_ID_MAX];
-	struct stat st;
+	struct statx st;
 
-	if (stat(f->path, &st) < 0)
+	if (statx(AT_FDCWD, f->path, 0, STATX_BASIC_STATS | STATX_BTIME, &st) < 0)
 		return;
-	f->size = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
-	f->mode = st.st_mode;
+	f->size = S_ISREG(st.stx_mode) ? st.stx_size : 0;
+	f->stored = st.stx_blocks * 512;
+	f->mode = st.stx_mode;
+	f->mtime_ns = ns(&st.stx_mtime);
+	f->ctime_ns = ns(&st.stx_ctime);
+	f->btime_ns = st.stx_mask & STATX_BTIME ? ns(&st.stx_btime) : 0;
+	f->inode = st.stx_ino;
+	f->device = makedev(st.stx_rdev_major, st.stx_rdev_minor);
 	AUTO(fd)
-	int fd = mapped && S_ISREG(st.st_mode)
+	int fd = mapped && S_ISREG(st.stx_mode)
 	                 ? open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
 	                 : -1;
 	size_t n = fd >= 0 ? elf_build_id(fd, id, sizeof(id)) : 0;
@@ -206,7 +209,7 @@ int insp_file(struct insp *i, const char *path, unsigned int use)
 	f->open |= (use & INSP_OPEN) != 0;
 	f->write |= (use & INSP_WRITE) != 0;
 	f->directory |= (use & INSP_DIR) != 0;
-	return say_mount(i, path, use);
+	return say_mount(i, path);
 }
 
 int insp_parent(struct insp *i, const char *path)
@@ -249,12 +252,15 @@ static int say_deleted(struct insp *i, const char *path, const struct stat *st, 
 		return insp_say(i, SEV_BLOCKER, "deleted-link",
 		                "give it its name back (ln), or restart the process",
 		                "%s: %s has lost this name, but has another one", what, path);
-	if (bytes > INSP_GHOST_MAX_BYTES)
+	if (bytes > CRIU_GHOST_MAX_BYTES)
 		return insp_say(i, SEV_BLOCKER, "deleted-large",
-		                "restart the process; deleted files of up to 64 MiB can travel",
+		                "restart the process; deleted files of up to 1024 MiB can travel",
 		                "%s: %s holds %llu MiB", what, path,
 		                (unsigned long long)bytes >> 20);
-	int r = insp_parent(i, path);
+	int r = insp_shm(i, st, true);
+
+	if (r == 0)
+		r = insp_parent(i, path);
 
 	return r < 0 ? r
 	             : insp_say(i, SEV_INFO, "deleted-file", NULL, "%s: %s; it travels too", what,
@@ -284,7 +290,7 @@ int insp_reachable(struct insp *i, const char *path, const struct stat *st, cons
 
 /* ---- shared memory ---- */
 
-int insp_shm(struct insp *i, const struct stat *st)
+int insp_shm(struct insp *i, const struct stat *st, bool ghost)
 {
 	for (size_t k = 0; k < i->n_shm; k++)
 		if (i->shm[k].inode == st->st_ino && i->shm[k].dev == st->st_dev)
@@ -295,6 +301,6 @@ int insp_shm(struct insp *i, const struct stat *st)
 		return -ENOMEM;
 	i->shm = v;
 	v[i->n_shm] = (struct insp_shm){ st->st_dev, st->st_ino, (uint64_t)st->st_blocks * 512 };
-	i->shm_bytes += v[i->n_shm++].bytes;
+	*(ghost ? &i->ghost_bytes : &i->shm_bytes) += v[i->n_shm++].bytes;
 	return 0;
 }

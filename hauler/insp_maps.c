@@ -43,8 +43,7 @@ static int look_file(struct insp *i, const struct mapping *m, const char *what)
 		                "%s: memory of the device %s", what, m->name);
 	int r = insp_reachable(i, m->name, &st, what);
 
-	return r == 1 ? insp_file(i, m->name,
-	                          INSP_MAPPED | (shared ? INSP_SHARED | INSP_WRITE | INSP_OPEN : 0))
+	return r == 1 ? insp_file(i, m->name, INSP_MAPPED | (shared ? INSP_WRITE | INSP_OPEN : 0))
 	              : r;
 }
 
@@ -55,7 +54,7 @@ static int look_special(struct insp *i, const struct mapping *m, const char *wha
 
 	*done = true;
 	if (starts(m->name, "/memfd:") || starts(m->name, "/dev/zero (deleted)"))
-		return stat_mapping(m, &st) < 0 ? 0 : insp_shm(i, &st);
+		return stat_mapping(m, &st) < 0 ? 0 : insp_shm(i, &st, false);
 	if (starts(m->name, "/SYSV"))
 		return insp_say(i, SEV_BLOCKER, "sysv-shm",
 		                "CRIU moves System V shared memory only with a whole container",

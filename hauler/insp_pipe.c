@@ -109,6 +109,32 @@ void insp_holder(const struct insp_want *w, char *out, size_t bytes)
 		snprintf(out, bytes, "a process that cannot be seen from here");
 }
 
+/* A rule may name any of its descriptors. Return: as insp_out() */
+static int find_rule(struct insp *i, const struct pipe *p, const char *who)
+{
+	int r = 0;
+
+	for (size_t k = 0; r == 0 && k < i->pipes.n; k++) {
+		const struct insp_end *end = &i->pipes.v[k];
+		char what[192];
+		struct insp_lead lead = { .pid = end->pid,
+			                  .fd = end->fd,
+			                  .kind = end->fifo ? REFIT_ANY : REFIT_PIPE,
+			                  .what = what,
+			                  .inode = end->inode,
+			                  .reads = p->reads,
+			                  .writes = p->writes,
+			                  .stray = true };
+
+		if (end->inode != p->first->inode)
+			continue;
+		snprintf(what, sizeof(what), "descriptor %d of pid %d, a %s that %s %s,", end->fd,
+		         end->pid, end->fifo ? "fifo" : "pipe", who, p->reads ? "writes" : "reads");
+		r = insp_out(i, &lead);
+	}
+	return r;
+}
+
 static int say_half(struct insp *i, const struct pipe *p, const struct insp_want *w)
 {
 	const struct insp_end *end = p->first;
@@ -117,9 +143,22 @@ static int say_half(struct insp *i, const struct pipe *p, const struct insp_want
 	if (other_side_lives(p) == 0)
 		return 0;
 	insp_holder(w, who, sizeof(who));
+	int r = find_rule(i, p, who);
+
+	if (r)
+		return r < 0 ? r : 0;
+	if (!w->pid && i->passed_fds)
+		return insp_say(i, SEV_WARNING, "pipe-passed",
+		                "if that is not so, the other end is cut off",
+		                "descriptor %d of pid %d is a %s whose other end nobody has open; "
+		                "it may be among the %u that wait in UNIX sockets of the tree",
+		                end->fd, end->pid, end->fifo ? "fifo" : "pipe", i->passed_fds);
 	return insp_say(i, SEV_BLOCKER, "pipe-outside",
-	                "start it with its input and output in files: "
-	                "setsid PROG </dev/null >>LOG 2>&1",
+	                end->fd > 2
+	                        ? "--close-fd=N leaves it behind, --map=fd:N=file:PATH makes "
+	                          "it a file there"
+	                        : "--map=fd:N=file:PATH makes it a file there; or start it with "
+	                          "its input and output in files",
 	                "descriptor %d of pid %d is a %s that %s outside the tree %s", end->fd,
 	                end->pid, end->fifo ? "fifo" : "pipe", who, p->reads ? "writes" : "reads");
 }

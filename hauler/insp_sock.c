@@ -61,7 +61,7 @@ static void to_addr(uint8_t family, const uint32_t raw[4], struct net_addr *a)
 	memcpy(a->b, v4 && family == AF_INET6 ? &raw[3] : raw, v4 ? 4 : 16);
 }
 
-static void to_sock(const struct inet_diag_msg *m, const struct insp_end *end, struct net_sock *s)
+void insp_sock_of(const struct inet_diag_msg *m, const struct insp_end *end, struct net_sock *s)
 {
 	*s = (struct net_sock){ .pid = end->pid,
 		                .number = end->fd,
@@ -83,7 +83,7 @@ static int say_bound(struct inet *in, const struct insp_end *end, const struct i
 	struct net_sock s;
 
 	inet_ntop(m->idiag_family, m->id.idiag_src, addr, sizeof(addr));
-	to_sock(m, end, &s);
+	insp_sock_of(m, end, &s);
 	if (insp_goes_along(in->i, &s.flow.local))
 		return insp_say(in->i, SEV_INFO, "address-moves", NULL,
 		                "%s port %u of %s moves, with its address", in->word, port, addr);
@@ -99,6 +99,40 @@ static int say_bound(struct inet *in, const struct insp_end *end, const struct i
 	                "%s port %u of %s stays open at the destination", in->word, port, addr);
 }
 
+/* Connections that nobody has accepted: there is no descriptor that CRIU could take. */
+static int say_backlog(struct inet *in, const struct inet_diag_msg *m)
+{
+	if (m->idiag_state != TCP_LISTEN || !m->idiag_rqueue)
+		return 0;
+	return insp_say(in->i, SEV_WARNING, "backlog",
+	                "haul lets the program accept them before the stop: --quiet-limit-ms says "
+	                "how long; those that are left are reset",
+	                "%u connections to TCP port %u are not accepted yet", m->idiag_rqueue,
+	                ntohs(m->id.idiag_sport));
+}
+
+/* What CRIU does not take along, haul sends again to where it came, if that is there then. */
+static int say_datagrams(struct inet *in, const struct insp_end *end, const struct inet_diag_msg *m)
+{
+	struct net_sock s;
+
+	if (in->protocol != IPPROTO_UDP || !m->idiag_rqueue)
+		return 0;
+	insp_sock_of(m, end, &s);
+	if (in->i->net.tcp == TCP_MOVE_THEM &&
+	    (net_addr_any(&s.flow.local) || net_addr_loopback(&s.flow.local) ||
+	     insp_goes_along(in->i, &s.flow.local)))
+		return insp_say(in->i, SEV_INFO, "datagrams", NULL,
+		                "%u bytes wait in UDP port %u; what was sent to the loopback or a "
+		                "moved address moves",
+		                m->idiag_rqueue, s.flow.local_port);
+	return insp_say(in->i, SEV_WARNING, "datagrams",
+	                "--tcp=move or --move-address takes along what was sent to the loopback or "
+	                "a moved address",
+	                "%u bytes that wait in UDP port %u will be lost", m->idiag_rqueue,
+	                s.flow.local_port);
+}
+
 static int on_inet(void *arg, const struct nlmsghdr *h)
 {
 	struct inet *in = arg;
@@ -107,7 +141,7 @@ static int on_inet(void *arg, const struct nlmsghdr *h)
 	struct net_sock s;
 
 	if (h->nlmsg_len >= NLMSG_LENGTH(sizeof(*m)) && !m->idiag_inode && m->idiag_wqueue) {
-		to_sock(m, &(struct insp_end){ 0 }, &s);
+		insp_sock_of(m, &(struct insp_end){ 0 }, &s);
 		return insp_orphan(in->i, &s, m->idiag_wqueue);
 	}
 	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)) || !m->idiag_inode ||
@@ -116,11 +150,15 @@ static int on_inet(void *arg, const struct nlmsghdr *h)
 	while (insp_end_take(in->left, m->idiag_inode, NULL))
 		; /* its other descriptors */
 	if (in->protocol == IPPROTO_TCP && m->idiag_state != TCP_LISTEN) {
-		to_sock(m, &end, &s);
+		insp_sock_of(m, &end, &s);
 		return m->idiag_state == TCP_CLOSE ? 0 : insp_conn(in->i, &s);
 	}
 	int r = insp_port(in->i, &end, m, in->protocol == IPPROTO_UDP);
 
+	if (r == 0)
+		r = say_backlog(in, m);
+	if (r == 0)
+		r = say_datagrams(in, &end, m);
 	return r < 0 ? r : say_bound(in, &end, m);
 }
 
@@ -160,18 +198,32 @@ static bool is_inet_ok(int type, int protocol)
 	                             protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6));
 }
 
+static int say_plain(struct insp *i, const struct insp_end *end, int domain, int type)
+{
+	return insp_say(i, SEV_INFO, "socket-moves", NULL,
+	                "descriptor %d of pid %d: %s %s socket that is not connected moves",
+	                end->fd, end->pid,
+	                domain == AF_UNIX      ? "UNIX"
+	                : domain == AF_NETLINK ? "netlink"
+	                : domain == AF_INET    ? "IPv4"
+	                                       : "IPv6",
+	                type == SOCK_STREAM  ? "stream"
+	                : type == SOCK_DGRAM ? "datagram"
+	                                     : "raw");
+}
+
 /* Kinds that criu/sockets.c and sk-inet.c of CRIU 4.2 refuse. */
 static int say_kind(struct insp *i, const struct insp_end *end, int domain, int type, int protocol)
 {
 	if (domain == AF_UNIX || domain == AF_NETLINK)
-		return 0;
+		return say_plain(i, end, domain, type);
 	if (domain == AF_PACKET)
 		return insp_say(i, SEV_WARNING, "packet-socket",
 		                "the interface must have the same number there (ip link)",
 		                "descriptor %d of pid %d is a packet socket of an interface",
 		                end->fd, end->pid);
 	if ((domain == AF_INET || domain == AF_INET6) && is_inet_ok(type, protocol))
-		return 0;
+		return say_plain(i, end, domain, type);
 	if (protocol == IPPROTO_MPTCP && domain != AF_VSOCK)
 		return insp_say(
 		        i, SEV_BLOCKER, "mptcp",

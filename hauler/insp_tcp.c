@@ -108,8 +108,10 @@ int insp_orphan(struct insp *i, const struct net_sock *s, uint32_t bytes)
 	if (s->flow.listens || !insp_goes_along(i, &s->flow.local))
 		return 0;
 	return insp_say(i, SEV_WARNING, "tcp-orphan",
-	                "wait until the peer has read it; ss -to state all shows it",
-	                "TCP %s was closed with %u bytes to send: what is left will be lost",
+	                "--quiet-limit-ms=N waits so long for it; else its peer is reset; ss -to "
+	                "state all shows it",
+	                "TCP %s was closed by its program with %u bytes to send: no descriptor is "
+	                "left that could move",
 	                conn_text(s, text), bytes);
 }
 

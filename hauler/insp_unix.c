@@ -121,6 +121,9 @@ static int look_name(struct insp *i, const struct insp_end *end, const struct us
 
 	if (!s->name[0])
 		return 0;
+	if (s->name[0] == '/' && !i->fixed_root[0])
+		snprintf(i->fixed_root, sizeof(i->fixed_root), "pid %d has the UNIX socket %s",
+		         end->pid, s->name);
 	if (listens &&
 	    insp_say(i, SEV_INFO, "listening", NULL,
 	             "pid %d listens on the UNIX socket %s; it will at the destination, in place "
@@ -142,16 +145,49 @@ static int say_datagram(struct insp *i, const struct insp_end *end, const struct
 	return peer->name[0] == '/' ? insp_file(i, peer->name, INSP_SEEN) : 0;
 }
 
+static int say_inside(struct insp *i, const struct insp_end *end, const struct usock *s)
+{
+	static const char *const types[] = {
+		[SOCK_STREAM] = "stream", [SOCK_DGRAM] = "datagram", [SOCK_SEQPACKET] = "packet"
+	};
+	const char *type = s->type < ARRAY_SIZE(types) && types[s->type] ? types[s->type] : "other";
+
+	if (s->state == TCP_LISTEN)
+		return 0; /* look_name() */
+	return insp_say(i, SEV_INFO, "unix-moves", NULL,
+	                "descriptor %d of pid %d: UNIX %s socket%s%s%s moves", end->fd, end->pid,
+	                type, s->name[0] ? " at " : "", s->name,
+	                s->peer ? ", with its other end, and what waits in it" : "");
+}
+
 static int say_outside(struct insp *i, const struct insp_end *end, const struct usock *s,
                        const struct usock *peer, const struct insp_want *w)
 {
-	char who[96];
+	char who[96], what[NAME_MAX_BYTES + 192];
+	bool named = peer && peer->name[0];
 
-	if (s->type == SOCK_DGRAM && peer && peer->name[0])
-		return say_datagram(i, end, peer);
 	insp_holder(w, who, sizeof(who));
+	snprintf(what, sizeof(what), "descriptor %d of pid %d, a UNIX socket connected to %s%s%s,",
+	         end->fd, end->pid, who, named ? ", at " : "", named ? peer->name : "");
+	struct insp_lead lead = { .pid = end->pid,
+		                  .fd = end->fd,
+		                  .kind = REFIT_UNIX,
+		                  .what = what,
+		                  .inode = s->inode,
+		                  .peer = named ? peer->name : NULL,
+		                  .sock_type = s->type,
+		                  .stray = !named };
+	int r = insp_out(i, &lead);
+
+	if (r)
+		return r < 0 ? r : 0;
+	if (s->type == SOCK_DGRAM && named)
+		return say_datagram(i, end, peer);
 	return insp_say(i, SEV_BLOCKER, "unix-outside",
-	                "end the connection first, or start the process without that service",
+	                named ? "--map=unix:NAME=unix:PATH connects it again there, if the service "
+	                        "bears that; =null, =close, =file:PATH"
+	                      : "end the connection first; --close-fd=N leaves it behind, "
+	                        "--map=fd:N=unix:PATH connects it to something else",
 	                "descriptor %d of pid %d is a UNIX socket connected to %s outside the "
 	                "tree%s%s",
 	                end->fd, end->pid, who, peer && peer->name[0] ? ", at " : "",
@@ -178,8 +214,8 @@ static int look_at_all(struct insp *i, const struct insp_ends *ours, const struc
 		const struct usock *s = find(all, ours->v[k].inode);
 		const struct insp_want *w = s->peer ? insp_want_find(want, n, s->peer) : NULL;
 
-		if (w)
-			r = say_outside(i, &ours->v[k], s, find(all, s->peer), w);
+		r = w ? say_outside(i, &ours->v[k], s, find(all, s->peer), w)
+		      : say_inside(i, &ours->v[k], s);
 	}
 	return r;
 }

@@ -94,6 +94,12 @@ static int say_memory(struct insp *i)
 		             "expect a longer stop; private memory would travel before it",
 		             "%llu MiB of shared memory travel while the tree is stopped",
 		             (unsigned long long)i->shm_bytes >> mib);
+	if (r == 0 && i->ghost_bytes > LARGE_SHM_BYTES)
+		r = insp_say(i, SEV_WARNING, "deleted-files",
+		             "expect a longer stop; a file with a name would travel before it",
+		             "%llu MiB of deleted files travel while the tree is stopped, and take "
+		             "as much memory",
+		             (unsigned long long)i->ghost_bytes >> mib);
 	if (r == 0 && i->locked_bytes)
 		r = insp_say(i, SEV_INFO, "locked-memory", NULL,
 		             "%llu MiB are locked in memory: they arrive before the tree goes on",
@@ -115,6 +121,8 @@ static int look(struct insp *i)
 	for (size_t k = 0; r == 0 && k < i->procs.n && !i->foreign; k++)
 		if (!i->tasks[k].zombie)
 			r = insp_maps(i, i->tasks[k].pid);
+	if (r == 0)
+		r = insp_ancestors(i);
 	for (size_t k = 0; r == 0 && k < i->procs.n && !i->foreign; k++)
 		if (!i->tasks[k].zombie)
 			r = insp_fds(i, i->tasks[k].pid);
@@ -126,15 +134,18 @@ static int look(struct insp *i)
 		r = insp_sockets(i, &i->sockets);
 	if (r == 0)
 		r = insp_tcp(i);
+	if (r == 0)
+		r = insp_rules_unused(i);
 	return r < 0 ? r : say_memory(i);
 }
 
 int insp_new(struct insp **out, pid_t root, struct err *e)
 {
-	return insp_new_net(out, root, NULL, e);
+	return insp_new_with(out, root, NULL, NULL, e);
 }
 
-int insp_new_net(struct insp **out, pid_t root, const struct insp_net *net, struct err *e)
+int insp_new_with(struct insp **out, pid_t root, const struct insp_net *net,
+                  const struct fs_opts *fs, struct err *e)
 {
 	AUTO(insp) struct insp *i = calloc(1, sizeof(*i));
 
@@ -143,6 +154,7 @@ int insp_new_net(struct insp **out, pid_t root, const struct insp_net *net, stru
 	i->root = root;
 	if (net)
 		i->net = *net;
+	i->fs = fs;
 	insp_comm(root, i->comm);
 	int r = procs_tree(root, &i->procs, e);
 
@@ -157,6 +169,11 @@ int insp_new_net(struct insp **out, pid_t root, const struct insp_net *net, stru
 		return err_set(e, ERR_SYS, -r, "inspect pid %d: %s", root, strerror(-r));
 	*out = steal(i);
 	return 0;
+}
+
+const struct outs *insp_outs(const struct insp *i)
+{
+	return &i->outs;
 }
 
 const struct findings *insp_findings(const struct insp *i)
@@ -184,6 +201,22 @@ const struct net_addr *insp_locals(const struct insp *i, size_t *n)
 {
 	*n = i->n_locals;
 	return i->locals;
+}
+
+Haul__File *const *insp_files(const struct insp *i, size_t *n)
+{
+	*n = i->n_files;
+	return i->files;
+}
+
+const char *insp_root_dir(const struct insp *i)
+{
+	return i->root_dir[0] ? i->root_dir : "/";
+}
+
+const char *insp_unmovable_root(const struct insp *i)
+{
+	return i->fixed_root[0] ? i->fixed_root : NULL;
 }
 
 size_t insp_tasks(const struct insp *i)
@@ -217,7 +250,7 @@ int insp_offer(struct insp *i, Haul__Offer *offer, struct err *e)
 	offer->kernel = i->kernel;
 	offer->machine = i->machine;
 	offer->page_bytes = (uint32_t)sysconf(_SC_PAGESIZE);
-	offer->rss_bytes = i->anon_bytes + i->shm_bytes;
+	offer->rss_bytes = i->anon_bytes + i->shm_bytes + i->ghost_bytes;
 	offer->n_pid = i->n_numbers;
 	offer->pid = i->numbers;
 	offer->n_file = i->n_files;
@@ -248,6 +281,8 @@ void insp_free(struct insp *i)
 	free(i->sockets.v);
 	free(i->conns);
 	free(i->locals);
+	free(i->strays);
+	outs_fini(&i->outs);
 	free(i->tasks);
 	procs_fini(&i->procs);
 	findings_fini(&i->findings);

@@ -10,6 +10,7 @@
 #include "common/err.h"
 #include "common/finding.h"
 #include "engine/net.h"
+#include "hauler/out.h"
 
 struct insp;
 
@@ -27,14 +28,22 @@ struct insp_net {
 	enum tcp_fate tcp;
 	const struct net_move *moves; /* addresses that go along */
 	size_t n_moves;
+	const struct out_rules *rules; /* for what leads out of the tree; NULL: none */
 };
 
-/** insp_new_net() - the same; connections are judged by @net, NULL: they are closed */
-int insp_new_net(struct insp **out, pid_t root, const struct insp_net *net, struct err *e);
+struct fs_opts;
+/**
+ * insp_new_with() - the same; connections are judged by @net, NULL: they are closed;
+ * files in the directories of @fs travel, NULL: none
+ */
+int insp_new_with(struct insp **out, pid_t root, const struct insp_net *net,
+                  const struct fs_opts *fs, struct err *e);
 /** insp_pids() - of the tree, root first */
 const pid_t *insp_pids(const struct insp *i, size_t *n);
 /** insp_locals() - addresses of connections that move and do not go along themselves */
 const struct net_addr *insp_locals(const struct insp *i, size_t *n);
+/** insp_outs() - files that lead outside, and what becomes of them */
+const struct outs *insp_outs(const struct insp *i);
 const struct findings *insp_findings(const struct insp *i);
 
 /** insp_shell_job() - its session leader or terminal is outside the tree */
@@ -50,6 +59,13 @@ size_t insp_tasks(const struct insp *i);
  */
 struct Haul__Offer;
 int insp_offer(struct insp *i, struct Haul__Offer *offer, struct err *e);
+/** insp_files() - what the tree uses, with paths on this host */
+struct Haul__File;
+struct Haul__File *const *insp_files(const struct insp *i, size_t *n);
+/** insp_root_dir() - root directory of the root process; "/" as a rule */
+const char *insp_root_dir(const struct insp *i);
+/** insp_unmovable_root() - why the tree cannot have another root directory; NULL: it can */
+const char *insp_unmovable_root(const struct insp *i);
 void insp_free(struct insp *i);
 DEFINE_AUTO(insp, insp_free)
 

@@ -77,6 +77,12 @@ enum {
 	OPT_SAMPLE,
 	OPT_MOVE_ADDRESS,
 	OPT_HOOK,
+	OPT_INTO_ROOT,
+	OPT_MAP,
+	OPT_CLOSE_FD,
+	OPT_FS,
+	OPT_FS_EXCLUDE,
+	OPT_FS_REPLACE,
 	OPT_ROW, /* and on: the rows of pol_table */
 };
 
@@ -96,6 +102,12 @@ static const struct option long_options[] = {
 	{ "link-limit-s", required_argument, NULL, OPT_LINK },
 	{ "move-address", required_argument, NULL, OPT_MOVE_ADDRESS },
 	{ "hook", required_argument, NULL, OPT_HOOK },
+	{ "into-root", required_argument, NULL, OPT_INTO_ROOT },
+	{ "map", required_argument, NULL, OPT_MAP },
+	{ "close-fd", required_argument, NULL, OPT_CLOSE_FD },
+	{ "fs", required_argument, NULL, OPT_FS },
+	{ "exclude", required_argument, NULL, OPT_FS_EXCLUDE },
+	{ "fs-replace", no_argument, NULL, OPT_FS_REPLACE },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "list", no_argument, NULL, OPT_LIST },
 	{ "keep-here", no_argument, NULL, OPT_KEEP },
@@ -119,6 +131,8 @@ static void usage(FILE *f)
 	      "                                     when the destination cannot be asked any more\n"
 	      "       haul policy list|show|explain [POLICY], check FILE..., schema\n"
 	      "       haul policy simulate --trace=FILE [--bandwidth=MBIT]\n"
+	      "       haul attach PID               the terminal of a process that was hauled "
+	      "here\n"
 	      "       haul watch PID                what it writes; what each policy would do\n"
 	      "\n"
 	      "  -p, --port=N                port of hauld at HOST (4285)\n"
@@ -130,7 +144,16 @@ static void usage(FILE *f)
 	      "again (3600)\n"
 	      "      --move-address=ADDR[/LEN][@IFACE]  this address goes along, and its TCP\n"
 	      "                              connections\n"
+	      "      --map=WHAT=TARGET       what leads out of the tree: fd:N, unix:PATH or tty\n"
+	      "                              becomes file:PATH, null, close, unix:PATH; tty:\n"
+	      "                              attach\n"
+	      "      --close-fd=N            the file of descriptor N stays behind\n"
+	      "      --fs=DIR                this directory goes along, with all that is in it\n"
+	      "      --exclude=PATTERN       but not what has such a name, or path when there is a "
+	      "/\n"
+	      "      --fs-replace            take the place of what HOST has there\n"
 	      "      --hook=POINT=FILE       run FILE when POINT is reached\n"
+	      "      --into-root=DIR         its root directory at HOST, with all that it uses\n"
 	      "  -i, --identity=FILE         private key\n"
 	      "      --known-hosts=FILE      trusted host keys\n"
 	      "      --criu=PATH             this CRIU here (the destination has its own)\n"
@@ -190,8 +213,42 @@ static int option_net(struct net_opts *o, int c, const char *text)
 {
 	struct err e = ERR_INIT;
 	int r = c == OPT_MOVE_ADDRESS ? net_opts_move(o, text, &e)
+	        : c == OPT_MAP        ? out_rule_add(&o->rules, text, &e)
+	        : c == OPT_CLOSE_FD   ? out_rule_close(&o->rules, text, &e)
 	                              : hook_option(&o->hooks, text, &e);
 
+	if (r < 0)
+		fprintf(stderr, "haul: %s\n", e.msg);
+	if (r < 0 && e.fix[0])
+		fprintf(stderr, "      remedy: %s\n", e.fix);
+	return r;
+}
+
+/* Absolute, and as the kernel would write it: it becomes the beginning of other paths. */
+static int option_root(struct opts *o, const char *text)
+{
+	size_t n = strlen(text);
+	bool plain = text[0] == '/' && n < 1024 && (n == 1 || text[n - 1] != '/') &&
+	             !strstr(text, "//") && !strstr(text, "/../") && !strstr(text, "/./") &&
+	             (n < 3 || strcmp(text + n - 3, "/..")) &&
+	             (n < 2 || strcmp(text + n - 2, "/."));
+
+	o->into_root = text;
+	if (plain)
+		return 0;
+	fprintf(stderr, "haul: --into-root=%s: not a full path without . and ..\n", text);
+	return -EINVAL;
+}
+
+static int option_fs(struct fs_opts *o, int c, const char *text)
+{
+	struct err e = ERR_INIT;
+	int r = 0;
+
+	if (c == OPT_FS_REPLACE)
+		o->replace = true;
+	else
+		r = c == OPT_FS ? fs_option_dir(o, text, &e) : fs_option_exclude(o, text, &e);
 	if (r < 0)
 		fprintf(stderr, "haul: %s\n", e.msg);
 	return r;
@@ -243,7 +300,15 @@ static int option(struct opts *o, int c)
 		return 0;
 	case OPT_MOVE_ADDRESS:
 	case OPT_HOOK:
+	case OPT_MAP:
+	case OPT_CLOSE_FD:
 		return option_net(&o->net, c, optarg);
+	case OPT_INTO_ROOT:
+		return option_root(o, optarg);
+	case OPT_FS:
+	case OPT_FS_EXCLUDE:
+	case OPT_FS_REPLACE:
+		return option_fs(&o->fs, c, optarg);
 	case OPT_JSON:
 		o->json = true;
 		return 0;
@@ -348,13 +413,15 @@ static int cmd_check(const struct opts *o)
 	int r = mnet_new(m, &m->err);
 
 	if (r == 0)
-		r = insp_new_net(&m->insp, o->pid, mnet_judge(m->net), &m->err);
+		r = insp_new_with(&m->insp, o->pid, mnet_judge(m->net), &o->fs, &m->err);
 	if (r == 0)
 		r = mnet_findings(m, &f, &m->err);
 	if (r == 0) {
 		rep_findings(insp_findings(m->insp), o->json);
 		if (o->dest)
 			r = check_remote(m, &f, &m->err);
+		if (m->needs && r == 0)
+			rep_needs(m->needs, o->json, o->verbose);
 		rep_findings(&f, o->json);
 	}
 	if (r < 0)
@@ -450,6 +517,8 @@ static int dispatch(struct opts *o, int argc, char **argv)
 		return need_root() < 0 ? EXIT_FAILED : cmd_resolve(o, argc - 1, argv + 1);
 	if (argc >= 2 && !strcmp(argv[0], "policy"))
 		return cmd_policy(o, argc - 1, argv + 1);
+	if (argc == 2 && !strcmp(argv[0], "attach"))
+		return parse_pid(argv[1], &o->pid) < 0 ? EXIT_USAGE : cmd_attach(o->pid);
 	if (argc == 2 && !strcmp(argv[0], "watch"))
 		return parse_pid(argv[1], &o->pid) < 0 ? EXIT_USAGE : cmd_watch(o);
 	if (argc == 2) {

@@ -88,9 +88,12 @@ static void undo_from(struct mig *m, enum mig_state failed)
 	struct err why = m->err;
 
 	go_to(m, MIG_UNDO);
+	rec_undone(m);
+	fault_at(FAULT_S_UNDO);
 	for (int s = (int)failed; s > MIG_NEW; s--)
 		if (steps[s].undo)
 			steps[s].undo(m);
+	fault_at(FAULT_S_UNDONE);
 	m->err = why;
 	go_to(m, MIG_UNDONE);
 }
@@ -200,6 +203,7 @@ bool mig_stop(struct mig *m)
 			criu_cancel(m->criu);
 		if (m->ctl)
 			chan_cancel(m->ctl);
+		fs_cancel(m->fs);
 	}
 	pthread_mutex_unlock(&m->lock);
 	return can;
@@ -212,6 +216,7 @@ void mig_fini(struct mig *m)
 	struct send *s = steal(m->send);
 	struct criu *c = steal(m->criu);
 	struct chan *ctl = steal(m->ctl);
+	struct fs *fs = steal(m->fs);
 
 	pthread_mutex_unlock(&m->lock);
 	send_free(s);
@@ -222,10 +227,15 @@ void mig_fini(struct mig *m)
 	exist_free(steal(m->exist));
 	ship_free(steal(m->ship));
 	free(steal(m->ours));
+	free(steal(m->loaded.dest));
+	free(steal(m->loaded.identity));
+	free(steal(m->loaded.known_hosts));
 	trk_free(steal(m->trk));
 	sent_free(steal(m->sent));
+	needs_free(steal(m->needs));
 	insp_free(steal(m->insp));
 	mnet_free(steal(m->net));
+	fs_free(fs);
 	size_t n_maps = m->maps ? m->n_maps : 0;
 
 	for (size_t i = 0; i < n_maps; i++)

@@ -14,12 +14,12 @@
 #include "common/log.h"
 #include "hauler/insp.h"
 
-#define QUIET_LIMIT_MS 200
 #define QUIET_STEP_US  1000
 #define SHIP_BYTES_MAX (1u << 20)
 /* of the kernel; <netinet/tcp.h> and the inspection have others */
-#define STATE_SYN_RECV 3
-#define STATES_GOING   (BIT(4) | BIT(9) | BIT(11)) /* FIN_WAIT1, LAST_ACK, CLOSING */
+#define STATE_SYN_RECV  3
+#define STATES_STANDING (BIT(1) | BIT(8)) /* ESTABLISHED, CLOSE_WAIT */
+#define STATES_GOING    (BIT(4) | BIT(9) | BIT(11)) /* FIN_WAIT1, LAST_ACK, CLOSING */
 
 /* ---- new connections ---- */
 
@@ -68,7 +68,7 @@ int mnet_quiet(struct mig *m, struct err *e)
 	struct mnet *n = m->net;
 	struct net_socks listening = { 0 };
 	AUTO(mem) struct net_flow *flows = NULL;
-	uint64_t deadline = deadline_in_ms(QUIET_LIMIT_MS);
+	uint64_t deadline = deadline_in_ms(m->opt->pol.v.quiet_limit_ms);
 	size_t n_pids;
 	int r = mnet_needs_lock(n) ? net_lock_new(&n->lock, m->id, e) : 0;
 
@@ -85,8 +85,11 @@ int mnet_quiet(struct mig *m, struct err *e)
 		          : net_park_watch(n->park, flows, (size_t)k, e);
 	if (r == 0)
 		r = net_lock_add(n->lock, flows, (size_t)k, e);
-	while (r == 0 && k && (n->loose_left = count_loose(&listening)) && now_us() < deadline)
+	while (r == 0 && k && (n->loose_left = count_loose(&listening)) && now_us() < deadline &&
+	       !m->stop)
 		usleep(QUIET_STEP_US);
+	if (r == 0 && m->stop)
+		r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 	if (r == 0 && n->loose_left)
 		log_warn("%u connections that the tree has not accepted, or has closed already, "
 		         "will be reset",
@@ -96,6 +99,95 @@ int mnet_quiet(struct mig *m, struct err *e)
 }
 
 /* ---- the freeze ---- */
+
+/* Whoever's it is: without its address it is lost. */
+static int on_lost(void *arg, const struct nlmsghdr *h)
+{
+	struct mnet *n = arg;
+	const struct inet_diag_msg *d = NLMSG_DATA(h);
+	struct net_sock s;
+
+	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*d)) || d->idiag_inode)
+		return 0;
+	insp_sock_of(d, &(struct insp_end){ 0 }, &s);
+	bool ours = false;
+
+	for (size_t i = 0; i < n->n_moves; i++)
+		ours |= net_addr_equal(&n->here[i].addr, &s.flow.local);
+	if (!ours)
+		return 0;
+	struct net_flow *v = realloc(n->flows, (n->n_flows + 1) * sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	s.flow.lost = true;
+	n->flows = v;
+	v[n->n_flows++] = s.flow;
+	return 0;
+}
+
+/*
+ * Connections that have no descriptor now have none at the destination. Their peers have to hear of
+ * it, once the tree is there.
+ */
+static int add_lost(struct mnet *n)
+{
+	static const uint8_t families[] = { AF_INET, AF_INET6 };
+	size_t before = n->n_flows;
+	/* with many connections the list of those that stand is long, and seldom needed */
+	uint32_t states = STATES_GOING | (n->loose_left ? STATES_STANDING : 0);
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(families); i++) {
+		struct inet_diag_req_v2 q = { .sdiag_family = families[i],
+			                      .sdiag_protocol = IPPROTO_TCP,
+			                      .idiag_states = states };
+
+		r = insp_diag(&q, sizeof(q), on_lost, n);
+	}
+	n->loose_left = (unsigned int)(n->n_flows - before);
+	return r;
+}
+
+/* Is this an address of the destination, once the tree is there? */
+static bool arrives_there(void *arg, const struct net_addr *a)
+{
+	const struct mnet *n = arg;
+
+	for (size_t i = 0; i < n->n_moves; i++)
+		if (net_addr_equal(&n->here[i].addr, a))
+			return true;
+	return net_addr_loopback(a);
+}
+
+/* Datagrams for another address come here afterwards, too. Return: how many flows are left */
+static size_t drop_udp_elsewhere(struct mnet *n, size_t all)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < all; i++) {
+		const struct net_flow *f = &n->flows[i];
+
+		if (!f->udp || net_addr_any(&f->local) || arrives_there(n, &f->local))
+			n->flows[left++] = *f;
+	}
+	return left;
+}
+
+/* Return: how many are TCP; they come first */
+static size_t tcp_first(struct mnet *n)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < n->n_flows; i++)
+		if (!n->flows[i].udp) {
+			struct net_flow f = n->flows[i];
+
+			n->flows[i] = n->flows[at];
+			n->flows[at++] = f;
+		}
+	return at;
+}
 
 static int lock(struct mig *m, struct err *e)
 {
@@ -110,13 +202,23 @@ static int lock(struct mig *m, struct err *e)
 
 	if (r == 0 && k < 0)
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory for sockets");
-	n->n_flows = k > 0 ? (size_t)k : 0;
+	n->n_flows = k > 0 ? drop_udp_elsewhere(n, (size_t)k) : 0;
+	if (r == 0 && n->n_moves && add_lost(n) == -ENOMEM)
+		r = err_set(e, ERR_SYS, ENOMEM, "no memory for sockets");
+	size_t n_tcp = tcp_first(n);
+
 	if (r == 0)
 		r = net_park_pull(n->park);
 	if (r == 0)
-		r = net_park_watch(n->park, n->flows, n->n_flows, e);
+		r = net_park_watch(n->park, n->flows, n_tcp, e);
 	if (r == 0)
 		r = net_lock_add(n->lock, n->flows, n->n_flows, e);
+	/* a datagram must not be among those that wait and seen by the tap, too */
+	for (size_t i = 0; r == 0 && i < n->socks.n; i++)
+		if (net_udp_waiting(&n->socks.v[i], n->park, arrives_there, n) < 0)
+			r = err_set(e, ERR_SYS, ENOMEM, "no memory for datagrams");
+	if (r == 0 && n_tcp < n->n_flows)
+		r = net_park_watch(n->park, n->flows, n->n_flows, e);
 	return r < 0 ? err_wrap(e, "lock the network") : 0;
 }
 
@@ -148,6 +250,51 @@ int mnet_give(struct mig *m, struct err *e)
 	return r < 0 ? r : mnet_hook(m, HOOK_FROZEN, e);
 }
 
+static bool same_flow(const struct net_flow *a, const struct net_flow *b)
+{
+	return a->udp == b->udp && a->listens == b->listens && a->local_port == b->local_port &&
+	       net_addr_equal(&a->local, &b->local) &&
+	       (a->listens ||
+	        (a->remote_port == b->remote_port && net_addr_equal(&a->remote, &b->remote)));
+}
+
+static void fill_options(struct flow_options *f, Haul__Flow *v)
+{
+	for (size_t i = 0; i < NET_OPTIONS_MAX; i++) {
+		if (!f->o.has[i])
+			continue;
+		haul__sock_option__init(&f->v[i]);
+		f->v[i].which = (uint32_t)i;
+		f->v[i].value = f->o.value[i];
+		f->ptr[v->n_option++] = &f->v[i];
+	}
+	v->option = f->ptr;
+	v->congestion = f->o.congestion;
+}
+
+/* What CRIU would lose of the sockets. Flows and sockets are in about the same order. */
+static int add_options(struct mnet *n, struct err *e)
+{
+	size_t at = 0;
+
+	n->flow_options = calloc(n->socks.n + 1, sizeof(*n->flow_options));
+	if (!n->flow_options)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for connections");
+	for (size_t i = 0; i < n->socks.n; i++) {
+		struct flow_options *f = &n->flow_options[n->n_flow_options];
+
+		if (n->socks.v[i].flow.udp || !net_options_read(&n->socks.v[i], &f->o))
+			continue;
+		for (size_t k = 0; k < n->n_flows; k++, at = (at + 1) % n->n_flows)
+			if (same_flow(&n->flows[at], &n->socks.v[i].flow)) {
+				fill_options(f, n->flow_ptr[at]);
+				n->n_flow_options++;
+				break;
+			}
+	}
+	return 0;
+}
+
 int mnet_switch(struct mig *m, Haul__Switch *s, struct err *e)
 {
 	struct mnet *n = m->net;
@@ -164,6 +311,8 @@ int mnet_switch(struct mig *m, Haul__Switch *s, struct err *e)
 		haul__flow__init(v);
 		v->local = mnet_addr_msg(&f->local);
 		v->local_port = f->local_port;
+		v->udp = f->udp;
+		v->lost = f->lost;
 		if (f->listens)
 			continue;
 		v->remote = mnet_addr_msg(&f->remote);
@@ -171,7 +320,7 @@ int mnet_switch(struct mig *m, Haul__Switch *s, struct err *e)
 	}
 	s->n_flow = n->n_flows;
 	s->flow = n->flow_ptr;
-	return 0;
+	return mnet_moves_tcp(n) ? add_options(n, e) : 0;
 }
 
 int mnet_ship(struct mig *m, struct err *e)
@@ -204,6 +353,16 @@ int mnet_ship(struct mig *m, struct err *e)
 }
 
 /* ---- it is there ---- */
+
+void mnet_count(const struct mig *m, unsigned int *moved, unsigned int *lost)
+{
+	const struct mnet *n = m->net;
+
+	*moved = 0;
+	*lost = n ? n->loose_left : 0;
+	for (size_t i = 0; n && i < n->n_flows; i++)
+		*moved += !n->flows[i].listens && !n->flows[i].lost;
+}
 
 void mnet_running(struct mig *m)
 {

@@ -17,13 +17,14 @@ struct net_opts {
 	struct net_move move[NET_MOVES_MAX];
 	size_t n_moves;
 	struct hooks hooks;
+	struct out_rules rules; /* for what leads out of the tree */
 };
 
 int net_opts_move(struct net_opts *o, const char *text, struct err *e);
 
 /** mnet_new() - find the addresses that move; hooks of the configuration */
 int mnet_new(struct mig *m, struct err *e);
-/** mnet_judge() - for insp_new_net(); lives as long as the mnet */
+/** mnet_judge() - for insp_new_with(); lives as long as the mnet */
 const struct insp_net *mnet_judge(const struct mnet *n);
 /** mnet_findings() - what stands in the way of moving the addresses. Return: 0; -errno */
 int mnet_findings(struct mig *m, struct findings *f, struct err *e);
@@ -44,6 +45,11 @@ int mnet_give(struct mig *m, struct err *e);
 int mnet_switch(struct mig *m, struct Haul__Switch *s, struct err *e);
 /** mnet_ship() - send on what arrived here for the tree since */
 int mnet_ship(struct mig *m, struct err *e);
+/**
+ * mnet_count() - for the report. @lost: connections without a descriptor, whose peers are reset: not
+ * accepted in time, or closed by the program and not sent
+ */
+void mnet_count(const struct mig *m, unsigned int *moved, unsigned int *lost);
 /** mnet_running() - the destination has it; hook */
 void mnet_running(struct mig *m);
 /** mnet_end() - before our copy is killed: how its connections end */

@@ -70,6 +70,7 @@ int mnet_new(struct mig *m, struct err *e)
 	for (size_t i = 0; r == 0 && i < o->n_moves; i++)
 		r = find_move(n, &o->move[i], e);
 	n->judge.tcp = fate(m->opt->pol.v.tcp, o->n_moves);
+	n->judge.rules = &o->rules;
 	n->judge.moves = n->there;
 	n->judge.n_moves = n->n_moves;
 	return r;
@@ -243,6 +244,7 @@ void mnet_free(struct mnet *n)
 	free(n->flows);
 	free(n->local_msg);
 	free(n->flow_msg);
+	free(n->flow_options);
 	free(n->flow_ptr);
 	free(n);
 }

@@ -6,6 +6,12 @@
 #include "hauler/hauler.h"
 #include "transport/haul.pb-c.h"
 
+/* Options of one flow, and room for them in a message. */
+struct flow_options {
+	struct net_options o;
+	Haul__SockOption v[NET_OPTIONS_MAX], *ptr[NET_OPTIONS_MAX];
+};
+
 struct mnet {
 	struct insp_net judge;
 	struct hooks hooks;
@@ -23,6 +29,8 @@ struct mnet {
 	Haul__Move move_msg[NET_MOVES_MAX], *move_ptr[NET_MOVES_MAX];
 	ProtobufCBinaryData *local_msg;
 	Haul__Flow *flow_msg, **flow_ptr;
+	struct flow_options *flow_options; /* of flow_msg that have some */
+	size_t n_flow_options;
 };
 
 /** mnet_needs_lock() - something of the network moves */

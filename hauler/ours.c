@@ -9,7 +9,8 @@
 /* Smaller ones are cheap for CRIU, and it scans several of them in one call. */
 #define OURS_BYTES_MIN (2u << 20)
 
-#define CRIU_WITH_SCANS 40000
+#define CRIU_WITH_SCANS   40000
+#define CRIU_SAYS_STOPPED 31900
 
 bool ours_could(const struct vma *v)
 {
@@ -74,11 +75,18 @@ static bool is_push(const struct mig *m)
 	return !m->scans || m->criu_version < CRIU_WITH_SCANS || !trk_criu_scans();
 }
 
+bool ours_clean(const struct mig *m)
+{
+	return is_push(m) && m->trk_kind == TRK_SOFT_DIRTY && m->criu_version >= CRIU_SAYS_STOPPED;
+}
+
 const char *ours_mode(const struct mig *m)
 {
 	/* once the tree is dumped: what came of it */
 	bool smaps = m->smaps && (m->smaps_answered || !m->t.dumped_us);
 
+	if (ours_clean(m))
+		return "push-dirty";
 	return is_push(m) ? "push" : smaps ? "scans+smaps" : "scans";
 }
 

@@ -3,7 +3,7 @@
  * postcopy.c - the tree runs at the destination: answer what it waits for, push
  * the rest, and end our stopped copy when every page is in place there.
  */
-#include "hauler/hauler.h"
+#include "hauler/order.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +37,10 @@ static int answer_run(struct mig *m, const struct frame_run *want, uint8_t *buf,
 	for (unsigned int i = 0; i < m->n_mem; i++)
 		if (m->mem[i].pid == pid)
 			fd = m->mem[i].fd;
+	pthread_mutex_lock(&m->lock);
+	if (m->order)
+		order_waits(m->order, want->obj, want->vaddr, want->pages);
+	pthread_mutex_unlock(&m->lock);
 	ssize_t n = fd >= 0 ? mem_read(fd, pid, want->vaddr, buf, want->pages) : -1;
 
 	f.runs[0] = *want;
@@ -87,26 +91,19 @@ static void *urgent_main(void *arg)
 	return NULL;
 }
 
-static int push_object(struct mig *m, pid_t pid, const struct class_runs *runs, struct err *e)
-{
-	int fd = mem_fd(m, pid, e), r = fd < 0 ? fd : 0;
-
-	for (size_t i = 0; r == 0 && i < runs->n; i++)
-		if (runs->v[i].class == PC_LAZY_REMOTE)
-			r = send_pages(m->send, SEND_ALL, pid, fd, runs->v[i].vaddr,
-			               runs->v[i].pages, e);
-	return r;
-}
-
 static void *push_main(void *arg)
 {
 	struct mig *m = arg;
 	struct err e = ERR_INIT;
+	uint64_t obj, vaddr, pages;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < m->n_left; i++)
-		if (OBJ_TYPE(m->left[i].obj) == 1)
-			r = push_object(m, (pid_t)OBJ_ID(m->left[i].obj), &m->left[i].runs, &e);
+	while (r == 0 && order_next(m->order, &obj, &vaddr, &pages)) {
+		pid_t pid = (pid_t)OBJ_ID(obj);
+		int fd = mem_fd(m, pid, &e);
+
+		r = fd < 0 ? fd : send_pages(m->send, SEND_ALL, pid, fd, vaddr, pages, &e);
+	}
 	if (r == 0)
 		r = send_barrier(m->send, ++m->mark, DEADLINE_NEVER, &e);
 	if (r < 0 && r != -ECANCELED)
@@ -145,6 +142,13 @@ static int start_push(struct mig *m, struct err *e)
 	if (take_left(m, e) < 0)
 		return -e->code;
 	limits_apply(m, false);
+	struct order *o = NULL;
+
+	if (order_new(&o, m->left, m->n_left, m->sent, e) < 0)
+		return -e->code;
+	pthread_mutex_lock(&m->lock);
+	m->order = o;
+	pthread_mutex_unlock(&m->lock);
 	int r = pthread_create(&m->push_thread, NULL, push_main, m);
 
 	m->push_running = r == 0;
@@ -188,6 +192,7 @@ void postcopy_end_threads(struct mig *m)
 		pthread_join(m->urgent_thread, NULL);
 	}
 	m->push_running = m->urgent_running = m->link_lost = false;
+	order_free(steal(m->order));
 }
 
 int postcopy_run(struct mig *m, struct err *e)

@@ -77,6 +77,25 @@ int rec_commit(struct mig *m, struct err *e)
 	return journal_add(m->journal, e, "commit", "%s", "");
 }
 
+void rec_undone(struct mig *m)
+{
+	struct err e = ERR_INIT;
+
+	/* not recorded, it goes on all the same: who recovers it later would only ask once more */
+	if (m->journal && !strcmp(journal_word(m->journal), "commit") &&
+	    journal_add(m->journal, &e, "undone", "%s", "") < 0)
+		log_err("%s", e.msg);
+}
+
+void rec_ran(struct mig *m)
+{
+	struct err ignore = ERR_INIT; /* then only this process knows */
+
+	if (!m->ran && m->journal)
+		journal_add(m->journal, &ignore, "commit", "ran=1");
+	m->ran = true;
+}
+
 void rec_end(struct mig *m, bool remove)
 {
 	journal_close(steal(m->journal), remove);
@@ -119,14 +138,15 @@ int rec_load(struct mig *m, struct opts *o, struct err *e)
 
 	o->pid = (pid_t)number(j, "pid");
 	if (!o->dest)
-		o->dest = text(j, "dest");
+		o->dest = m->loaded.dest = text(j, "dest");
 	o->port = number(j, "port");
 	o->pol.v.streams = number(j, "streams");
 	if (!o->identity)
-		o->identity = text(j, "identity");
+		o->identity = m->loaded.identity = text(j, "identity");
 	if (!o->known_hosts)
-		o->known_hosts = text(j, "known-hosts");
+		o->known_hosts = m->loaded.known_hosts = text(j, "known-hosts");
 	m->opt = o;
+	m->ran = journal_get(j, "ran");
 	const char *boot = journal_get(j, "peer-boot");
 
 	snprintf(m->peer_boot, sizeof(m->peer_boot), "%s", boot ? boot : "");

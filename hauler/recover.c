@@ -61,7 +61,9 @@ static enum phase phase_of(const struct journal *j)
 {
 	const char *w = journal_word(j);
 
-	return !strcmp(w, "commit") ? PH_COMMIT : !strcmp(w, "held") ? PH_HELD : PH_NOTHING;
+	if (!strcmp(w, "commit"))
+		return PH_COMMIT;
+	return !strcmp(w, "held") || !strcmp(w, "undone") ? PH_HELD : PH_NOTHING;
 }
 
 static void say(const struct recover *rc, const struct mig *m, const char *what)
@@ -117,6 +119,17 @@ static bool recover_loaded(const struct recover *rc, struct mig *m, struct opts 
 	return m->state != MIG_LOST;
 }
 
+static int adopt(struct mig *m)
+{
+	int r = journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, m->route, &m->err);
+
+	if (r != -ENOENT)
+		return r;
+	err_clear(&m->err);
+	return err_set(&m->err, ERR_USER, ENOENT, "no migration %016llx was left behind here",
+	               (unsigned long long)m->route);
+}
+
 static int recover_one(struct recover *rc, uint64_t id)
 {
 	struct mig *m = new_mig();
@@ -127,7 +140,7 @@ static int recover_one(struct recover *rc, uint64_t id)
 		return -ENOMEM;
 	m->id = m->route = id;
 	log_migration(id);
-	int r = journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, id, &m->err);
+	int r = adopt(m);
 
 	if (r == -EBUSY) {
 		if (rc->list)
@@ -135,6 +148,8 @@ static int recover_one(struct recover *rc, uint64_t id)
 		free(m);
 		return 0;
 	}
+	bool missing = r == -ENOENT;
+
 	rc->current = m;
 	if (r == 0)
 		over = recover_loaded(rc, m, &o);
@@ -145,6 +160,8 @@ static int recover_one(struct recover *rc, uint64_t id)
 	rec_end(m, over);
 	mig_fini(m);
 	free(m);
+	if (missing) /* somebody else has ended it meanwhile, unless it was asked for */
+		return rc->id ? r : 0;
 	rc->left += !over && !rc->list;
 	return 0;
 }
@@ -197,7 +214,7 @@ int resolve(struct recover *rc, bool keep)
 	if (!m)
 		return -ENOMEM;
 	m->id = m->route = rc->id;
-	int r = journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, rc->id, &m->err);
+	int r = adopt(m);
 
 	if (r == 0)
 		r = resolve_loaded(rc, m, &o, keep);

@@ -17,6 +17,8 @@
 #define TELL_EVERY_US    10000000
 #define OUTCOME_LIMIT_MS 30000
 #define MISSING_LIMIT_MS 60000
+#define MISSING_MSGS_MAX 4096u
+#define MISSING_RUNS_MAX (1u << 24)
 
 static void drop_left(struct mig *m)
 {
@@ -50,19 +52,34 @@ static void drop_link(struct mig *m)
 	drop_left(m);
 }
 
+static bool is_held(const struct mig *m, uint64_t obj)
+{
+	for (size_t i = 0; i < m->n_held; i++)
+		if (obj == OBJ_TASK(m->held[i].pid))
+			return true;
+	return false;
+}
+
+/* Of the stopped copy and of nothing else on this host; and not more than we can hold. */
 static int keep_missing(struct mig *m, const Haul__Missing *in, struct err *e)
 {
+	size_t runs = 0;
+
+	if (!is_held(m, in->obj))
+		return err_set(e, ERR_PEER, EPROTO, "the destination misses pages of object %llx",
+		               (unsigned long long)in->obj);
+	for (size_t i = 0; i < m->n_left; i++)
+		runs += m->left[i].runs.n;
+	if (m->n_left == MISSING_MSGS_MAX || runs > MISSING_RUNS_MAX)
+		return err_set(e, ERR_PEER, E2BIG, "the destination misses too much");
 	struct left_obj *v = realloc(m->left, (m->n_left + 1) * sizeof(*v));
 
 	if (!v)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for what is missing");
 	m->left = v;
 	v[m->n_left] = (struct left_obj){ .obj = in->obj };
-	int r = cruns_unpack(in->runs.data, in->runs.len, &v[m->n_left].runs, e);
-
-	if (r == 0)
-		m->n_left++;
-	return r;
+	m->n_left++; /* what it holds is freed with the others, also when it is bad */
+	return cruns_unpack(in->runs.data, in->runs.len, &v[m->n_left - 1].runs, e);
 }
 
 /* Until the destination has told all that it lacks. */
@@ -107,6 +124,7 @@ static int go_on(struct mig *m, struct err *e)
 	if (m->t.running_us == 0)
 		m->t.running_us = now_us();
 	m->mark = 0;
+	rec_ran(m);
 	if (r == 0 && m->drained)
 		source_kill(m);
 	m->back_to = m->drained ? MIG_DONE : MIG_POSTCOPY;
@@ -131,6 +149,11 @@ static int attempt(struct mig *m, struct err *e)
 	haul__msg__free_unpacked(msg, NULL);
 	switch (state) {
 	case HAUL__STATE__STATE_UNDONE:
+		if (m->ran)
+			return err_set(e, ERR_PEER, EPROTO,
+			               "%s has said that the process runs there, and now that it "
+			               "never did",
+			               m->opt->dest);
 		m->aborted = true;
 		m->committed = false; /* COMMIT never arrived, and never will */
 		m->back_to = MIG_UNDO;
@@ -146,7 +169,7 @@ static int attempt(struct mig *m, struct err *e)
 		return 0;
 	case HAUL__STATE__STATE_LOST:
 		return err_set(e, ERR_PEER, EOWNERDEAD,
-		               "the copy at %s has ended: those who brought its pages were killed",
+		               "the copy at %s was ended: CRIU, or who brought its pages, had died",
 		               m->opt->dest);
 	default:
 		return err_set(e, ERR_PEER, ENOENT, "%s knows nothing of this migration",
@@ -155,8 +178,9 @@ static int attempt(struct mig *m, struct err *e)
 }
 
 /* Return: false when it is time to give up */
-static bool pause_between(const struct mig *m, uint64_t until_us)
+static bool pause_between(struct mig *m, uint64_t until_us)
 {
+	freeze_watch(m);
 	for (unsigned int ms = 0; ms < TRY_EVERY_MS; ms += LOOK_EVERY_MS) {
 		if (m->leave || now_us() >= until_us)
 			return false;

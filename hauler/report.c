@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "transport/haul.pb-c.h"
 
 #define MIB               1048576.0
 #define PROGRESS_EVERY_US 500000
@@ -209,6 +210,22 @@ static uint64_t downtime_us(const struct mig *m)
 	return m->t.running_us - m->t.freeze_us - m->t.rtt_us / 2;
 }
 
+static void set_fs(json_t *o, const struct fs_stats *st)
+{
+	if (!st)
+		return;
+	set_u(o, "fs_inodes", st->inodes);
+	set_u(o, "fs_tree_bytes", st->bytes);
+	set_u(o, "fs_files", st->sent_files);
+	set_u(o, "fs_bytes", st->sent_bytes);
+	set_u(o, "fs_wire_bytes", st->wire_bytes);
+	set_u(o, "fs_passes", st->passes);
+	set_u(o, "fs_first_us", st->first_us);
+	set_u(o, "fs_frozen_us", st->frozen_us);
+	set_u(o, "fs_frozen_bytes", st->frozen_bytes);
+	json_object_set_new(o, "fs_watch", json_string(st->watch));
+}
+
 static void end_json(struct mig *m, const struct send_stats *st)
 {
 	json_t *o = event(m, m->state == MIG_DONE ? "done" : "failed");
@@ -223,7 +240,16 @@ static void end_json(struct mig *m, const struct send_stats *st)
 	set_u(o, "data_pages", st->data_pages);
 	set_u(o, "zero_pages", st->zero_pages);
 	set_u(o, "same_pages", st->same_pages);
+	set_u(o, "files", m->shipped_files);
+	set_u(o, "files_bytes", m->shipped_bytes);
+	set_u(o, "files_frozen_us", m->ship_us);
+	set_fs(o, fs_get_stats(m->fs));
 	if (m->t.running_us && m->t.freeze_us) {
+		unsigned int moved, lost;
+
+		mnet_count(m, &moved, &lost);
+		set_u(o, "connections_moved", moved);
+		set_u(o, "connections_lost", lost);
 		set_u(o, "downtime_us", downtime_us(m));
 		json_object_set_new(o, "freeze_mode", json_string(ours_mode(m)));
 		set_u(o, "stop_us", m->t.stopped_us - m->t.freeze_us);
@@ -251,6 +277,17 @@ static void end_json(struct mig *m, const struct send_stats *st)
 	put_json(o);
 }
 
+static void text_fs(const struct fs_stats *st)
+{
+	if (!st)
+		return;
+	printf("  files         %9llu inodes  %.1f MiB sent in %u passes (%.1f on the wire), first "
+	       "%.2f s; %.1f ms of it in the downtime; changes by %s\n",
+	       (unsigned long long)st->inodes, (double)st->sent_bytes / MIB, st->passes,
+	       (double)st->wire_bytes / MIB, (double)st->first_us / 1e6,
+	       (double)st->frozen_us / 1e3, st->watch);
+}
+
 static void end_text(struct mig *m, const struct send_stats *st)
 {
 	if (m->t.freeze_us == 0) /* recovered: another haul did the rest, and knew the times */
@@ -269,6 +306,9 @@ static void end_text(struct mig *m, const struct send_stats *st)
 	       (double)(t->sent_us - t->scanned_us) / 1e3,
 	       (double)(t->restored_us - t->sent_us) / 1e3,
 	       (double)(t->running_us - t->restored_us) / 1e3, ours_mode(m));
+	if (m->shipped_files)
+		printf("  files         %9u      %.1f MiB brought, %.1f ms of it in the downtime\n",
+		       m->shipped_files, (double)m->shipped_bytes / MIB, (double)m->ship_us / 1e3);
 	printf("  total         %9.2f s    %u round%s\n", (double)(t->end_us - t->start_us) / 1e6,
 	       m->rounds, m->rounds == 1 ? "" : "s");
 	printf("  on the wire   %9.1f MiB  %.2f of %.1f MiB resident; %llu zero, %llu unchanged "
@@ -277,6 +317,15 @@ static void end_text(struct mig *m, const struct send_stats *st)
 	       m->rss_bytes ? (double)st->wire_bytes / (double)m->rss_bytes : 0.0,
 	       (double)m->rss_bytes / MIB, (unsigned long long)st->zero_pages,
 	       (unsigned long long)st->same_pages);
+	unsigned int moved, lost;
+
+	mnet_count(m, &moved, &lost);
+	if (moved || lost)
+		printf("  connections   %9u moved; %u were not accepted, or were closed and not "
+		       "sent, in "
+		       "time: reset\n",
+		       moved, lost);
+	text_fs(fs_get_stats(m->fs));
 	printf("  after resume  %9llu pages came lazily from the source; %llu faults, "
 	       "p50 %u us, p99 %u us\n",
 	       (unsigned long long)m->remote_pages, (unsigned long long)m->faults, m->fault_p50_us,
@@ -289,7 +338,7 @@ static void end_lost(const struct mig *m)
 
 	end_line();
 	fprintf(stderr,
-	        "haul: the process was handed over to %s, and no word comes from there any more.\n"
+	        "haul: the process was handed over to %s, and is not known to be well there.\n"
 	        "      The copy on this host (pid %d) stays stopped. When %s can be reached "
 	        "again:\n"
 	        "        haul recover %016llx\n"
@@ -358,6 +407,32 @@ void rep_findings(const struct findings *f, bool json)
 		if (f->v[i].remedy[0] && f->v[i].severity != SEV_INFO)
 			printf("           %-18s -> %s\n", "", f->v[i].remedy);
 	}
+	fflush(stdout);
+}
+
+void rep_needs(const struct needs *n, bool json, bool all)
+{
+	unsigned int same = 0;
+
+	for (size_t i = 0; i < n->n; i++) {
+		const struct need *k = &n->v[i];
+
+		same += k->state == HAUL__FILE_STATE__FILE_SAME;
+		if (json) {
+			json_t *o = json_object();
+
+			json_object_set_new(o, "event", json_string("file"));
+			json_object_set_new(o, "state", json_string(needs_word(k->state)));
+			json_object_set_new(o, "path", json_string(k->there));
+			set_u(o, "bytes", k->file.size);
+			put_json(o);
+		} else if (all || (k->state != HAUL__FILE_STATE__FILE_SAME &&
+		                   k->state != HAUL__FILE_STATE__FILE_NONE)) {
+			printf("  %-8s  %s\n", needs_word(k->state), k->there);
+		}
+	}
+	if (!json && same)
+		printf("  %-8s  %u files are the same there\n", "same", same);
 	fflush(stdout);
 }
 

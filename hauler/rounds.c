@@ -139,6 +139,8 @@ static int listed(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, u
 	(void)vma;
 	(void)flags;
 	r->pages += pages;
+	if (r->m->pol.round > 0) /* the first scan names everything */
+		sent_wrote(r->m->sent, OBJ_TASK(pid), vaddr, pages, r->m->pol.round);
 	return list_add(&r->todo, pid, vaddr, pages);
 }
 

@@ -28,6 +28,13 @@ uint64_t sent_span(const struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t 
  * Return: 1 same; 0 remembered; -ENOMEM
  */
 int sent_same(struct sent *s, uint64_t obj, uint64_t vaddr, struct sent_hash h);
+/** sent_key() - chunk of an object's page, for struct sparse */
+uint64_t sent_key(uint64_t obj, uint64_t vaddr);
+/** sent_wrote() - a scan found these pages written. @scan: its number, from 1 */
+void sent_wrote(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages, unsigned int scan);
+#define SENT_HEAT_MAX 255u
+/** sent_heat() - 0 to SENT_HEAT_MAX: the later and the more often it was written the more */
+unsigned int sent_heat(const struct sent *s, uint64_t obj, uint64_t vaddr);
 /** sent_forget() - these pages count as never sent */
 void sent_forget(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages);
 void sent_free(struct sent *s);

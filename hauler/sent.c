@@ -9,9 +9,15 @@
 
 #include "engine/sparse.h"
 
+#define LATE_BITS 4u
+#define LATE_MAX  15u
+#define OFTEN_MAX 15u
+
 struct part {
 	uint64_t bits[SPARSE_PAGES / 64];
 	struct sent_hash hash[SPARSE_PAGES];
+	uint8_t heat
+	        [SPARSE_PAGES]; /* LATE_BITS: the last scan that found it written; then how often */
 };
 
 struct sent {
@@ -19,7 +25,7 @@ struct sent {
 };
 
 /* A task's pid and the number of a 2 MiB piece of 47 bits of addresses. */
-static uint64_t key_of(uint64_t obj, uint64_t vaddr)
+uint64_t sent_key(uint64_t obj, uint64_t vaddr)
 {
 	return OBJ_ID(obj) << 26 | vaddr / SPARSE_BYTES;
 }
@@ -43,7 +49,7 @@ int sent_new(struct sent **out, struct err *e)
 
 uint64_t sent_span(const struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t max, bool *has)
 {
-	const struct part *p = sparse_get(s->parts, key_of(obj, vaddr), false);
+	const struct part *p = sparse_get(s->parts, sent_key(obj, vaddr), false);
 	uint64_t first = index_of(vaddr), i = first;
 	uint64_t end = max < SPARSE_PAGES - first ? first + max : SPARSE_PAGES;
 
@@ -63,7 +69,7 @@ uint64_t sent_span(const struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t 
 
 int sent_same(struct sent *s, uint64_t obj, uint64_t vaddr, struct sent_hash h)
 {
-	struct part *p = sparse_get(s->parts, key_of(obj, vaddr), true);
+	struct part *p = sparse_get(s->parts, sent_key(obj, vaddr), true);
 	size_t i = index_of(vaddr);
 	uint64_t bit = 1ULL << (i % 64);
 
@@ -77,10 +83,34 @@ int sent_same(struct sent *s, uint64_t obj, uint64_t vaddr, struct sent_hash h)
 	return 0;
 }
 
+void sent_wrote(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages, unsigned int scan)
+{
+	uint8_t late = (uint8_t)(scan < LATE_MAX ? scan : LATE_MAX);
+
+	for (uint64_t at = vaddr; at < vaddr + pages * ENG_PAGE_BYTES; at += ENG_PAGE_BYTES) {
+		struct part *p = sparse_get(s->parts, sent_key(obj, at), false);
+		uint8_t *h = p ? &p->heat[index_of(at)] : NULL;
+
+		if (h && (*h >> LATE_BITS) < OFTEN_MAX)
+			*h = (uint8_t)(*h + (1u << LATE_BITS));
+		if (h)
+			*h = (uint8_t)((*h & ~LATE_MAX) | late);
+	}
+}
+
+unsigned int sent_heat(const struct sent *s, uint64_t obj, uint64_t vaddr)
+{
+	const struct part *p = sparse_get(s->parts, sent_key(obj, vaddr), false);
+	unsigned int h = p ? p->heat[index_of(vaddr)] : 0;
+
+	/* late first, then often */
+	return (h & LATE_MAX) << LATE_BITS | h >> LATE_BITS;
+}
+
 void sent_forget(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages)
 {
 	for (; pages; pages--, vaddr += ENG_PAGE_BYTES) {
-		struct part *p = sparse_get(s->parts, key_of(obj, vaddr), false);
+		struct part *p = sparse_get(s->parts, sent_key(obj, vaddr), false);
 		size_t i = index_of(vaddr);
 
 		if (p)

@@ -16,8 +16,8 @@
 #include "hauler/hauler.h"
 #include "transport/haul.pb-c.h"
 
-#define IMAGE_BYTES_MAX (48u << 20) /* a message has at most 64 MiB */
-#define EVENT_BYTES     16384
+#define IMAGE_PART_BYTES (8u << 20)
+#define EVENT_BYTES      16384
 
 struct gone {
 	char *name;
@@ -50,26 +50,45 @@ static struct gone *gone_of(struct ship *s, const char *name)
 	return v[s->n].name ? &v[s->n++] : NULL;
 }
 
-static int send_one(struct ship *s, const char *name, struct err *e)
+static int send_part(struct ship *s, const struct gone *g, uint64_t at, uint8_t *data, size_t n,
+                     struct err *e)
 {
 	Haul__Msg msg = HAUL__MSG__INIT;
 	Haul__Images images = HAUL__IMAGES__INIT;
 	Haul__Image img = HAUL__IMAGE__INIT, *one = &img;
-	AUTO(mem) uint8_t *data = NULL;
-	struct gone *g = gone_of(s, name);
-	int r = g ? img_load(s->m->images_fd, name, IMAGE_BYTES_MAX, &data, &img.data.len, e)
-	          : err_set(e, ERR_SYS, ENOMEM, "no memory for images");
 
-	if (r < 0)
-		return r;
 	img.name = g->name;
+	img.at = at;
 	img.data.data = data;
+	img.data.len = n;
 	images.n_image = 1;
 	images.image = &one;
 	msg.body_case = HAUL__MSG__BODY_IMAGES;
 	msg.images = &images;
-	g->bytes = img.data.len;
 	return wire_send(s->m->ctl, &msg, mig_deadline(s->m), e);
+}
+
+/* In parts: a deleted file may be as large as CRIU_GHOST_MAX_BYTES. */
+static int send_one(struct ship *s, const char *name, struct err *e)
+{
+	AUTO(mem) uint8_t *data = malloc(IMAGE_PART_BYTES);
+	AUTO(fd) int fd = openat(s->m->images_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct gone *g = gone_of(s, name);
+	ssize_t n = 0;
+	int r = 0;
+
+	if (!g || !data)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for images");
+	if (fd < 0)
+		return err_sys(e, "image %s", name);
+	g->bytes = 0;
+	do {
+		n = read(fd, data, IMAGE_PART_BYTES);
+		if (n > 0 || (n == 0 && g->bytes == 0))
+			r = send_part(s, g, g->bytes, data, (size_t)n, e);
+		g->bytes += n > 0 ? (size_t)n : 0;
+	} while (r == 0 && n > 0);
+	return r < 0 || n == 0 ? r : err_sys(e, "read image %s", name);
 }
 
 /* Return: 0 when no event waits any more */

@@ -13,6 +13,7 @@
 
 #define CRIU_LIMIT_MS     10000
 #define STREAM_SOCK_BYTES (4 << 20)
+#define PARENT_NAME       "before" /* in the directory of images */
 
 /* What was asked for, or the best that this kernel has. */
 static int choose_tracker(struct mig *m, struct err *e)
@@ -43,7 +44,7 @@ int connect_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = mnet_new(m, e);
 	if (r == 0)
-		r = insp_new_net(&m->insp, m->opt->pid, mnet_judge(m->net), e);
+		r = insp_new_with(&m->insp, m->opt->pid, mnet_judge(m->net), &m->opt->fs, e);
 	if (r == 0)
 		r = mnet_findings(m, &f, e);
 	if (r == 0 && f.blockers) {
@@ -147,12 +148,21 @@ static int start_criu(struct mig *m, struct err *e)
 		close(sk[0]);
 		return r;
 	}
-	ops = (struct sink_ops){ .shmem = freeze_shmem, .arg = m };
+	ops = (struct sink_ops){ .shmem = freeze_shmem, .parent = ours_clean(m), .arg = m };
 
 	r = sink_start(&m->sink, sk[0], m->criu_version, &ops, e);
+	if (r == 0 && ops.parent)
+		r = img_parent(m->images_fd, PARENT_NAME, e);
 	if (r < 0)
 		return r;
+	AUTO(mem) char **external = NULL;
+	ssize_t n_external = outs_external(insp_outs(m->insp), &external);
+
+	if (n_external < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for descriptors");
 	struct criu_opts o = {
+		.external = external,
+		.n_external = (size_t)n_external,
 		.images_fd = m->images_fd,
 		.pid = m->opt->pid,
 		.tcp_close = !mnet_moves_tcp(m->net),
@@ -161,6 +171,7 @@ static int start_criu(struct mig *m, struct err *e)
 		.file_locks = true,
 		.log_name = "dump.log",
 		.version = m->criu_version,
+		.parent = ops.parent ? PARENT_NAME : NULL,
 	};
 
 	r = criu_dump(m->criu, &o, e);
@@ -172,11 +183,8 @@ static int start_criu(struct mig *m, struct err *e)
 
 int prepare_run(struct mig *m, struct err *e)
 {
-	struct err why = ERR_INIT;
 	int r = trk_new(&m->trk, m->opt->pid, m->trk_kind, e);
 
-	if (frost_new(&m->frost, m->route, &why) < 0)
-		log_info("the stopped copy will be held by SIGSTOP alone: %s", why.msg);
 	if (r == 0)
 		r = start_criu(m, e);
 	if (r == 0)
@@ -201,6 +209,10 @@ int prepare_run(struct mig *m, struct err *e)
 			r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 		pthread_mutex_unlock(&m->lock);
 	}
+	if (r == 0)
+		r = bring_files(m, true, e);
+	if (r == 0)
+		r = fs_first(m, e);
 	if (r < 0)
 		talk_reason(m, e);
 	return r;

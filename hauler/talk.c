@@ -2,8 +2,6 @@
 /* talk.c - the source's half of the conversation in docs/PROTOCOL.md section 4. */
 #include "hauler/hauler.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -17,19 +15,22 @@
 #define PROTOCOL_COMPAT  1
 #define HELLO_LIMIT_MS   10000
 #define ANSWER_LIMIT_MS  30000
+#define FINDINGS_MAX     4096u
 
 static int send_msg(struct mig *m, Haul__Msg *msg, struct err *e)
 {
 	return wire_send(m->ctl, msg, deadline_in_ms(HELLO_LIMIT_MS), e);
 }
 
-static int from_abort(const Haul__Abort *a, struct err *e)
+static int from_abort(Haul__Abort *a, struct err *e)
 {
+	err_line(a->reason);
+	err_line(a->remedy);
 	enum err_src src = a->source && !strcmp(a->source, "criu") ? ERR_CRIU : ERR_PEER;
 	int r = err_set(e, src, a->code ? (int)a->code : EIO, "destination: %s",
-	                a->reason ? a->reason : "aborted");
+	                a->reason[0] ? a->reason : "aborted");
 
-	if (a->remedy && a->remedy[0])
+	if (a->remedy[0])
 		err_fix(e, "%s", a->remedy);
 	return r;
 }
@@ -67,9 +68,14 @@ int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint6
 			return r;
 		int kind = (int)msg->body_case;
 
-		if (kind == HAUL__MSG__BODY_DRAINED)
+		/* only a tree that runs there may say so */
+		bool early = !m->committed &&
+		             (kind == HAUL__MSG__BODY_DRAINED || kind == HAUL__MSG__BODY_RUNNING ||
+		              kind == HAUL__MSG__BODY_PROGRESS);
+
+		if (kind == HAUL__MSG__BODY_DRAINED && !early)
 			talk_drained(m, msg->drained);
-		if (kind == want) {
+		if (kind == want && !early) {
 			*out = msg;
 			return 0;
 		}
@@ -77,9 +83,12 @@ int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint6
 			r = from_abort(msg->abort, e);
 		else if (kind == HAUL__MSG__BODY_PING)
 			r = pong(ch, msg->ping, e);
-		else if (kind == HAUL__MSG__BODY_DRAINED || kind == HAUL__MSG__BODY_RUNNING)
+		else if (kind == HAUL__MSG__BODY_DOUBT && m->state <= MIG_NEGOTIATE)
+			r = talk_prove(m, msg->doubt, e);
+		else if (!early &&
+		         (kind == HAUL__MSG__BODY_DRAINED || kind == HAUL__MSG__BODY_RUNNING))
 			log_debug("message %d while the link is made again", kind);
-		else if (kind == HAUL__MSG__BODY_PROGRESS) {
+		else if (kind == HAUL__MSG__BODY_PROGRESS && !early) {
 			m->peer_left_pages = msg->progress->left_pages;
 			m->peer_faults = msg->progress->faults;
 			rep_progress(m, false);
@@ -135,8 +144,10 @@ static int hello(struct mig *m, struct chan *ch, Haul__Role role, unsigned int i
 		m->route = a->route;
 		snprintf(m->peer_boot, sizeof(m->peer_boot), "%s", a->boot);
 	} else if (role == HAUL__ROLE__ROLE_RESUME && strcmp(m->peer_boot, a->boot)) {
-		r = err_set(e, ERR_PEER, EOWNERDEAD, "%s was rebooted since: no copy is left there",
-		            m->opt->dest);
+		r = err_set(
+		        e, ERR_PEER, EOWNERDEAD,
+		        "%s was rebooted since (then no copy is left there), or is another host",
+		        m->opt->dest);
 	}
 	haul__msg__free_unpacked(answer, NULL);
 	return r;
@@ -199,6 +210,11 @@ int talk_streams(struct mig *m, struct err *e)
 	return r;
 }
 
+int talk_files(struct mig *m, struct chan **out, struct err *e)
+{
+	return one_stream(m, out, HAUL__ROLE__ROLE_FILES, 0, e);
+}
+
 int talk_resume(struct mig *m, struct err *e)
 {
 	struct chan *ch = NULL;
@@ -212,16 +228,25 @@ int talk_resume(struct mig *m, struct err *e)
 	return r;
 }
 
-static void take_answer(const Haul__Answer *a, struct findings *out)
+static int take_answer(const Haul__Answer *a, struct findings *out, struct err *e)
 {
+	if (a->n_finding > FINDINGS_MAX)
+		return err_set(e, ERR_PEER, EBADMSG, "the destination has %zu findings",
+		               a->n_finding);
 	for (size_t i = 0; i < a->n_finding; i++) {
 		const Haul__Finding *f = a->finding[i];
-		char *code = strdup(f->code); /* lives as long as the program: it is shown */
+		/* a newer destination may have more degrees: better to stop */
+		enum severity severity = (unsigned int)f->severity <= SEV_BLOCKER
+		                                 ? (enum severity)f->severity
+		                                 : SEV_BLOCKER;
 
-		if (code)
-			finding_add(out, (enum severity)f->severity, code, f->remedy, "%s",
-			            f->text);
+		err_line(f->code);
+		err_line(f->text);
+		err_line(f->remedy);
+		if (finding_add(out, severity, f->code, f->remedy, "%s", f->text) < 0)
+			return err_set(e, ERR_SYS, ENOMEM, "no memory for findings");
 	}
+	return 0;
 }
 
 /* CPU features of this host, for the destination to compare. */
@@ -256,10 +281,21 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	AUTO(mem) uint8_t *cpu = NULL;
 	int r = insp_offer(m->insp, &offer, e);
 
+	if (r == 0 && !m->needs)
+		r = needs_new(&m->needs, m->insp, m->opt, out, e);
 	if (r == 0)
 		r = mnet_offer(m, &offer, e);
-	if (r < 0)
+	if (r == 0)
+		r = outs_offer(insp_outs(m->insp), &offer, e);
+	if (r == 0)
+		r = fs_offer(m, &offer, out, e);
+	if (r < 0) {
+		outs_offer_fini(&offer);
+		fs_offer_free(&offer);
 		return r;
+	}
+	needs_offer(m->needs, &offer);
+	offer.files = (Haul__Files)m->opt->pol.v.files;
 	fill_criu(m, &criu, &cpu);
 	offer.criu = &criu;
 	offer.check_only = check_only;
@@ -269,13 +305,16 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	msg.body_case = HAUL__MSG__BODY_OFFER;
 	msg.offer = &offer;
 	r = send_msg(m, &msg, e);
+	outs_offer_fini(&offer);
+	fs_offer_free(&offer);
 	if (r == 0)
 		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_ANSWER, &answer,
 		                deadline_in_ms(ANSWER_LIMIT_MS), e);
 	if (r < 0)
 		return err_wrap(e, "negotiation");
-	take_answer(answer->answer, out);
-	if (!answer->answer->accepted && out->blockers == 0)
+	r = take_answer(answer->answer, out, e);
+	needs_seen(m->needs, answer->answer);
+	if (r == 0 && !answer->answer->accepted && out->blockers == 0)
 		r = err_set(e, ERR_PEER, EPROTO, "refused without a reason");
 	haul__msg__free_unpacked(answer, NULL);
 	return r;
@@ -394,7 +433,12 @@ int talk_switch(struct mig *m, struct err *e)
 	s.limit_ms = until > now ? (until - now) / 1000 : 1;
 	int r = mnet_switch(m, &s, e);
 
-	return r == 0 ? send_switch(m, &s, e) : r;
+	if (r == 0)
+		r = needs_still(m->needs, &s, e);
+	if (r == 0)
+		r = send_switch(m, &s, e);
+	needs_still_free(&s);
+	return r;
 }
 
 int talk_restored(struct mig *m, struct err *e)

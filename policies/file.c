@@ -84,21 +84,56 @@ static size_t distance(const char *a, const char *b)
 
 static const char *nearest(const char *key)
 {
-	size_t best = 0;
+	size_t best = 0, least = SIZE_MAX;
 
-	for (size_t i = 1; i < POL_NOPTIONS; i++)
-		if (distance(key, pol_table[i].name) < distance(key, pol_table[best].name))
+	for (size_t i = 0; i < POL_NOPTIONS; i++) {
+		size_t d = distance(key, pol_table[i].name);
+
+		if (d < least) {
 			best = i;
+			least = d;
+		}
+	}
 	return pol_table[best].name;
+}
+
+static int list_of(const char *key)
+{
+	for (size_t i = 0; i < POL_NLISTS; i++)
+		if (!strcmp(pol_lists[i].name, key))
+			return (int)i;
+	return -1;
+}
+
+static int take_list(struct pol_texts *l, const char *key, const json_t *v, struct err *e)
+{
+	size_t n = json_array_size(v);
+
+	if (!json_is_array(v) || n > POL_LIST_MAX)
+		return err_set(e, ERR_USER, EINVAL, "%s: must be a list of at most %d strings", key,
+		               POL_LIST_MAX);
+	for (size_t i = 0; i < n; i++) {
+		const char *text = json_string_value(json_array_get(v, i));
+
+		if (!text || strlen(text) >= POL_TEXT_BYTES)
+			return err_set(e, ERR_USER, EINVAL,
+			               "%s: number %zu is no string of less than %d letters", key,
+			               i + 1, POL_TEXT_BYTES);
+		strcpy(l->v[i], text);
+	}
+	l->n = n;
+	return 0;
 }
 
 static int one_key(struct policy *p, const char *key, const json_t *v, const char *text,
                    struct err *e)
 {
 	uint32_t line = line_of(text, key);
-	int row = row_of(key), r = 0;
+	int row = row_of(key), list = list_of(key), r = 0;
 
-	if (row >= 0) {
+	if (list >= 0) {
+		r = take_list(&p->list[list], key, v, e);
+	} else if (row >= 0) {
 		p->from[row] = line;
 		r = pol_set_json(p, (size_t)row, v, e);
 	} else if (strcmp(key, KEY_MEANING)) {
@@ -131,7 +166,7 @@ static int parse(struct policy *p, const char *text, struct err *e)
 static int load_file(struct policy *p, const char *path, struct err *e)
 {
 	AUTO(file) FILE *f = fopen(path, "re");
-	AUTO(mem) char *text = calloc(1, FILE_BYTES_MAX + 1);
+	AUTO(mem) char *text = malloc(FILE_BYTES_MAX + 1);
 
 	if (!f)
 		return err_sys(e, "policy %s", path);
@@ -143,6 +178,7 @@ static int load_file(struct policy *p, const char *path, struct err *e)
 		return err_sys(e, "policy %s", path);
 	if (n > FILE_BYTES_MAX || memchr(text, 0, n))
 		return err_set(e, ERR_USER, EINVAL, "%s:1: not a policy file", path);
+	text[n] = 0;
 	pol_init(p);
 	snprintf(p->path, sizeof(p->path), "%s", path);
 	const char *base = strrchr(path, '/');

@@ -26,6 +26,24 @@ static const char *const tracker_names[] = {
 	NULL,
 };
 
+static const char *const files_names[] = {
+	[POL_FILES_REQUIRE] = "require",
+	[POL_FILES_MISSING] = "ship-missing",
+	[POL_FILES_DIFFERING] = "ship-differing",
+	NULL,
+};
+
+static const char *const stray_names[] = {
+	[POL_STRAY_KEEP] = "keep",
+	[POL_STRAY_CLOSE] = "close",
+	NULL,
+};
+
+const struct pol_list_row pol_lists[POL_NLISTS] = {
+	[POL_MOVE_ADDRESS] = { "move-address", "ADDR[/LEN][@IFACE]: goes along, with connections" },
+	[POL_MAP] = { "map", "WHAT=TARGET: what leads out of the tree, and becomes what" },
+};
+
 #define ROW(field) (offsetof(struct pol_options, field) / sizeof(unsigned int))
 
 const struct pol_option pol_table[POL_NOPTIONS] = {
@@ -55,6 +73,13 @@ const struct pol_option pol_table[POL_NOPTIONS] = {
 	               "connections; auto: move with --move-address, else close" },
 	[ROW(tracker)] = { "tracker", tracker_names, "", 0, POL_NTRACKERS - 1, POL_TRACKER_AUTO,
 	                   "how the source sees writes; auto: the best that it has" },
+	[ROW(files)] = { "files", files_names, "", 0, POL_FILES_DIFFERING, POL_FILES_MISSING,
+	                 "files it uses that HOST lacks, or has otherwise" },
+	[ROW(stray)] = { "stray", stray_names, "", 0, POL_STRAY_CLOSE, POL_STRAY_KEEP,
+	                 "descriptors above 2 that a launcher has left open" },
+	[ROW(quiet_limit_ms)] = { "quiet-limit-ms", NULL, "ms", 0, 600000, 200,
+	                          "wait for connections that are not accepted, or closed and "
+	                          "not sent" },
 };
 
 /* ---- values ---- */
@@ -308,6 +333,11 @@ char *pol_schema(void)
 	json_object_set_new(rows, "meaning", meaning);
 	for (size_t i = 0; i < POL_NOPTIONS; i++)
 		json_object_set_new(rows, pol_table[i].name, schema_row(&pol_table[i]));
+	for (size_t i = 0; i < POL_NLISTS; i++)
+		json_object_set_new(rows, pol_lists[i].name,
+		                    json_pack("{s:s, s:s, s:{s:s}, s:i}", "description",
+		                              pol_lists[i].meaning, "type", "array", "items",
+		                              "type", "string", "maxItems", POL_LIST_MAX));
 	json_object_set_new(s, "$schema",
 	                    json_string("https://json-schema.org/draft/2020-12/schema"));
 	json_object_set_new(s, "title", json_string("a policy of haul"));

@@ -32,6 +32,11 @@ const char *pol_mode_name(enum pol_mode mode);
 /* What becomes of TCP connections; AUTO: they move when an address moves, else are closed. */
 enum pol_tcp { POL_TCP_AUTO, POL_TCP_CLOSE, POL_TCP_MOVE, POL_TCP_REFUSE };
 
+/* What the tree uses and the destination lacks, or has otherwise; numbers as on the wire. */
+enum pol_files { POL_FILES_REQUIRE, POL_FILES_MISSING, POL_FILES_DIFFERING };
+/* Descriptors that a launcher has left open. */
+enum pol_stray { POL_STRAY_KEEP, POL_STRAY_CLOSE };
+
 struct pol_options {
 	unsigned int mode; /* enum pol_mode */
 	unsigned int downtime_limit_ms, downtime_max_ms, degraded_max_s, deadline_s, max_rounds;
@@ -39,6 +44,9 @@ struct pol_options {
 	unsigned int freeze_limit_ms, streams, bandwidth_limit_mbit, cpu_limit_percent;
 	unsigned int tcp; /* enum pol_tcp */
 	unsigned int tracker; /* enum pol_tracker */
+	unsigned int files; /* enum pol_files */
+	unsigned int stray; /* enum pol_stray */
+	unsigned int quiet_limit_ms;
 };
 
 #define POL_NOPTIONS (sizeof(struct pol_options) / sizeof(unsigned int))
@@ -57,12 +65,30 @@ extern const struct pol_option pol_table[POL_NOPTIONS];
 #define POL_FROM_DEFAULT 0u
 #define POL_FROM_COMMAND UINT32_MAX
 
+/* Options that are given as often as one likes: lists of texts, which others understand. */
+enum pol_list { POL_MOVE_ADDRESS, POL_MAP, POL_NLISTS };
+
+#define POL_LIST_MAX   16
+#define POL_TEXT_BYTES 256
+
+struct pol_texts {
+	char v[POL_LIST_MAX][POL_TEXT_BYTES];
+	size_t n;
+};
+
+struct pol_list_row {
+	const char *name, *meaning;
+};
+
+extern const struct pol_list_row pol_lists[POL_NLISTS];
+
 struct policy {
 	char name[64];
 	char path[512]; /* empty: no file */
 	char meaning[256];
 	struct pol_options v;
 	uint32_t from[POL_NOPTIONS];
+	struct pol_texts list[POL_NLISTS]; /* of the file */
 };
 
 /** pol_init() - all defaults */

@@ -9,7 +9,6 @@
 #include "policies/priv.h"
 
 #define HEADER      "haul-trace 1"
-#define LINE_BYTES  (1u << 20)
 #define PAGES_LIMIT 0x7fffffffu
 
 static int add_sample(struct trace *t, const struct trace_sample *s)
@@ -147,15 +146,14 @@ static int parse_line(struct trace *t, unsigned int line, char *s)
 int trace_load(struct trace *t, const char *path, struct err *e)
 {
 	AUTO(file) FILE *f = fopen(path, "re");
-	AUTO(mem) char *s = malloc(LINE_BYTES);
+	AUTO(mem) char *s = NULL;
+	size_t cap = 0;
 	int r = 0;
 
 	memset(t, 0, sizeof(*t));
 	if (!f)
 		return err_sys(e, "trace %s", path);
-	if (!s)
-		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	for (unsigned int line = 1; r == 0 && fgets(s, LINE_BYTES, f); line++) {
+	for (unsigned int line = 1; r == 0 && getline(&s, &cap, f) > 0; line++) {
 		s[strcspn(s, "\n")] = 0;
 		r = parse_line(t, line, s);
 		if (r < 0)

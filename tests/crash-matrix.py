@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""crash-matrix.py [--short] [--only REGEX] - whatever dies, at whatever moment.
+"""crash-matrix.py [--short] [--only REGEX] [--part I/N] - whatever dies, at whatever moment.
 
 Every fault point of common/fault.h x what happens there, on a real migration between two
-hosts of tests/lab. After each case, when all who are still alive have had their say and
-`haul recover` was run at the source:
+hosts of tests/lab; a part of it in other modes, and with clients whose connections move. After
+each case, when all who are still alive have had their say and `haul recover` was run at the source:
 
-  exactly one live copy, or one stopped copy that haul can resume; every page right; no
-  copy, journal, worker, CRIU, mount or door left that should not be.
+  exactly one live copy, or one stopped copy that haul can resume; every page right; clients
+  notice nothing; no process, journal, door, mount, namespace, cgroup, network lock, address or
+  tracker is left on either host that was not there before.
 
-Ends with a table, and with status 1 when any case failed.
+Ends with a table, and with status 1 when any case failed. --only sees "POINT ACT MODE".
 """
 import argparse
 import json
@@ -21,224 +22,209 @@ import sys
 import tempfile
 import time
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-LAB = TOP + "/tests/lab"
-HAUL, HAULD, WRITER = TOP + "/haul", TOP + "/hauld", TOP + "/tests/work/writer"
-PORT, PROXY_PORT = 4285, 4290
-RUN = "/run/haul"
+from crashlab import (HAUL, LAB, MEMORY, PORT, PROXY_PORT, RUN, TOP, WRITER, Bench, on, pids, sh, shell)
 
-
-def sh(*cmd, check=True, timeout=120, **kw):
-    r = subprocess.run(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                       timeout=timeout, **kw)
-    if check and r.returncode:
-        raise RuntimeError("%s: %s" % (" ".join(cmd), r.stdout))
-    return r.stdout
-
-
-def on(host, *cmd, check=True, **kw):
-    return sh(LAB, "run", host, *cmd, check=check, **kw)
+LATE_S = 3  # longer than the freeze limit of such a case
+ACTS = {
+    "kill": "SIGKILL to who came to the point: haul for s-, the worker for d-",
+    "peer": "SIGKILL to the other side's process",
+    "cut": "every connection ends",
+    "reset": "every connection is reset",
+    "unplug": "the cable is out for a moment",
+    "stall": "the cable is out for longer than anybody waits",
+    "down-up": "connections are refused for a moment",
+    "dead": "the link does not come back while haul runs",
+    "gone": "the destination loses its power, and boots again",
+    "hauld": "the daemon is killed, another started, the link reset",
+    "guard": "the first guardian of the pager is killed",
+    "all-d": "worker and guardians are killed at once",
+    "criu-s": "CRIU at the source is killed",
+    "criu-d": "CRIU at the destination is killed",
+    "criu-hang": "CRIU at the destination stops, and is killed later",
+    "full-s": "no space for records at the source",
+    "full-d": "the same at the destination",
+    "mem-d": "no memory at the destination, for a while",
+    "late": "the step takes longer than the freeze may",
+    "hang": "the step takes longer than the other side waits",
+    "int": "Ctrl-C",
+}
+MODES = {"stop-copy": ["--mode=stop-copy"], "pre-copy": ["--mode=pre-copy"], "post-copy": ["--mode=post-copy"],
+         "no-tracker": ["--mode=stop-copy", "--tracker=none"], "tcp": ["--mode=post-copy"]}
+MODE_ACTS = ["kill", "peer", "reset"]  # in modes other than post-copy
+TCP_ACTS = MODE_ACTS + ["down-up", "criu-d", "int"]
+# These are passed only when something else goes wrong before: what the source does for that
+TRIGGER = {"s-undo": "s-commit-recorded:int", "s-undone": "s-commit-recorded:int",
+           "d-undo": "s-restored-heard:int", "d-undone-recorded": "s-restored-heard:int"}
+BEFORE_STOP = ("s-connected", "s-negotiated", "s-prepared", "s-rounds-done", "d-hello-said", "d-answered", "d-started")
+AFTER_COMMIT = ("s-running-heard", "s-pushing", "s-drained-heard", "s-copy-killed", "d-resumed", "d-running-said",
+                "d-filled", "d-done-recorded", "d-drained-said")
+# From here on the source's copy may be dead, and the process goes with its host
+COPY_KILLED = ("s-drained-heard", "s-copy-killed", "d-drained-said")
+SHORT = """s-held-recorded kill, s-commit-recorded kill, s-commit-sent kill, s-pushing kill, s-undone kill,
+    d-gate-recorded kill, d-commit-recorded kill, d-filled kill, d-undone-recorded kill, s-sent peer, s-pushing peer,
+    s-pushing guard, s-pushing all-d, d-restored-said reset, s-commit-recorded cut, d-commit-heard cut, d-drained-said cut,
+    s-pushing down-up, s-pushing unplug, s-restored-heard criu-d, d-commit-recorded criu-hang, d-gate full-d,
+    s-pushing mem-d, s-sent late, d-commit-recorded dead, s-pushing gone, s-stopped int, s-sent int, s-commit-recorded int"""
 
 
 def fault_names():
     text = open(TOP + "/common/fault.h").read()
-    return re.findall(r'X\(\w+, "([^"]+)"\)', text)
-
-
-class Bench:
-    """Two hosts, each with a hauld; a proxy in front of B's that can break the link."""
-
-    def __init__(self, d):
-        self.d = d
-        sh(LAB, "up")
-        sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", d + "/id")
-        on("A", "cp", d + "/id", "/etc/haul/id_ed25519")
-        on("B", "cp", d + "/id.pub", "/etc/haul/authorized_keys")
-        self.fault_file = d + "/fault"
-        self.daemon = None
-        self.start_hauld({})
-        self.proxy = self.spawn("B", sys.executable, TOP + "/tests/work/link-proxy.py", str(PROXY_PORT), str(PORT),
-                                d + "/link")
-        time.sleep(0.5)
-        on("A", HAUL, "trust", "-y", "hostB")
-        on("A", HAUL, "trust", "-y", "-p", str(PROXY_PORT), "hostB")
-        sh(LAB, "rate", "300mbit")
-
-    def spawn(self, host, *cmd, env=None, log=None):
-        out = open(log or os.devnull, "a")
-        return subprocess.Popen([LAB, "run", host, "setsid", *cmd], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                env=dict(os.environ, **(env or {})))
-
-    def listener(self):
-        """pid, in B, of the hauld that listens"""
-        m = re.search(r"pid=(\d+)", on("B", "ss", "-Hltnp", "sport = :%d" % PORT, check=False))
-        return m.group(1) if m else None
-
-    def start_hauld(self, env):
-        self.daemon = self.spawn("B", HAULD, "-v", env=env, log=self.d + "/hauld.log")
-        for _ in range(200):
-            if self.listener():
-                return
-            time.sleep(0.02)
-        raise RuntimeError("hauld does not listen")
-
-    def stop_hauld(self, sig="-TERM"):
-        pid = self.listener()
-        if pid:
-            on("B", "kill", sig, pid, check=False)
-        for _ in range(200):
-            if not self.listener():
-                return
-            time.sleep(0.02)
-
-    def link(self, word):
-        with open(self.d + "/link.new", "w") as f:
-            f.write(word)
-        os.rename(self.d + "/link.new", self.d + "/link")
-        for _ in range(100):
-            if not os.path.exists(self.d + "/link"):
-                return
-            time.sleep(0.02)
-        raise RuntimeError("the proxy does not listen")
-
-    def down(self):
-        sh(LAB, "down", check=False)
+    return re.findall(r'X\(\w+,\s+"([^"]+)"\)', text)
 
 
 class Case:
     def __init__(self, b, point, act, mode):
         self.b, self.point, self.act, self.mode = b, point, act, mode
         self.side = point[0]  # s, d
-        self.pid = self.wdir = None
-
-    def name(self):
-        return "%s %s %s" % (self.point, self.act, self.mode)
+        self.pid = self.wdir = self.client = None
+        self.home = "A"
 
     # ---- the process
 
     def start(self):
-        self.wdir = tempfile.mkdtemp(dir=self.b.d)
+        b, tcp = self.b, self.mode == "tcp"
+        self.wdir = tempfile.mkdtemp(dir=b.d)
         os.chmod(self.wdir, 0o777)
-        self.pid = sh(LAB, "spawn", "A", os.path.basename(self.wdir), WRITER, "--dir", self.wdir, "--mib", "24",
-                      "--rate", "3000").strip()
-        for _ in range(400):
+        work = [WRITER, "--mib", "24", "--rate", "3000"]
+        if tcp:
+            work = [TOP + "/tests/work/netserve.py", "--address", b.address]
+            on("A", "ip", "addr", "add", b.address + "/24", "dev", "eth0")
+            on("C", "ip", "neigh", "flush", "all", check=False)
+        self.pid = sh(LAB, "spawn", "A", os.path.basename(self.wdir), *work, "--dir", self.wdir).strip()
+        for _ in range(600):
             if os.path.exists(self.wdir + "/ready"):
-                return
+                break
             time.sleep(0.02)
-        raise RuntimeError("the writer is not ready")
+        else:
+            raise RuntimeError("the process is not ready")
+        if tcp:
+            self.client = subprocess.Popen(
+                [LAB, "run", "C", "python3", TOP + "/tests/work/netclient.py", "echo", b.address, "--clients", "4", "--depth",
+                 "2", "--seconds", "100", "--every", "0.005", "--dir", self.wdir], stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            time.sleep(0.3)
+        self.fds = shell("A", "ls /proc/%s/fd" % self.pid).split()
 
     def state_on(self, host):
-        """R, S, T, ... or None"""
-        try:
-            text = on(host, "cat", "/proc/%s/stat" % self.pid, check=False)
-            return text.rsplit(")", 1)[1].split()[0] if ")" in text else None
-        except IndexError:
+        """R, S, T, ... or None; T for one in our frozen cgroup, too"""
+        text = shell(host, "cat /proc/%s/stat /proc/%s/cgroup 2>/dev/null" % (self.pid, self.pid))
+        if ")" not in text:
             return None
+        return "T" if re.search("^0::/haul-[0-9a-f]{16}$", text, re.M) else text.split(") ", 1)[1][0]
 
     def verify(self, host):
+        if self.client:
+            return self.verify_client()
         n = len([f for f in os.listdir(self.wdir) if f.startswith("verify.")]) + 1
         on(host, "kill", "-USR1", self.pid)
         path = "%s/verify.%d" % (self.wdir, n)
-        for _ in range(600):
+        for _ in range(1000):
             if os.path.exists(path) and os.path.getsize(path):
                 v = json.load(open(path))
                 if not v["ok"]:
                     raise RuntimeError("wrong pages: %s" % v)
                 return
             time.sleep(0.02)
-        raise RuntimeError("%s: no answer from the process" % host)
+        raise RuntimeError("%s: no answer from the process: %s" % (host, shell(host, "cat /proc/%s/stat" % self.pid)))
 
-    def live(self):
-        return [h for h in "AB" if self.state_on(h) in ("R", "S", "D")]
+    def verify_client(self):
+        time.sleep(0.3)
+        open(self.wdir + "/enough", "w").close()
+        out = self.client.communicate(timeout=60)[0]
+        if self.client.returncode:
+            raise RuntimeError("the clients noticed: %s" % out)
 
     # ---- what happens at the point
 
     def happen(self, haul):
         """the one who came to the point waits there: do it, then let him go on"""
+        b, act = self.b, self.act
         for _ in range(1500):
-            if os.path.exists(self.b.fault_file):
+            if os.path.exists(b.fault_file):
                 break
-            if haul.poll() is not None:
+            if haul.poll() is not None and self.point not in TRIGGER:  # D may come there later
                 raise RuntimeError("the point was never passed")
             time.sleep(0.01)
         else:
             raise RuntimeError("the point was not reached in time")
         time.sleep(0.02)
-        act = self.act
-        if act in ("cut", "reset"):
-            self.b.link("close" if act == "cut" else "reset")
-        elif act == "down-up":
-            self.b.link("down")
-        elif act == "stall":
-            self.b.link("stall")
+        if act in ("cut", "reset", "down-up", "dead"):
+            b.link({"cut": "close", "reset": "reset"}.get(act, "down"))
+        elif act in ("unplug", "stall"):
+            b.plug(False)
         elif act == "hauld":
-            self.b.stop_hauld("-KILL")
-            self.b.start_hauld({})
-            self.b.link("reset")
+            b.stop_hauld("-KILL")
+            b.start_hauld({})
+            b.link("reset")
+        elif act == "gone":
+            b.lose_host(self.pid)
         elif act.startswith("criu-"):
             host = "A" if act == "criu-s" else "B"
-            for pid in on(host, "pgrep", "-x", "criu", check=False).split():
-                on(host, "kill", "-KILL", pid, check=False)
+            for pid in pids(host, "criu"):
+                on(host, "kill", "-STOP" if act == "criu-hang" else "-KILL", pid, check=False)
         elif act == "peer":
             self.kill_peer()
         elif act == "guard":
-            self.kill_there(self.guardians()[:1])
+            b.kill_there(b.guardians()[:1])
         elif act == "all-d":
-            self.kill_there(self.guardians() + self.workers())
-        elif act == "dead":
-            self.b.link("down")
-        elif act == "late":
-            time.sleep(LATE_S)
+            b.kill_there(b.guardians() + b.workers())
+        elif act in ("late", "hang"):
+            time.sleep(LATE_S if act == "late" else 32 if self.point in BEFORE_STOP else 13)
         elif act in ("full-s", "full-d"):
-            self.fill("A" if act == "full-s" else "B")
+            b.fill("A" if act == "full-s" else "B")
+        elif act == "mem-d":
+            b.memory_full()
         elif act == "int":
-            on("A", "sh", "-c", "kill -INT $(pgrep -x haul)", check=False)
-        open(self.b.fault_file + ".over", "w").close()
-        os.unlink(self.b.fault_file)
+            shell("A", "kill -INT $(pgrep -x haul)")
+        open(b.fault_file + ".over", "w").close()
+        os.unlink(b.fault_file)
+        self.heal(haul)
+
+    def heal(self, haul):
+        b, act = self.b, self.act
         if act == "down-up":
             time.sleep(1.5)
-            self.b.link("up")
-
-    def fill(self, host):
-        """the file system of the journal has no byte left"""
-        on(host, "sh", "-c", "mount -o remount,size=2m /run && mkdir -p %s && dd if=/dev/zero of=%s/fill bs=4k 2>/dev/null; true"
-           % (RUN, RUN))
-
-    def unfill(self):
-        for h in "AB":
-            on(h, "sh", "-c", "[ ! -e %s/fill ] || { rm -f %s/fill; mount -o remount,size=50%% /run; }" % (RUN, RUN), check=False)
-
-    def guardians(self):
-        return on("B", "pgrep", "-x", "haul-guard", check=False).split()
-
-    def workers(self):
-        daemon = self.b.listener()
-        return [p for p in on("B", "pgrep", "-x", "hauld", check=False).split() if p != daemon]
-
-    def kill_there(self, pids):
-        if pids:
-            on("B", "kill", "-KILL", *pids, check=False)
+            b.link("up")
+        elif act == "unplug":
+            time.sleep(1.5)
+            b.plug(True)
+        elif act == "stall":
+            for _ in range(140 if self.point in AFTER_COMMIT else 600):
+                if haul.poll() is not None:
+                    break
+                time.sleep(0.1)
+            b.plug(True)
+        elif act == "mem-d":
+            time.sleep(LATE_S)
+            b.memory_free()
+        elif act == "criu-hang":
+            time.sleep(0.4)
+            for pid in pids("B", "criu"):
+                on("B", "kill", "-KILL", pid, check=False)
 
     def kill_peer(self):
         """SIGKILL to the other side's process of this migration"""
         if self.side == "s":
-            self.kill_there(self.workers())
+            self.b.kill_there(self.b.workers())
         else:
-            on("A", "sh", "-c", "kill -KILL $(pgrep -x haul)", check=False)
+            shell("A", "kill -KILL $(pgrep -x haul)")
 
     # ---- the whole case
 
     def run(self):
         b = self.b
-        env = {"HAUL_FAULT": "%s:%s" % (self.point, "kill" if self.act == "kill" else "hold"),
-               "HAUL_FAULT_FILE": b.fault_file}
+        point = "%s:%s" % (self.point, "kill" if self.act == "kill" else "hold")
+        first, file = TRIGGER.get(self.point), {"HAUL_FAULT_FILE": b.fault_file}
+        here = [first] * bool(first) + [point] * (self.side == "s")
         if self.side == "d":
             b.stop_hauld()
-            b.start_hauld(env)
+            b.start_hauld({"HAUL_FAULT": point, **file})
         self.start()
-        haul = b.spawn("A", HAUL, "-v", "--mode=" + self.mode, "-p", str(PROXY_PORT),
-                       "--link-limit-s=%d" % (2 if self.act == "dead" else 40),
-                       "--freeze-limit-ms=%d" % (LATE_S * 700 if self.act == "late" else 20000), self.pid, "hostB", env=env if self.side == "s" else None,
+        direct = self.act in ("unplug", "stall")
+        options = MODES[self.mode] + ["--move-address=" + b.address] * (self.mode == "tcp")
+        options += ["-p", str(PORT if direct else PROXY_PORT), "--link-limit-s=%d" % (2 if self.act == "dead" else 60),
+                    "--freeze-limit-ms=%d" % (LATE_S * 700 if self.act in ("late", "stall", "mem-d") else 20000)]
+        haul = b.spawn("A", HAUL, "-v", *options, self.pid, "hostB", env={"HAUL_FAULT": ",".join(here), **file} if here else None,
                        log=b.d + "/haul.log")
         try:
             if self.act != "kill":
@@ -252,13 +238,33 @@ class Case:
             b.start_hauld({})
         return self.judge(rc)
 
+    def ids(self):
+        return set(re.findall(r"mig=([0-9a-f]{16})", open(self.b.d + "/haul.log").read()))
+
+    def recover(self, *options):
+        """what it says, and its status as the last line"""
+        return shell("A", "%s recover --json %s; echo $?" % (HAUL, " ".join(options)), timeout=120)
+
+    def while_dead(self):
+        """nobody can be reached: the same holds already, and the operator is told what is known"""
+        out = self.recover("--link-limit-s=1")
+        a, live = self.state_on("A"), [h for h in "AB" if self.state_on(h) in ("R", "S", "D")]
+        if len(live) > 1:
+            raise RuntimeError("TWO live copies while the link is dead")
+        if "A" in live or a is None:
+            return
+        known = self.recover("--list")
+        if a != "T" or not out.endswith("\n4\n") or "the stopped copy is here" not in known:
+            raise RuntimeError("the link is dead (A: %s); recover says %s; --list says %s" % (a, out, known))
+
     def settle(self):
         """recover, and until nothing moves any more"""
-        self.unfill()
+        self.b.unfill()
         if self.act == "dead":
+            self.while_dead()
             self.b.link("up")
             time.sleep(0.2)
-        out = on("A", HAUL, "recover", "--json", check=False, timeout=120)
+        out = self.recover()
         for _ in range(100):
             a, b = self.state_on("A"), self.state_on("B")
             if (a, b).count(None) == 1 and "t" not in (a, b):
@@ -268,121 +274,156 @@ class Case:
 
     def judge(self, rc):
         out = self.settle()
-        live, a, b = self.live(), self.state_on("A"), self.state_on("B")
+        a, b = self.state_on("A"), self.state_on("B")
+        live = [h for h, s in (("A", a), ("B", b)) if s in ("R", "S", "D")]
         if len(live) > 1:
             raise RuntimeError("TWO live copies")
+        what = live[0] if live else "resolved"
         if not live:
             # none runs: then one stopped copy must be there, and haul must be able to resume it
             if a != "T" or b is not None:
                 raise RuntimeError("no live copy (A: %s, B: %s); recover said: %s" % (a, b, out))
-            ids = re.findall(r'"migration":"(\w+)"', on("A", HAUL, "recover", "--list", "--json", check=False))
+            ids = re.findall(r'"migration":"(\w+)"', self.recover("--list"))
             if not ids:
                 raise RuntimeError("a stopped copy that recover does not know: %s" % out)
             on("A", HAUL, "resolve", "-y", "--keep-here", ids[0])
-            self.verify("A")
-            return "resolved", rc
+            live = ["A"]
+        self.home = live[0]
         self.verify(live[0])
         self.leftovers(live[0])
-        return live[0], rc
+        return what, rc
 
     def leftovers(self, home):
         other = "B" if home == "A" else "A"
         if self.state_on(other) is not None:
             raise RuntimeError("a copy is left on %s: %s" % (other, self.state_on(other)))
-        for _ in range(100):
-            left = []
-            for h in "AB":
-                left += ["criu on " + h] * bool(on(h, "pgrep", "-x", "criu", check=False).strip())
-                doors = on(h, "sh", "-c", "find %s -type s 2>/dev/null" % RUN, check=False).split()
-                workers = on(h, "pgrep", "-x", "hauld", check=False).split()
-                left += ["%d doors on %s" % (len(doors), h)] * bool(doors)
-                left += ["guardians on " + h] * bool(on(h, "pgrep", "-x", "haul-guard", check=False).strip())
-                left += ["workers on %s" % h] * (len(workers) > (h == "B"))
-            left += ["source journal"] * bool(on("A", "sh", "-c", "ls %s/journal/source-* 2>/dev/null" % RUN,
-                                                 check=False).strip())
+        for _ in range(400 if self.act == "stall" else 120):
+            left = [x for x in self.b.left([self.pid]) if not self.belongs(x, home)] + self.b.cgroups(self.ids())
             if not left:
-                return
+                break
             time.sleep(0.1)
-        raise RuntimeError("left over: " + ", ".join(left))
+        else:
+            raise RuntimeError("left over: " + ", ".join(left))
+        # trackers and pagers register memory, and have descriptors in the process
+        flags = shell(home, "grep -E '^VmFlags:.* (uw|um|ui)( |$)' /proc/%s/smaps" % self.pid)
+        if flags:
+            raise RuntimeError("memory is still tracked: " + flags)
+        fds = shell(home, "ls /proc/%s/fd" % self.pid).split()
+        if set(fds) - set(self.fds):
+            raise RuntimeError("descriptors: %s, before: %s" % (fds, self.fds))
+
+    def belongs(self, line, home):
+        """the address that goes along is where the process is, and nowhere else"""
+        return self.mode == "tcp" and line == "%s: address %s/24" % (home, self.b.address)
 
     def clean(self):
-        self.unfill()
-        if self.act == "dead":
+        b = self.b
+        b.unfill()
+        b.memory_free()
+        b.plug(True)
+        b.same_boot()
+        if self.act in ("dead", "down-up"):
             try:
-                self.b.link("up")
+                b.link("up")
             except RuntimeError:
                 pass
+        if self.client:
+            self.client.kill()
         for h in "AB":
             on(h, "kill", "-KILL", self.pid, check=False)
-            on(h, "sh", "-c", "for i in $(pgrep -x criu) $(pgrep -x haul); do kill -KILL $i; done", check=False)
-        on("A", "sh", "-c", "rm -f %s/journal/source-*" % RUN, check=False)
-        for path in (self.b.fault_file, self.b.fault_file + ".over"):
+            shell(h, "for i in $(pgrep -x criu) $(pgrep -x haul); do kill -KILL $i; done")
+            shell(h, "ip addr del %s/24 dev eth0 2>/dev/null; nft flush ruleset" % b.address)
+        shell("A", "rm -f %s/journal/source-*" % RUN)
+        for path in (b.fault_file, b.fault_file + ".over"):
             if os.path.exists(path):
                 os.unlink(path)
-        self.kill_there(self.guardians() + self.workers())
-        on("B", "sh", "-c", "find %s -type s -delete" % RUN, check=False)
+        b.kill_there(b.guardians() + b.workers())
+        shell("B", "find %s -type s -delete" % RUN)
+        while any(self.state_on(h) not in (None, "Z") for h in "AB"):
+            time.sleep(0.05)
 
 
-ACTS = ["kill", "peer", "cut", "reset", "down-up", "dead", "hauld", "guard", "all-d", "criu-s",
-        "criu-d", "full-s", "full-d", "late", "int"]
-LATE_S = 3
-SHORT = [("s-held-recorded", "kill"), ("s-commit-recorded", "kill"), ("s-commit-sent", "kill"), ("s-pushing", "kill"),
-         ("d-gate-recorded", "kill"), ("d-restored-said", "reset"), ("s-commit-recorded", "cut"),
-         ("s-pushing", "down-up"), ("d-commit-heard", "cut"), ("s-stopped", "int"), ("s-restored-heard", "criu-d"),
-         ("s-sent", "peer"), ("d-drained-said", "cut"), ("d-gate", "full-d"), ("s-sent", "late"), ("d-commit-recorded", "dead"),
-         ("s-pushing", "guard"), ("s-pushing", "peer"), ("s-pushing", "all-d"), ("d-commit-recorded", "kill"), ("d-filled", "kill")]
-SHORT += [(p, "int") for p in ("s-prepared", "s-rounds-done", "s-dumped", "s-held-recorded", "s-sent", "s-restored-heard",
-                               "s-commit-recorded")]
+def makes_sense(point, act):
+    if point in TRIGGER:
+        return act in ("kill", "peer", "cut", "reset", "down-up", "dead", "hauld", "guard", "criu-s", "criu-d", "full-s", "full-d")
+    if act == "hang":  # within the freeze "late" is the same
+        return point in BEFORE_STOP + AFTER_COMMIT
+    if act == "gone":
+        return point not in COPY_KILLED
+    return True
 
 
 def cases(short):
     if short:
-        return [(p, a, "post-copy") for p, a in SHORT]
-    return [(p, a, m) for p in fault_names() for a in ACTS for m in ("post-copy",)]
+        return [tuple(x.split()) + ("post-copy",) for x in SHORT.split(",")]
+    points = fault_names()
+    out = [(p, a, "post-copy") for p in points for a in ACTS if makes_sense(p, a)]
+    return out + [(p, a, m) for m in MODES if m != "post-copy" for p in points
+                  for a in (TCP_ACTS if m == "tcp" else MODE_ACTS) if makes_sense(p, a)]
+
+
+def print_table(table, mode):
+    acts = [x for x in ACTS if any(k[1:] == (x, mode) for k in table)]
+    points = [p for p in fault_names() if any(k[0] == p and k[2] == mode for k in table)]
+    if not points:
+        return
+    print("\n%s: where the one copy is (A source, B destination; resolved: the operator was asked)\n%-18s" % (mode, "")
+          + " ".join("%-9s" % x for x in acts))
+    for p in points:
+        print("%-18s" % p + " ".join("%-9s" % table.get((p, x, mode), "") for x in acts))
+
+
+def one_case(b, c, verbose):
+    """Return: what goes into the table, and the line"""
+    logs = [b.d + "/haul.log", b.d + "/hauld.log"]
+    try:
+        what, rc = c.run()
+        return what, "%s (haul: %s)" % (what, rc)
+    except (RuntimeError, subprocess.TimeoutExpired) as e:
+        return "FAIL", "FAIL %s" % e + "".join("\n--- %s\n%s" % (x, "".join(open(x).readlines()[-14:])) for x in logs)
+    finally:
+        if verbose:
+            for x in logs:
+                print("--- %s\n%s" % (x, open(x).read()))
+        c.clean()
+        for x in logs:
+            open(x, "w").close()
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--short", action="store_true")
     ap.add_argument("--only", default="")
+    ap.add_argument("--part", default="1/1", help="I/N: every Nth case, for labs side by side")
+    ap.add_argument("--list", action="store_true")
     ap.add_argument("--verbose", action="store_true", help="the logs of every case")
     a = ap.parse_args()
     os.environ.setdefault("LAB", "crash%d" % os.getpid())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    todo = [c for c in cases(a.short) if re.search(a.only, " ".join(c))]
-    failed, table = 0, {}
+    part, parts = map(int, a.part.split("/"))
+    todo = [c for c in cases(a.short) if re.search(a.only, " ".join(c))][part - 1::parts]
+    if not os.path.isdir(MEMORY):
+        print("no memory cgroup of version 1 here: without mem-d")
+        todo = [c for c in todo if c[1] != "mem-d"]
+    if a.list:
+        print("\n".join(" ".join(c) for c in todo), "\n%d cases" % len(todo))
+        return
+    table = {}
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="haul-test.") as d:
         os.chmod(d, 0o755)
         b = Bench(d)
         try:
             for n, (point, act, mode) in enumerate(todo):
-                c = Case(b, point, act, mode)
                 t0 = time.time()
-                try:
-                    what, rc = c.run()
-                    text = "%s (haul: %s)" % (what, rc)
-                except (RuntimeError, subprocess.TimeoutExpired) as e:
-                    failed += 1
-                    what, text = "FAIL", "FAIL %s" % e
-                    for log in ("haul.log", "hauld.log"):
-                        text += "\n--- %s\n%s" % (log, "".join(open(d + "/" + log).readlines()[-14:]))
-                finally:
-                    if a.verbose:
-                        for log in ("haul.log", "hauld.log"):
-                            print("--- %s\n%s" % (log, open(d + "/" + log).read()))
-                    c.clean()
-                    for log in ("haul.log", "hauld.log"):
-                        open(d + "/" + log, "w").close()
-                table[(point, act)] = what
-                print("%3d/%d %-20s %-8s %5.1f s  %s" % (n + 1, len(todo), point, act, time.time() - t0, text), flush=True)
+                table[(point, act, mode)], text = one_case(b, Case(b, point, act, mode), a.verbose)
+                print("%3d/%d %-17s %-9s %-10s %5.1f s  %s" % (n + 1, len(todo), point, act, mode, time.time() - t0, text), flush=True)
         finally:
             b.down()
-    acts = [x for x in ACTS if any(k[1] == x for k in table)]
-    print("\nwhere the one copy is (A source, B destination):\n%-22s" % "" + " ".join("%-9s" % x for x in acts))
-    for p in fault_names():
-        if any(k[0] == p for k in table):
-            print("%-22s" % p + " ".join("%-9s" % table.get((p, x), "") for x in acts))
-    print("%d cases, %d failed" % (len(todo), failed))
+    for m in MODES:
+        print_table(table, m)
+    failed = sum(v == "FAIL" for v in table.values())
+    print("%d cases, %d failed; %d at the source, %d at the destination, %d resolved by the operator"
+          % (len(todo), failed, *(sum(v == x for v in table.values()) for x in ("A", "B", "resolved"))))
     sys.exit(failed > 0)
 
 

@@ -17,9 +17,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t bytes)
 {
 	struct err e = ERR_INIT;
 	char path[40], value[64];
-	int fd = memfd_create("conf", MFD_CLOEXEC);
+	static int fd = -1;
 
-	if (fd < 0 || write(fd, p, bytes) != (ssize_t)bytes)
+	if (fd < 0)
+		fd = memfd_create("conf", MFD_CLOEXEC);
+	if (ftruncate(fd, (off_t)bytes) < 0 || pwrite(fd, p, bytes, 0) != (ssize_t)bytes)
 		abort();
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	memset(value, 'x', sizeof(value));
@@ -29,6 +31,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t bytes)
 		abort();
 	if ((r < 0) != (e.msg[0] != 0) || (r < 0 && !strstr(e.msg, path)))
 		abort();
-	close(fd);
 	return 0;
 }

@@ -40,8 +40,8 @@ static void check(struct frame *f, const uint8_t *data, const uint8_t *wire)
 	uint32_t pages = f->data_pages, body = f->body_bytes;
 	uint8_t sum = 0;
 
-	for (size_t i = 0; i < (size_t)pages * FRAME_PAGE_BYTES; i++)
-		sum ^= data[i]; /* all of it can be read */
+	for (size_t i = 0; i < pages; i++) /* all of it can be read */
+		sum ^= data[i * FRAME_PAGE_BYTES] ^ data[(i + 1) * FRAME_PAGE_BYTES - 1];
 	for (uint32_t i = 0; i < f->n_runs; i++)
 		if (f->runs[i].vaddr % FRAME_PAGE_BYTES || f->runs[i].pages == 0 ||
 		    f->runs[i].vaddr + (uint64_t)f->runs[i].pages * FRAME_PAGE_BYTES > 1ULL << 56)
@@ -55,23 +55,20 @@ static void check(struct frame *f, const uint8_t *data, const uint8_t *wire)
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t bytes)
 {
+	static uint8_t buf[FRAME_BODY_MAX + FRAME_PAGES_MAX * FRAME_PAGE_BYTES];
+	static struct frame f;
 	struct chan c = { p, bytes };
-	struct frame *f = malloc(sizeof(*f));
-	uint8_t *buf = malloc(FRAME_BODY_MAX + FRAME_PAGES_MAX * FRAME_PAGE_BYTES);
 	const uint8_t *data;
 
-	while (f && buf) {
+	for (;;) {
 		const uint8_t *wire = c.p;
 		struct err e = ERR_INIT;
 
-		if (frame_recv(&c, f, buf, &data, DEADLINE_NEVER, &e) < 0) {
+		if (frame_recv(&c, &f, buf, &data, DEADLINE_NEVER, &e) < 0) {
 			if (!e.msg[0])
 				abort();
-			break;
+			return 0;
 		}
-		check(f, data, wire);
+		check(&f, data, wire);
 	}
-	free(buf);
-	free(f);
-	return 0;
 }

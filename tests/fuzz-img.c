@@ -49,26 +49,40 @@ static int read_image(int dir, int kind, struct err *e)
 
 static char folder[] = "/dev/shm/fuzz-img.XXXXXX";
 
+static int dir = -1, file[RUNS];
+
 static void leave(void)
 {
+	for (int i = 0; i < RUNS; i++)
+		unlinkat(dir, names[i], 0);
 	rmdir(folder);
+}
+
+/* The files are made once, and written anew each time. */
+static void set_up(void)
+{
+	struct err e = ERR_INIT;
+
+	if (!mkdtemp(folder) || (dir = open(folder, O_DIRECTORY | O_CLOEXEC)) < 0)
+		abort();
+	for (int i = 0; i < RUNS; i++)
+		if (img_save(dir, names[i], "", 0, &e) < 0 ||
+		    (file[i] = openat(dir, names[i], O_WRONLY | O_CLOEXEC)) < 0)
+			abort();
+	atexit(leave);
 }
 
 static void image(int kind, const uint8_t *p, size_t bytes)
 {
-	static int dir = -1;
 	struct err e = ERR_INIT;
 
-	if (dir < 0) {
-		if (!mkdtemp(folder) || (dir = open(folder, O_DIRECTORY | O_CLOEXEC)) < 0)
-			abort();
-		atexit(leave);
-	}
-	if (img_save(dir, names[kind], p, bytes, &e) < 0)
+	if (dir < 0)
+		set_up();
+	if (ftruncate(file[kind], (off_t)bytes) < 0 ||
+	    pwrite(file[kind], p, bytes, 0) != (ssize_t)bytes)
 		abort();
 	int r = read_image(dir, kind, &e);
 
-	unlinkat(dir, names[kind], 0);
 	if ((r < 0) != (e.msg[0] != 0))
 		abort();
 }

@@ -31,6 +31,7 @@ static ssh_key key_of(const char *base64)
 
 static void authorized(const uint8_t *p, size_t bytes)
 {
+	static int fd = -1;
 	static ssh_key key;
 	char path[40], comment[32];
 
@@ -38,9 +39,9 @@ static void authorized(const uint8_t *p, size_t bytes)
 		log_setup("fuzz", LOG_ERR_);
 		key = key_of(KEY);
 	}
-	AUTO(fd) int fd = memfd_create("keys", MFD_CLOEXEC);
-
-	if (fd < 0 || fchmod(fd, 0600) < 0 || write(fd, p, bytes) != (ssize_t)bytes)
+	if (fd < 0 && ((fd = memfd_create("keys", MFD_CLOEXEC)) < 0 || fchmod(fd, 0600) < 0))
+		abort();
+	if (ftruncate(fd, (off_t)bytes) < 0 || pwrite(fd, p, bytes, 0) != (ssize_t)bytes)
 		abort();
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (key_authorized(path, key, comment, sizeof(comment)) &&

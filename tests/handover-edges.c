@@ -22,10 +22,8 @@ int main(void)
 	}
 	for (int a = 0; a < WRK_NSTATES; a++) {
 		enum wrk_state s = (enum wrk_state)a;
-		struct wrk w = { .state = s };
-
 		printf("dest %s runs %s\n", wrk_state_name(s),
-		       wrk_committed(&w) ? "destination" : "nobody");
+		       wrk_may_run(s) ? "destination" : "nobody");
 		for (int b = 0; b < WRK_NSTATES; b++)
 			if (wrk_may(s, (enum wrk_state)b))
 				printf("dest %s > %s\n", wrk_state_name(s),

@@ -41,6 +41,7 @@ bool d_missing; /* pages are still only at the source */
 bool d_ran; /* history: an instruction may have run at the destination */
 bool told; /* the operator at the source knows that nothing lives at the destination */
 bool s_rebooted, d_rebooted, d_wiped;
+bool nobody_asks; /* D has heard ABORT: its journal goes with it */
 bool d_new_boot; /* not the boot id that was in the first HELLO */
 
 /* ---- what a crash loses ---- */
@@ -105,8 +106,10 @@ end:	do
 	/* -- a new migration, or haul recover -- */
 	:: atomic { S_IS(S_new) && s_j == J_NONE && s_tree == T_RUN && d_j == J_NONE && !d_up ->
 		S_GO(S_new, S_connect); link = true; d_up = true; to_d ! HELLO }
-	:: atomic { S_IS(S_new) && s_j == J_FREEZE && s_pc == 0 -> run_here(); s_pc = 1 }
-	:: atomic { S_IS(S_new) && s_j == J_FREEZE && s_pc == 1 -> s_j = J_REMOVED; s_ends() }
+	:: atomic { S_IS(S_new) && (s_j == J_FREEZE || s_j == J_UNDONE) && s_pc == 0 ->
+		run_here(); s_pc = 1 }
+	:: atomic { S_IS(S_new) && (s_j == J_FREEZE || s_j == J_UNDONE) && s_pc == 1 ->
+		s_j = J_REMOVED; s_ends() }
 	:: atomic { S_IS(S_new) && s_j == J_COMMIT && s_tree == T_NONE -> s_j = J_REMOVED; s_ends() }
 	:: atomic { S_IS(S_new) && s_j == J_COMMIT && s_tree != T_NONE -> S_GO(S_new, S_relink) }
 
@@ -134,9 +137,14 @@ end:	do
 	:: atomic { S_IS(S_freeze) -> S_GO(S_freeze, S_undo) }
 	:: atomic { S_IS(S_send) -> S_GO(S_send, S_undo) }
 	:: atomic { S_IS(S_restore) -> S_GO(S_restore, S_undo) }
-	:: atomic { S_IS(S_undo) && s_pc == 0 -> run_here(); s_pc = 1 }
-	:: atomic { S_IS(S_undo) && s_pc == 1 -> say_d(ABORT); s_pc = 2 }
-	:: atomic { S_IS(S_undo) && s_pc == 2 -> S_GO(S_undo, S_undone) }
+	:: atomic { S_IS(S_undo) && s_pc == 0 ->
+#ifndef BREAK_UNDO_UNRECORDED
+		if :: s_j == J_COMMIT -> s_j = J_UNDONE :: else fi;
+#endif
+		s_pc = 1 }
+	:: atomic { S_IS(S_undo) && s_pc == 1 -> run_here(); s_pc = 2 }
+	:: atomic { S_IS(S_undo) && s_pc == 2 -> say_d(ABORT); s_pc = 3 }
+	:: atomic { S_IS(S_undo) && s_pc == 3 -> S_GO(S_undo, S_undone) }
 	:: atomic { S_IS(S_undone) -> if :: s_j != J_NONE -> s_j = J_REMOVED :: else fi; s_ends() }
 
 	/* -- the point of no return -- */
@@ -228,15 +236,16 @@ end:	do
 #endif
 	:: atomic { D_IS(D_running) && d_pc == 1 && d_tree == T_RUN -> say_s(RUNNING); d_pc = 2 }
 
-	/* -- a guardian has taken the worker's place; CRIU asks it again -- */
-	:: atomic { D_IS(D_running) && d_pc == 5 && d_tree == T_GATE && d_criu ->
-		d_tree = T_OPENING; d_pc = 1 }
+	/* -- a guardian has taken the worker's place, which had set out to open the gate, or not -- */
+	:: atomic { D_IS(D_gate) && d_pc == 5 -> D_GO(D_gate, D_undone) }
+	:: atomic { D_IS(D_gate) && d_pc == 5 && d_criu -> d_tree = T_OPENING;
+		D_GO(D_gate, D_running); d_pc = 1 }
 #ifndef BREAK_SUCCESSOR_BLIND
-	:: atomic { D_IS(D_running) && d_pc == 5 && d_tree == T_GATE && !d_criu ->
-		d_tree = T_NONE; d_pc = 7 }
+	:: atomic { D_IS(D_gate) && d_pc == 5 && !d_criu -> d_tree = T_NONE;
+		D_GO(D_gate, D_running); d_pc = 7 }
 #else
-	:: atomic { D_IS(D_running) && d_pc == 5 && d_tree == T_GATE && !d_criu && !d_missing ->
-		d_pc = 3 }
+	:: atomic { D_IS(D_gate) && d_pc == 5 && !d_criu && !d_missing ->
+		D_GO(D_gate, D_running); d_pc = 3 }
 #endif
 	:: atomic { D_IS(D_running) && d_pc == 5 && d_tree == T_OPENING -> d_pc = 1 }
 	:: atomic { D_IS(D_running) && d_pc == 5 && (d_tree == T_RUN || d_tree == T_NONE) -> d_pc = 2 }
@@ -250,7 +259,8 @@ end:	do
 	:: atomic { D_IS(D_running) && d_pc == 3 -> say_s(DRAINED); d_pc = 4 }
 	:: atomic { D_IS(D_running) && d_pc == 4 -> d_j = J_DONE; D_GO(D_running, D_done) }
 #endif
-	:: atomic { D_IS(D_done) && (D_LOSS || to_d ? [BYE]) && !asked -> d_ends() }
+	:: atomic { D_IS(D_done) && D_LOSS && !asked -> d_ends() }
+	:: atomic { D_IS(D_done) && to_d ? [BYE] -> d_ends(); d_j = J_NONE }
 
 	/* -- CRIU dies while it opens the gate, or pager and guardian die under a living worker -- */
 	:: atomic { D_IS(D_running) && (d_pc == 1 || d_pc == 2) && d_tree == T_NONE -> d_pc = 7 }
@@ -264,10 +274,13 @@ end:	do
 	:: atomic { D_IS(D_rounds) && D_LETS_GO -> D_GO(D_rounds, D_undone) }
 	:: atomic { D_IS(D_rounds) && d_pc == 1 -> D_GO(D_rounds, D_undone) } /* CRIU refuses */
 	:: atomic { D_IS(D_gate) && d_pc == 0 -> D_GO(D_gate, D_undone) } /* deadline; any loss */
+	:: atomic { D_IS(D_gate) && d_pc == 0 && to_d ? [ABORT] -> to_d ? ABORT; nobody_asks = true;
+		D_GO(D_gate, D_undone) }
 	:: atomic { D_IS(D_undone) && d_pc == 0 -> d_tree = T_NONE; d_pc = 1 }
 	:: atomic { D_IS(D_undone) && d_pc == 1 ->
 		if :: d_j != J_NONE -> d_j = J_UNDONE :: else fi; d_pc = 2 }
-	:: atomic { D_IS(D_undone) && d_pc == 2 -> say_s(ABORT); d_ends() }
+	:: atomic { D_IS(D_undone) && d_pc == 2 -> say_s(ABORT); d_ends();
+		if :: nobody_asks -> d_j = J_NONE :: else fi }
 
 	/* -- no worker any more (agent/answer.c): it owns the journal while it decides -- */
 #ifndef BREAK_NO_ANSWER
@@ -315,7 +328,8 @@ end:	do
 active proctype Operator()
 {
 end:	do
-	:: atomic { !s_up && (s_j == J_FREEZE || s_j == J_COMMIT) && !told && !d_wiped -> s_up = true }
+	:: atomic { !s_up && (s_j == J_FREEZE || s_j == J_COMMIT || s_j == J_UNDONE) && !told &&
+		!d_wiped -> s_up = true }
 	:: atomic { !s_up && s_j == J_COMMIT && told -> /* --keep-here */
 		assert(d_tree != T_RUN && d_tree != T_OPENING);
 		if :: s_tree == T_STOPPED -> s_tree = T_RUN :: else fi; s_j = J_REMOVED }
@@ -342,7 +356,8 @@ end:	do
 		fi }
 	/* after the commit a guardian goes on in its place */
 	:: atomic { d_crashes > 0 && d_j == J_COMMIT && (D_IS(D_gate) || D_IS(D_running)) ->
-		d_crashes--; d_hangs_up(); d_state = D_running; d_pc = 5 }
+		d_crashes--; d_hangs_up(); d_pc = 5;
+		if :: d_tree == T_GATE -> d_state = D_gate :: else -> d_state = D_running fi }
 	:: atomic { d_crashes > 0 && d_up && d_tree == T_GATE && d_criu -> d_crashes--; d_criu = false }
 	:: atomic { d_crashes > 0 && D_IS(D_running) && (d_pc == 1 || d_pc == 2) &&
 		(d_tree == T_RUN || d_tree == T_OPENING) -> d_crashes--; d_tree = T_NONE }

@@ -46,11 +46,13 @@ clients_ok() {
 	names=()
 }
 
-# watch PORT / watch_ok: no reset, and nothing a second time, reached host C
+# watch PORT / watch_ok: no reset, nothing a second time, and nothing from the host where the tree is not,
+# reached host C
 watch() {
 	"$lab" run C "$work/tcpwatch" "$1" "$dir/watch.json" 2>"$dir/watch.err" </dev/null &
 	watcher=$!
 	sleep 0.2
+	moves_made=0
 }
 
 watch_ok() {
@@ -59,10 +61,11 @@ watch_ok() {
 	"$lab" run C kill -TERM "$p"
 	wait "$watcher" || fail "tcpwatch: $(cat "$dir/watch.err")"
 	note "  $(cat "$dir/watch.json")"
-	python3 - "$dir/watch.json" <<'END' || fail "seen on C: $(head -5 "$dir/watch.err")"
+	python3 - "$dir/watch.json" "$moves_made" <<'END' || fail "seen on C: $(head -5 "$dir/watch.err")"
 import json, sys
 w = json.load(open(sys.argv[1]))
-sys.exit(not (w["packets"] > 100 and w["resets"] == 0 and w["again"] == 0 and w["missed"] == 0))
+sys.exit(not (w["packets"] > 100 and w["resets"] == 0 and w["again"] == 0 and w["missed"] == 0 and
+              w["turns_max"] <= int(sys.argv[2])))
 END
 }
 

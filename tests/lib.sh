@@ -101,6 +101,7 @@ move() {
 	local from=$1 to
 	shift
 	to=$(other "$from")
+	moves_made=$((${moves_made:-0} + 1))
 	# shellcheck disable=SC2086	# words
 	"$lab" run "$from" "$haul" --json ${HAUL_OPTIONS:-} "$@" "$pid" "host$to" >"$dir/report" 2>"$dir/stderr" ||
 		{ cat "$dir/stderr" "$dir/report" >&2; fail "haul $* from $from to $to"; }

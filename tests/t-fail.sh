@@ -98,7 +98,7 @@ stop A
 "$lab" run A mkdir -p /srv/only
 "$lab" run A cp "$work/writer" /srv/only/writer
 start A /srv/only/writer --mib 16 --rate 1000
-refused 3 '/srv/only/writer is missing|missing'
+refused 3 '/srv/only/writer is not there' --files=require
 stop A
 
 # Memory: a tree that is larger than what B says it has is refused before anything moves.

@@ -143,9 +143,9 @@ static void without_data(void)
 	pipe_clear();
 	in = (struct frame){ .type = FRAME_MARK, .mark = 0xfffffffe };
 	CHECK(frame_send(&pipe_, &in, NULL, 0, DEADLINE_NEVER, &e) == 0);
-	in = frame_of(FRAME_WANT, CODEC_NONE, 128, 1u << 20);
+	in = frame_of(FRAME_WANT, CODEC_NONE, 128, 128);
 	CHECK(frame_send(&pipe_, &in, NULL, 0, DEADLINE_NEVER, &e) == 0);
-	in = frame_of(FRAME_PAGES, CODEC_LZ4, 2, 1u << 20);
+	in = frame_of(FRAME_PAGES, CODEC_LZ4, 2, 128);
 	in.runs[0].kind = RUN_ZERO;
 	in.runs[1].kind = RUN_GONE;
 	in.runs[1].obj = 9 << 8 | 2;
@@ -156,7 +156,7 @@ static void without_data(void)
 	CHECK(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) == 0);
 	CHECK(out.type == FRAME_MARK && out.mark == 0xfffffffe && out.n_runs == 0);
 	CHECK(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) == 0);
-	CHECK(out.type == FRAME_WANT && out.n_runs == 128 && out.runs[127].pages == 1u << 20);
+	CHECK(out.type == FRAME_WANT && out.n_runs == 128 && out.runs[127].pages == 128);
 	CHECK(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) == 0);
 	CHECK(out.data_pages == 0 && out.runs[1].kind == RUN_GONE &&
 	      out.runs[1].obj == (9 << 8 | 2));

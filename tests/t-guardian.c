@@ -473,6 +473,7 @@ static uint64_t all_die(uint64_t seed)
 	close(l.dirfd);
 	rmdir(l.dir);
 	munmap(l.base, l.room * PG);
+	free(l.class);
 	/* stopped between the count and the clock: it was in this moment */
 	return ctl->first_zero_us ? end - ctl->first_zero_us : 0;
 }
@@ -509,6 +510,7 @@ static void before_commit(uint64_t seed)
 	close(hup);
 	rmdir(l.dir);
 	munmap(l.base, l.room * PG);
+	free(l.class);
 	printf("before the commit: ok\n");
 }
 

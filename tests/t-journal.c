@@ -126,21 +126,23 @@ static void a_life(void)
 static void strange_values(void)
 {
 	struct journal *j = begin();
-	char text[4096], *big = malloc(1 << 17);
+	char text[4096], *big = malloc(JOURNAL_BYTES_MAX);
 	size_t before = get_file(text, sizeof(text));
 
 	CHECK(journal_add(j, NULL, "freeze", "dest=%s", "a\nb") == -EINVAL);
 	CHECK(journal_add(j, NULL, "freeze", "dest=%s", "a\tb") == -EINVAL);
 	CHECK(journal_add(j, NULL, "freeze", "dest=%s", "\xc3\xa9") == -EINVAL);
-	memset(big, 'x', 1 << 17);
-	big[(1 << 17) - 1] = 0;
+	memset(big, 'x', JOURNAL_BYTES_MAX);
+	big[JOURNAL_BYTES_MAX - 1] = 0; /* what could not be read again is not written */
 	CHECK(journal_add(j, NULL, "freeze", "dest=%s", big) == -E2BIG);
 	CHECK(word_is(j, "begin") && get_file(text, sizeof(text)) == before);
-	big[60000] = 0;
-	CHECK(journal_add(j, &e, "freeze", "dest=%s", big) == 0 && value_is(j, "dest", big));
+	big[JOURNAL_BYTES_MAX / 2] = 0; /* a tree of some ten thousand processes */
+	CHECK(journal_add(j, &e, "held", "dest=%s", big) == 0 && value_is(j, "dest", big));
+	CHECK(journal_add(j, NULL, "held", "dest=%s", big) == -E2BIG && word_is(j, "held"));
+	CHECK(journal_add(j, &e, "commit", "%s", "") == 0 && word_is(j, "commit"));
 	journal_close(j, false);
 	j = again();
-	CHECK(value_is(j, "dest", big));
+	CHECK(value_is(j, "dest", big) && word_is(j, "commit"));
 	journal_close(j, true);
 	free(big);
 }
@@ -293,6 +295,43 @@ static void full_tmpfs(void)
 	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
 	CHECK(mount("none", top, "tmpfs", 0, "size=16k,mode=700") == 0);
 	fill_up(ENOSPC);
+	CHECK(unlink(file) == 0);
+	/* the short records of a destination find their place, whatever others write meanwhile */
+	struct journal *j = begin();
+	int fd = open(top, O_TMPFILE | O_WRONLY, 0600);
+
+	while (write(fd, "x", 1) == 1)
+		;
+	CHECK(fd >= 0 && errno == ENOSPC);
+	CHECK(journal_add(j, &e, "gate", "secret=%0512d root=1 start=1", 7) == 0);
+	CHECK(journal_add(j, &e, "commit", "%s", "") == 0);
+	CHECK(journal_add(j, &e, "done", "%s", "") == 0);
+	journal_close(j, true);
+	close(fd);
+}
+
+/* Who has it open takes it over, and nobody else gets it in between. */
+static void taken_over(void)
+{
+	struct journal *j = begin(), *k = NULL;
+	int fd = dup(journal_fd(j));
+
+	CHECK(fd >= 0 && journal_add(j, &e, "commit", "x=%d", 3) == 0);
+	journal_close(j, false);
+	CHECK(adopt_fails() == -EBUSY);
+	CHECK(journal_take(&k, dir, SIDE, ID, fd, &e) == 0);
+	CHECK(word_is(k, "commit") && value_is(k, "x", "3") && adopt_fails() == -EBUSY);
+	CHECK(journal_add(k, &e, "done", "%s", "") == 0);
+	/* a damaged one stays open, and locked */
+	fd = dup(journal_fd(k));
+	int w = open(file, O_WRONLY);
+
+	CHECK(pwrite(w, "#", 1, 3) == 1 && close(w) == 0);
+	j = NULL;
+	CHECK(journal_take(&j, dir, SIDE, ID, fd, NULL) == -EBADMSG && !j);
+	journal_close(k, false);
+	CHECK(adopt_fails() == -EBUSY && close(fd) == 0);
+	CHECK(adopt_fails() == -EBADMSG && unlink(file) == 0);
 }
 
 /* ---- owners ---- */
@@ -458,6 +497,7 @@ int main(void)
 	no_journals();
 	limited();
 	in_child(full_tmpfs);
+	taken_over();
 	lock_lives_with_children();
 	one_owner();
 	killed();

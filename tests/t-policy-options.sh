@@ -27,6 +27,10 @@ def complain(*a):
 for name, r in rows.items():
     if name == "meaning":
         continue
+    if r.get("type") == "array":  # lists: given as often as one likes
+        if "--%s=" % name not in text or ".It Fl -%s " % name not in man or ".Cm %s" % name not in man:
+            complain("list:", name)
+        continue
     line = [l for l in text.splitlines() if l.strip().startswith("--%s=" % name)]
     item = man.split(".It Cm %s Ar " % name)
     if len(line) != 1:
@@ -108,6 +112,9 @@ refused '{
   "mode": "auto"
   "streams": 2 }' 'p.json:3: '
 refused '[]' 'p.json:1: not an object'
+good '{ "map": ["fd:1=file:/tmp/x", "tty=attach"], "move-address": [] }'
+refused '{ "map": "fd:1=null" }' 'p.json:1: map: must be a list'
+refused '{ "map": [1] }' 'p.json:1: map: number 1 is no string'
 refused '' 'p.json:'
 refused '{ "freeze-limit-ms": 500,
   "downtime-limit-ms": 600 }' 'p.json:2: downtime-limit-ms: 600 ms contradicts freeze-limit-ms 500 ms'

@@ -47,6 +47,7 @@ p=$("$lab" run B sh -c "ps -eo pid,args | awk '/[h]auld -v/ {print \$1; exit}'")
 sleep 0.3
 start_hauld B
 source_dies s-commit-sent B
+moves_made=1
 clients_ok
 watch_ok 7000
 stop B

@@ -72,6 +72,32 @@ stop B
 wait_answer "$dir/idle" 'end\|reset'
 "$lab" run B ip addr del "$addr/24" dev eth0
 
+# closed by the program, not yet read by the client: no descriptor is left. haul waits as long as it may
+serve "$addr"
+# closed_on HOST: until a connection of port 7000 has no descriptor any more
+closed_on() {
+	for _ in $(seq 200); do
+		[ -z "$("$lab" run "$1" ss -Htn state fin-wait-1 state closing state last-ack sport = :7000)" ] || return 0
+		sleep 0.02
+	done
+	fail "no closed connection with data left on $1"
+}
+client orphan orphan "$addr" --mib 3 --every 0.15
+closed_on A
+check_says tcp-orphan 0 --move-address="$addr"
+move A --move-address="$addr" --move-address="$addr6" --quiet-limit-ms=20000
+[ "$(field connections_lost)" = 0 ] || fail "lost: $(field connections_lost)"
+clients_ok
+"$lab" run C python3 "$client_py" orphan "$addr" --mib 3 --every 0.15 >"$dir/orphan" 2>&1 &
+orphan=$!
+closed_on B
+move B --move-address="$addr" --move-address="$addr6" --quiet-limit-ms=0
+[ "$(field connections_lost)" = 1 ] || fail "lost: $(field connections_lost)"
+wait $orphan && fail "the rest came by a closed socket"
+grep -q 'ConnectionReset' "$dir/orphan" || fail "the client hears nothing: $(cat "$dir/orphan")"
+note "  closed with data left: waited for; or counted, and the client is told by a reset"
+stop A
+
 # peers on the source itself: by the address that moves it is reset; by another one it moves
 serve "$addr"
 "$lab" run A python3 -c "$idle" "$addr" "$addr" >"$dir/idle" &

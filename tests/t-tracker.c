@@ -201,6 +201,14 @@ static int take(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uin
 	return 0;
 }
 
+static void mirror_fini(struct mirror *m)
+{
+	for (size_t i = 0; i < SLOTS; i++)
+		free(m->slot[i].data);
+	free(m->slot);
+	close(m->fd);
+}
+
 static char *slurp_maps(pid_t pid)
 {
 	char path[64], *buf = calloc(1, 1 << 20);
@@ -328,6 +336,7 @@ static int test_mirror(void)
 	if (m.twice)
 		fprintf(stderr, "%llu pages were reported twice in one round\n",
 		        (unsigned long long)m.twice);
+	mirror_fini(&m);
 	return r < 0 || m.wrong || m.twice || m.present < 1000 || left;
 }
 
@@ -358,6 +367,9 @@ static int test_as_found(void)
 		fprintf(stderr, "%s---\n%s", before, after);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
+	free(before);
+	free(after);
+	mirror_fini(&m);
 	return r != 0;
 }
 

@@ -134,7 +134,10 @@ static int get_run(struct frame_run *r, const uint8_t *p, struct err *e)
 	r->kind = get32(p + 20);
 	if (r->kind < RUN_DATA || r->kind > RUN_GONE)
 		return bad(e, "kind of a run");
-	if (r->vaddr % FRAME_PAGE_BYTES || r->vaddr >= VADDR_END || r->pages == 0 ||
+	/* a run without data costs its sender nothing, and us a state for each page */
+	if (r->pages == 0 || r->pages > FRAME_PAGES_MAX)
+		return bad(e, "length of a run");
+	if (r->vaddr % FRAME_PAGE_BYTES || r->vaddr >= VADDR_END ||
 	    r->pages > (VADDR_END - r->vaddr) / FRAME_PAGE_BYTES)
 		return bad(e, "address of a run");
 	if ((r->obj & 0xff) != OBJ_TASK && (r->obj & 0xff) != OBJ_SHARED)

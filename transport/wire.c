@@ -9,7 +9,8 @@
 #define LENGTH_BYTES 4
 
 /* Memory is taken as bytes arrive, so that a length alone cannot make us take it. */
-#define GROW_BYTES (1u << 20)
+#define GROW_BYTES     (64u << 10) /* at first, then as much again as there is */
+#define GROW_BYTES_MAX (8u << 20)
 
 int wire_send(struct chan *c, const Haul__Msg *m, uint64_t deadline_us, struct err *e)
 {
@@ -46,7 +47,9 @@ static int read_body(struct chan *c, size_t n, uint8_t **out, uint64_t deadline_
 	AUTO(mem) uint8_t *buf = NULL;
 
 	for (size_t got = 0; got < n;) {
-		size_t piece = n - got < GROW_BYTES ? n - got : GROW_BYTES;
+		size_t grow = got < GROW_BYTES ? GROW_BYTES : got;
+		size_t most = grow < GROW_BYTES_MAX ? grow : GROW_BYTES_MAX;
+		size_t piece = n - got < most ? n - got : most;
 		uint8_t *more = realloc(buf, got + piece);
 
 		if (!more)

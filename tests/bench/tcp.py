@@ -28,6 +28,7 @@ SERVER, CLIENT = (os.path.join(TOP, "tests/work", p) for p in ("netserve.py", "n
 LOADS = {
     "echo-1": ("echo", ["--clients", "1", "--depth", "1"]),
     "echo-50": ("echo", ["--clients", "50", "--depth", "1", "--every", "0.002"]),
+    "redis-20": ("redis", ["--clients", "20", "--depth", "16", "--every", "0.002"]),
     "redis-200": ("redis", ["--clients", "200", "--depth", "16", "--every", "0.005"]),
     "redis-2000": ("redis", ["--clients", "2000", "--depth", "1", "--every", "0.02"]),
 }

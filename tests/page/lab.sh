@@ -12,7 +12,6 @@ api_config() {
 	local h=$1
 	shift
 	"$lab" run "$h" sh -c 'cat >/etc/haul/haul.conf' <<-EOF
-		api-state = /var/lib/haul-host/migrations
 		api-port = 8443
 		api-cert = $dir/cert.pem
 		api-key = $dir/key.pem

@@ -7,6 +7,7 @@ get, put, both      a stream of --mib, at --mbyte-s for the reader
 slow                a reader of 64 KiB each 50 ms: the server's send queue is always full
 echo                --clients, each with lines of its own, as fast as the answers come
 closed, deaf        half-closed by the client, by the server
+orphan              a slow reader of what the server has sent and closed already
 redis               --clients, each with --depth commands in flight
 arrive              a new connection each --every seconds, one line, close
 """
@@ -16,8 +17,12 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from netserve import line, pattern, send_pattern, take
 
 
-def connect(o):
-    s = socket.create_connection((o.address, o.port), timeout=30)
+def connect(o, room=0):
+    s = socket.socket(socket.AF_INET6 if ":" in o.address else socket.AF_INET)
+    if room:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+    s.settimeout(30)
+    s.connect((o.address, o.port))
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return s
 
@@ -80,6 +85,13 @@ def slow(o):
     s = connect(o)
     s.sendall(b"GET %d\n" % n)
     same(take(s, n, 0.05, 1 << 16), n)
+
+
+def orphan(o):
+    n = o.mib << 20
+    s = connect(o, 65536)
+    s.sendall(b"ORPHAN %d\n" % n)
+    same(take(s, n, o.every, 1 << 16), n)
 
 
 def put(o):
@@ -215,7 +227,7 @@ def lanes(o):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("what", choices="get put both slow echo redis closed deaf arrive".split())
+    p.add_argument("what", choices="get put both slow orphan echo redis closed deaf arrive".split())
     p.add_argument("address")
     p.add_argument("--port", type=int, default=7000)
     p.add_argument("--dir", default="")

@@ -7,6 +7,7 @@ PUT N       the client sends N bytes of the pattern; answer: their SHA-256
 BOTH N      both at once
 ECHO        every line back
 CLOSED N    the client has closed its direction; N bytes at 64 KiB each 20 ms
+ORPHAN N    N bytes, and the socket is closed before the client has read them
 DEAF N      we close our direction at once, and answer nothing; SHA-256 into --dir
 """
 import argparse, hashlib, os, socket, sys, threading, time
@@ -83,6 +84,9 @@ def serve(s, folder):
                 if not d:
                     break
                 s.sendall(d)
+        elif what[0] == "ORPHAN":
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 << 20)
+            send_pattern(s, n)
         elif what[0] == "CLOSED":
             while s.recv(65536):
                 pass

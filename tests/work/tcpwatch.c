@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * tcpwatch.c - what a client's host sees of a server that moves: resets, and data that one
- * host has sent and the next one sends again. What a host sends twice itself is counted, too:
+ * host has sent and the next one sends again, and how often one connection's packets came from
+ * another host than before. What a host sends twice itself is counted, too:
  * a busy machine's kernel does so now and then. `tcpwatch PORT FILE`; the verdict is written
  * at SIGTERM.
  */
@@ -27,7 +28,9 @@
 
 struct flow {
 	uint16_t port; /* the client's */
-	uint8_t mac[8]; /* of who sent last */
+	uint8_t mac[8]; /* of who sent data last */
+	uint8_t speaker[8]; /* of who sent anything last */
+	unsigned int turns; /* how often that was another one */
 	uint32_t next; /* sequence number behind all data seen */
 	bool fin;
 	uint32_t before; /* as it was when the last move was seen */
@@ -37,6 +40,7 @@ static struct flow flows[FLOWS_MAX];
 static size_t n_flows;
 static unsigned long long packets, resets, late_resets, fins, again, again_bytes, resent, bytes,
         moves;
+static unsigned int turns_max; /* more than there were moves: the wrong host spoke in between */
 static volatile sig_atomic_t ended;
 
 static void on_term(int sig)
@@ -61,6 +65,7 @@ static struct flow *flow_of(uint16_t port, uint32_t seq, const uint8_t *mac)
 	}
 	flows[n_flows] = (struct flow){ .port = port, .next = seq, .before = seq };
 	memcpy(flows[n_flows].mac, mac, 8);
+	memcpy(flows[n_flows].speaker, mac, 8);
 	return &flows[n_flows++];
 }
 
@@ -79,6 +84,11 @@ static void look(const uint8_t *p, const uint8_t *mac, uint16_t port)
 	struct flow *f = flow_of((uint16_t)(t[2] << 8 | t[3]), seq, mac);
 
 	packets++;
+	if (memcmp(f->speaker, mac, 8)) {
+		memcpy(f->speaker, mac, 8);
+		if (++f->turns > turns_max)
+			turns_max = f->turns;
+	}
 	if (t[13] & TCP_RST) {
 		/*
 		 * After its FIN a connection may be nobody's but the old host's kernel's
@@ -154,9 +164,9 @@ int main(int argc, char **argv)
 	        "{\"packets\": %llu, \"bytes\": %llu, \"flows\": %zu, \"resets\": %llu, "
 	        "\"late_resets\": %llu, "
 	        "\"fins\": %llu, \"again\": %llu, \"again_bytes\": %llu, \"resent\": %llu, "
-	        "\"moves\": %llu, "
+	        "\"moves\": %llu, \"turns_max\": %u, "
 	        "\"missed\": %u}\n",
 	        packets, bytes, n_flows, resets, late_resets, fins, again, again_bytes, resent,
-	        moves, st.tp_drops);
+	        moves, turns_max, st.tp_drops);
 	return fclose(f) != 0;
 }

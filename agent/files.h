@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* files.h - the files of an OFFER beside those of this host. Looks, and touches nothing. */
+#ifndef HAUL_AGENT_FILES_H
+#define HAUL_AGENT_FILES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "common/digest.h"
+#include "common/err.h"
+#include "common/finding.h"
+#include "transport/haul.pb-c.h"
+
+#define FILES_SAID_MAX 16 /* findings of one kind; the rest is a number */
+
+/* A file whose first bytes have to be compared. */
+struct files_doubt {
+	uint32_t file; /* of the offer */
+	uint64_t bytes;
+	bool known; /* theirs is */
+	uint8_t theirs[DIGEST_BYTES];
+};
+
+/** files_prove_fn - ask the source to fill @v. Return: 0; -errno */
+typedef int (*files_prove_fn)(void *arg, struct files_doubt *v, size_t n, struct err *e);
+
+struct files {
+	const Haul__Offer *o;
+	Haul__FileSeen *seen; /* as many as files of the offer; filled */
+	files_prove_fn prove; /* NULL: sizes and build-ids have to do */
+	void *arg;
+	struct findings *out;
+	const bool *absent; /* mount points of the offer that are none here */
+	/* kept while looking */
+	struct files_doubt *doubt;
+	size_t n_doubt;
+	uint64_t doubt_bytes;
+	unsigned int missing, differing;
+	bool no_memory;
+};
+
+/** files_check() - fill f->seen, and say what stands in the way. Return: 0; -errno */
+int files_check(struct files *f, struct err *e);
+
+/* ---- files_say.c ---- */
+
+/** files_is_system() - does it belong to this host, rather than to a program that moves? */
+bool files_is_system(const Haul__Offer *o, const char *path);
+/** files_judge() - f->seen is complete: what of it stands in the way, what will be shipped */
+void files_judge(struct files *f);
+/** files_clean() - words of the other host end up on a terminal: one line, no escapes */
+const char *files_clean(const char *text, char *out, size_t bytes);
+void files_say_missing(struct files *f, const Haul__File *file);
+/** files_say_differs() - @how: "has 7 bytes at the destination, 9 at the source" */
+void files_say_differs(struct files *f, const Haul__File *file, const char *how);
+
+/* ---- users.c ---- */
+
+struct file_id {
+	dev_t dev;
+	ino_t ino;
+	uint32_t file; /* of the offer */
+	pid_t by; /* out: a process that has it open or mapped; 0: none */
+};
+/** users_of() - who uses these files? Goes through /proc once */
+void users_of(struct file_id *v, size_t n);
+
+#endif

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* digest.h - XXH128 of the beginning of a file. */
+#ifndef HAUL_DIGEST_H
+#define HAUL_DIGEST_H
+
+#include <stdint.h>
+
+#define DIGEST_BYTES 16
+
+/**
+ * digest_file() - of the first @bytes bytes of @fd
+ * Return: 0; -ENODATA it is shorter; -errno
+ */
+int digest_file(int fd, uint64_t bytes, uint8_t out[DIGEST_BYTES]);
+
+#endif

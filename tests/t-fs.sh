@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# t-fs: a tree travels with the process that writes in it, there and back, in every mode.
+. "$(dirname "$0")/lib.sh"
+
+lab_up
+for h in A B; do
+	"$lab" run "$h" sh -c 'echo "fs-allow = /srv" >>/etc/haul/haul.conf; mkdir -p /srv/x'
+done
+
+start A "$work/filekeeper.py" --tree /srv/x/keeper
+sleep 1
+verify A
+h=A
+for mode in ${MODES:-stop-copy post-copy auto}; do
+	move "$h" --mode="$mode" --fs=/srv/x/keeper --fs-replace
+	h=$(other "$h")
+	sleep 0.5
+	verify "$h"
+	note "  $mode to $h: downtime $(($(field downtime_us) / 1000)) ms, files $(($(field fs_frozen_us) / 1000)) ms of it, $(field fs_passes) passes by $(field fs_watch)"
+	[ -z "$("$lab" run "$h" sh -c 'ls -A /srv/x | grep -v "^keeper$"')" ] || fail "something is left: $("$lab" run "$h" ls -A /srv/x)"
+	[ -z "$("$lab" run "$h" sh -c 'ls -A /run/haul/fs 2>/dev/null')" ] || fail "a record is left"
+done
+stop "$h"

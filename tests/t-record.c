@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * t-record.c - the source's journal of a tree of thousands of processes is read back whole: each
+ * is found again by pid and start, those that have ended are counted, a reused pid is not taken.
+ */
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "hauler/hauler.h"
+
+#define ID       0x0123456789abcdefULL
+#define CHILDREN 40u
+#define TASKS    6000u /* each child many times: a record does not mind */
+
+#define CHECK(x)                                                                                   \
+	do {                                                                                       \
+		if (!(x)) {                                                                        \
+			fprintf(stderr, "FAIL %s:%d %s (%s)\n", __FILE__, __LINE__, #x, e.msg);    \
+			exit(1);                                                                   \
+		}                                                                                  \
+	} while (0)
+
+static struct err e;
+static pid_t child[CHILDREN];
+
+static struct mig *new_mig(void)
+{
+	struct mig *m = calloc(1, sizeof(*m));
+
+	CHECK(m);
+	pthread_mutex_init(&m->lock, NULL);
+	pthread_mutex_init(&m->ours_lock, NULL);
+	m->images_fd = -1;
+	m->id = m->route = ID;
+	return m;
+}
+
+static void end(struct mig *m, bool remove)
+{
+	rec_end(m, remove);
+	mig_fini(m);
+	free(m);
+}
+
+static void record(void)
+{
+	struct mig *m = new_mig();
+
+	CHECK(journal_new(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, ID, &e) == 0);
+	m->held = calloc(TASKS, sizeof(*m->held));
+	for (; m->n_held < TASKS; m->n_held++)
+		m->held[m->n_held] = (struct held){ .pid = child[m->n_held % CHILDREN],
+			                            .pidfd = -1,
+			                            .was_stopped = m->n_held % 3 == 0 };
+	CHECK(rec_held(m, &e) == 0 && strlen(journal_get(m->journal, "pids")) > 65536);
+	CHECK(rec_commit(m, &e) == 0);
+	end(m, false);
+}
+
+/* Return: who is found again */
+static struct mig *found(unsigned int *gone)
+{
+	struct mig *m = new_mig();
+
+	CHECK(journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, ID, &e) == 0);
+	CHECK(!strcmp(journal_word(m->journal), "commit"));
+	CHECK(rec_held_again(m, gone, &e) == 0 && m->n_held + *gone == TASKS);
+	for (size_t i = 0; i < m->n_held; i++)
+		CHECK(m->held[i].pidfd >= 0);
+	return m;
+}
+
+/* Who has that pid now is another one, which started at another time. */
+static void pid_is_used_again(void)
+{
+	struct mig *m = new_mig();
+	unsigned int gone = 0;
+
+	CHECK(journal_new(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, ID, &e) == 0);
+	CHECK(journal_add(m->journal, &e, "held", "pids=%d:%llu:0:/,%d:1:0:/", child[0],
+	                  (unsigned long long)procs_start(child[0]), child[1]) == 0);
+	CHECK(rec_held_again(m, &gone, &e) == 0 && gone == 1 && m->n_held == 1);
+	CHECK(m->held[0].pid == child[0]);
+	/* then it goes on here: that is said once, and only behind a commit */
+	rec_undone(m);
+	CHECK(!strcmp(journal_word(m->journal), "held"));
+	CHECK(rec_commit(m, &e) == 0);
+	rec_undone(m);
+	CHECK(!strcmp(journal_word(m->journal), "undone"));
+	end(m, true);
+}
+
+int main(void)
+{
+	struct rlimit l = { TASKS + 100, TASKS + 100 };
+	unsigned int gone = 0;
+
+	if (geteuid() != 0) {
+		puts("SKIP: needs root");
+		return 77;
+	}
+	CHECK(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	CHECK(mount("none", "/run", "tmpfs", 0, "mode=755") == 0 &&
+	      setrlimit(RLIMIT_NOFILE, &l) == 0);
+	for (unsigned int i = 0; i < CHILDREN; i++)
+		if ((child[i] = fork()) == 0) {
+			signal(SIGTERM, SIG_DFL);
+			pause();
+			_exit(0);
+		}
+	record();
+	struct mig *m = found(&gone);
+
+	CHECK(gone == 0);
+	for (size_t i = 0; i < TASKS; i++)
+		CHECK(m->held[i].pid == child[i % CHILDREN] &&
+		      m->held[i].was_stopped == (i % 3 == 0));
+	end(m, false);
+	CHECK(kill(child[7], SIGKILL) == 0 && waitpid(child[7], NULL, 0) == child[7]);
+	m = found(&gone);
+	CHECK(gone == TASKS / CHILDREN);
+	end(m, true);
+	pid_is_used_again();
+	for (unsigned int i = 0; i < CHILDREN; i++)
+		if (i != 7)
+			kill(child[i], SIGKILL);
+	while (wait(NULL) > 0)
+		;
+	return 0;
+}

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# t-tcp-states - moves that are interrupted (Ctrl-C) at every point of every state before the commit, and
+# moves whose haul or whose worker dies there: the server goes on where it was, clients do not notice.
+. "$(dirname "$0")/lib-tcp.sh"
+net_up
+serve :: # both families by one socket
+watch 7000
+source_points=${SOURCE_POINTS:-s-connected s-negotiated s-prepared s-rounds-done s-freeze-recorded s-stopped s-dumped s-held-recorded s-sent s-restored-heard}
+dest_points=${DEST_POINTS:-d-hello-said d-answered d-started d-switch-heard d-gate d-gate-recorded d-restored-said}
+client echo echo "$addr" --clients 20 --depth 8 --seconds 3600
+client echo6 echo "$addr6" --clients 4 --depth 2 --seconds 3600
+client both both "$addr" --mib "${MIB:-1400}" --mbyte-s 10
+client slow slow "$addr" --mib "${SLOW_MIB:-120}"
+moves=(--move-address="$addr" --move-address="$addr6")
+sleep 1
+
+runs_at_A() {
+	"$lab" run A kill -0 "$pid" || fail "$1: the server is gone from A"
+	no_traces A
+	note "  $1"
+	sleep 0.3
+}
+
+for p in $source_points; do
+	# interrupted: hold there, Ctrl-C, go on
+	rm -f "$dir/held" "$dir/held.over"
+	"$lab" run A env HAUL_FAULT="$p:hold" HAUL_FAULT_FILE="$dir/held" "$haul" --json "${moves[@]}" "$pid" hostB >"$dir/report" 2>&1 &
+	job=$!
+	for _ in $(seq 400); do
+		[ -s "$dir/held" ] && break
+		sleep 0.02
+	done
+	[ -s "$dir/held" ] || fail "$p was not reached: $(cat "$dir/report")"
+	touch "$dir/held.over"
+	"$lab" run A kill -INT "$(cat "$dir/held")"
+	sleep 0.05
+	rm "$dir/held"
+	rc=0
+	wait $job || rc=$?
+	[ $rc = 130 ] || fail "Ctrl-C at $p: status $rc: $(cat "$dir/report")"
+	runs_at_A "Ctrl-C at $p"
+	# dead
+	"$lab" run A env HAUL_FAULT="$p:kill" "$haul" --json "${moves[@]}" "$pid" hostB >"$dir/report" 2>&1 && fail "$p: not killed"
+	"$lab" run A "$haul" recover >"$dir/recover" 2>&1 || fail "$p: recover: $(cat "$dir/recover")"
+	sleep 0.5	# the worker hears that nobody is there any more
+	runs_at_A "haul killed at $p"
+done
+
+listener() {
+	"$lab" run B sh -c "ps -eo pid,args | awk '/[h]auld -v/ {print \$1; exit}'"
+}
+
+for p in $dest_points; do
+	"$lab" run B kill -TERM "$(listener)"
+	sleep 0.3
+	"$lab" run B env HAUL_FAULT="$p:kill" setsid "$hauld" -v </dev/null >>"$dir/hauld.B.log" 2>&1 &
+	sleep 0.5
+	rc=0
+	"$lab" run A "$haul" --json "${moves[@]}" "$pid" hostB >"$dir/report" 2>&1 || rc=$?
+	[ $rc = 1 ] || fail "$p: status $rc: $(tail -3 "$dir/report")"
+	sleep 2.5	# the guardian opens the lock when the tasks at the gate are gone
+	runs_at_A "worker killed at $p"
+done
+"$lab" run B kill -TERM "$(listener)"
+sleep 0.3
+start_hauld B
+move A "${moves[@]}"
+no_traces B
+touch "$wdir/enough"
+clients_ok
+watch_ok 7000
+stop B

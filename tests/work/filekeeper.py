@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""filekeeper.py - keeps files in --tree DIR busy: a log at full speed, SQLite in WAL mode, a
+mapping, an unlinked file, an O_TMPFILE, a lock, names that come and go. SIGUSR1: verify all."""
+import argparse, fcntl, json, mmap, os, signal, sqlite3, subprocess, sys, time
+
+LOOK = """import sqlite3
+db = sqlite3.connect("state.db")
+print(db.execute("pragma integrity_check").fetchone()[0], end=" ")
+print(*db.execute("select count(*), max(n) from t").fetchone())"""
+
+p = argparse.ArgumentParser()
+p.add_argument("--dir", required=True)
+p.add_argument("--tree", required=True)
+a = p.parse_args()
+os.makedirs(a.tree, exist_ok=True)
+os.chdir(a.tree)
+verifies = 0
+asked = False
+
+
+def ask(*_):
+    global asked
+    asked = True
+
+
+signal.signal(signal.SIGUSR1, ask)
+
+log = os.open("append.log", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
+log_n = 0
+db = sqlite3.connect("state.db", isolation_level=None)
+db.execute("pragma journal_mode=wal")
+db.execute("pragma synchronous=normal")
+db.execute("create table if not exists t (n integer primary key, v text)")
+row = 0
+fd_map = os.open("mapped", os.O_RDWR | os.O_CREAT, 0o600)
+os.ftruncate(fd_map, 1 << 20)
+area = mmap.mmap(fd_map, 1 << 20)
+mark = 0
+gone = os.open("deleted", os.O_RDWR | os.O_CREAT, 0o600)
+os.write(gone, b"still here" * 1000)
+os.unlink("deleted")
+temp = os.open(".", os.O_RDWR | os.O_TMPFILE, 0o600)
+os.write(temp, b"never had a name" * 1000)
+lock = os.open("lock", os.O_RDWR | os.O_CREAT, 0o600)
+fcntl.lockf(lock, fcntl.LOCK_EX, 10)
+half = os.open("offset", os.O_RDWR | os.O_CREAT, 0o600)
+os.write(half, bytes(range(256)) * 64)
+os.lseek(half, 777, os.SEEK_SET)
+turn = 0
+
+
+def line(n):
+    return b"%015d\n" % n
+
+
+def faults():
+    bad = []
+    data = open("append.log", "rb").read()
+    if data != b"".join(line(n) for n in range(log_n)):
+        bad.append(f"append.log: {len(data)} bytes, expected {log_n * 16}")
+    # by another process: SQLite knows a file by its inode number, which is another one now, and
+    # the locks of a process do not keep it from itself
+    got = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True)
+    if got.stdout.split() != ["ok", str(row), str(row)]:
+        bad.append(f"state.db: {got.stdout} {got.stderr}, committed {row}")
+    if int.from_bytes(area[mark % 4096 * 256 : mark % 4096 * 256 + 8], "little") != mark:
+        bad.append("memory of the mapping")
+    with open("mapped", "rb") as f:
+        if f.read() != area[:]:
+            bad.append("mapped: file and memory differ")
+    if os.pread(gone, 20000, 0) != b"still here" * 1000 or os.fstat(gone).st_nlink:
+        bad.append("deleted file")
+    if os.pread(temp, 20000, 0) != b"never had a name" * 1000:
+        bad.append("O_TMPFILE")
+    pid = os.fork()
+    if pid == 0:
+        try:
+            fcntl.lockf(os.open("lock", os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB, 10)
+        except OSError:
+            os._exit(0)
+        os._exit(1)
+    if os.waitpid(pid, 0)[1]:
+        bad.append("lock is lost")
+    if os.lseek(half, 0, os.SEEK_CUR) != 777:
+        bad.append("offset is lost")
+    if os.fstat(log).st_ino != os.stat("append.log").st_ino:
+        bad.append("append.log is another file than the open one")
+    names = {n for n in os.listdir("names")}
+    if names != {f"n{k % 7}" for k in range(max(0, turn - 3), turn)}:
+        bad.append(f"names: {sorted(names)} at turn {turn}")
+    return bad
+
+
+os.makedirs("names", exist_ok=True)
+open(a.dir + "/ready", "w").close()
+while True:
+    for _ in range(50):
+        os.write(log, line(log_n))
+        log_n += 1
+    row += 1
+    db.execute("insert into t values (?, ?)", (row, "x" * (row % 200)))
+    mark += 1
+    area[mark % 4096 * 256 : mark % 4096 * 256 + 8] = mark.to_bytes(8, "little")
+    with open("names/fresh", "w") as f:
+        f.write(str(turn) * 100)
+    os.rename("names/fresh", f"names/n{turn % 7}")
+    if turn >= 3:
+        os.unlink(f"names/n{(turn - 3) % 7}")
+    turn += 1
+    if asked:
+        asked = False
+        verifies += 1
+        bad = faults()
+        out = f"{a.dir}/verify.{verifies}"
+        with open(out + ".new", "w") as f:
+            json.dump({"ok": not bad, "faults": bad, "lines": log_n, "rows": row}, f)
+        os.rename(out + ".new", out)
+    time.sleep(0.001)
