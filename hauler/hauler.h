@@ -39,6 +39,17 @@ struct opts {
 	struct fs_opts fs;
 };
 
+/* ---- cmd_peers.c ---- */
+
+/* A host as it describes itself. */
+struct peer {
+	char host[256], program[64], kernel[80];
+	unsigned int port, criu_version;
+	uint64_t mem_free_bytes;
+	bool reached;
+	struct err err; /* why not */
+};
+
 /* ---- mig.c ---- */
 
 /* In the order in which they are passed; the table in mig.c has a row for each. */
@@ -113,6 +124,7 @@ struct mig {
 	uint64_t route;
 	uint8_t secret[32];
 	char peer_boot[JOURNAL_BOOT_BYTES]; /* boot id of the destination */
+	struct peer *peer; /* haul peers: to be filled; NULL */
 	struct journal *journal; /* from the freeze on */
 	struct {
 		char *dest, *identity, *known_hosts; /* of the journal, for @opt */
@@ -308,7 +320,9 @@ int rec_held_again(struct mig *m, unsigned int *gone, struct err *e);
 void rep_state(const struct mig *m);
 /** rep_freeze_mode() - which of ours_mode() it will be, and how writes are tracked */
 void rep_freeze_mode(const struct mig *m);
-void rep_round(const struct mig *m, bool final);
+void rep_round(const struct mig *m);
+/** rep_running() - at the destination, for the first time */
+void rep_running(const struct mig *m);
 void rep_progress(struct mig *m, bool force);
 void rep_end(struct mig *m);
 /** rep_waiting() - the link is lost, we try again */

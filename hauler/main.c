@@ -519,6 +519,10 @@ static int dispatch(struct opts *o, int argc, char **argv)
 		return cmd_policy(o, argc - 1, argv + 1);
 	if (argc == 2 && !strcmp(argv[0], "attach"))
 		return parse_pid(argv[1], &o->pid) < 0 ? EXIT_USAGE : cmd_attach(o->pid);
+	if (argc >= 1 && argc <= 2 && !strcmp(argv[0], "peers"))
+		return argc == 2 && parse_pid(argv[1], &o->pid) < 0 ? EXIT_USAGE
+		       : need_root() < 0                            ? EXIT_FAILED
+		                                                    : cmd_peers(o);
 	if (argc == 2 && !strcmp(argv[0], "watch"))
 		return parse_pid(argv[1], &o->pid) < 0 ? EXIT_USAGE : cmd_watch(o);
 	if (argc == 2) {
