@@ -89,7 +89,7 @@ static void sha256_hex(const char *text, char out[65])
 		sprintf(out + 2 * i, "%02x", sum[i]);
 }
 
-static enum role role_named(const char *word)
+enum role access_role(const char *word)
 {
 	return !strcmp(word, "read")      ? ROLE_READ
 	       : !strcmp(word, "operate") ? ROLE_OPERATE
@@ -109,9 +109,10 @@ bool access_token(const char *path, const char *token, struct who *out)
 	/* all lines, and all of each: the time says nothing */
 	while (fgets(line, sizeof(line), f))
 		if (sscanf(line, " %63[^ #\n] %15s %64s", name, role, hash) == 3 &&
-		    strlen(hash) == 64 && role_named(role) && gnutls_memcmp(hash, given, 64) == 0) {
+		    strlen(hash) == 64 && access_role(role) &&
+		    gnutls_memcmp(hash, given, 64) == 0) {
 			found = true;
-			out->role = role_named(role);
+			out->role = access_role(role);
 			snprintf(out->name, sizeof(out->name), "%s", name);
 		}
 	return found;

@@ -25,7 +25,7 @@ struct MHD_Connection;
 struct MHD_Daemon;
 struct MHD_Response;
 
-/* ---- api.c: configuration, the loop ---- */
+/* ---- config.c ---- */
 
 struct api_conf {
 	const char *config; /* the file; also given to haul */
@@ -34,10 +34,24 @@ struct api_conf {
 	unsigned int port; /* 0: no TCP */
 	unsigned int running_max, bandwidth_mbit, kept_max;
 	char user_policies[256]; /* what users other than root may name */
+	char webhooks[1024]; /* URLs */
+	char webhook_secret[512]; /* a file */
+	char webhook_events[8]; /* main, all */
+};
+
+/* What the daemon keeps, and gives to each API process; -1: there is none. */
+struct api_given {
+	int state_fd; /* the folder of migrations, locked */
+	int local_fd, tls_fd; /* they listen */
+	int beat_fd; /* a byte now and then says that all is well */
 };
 
 /** api_conf_load() - from @path, defaults for what is not there. Return: 0; -EINVAL names it */
 int api_conf_load(struct api_conf *c, const char *path, struct err *e);
+/** config_check() - say all that is wrong with it. Return: exit status */
+int config_check(const char *path, const char *criu_option);
+
+/* ---- api.c: the loop ---- */
 
 struct job;
 struct task;
@@ -47,7 +61,7 @@ struct metrics;
 struct api {
 	const struct api_conf *conf;
 	struct MHD_Daemon *local, *tls;
-	int signal_fd, inotify_fd, state_fd, all_fd;
+	int signal_fd, inotify_fd, state_fd, all_fd, beat_fd;
 	char haul[4096]; /* the command beside this hauld */
 	struct job **job; /* oldest first */
 	size_t n_jobs;
@@ -59,7 +73,9 @@ struct api {
 };
 
 /** api_main() - in a process of its own, until SIGTERM. Return: exit status */
-int api_main(const struct api_conf *conf);
+int api_main(const struct api_conf *conf, const struct api_given *given);
+/** tls_check() - do certificate and key fit? */
+int tls_check(const struct api_conf *conf, struct err *e);
 uint64_t api_wall_ms(void);
 
 /* ---- access.c: who asks ---- */
@@ -78,6 +94,7 @@ struct req;
 int access_who(struct req *q, bool tls, struct who *out);
 /** access_session() - the token that a browser gives. Return: 0; 401, 429 */
 int access_session(struct req *q, const char *token, struct who *out);
+enum role access_role(const char *word);
 /** access_token() - is it in the file? It holds lines of NAME ROLE SHA256 */
 bool access_token(const char *path, const char *token, struct who *out);
 
@@ -120,6 +137,14 @@ const char *http_header(const struct req *q, const char *key);
 /** http_cookie() - the token of a browser. Return: NULL when there is none */
 const char *http_cookie(const struct req *q);
 
+/* ---- conn.c ---- */
+
+/** conn_notify() - as libmicrohttpd wants it */
+void conn_notify(void *arg, struct MHD_Connection *c, void **context, int what);
+/** conn_busy() - its request is here, and is being answered; or the answer is out */
+void conn_busy(struct MHD_Connection *c, bool busy);
+void conn_tick(void);
+
 /* ---- task.c: a command whose output becomes an answer ---- */
 
 struct task {
@@ -133,8 +158,8 @@ struct task {
 	uint64_t deadline_us;
 };
 
-/** task_start() - run @argv, the request waits. Return: enum MHD_Result */
-int task_start(struct req *q, const char *const *argv);
+/** task_start() - run @path with @argv, the request waits. Return: enum MHD_Result */
+int task_start(struct req *q, const char *path, const char *const *argv);
 void task_read(struct task *t);
 void task_ended(struct api *a, pid_t pid, int status);
 /** task_tick() - end those that take too long */
@@ -165,6 +190,7 @@ struct job {
 	uid_t uid; /* whose it is; root's: 0 */
 	int priority;
 	bool cancelling;
+	unsigned int readers; /* of its events: it must stay */
 	pid_t runner; /* that we started, until it holds its lock */
 	uint64_t pos; /* of its events: read so far */
 	json_t *spec; /* job.json */
@@ -184,6 +210,8 @@ int jobs_cancel(struct api *a, struct job *j, struct err *e);
 void jobs_follow(struct api *a);
 /** jobs_schedule() - start what may start, notice runners that died */
 void jobs_schedule(struct api *a);
+/** jobs_prune() - forget the oldest that are over, when there are too many */
+void jobs_prune(struct api *a);
 int job_open(const struct api *a, const struct job *j, const char *name, int flags);
 /** job_event() - one of hauld's own: "queued", "cancelling", "ended" */
 void job_event(struct api *a, struct job *j, json_t *event);
@@ -197,7 +225,14 @@ void job_event(struct api *a, struct job *j, json_t *event);
 void events_put(int job_dir, int all_fd, const char *id, const char *line);
 /** events_line() - Return: bytes of the line at @pos with its end, 0: none yet, -errno */
 ssize_t events_line(int fd, uint64_t pos, char *buf, size_t bytes);
+/** events_skip_hole() - @pos is in what was given back: to what is there. Return: it was */
+bool events_skip_hole(int fd, uint64_t *pos);
 #define EVENT_BYTES 16384
+
+/* ---- webhook.c ---- */
+
+/** webhook_main() - in a process of its own, until SIGTERM. Return: exit status */
+int webhook_main(const struct api_conf *conf, int state_fd, const char *url);
 
 /* ---- runner.c: one migration, in a process that outlives hauld ---- */
 
@@ -216,12 +251,39 @@ void feed_wake(struct api *a, bool written);
 void metrics_event(struct api *a, struct job *j, json_t *event);
 char *metrics_text(struct api *a);
 
-/* ---- ask.c ---- */
+/* ---- look.c, survey.c ---- */
 
+struct proc {
+	pid_t pid, ppid;
+	uid_t uid;
+	char comm[32];
+	long long threads, start, rss_pages;
+	bool kernel;
+};
+
+/** proc_read() - Return: 0; -ESRCH */
+int proc_read(pid_t pid, struct proc *p);
+bool host_ok(const char *s);
+bool name_ok(const char *s);
+/** may_touch() - pid of @body, theirs. Return: false after an answer was made (*@r) */
+bool may_touch(struct req *q, json_t *body, struct proc *p, int *r);
 int get_processes(struct req *q);
 int post_check(struct req *q);
 int get_peers(struct req *q);
+/** survey_main() - NAME HAUL PID...: haul check of each */
+int survey_main(int argc, char **argv);
+#define SURVEY_NAME "hauld-survey"
+
+/* ---- ask.c ---- */
+
 int post_migration(struct req *q);
+
+/* ---- rules.c: policies ---- */
+
+int get_policies(struct req *q);
+int get_policy(struct req *q);
+int put_policy(struct req *q);
+int post_validate(struct req *q);
 
 /* ---- page.c: the page, and the OpenAPI document ---- */
 

@@ -1,110 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* ask.c - what can be asked for: processes, checks, peers, new migrations. */
+/* ask.c - a new migration: what may be asked for, and the command line that it becomes. */
 #include "agent/api.h"
 
-#include <ctype.h>
-#include <dirent.h>
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/auto.h"
 #include "policies/policies.h"
 
-/* ---- processes ---- */
-
-struct proc {
-	pid_t pid, ppid;
-	uid_t uid;
-	char comm[32];
-	long long threads, start, rss_pages;
-	bool kernel;
-};
-
-/* Return: 0; -ESRCH */
-static int proc_read(pid_t pid, struct proc *p)
-{
-	char path[64], line[1024];
-	struct stat st;
-	unsigned int flags = 0;
-	int ppid = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	if (stat(path, &st) < 0)
-		return -ESRCH;
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	AUTO(file) FILE *f = fopen(path, "re");
-	char *open = f && fgets(line, sizeof(line), f) ? strchr(line, '(') : NULL;
-	char *shut = open ? strrchr(open, ')') : NULL;
-
-	if (!shut)
-		return -ESRCH;
-	snprintf(p->comm, sizeof(p->comm), "%.*s", (int)(shut - open - 1), open + 1);
-	if (sscanf(shut + 1,
-	           " %*c %d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %lld %*d "
-	           "%lld %*u %lld",
-	           &ppid, &flags, &p->threads, &p->start, &p->rss_pages) != 5)
-		return -ESRCH;
-	p->pid = pid;
-	p->ppid = ppid;
-	p->uid = st.st_uid;
-	p->kernel = flags & 0x00200000; /* PF_KTHREAD */
-	return 0;
-}
-
-static json_t *proc_json(const struct proc *p)
-{
-	json_t *comm = json_string(p->comm);
-
-	return json_pack("{s:i,s:i,s:i,s:o,s:I,s:I}", "pid", p->pid, "ppid", p->ppid, "uid",
-	                 (int)p->uid, "comm", comm ? comm : json_string("?"), "threads",
-	                 (json_int_t)p->threads, "rss_bytes", (json_int_t)p->rss_pages * 4096);
-}
-
-int get_processes(struct req *q)
-{
-	AUTO(dir) DIR *d = opendir("/proc");
-	const struct dirent *de;
-	json_t *v = json_array();
-	struct proc p;
-
-	while (d && (de = readdir(d))) {
-		pid_t pid = (pid_t)atoi(de->d_name);
-
-		/* neither init, nor hauld itself, nor what works for it */
-		if (pid <= 1 || proc_read(pid, &p) < 0 || p.kernel || p.rss_pages == 0 ||
-		    !strncmp(p.comm, "haul", 4) || !strcmp(p.comm, "criu"))
-			continue;
-		if (q->who.role != ROLE_USER || p.uid == q->who.uid)
-			json_array_append_new(v, proc_json(&p));
-	}
-	return http_json(q, 200, json_pack("{s:o}", "processes", v));
-}
-
-/* ---- words of a request ---- */
-
-static bool host_ok(const char *s)
-{
-	size_t n = s ? strlen(s) : 0;
-
-	if (n == 0 || n > 253 || s[0] == '-')
-		return false;
-	for (; *s; s++)
-		if (!isalnum((unsigned char)*s) && !strchr(".-_:%", *s))
-			return false;
-	return true;
-}
-
-static bool name_ok(const char *s)
-{
-	if (!*s || strlen(s) > 63)
-		return false;
-	for (; *s; s++)
-		if (!isalnum((unsigned char)*s) && *s != '-' && *s != '_')
-			return false;
-	return true;
-}
+#define MORE_MAX   32
+#define MORE_BYTES 1024
 
 /* A list of words in the configuration */
 static bool listed(const char *list, const char *word)
@@ -118,101 +25,10 @@ static bool listed(const char *list, const char *word)
 	return false;
 }
 
-/* Whose process is it? Return: 0; else an answer was made */
-static bool may_touch(struct req *q, json_t *body, struct proc *p, int *r)
-{
-	json_int_t pid = json_integer_value(json_object_get(body, "pid"));
-
-	if (pid <= 1 || pid > 4194304) {
-		*r = http_problem(q, 422, "bad-value", "pid is a process id above 1");
-		return false;
-	}
-	/* of another user: it does not exist for them */
-	if (proc_read((pid_t)pid, p) < 0 || (q->who.role == ROLE_USER && p->uid != q->who.uid)) {
-		*r = http_problem(q, 404, "no-process", "there is no process %lld", (long long)pid);
-		return false;
-	}
-	return true;
-}
-
-/* ---- check ---- */
-
-int post_check(struct req *q)
-{
-	int r = MHD_NO;
-	json_t *body = http_body(q, &r);
-	const char *host = json_string_value(json_object_get(body, "destination"));
-	struct proc p;
-	char pid[16], dest[256] = "";
-
-	if (!body)
-		return r;
-	if (q->task) {
-		json_decref(body);
-		return http_json(q, 200,
-		                 json_pack("{s:b,s:o}", "can_move", q->task->status == 0,
-		                           "findings", task_lines(q->task)));
-	}
-	bool ok = may_touch(q, body, &p, &r);
-
-	if (ok && host && !host_ok(host)) {
-		r = http_problem(q, 422, "bad-value", "destination is no host name");
-		ok = false;
-	}
-	snprintf(dest, sizeof(dest), "%s", host ? host : "");
-	json_decref(body);
-	if (!ok)
-		return r;
-	snprintf(pid, sizeof(pid), "%d", p.pid);
-	const char *argv[] = { q->api->haul, "--json", "check", pid, dest[0] ? dest : NULL, NULL };
-
-	return task_start(q, argv);
-}
-
-/* ---- peers: the hosts whose keys are trusted ---- */
-
-/* "[hostB]:4285 ssh-ed25519 ..." or "hostB ssh-ed25519 ..." */
-static void add_peer(json_t *v, char *line)
-{
-	char *name = strtok(line, " ,\t\n"), *end;
-	long port = 4285;
-	json_t *o;
-	size_t i;
-
-	if (!name || *name == '#' || *name == '|' || *name == '@')
-		return;
-	if (*name == '[' && (end = strchr(++name, ']'))) {
-		if (end[1] == ':')
-			port = strtol(end + 2, NULL, 10);
-		*end = 0;
-	}
-	json_array_foreach(v, i, o)
-	{
-		if (!strcmp(json_string_value(json_object_get(o, "host")), name))
-			return;
-	}
-	if (host_ok(name))
-		json_array_append_new(
-		        v, json_pack("{s:s,s:I}", "host", name, "port", (json_int_t)port));
-}
-
-int get_peers(struct req *q)
-{
-	AUTO(file) FILE *f = fopen("/etc/haul/known_hosts", "re");
-	json_t *v = json_array();
-	char line[4096];
-
-	while (f && fgets(line, sizeof(line), f))
-		add_peer(v, line);
-	return http_json(q, 200, json_pack("{s:o}", "peers", v));
-}
-
-/* ---- a new migration ---- */
-
 static void arg(json_t *args, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void arg(json_t *args, const char *fmt, ...)
 {
-	char text[600];
+	char text[MORE_BYTES + 64];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -281,6 +97,94 @@ static int policy_of(struct req *q, json_t *body, json_t *args, struct err *e)
 	return r;
 }
 
+/* What is no option of policies: the key, and how the command line has it. */
+static const struct more {
+	const char *key, *option;
+	enum { MORE_LIST, MORE_TEXT, MORE_NUMBER, MORE_YES } kind;
+} more[] = {
+	{ "move_address", "move-address", MORE_LIST },
+	{ "map", "map", MORE_LIST },
+	{ "close_fd", "close-fd", MORE_LIST },
+	{ "fs", "fs", MORE_LIST },
+	{ "exclude", "exclude", MORE_LIST },
+	{ "fs_replace", "fs-replace", MORE_YES },
+	{ "into_root", "into-root", MORE_TEXT },
+	{ "connect_limit_ms", "connect-limit-ms", MORE_NUMBER },
+	{ "link_limit_s", "link-limit-s", MORE_NUMBER },
+};
+
+static const struct more *more_of(const char *key)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(more); i++)
+		if (!strcmp(more[i].key, key))
+			return &more[i];
+	return NULL;
+}
+
+static int more_text(const struct more *m, json_t *v, json_t *args, struct err *e)
+{
+	const char *text = json_string_value(v);
+
+	if (!text || strlen(text) > MORE_BYTES || strpbrk(text, "\n\r"))
+		return err_set(e, ERR_USER, EINVAL, "%s: a text of one line is expected", m->key);
+	arg(args, "--%s=%s", m->option, text);
+	return 0;
+}
+
+static int more_arg(const struct more *m, json_t *v, json_t *args, struct err *e)
+{
+	json_t *one;
+	size_t i;
+	int r = 0;
+
+	switch (m->kind) {
+	case MORE_TEXT:
+		return more_text(m, v, args, e);
+	case MORE_NUMBER:
+		if (!json_is_integer(v) || json_integer_value(v) < 0)
+			return err_set(e, ERR_USER, EINVAL, "%s: a number is expected", m->key);
+		arg(args, "--%s=%lld", m->option, (long long)json_integer_value(v));
+		return 0;
+	case MORE_YES:
+		if (!json_is_boolean(v))
+			return err_set(e, ERR_USER, EINVAL, "%s: true or false", m->key);
+		if (json_is_true(v))
+			arg(args, "--%s", m->option);
+		return 0;
+	case MORE_LIST:
+		break;
+	}
+	if (!json_is_array(v) || json_array_size(v) > MORE_MAX)
+		return err_set(e, ERR_USER, EINVAL, "%s: a list of at most %d texts", m->key,
+		               MORE_MAX);
+	json_array_foreach(v, i, one)
+	{
+		if (r == 0)
+			r = more_text(m, one, args, e);
+	}
+	return r;
+}
+
+/* Users have none of these: they reach into what is root's. */
+static int more_args(const struct req *q, json_t *body, json_t *args, struct err *e)
+{
+	const char *key;
+	json_t *value;
+	int r = 0;
+
+	json_object_foreach(body, key, value)
+	{
+		const struct more *m = more_of(key);
+
+		if (!m || r < 0)
+			continue;
+		r = q->who.role == ROLE_USER
+		            ? err_set(e, ERR_USER, EPERM, "%s is for operators only", key)
+		            : more_arg(m, value, args, e);
+	}
+	return r;
+}
+
 static bool known_keys(json_t *body, struct err *e)
 {
 	static const char *const keys[] = { "pid",    "destination", "port",
@@ -294,7 +198,7 @@ static bool known_keys(json_t *body, struct err *e)
 
 		while (i < ARRAY_SIZE(keys) && strcmp(keys[i], key))
 			i++;
-		if (i == ARRAY_SIZE(keys)) {
+		if (i == ARRAY_SIZE(keys) && !more_of(key)) {
 			err_set(e, ERR_USER, EINVAL, "\"%s\" is not known here", key);
 			return false;
 		}
@@ -319,10 +223,12 @@ static json_t *spec_of(struct req *q, json_t *body, const struct proc *p, struct
 		err_set(e, ERR_USER, EINVAL, "priority is a number from -1000 to 1000");
 	arg(args, "%s", q->api->haul);
 	arg(args, "--json");
-	arg(args, "--config=%s", q->api->conf->config);
+	arg(args, "--agent=none");
+	if (access(q->api->conf->config, R_OK) == 0)
+		arg(args, "--config=%s", q->api->conf->config);
 	if (port)
 		arg(args, "--port=%lld", (long long)json_integer_value(port));
-	if (e->src || policy_of(q, body, args, e) < 0) {
+	if (e->src || policy_of(q, body, args, e) < 0 || more_args(q, body, args, e) < 0) {
 		json_decref(args);
 		json_decref(comm);
 		return NULL;

@@ -52,3 +52,16 @@ ssize_t events_line(int fd, uint64_t pos, char *buf, size_t bytes)
 	buf[n] = 0;
 	return n;
 }
+
+bool events_skip_hole(int fd, uint64_t *pos)
+{
+	char first = '{';
+	off_t data = pread(fd, &first, 1, (off_t)*pos) == 1 && first == 0
+	                     ? lseek(fd, (off_t)*pos, SEEK_DATA)
+	                     : -1;
+
+	if (data <= (off_t)*pos)
+		return false;
+	*pos = (uint64_t)data;
+	return true;
+}

@@ -46,20 +46,6 @@ static bool may_see(struct feed *f, const char *line)
 	return j && j->uid == f->who.uid;
 }
 
-/* Blocks that were given back read as zeros: go on behind them, at the next whole line. */
-static bool skip_hole(struct feed *f)
-{
-	char first = '{';
-	off_t data = pread(f->fd, &first, 1, (off_t)f->pos) == 1 && first == 0
-	                     ? lseek(f->fd, (off_t)f->pos, SEEK_DATA)
-	                     : -1;
-
-	if (data <= (off_t)f->pos)
-		return false;
-	f->pos = (uint64_t)data;
-	return true;
-}
-
 static bool load(struct feed *f)
 {
 	char line[EVENT_BYTES];
@@ -76,7 +62,7 @@ static bool load(struct feed *f)
 			f->gone = 0;
 			return true;
 		}
-	} while (skip_hole(f));
+	} while (events_skip_hole(f->fd, &f->pos));
 	return false;
 }
 
@@ -109,6 +95,8 @@ static void feed_free(void *arg)
 			*p = f->next;
 			break;
 		}
+	if (f->j)
+		f->j->readers--;
 	close(f->fd);
 	free(f);
 }
@@ -165,6 +153,8 @@ int feed_start(struct req *q, struct job *j)
 		            .last_us = now_us() };
 	f->bytes = (size_t)snprintf(f->text, sizeof(f->text), "retry: 1000\n\n");
 	q->api->feed = f;
+	if (j)
+		j->readers++;
 	struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 8192,
 	                                                           read_feed, f, feed_free);
 

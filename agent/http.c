@@ -14,6 +14,8 @@
 
 #define IDLE_LIMIT_S  30
 #define HEADERS_BYTES 32768
+#define BODY_READ_MAX (1 << 20)
+#define OF_ADDRESS    200 /* connections by TLS */
 #define CSP           "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 
 int http_send(struct req *q, unsigned int status, struct MHD_Response *r, const char *type)
@@ -181,17 +183,21 @@ static int begin(struct req *q, bool tls, const char *path, const char *method, 
 	return MHD_YES;
 }
 
+/* What is too much is read a while, so that the client hears why, but not kept. */
 static int take_body(struct req *q, const char *data, size_t bytes)
 {
-	char *more = q->body_bytes + bytes > API_BODY_MAX ? NULL
-	                                                  : realloc(q->body, q->body_bytes + bytes);
+	size_t all = q->body_bytes + bytes;
 
-	if (!more)
-		return MHD_NO; /* chunked and endless: the connection ends */
-	q->body = more;
-	memcpy(q->body + q->body_bytes, data, bytes);
-	q->body_bytes += bytes;
-	return MHD_YES;
+	if (all <= API_BODY_MAX) {
+		char *more = realloc(q->body, all);
+
+		if (!more)
+			return MHD_NO;
+		q->body = more;
+		memcpy(q->body + q->body_bytes, data, bytes);
+	}
+	q->body_bytes = all;
+	return all <= BODY_READ_MAX ? MHD_YES : MHD_NO;
 }
 
 struct listener {
@@ -222,8 +228,12 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *c, const char *p
 		*bytes = 0;
 		return (enum MHD_Result)take_body(q, data, n);
 	}
+	if (q->body_bytes > API_BODY_MAX)
+		return (enum MHD_Result)http_problem(q, 413, "too-large", "at most %d bytes",
+		                                     API_BODY_MAX);
 	if (q->task && !q->task->ended)
 		return MHD_YES;
+	conn_busy(c, true);
 	return (enum MHD_Result)q->route->run(q);
 }
 
@@ -233,8 +243,8 @@ static void completed(void *arg, struct MHD_Connection *c, void **req,
 	struct req *q = *req;
 
 	(void)arg;
-	(void)c;
 	(void)why;
+	conn_busy(c, false);
 	if (!q)
 		return;
 	if (q->task && q->task->ended)
@@ -244,6 +254,12 @@ static void completed(void *arg, struct MHD_Connection *c, void **req,
 	free(q->body);
 	free(q);
 	*req = NULL;
+}
+
+static void notify(void *arg, struct MHD_Connection *c, void **context,
+                   enum MHD_ConnectionNotificationCode what)
+{
+	conn_notify(arg, c, context, (int)what);
 }
 
 static void complain(void *arg, const char *fmt, va_list ap)
@@ -263,11 +279,13 @@ struct MHD_Daemon *http_start(struct api *a, int fd, const char *cert, const cha
 	unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
 
 	*l = (struct listener){ a, cert != NULL };
-	return MHD_start_daemon(flags | (cert ? MHD_USE_TLS : 0), 0, NULL, NULL, handle, l,
-	                        MHD_OPTION_EXTERNAL_LOGGER, complain, NULL,
-	                        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-	                        (unsigned int)API_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
-	                        (unsigned int)IDLE_LIMIT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-	                        (size_t)HEADERS_BYTES, MHD_OPTION_NOTIFY_COMPLETED, completed, NULL,
-	                        MHD_OPTION_ARRAY, cert ? tls : tls + 2, MHD_OPTION_END);
+	return MHD_start_daemon(
+	        flags | (cert ? MHD_USE_TLS : 0), 0, NULL, NULL, handle, l,
+	        MHD_OPTION_EXTERNAL_LOGGER, complain, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
+	        MHD_OPTION_CONNECTION_LIMIT, (unsigned int)API_CONNECTIONS,
+	        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_LIMIT_S,
+	        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_BYTES,
+	        MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, notify,
+	        NULL, MHD_OPTION_PER_IP_CONNECTION_LIMIT, cert ? (unsigned int)OF_ADDRESS : 0u,
+	        MHD_OPTION_ARRAY, cert ? tls : tls + 2, MHD_OPTION_END);
 }

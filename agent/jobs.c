@@ -421,3 +421,35 @@ void jobs_schedule(struct api *a)
 		running++;
 	}
 }
+
+/* ---- the end of their list ---- */
+
+static void remove_files(const struct api *a, const char *id)
+{
+	static const char *const names[] = { "events.jsonl", "stderr", "exit.json",
+		                             "exit.new",     "lock",   "job.json" };
+	AUTO(fd) int dir = openat(a->state_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	for (size_t i = 0; dir >= 0 && i < ARRAY_SIZE(names); i++)
+		unlinkat(dir, names[i], 0);
+	if (unlinkat(a->state_fd, id, AT_REMOVEDIR) < 0)
+		log_warn("job=%s: its folder stays: %s", id, strerror(errno));
+}
+
+void jobs_prune(struct api *a)
+{
+	size_t over = a->n_jobs > a->conf->kept_max ? a->n_jobs - a->conf->kept_max : 0, to = 0;
+
+	for (size_t i = 0; i < a->n_jobs; i++) {
+		struct job *j = a->job[i];
+
+		if (over && job_over(j) && j->status != JOB_UNRESOLVED && !j->readers) {
+			remove_files(a, j->id);
+			job_free(j);
+			over--;
+		} else {
+			a->job[to++] = j;
+		}
+	}
+	a->n_jobs = to;
+}

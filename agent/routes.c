@@ -11,7 +11,6 @@
 
 #include "common/auto.h"
 #include "config.h"
-#include "policies/policies.h"
 
 #define PAGE_DEFAULT 50
 #define PAGE_MAX     500
@@ -209,7 +208,7 @@ static int resolve_migration(struct req *q)
 		return http_problem(q, 409, "not-open", "it never reached the destination");
 	const char *argv[] = { q->api->haul, "resolve", "--yes", how, id, NULL };
 
-	return task_start(q, argv);
+	return task_start(q, q->api->haul, argv);
 }
 
 static int get_events(struct req *q)
@@ -223,50 +222,6 @@ static int get_migration_events(struct req *q)
 	struct job *j = job_of(q, &r);
 
 	return j ? feed_start(q, j) : r;
-}
-
-/* ---- policies ---- */
-
-static int get_policies(struct req *q)
-{
-	size_t n;
-	char **names = pol_names(&n);
-	json_t *v = json_array();
-
-	for (size_t i = 0; i < n; i++) {
-		struct policy p;
-		struct err e = ERR_INIT;
-		json_t *o = json_pack("{s:s}", "name", names[i]);
-
-		pol_init(&p);
-		if (pol_load(&p, names[i], &e) < 0)
-			json_object_set_new(o, "error", json_string(e.msg));
-		json_object_set_new(o, "meaning", json_string(p.meaning));
-		json_array_append_new(v, o);
-	}
-	pol_names_free(names, n);
-	return http_json(q, 200, json_pack("{s:o}", "policies", v));
-}
-
-static int get_policy(struct req *q)
-{
-	struct policy p;
-	struct err e = ERR_INIT;
-	json_t *v = json_object();
-
-	pol_init(&p);
-	if (strpbrk(q->arg, "/.") || pol_load(&p, q->arg, &e) < 0) {
-		json_decref(v);
-		return http_problem(q, 404, "not-found", "%s", e.msg[0] ? e.msg : "no such policy");
-	}
-	for (size_t i = 0; i < POL_NOPTIONS; i++)
-		json_object_set_new(v, pol_table[i].name,
-		                    pol_table[i].words
-		                            ? json_string(pol_table[i].words[pol_get(&p, i)])
-		                            : json_integer(pol_get(&p, i)));
-	return http_json(
-	        q, 200,
-	        json_pack("{s:s,s:s,s:o}", "name", q->arg, "meaning", p.meaning, "options", v));
 }
 
 const struct route routes[] = {
@@ -293,6 +248,8 @@ const struct route routes[] = {
 	{ "POST", "/v1/check", ROLE_OPERATE, true, post_check },
 	{ "GET", "/v1/peers", ROLE_READ, true, get_peers },
 	{ "GET", "/v1/policies", ROLE_READ, true, get_policies },
+	{ "POST", "/v1/policies/validate", ROLE_READ, true, post_validate },
 	{ "GET", "/v1/policies/*", ROLE_READ, true, get_policy },
+	{ "PUT", "/v1/policies/*", ROLE_ADMIN, false, put_policy },
 	{ 0 },
 };

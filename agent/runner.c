@@ -18,8 +18,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define ARGS_MAX 40
-
 static volatile sig_atomic_t cancelled;
 static volatile pid_t haul_pid;
 
@@ -56,29 +54,28 @@ static bool same_process(json_t *spec)
 	return p && atoll(p) == want;
 }
 
-static void spec_args(json_t *spec, char text[ARGS_MAX][600], char **argv)
+/* -> argv, of texts that @spec holds; NULL: no memory */
+static char **spec_args(json_t *spec)
 {
 	json_t *args = json_object_get(spec, "args"), *v;
-	size_t i, n = 0;
+	char **argv = calloc(json_array_size(args) + 1, sizeof(*argv));
+	size_t i;
 
 	json_array_foreach(args, i, v)
 	{
-		if (n + 1 == ARGS_MAX)
-			break;
-		snprintf(text[n], 600, "%s", json_string_value(v) ? json_string_value(v) : "");
-		argv[n] = text[n];
-		n++;
+		if (argv)
+			argv[i] = (char *)(json_string_value(v) ? json_string_value(v) : "");
 	}
-	argv[n] = NULL;
+	return argv;
 }
 
 static pid_t start_haul(json_t *spec, int dir, int out)
 {
-	static char text[ARGS_MAX][600];
-	char *argv[ARGS_MAX];
+	AUTO(mem) char **argv = spec_args(spec);
 	pid_t parent = getpid();
 
-	spec_args(spec, text, argv);
+	if (!argv || !argv[0])
+		return -1;
 	int err = openat(dir, "stderr", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	pid_t pid = fork();
@@ -184,6 +181,12 @@ static int run(int dir, int all, const char *id, json_t *spec)
 	events_put(dir, all, id, "{\"event\":\"started\"}");
 	haul_pid = start_haul(spec, dir, pipes[1]);
 	close(pipes[1]);
+	if (haul_pid < 0) {
+		haul_pid = 0;
+		close(pipes[0]);
+		end(dir, all, id, job_status_name(JOB_FAILED), -1);
+		return 1;
+	}
 	if (cancelled)
 		kill(haul_pid, SIGINT);
 	pump(pipes[0], dir, all, id);

@@ -14,7 +14,7 @@
 #include "common/clock.h"
 
 #define TASKS_MAX      16
-#define TASK_OUT_BYTES 262144
+#define TASK_OUT_BYTES 4194304
 #define TASK_LIMIT_MS  60000
 
 static unsigned int count(const struct api *a)
@@ -26,7 +26,7 @@ static unsigned int count(const struct api *a)
 	return n;
 }
 
-static int spawn(const char *const *argv, int out, pid_t *pid)
+static int spawn(const char *path, const char *const *argv, int out, pid_t *pid)
 {
 	extern char **environ;
 	posix_spawn_file_actions_t fa;
@@ -40,14 +40,14 @@ static int spawn(const char *const *argv, int out, pid_t *pid)
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
 	posix_spawnattr_setsigmask(&attr, &none);
-	int r = posix_spawn(pid, argv[0], &fa, &attr, (char *const *)argv, environ);
+	int r = posix_spawn(pid, path, &fa, &attr, (char *const *)argv, environ);
 
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&fa);
 	return -r;
 }
 
-int task_start(struct req *q, const char *const *argv)
+int task_start(struct req *q, const char *path, const char *const *argv)
 {
 	AUTO(mem) struct task *t = calloc(1, sizeof(*t));
 	int pipes[2];
@@ -56,7 +56,7 @@ int task_start(struct req *q, const char *const *argv)
 		return http_problem(q, 503, "busy", "%d checks are under way", TASKS_MAX);
 	if (pipe2(pipes, O_CLOEXEC | O_NONBLOCK) < 0)
 		return http_problem(q, 500, "internal", "pipe: %s", strerror(errno));
-	int r = spawn(argv, pipes[1], &t->pid);
+	int r = spawn(path, argv, pipes[1], &t->pid);
 
 	close(pipes[1]);
 	if (r < 0) {

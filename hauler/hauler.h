@@ -27,6 +27,7 @@ struct opts {
 	const char *dest;
 	unsigned int port;
 	const char *identity, *known_hosts, *criu, *config;
+	const char *agent; /* "none", "local", a URL; NULL: see cmd_agent.c */
 	const char *policy, *row_text[POL_NOPTIONS]; /* as given on the command line */
 	struct policy pol;
 	unsigned int connect_limit_ms, link_limit_s;

@@ -213,7 +213,7 @@ static void say_file(const json_t *o, struct say_how how)
 {
 	const char *state = str(o, "state");
 
-	if (how.verbose || (strcmp(state, "same") && strcmp(state, "nothing") && strcmp(state, "?")))
+	if (how.verbose || (strcmp(state, "same") && strcmp(state, "with it")))
 		printf("  %-8s  %s\n", state, str(o, "path"));
 }
 
