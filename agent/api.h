@@ -108,7 +108,8 @@ struct req {
 	struct who who;
 	char *body;
 	size_t body_bytes;
-	bool seen;
+	unsigned int refused; /* the status; 0: it is not */
+	const char *refused_code, *refused_text;
 	struct task *task; /* a command whose end is the answer */
 };
 

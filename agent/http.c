@@ -157,30 +157,37 @@ static bool allowed(const struct req *q)
 	return q->who.role == ROLE_USER ? r->user : q->who.role >= r->need;
 }
 
-/* Before the body is read. Return: MHD_YES and *@answered, or to go on */
-static int begin(struct req *q, bool tls, const char *path, const char *method, bool *answered)
+static void refuse(struct req *q, unsigned int status, const char *code, const char *text)
 {
-	const char *length = http_header(q, "Content-Length");
+	q->refused = status;
+	q->refused_code = code;
+	q->refused_text = text;
+}
+
+/* Before the body is read: is it for them? Who is refused may send it; it is not kept. */
+static void judge(struct req *q, bool tls, const char *path, const char *method)
+{
 	unsigned int status = find_route(q, method, path);
 
-	*answered = true;
-	if (length && strtoull(length, NULL, 10) > API_BODY_MAX)
-		return http_problem(q, 413, "too-large", "at most %d bytes", API_BODY_MAX);
-	if (status)
-		return http_problem(
-		        q, status, status == 404 ? "not-found" : "method",
-		        status == 404 ? "there is nothing at %s" : "%s takes other methods", path);
-	if (q->route->need != ROLE_NOBODY)
+	if (status == 404)
+		refuse(q, status, "not-found", "there is nothing at this path");
+	else if (status)
+		refuse(q, status, "method", "this path takes other methods");
+	else if (q->route->need != ROLE_NOBODY)
 		status = (unsigned int)access_who(q, tls, &q->who);
-	if (status)
-		return http_problem(q, status, status == 429 ? "slow-down" : "unauthorized",
-		                    status == 429
-		                            ? "too many failed attempts: wait a minute"
-		                            : "a token is needed: Authorization: Bearer TOKEN");
-	if (!allowed(q))
-		return http_problem(q, 403, "forbidden", "%s may not do this", q->who.name);
-	*answered = false;
-	return MHD_YES;
+	if (q->refused)
+		return;
+	if (status == 429)
+		refuse(q, status, "slow-down", "too many failed attempts: wait a minute");
+	else if (status)
+		refuse(q, status, "unauthorized", "a token is needed: Authorization: Bearer TOKEN");
+	else if (!allowed(q))
+		refuse(q, 403, "forbidden", "who asks may not do this");
+}
+
+static int answer_refused(struct req *q)
+{
+	return http_problem(q, q->refused, q->refused_code, "%s", q->refused_text);
 }
 
 /* What is too much is read a while, so that the client hears why, but not kept. */
@@ -188,7 +195,7 @@ static int take_body(struct req *q, const char *data, size_t bytes)
 {
 	size_t all = q->body_bytes + bytes;
 
-	if (all <= API_BODY_MAX) {
+	if (all <= API_BODY_MAX && !q->refused) {
 		char *more = realloc(q->body, all);
 
 		if (!more)
@@ -211,7 +218,7 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *c, const char *p
 {
 	struct listener *l = arg;
 	struct req *q = *req;
-	bool answered = false;
+	const char *length;
 
 	(void)version;
 	if (!q) {
@@ -220,7 +227,13 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *c, const char *p
 			return MHD_NO;
 		q->api = l->api;
 		q->c = c;
-		return (enum MHD_Result)begin(q, l->tls, path, method, &answered);
+		judge(q, l->tls, path, method);
+		length = http_header(q, "Content-Length");
+		if (length && strtoull(length, NULL, 10) > BODY_READ_MAX) {
+			refuse(q, 413, "too-large", "the body is too large");
+			return (enum MHD_Result)answer_refused(q);
+		}
+		return MHD_YES;
 	}
 	if (*bytes) {
 		size_t n = *bytes;
@@ -228,6 +241,8 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *c, const char *p
 		*bytes = 0;
 		return (enum MHD_Result)take_body(q, data, n);
 	}
+	if (q->refused)
+		return (enum MHD_Result)answer_refused(q);
 	if (q->body_bytes > API_BODY_MAX)
 		return (enum MHD_Result)http_problem(q, 413, "too-large", "at most %d bytes",
 		                                     API_BODY_MAX);
@@ -254,6 +269,16 @@ static void completed(void *arg, struct MHD_Connection *c, void **req,
 	free(q->body);
 	free(q);
 	*req = NULL;
+}
+
+/* A zero byte would hide what follows it: there is nothing of such a name. */
+static size_t unescape(void *arg, struct MHD_Connection *c, char *text)
+{
+	(void)arg;
+	(void)c;
+	if (strstr(text, "%00"))
+		strcpy(text, "%");
+	return MHD_http_unescape(text);
 }
 
 static void notify(void *arg, struct MHD_Connection *c, void **context,
@@ -286,6 +311,7 @@ struct MHD_Daemon *http_start(struct api *a, int fd, const char *cert, const cha
 	        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_LIMIT_S,
 	        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_BYTES,
 	        MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, notify,
-	        NULL, MHD_OPTION_PER_IP_CONNECTION_LIMIT, cert ? (unsigned int)OF_ADDRESS : 0u,
+	        NULL, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
+	        MHD_OPTION_PER_IP_CONNECTION_LIMIT, cert ? (unsigned int)OF_ADDRESS : 0u,
 	        MHD_OPTION_ARRAY, cert ? tls : tls + 2, MHD_OPTION_END);
 }

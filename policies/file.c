@@ -188,8 +188,7 @@ static int load_file(struct policy *p, const char *path, struct err *e)
 	return parse(p, text, e);
 }
 
-int pol_load_text(struct policy *p, const char *name, const char *text, size_t bytes,
-                  struct err *e)
+int pol_load_text(struct policy *p, const char *name, const char *text, size_t bytes, struct err *e)
 {
 	AUTO(mem) char *copy = bytes <= FILE_BYTES_MAX ? strndup(text, bytes) : NULL;
 

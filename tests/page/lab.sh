@@ -3,6 +3,7 @@
 # shellcheck shell=bash
 
 token=admin-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+operator=operate-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 reader=read-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 
 hash_of() { printf %s "$1" | sha256sum | cut -d' ' -f1; }
@@ -17,10 +18,11 @@ api_config() {
 		api-key = $dir/key.pem
 		$(printf '%s\n' "$@")
 	EOF
-	"$lab" run "$h" sh -c 'cat >/etc/haul/tokens' <<-EOF
+	"$lab" run "$h" sh -c 'umask 077; cat >/etc/haul/tokens' <<-EOF
 		# name role sha256
 		alice admin $(hash_of "$token")
 		bob read $(hash_of "$reader")
+		carol operate $(hash_of "$operator")
 	EOF
 }
 
@@ -30,6 +32,7 @@ api_up() {
 		[ -e "$dir/cert.pem" ] || openssl req -x509 -newkey rsa:2048 -nodes -days 2 \
 			-subj /CN=hostA -addext subjectAltName=DNS:hostA,DNS:localhost \
 			-keyout "$dir/key.pem" -out "$dir/cert.pem" 2>/dev/null
+		[ -z "$(declare -F api_prepare)" ] || api_prepare "$1"
 		api_config "$1" "${api_options[@]}"
 		plain_start_hauld "$@"
 		local _
