@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -153,6 +154,19 @@ static int rooted_criu(struct wrk *w, struct err *e)
 	return criu_spawn_rooted(&w->criu, w->conf->criu_path, w->into_root, places, n, e);
 }
 
+static int fit_images(struct wrk *w, struct err *e)
+{
+	struct sysinfo i;
+	struct img_tree tree = { 0 };
+	int r = sysinfo(&i) < 0 ? err_sys(e, "sysinfo") : img_tree(w->images_fd, &tree, e);
+
+	for (size_t k = 0; r == 0 && k < tree.n; k++)
+		r = img_fit(w->images_fd, tree.v[k].pid,
+		            ((uint64_t)i.totalram + i.totalswap) * i.mem_unit, e);
+	img_tree_fini(&tree);
+	return r;
+}
+
 static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	struct pager_ops ops = { .want = rcv_want, .arg = w };
@@ -162,6 +176,8 @@ static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 		r = rooted_criu(w, e);
 	if (r == 0)
 		r = afs_place(w->fs, e);
+	if (r == 0)
+		r = fit_images(w, e);
 	if (r == 0)
 		r = pager_new_guarded(&w->pager, w->guard, w->store, &ops, e);
 	for (size_t i = 0; r == 0 && i < s->n_object; i++)
