@@ -532,7 +532,7 @@ static int dispatch(struct opts *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct opts o = {
+	static struct opts o = {
 		.port = TR_PORT_DEFAULT,
 		.connect_limit_ms = 10000,
 		.link_limit_s = 3600,
