@@ -154,17 +154,18 @@ static int rooted_criu(struct wrk *w, struct err *e)
 	return criu_spawn_rooted(&w->criu, w->conf->criu_path, w->into_root, places, n, e);
 }
 
-static int fit_images(struct wrk *w, struct err *e)
+/* An image that makes no sense is left to CRIU to say. */
+static void fit_images(struct wrk *w)
 {
-	struct sysinfo i;
+	struct sysinfo host;
 	struct img_tree tree = { 0 };
-	int r = sysinfo(&i) < 0 ? err_sys(e, "sysinfo") : img_tree(w->images_fd, &tree, e);
+	struct err e = ERR_INIT;
+	int r = sysinfo(&host) < 0 ? -errno : img_tree(w->images_fd, &tree, &e);
 
-	for (size_t k = 0; r == 0 && k < tree.n; k++)
-		r = img_fit(w->images_fd, tree.v[k].pid,
-		            ((uint64_t)i.totalram + i.totalswap) * i.mem_unit, e);
+	for (size_t i = 0; r == 0 && i < tree.n; i++)
+		r = img_fit(w->images_fd, tree.v[i].pid,
+		            ((uint64_t)host.totalram + host.totalswap) * host.mem_unit, &e);
 	img_tree_fini(&tree);
-	return r;
 }
 
 static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
@@ -177,11 +178,11 @@ static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 	if (r == 0)
 		r = afs_place(w->fs, e);
 	if (r == 0)
-		r = fit_images(w, e);
-	if (r == 0)
 		r = pager_new_guarded(&w->pager, w->guard, w->store, &ops, e);
 	for (size_t i = 0; r == 0 && i < s->n_object; i++)
 		r = put_object(w, s->object[i], (uint32_t)i + 1, e);
+	if (r == 0)
+		fit_images(w);
 	if (r == 0)
 		r = pager_start(w->pager, w->images_fd, s->tasks, e);
 	if (r == 0)
