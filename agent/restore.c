@@ -90,8 +90,8 @@ static void drop_eager(struct sobj *o, const struct class_runs *runs)
 /* A process, or shared memory, all of which CRIU reads before the program runs. */
 static int check_object(uint64_t obj, const struct class_runs *runs, struct err *e)
 {
-	if ((OBJ_TYPE(obj) != 1 && OBJ_TYPE(obj) != 2) || OBJ_ID(obj) == 0 ||
-	    (OBJ_TYPE(obj) == 1 && OBJ_ID(obj) > INT_MAX))
+	if ((OBJ_TYPE(obj) != 1 && OBJ_TYPE(obj) != 2) ||
+	    (OBJ_TYPE(obj) == 1 && (OBJ_ID(obj) == 0 || OBJ_ID(obj) > INT_MAX)))
 		return err_set(e, ERR_PEER, EBADMSG, "page map of an object %llx that is none",
 		               (unsigned long long)obj);
 	for (size_t i = 0; OBJ_TYPE(obj) == 2 && i < runs->n; i++)

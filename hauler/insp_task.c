@@ -258,6 +258,20 @@ static int look_root(struct insp *i, const struct insp_task *t, const struct sta
 	return 1;
 }
 
+/* CRIU reads them from outside; root may do that with others' processes if it has all its rights. */
+static int look_limits(struct insp *i, pid_t pid)
+{
+	struct rlimit ignore;
+
+	if (geteuid() != 0 || i->limits_said || prlimit(pid, RLIMIT_CORE, NULL, &ignore) == 0 ||
+	    errno != EPERM)
+		return 0;
+	i->limits_said = true;
+	return insp_say(i, SEV_BLOCKER, "limits",
+	                "give haul CAP_SYS_RESOURCE; containers often lack it",
+	                "the limits of pid %d, which belongs to another user, cannot be read", pid);
+}
+
 static int look_inside(struct insp *i, const struct insp_task *t, const struct status *s)
 {
 	int r = 0;
@@ -267,6 +281,8 @@ static int look_inside(struct insp *i, const struct insp_task *t, const struct s
 		             "pid %d waits uninterruptibly; it may not stop in time", t->pid);
 	for (size_t u = 0; r == 0 && u < ARRAY_SIZE(s->uid); u++)
 		r = add_uid(i, s->uid[u]);
+	if (r == 0)
+		r = look_limits(i, t->pid);
 	if (r == 0)
 		r = look_spaces(i, t->pid);
 	if (r == 0)
