@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define KERNEL_THREAD 0x00200000 /* PF_KTHREAD in field 9 of stat */
 
