@@ -48,6 +48,28 @@ bool files_is_system(const Haul__Offer *o, const char *path)
 	return false;
 }
 
+bool files_is_allowed(const char *allow, const char *key, const char *path)
+{
+	static const char blank[] = " \t,";
+
+	for (const char *p = allow; p && *(p += strspn(p, blank));) {
+		size_t n = strcspn(p, blank);
+		const char *dir = memchr(p, '=', n);
+		size_t of = dir ? (size_t)(dir - p) : 0;
+
+		dir = dir ? dir + 1 : p;
+		size_t len = (size_t)(p + n - dir);
+
+		while (len > 0 && dir[len - 1] == '/')
+			len--;
+		if ((!of || (key && !strncmp(key, p, of) && (!key[of] || key[of] == ' '))) &&
+		    !strncmp(path, dir, len) && path[len] == '/' && path[len + 1])
+			return true;
+		p += n;
+	}
+	return !allow;
+}
+
 /* ---- missing ---- */
 
 static const char *absent_mount_of(const struct files *f, const char *path)
@@ -242,6 +264,21 @@ static bool travels(const struct files *f, uint32_t i, uint64_t *bytes)
 	}
 }
 
+static void judge_allowed(struct files *f)
+{
+	unsigned int n = 0;
+	uint64_t bytes;
+	char name[PATH_BYTES];
+
+	for (uint32_t i = 0; i < f->o->n_file; i++)
+		if (travels(f, i, &bytes) && n < FILES_SAID_MAX &&
+		    !files_is_allowed(f->allow, f->key, f->o->file[i]->path) && ++n)
+			say(f, SEV_BLOCKER, "file-not-allowed",
+			    "allow it there, in haul.conf: files-allow = DIR, a directory above it",
+			    "%s may not be brought to the destination",
+			    files_clean(f->o->file[i]->path, name, sizeof(name)));
+}
+
 static void judge_space(struct files *f)
 {
 	struct volume list[VOLUMES_MAX];
@@ -333,6 +370,7 @@ void files_judge(struct files *f)
 	if (f->differing > FILES_SAID_MAX)
 		say(f, SEV_BLOCKER, "file-differs", "see the others",
 		    "%u more files differ at the destination", f->differing - FILES_SAID_MAX);
+	judge_allowed(f);
 	if (f->out->blockers == 0)
 		judge_space(f);
 }

@@ -10,7 +10,10 @@
 #include "agent/net.h"
 #include "agent/out.h"
 #include "common/clock.h"
+#include "common/conf.h"
 #include "transport/haul.pb-c.h"
+
+#define ALLOW_BYTES 4096
 
 /* A CRIU that answers, its version, and whether it can restore lazily here. */
 static int probe_criu(struct wrk *w, struct err *e)
@@ -105,12 +108,17 @@ int ofr_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu files", o->n_file);
 	for (size_t i = 0; i < o->n_file; i++)
 		haul__file_seen__init(&seen[i]);
+	int r = conf_get(w->conf->config, "files-allow", allow, sizeof(allow), e);
+
+	if (r < 0)
+		return r;
+	host.allow = r ? allow : NULL;
 	if (probe_criu(w, &criu) < 0)
 		w->criu_version = 0;
 	host.criu_version = w->criu_version;
 	host.criu_lazy = w->criu_lazy;
 	host.criu_error = criu.msg;
-	int r = chk_offer(o, &host, &f, e);
+	r = chk_offer(o, &host, &f, e);
 
 	if (r == 0)
 		r = anet_offer(w, o->net, &f, e);
