@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "common/err.h"
 #include "common/finding.h"
@@ -17,6 +18,8 @@ struct chan;
 struct afs;
 struct Haul__Offer;
 
+/** afs_open_beneath() - @path in @dir, through no link and into no other file system */
+int afs_open_beneath(int dir, const char *path, int flags, mode_t mode, bool other_fs);
 /** afs_offer() - may the trees come, is there room? w->fs is made, nothing else */
 int afs_offer(struct wrk *w, const struct Haul__Offer *o, struct findings *f, struct err *e);
 /** afs_stage() - the hidden directories, on record before they are made. @s may be NULL, as below */

@@ -27,6 +27,7 @@ struct afs_root {
 /* Where the last operation was: most of them are in the same directory. */
 struct afs_at {
 	int dir_fd; /* -1: none */
+	bool stale; /* it may be a directory that is no more */
 	uint32_t root;
 	char dir[BATCH_PATH_MAX_BYTES + 1];
 	int file_fd;
@@ -45,9 +46,6 @@ struct afs {
 	struct afs_at at;
 	uint64_t ops;
 };
-
-/** afs_open_beneath() - @path in @dir, through no link and into no other file system */
-int afs_open_beneath(int dir, const char *path, int flags, mode_t mode, bool other_fs);
 
 /* ---- afs_apply.c ---- */
 

@@ -22,7 +22,7 @@ struct chk_host {
 	int (*prove)(void *arg, struct files_doubt *v, size_t n, struct err *e);
 	void *prove_arg;
 	uint64_t seed; /* of these digests */
-	const char *allow, *key; /* files_is_allowed() */
+	const char *allow, *key; /* files: allow_dir(); allow NULL: anywhere */
 	struct Haul__FileSeen *seen; /* out, one for each file of the offer; may be NULL */
 };
 

@@ -30,8 +30,7 @@ struct files {
 	const Haul__Offer *o;
 	Haul__FileSeen *seen; /* as many as files of the offer; filled */
 	uint64_t seed; /* of digests */
-	const char *allow,
-	        *key; /* where files may be written, and who asks; allow NULL: anywhere */
+	const char *allow, *key; /* of allow_dir(); allow NULL: anywhere */
 	files_prove_fn prove; /* NULL: sizes and build-ids have to do */
 	void *arg;
 	struct findings *out;
@@ -49,8 +48,6 @@ int files_check(struct files *f, struct err *e);
 
 /* ---- files_say.c ---- */
 
-/** files_is_allowed() - does the configuration let @key bring a file to @path? */
-bool files_is_allowed(const char *allow, const char *key, const char *path);
 /** files_is_system() - does it belong to this host, rather than to a program that moves? */
 bool files_is_system(const Haul__Offer *o, const char *path);
 /** files_judge() - f->seen is complete: what of it stands in the way, what will be shipped */

@@ -7,6 +7,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "agent/allow.h"
 #include "agent/files.h"
 #include "common/auto.h"
 
@@ -46,28 +47,6 @@ bool files_is_system(const Haul__Offer *o, const char *path)
 		if (!strncmp(path, dirs[i], strlen(dirs[i])))
 			return true;
 	return false;
-}
-
-bool files_is_allowed(const char *allow, const char *key, const char *path)
-{
-	static const char blank[] = " \t,";
-
-	for (const char *p = allow; p && *(p += strspn(p, blank));) {
-		size_t n = strcspn(p, blank);
-		const char *dir = memchr(p, '=', n);
-		size_t of = dir ? (size_t)(dir - p) : 0;
-
-		dir = dir ? dir + 1 : p;
-		size_t len = (size_t)(p + n - dir);
-
-		while (len > 0 && dir[len - 1] == '/')
-			len--;
-		if ((!of || (key && !strncmp(key, p, of) && (!key[of] || key[of] == ' '))) &&
-		    !strncmp(path, dir, len) && path[len] == '/' && path[len + 1])
-			return true;
-		p += n;
-	}
-	return !allow;
 }
 
 /* ---- missing ---- */
@@ -272,10 +251,12 @@ static void judge_allowed(struct files *f)
 
 	for (uint32_t i = 0; i < f->o->n_file; i++)
 		if (travels(f, i, &bytes) && n < FILES_SAID_MAX &&
-		    !files_is_allowed(f->allow, f->key, f->o->file[i]->path) && ++n)
+		    (f->allow ? allow_dir(f->allow, f->key, f->o->file[i]->path) < 0
+		              : !allow_clean(f->o->file[i]->path)) &&
+		    ++n)
 			say(f, SEV_BLOCKER, "file-not-allowed",
-			    "allow it there, in haul.conf: files-allow = DIR, a directory above it",
-			    "%s may not be brought to the destination",
+			    "there, in haul.conf: files-allow = DIR, a directory above it",
+			    "%s: the destination lets nothing be written there by this key",
 			    files_clean(f->o->file[i]->path, name, sizeof(name)));
 }
 

@@ -13,8 +13,6 @@
 #include "common/conf.h"
 #include "transport/haul.pb-c.h"
 
-#define ALLOW_BYTES 4096
-
 /* A CRIU that answers, its version, and whether it can restore lazily here. */
 static int probe_criu(struct wrk *w, struct err *e)
 {
@@ -100,9 +98,13 @@ int ofr_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	struct findings f = { 0 };
 	struct err criu = ERR_INIT;
 	AUTO(mem) Haul__FileSeen *seen = calloc(o->n_file + 1, sizeof(*seen));
-	struct chk_host host = {
-		.criu_path = w->conf->criu_path, .prove = prf_ask, .prove_arg = w, .seen = seen
-	};
+	char allow[CONF_VALUE_BYTES];
+	struct chk_host host = { .criu_path = w->conf->criu_path,
+		                 .prove = prf_ask,
+		                 .prove_arg = w,
+		                 .seed = w->route,
+		                 .key = chan_peer(w->ctl),
+		                 .seen = seen };
 
 	if (!seen)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu files", o->n_file);
@@ -123,7 +125,7 @@ int ofr_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	if (r == 0)
 		r = anet_offer(w, o->net, &f, e);
 	if (r == 0)
-		r = aout_offer(w, o, &f, e);
+		r = aout_offer(w, o, host.allow, &f, e);
 	if (r == 0)
 		r = afs_offer(w, o, &f, e);
 	if (r == 0 && keep_pids(w, o) < 0)
