@@ -35,12 +35,15 @@ void afs_end(struct afs *s);
 /**
  * afs_adopt() - the same for a worker that is dead, by its record
  * @kept: the tree runs here; else the journal tells
+ * Return: 0; -EAGAIN: its owner lives
  */
-void afs_adopt(uint64_t route, bool kept);
+int afs_adopt(uint64_t route, bool kept);
 /** afs_fini() - when no connection is left; also of a successor, which finds the dead worker's trees */
 void afs_fini(struct wrk *w);
 /** afs_left() - are there records? */
 bool afs_left(void);
+/** afs_adopt_dead() - the same when it was just killed: waits until its record is free */
+void afs_adopt_dead(uint64_t route);
 /** afs_sweep() - adopt all that have no owner */
 void afs_sweep(void);
 

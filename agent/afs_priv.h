@@ -60,7 +60,7 @@ int afs_remove(int dir, const char *name);
 /** afs_record() - create and lock; @adopt: an existing one that has no owner */
 int afs_record(struct afs *s, bool adopt, struct err *e);
 /** afs_record_root() - on record what is going to be made */
-int afs_record_root(struct afs *s, const struct afs_root *r, struct err *e);
+int afs_record_root(struct afs *s, struct afs_root *r, struct err *e);
 /** afs_box() - make the hidden directory, and the top of the tree in it */
 int afs_box(struct afs *s, struct afs_root *r, struct err *e);
 void afs_free(struct afs *s);

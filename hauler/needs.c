@@ -156,8 +156,8 @@ static int say_unfit(const struct needs *n, const struct insp *insp, struct find
 	                   "%s: CRIU brings it back by its path on the host", what);
 }
 
-int needs_new(struct needs **out, const struct insp *insp, const struct opts *o,
-              struct findings *f, struct err *e)
+int needs_new(struct needs **out, const struct insp *insp, const struct opts *o, struct findings *f,
+              struct err *e)
 {
 	AUTO(needs) struct needs *n = calloc(1, sizeof(*n));
 	size_t n_files;

@@ -43,8 +43,8 @@ struct needs {
  * needs_new() - from the inspection; @o: the root directory there, which trees travel, and
  * whether files do: then the directories above each belong to it, which may have to be made
  */
-int needs_new(struct needs **out, const struct insp *insp, const struct opts *o,
-              struct findings *f, struct err *e);
+int needs_new(struct needs **out, const struct insp *insp, const struct opts *o, struct findings *f,
+              struct err *e);
 void needs_free(struct needs *n);
 DEFINE_AUTO(needs, needs_free)
 
