@@ -269,8 +269,8 @@ static void reap(struct daemon *d)
 		}
 }
 
-/* Staged trees of workers that are no more; a large one takes its time. */
-static void sweep_trees(void)
+/* Staged trees of a worker that is no more, or (0) of all such; a large one takes its time. */
+static void sweep_trees(uint64_t route)
 {
 	sigset_t none;
 
@@ -279,7 +279,10 @@ static void sweep_trees(void)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
-	afs_sweep();
+	if (route)
+		afs_adopt_dead(route);
+	else
+		afs_sweep();
 	_exit(0);
 }
 
@@ -305,7 +308,7 @@ static void hung_up(struct worker *w)
 
 	if (k->resumed && guard_completed(w->guard))
 		ans_filled(w->route);
-	sweep_trees();
+	sweep_trees(w->route);
 	door_remove(w->route);
 	close(w->watch_fd);
 	guard_free(w->guard);
@@ -555,7 +558,7 @@ int main(int argc, char **argv)
 	warn_useless(&d.conf);
 	journal_sweep(JOURNAL_DIR, JOURNAL_DEST, JOURNAL_KEEP_S);
 	place_sweep();
-	sweep_trees();
+	sweep_trees(0);
 	recover_own();
 	serve(&d);
 	log_info("hauld ends; %u migrations go on without it", d.n_workers);

@@ -15,7 +15,7 @@
 
 static const char *const known_keys[] = { "criu",          "hook-prepare", "hook-frozen",
 	                                  "hook-arriving", "hook-running", "hook-undone",
-	                                  "hook-limit-ms", "fs-allow" };
+	                                  "hook-limit-ms", "fs-allow",     "files-allow" };
 
 static char *trim(char *s)
 {
@@ -37,7 +37,7 @@ static int known(const char *key)
 int conf_get(const char *path, const char *key, char *out, size_t bytes, struct err *e)
 {
 	AUTO(file) FILE *f = path ? fopen(path, "re") : NULL;
-	char line[1024];
+	char line[CONF_VALUE_BYTES];
 	int found = 0;
 
 	if (!f && path && errno != ENOENT)

@@ -220,14 +220,14 @@ void needs_seen(struct needs *n, const Haul__Answer *a)
 	}
 }
 
-int needs_digest(struct needs *n, uint32_t k, uint64_t bytes, uint8_t *out)
+int needs_digest(struct needs *n, uint32_t k, uint64_t bytes, uint64_t seed, uint8_t *out)
 {
 	if (k >= n->n || !S_ISREG(n->v[k].file.mode))
 		return -EINVAL;
 	AUTO(fd)
 	int fd = open(n->v[k].here, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
-	int r = fd < 0 ? -errno : digest_file(fd, bytes, out);
+	int r = fd < 0 ? -errno : digest_file(fd, bytes, seed, out);
 
 	if (r == 0)
 		memcpy(n->v[k].proven, out, DIGEST_BYTES);

@@ -53,7 +53,7 @@ void needs_offer(const struct needs *n, Haul__Offer *o);
 /** needs_seen() - from the answer */
 void needs_seen(struct needs *n, const Haul__Answer *a);
 /** needs_digest() - XXH128 of the first @bytes of file @k. Return: 0; -errno */
-int needs_digest(struct needs *n, uint32_t k, uint64_t bytes, uint8_t *out);
+int needs_digest(struct needs *n, uint32_t k, uint64_t bytes, uint64_t seed, uint8_t *out);
 /**
  * needs_still() - the tree stands: shared files as they are now, into SWITCH
  * @s: s->still is to be freed by needs_still_free()
