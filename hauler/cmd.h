@@ -27,6 +27,8 @@ int cmd_policy_load(struct opts *o);
 /** cmd_policy() / cmd_watch() - haul policy ..., haul watch PID. Return: an exit status */
 int cmd_policy(struct opts *o, int argc, char **argv);
 int cmd_watch(const struct opts *o);
+/** cmd_peers() - the hosts that are trusted; o->pid: would it fit? */
+int cmd_peers(const struct opts *o);
 /** cmd_attach() - speak for the terminal of @pid, which came by --map=tty=attach */
 int cmd_attach(pid_t pid);
 /** cmd_policies_now() - a table: what each policy would do with the program of @t */

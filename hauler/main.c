@@ -83,6 +83,7 @@ enum {
 	OPT_FS,
 	OPT_FS_EXCLUDE,
 	OPT_FS_REPLACE,
+	OPT_AGENT,
 	OPT_ROW, /* and on: the rows of pol_table */
 };
 
@@ -108,6 +109,7 @@ static const struct option long_options[] = {
 	{ "fs", required_argument, NULL, OPT_FS },
 	{ "exclude", required_argument, NULL, OPT_FS_EXCLUDE },
 	{ "fs-replace", no_argument, NULL, OPT_FS_REPLACE },
+	{ "agent", required_argument, NULL, OPT_AGENT },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "list", no_argument, NULL, OPT_LIST },
 	{ "keep-here", no_argument, NULL, OPT_KEEP },
@@ -309,6 +311,9 @@ static int option(struct opts *o, int c)
 	case OPT_FS_EXCLUDE:
 	case OPT_FS_REPLACE:
 		return option_fs(&o->fs, c, optarg);
+	case OPT_AGENT:
+		o->agent = optarg;
+		return 0;
 	case OPT_JSON:
 		o->json = true;
 		return 0;
@@ -519,6 +524,10 @@ static int dispatch(struct opts *o, int argc, char **argv)
 		return cmd_policy(o, argc - 1, argv + 1);
 	if (argc == 2 && !strcmp(argv[0], "attach"))
 		return parse_pid(argv[1], &o->pid) < 0 ? EXIT_USAGE : cmd_attach(o->pid);
+	if (argc >= 1 && argc <= 2 && !strcmp(argv[0], "peers"))
+		return argc == 2 && parse_pid(argv[1], &o->pid) < 0 ? EXIT_USAGE
+		       : need_root() < 0                            ? EXIT_FAILED
+		                                                    : cmd_peers(o);
 	if (argc == 2 && !strcmp(argv[0], "watch"))
 		return parse_pid(argv[1], &o->pid) < 0 ? EXIT_USAGE : cmd_watch(o);
 	if (argc == 2) {

@@ -20,7 +20,7 @@ UNIFIED = next((line.split()[1] for line in open("/proc/self/mounts") if line.sp
 LOOK = r"""
 sed 's/^/mount /' /proc/self/mounts | grep -v random/boot_id
 find /run /dev/shm /srv -mindepth 1 ! -path '/run/haul/journal/dest-*' ! -path /run/haul ! -path /run/haul/journal \
-	! -path /run/haul/fill ! -path /run/haul/fs ! -path /run/haul/files ! -path '/run/lock*' ! -path '/run/netns*' ! -name "criu.kdat*" -printf 'file %p\n'
+	! -path /run/haul/fill ! -path /run/haul/fs ! -path /run/haul/files ! -path /run/haul/api.sock ! -path '/run/lock*' ! -path '/run/netns*' ! -name "criu.kdat*" -printf 'file %p\n'
 nft list tables 2>/dev/null
 ip -o addr show dev eth0 | awk '{ print "address", $4 }'
 ps -eo pid=,ppid=,args= | awk -v me=$$ '$1 != me && $2 != me { print "process", $1, $3 }'
