@@ -10,6 +10,7 @@
 
 #include "agent/afs_priv.h"
 #include "agent/agent.h"
+#include "agent/allow.h"
 #include "common/clock.h"
 #include "common/conf.h"
 #include "common/log.h"
@@ -19,55 +20,6 @@
 #define APPLIED_LIMIT_MS 10000
 
 /* ---- may it come? ---- */
-
-/* One word of fs-allow: DIR, or FINGERPRINT=DIR for one key only. */
-static const char *allows(const char *word, const char *key)
-{
-	const char *eq = strrchr(word, '=');
-	size_t n = strcspn(key, " ");
-
-	if (!eq || word[0] == '/')
-		return word;
-	return (size_t)(eq - word) == n && !strncmp(word, key, n) ? eq + 1 : NULL;
-}
-
-/* The allowed directory above @path, and what is left of @path below it. */
-static const char *allowed(struct wrk *w, const char *path, char *dir, size_t bytes, struct err *e)
-{
-	char list[1024], *save = NULL;
-	int r = conf_get(w->conf->config, "fs-allow", list, sizeof(list), e);
-
-	for (char *word = r > 0 ? strtok_r(list, " \t", &save) : NULL; word;
-	     word = strtok_r(NULL, " \t", &save)) {
-		const char *d = allows(word, chan_peer(w->ctl));
-		size_t n = d ? strlen(d) : 0;
-
-		while (n > 1 && d[n - 1] == '/')
-			n--;
-		if (!n || d[0] != '/' || n >= bytes)
-			continue;
-		n = n == 1 ? 0 : n; /* all of "/" */
-		if (strncmp(path, d, n) || path[n] != '/' || !path[n + 1])
-			continue;
-		snprintf(dir, bytes, "%.*s", n ? (int)n : 1, d);
-		return path + n + 1;
-	}
-	return NULL;
-}
-
-static bool clean_path(const ProtobufCBinaryData *p)
-{
-	char path[PATH_MAX];
-
-	if (p->len < 2 || p->len >= BATCH_PATH_MAX_BYTES || p->data[0] != '/' ||
-	    memchr(p->data, 0, p->len) || memchr(p->data, '\n', p->len))
-		return false;
-	memcpy(path, p->data, p->len);
-	path[p->len] = 0;
-	return path[p->len - 1] != '/' && !strstr(path, "//") && !strstr(path, "/./") &&
-	       !strstr(path, "/../") && (p->len < 3 || strcmp(path + p->len - 3, "/..") != 0) &&
-	       strcmp(path + p->len - 2, "/.") != 0;
-}
 
 static bool is_empty(int parent, const char *name)
 {
@@ -129,26 +81,41 @@ static void judge_there(const Haul__TreeRoot *t, const struct afs_root *r, struc
 		            "%s/%s is there and not empty", r->parent, r->name);
 }
 
+/* The record has it in a line. Return: to be freed; NULL */
+static char *take_path(const ProtobufCBinaryData *p)
+{
+	bool fits = p->len < BATCH_PATH_MAX_BYTES && !memchr(p->data, 0, p->len) &&
+	            !memchr(p->data, '\n', p->len);
+	char *path = fits ? strndup((const char *)p->data, p->len) : NULL;
+
+	if (path && allow_clean(path))
+		return path;
+	free(path);
+	return NULL;
+}
+
 static int take_root(struct wrk *w, const Haul__TreeRoot *t, struct findings *f, struct err *e)
 {
 	struct afs *s = w->fs;
 	struct afs_root *r = &s->root[s->n];
-	char dir[PATH_MAX], above[PATH_MAX];
-	AUTO(mem) char *path = strndup((const char *)t->path.data, t->path.len);
+	char list[CONF_VALUE_BYTES] = "", dir[PATH_MAX], above[PATH_MAX];
+	AUTO(mem) char *path = take_path(&t->path);
 
 	if (!path)
-		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	const char *rest = allowed(w, path, dir, sizeof(dir), e);
-
-	if (e->src)
+		return err_set(e, ERR_PEER, EBADMSG, "a tree with a path that is not allowed");
+	if (conf_get(w->conf->config, "fs-allow", list, sizeof(list), e) < 0)
 		return -e->code;
-	if (!rest)
+	long n = allow_dir(list, chan_peer(w->ctl), path);
+
+	if (n < 0)
 		return finding_add(f, SEV_BLOCKER, "fs-not-allowed",
 		                   "there, in haul.conf: fs-allow = DIR, a directory above it",
 		                   "%s: the destination lets nothing be written there by this key",
 		                   path);
+	const char *rest = path + n + 1;
 	char *slash = strrchr(path, '/');
 
+	snprintf(dir, sizeof(dir), "%.*s", n ? (int)n : 1, path);
 	snprintf(above, sizeof(above), "%.*s", rest > slash ? 0 : (int)(slash - rest), rest);
 	AUTO(fd) int top = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
@@ -189,12 +156,8 @@ int afs_offer(struct wrk *w, const Haul__Offer *o, struct findings *f, struct er
 	pthread_mutex_init(&w->fs->lock, NULL);
 	for (size_t i = 0; i < AFS_ROOTS_MAX; i++)
 		w->fs->root[i].parent_fd = w->fs->root[i].box_fd = w->fs->root[i].top_fd = -1;
-	for (size_t i = 0; r == 0 && i < o->n_tree; i++) {
-		if (!clean_path(&o->tree[i]->path))
-			return err_set(e, ERR_PEER, EBADMSG,
-			               "a tree with a path that is not allowed");
+	for (size_t i = 0; r == 0 && i < o->n_tree; i++)
 		r = take_root(w, o->tree[i], f, e);
-	}
 	return r;
 }
 

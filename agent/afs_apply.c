@@ -3,8 +3,8 @@
  * afs_apply.c - operations of the source on a staged tree. The tree is in a directory of mode 0700,
  * so nobody but the source can make links in it; its own are not followed either.
  */
+#include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,6 @@
 #include "common/log.h"
 
 #define XATTR_LIST_BYTES 65536
-#define NFTW_FDS         64
 
 int afs_open_beneath(int dir, const char *path, int flags, mode_t mode, bool other_fs)
 {
@@ -34,25 +33,28 @@ int afs_open_beneath(int dir, const char *path, int flags, mode_t mode, bool oth
 
 /* ---- removing ---- */
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+/* From descriptor to descriptor: whoever moves a link in between changes nothing. */
+static int remove_dir(int dir, const char *name)
 {
-	(void)st;
-	(void)at;
-	if (type == FTW_DNR || type == FTW_NS)
-		return 0;
-	return remove(path) < 0 && errno != ENOENT ? -1 : 0;
+	int fd = afs_open_beneath(dir, name, O_RDONLY | O_DIRECTORY, 0, false);
+	AUTO(dir) DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	int r = 0;
+
+	if (!d)
+		return errno == ENOENT ? 0 : -errno;
+	for (struct dirent *de; r == 0 && (de = readdir(d));)
+		if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0)
+			r = afs_remove(fd, de->d_name);
+	if (r == 0 && unlinkat(dir, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		r = -errno;
+	return r;
 }
 
 int afs_remove(int dir, const char *name)
 {
-	char path[64 + NAME_MAX];
-
 	if (unlinkat(dir, name, 0) == 0 || errno == ENOENT)
 		return 0;
-	if (errno != EISDIR && errno != EPERM)
-		return -errno;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", dir, name);
-	return nftw(path, remove_one, NFTW_FDS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) == 0 ? 0 : -errno;
+	return errno == EISDIR || errno == EPERM ? remove_dir(dir, name) : -errno;
 }
 
 /* ---- where ---- */
@@ -108,6 +110,9 @@ static int find(struct afs *s, uint32_t root, const ProtobufCBinaryData *path, s
 	snprintf(p->name, sizeof(p->name), "%.*s", NAME_MAX, slash ? slash + 1 : p->path);
 	memcpy(dir, p->path, n);
 	dir[n] = 0;
+	if (a->stale)
+		close_fd(&a->dir_fd);
+	a->stale = false;
 	if (a->dir_fd < 0 || a->root != root || strcmp(a->dir, dir)) {
 		close_fd(&a->dir_fd);
 		a->dir_fd = afs_open_beneath(s->root[root].top_fd, dir, O_PATH | O_DIRECTORY, 0,
@@ -280,6 +285,7 @@ static int clear(struct afs *s, const struct place *p, bool for_dir, struct err 
 	if (for_dir && S_ISDIR(st.st_mode))
 		return 1;
 	close_fd(&s->at.file_fd);
+	s->at.stale |= S_ISDIR(st.st_mode);
 	errno = -afs_remove(p->dir, p->name);
 	return errno ? said(p, "remove", e) : 0;
 }
@@ -393,19 +399,18 @@ static int put_remove(struct afs *s, const Haul__TreeOp *op, struct err *e)
 	struct place p;
 	struct err missing = ERR_INIT;
 
-	/* its directory may have gone before it */
+	/* its directory may have gone before it, or be something else */
 	if (find(s, op->root, &op->path, &p, &missing) < 0) {
-		if (missing.src == ERR_SYS && missing.code == ENOENT)
+		if (missing.src == ERR_SYS &&
+		    (missing.code == ENOENT || missing.code == ENOTDIR || missing.code == ELOOP))
 			return 0;
 		*e = missing;
 		return -e->code;
 	}
 	close_fd(&s->at.file_fd);
+	s->at.stale = true;
 	errno = -afs_remove(p.dir, p.name);
-	int r = errno ? said(&p, "remove", e) : 0;
-
-	close_fd(&s->at.dir_fd); /* it may be that of a directory that is no more */
-	return r;
+	return errno ? said(&p, "remove", e) : 0;
 }
 
 int afs_apply(struct afs *s, const Haul__TreeOp *op, struct err *e)

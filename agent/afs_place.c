@@ -23,6 +23,8 @@
 
 #define RECORD_LINE_BYTES (2 * PATH_MAX)
 #define WORD_KEEP         "keep"
+#define LET_GO_US         50000
+#define LET_GO_TIMES      400
 
 /* ---- the record ---- */
 
@@ -53,10 +55,16 @@ static int record(struct afs *s, const char *line, size_t n, struct err *e)
 	               : err_sys(e, "record of trees in %s", AFS_DIR);
 }
 
-int afs_record_root(struct afs *s, const struct afs_root *r, struct err *e)
+int afs_record_root(struct afs *s, struct afs_root *r, struct err *e)
 {
 	char line[RECORD_LINE_BYTES];
-	int n = snprintf(line, sizeof(line), "box %s %s/%s\n", r->box, r->parent, r->name);
+
+	if (fstat(r->parent_fd, &r->parent_st) < 0)
+		return err_sys(e, "%s", r->parent);
+	int n = snprintf(line, sizeof(line), "box %lld.%09ld %lld.%09ld %s %s/%s\n",
+	                 (long long)r->parent_st.st_atim.tv_sec, r->parent_st.st_atim.tv_nsec,
+	                 (long long)r->parent_st.st_mtim.tv_sec, r->parent_st.st_mtim.tv_nsec,
+	                 r->box, r->parent, r->name);
 
 	return record(s, line, (size_t)n, e);
 }
@@ -83,7 +91,7 @@ int afs_box(struct afs *s, struct afs_root *r, struct err *e)
 {
 	struct stat st;
 
-	if (fstat(r->parent_fd, &r->parent_st) < 0 || mkdirat(r->parent_fd, r->box, 0700) < 0) {
+	if (mkdirat(r->parent_fd, r->box, 0700) < 0) {
 		err_sys(e, "make %s/%s", r->parent, r->box);
 		return err_fix(e, "is the file system there writable?");
 	}
@@ -186,7 +194,7 @@ static void drop_box(const struct afs_root *r, bool keep)
 
 	if (error)
 		log_err("remove %s/%s: %s", r->parent, r->box, strerror(error));
-	if (!keep && r->parent_st.st_ino)
+	if (!keep)
 		put_times(r->parent_fd, &r->parent_st);
 }
 
@@ -241,13 +249,16 @@ void afs_end(struct afs *s)
 static void parse_box(struct afs *s, char *line)
 {
 	struct afs_root *r = &s->root[s->n];
-	char *path = strchr(line, ' '), *slash = path ? strrchr(path, '/') : NULL;
+	struct timespec *a = &r->parent_st.st_atim, *m = &r->parent_st.st_mtim;
+	char *path, *slash = strrchr(line, '/');
+	int at = 0;
 
-	if (!slash || s->n == AFS_ROOTS_MAX)
+	if (!slash || s->n == AFS_ROOTS_MAX ||
+	    sscanf(line, "%ld.%ld %ld.%ld %39s %n", &a->tv_sec, &a->tv_nsec, &m->tv_sec,
+	           &m->tv_nsec, r->box, &at) != 5)
 		return;
-	*path++ = 0;
+	path = line + at;
 	*slash = 0;
-	snprintf(r->box, sizeof(r->box), "%s", line);
 	r->parent = strdup(path);
 	r->name = strdup(slash + 1);
 	r->parent_fd = open(*path ? path : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -313,34 +324,35 @@ static int committed(uint64_t route)
 	return yes;
 }
 
-void afs_adopt(uint64_t route, bool kept)
+int afs_adopt(uint64_t route, bool kept)
 {
 	struct afs *s = calloc(1, sizeof(*s));
 	struct err e = ERR_INIT;
 
 	if (!s)
-		return;
+		return -ENOMEM;
 	s->route = route;
 	s->record_fd = s->at.dir_fd = s->at.file_fd = -1;
 	pthread_mutex_init(&s->lock, NULL);
 	for (size_t i = 0; i < AFS_ROOTS_MAX; i++)
 		s->root[i].parent_fd = s->root[i].box_fd = s->root[i].top_fd = -1;
-	if (afs_record(s, true, &e) < 0) { /* there is none, or its owner lives */
+	if (afs_record(s, true, &e) < 0) {
 		afs_free(s);
-		return;
+		return e.code == EWOULDBLOCK ? -EAGAIN : 0;
 	}
 	parse(s);
 	int known = s->keep || kept ? 1 : committed(route);
 
 	if (known < 0) {
 		afs_free(s);
-		return;
+		return -EAGAIN;
 	}
 	s->keep = known;
 	log_info("trees of route=%016llx: %s", (unsigned long long)route,
 	         s->keep ? "they stay" : "undone");
 	afs_end(s);
 	afs_free(s);
+	return 0;
 }
 
 static int each(bool (*fn)(uint64_t route))
@@ -369,6 +381,13 @@ static bool adopt(uint64_t route)
 bool afs_left(void)
 {
 	return each(count) > 0;
+}
+
+/* The locks of a worker that was killed go with its descriptors, one by one. */
+void afs_adopt_dead(uint64_t route)
+{
+	for (int i = 0; i < LET_GO_TIMES && afs_adopt(route, false) == -EAGAIN; i++)
+		usleep(LET_GO_US);
 }
 
 void afs_sweep(void)

@@ -27,6 +27,7 @@ struct afs_root {
 /* Where the last operation was: most of them are in the same directory. */
 struct afs_at {
 	int dir_fd; /* -1: none */
+	bool stale; /* it may be a directory that is no more */
 	uint32_t root;
 	char dir[BATCH_PATH_MAX_BYTES + 1];
 	int file_fd;
@@ -46,9 +47,6 @@ struct afs {
 	uint64_t ops;
 };
 
-/** afs_open_beneath() - @path in @dir, through no link and into no other file system */
-int afs_open_beneath(int dir, const char *path, int flags, mode_t mode, bool other_fs);
-
 /* ---- afs_apply.c ---- */
 
 /** afs_apply() - one operation, checked by batch_op_ok() */
@@ -62,7 +60,7 @@ int afs_remove(int dir, const char *name);
 /** afs_record() - create and lock; @adopt: an existing one that has no owner */
 int afs_record(struct afs *s, bool adopt, struct err *e);
 /** afs_record_root() - on record what is going to be made */
-int afs_record_root(struct afs *s, const struct afs_root *r, struct err *e);
+int afs_record_root(struct afs *s, struct afs_root *r, struct err *e);
 /** afs_box() - make the hidden directory, and the top of the tree in it */
 int afs_box(struct afs *s, struct afs_root *r, struct err *e);
 void afs_free(struct afs *s);

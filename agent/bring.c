@@ -44,7 +44,8 @@ int brg_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, str
 			.directory = f->directory,
 			.write = f->write,
 			.state = seen[i].state,
-			.link = strndup((const char *)f->link.data, f->link.len),
+			.link = f->link.len ? strndup((const char *)f->link.data, f->link.len)
+			                    : strdup(""),
 			.fd = -1
 		};
 		s->n++;
@@ -81,7 +82,7 @@ void brg_free(struct bring *s)
 /* ---- while it comes ---- */
 
 /* The beginning is here already: as much of it as the source has compared, and not more. */
-static int copy_beginning(struct bring_file *f, struct err *e)
+static int copy_beginning(const struct wrk *w, struct bring_file *f, struct err *e)
 {
 	uint8_t digest[DIGEST_BYTES];
 	const char *name;
@@ -99,7 +100,7 @@ static int copy_beginning(struct bring_file *f, struct err *e)
 			             : err_set(e, ERR_SYS, ESTALE, "%s became shorter", f->path);
 		left -= (uint64_t)n;
 	}
-	if (f->there_bytes && (digest_file(f->fd, f->there_bytes, digest) < 0 ||
+	if (f->there_bytes && (digest_file(f->fd, f->there_bytes, w->route, digest) < 0 ||
 	                       memcmp(digest, f->proven, DIGEST_BYTES)))
 		return err_set(e, ERR_SYS, ESTALE, "%s was changed here meanwhile", f->path);
 	return 0;
@@ -117,7 +118,7 @@ static int begin(struct wrk *w, struct bring_file *f, struct err *e)
 	f->fd = place_temp(s->place, f->path, &f->temp, e);
 	if (f->fd < 0)
 		return f->fd;
-	return f->state == HAUL__FILE_STATE__FILE_TAIL ? copy_beginning(f, e) : 0;
+	return f->state == HAUL__FILE_STATE__FILE_TAIL ? copy_beginning(w, f, e) : 0;
 }
 
 static int write_at(const struct bring_file *f, const Haul__FilePart *part, struct err *e)

@@ -288,6 +288,9 @@ static int check_files(struct chk *c, struct err *e)
 		           .seen = h->seen ? h->seen : own,
 		           .prove = c->o->proofs ? h->prove : NULL,
 		           .arg = h->prove_arg,
+		           .seed = h->seed,
+		           .allow = h->allow,
+		           .key = h->key,
 		           .out = c->out,
 		           .absent = c->absent };
 

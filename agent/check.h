@@ -21,6 +21,8 @@ struct chk_host {
 	/* asks the source for digests of files; NULL: nobody can be asked */
 	int (*prove)(void *arg, struct files_doubt *v, size_t n, struct err *e);
 	void *prove_arg;
+	uint64_t seed; /* of these digests */
+	const char *allow, *key; /* files: allow_dir(); allow NULL: anywhere */
 	struct Haul__FileSeen *seen; /* out, one for each file of the offer; may be NULL */
 };
 

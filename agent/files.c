@@ -173,7 +173,7 @@ static void settle(struct files *fs, const struct files_doubt *d)
 	AUTO(fd)
 	int fd = path >= 0 && fstat(path, &st) == 0 && S_ISREG(st.st_mode) ? open_again(&h) : -1;
 
-	if (d->known && fd >= 0 && digest_file(fd, d->bytes, ours) == 0 &&
+	if (d->known && fd >= 0 && digest_file(fd, d->bytes, fs->seed, ours) == 0 &&
 	    !memcmp(ours, d->theirs, DIGEST_BYTES))
 		return;
 	fs->seen[d->file].state = f->write && !f->open && !f->mapped

@@ -29,6 +29,8 @@ typedef int (*files_prove_fn)(void *arg, struct files_doubt *v, size_t n, struct
 struct files {
 	const Haul__Offer *o;
 	Haul__FileSeen *seen; /* as many as files of the offer; filled */
+	uint64_t seed; /* of digests */
+	const char *allow, *key; /* of allow_dir(); allow NULL: anywhere */
 	files_prove_fn prove; /* NULL: sizes and build-ids have to do */
 	void *arg;
 	struct findings *out;

@@ -7,6 +7,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "agent/allow.h"
 #include "agent/files.h"
 #include "common/auto.h"
 
@@ -242,6 +243,23 @@ static bool travels(const struct files *f, uint32_t i, uint64_t *bytes)
 	}
 }
 
+static void judge_allowed(struct files *f)
+{
+	unsigned int n = 0;
+	uint64_t bytes;
+	char name[PATH_BYTES];
+
+	for (uint32_t i = 0; i < f->o->n_file; i++)
+		if (travels(f, i, &bytes) && n < FILES_SAID_MAX &&
+		    (f->allow ? allow_dir(f->allow, f->key, f->o->file[i]->path) < 0
+		              : !allow_clean(f->o->file[i]->path)) &&
+		    ++n)
+			say(f, SEV_BLOCKER, "file-not-allowed",
+			    "there, in haul.conf: files-allow = DIR, a directory above it",
+			    "%s: the destination lets nothing be written there by this key",
+			    files_clean(f->o->file[i]->path, name, sizeof(name)));
+}
+
 static void judge_space(struct files *f)
 {
 	struct volume list[VOLUMES_MAX];
@@ -333,6 +351,7 @@ void files_judge(struct files *f)
 	if (f->differing > FILES_SAID_MAX)
 		say(f, SEV_BLOCKER, "file-differs", "see the others",
 		    "%u more files differ at the destination", f->differing - FILES_SAID_MAX);
+	judge_allowed(f);
 	if (f->out->blockers == 0)
 		judge_space(f);
 }

@@ -241,8 +241,8 @@ static void reap(struct daemon *d)
 	}
 }
 
-/* Staged trees of workers that are no more; a large one takes its time. */
-static void sweep_trees(void)
+/* Staged trees of a worker that is no more, or (0) of all such; a large one takes its time. */
+static void sweep_trees(uint64_t route)
 {
 	sigset_t none;
 
@@ -251,7 +251,10 @@ static void sweep_trees(void)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
-	afs_sweep();
+	if (route)
+		afs_adopt_dead(route);
+	else
+		afs_sweep();
 	_exit(0);
 }
 
@@ -277,7 +280,7 @@ static void hung_up(struct worker *w)
 
 	if (k->resumed && guard_completed(w->guard))
 		ans_filled(w->route);
-	sweep_trees();
+	sweep_trees(w->route);
 	door_remove(w->route);
 	close(w->watch_fd);
 	guard_free(w->guard);
@@ -577,7 +580,7 @@ int main(int argc, char **argv)
 	warn_useless(&d.conf);
 	journal_sweep(JOURNAL_DIR, JOURNAL_DEST, JOURNAL_KEEP_S);
 	place_sweep();
-	sweep_trees();
+	sweep_trees(0);
 	recover_own();
 	sup_init(&d.super, &api, side_setup, &d);
 	d.watchdog_us = unit_watchdog_us();

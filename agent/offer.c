@@ -10,6 +10,7 @@
 #include "agent/net.h"
 #include "agent/out.h"
 #include "common/clock.h"
+#include "common/conf.h"
 #include "transport/haul.pb-c.h"
 
 /* A CRIU that answers, its version, and whether it can restore lazily here. */
@@ -97,25 +98,34 @@ int ofr_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	struct findings f = { 0 };
 	struct err criu = ERR_INIT;
 	AUTO(mem) Haul__FileSeen *seen = calloc(o->n_file + 1, sizeof(*seen));
-	struct chk_host host = {
-		.criu_path = w->conf->criu_path, .prove = prf_ask, .prove_arg = w, .seen = seen
-	};
+	char allow[CONF_VALUE_BYTES];
+	struct chk_host host = { .criu_path = w->conf->criu_path,
+		                 .prove = prf_ask,
+		                 .prove_arg = w,
+		                 .seed = w->route,
+		                 .key = chan_peer(w->ctl),
+		                 .seen = seen };
 
 	if (!seen)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu files", o->n_file);
 	for (size_t i = 0; i < o->n_file; i++)
 		haul__file_seen__init(&seen[i]);
+	int r = conf_get(w->conf->config, "files-allow", allow, sizeof(allow), e);
+
+	if (r < 0)
+		return r;
+	host.allow = r ? allow : NULL;
 	if (probe_criu(w, &criu) < 0)
 		w->criu_version = 0;
 	host.criu_version = w->criu_version;
 	host.criu_lazy = w->criu_lazy;
 	host.criu_error = criu.msg;
-	int r = chk_offer(o, &host, &f, e);
+	r = chk_offer(o, &host, &f, e);
 
 	if (r == 0)
 		r = anet_offer(w, o->net, &f, e);
 	if (r == 0)
-		r = aout_offer(w, o, &f, e);
+		r = aout_offer(w, o, host.allow, &f, e);
 	if (r == 0)
 		r = afs_offer(w, o, &f, e);
 	if (r == 0 && keep_pids(w, o) < 0)

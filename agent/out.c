@@ -11,6 +11,7 @@
 #include <sys/un.h>
 
 #include "agent/agent.h"
+#include "agent/allow.h"
 #include "common/log.h"
 #include "engine/refit.h"
 #include "transport/haul.pb-c.h"
@@ -25,6 +26,7 @@ struct place {
 	int sock_type;
 	uint32_t uid, gid;
 	bool made;
+	bool no_links; /* an allowed directory is above it: that is where it has to be */
 };
 
 struct aout {
@@ -126,7 +128,21 @@ static int take(struct aout *a, const Haul__Out *m)
 	return 0;
 }
 
-int aout_offer(struct wrk *w, const Haul__Offer *o, struct findings *f, struct err *e)
+static int check_allowed(const struct wrk *w, struct place *p, const char *allow,
+                         struct findings *f)
+{
+	p->no_links = allow && p->kind == HAUL__OUT_KIND__OUT_FILE;
+	if (p->kind != HAUL__OUT_KIND__OUT_FILE || !allow ||
+	    allow_dir(allow, chan_peer(w->ctl), p->path) >= 0)
+		return 0;
+	return finding_add(f, SEV_BLOCKER, "file-not-allowed",
+	                   "there, in haul.conf: files-allow = DIR, a directory above it",
+	                   "%s: the destination lets nothing be written there by this key",
+	                   p->path);
+}
+
+int aout_offer(struct wrk *w, const Haul__Offer *o, const char *allow, struct findings *f,
+               struct err *e)
 {
 	struct aout *a = w->outs = calloc(1, sizeof(*a));
 	int r = 0;
@@ -141,10 +157,10 @@ int aout_offer(struct wrk *w, const Haul__Offer *o, struct findings *f, struct e
 	for (size_t k = 0; r == 0 && k < o->n_out; k++) {
 		if (take(a, o->out[k]) < 0)
 			return err_set(e, ERR_PEER, EBADMSG, "a descriptor that cannot be");
-		const struct place *p = &a->v[k];
+		struct place *p = &a->v[k];
 
 		if (p->kind == HAUL__OUT_KIND__OUT_FILE || p->kind == HAUL__OUT_KIND__OUT_READ)
-			r = check_file(p, f);
+			r = check_allowed(w, p, allow, f) < 0 ? -ENOMEM : check_file(p, f);
 		else if (p->kind != HAUL__OUT_KIND__OUT_TTY)
 			r = check_socket(p, f);
 	}
@@ -153,13 +169,22 @@ int aout_offer(struct wrk *w, const Haul__Offer *o, struct findings *f, struct e
 
 /* ---- opening ---- */
 
+static int open_at(const struct place *p, int flags, mode_t mode)
+{
+	if (!p->no_links)
+		return open(p->path, flags | O_CLOEXEC | O_NOCTTY, mode);
+	AUTO(fd) int top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	return top < 0 ? -1 : afs_open_beneath(top, p->path + 1, flags | O_NOCTTY, mode, true);
+}
+
 static int open_file(struct place *p, struct err *e)
 {
 	int flags = p->kind == HAUL__OUT_KIND__OUT_READ ? O_RDONLY : O_WRONLY | O_APPEND;
-	AUTO(fd) int fd = open(p->path, flags | O_CLOEXEC | O_NOCTTY);
+	AUTO(fd) int fd = open_at(p, flags, 0);
 
 	if (fd < 0 && errno == ENOENT && p->kind == HAUL__OUT_KIND__OUT_FILE) {
-		fd = open(p->path, flags | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
+		fd = open_at(p, flags | O_CREAT | O_EXCL | O_NOFOLLOW, FILE_MODE);
 		p->made = fd >= 0;
 	}
 	if (fd < 0 || (p->made && fchown(fd, p->uid, p->gid) < 0))

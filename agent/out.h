@@ -11,7 +11,8 @@ struct aout;
 struct Haul__Offer;
 
 /** aout_offer() - remember what is wanted; can this host give it? Return: 0; -errno */
-int aout_offer(struct wrk *w, const struct Haul__Offer *o, struct findings *f, struct err *e);
+int aout_offer(struct wrk *w, const struct Haul__Offer *o, const char *allow, struct findings *f,
+               struct err *e);
 /** aout_open() - open all, before CRIU is started */
 int aout_open(struct wrk *w, struct err *e);
 /** aout_list() - for CRIU; lives as long as the aout */

@@ -358,23 +358,24 @@ void place_end(struct place *p)
 	free(p);
 }
 
-void place_adopt(uint64_t id)
+int place_adopt(uint64_t id)
 {
 	struct place *p = calloc(1, sizeof(*p));
 	struct err e = ERR_INIT;
 
 	if (!p)
-		return;
+		return -ENOMEM;
 	p->id = id;
 	if (open_record(p, 0, &e) == 0) {
 		place_end(p);
-		return;
+		return 0;
 	}
 	if (e.code != ENOENT && e.code != EWOULDBLOCK)
 		log_warn("what was placed is not looked after: %s", e.msg);
 	if (p->record >= 0)
 		close(p->record);
 	free(p);
+	return e.code == EWOULDBLOCK ? -EAGAIN : 0;
 }
 
 void place_sweep(void)

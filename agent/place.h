@@ -40,8 +40,8 @@ int place_fd(const struct place *p);
 int place_keep(struct place *p, struct err *e);
 /** place_end() - after place_keep(): remove what was replaced; without it: undo all */
 void place_end(struct place *p);
-/** place_adopt() - the record of a dead worker: end it so. Nothing happens when it has a owner */
-void place_adopt(uint64_t id);
+/** place_adopt() - the record of a dead worker: end it so. Return: 0; -EAGAIN it has an owner */
+int place_adopt(uint64_t id);
 /** place_sweep() - the same for all records of this host */
 void place_sweep(void);
 

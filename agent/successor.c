@@ -13,7 +13,8 @@
 #define CRIU_LIMIT_MS   30000
 #define OPEN_AFTER_S    2
 #define JOURNAL_EVERY_S 10
-#define LET_GO_US       100000
+#define LET_GO_US       50000
+#define LET_GO_TIMES    400
 
 /* Files that were brought: undone, or to stay, as is on record. The lock is as the journal's. */
 static void end_files(struct wrk *w)
@@ -135,8 +136,9 @@ static void undo_later(struct wrk *w, bool locked)
 	if (fork() != 0)
 		return;
 	syscall(SYS_close_range, 0, ~0U, 0);
-	usleep(LET_GO_US);
-	place_adopt(w->route);
+	/* the record's lock ends with the last of us, too */
+	for (int i = 0; i < LET_GO_TIMES && place_adopt(w->route) == -EAGAIN; i++)
+		usleep(LET_GO_US);
 	if (locked) {
 		sleep(OPEN_AFTER_S);
 		anet_adopt(w);

@@ -14,12 +14,11 @@
 #define CONF_CRIU_CHOSEN "/var/lib/haul/criu/chosen"
 
 static const char *const known_keys[] = {
-	"criu",           "hook-prepare",    "hook-frozen",        "hook-arriving",
-	"hook-running",   "hook-undone",     "hook-limit-ms",      "fs-allow",
-	"api-socket",     "api-state",       "api-bind",           "api-port",
-	"api-cert",       "api-key",         "api-tokens",         "user-policies",
-	"migrations-max", "migrations-kept", "bandwidth-max-mbit", "webhooks",
-	"webhook-secret", "webhook-events"
+	"criu",        "hook-prepare",   "hook-frozen",    "hook-arriving",   "hook-running",
+	"hook-undone", "hook-limit-ms",  "fs-allow",       "files-allow",     "api-socket",
+	"api-state",   "api-bind",       "api-port",       "api-cert",        "api-key",
+	"api-tokens",  "user-policies",  "migrations-max", "migrations-kept", "bandwidth-max-mbit",
+	"webhooks",    "webhook-secret", "webhook-events"
 };
 
 static char *trim(char *s)
@@ -42,7 +41,7 @@ static int known(const char *key)
 int conf_get(const char *path, const char *key, char *out, size_t bytes, struct err *e)
 {
 	AUTO(file) FILE *f = path ? fopen(path, "re") : NULL;
-	char line[1024];
+	char line[CONF_VALUE_BYTES];
 	int found = 0;
 
 	if (!f && path && errno != ENOENT)

@@ -7,6 +7,8 @@
 
 #include "common/err.h"
 
+#define CONF_VALUE_BYTES 4096 /* a line is not longer */
+
 /**
  * conf_get() - value of `key = value` in @path; # starts a comment
  * Return: 1 found, 0 not there (nor the file), -errno with file, line and reason

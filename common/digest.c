@@ -12,7 +12,7 @@
 
 #define STEP_BYTES (256u << 10)
 
-int digest_file(int fd, uint64_t bytes, uint8_t out[DIGEST_BYTES])
+int digest_file(int fd, uint64_t bytes, uint64_t seed, uint8_t out[DIGEST_BYTES])
 {
 	AUTO(mem) uint8_t *buf = malloc(STEP_BYTES);
 	XXH3_state_t s;
@@ -21,7 +21,7 @@ int digest_file(int fd, uint64_t bytes, uint8_t out[DIGEST_BYTES])
 	if (!buf)
 		return -ENOMEM;
 	XXH3_INITSTATE(&s);
-	XXH3_128bits_reset(&s);
+	XXH3_128bits_reset_withSeed(&s, seed);
 	for (uint64_t done = 0; done < bytes;) {
 		size_t want = bytes - done < STEP_BYTES ? (size_t)(bytes - done) : STEP_BYTES;
 		ssize_t n = pread(fd, buf, want, (off_t)done);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* digest.h - XXH128 of the beginning of a file. */
+/* digest.h - XXH128 of the beginning of a file, with a seed: no file can be made to collide. */
 #ifndef HAUL_DIGEST_H
 #define HAUL_DIGEST_H
 
@@ -11,6 +11,6 @@
  * digest_file() - of the first @bytes bytes of @fd
  * Return: 0; -ENODATA it is shorter; -errno
  */
-int digest_file(int fd, uint64_t bytes, uint8_t out[DIGEST_BYTES]);
+int digest_file(int fd, uint64_t bytes, uint64_t seed, uint8_t out[DIGEST_BYTES]);
 
 #endif

@@ -163,14 +163,14 @@ static bool is_zero(const uint8_t *p, size_t n)
 }
 
 /* Is block @b, @n bytes of it, there already? Then remember it as it is now. */
-static bool is_there(struct need *k, size_t b, const uint8_t *data, size_t n)
+static bool is_there(struct need *k, uint64_t seed, size_t b, const uint8_t *data, size_t n)
 {
 	struct bring_block *block = &k->block[b];
 	uint64_t at = (uint64_t)b * BLOCK_BYTES;
 
 	if (!block->data && at >= old_bytes(k) && is_zero(data, n))
 		return true;
-	XXH128_hash_t h = XXH3_128bits(data, n);
+	XXH128_hash_t h = XXH3_128bits_withSeed(data, n, seed);
 	bool known = block->data && XXH128_isEqual(h, block->hash) && at + n <= k->sent_bytes;
 
 	*block = (struct bring_block){ h, true };
@@ -187,7 +187,8 @@ static int send_range(struct pass *p, uint64_t at, size_t n, struct err *e)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the blocks of %s", k->here);
 	for (size_t done = 0; r == 0 && done < n;) {
 		size_t size = n - done < BLOCK_BYTES ? n - done : BLOCK_BYTES;
-		bool there = is_there(k, first + done / BLOCK_BYTES, p->buf + done, size);
+		bool there = is_there(k, p->m->route, first + done / BLOCK_BYTES, p->buf + done,
+		                      size);
 
 		if (!there) {
 			from = to == done && to > from ? from : done;
@@ -237,7 +238,7 @@ static int know_beginning(struct pass *p, struct err *e)
 	if (grow_blocks(k, (size_t)(whole / BLOCK_BYTES)) < 0)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the blocks of %s", k->here);
 	XXH3_INITSTATE(&all);
-	XXH3_128bits_reset(&all);
+	XXH3_128bits_reset_withSeed(&all, p->m->route);
 	for (uint64_t at = 0; at < k->there_bytes; at += BLOCK_BYTES) {
 		size_t n = at < whole ? BLOCK_BYTES : (size_t)(k->there_bytes - at);
 
@@ -245,8 +246,9 @@ static int know_beginning(struct pass *p, struct err *e)
 			return 0; /* it is shorter now: all of it is sent */
 		XXH3_128bits_update(&all, p->buf, n);
 		if (at < whole)
-			k->block[at / BLOCK_BYTES] = (struct bring_block){ XXH3_128bits(p->buf, n),
-				                                           true };
+			k->block[at / BLOCK_BYTES] = (struct bring_block){
+				XXH3_128bits_withSeed(p->buf, n, p->m->route), true
+			};
 	}
 	XXH128_canonicalFromHash(&now, XXH3_128bits_digest(&all));
 	if (!memcmp(now.digest, k->proven, DIGEST_BYTES))

@@ -543,7 +543,7 @@ static int dispatch(struct opts *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct opts o = {
+	static struct opts o = {
 		.port = TR_PORT_DEFAULT,
 		.connect_limit_ms = CONNECT_LIMIT_MS,
 		.link_limit_s = LINK_LIMIT_S,

@@ -156,8 +156,8 @@ static int say_unfit(const struct needs *n, const struct insp *insp, struct find
 	                   "%s: CRIU brings it back by its path on the host", what);
 }
 
-int needs_new(struct needs **out, const struct insp *insp, const struct opts *o,
-              struct findings *f, struct err *e)
+int needs_new(struct needs **out, const struct insp *insp, const struct opts *o, struct findings *f,
+              struct err *e)
 {
 	AUTO(needs) struct needs *n = calloc(1, sizeof(*n));
 	size_t n_files;
@@ -220,14 +220,14 @@ void needs_seen(struct needs *n, const Haul__Answer *a)
 	}
 }
 
-int needs_digest(struct needs *n, uint32_t k, uint64_t bytes, uint8_t *out)
+int needs_digest(struct needs *n, uint32_t k, uint64_t bytes, uint64_t seed, uint8_t *out)
 {
 	if (k >= n->n || !S_ISREG(n->v[k].file.mode))
 		return -EINVAL;
 	AUTO(fd)
 	int fd = open(n->v[k].here, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
-	int r = fd < 0 ? -errno : digest_file(fd, bytes, out);
+	int r = fd < 0 ? -errno : digest_file(fd, bytes, seed, out);
 
 	if (r == 0)
 		memcpy(n->v[k].proven, out, DIGEST_BYTES);

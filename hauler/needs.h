@@ -43,8 +43,8 @@ struct needs {
  * needs_new() - from the inspection; @o: the root directory there, which trees travel, and
  * whether files do: then the directories above each belong to it, which may have to be made
  */
-int needs_new(struct needs **out, const struct insp *insp, const struct opts *o,
-              struct findings *f, struct err *e);
+int needs_new(struct needs **out, const struct insp *insp, const struct opts *o, struct findings *f,
+              struct err *e);
 void needs_free(struct needs *n);
 DEFINE_AUTO(needs, needs_free)
 
@@ -53,7 +53,7 @@ void needs_offer(const struct needs *n, Haul__Offer *o);
 /** needs_seen() - from the answer */
 void needs_seen(struct needs *n, const Haul__Answer *a);
 /** needs_digest() - XXH128 of the first @bytes of file @k. Return: 0; -errno */
-int needs_digest(struct needs *n, uint32_t k, uint64_t bytes, uint8_t *out);
+int needs_digest(struct needs *n, uint32_t k, uint64_t bytes, uint64_t seed, uint8_t *out);
 /**
  * needs_still() - the tree stands: shared files as they are now, into SWITCH
  * @s: s->still is to be freed by needs_still_free()

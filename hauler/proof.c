@@ -24,7 +24,7 @@ int talk_prove(struct mig *m, const Haul__Doubt *d, struct err *e)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory to compare files");
 	for (size_t i = 0; i < d->n_file; i++) {
 		v[i].data = digest + i * DIGEST_BYTES;
-		if (needs_digest(m->needs, d->file[i], d->bytes[i], v[i].data) == 0)
+		if (needs_digest(m->needs, d->file[i], d->bytes[i], m->route, v[i].data) == 0)
 			v[i].len = DIGEST_BYTES;
 	}
 	p.n_digest = d->n_file;

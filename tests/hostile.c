@@ -10,199 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "transport/haul.pb-c.h"
-#include "transport/transport.h"
+#include "tests/hostile-peer.h"
 
-#define LIMIT_MS     15000
 #define NO_SECRET    "a stream without this migration's secret; closed"
 #define NO_MIGRATION "a stream of no migration; "
-
-static const char *host;
-static unsigned int tried, failed;
-
-static void verdict(bool ok, const char *what, const char *said)
-{
-	tried++;
-	failed += !ok;
-	printf("%s %-44s %s\n", ok ? "ok  " : "FAIL", what, said);
-	fflush(stdout);
-}
-
-/* ---- one conversation ---- */
-
-struct talk {
-	struct chan *ch;
-	uint64_t route;
-	uint8_t secret[32];
-	char said[1024]; /* how it ended */
-};
-
-static int dial(struct chan **out, uint64_t route, struct err *e)
-{
-	struct chan_target to = {
-		.host = host, .port = TR_PORT_DEFAULT, .route = route, .connect_ms = LIMIT_MS
-	};
-
-	return chan_connect(out, &to, e);
-}
-
-static bool say(struct chan *ch, Haul__Msg *m)
-{
-	struct err e = ERR_INIT;
-
-	return wire_send(ch, m, deadline_in_ms(LIMIT_MS), &e) == 0;
-}
-
-static Haul__Msg *hear(struct chan *ch)
-{
-	Haul__Msg *m = NULL;
-	struct err e = ERR_INIT;
-
-	return wire_recv(ch, &m, deadline_in_ms(LIMIT_MS), &e) < 0 ? NULL : m;
-}
-
-/* Until the other side has nothing to say any more. */
-static void listen_to_end(struct talk *t)
-{
-	size_t at = 0;
-	Haul__Msg *m;
-
-	t->said[0] = 0;
-	while (t->ch && (m = hear(t->ch))) {
-		int n = 0;
-
-		if (m->body_case == HAUL__MSG__BODY_ABORT)
-			n = snprintf(t->said + at, sizeof(t->said) - at, "ABORT %u: %s; ",
-			             m->abort->code, m->abort->reason);
-		else if (m->body_case == HAUL__MSG__BODY_OUTCOME)
-			n = snprintf(t->said + at, sizeof(t->said) - at, "OUTCOME %d; ",
-			             m->outcome->state);
-		else
-			n = snprintf(t->said + at, sizeof(t->said) - at, "%s; ",
-			             m->body_case == HAUL__MSG__BODY_UNDONE ? "UNDONE"
-			             : m->body_case == HAUL__MSG__BODY_PONG ? "PONG"
-			                                                    : "something else");
-		at += (size_t)n < sizeof(t->said) - at ? (size_t)n : 0;
-		haul__msg__free_unpacked(m, NULL);
-	}
-	snprintf(t->said + at, sizeof(t->said) - at, "closed");
-	chan_free(t->ch);
-	t->ch = NULL;
-}
-
-static bool say_hello(struct chan *ch, unsigned int version, unsigned int compat, Haul__Role role,
-                      const uint8_t *secret, unsigned int streams)
-{
-	Haul__Msg m = HAUL__MSG__INIT;
-	Haul__Hello h = HAUL__HELLO__INIT;
-
-	h.version = version;
-	h.compat = compat;
-	h.role = role;
-	h.streams = streams;
-	h.secret.data = (uint8_t *)secret;
-	h.secret.len = secret ? 32 : 0;
-	m.body_case = HAUL__MSG__BODY_HELLO;
-	m.hello = &h;
-	return say(ch, &m);
-}
-
-static bool say_offer(struct chan *ch, unsigned int pid)
-{
-	Haul__Msg m = HAUL__MSG__INIT;
-	Haul__Offer o = HAUL__OFFER__INIT;
-	Haul__Criu c = HAUL__CRIU__INIT;
-	struct utsname u;
-
-	uname(&u);
-	o.kernel = u.release;
-	o.machine = u.machine;
-	o.page_bytes = 4096;
-	c.version = 30000;
-	o.criu = &c;
-	o.pid = &pid;
-	o.n_pid = 1;
-	o.root_pid = pid;
-	m.body_case = HAUL__MSG__BODY_OFFER;
-	m.offer = &o;
-	return say(ch, &m);
-}
-
-static bool say_start(struct chan *ch, unsigned int streams)
-{
-	Haul__Msg m = HAUL__MSG__INIT;
-	Haul__Start s = HAUL__START__INIT;
-
-	s.streams = streams;
-	s.freeze_limit_ms = 10000;
-	m.body_case = HAUL__MSG__BODY_START;
-	m.start = &s;
-	return say(ch, &m);
-}
-
-static bool hears(struct chan *ch, int kind)
-{
-	Haul__Msg *m = hear(ch);
-	bool yes = m && (int)m->body_case == kind;
-
-	if (m)
-		haul__msg__free_unpacked(m, NULL);
-	return yes;
-}
-
-enum state { HELLO, OFFER, START, ROUNDS, N_STATES };
-static const char *const state_names[N_STATES] = { "hello", "offer", "start", "rounds" };
-
-#define PID_FREE 31999
-
-/* A migration of our own, up to @s. */
-static bool reach(struct talk *t, enum state s)
-{
-	struct err e = ERR_INIT;
-	Haul__Msg *m = NULL;
-
-	*t = (struct talk){ 0 };
-	if (dial(&t->ch, 0, &e) < 0) {
-		snprintf(t->said, sizeof(t->said), "%s", e.msg);
-		return false;
-	}
-	if (s == HELLO)
-		return true;
-	bool ok = say_hello(t->ch, 1, 1, HAUL__ROLE__ROLE_CONTROL, NULL, 0) && (m = hear(t->ch)) &&
-	          m->body_case == HAUL__MSG__BODY_HELLO && m->hello->secret.len == 32;
-
-	if (ok) {
-		t->route = m->hello->route;
-		memcpy(t->secret, m->hello->secret.data, 32);
-	}
-	if (m)
-		haul__msg__free_unpacked(m, NULL);
-	if (ok && s > OFFER)
-		ok = say_offer(t->ch, PID_FREE) && hears(t->ch, HAUL__MSG__BODY_ANSWER);
-	if (ok && s > START)
-		ok = say_start(t->ch, 1) && hears(t->ch, HAUL__MSG__BODY_STARTED);
-	if (!ok)
-		listen_to_end(t);
-	return ok;
-}
-
-/* A data stream of it. */
-static struct chan *stream(const struct talk *t, Haul__Role role)
-{
-	struct err e = ERR_INIT;
-	struct chan *ch = NULL;
-
-	if (dial(&ch, t->route, &e) == 0 && say_hello(ch, 1, 1, role, t->secret, 0) &&
-	    hears(ch, HAUL__MSG__BODY_HELLO))
-		return ch;
-	chan_free(ch);
-	return NULL;
-}
 
 /* ---- every message in every state ---- */
 
@@ -266,7 +81,7 @@ static void order(void)
 			expect(s, KIND_OF(i), want, sizeof(want));
 			snprintf(what, sizeof(what), "message %d in %s", KIND_OF(i),
 			         state_names[s]);
-			if (reach(&t, s)) {
+			if (reach(&t, s, NULL)) {
 				say_empty(t.ch, KIND_OF(i));
 				if (!strstr(want, "message") && strstr(want, "UNDONE"))
 					say_empty(t.ch, HAUL__MSG__BODY_BYE);
@@ -292,7 +107,7 @@ static void version(unsigned int v, unsigned int compat, const char *want)
 	char what[64];
 
 	snprintf(what, sizeof(what), "version %u, understands %u", v, compat);
-	if (reach(&t, HELLO)) {
+	if (reach(&t, HELLO, NULL)) {
 		say_hello(t.ch, v, compat, HAUL__ROLE__ROLE_CONTROL, NULL, 0);
 		listen_to_end(&t);
 	}
@@ -319,7 +134,7 @@ static void lengths(void)
 			char what[80];
 
 			snprintf(what, sizeof(what), "%s in %s", v[i].what, state_names[s]);
-			if (reach(&t, s)) {
+			if (reach(&t, s, NULL)) {
 				send_raw(&t, v[i].bytes, v[i].n);
 				listen_to_end(&t);
 			}
@@ -373,7 +188,7 @@ static void one_frame(const struct bad_frame *b)
 	memcpy(f, good_frame, sizeof(f));
 	for (int i = 0; i < 4; i++)
 		f[b->at + (unsigned int)i] = (uint8_t)(b->v >> (24 - 8 * i));
-	if (reach(&t, ROUNDS)) {
+	if (reach(&t, ROUNDS, NULL)) {
 		ch = stream(&t, HAUL__ROLE__ROLE_DATA);
 		if (ch)
 			chan_write(ch, &(struct iovec){ f, sizeof(f) }, 1, deadline_in_ms(LIMIT_MS),
@@ -400,7 +215,7 @@ static void one_image(const char *name, const char *want)
 	images.image = &v;
 	m.body_case = HAUL__MSG__BODY_IMAGES;
 	m.images = &images;
-	if (reach(&t, ROUNDS)) {
+	if (reach(&t, ROUNDS, NULL)) {
 		say(t.ch, &m);
 		listen_to_end(&t);
 	}
@@ -454,7 +269,7 @@ static void one_map(const struct bad_map *b)
 	s.tasks = 1;
 	m.body_case = HAUL__MSG__BODY_SWITCH_OVER;
 	m.switch_over = &s;
-	if (reach(&t, ROUNDS)) {
+	if (reach(&t, ROUNDS, NULL)) {
 		say(t.ch, &m);
 		listen_to_end(&t);
 	}
@@ -466,8 +281,8 @@ static void refused_offer(void)
 {
 	struct talk t;
 
-	if (reach(&t, OFFER)) {
-		if (say_offer(t.ch, 1) && hears(t.ch, HAUL__MSG__BODY_ANSWER))
+	if (reach(&t, OFFER, NULL)) {
+		if (say_offer(t.ch, 1, NULL) && hears(t.ch, HAUL__MSG__BODY_ANSWER))
 			say_start(t.ch, 1);
 		listen_to_end(&t);
 	}

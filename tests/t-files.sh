@@ -88,7 +88,7 @@ for fault in d-switch-heard d-gate d-restored-said; do
 	HAUL_FAULT=$fault:kill HAUL_FAULT_FILE=$dir/fault.$fault start_hauld B
 	! "$lab" run A "$haul" "$pid" hostB >"$dir/report" 2>&1 || fail "$fault: moved although the worker was killed"
 	[ -e "$dir/fault.$fault" ] || fail "$fault was not reached: $(cat "$dir/report")"
-	for _ in $(seq 100); do [ "$(listing B)" = "$empty" ] && break; sleep 0.1; done
+	for _ in $(seq 300); do [ "$(listing B)" = "$empty" ] && break; sleep 0.1; done
 	[ "$(listing B)" = "$empty" ] || fail "$fault: left at B: $(diff <(echo "$empty") <(listing B))"
 		"$lab" run A "$haul" recover >/dev/null 2>&1 || true
 	verify A

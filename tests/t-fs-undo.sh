@@ -83,9 +83,13 @@ goes_on "a file system that fills up"
 for old in "" yes; do
 	[ -z "$old" ] || "$lab" run B sh -c 'mkdir /srv/x/keeper; echo mine >/srv/x/keeper/file'
 	state >"$dir/before"
-	! "$lab" run A "$haul" --json --fs=/srv/x/keeper --fs-replace --mode=stop-copy --freeze-limit-ms=100 --downtime-limit-ms=100 \
-		"$pid" hostB >"$dir/report" 2>&1 || fail "it moved within 100 ms"
-	goes_on "too slow${old:+, something replaced}"
+	for what in int kill; do
+		rm -f "$dir/fault"
+		! "$lab" run A env HAUL_FAULT=s-restored-heard:$what HAUL_FAULT_FILE="$dir/fault" "$haul" --json --fs=/srv/x/keeper --fs-replace \
+			--mode=stop-copy "$pid" hostB >"$dir/report" 2>&1 || fail "$what at the gate: it moved"
+		[ $what = int ] || "$lab" run A "$haul" recover >/dev/null
+		goes_on "$what of haul at the gate${old:+, something replaced}"
+	done
 	for at in d-gate-recorded d-switch-heard; do
 		restart_hauld "$at:kill"
 		! "$lab" run A "$haul" --json --fs=/srv/x/keeper --fs-replace --mode=stop-copy "$pid" hostB >"$dir/report" 2>&1 || fail "$at: it moved"
