@@ -12,7 +12,7 @@
 
 #include "common/auto.h"
 
-#define BACKLOG 128
+#define BACKLOG 1024 /* the kernel has its own limit */
 
 static int one(const struct addrinfo *a, unsigned int port, struct err *e)
 {

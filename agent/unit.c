@@ -38,7 +38,8 @@ void unit_notify(const char *fmt, ...)
 	AUTO(fd) int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	if (fd >= 0 && n > 0)
-		sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&to, len);
+		sendto(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&to,
+		       len);
 }
 
 uint64_t unit_watchdog_us(void)

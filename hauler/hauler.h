@@ -22,12 +22,24 @@
 
 /* ---- options ---- */
 
+#define CONFIG_PATH      "/etc/haul/haul.conf"
+#define CONNECT_LIMIT_MS 10000
+#define LINK_LIMIT_S     3600
+#define OPTS_MORE_MAX    96
+
 struct opts {
 	pid_t pid;
 	const char *dest;
 	unsigned int port;
 	const char *identity, *known_hosts, *criu, *config;
-	const char *agent; /* "none", "local", a URL; NULL: see cmd_agent.c */
+	const char *agent; /* "none", "local", a URL; NULL: see agent.c */
+	const char *token_file, *ca; /* of a URL */
+	int priority; /* in hauld's queue */
+	bool hooked; /* --hook was given */
+	struct more {
+		const char *key, *text;
+	} more[OPTS_MORE_MAX]; /* options that are lists, as given, with their keys in the API */
+	unsigned int n_more;
 	const char *policy, *row_text[POL_NOPTIONS]; /* as given on the command line */
 	struct policy pol;
 	unsigned int connect_limit_ms, link_limit_s;

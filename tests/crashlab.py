@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+os.environ.setdefault("HAUL_AGENT", "none")  # haul itself, not hauld for it
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LAB = TOP + "/tests/lab"
 HAUL, HAULD, WRITER = TOP + "/haul", TOP + "/hauld", TOP + "/tests/work/writer"

@@ -16,7 +16,7 @@ ids = {}
 
 def ask(pid):
     a = api.post("/v1/migrations", {"pid": pid, "destination": DEST, "priority": pid % 3},
-                 headers={"Idempotency-Key": "queue-%d" % pid})
+                 headers={"Idempotency-Key": "queue-%d-%d" % (limit, pid)})
     expect("POST of %d" % pid, a.status, 201)
     ids[a.json["id"]] = pid
 

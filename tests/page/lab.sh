@@ -30,7 +30,7 @@ api_up() {
 	eval "$(declare -f start_hauld | sed '1s/start_hauld/plain_start_hauld/')"
 	start_hauld() {
 		[ -e "$dir/cert.pem" ] || openssl req -x509 -newkey rsa:2048 -nodes -days 2 \
-			-subj /CN=hostA -addext subjectAltName=DNS:hostA,DNS:localhost \
+			-subj /CN=hostA -addext subjectAltName=DNS:hostA,DNS:hostB,DNS:localhost \
 			-keyout "$dir/key.pem" -out "$dir/cert.pem" 2>/dev/null
 		[ -z "$(declare -F api_prepare)" ] || api_prepare "$1"
 		api_config "$1" "${api_options[@]}"
