@@ -200,8 +200,11 @@ int fs_offer(struct mig *m, Haul__Offer *o, struct findings *out, struct err *e)
 		return 0;
 	if (!m->fs) {
 		struct fs *f = NULL;
+		uint64_t t0 = now_us();
 
 		r = fs_new(&f, &m->opt->fs, e);
+		if (r == 0)
+			f->st.look_us = now_us() - t0;
 		pthread_mutex_lock(&m->lock);
 		m->fs = f;
 		pthread_mutex_unlock(&m->lock);

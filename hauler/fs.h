@@ -29,7 +29,7 @@ struct fs_opts {
 struct fs_stats {
 	uint64_t inodes, bytes; /* of the trees, as first seen; bytes: allocated */
 	uint64_t sent_files, sent_bytes, wire_bytes;
-	uint64_t first_us, frozen_us, frozen_bytes;
+	uint64_t look_us, first_us, frozen_us, frozen_bytes; /* look: before the first pass */
 	unsigned int passes;
 	const char *watch; /* how changes are noticed: "fanotify", "times" */
 };
