@@ -49,6 +49,8 @@ const struct fs_stats *fs_get_stats(const struct fs *f);
 
 /* ---- as steps of a migration; all do nothing when there is no --fs ---- */
 
+/** fs_look() - at all that is there; before the connection, which would have to wait */
+int fs_look(struct mig *m, struct err *e);
 /** fs_offer() - what is to come, into OFFER; a file of the trees need not be there already */
 int fs_offer(struct mig *m, struct Haul__Offer *o, struct findings *out, struct err *e);
 void fs_offer_free(struct Haul__Offer *o);

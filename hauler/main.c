@@ -83,6 +83,7 @@ enum {
 	OPT_FS,
 	OPT_FS_EXCLUDE,
 	OPT_FS_REPLACE,
+	OPT_FS_POLICY,
 	OPT_ROW, /* and on: the rows of pol_table */
 };
 
@@ -108,6 +109,7 @@ static const struct option long_options[] = {
 	{ "fs", required_argument, NULL, OPT_FS },
 	{ "exclude", required_argument, NULL, OPT_FS_EXCLUDE },
 	{ "fs-replace", no_argument, NULL, OPT_FS_REPLACE },
+	{ "fs-from-policy", no_argument, NULL, OPT_FS_POLICY },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "list", no_argument, NULL, OPT_LIST },
 	{ "keep-here", no_argument, NULL, OPT_KEEP },
@@ -152,6 +154,7 @@ static void usage(FILE *f)
 	      "      --exclude=PATTERN       but not what has such a name, or path when there is a "
 	      "/\n"
 	      "      --fs-replace            take the place of what HOST has there\n"
+	      "      --fs-from-policy        what the policy lists as fs and exclude\n"
 	      "      --hook=POINT=FILE       run FILE when POINT is reached\n"
 	      "      --into-root=DIR         its root directory at HOST, with all that it uses\n"
 	      "  -i, --identity=FILE         private key\n"
@@ -247,6 +250,8 @@ static int option_fs(struct fs_opts *o, int c, const char *text)
 
 	if (c == OPT_FS_REPLACE)
 		o->replace = true;
+	else if (c == OPT_FS_POLICY)
+		o->from_policy = true;
 	else
 		r = c == OPT_FS ? fs_option_dir(o, text, &e) : fs_option_exclude(o, text, &e);
 	if (r < 0)
@@ -308,6 +313,7 @@ static int option(struct opts *o, int c)
 	case OPT_FS:
 	case OPT_FS_EXCLUDE:
 	case OPT_FS_REPLACE:
+	case OPT_FS_POLICY:
 		return option_fs(&o->fs, c, optarg);
 	case OPT_JSON:
 		o->json = true;
@@ -390,6 +396,8 @@ static int check_remote(struct mig *m, struct findings *f, struct err *e)
 	if (r == 0)
 		r = criu_version(c, &m->criu_version, deadline_in_ms(10000), e);
 	criu_free(c);
+	if (r == 0)
+		r = fs_look(m, e);
 	if (r == 0)
 		r = talk_connect(m, e);
 	if (r == 0)

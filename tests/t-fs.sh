@@ -8,7 +8,7 @@ for h in A B; do
 	"$lab" run "$h" sh -c 'echo "fs-allow = /srv" >>/etc/haul/haul.conf; mkdir -p /srv/x'
 done
 
-start A "$work/filekeeper.py" --tree /srv/x/keeper
+start A "$work/filekeeper.py" --tree /srv/x/keeper ${FULL:+--full}
 sleep 1
 verify A
 h=A
