@@ -119,6 +119,10 @@ int fs_new(struct fs **out, const struct fs_opts *o, struct err *e)
 		r = fs_top(f, &f->root[i], e);
 	if (r == 0)
 		r = fs_scan(f, e);
+	for (size_t i = 0; i < f->n_roots; i++) {
+		f->st.bytes += f->root[i].bytes;
+		f->st.inodes += f->root[i].inodes;
+	}
 	if (r == 0)
 		*out = steal(f);
 	return r;
@@ -196,8 +200,8 @@ static Haul__TreeRoot *offer_root(const struct fs *f, size_t i)
 	haul__tree_root__init(t);
 	t->path.data = (uint8_t *)f->root[i].there;
 	t->path.len = strlen(f->root[i].there);
-	t->bytes = i == 0 ? f->st.bytes : 0;
-	t->inodes = i == 0 ? f->st.inodes : 0;
+	t->bytes = f->root[i].bytes;
+	t->inodes = f->root[i].inodes;
 	t->replace = f->opt->replace;
 	if (statx(f->root[i].fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &x) == 0) {
 		t->inode = x.stx_ino;

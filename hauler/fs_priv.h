@@ -74,6 +74,7 @@ struct fs_root {
 	struct fs_ino *top;
 	struct fs_ino **bucket;
 	size_t n_buckets, n_inos;
+	uint64_t bytes, inodes; /* as first seen; bytes: allocated */
 };
 
 struct fs_list {
