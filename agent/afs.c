@@ -34,22 +34,32 @@ static bool is_empty(int parent, const char *name)
 	return d && n <= 2;
 }
 
-static void judge_room(const Haul__TreeRoot *t, const struct afs_root *r, struct findings *f)
+/* All that comes to the file system of root @k; once, at the first of them. */
+static void judge_room(const struct afs *s, size_t k, struct findings *f)
 {
+	const struct afs_root *r = &s->root[k];
+	uint64_t bytes = 0, inodes = 0;
 	struct statvfs v;
 
+	for (size_t i = 0; i < s->n; i++)
+		if (s->root[i].parent_st.st_dev == r->parent_st.st_dev) {
+			if (i < k)
+				return;
+			bytes += s->root[i].bytes;
+			inodes += s->root[i].inodes;
+		}
 	if (fstatvfs(r->parent_fd, &v) < 0)
 		return;
 	uint64_t room = (uint64_t)v.f_bavail * v.f_frsize;
 
-	if (t->bytes + t->bytes / 100 * SPARE_PERCENT > room)
+	if (bytes + bytes / 100 * SPARE_PERCENT > room)
 		finding_add(f, SEV_BLOCKER, "fs-space", "make room there, or --exclude something",
 		            "%s/%s: %llu MiB are to come, %llu MiB are free", r->parent, r->name,
-		            (unsigned long long)(t->bytes >> 20), (unsigned long long)(room >> 20));
-	if (v.f_files && t->inodes > v.f_favail)
+		            (unsigned long long)(bytes >> 20), (unsigned long long)(room >> 20));
+	if (v.f_files && inodes > v.f_favail)
 		finding_add(f, SEV_BLOCKER, "fs-inodes", "make room there, or --exclude something",
 		            "%s/%s: %llu inodes are to come, %llu are free", r->parent, r->name,
-		            (unsigned long long)t->inodes, (unsigned long long)v.f_favail);
+		            (unsigned long long)inodes, (unsigned long long)v.f_favail);
 }
 
 /* What has the name already? */
@@ -134,9 +144,12 @@ static int take_root(struct wrk *w, const Haul__TreeRoot *t, struct findings *f,
 	if (!r->name || !r->parent)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
 	snprintf(r->box, sizeof(r->box), ".haul-%016llx-%zu", (unsigned long long)w->route, s->n);
+	if (fstat(r->parent_fd, &r->parent_st) < 0)
+		return err_sys(e, "%s", r->parent);
+	r->bytes = t->bytes < INT64_MAX / AFS_ROOTS_MAX ? t->bytes : INT64_MAX / AFS_ROOTS_MAX;
+	r->inodes = t->inodes < INT64_MAX / AFS_ROOTS_MAX ? t->inodes : INT64_MAX / AFS_ROOTS_MAX;
 	s->n++;
 	judge_there(t, r, f);
-	judge_room(t, r, f);
 	return 0;
 }
 
@@ -158,6 +171,8 @@ int afs_offer(struct wrk *w, const Haul__Offer *o, struct findings *f, struct er
 		w->fs->root[i].parent_fd = w->fs->root[i].box_fd = w->fs->root[i].top_fd = -1;
 	for (size_t i = 0; r == 0 && i < o->n_tree; i++)
 		r = take_root(w, o->tree[i], f, e);
+	for (size_t i = 0; r == 0 && i < w->fs->n; i++)
+		judge_room(w->fs, i, f);
 	return r;
 }
 

@@ -22,6 +22,7 @@ struct afs_root {
 	ino_t ino; /* of the new tree's top */
 	dev_t dev;
 	struct stat parent_st; /* before anything was made in it */
+	uint64_t bytes, inodes; /* that are to come */
 };
 
 /* Where the last operation was: most of them are in the same directory. */

@@ -54,6 +54,25 @@ static int take_lists(struct opts *o, struct err *e)
 	return r;
 }
 
+static int take_trees(struct opts *o, struct err *e)
+{
+	const struct pol_texts *dirs = &o->pol.list[POL_FS], *not = &o->pol.list[POL_EXCLUDE];
+	int r = 0;
+
+	if (!o->fs.from_policy)
+		return 0;
+	if (!dirs->n) {
+		err_set(e, ERR_USER, EINVAL, "--fs-from-policy: policy %s lists no directories",
+		        o->pol.name);
+		return err_fix(e, "its key \"fs\" is a list of them");
+	}
+	for (size_t i = 0; r == 0 && i < dirs->n; i++)
+		r = fs_option_dir(&o->fs, dirs->v[i], e);
+	for (size_t i = 0; r == 0 && i < not ->n; i++)
+		r = fs_option_exclude(&o->fs, not ->v[i], e);
+	return r < 0 ? err_wrap(e, "%s", o->pol.path) : 0;
+}
+
 int cmd_policy_load(struct opts *o)
 {
 	struct err e = ERR_INIT;
@@ -63,6 +82,8 @@ int cmd_policy_load(struct opts *o)
 		r = overlay(o, &o->pol, &e);
 	if (r == 0)
 		r = take_lists(o, &e);
+	if (r == 0)
+		r = take_trees(o, &e);
 	if (r < 0)
 		say(&e);
 	return r;

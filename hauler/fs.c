@@ -119,6 +119,10 @@ int fs_new(struct fs **out, const struct fs_opts *o, struct err *e)
 		r = fs_top(f, &f->root[i], e);
 	if (r == 0)
 		r = fs_scan(f, e);
+	for (size_t i = 0; i < f->n_roots; i++) {
+		f->st.bytes += f->root[i].bytes;
+		f->st.inodes += f->root[i].inodes;
+	}
 	if (r == 0)
 		*out = steal(f);
 	return r;
@@ -172,6 +176,20 @@ bool fs_covers(const struct fs_opts *o, const char *path)
 
 /* ---- the offer ---- */
 
+/* Where it will be: in another root directory, if the process gets one. */
+static int map_root(const struct mig *m, struct fs_root *r, struct findings *out)
+{
+	const char *from = insp_root_dir(m->insp), *to = m->opt->into_root;
+
+	if (!to)
+		snprintf(r->there, sizeof(r->there), "%s", r->path);
+	else if (root_map(r->path, from, to, r->there, sizeof(r->there)) < 0)
+		return finding_add(
+		        out, SEV_BLOCKER, "into-root", "name a directory below it by --fs",
+		        "--fs=%s does not lie below the tree's root directory %s", r->path, from);
+	return 0;
+}
+
 static Haul__TreeRoot *offer_root(const struct fs *f, size_t i)
 {
 	Haul__TreeRoot *t = malloc(sizeof(*t));
@@ -180,10 +198,10 @@ static Haul__TreeRoot *offer_root(const struct fs *f, size_t i)
 	if (!t)
 		return NULL;
 	haul__tree_root__init(t);
-	t->path.data = (uint8_t *)f->root[i].path;
-	t->path.len = strlen(f->root[i].path);
-	t->bytes = i == 0 ? f->st.bytes : 0;
-	t->inodes = i == 0 ? f->st.inodes : 0;
+	t->path.data = (uint8_t *)f->root[i].there;
+	t->path.len = strlen(f->root[i].there);
+	t->bytes = f->root[i].bytes;
+	t->inodes = f->root[i].inodes;
 	t->replace = f->opt->replace;
 	if (statx(f->root[i].fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &x) == 0) {
 		t->inode = x.stx_ino;
@@ -192,24 +210,29 @@ static Haul__TreeRoot *offer_root(const struct fs *f, size_t i)
 	return t;
 }
 
-int fs_offer(struct mig *m, Haul__Offer *o, struct findings *out, struct err *e)
+int fs_look(struct mig *m, struct err *e)
 {
-	int r = 0;
+	struct fs *f = NULL;
+	uint64_t t0 = now_us();
 
 	if (!m->opt->fs.n_dirs)
 		return 0;
-	if (!m->fs) {
-		struct fs *f = NULL;
+	int r = fs_new(&f, &m->opt->fs, e);
 
-		r = fs_new(&f, &m->opt->fs, e);
-		pthread_mutex_lock(&m->lock);
-		m->fs = f;
-		pthread_mutex_unlock(&m->lock);
-	}
-	if (r < 0)
-		return r;
+	if (r == 0)
+		f->st.look_us = now_us() - t0;
+	pthread_mutex_lock(&m->lock);
+	m->fs = f;
+	pthread_mutex_unlock(&m->lock);
+	return r;
+}
+
+int fs_offer(struct mig *m, Haul__Offer *o, struct findings *out, struct err *e)
+{
 	struct fs *f = m->fs;
 
+	if (!f)
+		return 0;
 	if (f->other_mounts)
 		finding_add(out, SEV_WARNING, "fs-mount",
 		            "give it a --fs of its own, if it is to travel",
@@ -217,6 +240,8 @@ int fs_offer(struct mig *m, Haul__Offer *o, struct findings *out, struct err *e)
 		            f->other_mount, f->other_mounts);
 	o->tree = calloc(f->n_roots, sizeof(Haul__TreeRoot *));
 	for (size_t i = 0; o->tree && i < f->n_roots; i++) {
+		if (map_root(m, &f->root[i], out) < 0)
+			break;
 		o->tree[i] = offer_root(f, i);
 		if (!o->tree[i])
 			break;

@@ -29,7 +29,7 @@ struct fs_opts {
 struct fs_stats {
 	uint64_t inodes, bytes; /* of the trees, as first seen; bytes: allocated */
 	uint64_t sent_files, sent_bytes, wire_bytes;
-	uint64_t first_us, frozen_us, frozen_bytes;
+	uint64_t look_us, first_us, frozen_us, frozen_bytes; /* look: before the first pass */
 	unsigned int passes;
 	const char *watch; /* how changes are noticed: "fanotify", "times" */
 };
@@ -49,6 +49,8 @@ const struct fs_stats *fs_get_stats(const struct fs *f);
 
 /* ---- as steps of a migration; all do nothing when there is no --fs ---- */
 
+/** fs_look() - at all that is there; before the connection, which would have to wait */
+int fs_look(struct mig *m, struct err *e);
 /** fs_offer() - what is to come, into OFFER; a file of the trees need not be there already */
 int fs_offer(struct mig *m, struct Haul__Offer *o, struct findings *out, struct err *e);
 void fs_offer_free(struct Haul__Offer *o);

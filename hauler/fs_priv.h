@@ -3,6 +3,7 @@
 #ifndef HAUL_HAULER_FS_PRIV_H
 #define HAUL_HAULER_FS_PRIV_H
 
+#include <limits.h>
 #include <pthread.h>
 #include <sys/queue.h>
 #include <sys/stat.h>
@@ -66,12 +67,14 @@ struct fs_ino {
 
 struct fs_root {
 	const char *path;
+	char there[PATH_MAX]; /* its path at the destination */
 	uint32_t number;
 	int fd;
 	uint64_t fsid;
 	struct fs_ino *top;
 	struct fs_ino **bucket;
 	size_t n_buckets, n_inos;
+	uint64_t bytes, inodes; /* as first seen; bytes: allocated */
 };
 
 struct fs_list {

@@ -117,8 +117,8 @@ static struct fs_ino *look(struct fs *f, struct fs_ino *dir, int fd, const char 
 		if (*r == 0 && f->watch && fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 		    st.st_ino == i->st.st_ino && !((st.st_mode ^ i->st.st_mode) & S_IFMT))
 			i->st = st;
-		f->st.bytes += f->st.passes ? 0 : (uint64_t)st.st_blocks * 512;
-		f->st.inodes += f->st.passes == 0;
+		dir->root->bytes += (uint64_t)st.st_blocks * 512;
+		dir->root->inodes++;
 		if (*r == 0 && S_ISDIR(st.st_mode))
 			*r = fs_mark_dirty(f, i);
 	} else if (!fs_looks_same(&i->st, &st) || i->recent) {

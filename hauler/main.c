@@ -85,6 +85,7 @@ enum {
 	OPT_TOKEN_FILE,
 	OPT_CA,
 	OPT_PRIORITY,
+	OPT_FS_POLICY,
 	OPT_ROW, /* and on: the rows of pol_table */
 };
 
@@ -114,6 +115,7 @@ static const struct option long_options[] = {
 	{ "token-file", required_argument, NULL, OPT_TOKEN_FILE },
 	{ "ca", required_argument, NULL, OPT_CA },
 	{ "priority", required_argument, NULL, OPT_PRIORITY },
+	{ "fs-from-policy", no_argument, NULL, OPT_FS_POLICY },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "list", no_argument, NULL, OPT_LIST },
 	{ "keep-here", no_argument, NULL, OPT_KEEP },
@@ -226,6 +228,8 @@ static int option_fs(struct fs_opts *o, int c, const char *text)
 
 	if (c == OPT_FS_REPLACE)
 		o->replace = true;
+	else if (c == OPT_FS_POLICY)
+		o->from_policy = true;
 	else
 		r = c == OPT_FS ? fs_option_dir(o, text, &e) : fs_option_exclude(o, text, &e);
 	if (r < 0)
@@ -288,6 +292,7 @@ static int option(struct opts *o, int c)
 	case OPT_FS:
 	case OPT_FS_EXCLUDE:
 	case OPT_FS_REPLACE:
+	case OPT_FS_POLICY:
 		return option_fs(&o->fs, c, optarg);
 	case OPT_AGENT:
 		o->agent = optarg;
@@ -380,6 +385,8 @@ static int check_remote(struct mig *m, struct findings *f, struct err *e)
 	if (r == 0)
 		r = criu_version(c, &m->criu_version, deadline_in_ms(10000), e);
 	criu_free(c);
+	if (r == 0)
+		r = fs_look(m, e);
 	if (r == 0)
 		r = talk_connect(m, e);
 	if (r == 0)

@@ -141,6 +141,7 @@ static void set_fs(json_t *o, const struct fs_stats *st)
 	set_u(o, "fs_bytes", st->sent_bytes);
 	set_u(o, "fs_wire_bytes", st->wire_bytes);
 	set_u(o, "fs_passes", st->passes);
+	set_u(o, "fs_look_us", st->look_us);
 	set_u(o, "fs_first_us", st->first_us);
 	set_u(o, "fs_frozen_us", st->frozen_us);
 	set_u(o, "fs_frozen_bytes", st->frozen_bytes);

@@ -72,7 +72,8 @@ int connect_run(struct mig *m, struct err *e)
 		err_wrap(e, "CRIU on this host (%s)", m->criu_path);
 		return err_fix(e, "run contrib/find-criu, or name one with --criu PATH");
 	}
-	return talk_connect(m, e);
+	r = fs_look(m, e);
+	return r < 0 ? r : talk_connect(m, e);
 }
 
 void connect_undo(struct mig *m)

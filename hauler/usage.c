@@ -36,6 +36,7 @@ void usage(FILE *f)
 	      "      --exclude=PATTERN       but not what has such a name, or path when there is a "
 	      "/\n"
 	      "      --fs-replace            take the place of what HOST has there\n"
+	      "      --fs-from-policy        what the policy lists as fs and exclude\n"
 	      "      --hook=POINT=FILE       run FILE when POINT is reached\n"
 	      "      --into-root=DIR         its root directory at HOST, with all that it uses\n"
 	      "  -i, --identity=FILE         private key\n"

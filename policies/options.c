@@ -42,6 +42,8 @@ static const char *const stray_names[] = {
 const struct pol_list_row pol_lists[POL_NLISTS] = {
 	[POL_MOVE_ADDRESS] = { "move-address", "ADDR[/LEN][@IFACE]: goes along, with connections" },
 	[POL_MAP] = { "map", "WHAT=TARGET: what leads out of the tree, and becomes what" },
+	[POL_FS] = { "fs", "DIR: goes along, with all that is in it, by --fs-from-policy" },
+	[POL_EXCLUDE] = { "exclude", "PATTERN: what stays behind of these directories" },
 };
 
 #define ROW(field) (offsetof(struct pol_options, field) / sizeof(unsigned int))

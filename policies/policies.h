@@ -66,7 +66,7 @@ extern const struct pol_option pol_table[POL_NOPTIONS];
 #define POL_FROM_COMMAND UINT32_MAX
 
 /* Options that are given as often as one likes: lists of texts, which others understand. */
-enum pol_list { POL_MOVE_ADDRESS, POL_MAP, POL_NLISTS };
+enum pol_list { POL_MOVE_ADDRESS, POL_MAP, POL_FS, POL_EXCLUDE, POL_NLISTS };
 
 #define POL_LIST_MAX   16
 #define POL_TEXT_BYTES 256

@@ -90,4 +90,22 @@ for m in pre-copy post-copy; do
 	[ "$("$lab" run A readlink "/proc/$pid/root")" = / ] || fail "its root directory at A is $("$lab" run A readlink "/proc/$pid/root")"
 	note "  $m back: $(field files) files, $(($(field files_bytes) / 1024)) KiB"
 done
+
+# its data as a tree, below the root directory
+for h in A B; do "$lab" run $h sh -c 'echo "fs-allow = /srv" >>/etc/haul/haul.conf'; done
+! "$lab" run A "$haul" --into-root=/srv/root --fs=/srv/app --files=ship-differing "$pid" hostB >"$dir/out" 2>&1 || fail "took the place of a tree"
+grep -q '/srv/root/srv/app is there and not empty' "$dir/out" || fail "$(cat "$dir/out")"
+check_at A "$dir/disk.A"
+echo new >"$dir/disk.A/app/only-by-tree"
+move A --into-root=/srv/root --files=ship-differing --fs=/srv/app --fs-replace
+check_at B "$dir/disk.B/root/srv"
+cmp "$dir/disk.A/app/only-by-tree" "$dir/disk.B/root/srv/app/only-by-tree" || fail "the tree is not below the root directory"
+[ ! -e "$dir/disk.B/app" ] || fail "the tree is at the path of the source"
+echo newer >"$dir/disk.B/root/srv/app/only-by-tree"
+"$lab" run B nsenter -m -t "$pid" "$haul" --json --into-root=/ --files=ship-differing --fs=/srv/root/srv/app --fs-replace "$pid" hostA \
+	>"$dir/report" 2>"$dir/stderr" || fail "back: $(cat "$dir/stderr" "$dir/report")"
+gone B
+check_at A "$dir/disk.A"
+[ "$(cat "$dir/disk.A/app/only-by-tree")" = newer ] || fail "the tree did not come back"
+note "  its data as a tree, there and back"
 stop A

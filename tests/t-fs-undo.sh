@@ -78,6 +78,16 @@ grep -q 'No space left\|fs-space' "$dir/report" || fail "full: $(cat "$dir/repor
 goes_on "a file system that fills up"
 "$lab" run A rm -f /srv/x/keeper/more /srv/x/keeper/sparse
 "$lab" run B umount /srv/x
+"$lab" run B mount -t tmpfs -o size=500m,nr_inodes=9 few /srv/x
+refused "no inodes" fs-inodes
+"$lab" run B umount /srv/x
+"$lab" run A mkdir /srv/y
+"$lab" run A dd if=/dev/zero of=/srv/y/second bs=1M count=60 status=none
+"$lab" run B mount -t tmpfs -o size=100m two /srv
+"$lab" run B mkdir /srv/x
+refused "no room for two" fs-space --fs=/srv/y
+"$lab" run B umount /srv
+"$lab" run A rm -r /srv/y
 
 # the restore fails after the tree is in its place, with and without something to replace
 for old in "" yes; do
@@ -98,18 +108,24 @@ for old in "" yes; do
 	restart_hauld
 done
 
-# haul is killed in the first pass
-"$lab" rate 100mbit
-"$lab" run A bash -c "echo \$\$ >$dir/haul.pid; exec $haul --json --fs=/srv/x/keeper --fs-replace $pid hostB" >"$dir/report" 2>&1 &
-moving=$!
-for _ in $(seq 500); do
-	"$lab" run B sh -c 'ls /srv/x/.haul-*/new/bulk' >/dev/null 2>&1 && break
-	sleep 0.01
+# haul or the worker is killed in the first pass
+for who in haul worker; do
+	state >"$dir/before"
+	"$lab" rate 100mbit
+	"$lab" run A bash -c "echo \$\$ >$dir/haul.pid; exec $haul --json --fs=/srv/x/keeper --fs-replace $pid hostB" >"$dir/report" 2>&1 &
+	moving=$!
+	for _ in $(seq 500); do
+		"$lab" run B sh -c 'ls /srv/x/.haul-*/new/bulk' >/dev/null 2>&1 && break
+		sleep 0.01
+	done
+	case $who in
+	haul) "$lab" run A kill -9 "$(cat "$dir/haul.pid")" ;;
+	worker) "$lab" run B kill -9 "$(grep -o 'worker=[0-9]* route' "$dir/hauld.B.log" | tail -1 | grep -o '[0-9]*')" ;;
+	esac
+	! wait $moving || fail "$who: it moved"
+	"$lab" rate off
+	goes_on "$who is killed in the first pass"
 done
-"$lab" run A kill -9 "$(cat "$dir/haul.pid")"
-wait $moving || true
-"$lab" rate off
-goes_on "haul is killed in the first pass"
 
 move A --fs=/srv/x/keeper --fs-replace
 verify B

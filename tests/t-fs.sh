@@ -8,12 +8,17 @@ for h in A B; do
 	"$lab" run "$h" sh -c 'echo "fs-allow = /srv" >>/etc/haul/haul.conf; mkdir -p /srv/x'
 done
 
-start A "$work/filekeeper.py" --tree /srv/x/keeper
+start A "$work/filekeeper.py" --tree /srv/x/keeper ${FULL:+--full}
 sleep 1
 verify A
+echo '{ "fs": ["/srv/x/keeper"], "exclude": ["*.none"] }' >"$dir/policy.json"
+! "$lab" run A "$haul" --fs-from-policy "$pid" hostB >"$dir/report" 2>&1 || fail "it moved with no directories"
+grep -q 'policy default lists no directories' "$dir/report" || fail "$(cat "$dir/report")"
 h=A
 for mode in ${MODES:-stop-copy post-copy auto}; do
-	move "$h" --mode="$mode" --fs=/srv/x/keeper --fs-replace
+	trees=(--fs=/srv/x/keeper)
+	[ "$mode" != auto ] || trees=(--policy="$dir/policy.json" --fs-from-policy)
+	move "$h" --mode="$mode" "${trees[@]}" --fs-replace
 	h=$(other "$h")
 	sleep 0.5
 	verify "$h"

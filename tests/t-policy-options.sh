@@ -113,6 +113,7 @@ refused '{
   "streams": 2 }' 'p.json:3: '
 refused '[]' 'p.json:1: not an object'
 good '{ "map": ["fd:1=file:/tmp/x", "tty=attach"], "move-address": [] }'
+good '{ "fs": ["/srv/a", "/srv/b"], "exclude": ["*.tmp"] }'
 refused '{ "map": "fd:1=null" }' 'p.json:1: map: must be a list'
 refused '{ "map": [1] }' 'p.json:1: map: number 1 is no string'
 refused '' 'p.json:'

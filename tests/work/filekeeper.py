@@ -12,6 +12,7 @@ print(*db.execute("select count(*), max(n) from t").fetchone())"""
 p = argparse.ArgumentParser()
 p.add_argument("--dir", required=True)
 p.add_argument("--tree", required=True)
+p.add_argument("--full", action="store_true", help="never rest; nearly all is the log")
 a = p.parse_args()
 os.makedirs(a.tree, exist_ok=True)
 os.chdir(a.tree)
@@ -95,7 +96,7 @@ def faults():
 os.makedirs("names", exist_ok=True)
 open(a.dir + "/ready", "w").close()
 while True:
-    for _ in range(50):
+    for _ in range(1000 if a.full else 50):
         os.write(log, line(log_n))
         log_n += 1
     row += 1
@@ -116,4 +117,5 @@ while True:
         with open(out + ".new", "w") as f:
             json.dump({"ok": not bad, "faults": bad, "lines": log_n, "rows": row}, f)
         os.rename(out + ".new", out)
-    time.sleep(0.001)
+    if not a.full:
+        time.sleep(0.001)
