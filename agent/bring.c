@@ -44,7 +44,8 @@ int brg_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, str
 			.directory = f->directory,
 			.write = f->write,
 			.state = seen[i].state,
-			.link = strndup((const char *)f->link.data, f->link.len),
+			.link = f->link.len ? strndup((const char *)f->link.data, f->link.len)
+			                    : strdup(""),
 			.fd = -1
 		};
 		s->n++;

@@ -18,7 +18,7 @@ static int door_dir(struct err *e)
 {
 	struct stat st;
 
-	if (mkdir(AGT_RUN_DIR, 0700) < 0 && errno != EEXIST)
+	if (mkdir(AGT_RUN_DIR, 0755) < 0 && errno != EEXIST)
 		return err_sys(e, "make %s", AGT_RUN_DIR);
 	if (lstat(AGT_RUN_DIR, &st) < 0)
 		return err_sys(e, "%s", AGT_RUN_DIR);

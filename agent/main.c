@@ -4,11 +4,12 @@
  * own and passes further sockets on to it. Speaks no SSH itself.
  */
 #include "agent/agent.h"
+#include "agent/api.h"
 #include "agent/place.h"
+#include "agent/super.h"
 
 #include <fcntl.h>
 #include <getopt.h>
-#include <netdb.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -29,8 +30,8 @@
 #define WORKERS_MAX     256
 #define STRANGERS_MAX   64 /* workers whose source has not shown a key yet */
 #define PREAMBLE_MS     5000
-#define LISTEN_BACKLOG  64
 #define JOURNAL_KEEP_S  604800
+#define TICK_MS         1000
 #define HOST_KEY_PATH   "/etc/haul/host_key"
 #define AUTHORIZED_PATH "/etc/haul/authorized_keys"
 #define CONFIG_PATH     "/etc/haul/haul.conf"
@@ -52,6 +53,8 @@ struct worker {
 
 struct daemon {
 	struct agt_conf conf;
+	struct super super;
+	uint64_t watchdog_us; /* how often; 0: nobody watches */
 	struct chan_server *server;
 	int listen_fd, signal_fd;
 	struct pending pending[PENDING_MAX];
@@ -60,47 +63,6 @@ struct daemon {
 	unsigned int n_workers;
 	bool stop;
 };
-
-static int listen_on(const char *addr, unsigned int port, struct err *e)
-{
-	struct addrinfo hints = { .ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM }, *ai;
-	char service[8];
-	int on = 1, fd = -1;
-
-	snprintf(service, sizeof(service), "%u", port);
-	int r = getaddrinfo(addr, service, &hints, &ai);
-
-	if (r)
-		return err_set(e, ERR_USER, EINVAL, "address %s: %s", addr ? addr : "*",
-		               gai_strerror(r));
-	/* a dual-stack socket when there is one, else the first that works */
-	for (int v6 = 1; v6 >= 0 && fd < 0; v6--)
-		for (struct addrinfo *a = ai; a && fd < 0; a = a->ai_next) {
-			if ((a->ai_family == AF_INET6) != v6)
-				continue;
-			fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-			if (fd < 0)
-				continue;
-			int off = 0;
-
-			setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-			if (v6)
-				setsockopt(fd, IPPROTO_IPV6, 26 /* IPV6_V6ONLY */, &off,
-				           sizeof(off));
-			if (bind(fd, a->ai_addr, a->ai_addrlen) < 0 ||
-			    listen(fd, LISTEN_BACKLOG) < 0) {
-				err_clear(e);
-				err_sys(e, "listen on port %u", port);
-				close(fd);
-				fd = -1;
-			}
-		}
-	freeaddrinfo(ai);
-	if (fd < 0)
-		return e->src ? -e->code : err_set(e, ERR_SYS, EADDRNOTAVAIL, "no address");
-	err_clear(e);
-	return fd;
-}
 
 /* The preamble is read without blocking; the socket is handed on as it was. */
 static void set_blocking(int fd)
@@ -124,6 +86,11 @@ static void child_setup(struct daemon *d, int keep)
 	setsid();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void side_setup(void *arg)
+{
+	child_setup(arg, -1);
 }
 
 /* Those who connect and say nothing must not keep others out: the oldest goes. */
@@ -166,6 +133,7 @@ static void new_worker(struct daemon *d, int ctl)
 		close(watch[0]);
 		guard_keep(g, guard_watched(watch[1]));
 		child_setup(d, ctl);
+		sup_forget(&d->super);
 		_exit(wrk_main(&d->conf, d->server, g, ctl, route));
 	}
 	close(watch[1]);
@@ -192,6 +160,7 @@ static void answer_from_journal(struct daemon *d, int fd, uint64_t route)
 
 	if (pid == 0) {
 		child_setup(d, fd);
+		sup_forget(&d->super);
 		_exit(ans_main(d->server, fd, route));
 	}
 	if (pid > 0)
@@ -256,7 +225,9 @@ static void reap(struct daemon *d)
 	pid_t pid;
 	int status;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (sup_died(&d->super, pid, status))
+			continue;
 		for (unsigned int i = 0; i < d->n_workers; i++) {
 			if (d->worker[i].pid != pid)
 				continue;
@@ -267,6 +238,7 @@ static void reap(struct daemon *d)
 			if (!d->worker[i].guard)
 				d->worker[i] = d->worker[--d->n_workers];
 		}
+	}
 }
 
 /* Staged trees of a worker that is no more, or (0) of all such; a large one takes its time. */
@@ -323,6 +295,19 @@ static void check_workers(struct daemon *d, const struct pollfd *p)
 		}
 }
 
+/* The configuration anew; what is wrong changes nothing. Peers' settings are read for each migration. */
+static void reload(struct daemon *d)
+{
+	struct err e = ERR_INIT;
+
+	unit_notify("RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)now_us());
+	if (sup_reload(&d->super, &e) < 0)
+		log_err("the configuration stays as it was: %s", e.msg);
+	else
+		log_info("config=%s read again", d->conf.config);
+	unit_notify("READY=1");
+}
+
 static void take_signal(struct daemon *d)
 {
 	struct signalfd_siginfo si;
@@ -331,6 +316,8 @@ static void take_signal(struct daemon *d)
 		return;
 	if (si.ssi_signo == SIGCHLD)
 		reap(d);
+	else if (si.ssi_signo == SIGHUP)
+		reload(d);
 	else
 		d->stop = true; /* workers go on: a migration does not need us */
 }
@@ -353,19 +340,36 @@ static void check_pending(struct daemon *d, const struct pollfd *p, unsigned int
 	}
 }
 
+static void tick(struct daemon *d, uint64_t *due_us)
+{
+	uint64_t every_us = TICK_MS * 1000;
+
+	if (now_us() < *due_us)
+		return;
+	sup_tick(&d->super);
+	if (d->watchdog_us)
+		unit_notify("WATCHDOG=1");
+	if (d->watchdog_us && d->watchdog_us / 3 < every_us)
+		every_us = d->watchdog_us / 3;
+	*due_us = now_us() + every_us;
+}
+
 static void serve(struct daemon *d)
 {
+	uint64_t tick_us = 0;
+
 	while (!d->stop) {
 		struct pollfd p[2 + PENDING_MAX + WORKERS_MAX];
 		unsigned int n = d->n_pending, workers = d->n_workers;
 
+		tick(d, &tick_us);
 		p[0] = (struct pollfd){ .fd = d->listen_fd, .events = POLLIN };
 		p[1] = (struct pollfd){ .fd = d->signal_fd, .events = POLLIN };
 		for (unsigned int i = 0; i < n; i++)
 			p[2 + i] = (struct pollfd){ .fd = d->pending[i].fd, .events = POLLIN };
 		for (unsigned int i = 0; i < workers; i++)
 			p[2 + n + i] = (struct pollfd){ .fd = d->worker[i].watch_fd };
-		if (poll(p, 2 + n + workers, n ? 500 : -1) < 0)
+		if (poll(p, 2 + n + workers, n ? 500 : TICK_MS) < 0)
 			continue;
 		check_workers(d, p + 2 + n);
 		check_pending(d, p + 2, n);
@@ -379,13 +383,14 @@ static void serve(struct daemon *d)
 static void usage(FILE *f)
 {
 	fputs("Usage: hauld [OPTION]...\n"
-	      "Take processes that other hosts haul here.\n\n"
+	      "Take processes that other hosts haul here, and serve the HTTP API.\n\n"
 	      "  -p, --port=N              listen here (4285)\n"
 	      "  -b, --bind=ADDR           only on this address\n"
 	      "  -k, --host-key=FILE       made at first start (" HOST_KEY_PATH ")\n"
 	      "  -a, --authorized-keys=FILE  who may haul here (" AUTHORIZED_PATH ")\n"
 	      "  -c, --criu=PATH           this CRIU\n"
 	      "  -f, --config=FILE         key = value lines (" CONFIG_PATH ")\n"
+	      "      --check-config        say what is wrong with the configuration, and end\n"
 	      "      --fingerprint         print the host key's fingerprint and end\n"
 	      "  -v, --verbose             log more; twice: everything\n"
 	      "  -V, --version\n"
@@ -393,7 +398,7 @@ static void usage(FILE *f)
 	      f);
 }
 
-enum { OPT_FINGERPRINT = 256 };
+enum { OPT_FINGERPRINT = 256, OPT_CHECK };
 
 static const struct option long_options[] = {
 	{ "port", required_argument, NULL, 'p' },
@@ -403,6 +408,7 @@ static const struct option long_options[] = {
 	{ "criu", required_argument, NULL, 'c' },
 	{ "config", required_argument, NULL, 'f' },
 	{ "fingerprint", no_argument, NULL, OPT_FINGERPRINT },
+	{ "check-config", no_argument, NULL, OPT_CHECK },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
@@ -410,7 +416,8 @@ static const struct option long_options[] = {
 };
 
 /* Return: -1 to go on, else the exit status */
-static int parse(struct agt_conf *c, int argc, char **argv, int *verbose, bool *fingerprint)
+static int parse(struct agt_conf *c, int argc, char **argv, int *verbose, bool *fingerprint,
+                 bool *check)
 {
 	char *end;
 	int o;
@@ -438,6 +445,9 @@ static int parse(struct agt_conf *c, int argc, char **argv, int *verbose, bool *
 			break;
 		case OPT_FINGERPRINT:
 			*fingerprint = true;
+			break;
+		case OPT_CHECK:
+			*check = true;
 			break;
 		case 'v':
 			++*verbose;
@@ -505,7 +515,9 @@ static int set_up(struct daemon *d, struct err *e)
 
 	if (r < 0)
 		return r;
-	d->listen_fd = listen_on(d->conf.bind, d->conf.port, e);
+	d->listen_fd = unit_socket("haul-peers");
+	if (d->listen_fd < 0)
+		d->listen_fd = listen_on(d->conf.bind, d->conf.port, e);
 	if (d->listen_fd < 0)
 		return err_fix(e, "is a hauld running already? choose another --port, or a --bind "
 		                  "that this host has");
@@ -513,6 +525,7 @@ static int set_up(struct daemon *d, struct err *e)
 	sigaddset(&mask, SIGCHLD);
 	sigaddset(&mask, SIGTERM);
 	sigaddset(&mask, SIGINT);
+	sigaddset(&mask, SIGHUP);
 	sigprocmask(SIG_BLOCK, &mask, NULL);
 	d->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	return d->signal_fd < 0 ? err_sys(e, "signalfd") : 0;
@@ -523,7 +536,8 @@ int main(int argc, char **argv)
 	static struct daemon d;
 	struct err e = ERR_INIT;
 	int verbose = 0;
-	bool fingerprint = false;
+	bool fingerprint = false, check = false;
+	struct api_conf api;
 	char print[128];
 
 	if (argc == 3 && !strcmp(argv[1], "--hold-tty")) /* we started ourselves: tty.c */
@@ -532,10 +546,16 @@ int main(int argc, char **argv)
 		                    .host_key = HOST_KEY_PATH,
 		                    .authorized_keys = AUTHORIZED_PATH,
 		                    .config = CONFIG_PATH };
-	int r = parse(&d.conf, argc, argv, &verbose, &fingerprint);
+	if (argc == 2 && !strcmp(argv[0], RUNNER_NAME))
+		return runner_main(argv[1]);
+	if (argc > 2 && !strcmp(argv[0], SURVEY_NAME))
+		return survey_main(argc, argv);
+	int r = parse(&d.conf, argc, argv, &verbose, &fingerprint, &check);
 
 	if (r >= 0)
 		return r;
+	if (check)
+		return config_check(d.conf.config, d.conf.criu);
 	log_setup("hauld", verbose ? (verbose > 1 ? LOG_DEBUG_ : LOG_INFO_) : LOG_WARN_);
 	signal(SIGPIPE, SIG_IGN);
 	r = chan_server_new(&d.server, d.conf.host_key, d.conf.authorized_keys, &e);
@@ -545,6 +565,8 @@ int main(int argc, char **argv)
 		puts(print);
 		return 0;
 	}
+	if (r == 0)
+		r = api_conf_load(&api, d.conf.config, &e);
 	if (r == 0)
 		r = set_up(&d, &e);
 	if (r < 0) {
@@ -560,7 +582,13 @@ int main(int argc, char **argv)
 	place_sweep();
 	sweep_trees(0);
 	recover_own();
+	sup_init(&d.super, &api, side_setup, &d);
+	d.watchdog_us = unit_watchdog_us();
+	if (!strcmp(api.socket, "none"))
+		unit_notify("READY=1");
 	serve(&d);
+	unit_notify("STOPPING=1");
+	sup_stop(&d.super);
 	log_info("hauld ends; %u migrations go on without it", d.n_workers);
 	return 0;
 }

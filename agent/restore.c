@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -89,8 +90,8 @@ static void drop_eager(struct sobj *o, const struct class_runs *runs)
 /* A process, or shared memory, all of which CRIU reads before the program runs. */
 static int check_object(uint64_t obj, const struct class_runs *runs, struct err *e)
 {
-	if ((OBJ_TYPE(obj) != 1 && OBJ_TYPE(obj) != 2) || OBJ_ID(obj) == 0 ||
-	    (OBJ_TYPE(obj) == 1 && OBJ_ID(obj) > INT_MAX))
+	if ((OBJ_TYPE(obj) != 1 && OBJ_TYPE(obj) != 2) ||
+	    (OBJ_TYPE(obj) == 1 && (OBJ_ID(obj) == 0 || OBJ_ID(obj) > INT_MAX)))
 		return err_set(e, ERR_PEER, EBADMSG, "page map of an object %llx that is none",
 		               (unsigned long long)obj);
 	for (size_t i = 0; OBJ_TYPE(obj) == 2 && i < runs->n; i++)
@@ -153,6 +154,20 @@ static int rooted_criu(struct wrk *w, struct err *e)
 	return criu_spawn_rooted(&w->criu, w->conf->criu_path, w->into_root, places, n, e);
 }
 
+/* An image that makes no sense is left to CRIU to say. */
+static void fit_images(struct wrk *w)
+{
+	struct sysinfo host;
+	struct img_tree tree = { 0 };
+	struct err e = ERR_INIT;
+	int r = sysinfo(&host) < 0 ? -errno : img_tree(w->images_fd, &tree, &e);
+
+	for (size_t i = 0; r == 0 && i < tree.n; i++)
+		r = img_fit(w->images_fd, tree.v[i].pid,
+		            ((uint64_t)host.totalram + host.totalswap) * host.mem_unit, &e);
+	img_tree_fini(&tree);
+}
+
 static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	struct pager_ops ops = { .want = rcv_want, .arg = w };
@@ -166,6 +181,8 @@ static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 		r = pager_new_guarded(&w->pager, w->guard, w->store, &ops, e);
 	for (size_t i = 0; r == 0 && i < s->n_object; i++)
 		r = put_object(w, s->object[i], (uint32_t)i + 1, e);
+	if (r == 0)
+		fit_images(w);
 	if (r == 0)
 		r = pager_start(w->pager, w->images_fd, s->tasks, e);
 	if (r == 0)

@@ -143,6 +143,19 @@ void wrk_fail(struct wrk *w, const struct err *why)
 
 /* ---- messages ---- */
 
+/* Return: 0 when none works */
+static unsigned int criu_here(const struct wrk *w)
+{
+	AUTO(criu) struct criu *c = NULL;
+	struct err e = ERR_INIT;
+	unsigned int version = 0;
+
+	if (criu_spawn(&c, w->conf->criu_path, -1, &e) < 0 ||
+	    criu_version(c, &version, deadline_in_ms(HANDSHAKE_MS / 2), &e) < 0)
+		log_warn("CRIU %s: %s", w->conf->criu_path, e.msg);
+	return version;
+}
+
 static int take_hello(struct wrk *w, const Haul__Msg *msg, struct err *e)
 {
 	Haul__Msg out = HAUL__MSG__INIT;
@@ -164,6 +177,11 @@ static int take_hello(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	memcpy(w->keep->secret, w->secret, sizeof(w->secret));
 	log_info("source=%s program=\"%s\" key=\"%s\"", in->host, in->program, chan_peer(w->ctl));
 	uname(&u);
+	if (in->probe) {
+		h.kernel = u.release;
+		h.mem_free_bytes = chk_mem_free_bytes();
+		h.criu_version = criu_here(w);
+	}
 	h.version = PROTOCOL_VERSION;
 	h.compat = PROTOCOL_COMPAT;
 	h.program = program;

@@ -56,7 +56,7 @@ static int make_dirs(const char *dir, struct err *e)
 		return err_set(e, ERR_USER, ENAMETOOLONG, "%s", dir);
 	for (char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
 		*p = '\0';
-		if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		if (mkdir(path, 0755) < 0 && errno != EEXIST)
 			return err_sys(e, "make %s", path);
 		*p = '/';
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* log.h - key=value log lines to stderr or syslog; keeps errno. */
+/* log.h - key=value log lines to stderr, as a journal wants them when there is one; keeps errno. */
 #ifndef HAUL_LOG_H
 #define HAUL_LOG_H
 

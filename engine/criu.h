@@ -236,6 +236,12 @@ int img_parent(int dirfd, const char *name, struct err *e);
 /** img_vmas_huge() - the next mapping that asks for huge pages. @at: 0 at first */
 bool img_vmas_huge(const struct img_vmas *v, size_t *at, uint64_t *start, uint64_t *end);
 void img_vmas_free(struct img_vmas *v);
+/**
+ * img_fit() - mappings of mm-PID.img that are longer than @bytes_max do not count as promised
+ * memory (MAP_NORESERVE). CRIU maps what was PROT_NONE writable for a moment; more than it has of
+ * memory and swap a kernel refuses then: 8 TiB that a database has reserved, for example
+ */
+int img_fit(int dirfd, pid_t pid, uint64_t bytes_max, struct err *e);
 
 /** Classes of pages in the final pagemap; also the wire's numbers. */
 enum page_class { PC_LAZY_HERE = 0, PC_LAZY_REMOTE = 1, PC_EAGER = 2, PC_N = 3 };

@@ -29,12 +29,13 @@
 #define MAGIC_MM 0x57492820u
 
 /* Flags of a mapping in mm-PID.img: those of mmap, and CRIU's status bits. */
-#define VMA_PRIVATE  0x2u
-#define VMA_ANON     0x20u
-#define VMA_LOCKED   0x2000u
-#define VMA_HUGETLB  0x40000u
-#define STATUS_NEVER (1u << 2 | 1u << 3 | 1u << 12) /* vsyscall, vdso, vvar */
-#define STATUS_GUARD (1u << 16)
+#define VMA_PRIVATE   0x2u
+#define VMA_ANON      0x20u
+#define VMA_LOCKED    0x2000u
+#define VMA_NORESERVE 0x4000u
+#define VMA_HUGETLB   0x40000u
+#define STATUS_NEVER  (1u << 2 | 1u << 3 | 1u << 12) /* vsyscall, vdso, vvar */
+#define STATUS_GUARD  (1u << 16)
 
 #define IMG_MESSAGE_MAX    (4u << 20)
 #define IMG_FILE_MAX       (64u << 20)
@@ -322,6 +323,48 @@ void img_vmas_free(struct img_vmas *v)
 	if (v && v->mm)
 		cimg__mm__free_unpacked(v->mm, NULL);
 	free(v);
+}
+
+/* Does the kernel refuse to map so much at once, when it is writable? Then it is not promised. */
+static bool unpromise(const struct img_vmas *v, uint64_t bytes_max)
+{
+	const uint32_t need = VMA_ANON | VMA_PRIVATE;
+	bool changed = false;
+
+	for (size_t i = 0; i < v->mm->n_vmas; i++) {
+		Cimg__Vma *m = v->mm->vmas[i];
+
+		if (m->end - m->start <= bytes_max || (m->flags & need) != need ||
+		    (m->flags & VMA_NORESERVE) || (m->status & STATUS_NEVER))
+			continue;
+		m->flags |= VMA_NORESERVE;
+		changed = true;
+	}
+	return changed;
+}
+
+int img_fit(int dirfd, pid_t pid, uint64_t bytes_max, struct err *e)
+{
+	struct img_vmas *v = NULL;
+	char name[32];
+	int r = img_vmas(dirfd, pid, &v, e);
+
+	if (r == 0 && unpromise(v, bytes_max)) {
+		size_t n = cimg__mm__get_packed_size(v->mm);
+		AUTO(mem) uint8_t *img = malloc(12 + n);
+
+		if (img) {
+			img_put_le32(img, MAGIC_COMMON);
+			img_put_le32(img + 4, MAGIC_MM);
+			img_put_le32(img + 8, (uint32_t)n);
+			cimg__mm__pack(v->mm, img + 12);
+			snprintf(name, sizeof(name), "mm-%d.img", pid);
+		}
+		r = img ? img_save(dirfd, name, img, 12 + n, e)
+		        : err_set(e, ERR_SYS, ENOMEM, "no memory for an image");
+	}
+	img_vmas_free(v);
+	return r;
 }
 
 /* ---- an earlier dump that never was ---- */

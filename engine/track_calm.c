@@ -137,10 +137,13 @@ int calm_look(const struct look_at *l, uint64_t start, uint64_t end, struct look
 
 	if (!l->t->calm || l->vma->kind != VMA_ANON_PRIVATE)
 		return in_full(l, start, end, room->vec, out, arg);
-	for (uint64_t at = start, to; r == 0 && at < end; at = to) {
+	/* what is reserved and empty, terabytes perhaps, is passed over at once */
+	for (uint64_t at = start, to; at < end && (r = first_there(l, at, end, &at)) > 0; at = to) {
 		to = (at & ~(WINDOW_BYTES - 1)) + WINDOW_BYTES;
 		to = to < end ? to : end;
 		r = window(l, at, to, room, out, arg);
+		if (r < 0)
+			break;
 	}
 	return r;
 }

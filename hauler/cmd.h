@@ -27,6 +27,21 @@ int cmd_policy_load(struct opts *o);
 /** cmd_policy() / cmd_watch() - haul policy ..., haul watch PID. Return: an exit status */
 int cmd_policy(struct opts *o, int argc, char **argv);
 int cmd_watch(const struct opts *o);
+/** usage() - the text of --help */
+void usage(FILE *f);
+
+/* ---- cmd_agent.c: by a hauld. Return: an exit status; -1: without one, then */
+
+int agent_haul(struct opts *o);
+int agent_check(const struct opts *o);
+int agent_peers(const struct opts *o);
+/** agent_command() - @verb: ls, show, watch, cancel; @id: of a migration of hauld */
+int agent_command(const struct opts *o, const char *verb, const char *id);
+/** is_job_id() - 16 hexadecimal digits: hauld's id of a migration, never a pid */
+bool is_job_id(const char *word);
+
+/** cmd_peers() - the hosts that are trusted; o->pid: would it fit? */
+int cmd_peers(const struct opts *o);
 /** cmd_attach() - speak for the terminal of @pid, which came by --map=tty=attach */
 int cmd_attach(pid_t pid);
 /** cmd_policies_now() - a table: what each policy would do with the program of @t */

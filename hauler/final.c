@@ -322,6 +322,6 @@ int commit_run(struct mig *m, struct err *e)
 	m->t.dest_resume_us = answer->running->resume_us;
 	haul__msg__free_unpacked(answer, NULL);
 	mnet_running(m);
-	rep_round(m, true);
+	rep_running(m);
 	return 0;
 }

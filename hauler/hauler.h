@@ -22,11 +22,24 @@
 
 /* ---- options ---- */
 
+#define CONFIG_PATH      "/etc/haul/haul.conf"
+#define CONNECT_LIMIT_MS 10000
+#define LINK_LIMIT_S     3600
+#define OPTS_MORE_MAX    96
+
 struct opts {
 	pid_t pid;
 	const char *dest;
 	unsigned int port;
 	const char *identity, *known_hosts, *criu, *config;
+	const char *agent; /* "none", "local", a URL; NULL: see agent.c */
+	const char *token_file, *ca; /* of a URL */
+	int priority; /* in hauld's queue */
+	bool hooked; /* --hook was given */
+	struct more {
+		const char *key, *text;
+	} more[OPTS_MORE_MAX]; /* options that are lists, as given, with their keys in the API */
+	unsigned int n_more;
 	const char *policy, *row_text[POL_NOPTIONS]; /* as given on the command line */
 	struct policy pol;
 	unsigned int connect_limit_ms, link_limit_s;
@@ -37,6 +50,17 @@ struct opts {
 	struct net_opts net;
 	const char *into_root; /* the tree's root directory at the destination */
 	struct fs_opts fs;
+};
+
+/* ---- cmd_peers.c ---- */
+
+/* A host as it describes itself. */
+struct peer {
+	char host[256], program[64], kernel[80];
+	unsigned int port, criu_version;
+	uint64_t mem_free_bytes;
+	bool reached;
+	struct err err; /* why not */
 };
 
 /* ---- mig.c ---- */
@@ -113,6 +137,7 @@ struct mig {
 	uint64_t route;
 	uint8_t secret[32];
 	char peer_boot[JOURNAL_BOOT_BYTES]; /* boot id of the destination */
+	struct peer *peer; /* haul peers: to be filled; NULL */
 	struct journal *journal; /* from the freeze on */
 	struct {
 		char *dest, *identity, *known_hosts; /* of the journal, for @opt */
@@ -308,7 +333,9 @@ int rec_held_again(struct mig *m, unsigned int *gone, struct err *e);
 void rep_state(const struct mig *m);
 /** rep_freeze_mode() - which of ours_mode() it will be, and how writes are tracked */
 void rep_freeze_mode(const struct mig *m);
-void rep_round(const struct mig *m, bool final);
+void rep_round(const struct mig *m);
+/** rep_running() - at the destination, for the first time */
+void rep_running(const struct mig *m);
 void rep_progress(struct mig *m, bool force);
 void rep_end(struct mig *m);
 /** rep_waiting() - the link is lost, we try again */

@@ -56,9 +56,12 @@ static int look_special(struct insp *i, const struct mapping *m, const char *wha
 	if (starts(m->name, "/memfd:") || starts(m->name, "/dev/zero (deleted)"))
 		return stat_mapping(m, &st) < 0 ? 0 : insp_shm(i, &st, false);
 	if (starts(m->name, "/SYSV"))
-		return insp_say(i, SEV_BLOCKER, "sysv-shm",
-		                "CRIU moves System V shared memory only with a whole container",
-		                "%s: System V shared memory %s", what, m->name);
+		return i->own_ipc ? 0
+		                  : insp_say(i, SEV_BLOCKER, "sysv-shm",
+		                             "start the program in an IPC namespace of its own "
+		                             "(unshare --ipc PROGRAM, or PrivateIPC=yes in its "
+		                             "systemd unit)",
+		                             "%s: System V shared memory %s", what, m->name);
 	if (starts(m->name, "/secretmem"))
 		return insp_say(i, SEV_BLOCKER, "secretmem", "start the program without it",
 		                "%s: secret memory, which nobody else can read", what);

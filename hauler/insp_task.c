@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define KERNEL_THREAD 0x00200000 /* PF_KTHREAD in field 9 of stat */
 
@@ -100,30 +101,56 @@ static const struct {
 	  "ProtectSystem= and the like" },
 	{ "net", "namespace", "network",
 	  "run haul in it (nsenter -n -t PID haul ...), or start the process without it" },
-	{ "ipc", "namespace", "IPC", "run haul in it (nsenter -i -t PID haul ...)" },
+	{ "ipc", "namespace", "IPC", "haul the tree from where it begins" },
 	{ "uts", "namespace", "UTS", "run haul in it (nsenter -u -t PID haul ...)" },
 	{ "cgroup", "namespace", "cgroup", "run haul in it (nsenter -C -t PID haul ...)" },
 };
+
+static bool is_ipc(size_t k)
+{
+	return !strcmp(spaces[k].name, "ipc");
+}
+
+/* CRIU takes the root's IPC namespace along: then all of the tree has to be in it. */
+static int look_space(struct insp *i, pid_t pid, size_t k)
+{
+	char what[32], theirs[64], ours[64], roots[64] = "";
+
+	snprintf(what, sizeof(what), "ns/%s", spaces[k].name);
+	if (insp_link(pid, what, theirs, sizeof(theirs)) < 0 ||
+	    insp_link(getpid(), what, ours, sizeof(ours)) < 0)
+		return 0;
+	if (pid != i->root && insp_link(i->root, what, roots, sizeof(roots)) < 0)
+		return 0;
+	bool own = strcmp(theirs, ours) != 0, as_root = !strcmp(theirs, roots);
+
+	if (is_ipc(k) && pid == i->root) {
+		i->own_ipc = own;
+		return !own ? 0
+		            : insp_say(i, SEV_INFO, "ipc-moves", NULL,
+		                       "pid %d lives in an IPC namespace of its own, which goes "
+		                       "along "
+		                       "with its System V shared memory, semaphores and queues",
+		                       pid);
+	}
+	if (is_ipc(k) && !as_root)
+		return insp_say(i, SEV_BLOCKER, spaces[k].code, spaces[k].remedy,
+		                "pid %d lives in another IPC namespace than pid %d", pid, i->root);
+	if (!own || is_ipc(k))
+		return 0;
+	i->foreign |= strcmp(spaces[k].name, "uts") != 0;
+	return as_root ? 0 /* told once for all that share it */
+	               : insp_say(i, SEV_BLOCKER, spaces[k].code, spaces[k].remedy,
+	                          "pid %d lives in another %s namespace than haul", pid,
+	                          spaces[k].what);
+}
 
 static int look_spaces(struct insp *i, pid_t pid)
 {
 	int r = 0;
 
-	for (size_t k = 0; r == 0 && k < ARRAY_SIZE(spaces); k++) {
-		char what[32], theirs[64], ours[64], roots[64] = "";
-
-		snprintf(what, sizeof(what), "ns/%s", spaces[k].name);
-		if (insp_link(pid, what, theirs, sizeof(theirs)) < 0 ||
-		    insp_link(getpid(), what, ours, sizeof(ours)) < 0 || !strcmp(theirs, ours))
-			continue;
-		i->foreign |= strcmp(spaces[k].name, "uts") && strcmp(spaces[k].name, "ipc");
-		if (pid != i->root)
-			insp_link(i->root, what, roots, sizeof(roots));
-		if (strcmp(theirs, roots)) /* told once for all that share it */
-			r = insp_say(i, SEV_BLOCKER, spaces[k].code, spaces[k].remedy,
-			             "pid %d lives in another %s namespace than haul", pid,
-			             spaces[k].what);
-	}
+	for (size_t k = 0; r == 0 && k < ARRAY_SIZE(spaces); k++)
+		r = look_space(i, pid, k);
 	return r;
 }
 
@@ -232,6 +259,20 @@ static int look_root(struct insp *i, const struct insp_task *t, const struct sta
 	return 1;
 }
 
+/* CRIU reads them from outside; root may do that with others' processes if it has all its rights. */
+static int look_limits(struct insp *i, pid_t pid)
+{
+	struct rlimit ignore;
+
+	if (geteuid() != 0 || i->limits_said || prlimit(pid, RLIMIT_CORE, NULL, &ignore) == 0 ||
+	    errno != EPERM)
+		return 0;
+	i->limits_said = true;
+	return insp_say(i, SEV_BLOCKER, "limits",
+	                "give haul CAP_SYS_RESOURCE; containers often lack it",
+	                "the limits of pid %d, which belongs to another user, cannot be read", pid);
+}
+
 static int look_inside(struct insp *i, const struct insp_task *t, const struct status *s)
 {
 	int r = 0;
@@ -241,6 +282,8 @@ static int look_inside(struct insp *i, const struct insp_task *t, const struct s
 		             "pid %d waits uninterruptibly; it may not stop in time", t->pid);
 	for (size_t u = 0; r == 0 && u < ARRAY_SIZE(s->uid); u++)
 		r = add_uid(i, s->uid[u]);
+	if (r == 0)
+		r = look_limits(i, t->pid);
 	if (r == 0)
 		r = look_spaces(i, t->pid);
 	if (r == 0)

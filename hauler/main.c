@@ -16,8 +16,6 @@
 #include "config.h"
 #include "transport/haul.pb-c.h"
 
-#define CONFIG_PATH "/etc/haul/haul.conf"
-
 static struct mig the_mig;
 
 /* ---- Ctrl-C ---- */
@@ -83,6 +81,10 @@ enum {
 	OPT_FS,
 	OPT_FS_EXCLUDE,
 	OPT_FS_REPLACE,
+	OPT_AGENT,
+	OPT_TOKEN_FILE,
+	OPT_CA,
+	OPT_PRIORITY,
 	OPT_FS_POLICY,
 	OPT_ROW, /* and on: the rows of pol_table */
 };
@@ -109,6 +111,10 @@ static const struct option long_options[] = {
 	{ "fs", required_argument, NULL, OPT_FS },
 	{ "exclude", required_argument, NULL, OPT_FS_EXCLUDE },
 	{ "fs-replace", no_argument, NULL, OPT_FS_REPLACE },
+	{ "agent", required_argument, NULL, OPT_AGENT },
+	{ "token-file", required_argument, NULL, OPT_TOKEN_FILE },
+	{ "ca", required_argument, NULL, OPT_CA },
+	{ "priority", required_argument, NULL, OPT_PRIORITY },
 	{ "fs-from-policy", no_argument, NULL, OPT_FS_POLICY },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "list", no_argument, NULL, OPT_LIST },
@@ -122,62 +128,6 @@ static const struct option long_options[] = {
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
 };
-
-static void usage(FILE *f)
-{
-	fputs("Usage: haul [OPTION]... PID HOST     move a process tree to HOST while it runs\n"
-	      "       haul check PID [HOST]         what stands in the way? touches nothing\n"
-	      "       haul trust HOST               show and store a host's key\n"
-	      "       haul recover [ID]             end what a killed haul began\n"
-	      "       haul resolve ID --keep-here|--drop-here\n"
-	      "                                     when the destination cannot be asked any more\n"
-	      "       haul policy list|show|explain [POLICY], check FILE..., schema\n"
-	      "       haul policy simulate --trace=FILE [--bandwidth=MBIT]\n"
-	      "       haul attach PID               the terminal of a process that was hauled "
-	      "here\n"
-	      "       haul watch PID                what it writes; what each policy would do\n"
-	      "\n"
-	      "  -p, --port=N                port of hauld at HOST (4285)\n"
-	      "      --policy=NAME|FILE      how to move it (default); single options:\n",
-	      f);
-	pol_help(f);
-	fputs("      --connect-limit-ms=N    for each connection (10000)\n"
-	      "      --link-limit-s=N        after the hand-over: try so long to reach HOST "
-	      "again (3600)\n"
-	      "      --move-address=ADDR[/LEN][@IFACE]  this address goes along, and its TCP\n"
-	      "                              connections\n"
-	      "      --map=WHAT=TARGET       what leads out of the tree: fd:N, unix:PATH or tty\n"
-	      "                              becomes file:PATH, null, close, unix:PATH; tty:\n"
-	      "                              attach\n"
-	      "      --close-fd=N            the file of descriptor N stays behind\n"
-	      "      --fs=DIR                this directory goes along, with all that is in it\n"
-	      "      --exclude=PATTERN       but not what has such a name, or path when there is a "
-	      "/\n"
-	      "      --fs-replace            take the place of what HOST has there\n"
-	      "      --fs-from-policy        what the policy lists as fs and exclude\n"
-	      "      --hook=POINT=FILE       run FILE when POINT is reached\n"
-	      "      --into-root=DIR         its root directory at HOST, with all that it uses\n"
-	      "  -i, --identity=FILE         private key\n"
-	      "      --known-hosts=FILE      trusted host keys\n"
-	      "      --criu=PATH             this CRIU here (the destination has its own)\n"
-	      "      --config=FILE           key = value lines (" CONFIG_PATH ")\n"
-	      "      --json                  one JSON object a line\n"
-	      "      --list                  recover: show what there is, change nothing\n"
-	      "      --to=HOST               recover: the destination has another address now\n"
-	      "      --keep-here             resolve: the stopped copy here goes on\n"
-	      "      --drop-here             resolve: the stopped copy here is killed\n"
-	      "      --record=FILE           watch: keep a trace\n"
-	      "      --seconds=N             watch: end after so long\n"
-	      "      --sample-ms=N           watch: time between two looks (200)\n"
-	      "      --trace=FILE            simulate: what haul watch has kept\n"
-	      "      --bandwidth=MBIT        watch, simulate: of the link (1000)\n"
-	      "  -y, --yes                   trust, resolve: do it without asking\n"
-	      "  -q, --quiet  -v, --verbose  -V, --version  -h, --help\n"
-	      "\n"
-	      "Exit status: 0 moved; 1 not moved, it goes on here; 2 usage; 3 blocked;\n"
-	      "4 handed over but the outcome is unknown; 130 interrupted, it goes on here.\n",
-	      f);
-}
 
 static int number(const char *name, const char *text, unsigned int min, unsigned int max,
                   unsigned int *out)
@@ -210,6 +160,34 @@ static int option_number(struct opts *o, int c, const char *text)
 	default:
 		return number("connect-limit-ms", text, 100, 600000, &o->connect_limit_ms);
 	}
+}
+
+static int option_priority(struct opts *o, const char *text)
+{
+	unsigned int n;
+	bool minus = *text == '-';
+	int r = number("priority", text + minus, 0, 1000, &n);
+
+	o->priority = minus ? -(int)n : (int)n;
+	return r;
+}
+
+/* As it was given: for a hauld that does it. */
+static void keep_text(struct opts *o, int c, const char *text)
+{
+	static const struct {
+		int c;
+		const char *key;
+	} keys[] = { { OPT_MOVE_ADDRESS, "move_address" },
+		     { OPT_MAP, "map" },
+		     { OPT_CLOSE_FD, "close_fd" },
+		     { OPT_FS, "fs" },
+		     { OPT_FS_EXCLUDE, "exclude" } };
+
+	o->hooked |= c == OPT_HOOK;
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (keys[i].c == c && o->n_more < OPTS_MORE_MAX)
+			o->more[o->n_more++] = (struct more){ keys[i].key, text };
 }
 
 static int option_net(struct net_opts *o, int c, const char *text)
@@ -266,6 +244,7 @@ static int option(struct opts *o, int c)
 		o->row_text[c - OPT_ROW] = optarg;
 		return 0;
 	}
+	keep_text(o, c, optarg);
 	switch (c) {
 	case 'i':
 		o->identity = optarg;
@@ -315,6 +294,17 @@ static int option(struct opts *o, int c)
 	case OPT_FS_REPLACE:
 	case OPT_FS_POLICY:
 		return option_fs(&o->fs, c, optarg);
+	case OPT_AGENT:
+		o->agent = optarg;
+		return 0;
+	case OPT_TOKEN_FILE:
+		o->token_file = optarg;
+		return 0;
+	case OPT_CA:
+		o->ca = optarg;
+		return 0;
+	case OPT_PRIORITY:
+		return option_priority(o, optarg);
 	case OPT_JSON:
 		o->json = true;
 		return 0;
@@ -358,7 +348,8 @@ static int need_root(void)
 {
 	if (geteuid() == 0)
 		return 0;
-	fputs("haul: moving a process needs root on both hosts\n", stderr);
+	fputs("haul: moving a process needs root on both hosts, or a hauld here that does it\n",
+	      stderr);
 	return -EPERM;
 }
 
@@ -366,8 +357,6 @@ static int need_root(void)
 
 static int cmd_haul(const struct opts *o)
 {
-	if (need_root() < 0)
-		return EXIT_FAILED;
 	catch_signals();
 	int r = mig_run(&the_mig, o);
 
@@ -414,8 +403,6 @@ static int cmd_check(const struct opts *o)
 	struct mig *m = &the_mig;
 	struct findings f = { 0 };
 
-	if (need_root() < 0)
-		return EXIT_FAILED;
 	signal(SIGPIPE, SIG_IGN);
 	m->opt = o;
 	int r = mnet_new(m, &m->err);
@@ -504,6 +491,20 @@ static int misused(int argc, char **argv)
 	return EXIT_USAGE;
 }
 
+/* @r: what a hauld made of it; -1: there is none, or it is not asked */
+static int by_agent(int r, const struct opts *o, int (*self)(const struct opts *o))
+{
+	if (r >= 0)
+		return r;
+	return need_root() < 0 ? EXIT_FAILED : self(o);
+}
+
+/* That of another host is known there only. */
+static int load_policy(struct opts *o)
+{
+	return o->agent && strchr(o->agent, ':') ? 0 : cmd_policy_load(o);
+}
+
 static int dispatch(struct opts *o, int argc, char **argv)
 {
 	if (argc >= 2 && !argv[argc - 1][0]) {
@@ -516,8 +517,9 @@ static int dispatch(struct opts *o, int argc, char **argv)
 	}
 	if (argc >= 2 && argc <= 3 && !strcmp(argv[0], "check")) {
 		o->dest = argc == 3 ? argv[2] : NULL;
-		return parse_pid(argv[1], &o->pid) < 0 || cmd_policy_load(o) < 0 ? EXIT_USAGE
-		                                                                 : cmd_check(o);
+		return parse_pid(argv[1], &o->pid) < 0 || load_policy(o) < 0
+		               ? EXIT_USAGE
+		               : by_agent(agent_check(o), o, cmd_check);
 	}
 	if (argc >= 1 && !strcmp(argv[0], "recover"))
 		return need_root() < 0 ? EXIT_FAILED : cmd_recover(o, argc - 1, argv + 1);
@@ -527,23 +529,31 @@ static int dispatch(struct opts *o, int argc, char **argv)
 		return cmd_policy(o, argc - 1, argv + 1);
 	if (argc == 2 && !strcmp(argv[0], "attach"))
 		return parse_pid(argv[1], &o->pid) < 0 ? EXIT_USAGE : cmd_attach(o->pid);
+	if (argc >= 1 && argc <= 2 && !strcmp(argv[0], "peers"))
+		return argc == 2 && parse_pid(argv[1], &o->pid) < 0
+		               ? EXIT_USAGE
+		               : by_agent(agent_peers(o), o, cmd_peers);
+	if ((argc == 1 && !strcmp(argv[0], "ls")) ||
+	    (argc == 2 && is_job_id(argv[1]) &&
+	     (!strcmp(argv[0], "show") || !strcmp(argv[0], "watch") || !strcmp(argv[0], "cancel"))))
+		return agent_command(o, argv[0], argv[1]);
 	if (argc == 2 && !strcmp(argv[0], "watch"))
 		return parse_pid(argv[1], &o->pid) < 0 ? EXIT_USAGE : cmd_watch(o);
 	if (argc == 2) {
 		o->dest = argv[1];
-		if (parse_pid(argv[0], &o->pid) < 0 || cmd_policy_load(o) < 0)
+		if (parse_pid(argv[0], &o->pid) < 0 || load_policy(o) < 0)
 			return EXIT_USAGE;
-		return cmd_haul(o);
+		return by_agent(agent_haul(o), o, cmd_haul);
 	}
 	return misused(argc, argv);
 }
 
 int main(int argc, char **argv)
 {
-	struct opts o = {
+	static struct opts o = {
 		.port = TR_PORT_DEFAULT,
-		.connect_limit_ms = 10000,
-		.link_limit_s = 3600,
+		.connect_limit_ms = CONNECT_LIMIT_MS,
+		.link_limit_s = LINK_LIMIT_S,
 		.config = CONFIG_PATH,
 		.bandwidth_mbit = 1000,
 		.sample_ms = 200,

@@ -131,7 +131,7 @@ static int go_on(struct mig *m, struct err *e)
 	return r;
 }
 
-/* Return: 0 and m->back_to; -errno with @e: ERR_LINK is worth another try */
+/* Return: 0 and m->back_to; -errno */
 static int attempt(struct mig *m, struct err *e)
 {
 	Haul__Msg *msg = NULL;
@@ -177,6 +177,12 @@ static int attempt(struct mig *m, struct err *e)
 	}
 }
 
+/* Or the destination still waits for a connection of ours that is no more. */
+static bool worth_another(const struct err *e)
+{
+	return e->src == ERR_LINK || e->code == EBUSY;
+}
+
 /* Return: false when it is time to give up */
 static bool pause_between(struct mig *m, uint64_t until_us)
 {
@@ -204,7 +210,7 @@ int relink_run(struct mig *m, struct err *e)
 			rep_waiting(m, e);
 			told_us = now_us();
 		}
-	} while (r < 0 && e->src == ERR_LINK && pause_between(m, until));
+	} while (r < 0 && worth_another(e) && pause_between(m, until));
 	if (r < 0) {
 		struct err why = *e;
 

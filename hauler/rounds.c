@@ -398,7 +398,7 @@ int rounds_run(struct mig *m, struct err *e)
 			m->answer.verdict = m->pol.opt->mode == POL_POST_COPY ? POL_SWITCH
 			                                                      : POL_FINISH;
 		if (m->pol.round || cut)
-			rep_round(m, false);
+			rep_round(m);
 		if (m->answer.verdict != POL_ROUND)
 			break;
 		r = one_round(m, &cut, e);

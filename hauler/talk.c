@@ -101,6 +101,19 @@ int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint6
 	}
 }
 
+static void note_peer(struct peer *p, const Haul__Hello *a)
+{
+	if (!p)
+		return;
+	snprintf(p->program, sizeof(p->program), "%s", a->program);
+	snprintf(p->kernel, sizeof(p->kernel), "%s", a->kernel);
+	err_line(p->program);
+	err_line(p->kernel);
+	p->criu_version = a->criu_version;
+	p->mem_free_bytes = a->mem_free_bytes;
+	p->reached = true;
+}
+
 /* HELLO and its answer on one connection. */
 static int hello(struct mig *m, struct chan *ch, Haul__Role role, unsigned int index, struct err *e)
 {
@@ -116,6 +129,7 @@ static int hello(struct mig *m, struct chan *ch, Haul__Role role, unsigned int i
 	h.host = u.nodename;
 	h.role = role;
 	h.index = index;
+	h.probe = m->peer != NULL;
 	h.streams = role == HAUL__ROLE__ROLE_RESUME ? m->opt->pol.v.streams : 0;
 	if (role != HAUL__ROLE__ROLE_CONTROL) {
 		h.secret.data = m->secret;
@@ -143,6 +157,7 @@ static int hello(struct mig *m, struct chan *ch, Haul__Role role, unsigned int i
 		memcpy(m->secret, a->secret.data, sizeof(m->secret));
 		m->route = a->route;
 		snprintf(m->peer_boot, sizeof(m->peer_boot), "%s", a->boot);
+		note_peer(m->peer, a);
 	} else if (role == HAUL__ROLE__ROLE_RESUME && strcmp(m->peer_boot, a->boot)) {
 		r = err_set(
 		        e, ERR_PEER, EOWNERDEAD,
@@ -183,7 +198,8 @@ int talk_connect(struct mig *m, struct err *e)
 		r = hello(m, ch, HAUL__ROLE__ROLE_CONTROL, 0, e);
 	if (r == 0) {
 		m->id = m->route;
-		log_migration(m->id);
+		if (!m->peer)
+			log_migration(m->id);
 	}
 	return r;
 }

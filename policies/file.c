@@ -188,6 +188,18 @@ static int load_file(struct policy *p, const char *path, struct err *e)
 	return parse(p, text, e);
 }
 
+int pol_load_text(struct policy *p, const char *name, const char *text, size_t bytes, struct err *e)
+{
+	AUTO(mem) char *copy = bytes <= FILE_BYTES_MAX ? strndup(text, bytes) : NULL;
+
+	if (!copy || strlen(copy) != bytes)
+		return err_set(e, ERR_USER, EINVAL, "%s:1: not a policy file", name);
+	pol_init(p);
+	snprintf(p->path, sizeof(p->path), "%s", name);
+	snprintf(p->name, sizeof(p->name), "%s", name);
+	return parse(p, copy, e);
+}
+
 /* ---- names ---- */
 
 static const char *const dirs[] = { POL_DIR_ADMIN, POLICY_DIR };

@@ -118,6 +118,10 @@ char *pol_schema(void);
  */
 int pol_load(struct policy *p, const char *word, struct err *e);
 
+/** pol_load_text() - the text of a policy file that is called @name */
+int pol_load_text(struct policy *p, const char *name, const char *text, size_t bytes,
+                  struct err *e);
+
 /** pol_names() - all that pol_load() finds, sorted; freed by pol_names_free() */
 char **pol_names(size_t *n);
 void pol_names_free(char **names, size_t n);

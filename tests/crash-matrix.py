@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""crash-matrix.py [--short] [--only REGEX] [--part I/N] - whatever dies, at whatever moment.
+"""crash-matrix.py [--short] [--only REGEX] [--part I/N] [--skip N] - whatever dies, at whatever moment.
 
 Every fault point of common/fault.h x what happens there, on a real migration between two
 hosts of tests/lab; a part of it in other modes, and with clients whose connections move. After
@@ -395,13 +395,14 @@ def main():
     ap.add_argument("--short", action="store_true")
     ap.add_argument("--only", default="")
     ap.add_argument("--part", default="1/1", help="I/N: every Nth case, for labs side by side")
+    ap.add_argument("--skip", type=int, default=0, metavar="N", help="the first N of them were done before")
     ap.add_argument("--list", action="store_true")
     ap.add_argument("--verbose", action="store_true", help="the logs of every case")
     a = ap.parse_args()
     os.environ.setdefault("LAB", "crash%d" % os.getpid())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     part, parts = map(int, a.part.split("/"))
-    todo = [c for c in cases(a.short) if re.search(a.only, " ".join(c))][part - 1::parts]
+    todo = [c for c in cases(a.short) if re.search(a.only, " ".join(c))][part - 1::parts][a.skip:]
     if not os.path.isdir(MEMORY):
         print("no memory cgroup of version 1 here: without mem-d")
         todo = [c for c in todo if c[1] != "mem-d"]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+os.environ.setdefault("HAUL_AGENT", "none")  # haul itself, not hauld for it
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LAB = TOP + "/tests/lab"
 HAUL, HAULD, WRITER = TOP + "/haul", TOP + "/hauld", TOP + "/tests/work/writer"
@@ -20,7 +21,7 @@ UNIFIED = next((line.split()[1] for line in open("/proc/self/mounts") if line.sp
 LOOK = r"""
 sed 's/^/mount /' /proc/self/mounts | grep -v random/boot_id
 find /run /dev/shm /srv -mindepth 1 ! -path '/run/haul/journal/dest-*' ! -path /run/haul ! -path /run/haul/journal \
-	! -path /run/haul/fill ! -path '/run/lock*' ! -path '/run/netns*' ! -name "criu.kdat*" -printf 'file %p\n'
+	! -path /run/haul/fill ! -path /run/haul/fs ! -path /run/haul/files ! -path /run/haul/api.sock ! -path '/run/lock*' ! -path '/run/netns*' ! -name "criu.kdat*" -printf 'file %p\n'
 nft list tables 2>/dev/null
 ip -o addr show dev eth0 | awk '{ print "address", $4 }'
 ps -eo pid=,ppid=,args= | awk -v me=$$ '$1 != me && $2 != me { print "process", $1, $3 }'
@@ -63,6 +64,7 @@ class Bench:
         sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", d + "/id")
         on("A", "cp", d + "/id", "/etc/haul/id_ed25519")
         on("B", "cp", d + "/id.pub", "/etc/haul/authorized_keys")
+        self.times_full = 0
         self.fault_file = d + "/fault"
         self.address = sh(LAB, "addr", "A").strip().rsplit(".", 1)[0] + ".99"
         self.daemon = None
@@ -162,10 +164,12 @@ class Bench:
             shell(h, "[ ! -e %s/fill ] || { rm -f %s/fill; mount -o remount,size=50%% /run; }" % (RUN, RUN))
 
     def memory_group(self):
-        return "%s/%s-full" % (MEMORY, os.environ["LAB"])
+        """one of its own each time: what was charged to the last one may be there for a while"""
+        return "%s/%s-full%d" % (MEMORY, os.environ["LAB"], self.times_full)
 
     def memory_full(self):
         """no more for the worker, its guardians and CRIU on B: ENOMEM from the kernel, and faults wait"""
+        self.times_full += 1
         group = self.memory_group()
         os.makedirs(group, exist_ok=True)
         with open(group + "/memory.oom_control", "w") as f:
@@ -191,6 +195,10 @@ class Bench:
                     f.write(p)
             except OSError:
                 pass
+        try:
+            os.rmdir(group)
+        except OSError:
+            pass  # they are still about to end
 
     # ---- the whole destination
 

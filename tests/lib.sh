@@ -11,6 +11,7 @@ haul=$builddir/haul
 hauld=$builddir/hauld
 work=$builddir/tests/work
 export LAB=${LAB:-t$$}
+export HAUL_AGENT=${HAUL_AGENT-none} # haul itself, not hauld for it
 dir=
 
 fail() { printf 'FAIL: %s\n' "$*" >&2; exit 1; }

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 
+os.environ.setdefault("HAUL_AGENT", "none")  # haul itself, not hauld for it
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("HAUL_BUILDDIR", TOP)
 LAB = os.environ.get("HAUL_LAB", TOP + "/tests/lab")

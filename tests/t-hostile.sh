@@ -198,5 +198,5 @@ if [ -n "$all" ]; then
 	done
 fi
 stop A
-left=$("$lab" run B bash -c 'ls /run/haul | grep -v journal; pgrep -a criu; ls /run/haul/journal' || true)
+left=$("$lab" run B bash -c 'find /run/haul -mindepth 1 ! -path /run/haul/journal ! -path /run/haul/fs ! -path /run/haul/files; pgrep -a criu' || true)
 [ -z "$left" ] || fail "left on B: $left"

@@ -23,6 +23,7 @@ import tempfile
 import threading
 import time
 
+os.environ.setdefault("HAUL_AGENT", "none")  # haul itself, not hauld for it
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LAB = os.path.join(TOP, "tests/lab")
 HAUL, HAULD, WRITER = (os.path.join(TOP, p) for p in ("haul", "hauld", "tests/work/writer"))

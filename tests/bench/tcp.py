@@ -20,6 +20,7 @@ import tempfile
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+os.environ.setdefault("HAUL_AGENT", "none")  # haul itself, not hauld for it
 LAB = os.path.join(TOP, "tests/lab")
 HAUL, HAULD = os.path.join(TOP, "haul"), os.path.join(TOP, "hauld")
 SERVER, CLIENT = (os.path.join(TOP, "tests/work", p) for p in ("netserve.py", "netclient.py"))

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* say.h - events as people or programs read them; the same whoever made them, here or another haul. */
+#ifndef HAUL_SAY_H
+#define HAUL_SAY_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+struct say_how {
+	bool json, quiet, verbose;
+};
+
+/** say_event() - on standard output, errors on standard error; @o: taken */
+void say_event(json_t *o, struct say_how how);
+
+#endif

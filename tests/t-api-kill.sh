@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# t-api-kill - hauld, its API process, the runner of a migration killed in the middle: nothing is
+# lost, nothing runs twice, what had ended stays listed.
+. "$(dirname "$0")/lib.sh"
+. "$top/tests/page/lab.sh"
+api_options=("migrations-max = 1")
+api_up
+in_a() { "$lab" run A "$@"; }
+ask() { in_a python3 "$top/tests/api/watch.py" "$@"; }
+slow='{"options": {"bandwidth-limit-mbit": 80, "mode": "pre-copy"}}'
+
+# on HOST: this process is there, and not on the other
+on() {
+	"$lab" run "$1" kill -0 "$pid" || fail "process $pid is not on $1"
+	! "$lab" run "$(other "$1")" test -e "/proc/$pid" || fail "process $pid is on both"
+}
+ended() {
+	local got
+	got=$(ask wait "$1")
+	[ "$got" = "$2" ] || fail "migration $1: $got, not $2: $(ask field "$1" error)"
+	[ "$(ask count "$1" started)" = 1 ] || fail "migration $1 was started more than once"
+	[ "$(ask count "$1" ended)" = 1 ] || fail "migration $1 ended more than once"
+}
+
+# ---- SIGKILL of hauld: one runs, one waits, one is over ----
+start A "$work/writer" --mib 8 --rate 100
+over=$(ask start "$pid" hostB)
+ended "$over" done
+start A "$work/writer" --mib 64 --rate 500
+running_pid=$pid running_dir=$wdir
+running=$(ask start "$pid" hostB "$slow")
+start A "$work/writer" --mib 8 --rate 100
+waiting=$(ask start "$pid" hostB)
+ask state "$running" rounds
+runner=$(in_a pgrep -f "^hauld-runner.*$running")
+in_a kill -9 "$(in_a pgrep -xo hauld)"
+for _ in $(seq 100); do in_a pgrep -x hauld-api >/dev/null || break; sleep 0.05; done
+! in_a pgrep -x hauld-api >/dev/null || fail "the API process outlives hauld"
+in_a kill -0 "$runner" || fail "the runner died with hauld"
+start_hauld A
+[ "$(ask field "$over" status)" = done ] || fail "what was over is not listed any more"
+[ "$(ask field "$running" status)" = running ] || fail "the running one: $(ask field "$running" status)"
+[ "$(ask field "$waiting" status)" = queued ] || fail "the waiting one: $(ask field "$waiting" status)"
+[ "$(in_a pgrep -f "^hauld-runner.*$running")" = "$runner" ] || fail "it has another runner"
+ended "$running" done
+ended "$waiting" done
+on B
+pid=$running_pid wdir=$running_dir verified=0
+on B
+verify B
+note "  hauld killed in the rounds: the migration went on and was picked up, the queue too"
+
+# ---- both haulds, in mid-migration, back from B ----
+on_b() { "$lab" run B python3 "$top/tests/api/watch.py" "$@"; }
+id=$(on_b start "$pid" hostA "$slow")
+on_b state "$id" rounds
+for h in A B; do
+	"$lab" run "$h" kill -9 "$("$lab" run "$h" pgrep -xo hauld)"
+done
+start_hauld A
+start_hauld B
+[ "$(on_b wait "$id")" = done ] || fail "after both haulds: $(on_b field "$id" status) $(on_b field "$id" error)"
+on A
+verify A
+note "  hauld killed on both hosts: done all the same"
+
+# ---- the API process alone ----
+id=$(ask start "$pid" hostB "$slow")
+ask state "$id" rounds
+daemon=$(in_a pgrep -xo hauld)
+in_a kill -9 "$(in_a pgrep -x hauld-api)"
+ended "$id" done
+[ "$(in_a pgrep -xo hauld)" = "$daemon" ] || fail "hauld is another one"
+on B
+verify B
+note "  the API process killed: hauld started another one"
+
+# ---- the runner: haul undoes, the process goes on here ----
+start A "$work/writer" --mib 64 --rate 500
+id=$(ask start "$pid" hostB "$slow")
+ask state "$id" rounds
+in_a pkill -9 -f "^hauld-runner.*$id"
+ended "$id" interrupted
+on A
+verify A
+id=$(ask start "$pid" hostB)
+ended "$id" done
+on B
+verify B
+note "  the runner killed: it is undone and says so; the next one moves it"
+
+# ---- kill -9 of all that is hauld's, ten times, in a queue of six ----
+pids=() dirs=() ids=()
+for i in 1 2 3 4 5 6; do
+	start A "$work/writer" --mib 16 --rate 200
+	pids+=("$pid") dirs+=("$wdir")
+	ids+=("$(ask start "$pid" hostB '{"options": {"bandwidth-limit-mbit": 200, "mode": "pre-copy"}}')")
+done
+for i in $(seq 10); do
+	in_a kill -9 "$(in_a pgrep -xo hauld)"
+	start_hauld A
+	sleep "0.$((RANDOM % 10))"
+done
+for i in "${!ids[@]}"; do
+	ended "${ids[i]}" done
+	pid=${pids[i]} wdir=${dirs[i]} verified=0
+	on B
+	verify B
+done
+note "  ten kills during a queue of six: each moved once"
