@@ -154,6 +154,7 @@ void fs_free(struct fs *f)
 	free(f->dirty.v);
 	free(f->gone.v);
 	free(f->due.v);
+	free(f->mapped);
 	free(f->op);
 	free(f->arena);
 	free(f->buf);
@@ -304,7 +305,10 @@ static int pass(struct mig *m, bool first, struct err *e)
 {
 	struct fs *f = m->fs;
 	uint64_t t0 = now_us(), files = f->st.sent_files, bytes = f->st.sent_bytes;
-	int r = first ? 0 : look_again(f, e);
+	int r = fs_mark_open(f, m->opt->pid, first, e);
+
+	if (r == 0 && !first)
+		r = look_again(f, e);
 	uint64_t t1 = now_us();
 
 	if (r == 0)
@@ -361,56 +365,12 @@ int fs_settle(struct mig *m, struct err *e)
 
 /* ---- while the tree stands ---- */
 
-/* A write through a mapping makes no event: what is mapped shared is compared in any case. */
-static int mapped_of(struct fs *f, pid_t pid)
-{
-	char path[128], line[512];
-
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	AUTO(file) FILE *maps = fopen(path, "re");
-
-	while (maps && fgets(line, sizeof(line), maps)) {
-		unsigned long long start, end;
-		char perms[8];
-		struct stat st;
-
-		if (sscanf(line, "%llx-%llx %7s", &start, &end, perms) != 3 || perms[3] != 's')
-			continue;
-		snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", pid, start, end);
-		if (stat(path, &st) < 0)
-			continue;
-		for (size_t i = 0; i < f->n_roots; i++) {
-			struct fs_ino *ino = f->root[i].top->st.st_dev == st.st_dev
-			                             ? fs_find(&f->root[i], st.st_ino)
-			                             : NULL;
-
-			if (ino && fs_mark_dirty(f, ino) < 0)
-				return -ENOMEM;
-		}
-	}
-	return 0;
-}
-
-static int mark_mapped(struct mig *m, struct err *e)
-{
-	struct proc_list l = { 0 };
-	int r = procs_tree(m->opt->pid, &l, e);
-
-	for (size_t i = 0; r == 0 && i < l.n; i++)
-		if (mapped_of(m->fs, l.pid[i]) < 0)
-			r = err_set(e, ERR_SYS, ENOMEM, "no memory");
-	procs_fini(&l);
-	return r;
-}
-
 /* Until a look finds nothing: others than the tree may write there. */
 static int last_passes(struct mig *m, struct err *e)
 {
 	struct fs *f = m->fs;
-	int r = mark_mapped(m, e);
+	int r = pass(m, false, e);
 
-	if (r == 0)
-		r = pass(m, false, e);
 	for (unsigned int i = 1; r == 0 && f->watch && i < FROZEN_PASSES; i++) {
 		r = look_again(f, e);
 		if (r < 0 || nothing_to_do(f))

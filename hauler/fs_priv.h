@@ -62,7 +62,7 @@ struct fs_ino {
 	XXH128_hash_t *block; /* zero: a hole */
 	size_t n_blocks, cap_blocks;
 	bool sent, dirty, dead, due; /* due: a directory whose metadata is to be sent */
-	bool recent; /* its times cannot tell whether it changed again */
+	uint32_t age_ms; /* of its times, when it was sent */
 };
 
 struct fs_root {
@@ -97,6 +97,8 @@ struct fs {
 	struct fs_list dirty; /* inodes to be compared */
 	struct fs_list gone; /* names that are no more */
 	struct fs_list due; /* directories */
+	struct fs_mapped *mapped; /* at the last look; see fs_open.c */
+	size_t n_mapped;
 	struct fs_name *dead_names;
 	struct fs_ino *dead_inos;
 
@@ -146,10 +148,18 @@ int fs_look_all(struct fs *f, struct err *e);
 int fs_mark_dirty(struct fs *f, struct fs_ino *i);
 /** fs_looks_same() - in all that a change would show in */
 bool fs_looks_same(const struct stat *a, const struct stat *b);
-/** fs_is_recent() - its times cannot tell whether it is written again now */
-bool fs_is_recent(const struct stat *st);
+/** fs_age_ms() - since its times were set; of those that are young they cannot tell it from a later state */
+uint32_t fs_age_ms(const struct stat *st);
 /** fs_top() - the directory of a root */
 int fs_top(struct fs *f, struct fs_root *r, struct err *e);
+
+/* ---- fs_open.c ---- */
+
+/**
+ * fs_mark_open() - what the tree of processes may have changed without an event
+ * @first: nothing is sent yet, so this only remembers
+ */
+int fs_mark_open(struct fs *f, pid_t root_pid, bool first, struct err *e);
 
 /* ---- fs_xattr.c ---- */
 

@@ -13,7 +13,7 @@
 
 #include "common/log.h"
 
-#define RECENT_NS 1000000000ll /* what is younger may change again and look the same */
+#define RECENT_MS 1000 /* what is younger may change again and look the same */
 
 static bool same_time(const struct timespec *a, const struct timespec *b)
 {
@@ -27,14 +27,15 @@ bool fs_looks_same(const struct stat *a, const struct stat *b)
 	       same_time(&a->st_mtim, &b->st_mtim) && same_time(&a->st_ctim, &b->st_ctim);
 }
 
-bool fs_is_recent(const struct stat *st)
+uint32_t fs_age_ms(const struct stat *st)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	return (now.tv_sec - st->st_ctim.tv_sec) * 1000000000ll + now.tv_nsec -
-	               st->st_ctim.tv_nsec <
-	       RECENT_NS;
+	long long ms = (now.tv_sec - st->st_ctim.tv_sec) * 1000ll +
+	               (now.tv_nsec - st->st_ctim.tv_nsec) / 1000000;
+
+	return ms < 0 ? 0 : ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
 }
 
 int fs_mark_dirty(struct fs *f, struct fs_ino *i)
@@ -121,7 +122,7 @@ static struct fs_ino *look(struct fs *f, struct fs_ino *dir, int fd, const char 
 		dir->root->inodes++;
 		if (*r == 0 && S_ISDIR(st.st_mode))
 			*r = fs_mark_dirty(f, i);
-	} else if (!fs_looks_same(&i->st, &st) || i->recent) {
+	} else if (!fs_looks_same(&i->st, &st) || (!f->watch && i->age_ms < RECENT_MS)) {
 		*r = fs_mark_dirty(f, i);
 	}
 	return i;

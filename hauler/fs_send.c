@@ -116,7 +116,8 @@ struct job {
 	struct fs_ino *i;
 	char path[BATCH_PATH_MAX_BYTES + 1]; /* here, and there: what is sent now */
 	int fd; /* an open file, or O_PATH */
-	struct stat st;
+	struct stat st; /* before it is read */
+	uint32_t age_ms; /* then */
 	struct xattrs *x;
 	struct err *e;
 };
@@ -136,6 +137,7 @@ static int job_open(struct job *j, bool regular)
 		return 1;
 	if (j->fd < 0 || fstat(j->fd, &j->st) < 0)
 		return err_sys(j->e, "open %s/%s", root, j->path);
+	j->age_ms = fs_age_ms(&j->st);
 	if (j->st.st_ino != j->i->st.st_ino ||
 	    (j->st.st_mode & S_IFMT) != (j->i->st.st_mode & S_IFMT))
 		return 1;
@@ -399,7 +401,7 @@ static int send_inode(struct job *j, bool fresh)
 	if (r == 0) {
 		i->st = j->st;
 		i->sent = true;
-		i->recent = !j->f->watch && fs_is_recent(&j->st);
+		i->age_ms = j->age_ms;
 		j->f->st.sent_files++;
 	}
 	if (j->fd >= 0)

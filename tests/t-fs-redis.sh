@@ -32,7 +32,16 @@ for m in ${MODES:-stop-copy pre-copy post-copy hybrid auto}; do
 	"$lab" run $h python3 "$load" load --host 127.0.0.1 --port 6379 --record "$dir/acked" &
 	client=$!
 	sleep 2
-	move $h --mode="$m" --fs=/srv/x/redis --fs-replace
+	# CRIU 4.2.1 may restore the epoll set that redis shares with a child that saves in the child, which
+	# has fewer descriptors, and refuse: then it goes on where it is
+	for try in $(seq 10); do
+		"$lab" run $h "$haul" --json --mode="$m" --fs=/srv/x/redis --fs-replace "$pid" "host$(other $h)" \
+			>"$dir/report" 2>"$dir/stderr" && break
+		grep -q "epoll: Can't add event" "$dir/report" || fail "$m: $(cat "$dir/stderr" "$dir/report")"
+		note "  refused, try $try: a child that saves"
+		answers $h
+	done
+	gone $h
 	wait $client || true	# its connection broke: it has ended
 	h=$(other $h)
 	check $h "$m: in memory"

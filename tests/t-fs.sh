@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# t-fs: a tree travels with the process that writes in it, there and back, in every mode.
+# t-fs: a tree travels with the process that writes in it, also by AIO, there and back, in every mode.
 . "$(dirname "$0")/lib.sh"
 
 lab_up
@@ -8,7 +8,7 @@ for h in A B; do
 	"$lab" run "$h" sh -c 'echo "fs-allow = /srv" >>/etc/haul/haul.conf; mkdir -p /srv/x'
 done
 
-start A "$work/filekeeper.py" --tree /srv/x/keeper ${FULL:+--full}
+start A "$work/filekeeper.py" --tree /srv/x/keeper --aio ${FULL:+--full}
 sleep 1
 verify A
 echo '{ "fs": ["/srv/x/keeper"], "exclude": ["*.none"] }' >"$dir/policy.json"

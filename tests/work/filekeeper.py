@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """filekeeper.py - keeps files in --tree DIR busy: a log at full speed, SQLite in WAL mode, a
 mapping, an unlinked file, an O_TMPFILE, a lock, names that come and go. SIGUSR1: verify all."""
-import argparse, fcntl, json, mmap, os, signal, sqlite3, subprocess, sys, time
+import argparse, ctypes, fcntl, json, mmap, os, signal, sqlite3, struct, subprocess, sys, time
 
 LOOK = """import sqlite3
 db = sqlite3.connect("state.db")
@@ -12,6 +12,7 @@ print(*db.execute("select count(*), max(n) from t").fetchone())"""
 p = argparse.ArgumentParser()
 p.add_argument("--dir", required=True)
 p.add_argument("--tree", required=True)
+p.add_argument("--aio", action="store_true", help="write by native AIO, too; no event tells of it")
 p.add_argument("--full", action="store_true", help="never rest; nearly all is the log")
 a = p.parse_args()
 os.makedirs(a.tree, exist_ok=True)
@@ -37,6 +38,8 @@ row = 0
 fd_map = os.open("mapped", os.O_RDWR | os.O_CREAT, 0o600)
 os.ftruncate(fd_map, 1 << 20)
 area = mmap.mmap(fd_map, 1 << 20)
+area_want = bytearray(1 << 20)
+area[:] = bytes(area_want)  # no page faults from now on, which would set the time
 mark = 0
 gone = os.open("deleted", os.O_RDWR | os.O_CREAT, 0o600)
 os.write(gone, b"still here" * 1000)
@@ -49,6 +52,23 @@ half = os.open("offset", os.O_RDWR | os.O_CREAT, 0o600)
 os.write(half, bytes(range(256)) * 64)
 os.lseek(half, 777, os.SEEK_SET)
 turn = 0
+aio = os.open("aio", os.O_RDWR | os.O_CREAT, 0o600)
+aio_want = bytearray(1 << 20)
+os.write(aio, aio_want)
+libc = ctypes.CDLL(None, use_errno=True)
+ring = ctypes.c_ulong(0)
+if a.aio and libc.syscall(206, 8, ctypes.byref(ring)):  # io_setup
+    raise OSError(ctypes.get_errno(), "io_setup")
+
+
+def aio_write(data, at):
+    buf = ctypes.create_string_buffer(data, len(data))
+    # struct iocb: data, key, flags, opcode 1 (PWRITE), priority, fd, buffer, bytes, offset
+    cb = ctypes.create_string_buffer(struct.pack("=QIIHhIQQq16x", 0, 0, 0, 1, 0, aio, ctypes.addressof(buf), len(data), at), 64)
+    list_of = (ctypes.c_void_p * 1)(ctypes.addressof(cb))
+    events = ctypes.create_string_buffer(64)
+    if libc.syscall(209, ring, ctypes.c_long(1), list_of) != 1 or libc.syscall(208, ring, ctypes.c_long(1), ctypes.c_long(1), events, None) != 1:
+        raise OSError(ctypes.get_errno(), "io_submit")
 
 
 def line(n):
@@ -65,7 +85,7 @@ def faults():
     got = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True)
     if got.stdout.split() != ["ok", str(row), str(row)]:
         bad.append(f"state.db: {got.stdout} {got.stderr}, committed {row}")
-    if int.from_bytes(area[mark % 4096 * 256 : mark % 4096 * 256 + 8], "little") != mark:
+    if area[:] != area_want:
         bad.append("memory of the mapping")
     with open("mapped", "rb") as f:
         if f.read() != area[:]:
@@ -83,6 +103,8 @@ def faults():
         os._exit(1)
     if os.waitpid(pid, 0)[1]:
         bad.append("lock is lost")
+    if os.pread(aio, 1 << 21, 0) != aio_want:
+        bad.append("what was written by AIO")
     if os.lseek(half, 0, os.SEEK_CUR) != 777:
         bad.append("offset is lost")
     if os.fstat(log).st_ino != os.stat("append.log").st_ino:
@@ -102,7 +124,11 @@ while True:
     row += 1
     db.execute("insert into t values (?, ?)", (row, "x" * (row % 200)))
     mark += 1
-    area[mark % 4096 * 256 : mark % 4096 * 256 + 8] = mark.to_bytes(8, "little")
+    at = mark * 8 % (1 << 20)
+    area[at : at + 8] = area_want[at : at + 8] = mark.to_bytes(8, "little")
+    if a.aio:
+        aio_write(mark.to_bytes(8, "little"), at)
+        aio_want[at : at + 8] = mark.to_bytes(8, "little")
     with open("names/fresh", "w") as f:
         f.write(str(turn) * 100)
     os.rename("names/fresh", f"names/n{turn % 7}")
