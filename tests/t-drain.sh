@@ -5,6 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$top/tests/page/lab.sh"
 api_options=("migrations-max = 2")
+api_prepare() { "$lab" run "$1" sh -c "mkdir -p /etc/haul/policies && cp $top/policies/*.json /etc/haul/policies/"; }
 api_up
 drain=$top/contrib/haul-drain
 in_a() { "$lab" run A "$@"; }
@@ -34,7 +35,7 @@ in_a "$drain" --agent https://hostB:8443 --token-file "$dir/token" --ca "$dir/ce
 	fail "by TLS: $(cat "$dir/out")"
 sed 's/^/  /' "$dir/out"
 for p in "${all[@]}"; do
-	pid=${p%%:*} wdir=${p#*:}
+	pid=${p%%:*} wdir=${p#*:} verified=1
 	verify A
 done
 
