@@ -20,6 +20,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 
+#define LEAVE_MS    1500 /* to answer what has been asked, when it ends */
 #define TICK_MS     500
 #define TASK_FDS    16
 #define PEM_BYTES   65536
@@ -194,13 +195,26 @@ static void beat(const struct api *a)
 	(void)n;
 }
 
+static void quiesce(const struct api *a)
+{
+	MHD_quiesce_daemon(a->local);
+	if (a->tls)
+		MHD_quiesce_daemon(a->tls);
+}
+
 static void serve(struct api *a)
 {
-	uint64_t tick_us = now_us();
+	uint64_t tick_us = now_us(), last_us = 0;
 
-	while (!a->stop) {
+	while (!a->stop || (now_us() < last_us && conn_recent())) {
 		wait_for_work(a, tick_us);
 		take_signal(a);
+		/* who connects from now on is served by the next process */
+		if (a->stop && !last_us) {
+			last_us = deadline_in_ms(LEAVE_MS);
+			quiesce(a);
+			tick_us = now_us();
+		}
 		bool written = was_written(a), tick = now_us() >= tick_us;
 
 		if (written)
@@ -209,7 +223,7 @@ static void serve(struct api *a)
 			jobs_schedule(a);
 		feed_wake(a, written);
 		if (tick) {
-			tick_us = deadline_in_ms(TICK_MS);
+			tick_us = deadline_in_ms(a->stop ? TICK_MS / 10 : TICK_MS);
 			task_tick(a);
 			conn_tick();
 			jobs_prune(a);

@@ -145,6 +145,8 @@ void conn_notify(void *arg, struct MHD_Connection *c, void **context, int what);
 /** conn_busy() - its request is here, and is being answered; or the answer is out */
 void conn_busy(struct MHD_Connection *c, bool busy);
 void conn_tick(void);
+/** conn_recent() - is one new, or just served? Its request, or its answer, may be under way */
+bool conn_recent(void);
 
 /* ---- task.c: a command whose output becomes an answer ---- */
 

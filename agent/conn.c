@@ -14,6 +14,7 @@
 #include "common/log.h"
 
 #define REQUEST_LIMIT_US 60000000 /* from the first byte to the last, TLS included */
+#define RECENT_US        500000
 #define OF_USER_MAX      100 /* connections of a local user other than root */
 
 struct conn {
@@ -93,6 +94,16 @@ void conn_busy(struct MHD_Connection *c, bool busy)
 		return;
 	k->busy = busy;
 	k->since_us = now_us();
+}
+
+bool conn_recent(void)
+{
+	uint64_t now = now_us();
+
+	for (const struct conn *k = all; k; k = k->next)
+		if (now - k->since_us < RECENT_US)
+			return true;
+	return false;
 }
 
 void conn_tick(void)

@@ -57,4 +57,6 @@ expect("as many at once as the limit", most, min(limit, len(pids)))
 order = [ids[i] % 3 for i in started[limit + len(pids) // 2:]]
 print("  limit %d: %d moved, %d at once at most; priorities of the later half %s" %
       (limit, len(done), most, "".join(str(p) for p in order)))
-expect("the least important are the last", order, sorted(order, reverse=True))
+# those that start together say so in any order
+early = [(i, k) for i in range(len(order)) for k in range(i + limit, len(order)) if order[i] < order[k]]
+expect("the least important are the last", early, [])
