@@ -107,6 +107,7 @@ static const struct more {
 	{ "close_fd", "close-fd", MORE_LIST },
 	{ "fs", "fs", MORE_LIST },
 	{ "exclude", "exclude", MORE_LIST },
+	{ "fs_from_policy", "fs-from-policy", MORE_YES },
 	{ "fs_replace", "fs-replace", MORE_YES },
 	{ "into_root", "into-root", MORE_TEXT },
 	{ "connect_limit_ms", "connect-limit-ms", MORE_NUMBER },

@@ -250,7 +250,8 @@ int jobs_load(struct api *a, struct err *e)
 	while ((de = readdir(d)))
 		if (strlen(de->d_name) == API_ID_BYTES - 1 && de->d_name[0] != '.')
 			load_one(a, de->d_name);
-	qsort(a->job, a->n_jobs, sizeof(*a->job), by_seq);
+	if (a->n_jobs)
+		qsort(a->job, a->n_jobs, sizeof(*a->job), by_seq);
 	return 0;
 }
 

@@ -2,9 +2,13 @@
 /* metrics.c - Prometheus text. Labels have fixed sets of values: no ids, hosts, names. */
 #include "agent/api.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/auto.h"
 
@@ -12,8 +16,9 @@
 
 /* Seconds; the last one is without end. */
 static const double time_le[BUCKETS - 1] = { 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60 };
-static const double fault_le[BUCKETS - 1] = { 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3,
-	                                      5e-3, 1e-2, 5e-2,   0.1,  1 };
+static const double fault_le[BUCKETS - 1] = { 5e-5,   1e-4, 2.5e-4, 5e-4, 1e-3,
+	                                      2.5e-3, /* pager_fault_le_us */
+	                                      5e-3,   1e-2, 5e-2,   0.1,  1 };
 
 struct hist {
 	const char *name, *help;
@@ -22,10 +27,10 @@ struct hist {
 	double sum;
 };
 
-enum { H_DOWNTIME, H_PREDICTED, H_TOTAL, H_FAULT_P50, H_FAULT_P99, H_COUNT };
+enum { H_DOWNTIME, H_PREDICTED, H_TOTAL, H_FAULT, H_COUNT };
 
 struct metrics {
-	uint64_t outcome[JOB_NSTATUS], wire_bytes, faults, faults_remote, requests;
+	uint64_t outcome[JOB_NSTATUS], wire_bytes, faults, faults_remote, store_peak;
 	struct hist h[H_COUNT];
 };
 
@@ -37,12 +42,8 @@ static struct metrics the = {
 	                         time_le },
 	       [H_TOTAL] = { "haul_migration_seconds", "Whole time of finished migrations",
 	                     time_le },
-	       [H_FAULT_P50] = { "haul_fault_latency_median_seconds",
-	                         "Median latency of post-copy faults, one value per migration",
-	                         fault_le },
-	       [H_FAULT_P99] = { "haul_fault_latency_p99_seconds",
-	                         "99th percentile of post-copy fault latency, one per migration",
-	                         fault_le } },
+	       [H_FAULT] = { "haul_fault_latency_seconds",
+	                     "How long threads waited for pages in post-copy", fault_le } },
 };
 
 static void observe(struct hist *h, double v)
@@ -66,6 +67,25 @@ static uint64_t number(json_t *o, const char *key)
 	return (uint64_t)json_integer_value(json_object_get(o, key));
 }
 
+/* Classes of haul are those of fault_le; the sum is that of their upper ends. */
+static void note_faults(json_t *event)
+{
+	json_t *v = json_object_get(event, "fault_n"), *n;
+	struct hist *h = &the.h[H_FAULT];
+	size_t i;
+
+	if (json_array_size(v) != BUCKETS)
+		return;
+	json_array_foreach(v, i, n)
+	{
+		uint64_t k = (uint64_t)json_integer_value(n);
+
+		h->bucket[i] += k;
+		h->n += k;
+		h->sum += (double)k * (i < BUCKETS - 1 ? h->le[i] : seconds(event, "fault_max_us"));
+	}
+}
+
 static void note_done(struct job *j, json_t *event)
 {
 	json_t *round = json_object_get(j->view, "round");
@@ -74,10 +94,9 @@ static void note_done(struct job *j, json_t *event)
 	observe(&the.h[H_TOTAL], seconds(event, "total_us"));
 	if (round)
 		observe(&the.h[H_PREDICTED], seconds(round, "predicted_downtime_us"));
-	if (number(event, "faults")) {
-		observe(&the.h[H_FAULT_P50], seconds(event, "fault_p50_us"));
-		observe(&the.h[H_FAULT_P99], seconds(event, "fault_p99_us"));
-	}
+	note_faults(event);
+	if (number(event, "store_peak_bytes") > the.store_peak)
+		the.store_peak = number(event, "store_peak_bytes");
 }
 
 void metrics_event(struct api *a, struct job *j, json_t *event)
@@ -155,6 +174,47 @@ static void put_running(FILE *f, const struct api *a)
 	put_one(f, "haul_running_wire_bytes", "gauge", "Sent so far by those that run", wire);
 }
 
+static uint64_t stores_of(const char *pid)
+{
+	char path[600], target[64];
+	uint64_t sum = 0;
+
+	snprintf(path, sizeof(path), "/proc/%s/fd", pid);
+	AUTO(dir) DIR *d = opendir(path);
+	const struct dirent *fd;
+
+	while (d && (fd = readdir(d))) {
+		ssize_t n = readlinkat(dirfd(d), fd->d_name, target, sizeof(target) - 1);
+		struct stat st;
+
+		target[n > 0 ? n : 0] = 0;
+		if (!strncmp(target, "/memfd:haul-store", 17) &&
+		    fstatat(dirfd(d), fd->d_name, &st, 0) == 0)
+			sum += (uint64_t)st.st_blocks * 512;
+	}
+	return sum;
+}
+
+/* Page stores that fill here now: memory files of hauld's workers. */
+static uint64_t store_bytes(void)
+{
+	AUTO(dir) DIR *proc = opendir("/proc");
+	const struct dirent *p;
+	uint64_t sum = 0;
+
+	while (proc && (p = readdir(proc))) {
+		char path[600], word[64] = "";
+
+		snprintf(path, sizeof(path), "/proc/%s/comm", p->d_name);
+		AUTO(file) FILE *f = isdigit((unsigned char)*p->d_name) ? fopen(path, "re") : NULL;
+
+		if (!f || !fgets(word, sizeof(word), f) || strcmp(word, "hauld\n"))
+			continue;
+		sum += stores_of(p->d_name);
+	}
+	return sum;
+}
+
 static void put_states(FILE *f, const struct api *a)
 {
 	unsigned int n[JOB_NSTATUS] = { 0 };
@@ -189,6 +249,11 @@ char *metrics_text(struct api *a)
 	        (double)the.faults);
 	put_one(f, "haul_remote_faults_total", "counter",
 	        "Post-copy faults that had to be answered from here", (double)the.faults_remote);
+	put_one(f, "haul_store_bytes", "gauge",
+	        "Memory of page stores of migrations that come here", (double)store_bytes());
+	put_one(f, "haul_store_peak_bytes", "gauge",
+	        "Most memory that a page store took at the destination of a migration from here",
+	        (double)the.store_peak);
 	for (size_t i = 0; i < H_COUNT; i++)
 		put_hist(f, &the.h[i]);
 	fclose(f);

@@ -315,6 +315,9 @@ struct pager_ops {
 	void *arg;
 };
 
+#define PAGER_FAULT_BOUNDS 11
+extern const uint32_t pager_fault_le_us[PAGER_FAULT_BOUNDS];
+
 struct pager_stats {
 	uint64_t lazy_pages; /* at the start */
 	uint64_t left_pages; /* not yet in place */
@@ -322,6 +325,7 @@ struct pager_stats {
 	uint64_t faults; /* threads that waited */
 	uint64_t faults_remote; /* of these, for the source */
 	uint32_t fault_p50_us, fault_p99_us, fault_max_us;
+	uint64_t fault_n[PAGER_FAULT_BOUNDS + 1]; /* by pager_fault_le_us */
 	unsigned int procs_live; /* userfaultfds still served */
 	bool failed; /* see err of pager_wait() */
 };

@@ -23,6 +23,10 @@ static uint64_t upper_end(unsigned int slot)
 	return (1ULL << log) + ((uint64_t)(part + 1) << (log - 3)) - 1;
 }
 
+/* Up to these, and then any; of each class the upper end counts. */
+const uint32_t pager_fault_le_us[PAGER_FAULT_BOUNDS] = { 50,   100,   250,   500,    1000,   2500,
+	                                                 5000, 10000, 50000, 100000, 1000000 };
+
 void hist_add(struct hist *h, uint64_t value)
 {
 	h->n[slot_of(value)]++;
@@ -41,4 +45,14 @@ uint64_t hist_quantile(const struct hist *h, unsigned int per_mille)
 			return upper_end(i) < h->max ? upper_end(i) : h->max;
 	}
 	return h->max;
+}
+
+uint64_t hist_count(const struct hist *h, uint64_t from, uint64_t to)
+{
+	uint64_t n = 0;
+
+	for (unsigned int i = 0; i < HIST_SLOTS; i++)
+		if (upper_end(i) > from && upper_end(i) <= to)
+			n += h->n[i];
+	return n;
 }

@@ -235,6 +235,10 @@ void pager_get_stats(struct pager *p, struct pager_stats *st)
 	st->fault_p50_us = (uint32_t)hist_quantile(&p->hist, 500);
 	st->fault_p99_us = (uint32_t)hist_quantile(&p->hist, 990);
 	st->fault_max_us = (uint32_t)p->hist.max;
+	for (unsigned int i = 0; i <= PAGER_FAULT_BOUNDS; i++)
+		st->fault_n[i] = hist_count(&p->hist, i ? pager_fault_le_us[i - 1] : 0,
+		                            i < PAGER_FAULT_BOUNDS ? pager_fault_le_us[i]
+		                                                   : UINT64_MAX);
 	pthread_mutex_unlock(&p->lock);
 }
 

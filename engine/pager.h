@@ -54,6 +54,8 @@ struct hist {
 void hist_add(struct hist *h, uint64_t value);
 /** hist_quantile() - upper end of the class in which @per_mille of all lie */
 uint64_t hist_quantile(const struct hist *h, unsigned int per_mille);
+/** hist_count() - how many lie in classes that end above @from and at @to at most */
+uint64_t hist_count(const struct hist *h, uint64_t from, uint64_t to);
 
 /* ---- pager_space.c: what is missing in an address space, and where ---- */
 

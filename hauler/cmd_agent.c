@@ -163,18 +163,26 @@ static void put_list(json_t *body, const char *key, const char *text)
 }
 
 /* A policy file of the one who asks: hauld knows names only, so its options one by one. */
-static void put_file(json_t *body, json_t *options, const struct policy *p)
+static void put_file(json_t *body, json_t *options, const struct policy *p, bool fs)
 {
+	static const struct {
+		enum pol_list list;
+		const char *key;
+		bool fs;
+	} lists[] = { { POL_MOVE_ADDRESS, "move_address", false },
+		      { POL_MAP, "map", false },
+		      { POL_FS, "fs", true },
+		      { POL_EXCLUDE, "exclude", true } };
+
 	for (size_t i = 0; i < POL_NOPTIONS; i++)
 		if (p->from[i] != POL_FROM_DEFAULT)
 			json_object_set_new(options, pol_table[i].name,
 			                    pol_table[i].words
 			                            ? json_string(pol_table[i].words[pol_get(p, i)])
 			                            : json_integer(pol_get(p, i)));
-	for (size_t i = 0; i < p->list[POL_MOVE_ADDRESS].n; i++)
-		put_list(body, "move_address", p->list[POL_MOVE_ADDRESS].v[i]);
-	for (size_t i = 0; i < p->list[POL_MAP].n; i++)
-		put_list(body, "map", p->list[POL_MAP].v[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		for (size_t k = 0; (fs || !lists[i].fs) && k < p->list[lists[i].list].n; k++)
+			put_list(body, lists[i].key, p->list[lists[i].list].v[k]);
 }
 
 static json_t *request(struct opts *o, struct err *e)
@@ -191,10 +199,12 @@ static json_t *request(struct opts *o, struct err *e)
 			json_decref(options);
 			return NULL;
 		}
-		put_file(body, options, &p);
+		put_file(body, options, &p, o->fs.from_policy);
 	} else if (o->policy) {
 		json_object_set_new(body, "policy", json_string(o->policy));
 	}
+	if (o->fs.from_policy && !(o->policy && is_file(o->policy)))
+		json_object_set_new(body, "fs_from_policy", json_true());
 	for (size_t i = 0; i < POL_NOPTIONS; i++)
 		if (o->row_text[i])
 			json_object_set_new(options, pol_table[i].name,

@@ -15,6 +15,7 @@
 
 #define UNDO_LIMIT_MS 10000
 #define GONE_LIMIT_MS 10000
+#define STOP_TURN_MS  100
 
 int freeze_shmem(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size_t pages)
 {
@@ -208,10 +209,26 @@ static bool stands(pid_t pid)
 	return state == 'T' || state == 'Z' || state == 0 || procs_pends(pid, SIGSTOP);
 }
 
+/*
+ * Another of its threads may have taken the signal, and this one not had its turn since on a busy
+ * processor: it stops before it runs. One that was woken does not become T.
+ */
+static bool stands_soon(pid_t pid)
+{
+	uint64_t deadline = deadline_in_ms(STOP_TURN_MS);
+	bool is = stands(pid);
+
+	while (!is && now_us() < deadline) {
+		usleep(200);
+		is = stands(pid);
+	}
+	return is;
+}
+
 int freeze_stands(const struct mig *m, struct err *e)
 {
 	for (size_t i = 0; i < m->n_held; i++)
-		if (!stands(m->held[i].pid))
+		if (!stands_soon(m->held[i].pid))
 			return err_set(e, ERR_SYS, EINTR,
 			               "somebody has woken the stopped process %d (SIGCONT)",
 			               m->held[i].pid);
@@ -239,7 +256,8 @@ void freeze_watch(struct mig *m)
 
 	for (size_t i = 0; i < m->n_held; i++) {
 		pid_t pid = m->held[i].pid;
-		bool out = m->frost && !frost_has(m->frost, pid), woken = !m->frost && !stands(pid);
+		bool out = m->frost && !frost_has(m->frost, pid);
+		bool woken = !m->frost && !stands_soon(pid);
 
 		if (!out && !woken)
 			continue;

@@ -195,6 +195,7 @@ struct mig {
 	uint64_t peer_left_pages, peer_faults;
 	uint64_t faults, faults_remote;
 	uint32_t fault_p50_us, fault_p99_us, fault_max_us;
+	uint64_t fault_n[PAGER_FAULT_BOUNDS + 1]; /* by pager_fault_le_us */
 	uint64_t store_peak_bytes;
 	struct send_stats sent_stats; /* of links that were lost */
 	uint64_t wire_bytes;

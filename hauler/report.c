@@ -148,6 +148,19 @@ static void set_fs(json_t *o, const struct fs_stats *st)
 	json_object_set_new(o, "fs_watch", json_string(st->watch));
 }
 
+/* How many waited so long, each with its upper end; the last has none. */
+static void set_faults(json_t *o, const struct mig *m)
+{
+	json_t *n = json_array(), *le = json_array();
+
+	for (size_t i = 0; i < ARRAY_SIZE(m->fault_n); i++)
+		json_array_append_new(n, json_integer((json_int_t)m->fault_n[i]));
+	for (size_t i = 0; i < PAGER_FAULT_BOUNDS; i++)
+		json_array_append_new(le, json_integer(pager_fault_le_us[i]));
+	json_object_set_new(o, "fault_n", n);
+	json_object_set_new(o, "fault_le_us", le);
+}
+
 static json_t *end_json(struct mig *m, const struct send_stats *st)
 {
 	json_t *o = event(m, m->state == MIG_DONE ? "done" : "failed");
@@ -197,6 +210,8 @@ static json_t *end_json(struct mig *m, const struct send_stats *st)
 		set_u(o, "fault_p50_us", m->fault_p50_us);
 		set_u(o, "fault_p99_us", m->fault_p99_us);
 		set_u(o, "fault_max_us", m->fault_max_us);
+		set_u(o, "store_peak_bytes", m->store_peak_bytes);
+		set_faults(o, m);
 		set_u(o, "freeze_to_running_us", m->t.running_us - m->t.freeze_us);
 	}
 	return o;

@@ -54,6 +54,8 @@ void talk_drained(struct mig *m, const Haul__Drained *d)
 	m->fault_p50_us = d->fault_p50_us;
 	m->fault_p99_us = d->fault_p99_us;
 	m->fault_max_us = d->fault_max_us;
+	for (size_t i = 0; i < ARRAY_SIZE(m->fault_n); i++)
+		m->fault_n[i] = i < d->n_fault_n ? d->fault_n[i] : 0;
 	m->store_peak_bytes = d->store_peak_bytes;
 }
 

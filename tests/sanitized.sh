@@ -23,7 +23,7 @@ reports=$build/reports
 # tests of threads: senders, receivers, store, pager, guardians, the last scan; and whole moves
 threads=(tests/t-transport-auth tests/t-transport-duplex tests/t-frame-bounds tests/t-sink
 	tests/t-store-pages tests/t-pager-fill tests/t-pager-moves tests/t-pager-storm tests/t-pager-gate
-	tests/t-pager-kernel tests/t-guardian tests/t-tracker tests/t-inspect-tree
+	tests/t-pager-kernel tests/t-guardian tests/t-tracker
 	tests/t-threads.sh tests/t-ten-times.sh tests/t-link.sh tests/t-guardian.sh)
 
 mkdir -p "$build"

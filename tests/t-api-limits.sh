@@ -8,7 +8,7 @@ api_options=()
 api_up
 start A "$work/writer" --mib 160 --rate 2000
 api_pid=$("$lab" run A pgrep -x hauld-api)
-"$lab" run A env TOKEN="$token" python3 "$top/tests/api/limits.py" "$pid" "${LIMITS_ROUNDS:-7}" "$dir/cert.pem"
+"$lab" run A env TOKEN="$token" python3 "$top/tests/api/limits.py" "$pid" "${LIMITS_ROUNDS:-7}" "$dir/cert.pem" "$api_pid"
 verify A
 [ "$("$lab" run A pgrep -x hauld-api)" = "$api_pid" ] || fail "the API process is another one: it died"
 rss=$("$lab" run A awk '/^VmHWM/ { print $2 }' "/proc/$api_pid/status")
