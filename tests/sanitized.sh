@@ -44,6 +44,7 @@ export ASAN_OPTIONS=log_path=$reports/asan:detect_leaks=1:exitcode=99
 export UBSAN_OPTIONS=log_path=$reports/ubsan:print_stacktrace=1
 export TSAN_OPTIONS="log_path=$reports/tsan:exitcode=66:die_after_fork=0:report_thread_leaks=0:suppressions=$top/tests/tsan.supp"
 # some ten times as slow: what is stopped may be so for longer
+export HAUL_SANITIZED=1
 export HAUL_OPTIONS="--freeze-limit-ms=120000 ${HAUL_OPTIONS:-}"
 [ "$kind" = asan ] || [ $# -gt 0 ] || set -- "${threads[@]}"
 rc=0
