@@ -207,6 +207,8 @@ struct job *jobs_new(struct api *a, json_t *spec, struct err *e);
 struct job *jobs_find(struct api *a, const char *id);
 /** jobs_cancel() - Return: 0; -EALREADY: it is over */
 int jobs_cancel(struct api *a, struct job *j, struct err *e);
+/** jobs_resolved() - the operator has decided: @kept: it goes on here */
+void jobs_resolved(struct api *a, struct job *j, bool kept);
 /** jobs_follow() - read what the runners have written since */
 void jobs_follow(struct api *a);
 /** jobs_schedule() - start what may start, notice runners that died */

@@ -225,6 +225,8 @@ static json_t *spec_of(struct req *q, json_t *body, const struct proc *p, struct
 	arg(args, "%s", q->api->haul);
 	arg(args, "--json");
 	arg(args, "--agent=none");
+	if (q->who.role == ROLE_USER)
+		arg(args, "--owner=%u", q->who.uid);
 	if (access(q->api->conf->config, R_OK) == 0)
 		arg(args, "--config=%s", q->api->conf->config);
 	if (port)

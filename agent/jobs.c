@@ -89,7 +89,8 @@ static void note_ended(struct job *j, json_t *event)
 	for (enum job_status i = JOB_DONE; s && i < JOB_NSTATUS; i++)
 		if (!strcmp(s, status_names[i]))
 			set_status(j, i);
-	json_object_set(j->view, "exit", json_object_get(event, "exit"));
+	if (json_object_get(event, "exit")) /* not when it was resolved */
+		json_object_set(j->view, "exit", json_object_get(event, "exit"));
 	json_object_set(j->view, "ended_ms", json_object_get(event, "at_ms"));
 }
 
@@ -116,7 +117,7 @@ static void apply(struct api *a, struct job *j, json_t *event)
 		json_object_set(j->view, "state", json_object_get(event, "state"));
 	if (!strcmp(name, "started"))
 		json_object_set(j->view, "started_ms", json_object_get(event, "at_ms"));
-	else if (!strcmp(name, "ended"))
+	else if (!strcmp(name, "ended") || !strcmp(name, "resolved"))
 		note_ended(j, event);
 	else if (!strcmp(name, "finding") &&
 	         json_array_size(json_object_get(j->view, "findings")) < FINDINGS_MAX)
@@ -327,6 +328,14 @@ static void end_here(struct api *a, struct job *j, enum job_status s)
 	if (fd >= 0)
 		json_dumpfd(o, fd, JSON_COMPACT);
 	job_event(a, j, o);
+	catch_up(a, j);
+}
+
+void jobs_resolved(struct api *a, struct job *j, bool kept)
+{
+	job_event(a, j,
+	          json_pack("{s:s,s:s}", "event", "resolved", "status",
+	                    status_names[kept ? JOB_FAILED : JOB_DONE]));
 	catch_up(a, j);
 }
 

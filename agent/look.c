@@ -228,8 +228,17 @@ int post_check(struct req *q)
 	if (!ok)
 		return r;
 	snprintf(pid, sizeof(pid), "%d", p.pid);
-	const char *argv[] = { q->api->haul,          "--json", "--agent=none", "check", pid,
-		               dest[0] ? dest : NULL, NULL };
+	char owner[32];
+
+	snprintf(owner, sizeof(owner), "--owner=%u", q->who.uid);
+	const char *argv[] = { q->api->haul,
+		               "--json",
+		               "--agent=none",
+		               q->who.role == ROLE_USER ? owner : "--quiet",
+		               "check",
+		               pid,
+		               dest[0] ? dest : NULL,
+		               NULL };
 
 	return task_start(q, q->api->haul, argv);
 }

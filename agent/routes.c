@@ -10,6 +10,7 @@
 #include <sys/utsname.h>
 
 #include "common/auto.h"
+#include "common/conf.h"
 #include "config.h"
 
 #define PAGE_DEFAULT 50
@@ -24,8 +25,15 @@ static int get_health(struct req *q)
 
 static int get_ready(struct req *q)
 {
+	char criu[512] = "CRIU";
+	struct err e = ERR_INIT;
+
 	if (access(q->api->haul, X_OK) < 0)
 		return http_problem(q, 503, "not-ready", "%s: %s", q->api->haul, strerror(errno));
+	if (conf_criu(criu, sizeof(criu), NULL, q->api->conf->config, &e) < 0)
+		return http_problem(q, 503, "not-ready", "%s", e.msg);
+	if (access(criu, X_OK) < 0)
+		return http_problem(q, 503, "not-ready", "%s: %s", criu, strerror(errno));
 	return get_health(q);
 }
 
@@ -179,6 +187,31 @@ static int cancel_migration(struct req *q)
 	return http_json(q, 202, json_incref(j->view));
 }
 
+/* haul resolve has ended */
+static int resolved(struct req *q, struct job *j, bool kept)
+{
+	json_t *lines, *o;
+	size_t i;
+	int r = MHD_NO;
+
+	if (q->task->status == 0) {
+		jobs_resolved(q->api, j, kept);
+		return http_json(q, 200, json_incref(j->view));
+	}
+	lines = task_lines(q->task);
+	json_array_foreach(lines, i, o)
+	{
+		const char *text = json_string_value(json_object_get(o, "text"));
+
+		if (text && r == MHD_NO)
+			r = http_problem(q, 409, "not-resolved", "%s", text);
+	}
+	json_decref(lines);
+	return r == MHD_NO ? http_problem(q, 409, "not-resolved",
+	                                  "haul resolve ends with status %d", q->task->status)
+	                   : r;
+}
+
 static int resolve_migration(struct req *q)
 {
 	int r = MHD_NO;
@@ -194,11 +227,8 @@ static int resolve_migration(struct req *q)
 	if (!j || !body)
 		return r;
 	json_decref(body);
-	if (q->task)
-		return q->task->status == 0
-		               ? http_json(q, 200, json_incref(j->view))
-		               : http_problem(q, 409, "not-resolved", "haul resolve: %s",
-		                              q->task->out ? q->task->out : "failed");
+	if (q->task && how)
+		return resolved(q, j, !strcmp(how, "--keep-here"));
 	if (!how)
 		return http_problem(q, 422, "bad-value", "copy_here is \"keep\" or \"drop\"");
 	if (j->status != JOB_UNRESOLVED && j->status != JOB_INTERRUPTED)
@@ -206,7 +236,7 @@ static int resolve_migration(struct req *q)
 		                    job_status_name(j->status));
 	if (!id)
 		return http_problem(q, 409, "not-open", "it never reached the destination");
-	const char *argv[] = { q->api->haul, "resolve", "--yes", how, id, NULL };
+	const char *argv[] = { q->api->haul, "--json", "resolve", "--yes", how, id, NULL };
 
 	return task_start(q, q->api->haul, argv);
 }

@@ -132,6 +132,7 @@ static const char *own_option(const struct opts *o)
 	       : o->known_hosts                 ? "--known-hosts"
 	       : o->criu                        ? "--criu"
 	       : strcmp(o->config, CONFIG_PATH) ? "--config"
+	       : o->owned                       ? "--owner"
 	       : o->hooked                      ? "--hook"
 	                                        : NULL;
 }
@@ -279,7 +280,7 @@ int agent_haul(struct opts *o)
 	const char *own = own_option(o);
 	char id[40];
 
-	if (own && !o->agent)
+	if (own && (!o->agent || !strcmp(o->agent, "none")))
 		return -1;
 	if (own) {
 		fprintf(stderr, "haul: %s is not for a hauld to do\n", own);

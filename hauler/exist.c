@@ -211,16 +211,19 @@ static int split_clean(const struct mig *m, const struct sink_obj *o, struct run
 	return r;
 }
 
-int exist_walk(const struct mig *m, const struct exist_task *t, const struct sink_obj *o,
-               exist_fn fn, void *arg, struct err *e)
+int exist_walk(struct mig *m, const struct exist_task *t, const struct sink_obj *o, exist_fn fn,
+               void *arg, struct err *e)
 {
 	AUTO(runs) struct runs lazy = { 0 };
 	AUTO(runs) struct runs eager = { 0 };
 	struct walk w = { .runs = { &o->lazy, &o->eager, &lazy, &eager },
 		          .eager = { false, true, false, true } };
 	/* CRIU looks at all mappings itself, or is answered: one of these lists is empty */
+	pthread_mutex_lock(&m->ours_lock);
 	int i, r = m->n_ours ? split_own(m, t, &lazy, &eager, e)
 	                     : split_clean(m, o, &lazy, &eager, e);
+
+	pthread_mutex_unlock(&m->ours_lock);
 
 	if (r < 0)
 		return r;

@@ -27,8 +27,8 @@ typedef int (*exist_fn)(void *arg, const struct run *run, bool eager);
  * exist_walk() - all pages of a task, ascending: what CRIU listed, and what it left to us
  * @t: of exist_task(), may be NULL
  */
-int exist_walk(const struct mig *m, const struct exist_task *t, const struct sink_obj *o,
-               exist_fn fn, void *arg, struct err *e);
+int exist_walk(struct mig *m, const struct exist_task *t, const struct sink_obj *o, exist_fn fn,
+               void *arg, struct err *e);
 void exist_free(struct exist *x);
 
 #endif

@@ -152,7 +152,11 @@ int freeze_run(struct mig *m, struct err *e)
 	}
 	m->t.dumped_us = now_us();
 	fault_at(FAULT_S_DUMPED);
-	r = hold(m, e);
+	/* a process may have become another user's since it was looked at */
+	if (m->opt->owned)
+		r = insp_owner(m->opt->pid, m->opt->owner, e);
+	if (r == 0)
+		r = hold(m, e);
 	if (r == 0)
 		r = rec_held(m, e);
 	if (r == 0 && !criu_leaves_stopped(m->criu_version))

@@ -153,6 +153,20 @@ uint32_t fs_age_ms(const struct stat *st);
 /** fs_top() - the directory of a root */
 int fs_top(struct fs *f, struct fs_root *r, struct err *e);
 
+/* ---- fs_hash.c ---- */
+
+/** fs_digest() - of a block; a hole has zero */
+XXH128_hash_t fs_digest(const struct fs *f, const uint8_t *data, size_t n);
+/** fs_read_at() - Return: bytes, fewer at the end only; -errno */
+ssize_t fs_read_at(int fd, uint8_t *buf, size_t n, uint64_t at);
+/**
+ * fs_changed() - on all processors: which blocks from @at (of a block) to @end differ from i->block?
+ * @changed: out, a byte for each
+ * Return: 0; -ECANCELED
+ */
+int fs_changed(const struct fs *f, const struct fs_ino *i, int fd, uint64_t at, uint64_t end,
+               uint8_t *changed);
+
 /* ---- fs_open.c ---- */
 
 /**

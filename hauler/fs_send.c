@@ -17,6 +17,7 @@
 #define READ_BYTES    (256u << 10)
 #define SMALL_BYTES   (64u << 10)
 #define SEND_LIMIT_MS 120000
+#define HUNT_BYTES    (8u << 20)
 
 /* ---- batches ---- */
 
@@ -173,24 +174,6 @@ static int send_meta(struct job *j, Haul__TreeKind kind)
 
 /* ---- content ---- */
 
-static ssize_t read_at(int fd, uint8_t *buf, size_t n, uint64_t at)
-{
-	size_t got = 0;
-
-	while (got < n) {
-		ssize_t k = pread(fd, buf + got, n - got, (off_t)(at + got));
-
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k < 0)
-			return -errno;
-		if (k == 0)
-			break;
-		got += (size_t)k;
-	}
-	return (ssize_t)got;
-}
-
 static int grow_blocks(struct fs_ino *i, uint64_t size)
 {
 	size_t n = (size_t)((size + FS_BLOCK_BYTES - 1) / FS_BLOCK_BYTES);
@@ -213,14 +196,6 @@ static int grow_blocks(struct fs_ino *i, uint64_t size)
 static bool is_hole(XXH128_hash_t h)
 {
 	return !h.low64 && !h.high64;
-}
-
-static XXH128_hash_t digest(const struct fs *f, const uint8_t *data, size_t n)
-{
-	XXH128_hash_t h = XXH3_128bits_withSeed(data, n, f->seed);
-
-	h.high64 |= 1; /* never that of a hole */
-	return h;
 }
 
 static int send_data(struct job *j, uint64_t offset, const uint8_t *data, size_t n)
@@ -248,7 +223,7 @@ static int send_changed(struct job *j, uint64_t at, size_t n)
 
 	for (size_t done = 0; r == 0 && done < n;) {
 		size_t size = n - done < FS_BLOCK_BYTES ? n - done : FS_BLOCK_BYTES;
-		XXH128_hash_t h = digest(f, f->buf + done, size);
+		XXH128_hash_t h = fs_digest(f, f->buf + done, size);
 		XXH128_hash_t *was = &j->i->block[(at + done) / FS_BLOCK_BYTES];
 		bool same = XXH128_isEqual(h, *was);
 
@@ -294,7 +269,7 @@ static int send_segment(struct job *j, uint64_t at, uint64_t end)
 {
 	while (at < end) {
 		size_t want = end - at < READ_BYTES ? (size_t)(end - at) : READ_BYTES;
-		ssize_t n = read_at(j->fd, j->f->buf, want, at);
+		ssize_t n = fs_read_at(j->fd, j->f->buf, want, at);
 
 		if (n < 0)
 			return err_set(j->e, ERR_SYS, (int)-n, "read %s/%s: %s", j->i->root->path,
@@ -311,7 +286,32 @@ static int send_segment(struct job *j, uint64_t at, uint64_t end)
 	return 0;
 }
 
-static int send_content(struct job *j)
+/* Of a large file only what has changed goes through our hands while the tree stands. */
+static int send_hunted(struct job *j, uint64_t at, uint64_t end)
+{
+	size_t n = (size_t)((end - at + FS_BLOCK_BYTES - 1) / FS_BLOCK_BYTES);
+	AUTO(mem) uint8_t *changed = malloc(n);
+	int r = 0;
+
+	if (!changed)
+		return send_segment(j, at, end);
+	if (fs_changed(j->f, j->i, j->fd, at, end, changed) < 0)
+		return err_set(j->e, ERR_STOPPED, ECANCELED, "stopped");
+	for (size_t b = 0; r == 0 && b < n; b++) {
+		size_t first = b;
+
+		while (b < n && changed[b])
+			b++;
+		uint64_t to = at + (uint64_t)b * FS_BLOCK_BYTES;
+
+		if (b > first)
+			r = send_segment(j, at + (uint64_t)first * FS_BLOCK_BYTES,
+			                 to < end ? to : end);
+	}
+	return r;
+}
+
+static int send_content(struct job *j, bool fresh)
 {
 	uint64_t size = (uint64_t)j->st.st_size, at = 0;
 	int r = grow_blocks(j->i, size) < 0
@@ -332,7 +332,9 @@ static int send_content(struct job *j)
 			return send_holes(j, at, size);
 		r = send_holes(j, at, from);
 		if (r == 0)
-			r = send_segment(j, from, to);
+			r = !fresh && j->f->deadline_us && to - from >= HUNT_BYTES
+			            ? send_hunted(j, from, to)
+			            : send_segment(j, from, to);
 		at = to;
 	}
 	return r;
@@ -349,13 +351,13 @@ static int send_small(struct job *j)
 		r = err_set(j->e, ERR_SYS, ENOMEM, "no memory for the blocks of a file");
 	if (r < 0)
 		return r;
-	ssize_t n = read_at(j->fd, f->buf, size, 0);
+	ssize_t n = fs_read_at(j->fd, f->buf, size, 0);
 
 	if (n < 0)
 		return err_set(j->e, ERR_SYS, (int)-n, "read %s/%s: %s", j->i->root->path, j->path,
 		               strerror((int)-n));
 	for (size_t at = 0; at < (size_t)n; at += FS_BLOCK_BYTES)
-		j->i->block[at / FS_BLOCK_BYTES] = digest(
+		j->i->block[at / FS_BLOCK_BYTES] = fs_digest(
 		        f, f->buf + at,
 		        (size_t)n - at < FS_BLOCK_BYTES ? (size_t)n - at : FS_BLOCK_BYTES);
 	Haul__TreeOp *op = add_op(f, j->i->root, HAUL__TREE_KIND__TREE_MAKE, j->path);
@@ -381,7 +383,7 @@ static int send_file(struct job *j, bool fresh)
 	int r = fresh ? send_meta(j, HAUL__TREE_KIND__TREE_MAKE) : 0;
 
 	if (r == 0)
-		r = send_content(j);
+		r = send_content(j, fresh);
 	return r == 0 ? send_meta(j, HAUL__TREE_KIND__TREE_META) : r;
 }
 

@@ -19,6 +19,7 @@
 #define EVENTS                                                                                     \
 	(FAN_MODIFY | FAN_ATTRIB | FAN_CLOSE_WRITE | FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM |    \
 	 FAN_MOVED_TO | FAN_ONDIR)
+#define EVENT_BYTES  512
 #define READ_BYTES   (256u << 10)
 #define HANDLE_BYTES 128
 
@@ -157,12 +158,32 @@ static void take_event(struct watch *w, const struct fanotify_event_metadata *m)
 	note(w, key_of((const void *)fid->handle, fsid_word(&fid->fsid)));
 }
 
+/* In the buffer they follow one another at any address. */
+static void take_events(struct watch *w, size_t bytes)
+{
+	union {
+		struct fanotify_event_metadata head;
+		uint8_t all[EVENT_BYTES];
+	} one;
+
+	for (size_t at = 0; bytes - at >= sizeof(one.head); at += one.head.event_len) {
+		size_t left = bytes - at;
+
+		memcpy(&one, w->buf + at, left < sizeof(one) ? left : sizeof(one));
+		if (one.head.event_len < sizeof(one.head) || one.head.event_len > left)
+			return;
+		if (one.head.event_len > sizeof(one))
+			w->overflow = true; /* no handle is so long: nothing is known any more */
+		else
+			take_event(w, &one.head);
+	}
+}
+
 /* All that is in the queue. The lock is held. */
 static void drain(struct watch *w)
 {
 	for (;;) {
 		ssize_t n = read(w->fd, w->buf, READ_BYTES);
-		const struct fanotify_event_metadata *m = (const void *)w->buf;
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -170,8 +191,7 @@ static void drain(struct watch *w)
 			w->overflow = true;
 		if (n <= 0)
 			return;
-		for (; FAN_EVENT_OK(m, n); m = FAN_EVENT_NEXT(m, n))
-			take_event(w, m);
+		take_events(w, (size_t)n);
 	}
 }
 

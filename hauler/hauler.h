@@ -35,6 +35,8 @@ struct opts {
 	const char *identity, *known_hosts, *criu, *config;
 	const char *agent; /* "none", "local", a URL; NULL: see agent.c */
 	const char *token_file, *ca; /* of a URL */
+	bool owned; /* all of the tree has to be of @owner */
+	unsigned int owner;
 	int priority; /* in hauld's queue */
 	bool hooked; /* --hook was given */
 	struct more {

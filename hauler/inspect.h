@@ -14,6 +14,9 @@
 
 struct insp;
 
+/** insp_owner() - -EPERM when a thread of the tree has another user than @uid */
+int insp_owner(pid_t root, uid_t uid, struct err *e);
+
 /**
  * insp_new() - look at the tree below @root through /proc and sock_diag; touches
  * nothing, stops nothing

@@ -85,6 +85,7 @@ enum {
 	OPT_TOKEN_FILE,
 	OPT_CA,
 	OPT_PRIORITY,
+	OPT_OWNER,
 	OPT_FS_POLICY,
 	OPT_ROW, /* and on: the rows of pol_table */
 };
@@ -115,6 +116,7 @@ static const struct option long_options[] = {
 	{ "token-file", required_argument, NULL, OPT_TOKEN_FILE },
 	{ "ca", required_argument, NULL, OPT_CA },
 	{ "priority", required_argument, NULL, OPT_PRIORITY },
+	{ "owner", required_argument, NULL, OPT_OWNER },
 	{ "fs-from-policy", no_argument, NULL, OPT_FS_POLICY },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "list", no_argument, NULL, OPT_LIST },
@@ -303,6 +305,9 @@ static int option(struct opts *o, int c)
 	case OPT_CA:
 		o->ca = optarg;
 		return 0;
+	case OPT_OWNER:
+		o->owned = true;
+		return number("owner", optarg, 0, 4294967294, &o->owner);
 	case OPT_PRIORITY:
 		return option_priority(o, optarg);
 	case OPT_JSON:
@@ -405,7 +410,10 @@ static int cmd_check(const struct opts *o)
 
 	signal(SIGPIPE, SIG_IGN);
 	m->opt = o;
-	int r = mnet_new(m, &m->err);
+	int r = o->owned ? insp_owner(o->pid, o->owner, &m->err) : 0;
+
+	if (r == 0)
+		r = mnet_new(m, &m->err);
 
 	if (r == 0)
 		r = insp_new_with(&m->insp, o->pid, mnet_judge(m->net), &o->fs, &m->err);

@@ -66,7 +66,8 @@ bool mig_may(enum mig_state from, enum mig_state to)
 
 uint64_t mig_deadline(const struct mig *m)
 {
-	if (steps[m->state].frozen && m->t.freeze_us)
+	/* other threads ask, too */
+	if (steps[__atomic_load_n(&m->state, __ATOMIC_RELAXED)].frozen && m->t.freeze_us)
 		return m->t.freeze_us + (uint64_t)m->opt->pol.v.freeze_limit_ms * 1000;
 	return deadline_in_ms(30000);
 }
@@ -77,7 +78,7 @@ static int go_to(struct mig *m, enum mig_state to)
 		return err_set(&m->err, ERR_BUG, EINVAL, "no edge %s -> %s",
 		               mig_state_name(m->state), mig_state_name(to));
 	log_info("state=%s next=%s", mig_state_name(m->state), mig_state_name(to));
-	m->state = to;
+	__atomic_store_n(&m->state, to, __ATOMIC_RELAXED);
 	rep_state(m);
 	return 0;
 }

@@ -65,7 +65,8 @@ static int smaps_answer(void *arg, pid_t pid)
 
 	if (fd < 0)
 		log_info("CRIU reads smaps itself: %s", e.msg);
-	m->smaps_answered += fd >= 0;
+	if (fd >= 0)
+		__atomic_fetch_add(&m->smaps_answered, 1, __ATOMIC_RELAXED);
 	return fd;
 }
 
@@ -83,7 +84,8 @@ bool ours_clean(const struct mig *m)
 const char *ours_mode(const struct mig *m)
 {
 	/* once the tree is dumped: what came of it */
-	bool smaps = m->smaps && (m->smaps_answered || !m->t.dumped_us);
+	bool smaps = m->smaps &&
+	             (__atomic_load_n(&m->smaps_answered, __ATOMIC_RELAXED) || !m->t.dumped_us);
 
 	if (ours_clean(m))
 		return "push-dirty";

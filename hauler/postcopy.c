@@ -206,8 +206,10 @@ int postcopy_run(struct mig *m, struct err *e)
 		fault_at(FAULT_S_DRAINED);
 	if (r < 0) {
 		send_cancel(m->send);
+		pthread_mutex_lock(&m->lock);
 		if (m->link_lost)
 			*e = m->push_err;
+		pthread_mutex_unlock(&m->lock);
 		postcopy_end_threads(m);
 		return r;
 	}

@@ -41,6 +41,8 @@ int connect_run(struct mig *m, struct err *e)
 	struct findings f = { 0 };
 	int r = choose_tracker(m, e);
 
+	if (r == 0 && m->opt->owned)
+		r = insp_owner(m->opt->pid, m->opt->owner, e);
 	if (r == 0)
 		r = mnet_new(m, e);
 	if (r == 0)

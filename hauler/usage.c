@@ -48,6 +48,7 @@ void usage(FILE *f)
 	      "                              one elsewhere: https://HOST:PORT\n"
 	      "      --token-file=FILE       of --agent=URL (~/.config/haul/token)\n"
 	      "      --ca=FILE               certificates that --agent=URL may have\n"
+	      "      --owner=UID             only if all of it belongs to this user\n"
 	      "      --priority=N            in the queue of hauld, -1000 to 1000 (0)\n"
 	      "      --json                  one JSON object a line\n"
 	      "      --list                  recover: show what there is, change nothing\n"

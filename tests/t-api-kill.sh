@@ -90,6 +90,24 @@ on B
 verify B
 note "  the runner killed: it is undone and says so; the next one moves it"
 
+# ---- the destination is lost after the hand-over: the operator decides ----
+start A "$work/writer" --mib 64 --rate 100
+id=$(ask start "$pid" hostB '{"options": {"bandwidth-limit-mbit": 20, "mode": "post-copy"}, "connect_limit_ms": 700, "link_limit_s": 0}')
+ask state "$id" post-copy
+ip -n "hl-$LAB-sw" link set pB down
+for p in $("$lab" run B pgrep -x "hauld|haul-guard") $pid; do "$lab" run B kill -9 "$p" 2>/dev/null || true; done
+ended "$id" unresolved
+resolve() { in_a curl -s --unix-socket /run/haul/api.sock --json "$1" "http://h/v1/migrations/$id/resolve"; }
+resolve '{"copy_here": "maybe"}' | grep -q bad-value || fail "resolve maybe"
+resolve '{"copy_here": "keep"}' >"$dir/resolved"
+grep -q '"status":"failed"' "$dir/resolved" || fail "resolve: $(cat "$dir/resolved")"
+resolve '{"copy_here": "keep"}' | grep -q not-open || fail "resolved twice"
+ip -n "hl-$LAB-sw" link set pB up
+start_hauld B
+on A
+verify A
+note "  the destination lost after the hand-over: unresolved, until the operator keeps the copy here"
+
 # ---- kill -9 of all that is hauld's, ten times, in a queue of six ----
 pids=() dirs=() ids=()
 for i in 1 2 3 4 5 6; do

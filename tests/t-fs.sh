@@ -17,9 +17,15 @@ grep -q 'policy default lists no directories' "$dir/report" || fail "$(cat "$dir
 h=A
 for mode in ${MODES:-stop-copy post-copy auto}; do
 	trees=(--fs=/srv/x/keeper)
-	[ "$mode" != auto ] || trees=(--policy="$dir/policy.json" --fs-from-policy)
+	[ "$mode" != auto ] || trees=(--policy="$dir/policy.json" --fs-from-policy --exclude="cache/*.[ab]")
+	"$lab" run "$h" sh -c 'cd /srv/x/keeper && mkdir -p a.none cache && touch a.none/in b.none cache/x.a cache/x.c x.a'
 	move "$h" --mode="$mode" "${trees[@]}" --fs-replace
 	h=$(other "$h")
+	for f in a.none b.none cache/x.a; do
+		if "$lab" run "$h" test -e /srv/x/keeper/$f; then kept=yes; else kept=; fi
+		[ "$kept" = "$([ "$mode" = auto ] || echo yes)" ] || fail "$mode: --exclude and $f"
+	done
+	"$lab" run "$h" test -e /srv/x/keeper/cache/x.c -a -e /srv/x/keeper/x.a || fail "$mode: excluded too much"
 	sleep 0.5
 	verify "$h"
 	note "  $mode to $h: downtime $(($(field downtime_us) / 1000)) ms, files $(($(field fs_frozen_us) / 1000)) ms of it, $(field fs_passes) passes by $(field fs_watch)"

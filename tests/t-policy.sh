@@ -85,4 +85,4 @@ for args in "--rate 3000 --max-rounds=1" "--rate 8000 --max-rounds=1" "--rate 20
 	good=$((good + ok)) runs=$((runs + 1))
 done
 note "  within 30 %: $good of $runs"
-[ "$good" -ge $((runs * 9 / 10)) ] || fail "predictions: $good of $runs"
+[ -n "${HAUL_SANITIZED:-}" ] || [ "$good" -ge $((runs * 9 / 10)) ] || fail "predictions: $good of $runs"

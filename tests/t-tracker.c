@@ -26,7 +26,7 @@ static int n_rounds = 40;
 
 /* ---- the child ---- */
 
-static volatile uint64_t ticks;
+static uint64_t ticks; /* of several threads; atomic */
 
 static void *writer(void *arg)
 {
@@ -36,7 +36,7 @@ static void *writer(void *arg)
 	for (;;) {
 		x = x * 6364136223846793005ULL + 1442695040888963407ULL;
 		*(volatile uint64_t *)(area + (x >> 33) % AREA_PAGES * 4096 + 8) = x;
-		if ((++ticks & 1023) == 0)
+		if ((__atomic_add_fetch(&ticks, 1, __ATOMIC_RELAXED) & 1023) == 0)
 			usleep(200);
 	}
 	return NULL;

@@ -53,7 +53,8 @@ os.write(half, bytes(range(256)) * 64)
 os.lseek(half, 777, os.SEEK_SET)
 turn = 0
 aio = os.open("aio", os.O_RDWR | os.O_CREAT, 0o600)
-aio_want = bytearray(1 << 20)
+AIO_BYTES = 16 << 20
+aio_want = bytearray(AIO_BYTES)
 os.write(aio, aio_want)
 libc = ctypes.CDLL(None, use_errno=True)
 ring = ctypes.c_ulong(0)
@@ -103,7 +104,7 @@ def faults():
         os._exit(1)
     if os.waitpid(pid, 0)[1]:
         bad.append("lock is lost")
-    if os.pread(aio, 1 << 21, 0) != aio_want:
+    if os.pread(aio, 2 * AIO_BYTES, 0) != aio_want:
         bad.append("what was written by AIO")
     if os.lseek(half, 0, os.SEEK_CUR) != 777:
         bad.append("offset is lost")
@@ -127,6 +128,7 @@ while True:
     at = mark * 8 % (1 << 20)
     area[at : at + 8] = area_want[at : at + 8] = mark.to_bytes(8, "little")
     if a.aio:
+        at = mark * 40503 * 8 % AIO_BYTES
         aio_write(mark.to_bytes(8, "little"), at)
         aio_want[at : at + 8] = mark.to_bytes(8, "little")
     with open("names/fresh", "w") as f:
