@@ -239,7 +239,9 @@ void slow_free(struct slow *s)
 	for (int i = 0; s->keeper > 0; i++) {
 		if (i == KEEPER_LIMIT_MS)
 			kill(s->keeper, SIGKILL);
-		if (waitpid(s->keeper, NULL, i < KEEPER_LIMIT_MS ? WNOHANG : 0) == s->keeper)
+		pid_t r = waitpid(s->keeper, NULL, i < KEEPER_LIMIT_MS ? WNOHANG : 0);
+
+		if (r == s->keeper || (r < 0 && errno == ECHILD))
 			break;
 		usleep(1000);
 	}
