@@ -94,7 +94,7 @@ static void judge_there(const Haul__TreeRoot *t, const struct afs_root *r, struc
 /* The record has it in a line. Return: to be freed; NULL */
 static char *take_path(const ProtobufCBinaryData *p)
 {
-	bool fits = p->len < BATCH_PATH_MAX_BYTES && !memchr(p->data, 0, p->len) &&
+	bool fits = p->len && p->len < BATCH_PATH_MAX_BYTES && !memchr(p->data, 0, p->len) &&
 	            !memchr(p->data, '\n', p->len);
 	char *path = fits ? strndup((const char *)p->data, p->len) : NULL;
 

@@ -243,19 +243,36 @@ static int write_all(int fd, const uint8_t *data, size_t n, uint64_t at)
 	return 0;
 }
 
-static int make_file(struct afs *s, const Haul__TreeOp *op, const struct place *p, struct err *e)
+/* As set_meta(), by the descriptor: most files of a tree are made once and are small. */
+static int set_meta_of(int fd, const struct place *p, const Haul__TreeMeta *m, struct err *e)
+{
+	const struct timespec times[2] = { { m->atime_s, m->atime_ns },
+		                           { m->mtime_s, m->mtime_ns } };
+
+	if (fchown(fd, m->uid, m->gid) < 0)
+		return said(p, "owner of", e);
+	if (fchmod(fd, m->mode & 07777) < 0)
+		return said(p, "mode of", e);
+	int r = m->n_xattr || flistxattr(fd, NULL, 0) > 0 ? set_xattrs(p, m, e) : 0;
+
+	if (r == 0 && futimens(fd, times) < 0)
+		r = said(p, "times of", e);
+	return r;
+}
+
+/* Return: 0; -EEXIST: the name is taken */
+static int make_file(const Haul__TreeOp *op, const struct place *p, struct err *e)
 {
 	AUTO(fd)
 	int fd = openat(p->dir, p->name,
 	                O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600);
 
-	(void)s;
 	if (fd < 0)
 		return said(p, "create", e);
 	if (write_all(fd, op->data.data, op->data.len, 0) < 0 ||
 	    (op->meta->size != op->data.len && ftruncate(fd, (off_t)op->meta->size) < 0))
 		return said(p, "write", e);
-	return 0;
+	return set_meta_of(fd, p, op->meta, e);
 }
 
 static int make_node(const Haul__TreeOp *op, const struct place *p, struct err *e)
@@ -296,14 +313,20 @@ static int make(struct afs *s, const Haul__TreeOp *op, struct err *e)
 	bool dir = S_ISDIR(op->meta->mode);
 	int r = find(s, op->root, &op->path, &p, e);
 
+	if (r == 0 && S_ISREG(op->meta->mode)) {
+		r = make_file(op, &p, e);
+		if (r != -EEXIST)
+			return r;
+		err_clear(e);
+		r = clear(s, &p, false, e);
+		return r < 0 ? r : make_file(op, &p, e);
+	}
 	if (r == 0)
 		r = clear(s, &p, dir, e);
 	if (r < 0)
 		return r;
 	if (dir)
 		r = r == 1 || mkdirat(p.dir, p.name, 0700) == 0 ? 0 : said(&p, "create", e);
-	else if (S_ISREG(op->meta->mode))
-		r = make_file(s, op, &p, e);
 	else
 		r = make_node(op, &p, e);
 	return r == 0 ? set_meta(&p, op->meta, e) : r;

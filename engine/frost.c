@@ -34,8 +34,7 @@ struct frost {
 	bool cool; /* it shall end; atomic */
 };
 
-/* Return: 0 and the mount point; -ENOENT */
-static int find_mount(char *out, size_t bytes)
+int frost_mount(char *out, size_t bytes)
 {
 	AUTO(file) FILE *f = fopen("/proc/self/mounts", "re");
 	char line[2048], where[PATH_BYTES], type[64];
@@ -73,7 +72,7 @@ static struct frost *make(uint64_t id, struct err *e)
 		err_set(e, ERR_SYS, ENOMEM, "no memory");
 		return NULL;
 	}
-	if (find_mount(f->root, sizeof(f->root)) < 0 ||
+	if (frost_mount(f->root, sizeof(f->root)) < 0 ||
 	    snprintf(f->dir, sizeof(f->dir), "%.480s/haul-%016llx", f->root,
 	             (unsigned long long)id) >= (int)sizeof(f->dir)) {
 		err_set(e, ERR_SYS, ENOTSUP, "no cgroup version 2 here");

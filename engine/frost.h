@@ -30,6 +30,8 @@ int frost_again(const struct frost *f, pid_t pid, struct err *e);
 bool frost_has(const struct frost *f, pid_t pid);
 /** frost_cgroup_of() - its cgroup below the mount; the caller frees. NULL: none */
 char *frost_cgroup_of(pid_t pid);
+/** frost_mount() - where cgroup2 is mounted. Return: 0; -ENOENT */
+int frost_mount(char *out, size_t bytes);
 /** frost_thaw() - everybody back where he was. Return: 0, or the last error (logged) */
 int frost_thaw(struct frost *f);
 /** frost_adopt() - one that a dead haul has left */

@@ -223,9 +223,10 @@ static void sim_row(const struct policy *p, const struct trace *t, double start_
 	struct sim_result r;
 
 	sim_run(&set, NULL, NULL, &r);
-	printf("%-16s %6u  %-8s %9.2f %11.0f %12.2f %9.0f  %s\n", p->name, r.rounds,
+	printf("%-16s %6u  %-8s %9.2f %11.0f %12.2f %9.0f  %s", p->name, r.rounds,
 	       pol_verdict_name(r.verdict), r.total_s, r.downtime_s * 1e3, r.degraded_s,
 	       r.sent_bytes / 1048576.0, r.why);
+	printf(r.slow_percent ? " (throttled by %u %%)\n" : "\n", r.slow_percent);
 }
 
 void cmd_policies_now(const struct trace *t, double start_us, unsigned int mbit)

@@ -133,6 +133,7 @@ int freeze_run(struct mig *m, struct err *e)
 		log_info("the stopped copy will be held by SIGSTOP alone: %s", why.msg);
 	if (m->frost)
 		frost_warm(m->frost);
+	rounds_free(m);
 	m->t.freeze_us = now_us();
 	limits_apply(m, true);
 	r = r == 0 ? ship_start(m, e) : r;

@@ -10,6 +10,7 @@
 #include "engine/criu.h"
 #include "engine/frost.h"
 #include "engine/scans.h"
+#include "engine/slow.h"
 #include "hauler/fs.h"
 #include "hauler/inspect.h"
 #include "hauler/needs.h"
@@ -163,6 +164,8 @@ struct mig {
 	struct pol_state pol;
 	struct pol_answer answer;
 	uint64_t round_pages, round_us; /* of the last one */
+	struct slow *slow; /* NULL: it was never slowed down, or is free again */
+	unsigned int slowest_percent;
 	bool switch_over; /* bring the rest after the resume */
 
 	struct task_mem mem[512]; /* open for the round; more are opened as needed */
@@ -300,6 +303,8 @@ bool ours_clean(const struct mig *m);
 bool ours_could(const struct vma *v);
 /** limits_apply() - to the bulk of pages; @frozen: haul may use all the CPU it can get */
 void limits_apply(struct mig *m, bool frozen);
+/** rounds_free() - at full speed again; also when it was not slowed down */
+void rounds_free(struct mig *m);
 /** mem_fd() - /proc/PID/mem, kept open until mem_close_all() */
 int mem_fd(struct mig *m, pid_t pid, struct err *e);
 void mem_close_all(struct mig *m);
@@ -337,6 +342,8 @@ void rep_state(const struct mig *m);
 /** rep_freeze_mode() - which of ours_mode() it will be, and how writes are tracked */
 void rep_freeze_mode(const struct mig *m);
 void rep_round(const struct mig *m);
+/** rep_throttle() - slowed down, or more than before */
+void rep_throttle(const struct mig *m);
 /** rep_running() - at the destination, for the first time */
 void rep_running(const struct mig *m);
 void rep_progress(struct mig *m, bool force);

@@ -231,6 +231,7 @@ void mig_fini(struct mig *m)
 	free(steal(m->loaded.dest));
 	free(steal(m->loaded.identity));
 	free(steal(m->loaded.known_hosts));
+	slow_free(steal(m->slow));
 	trk_free(steal(m->trk));
 	sent_free(steal(m->sent));
 	needs_free(steal(m->needs));

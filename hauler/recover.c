@@ -169,8 +169,11 @@ static int recover_one(struct recover *rc, uint64_t id)
 int recover_all(struct recover *rc)
 {
 	struct found_ids f = { 0 };
+	unsigned int slowed = rc->list ? 0 : slow_sweep();
 	int r = 0;
 
+	if (slowed && !rc->opt->quiet && !rc->opt->json)
+		printf("%u process tree%s at full speed again\n", slowed, slowed == 1 ? "" : "s");
 	if (rc->id)
 		r = recover_one(rc, rc->id);
 	else

@@ -92,6 +92,15 @@ void rep_round(const struct mig *m)
 	put(m, o);
 }
 
+void rep_throttle(const struct mig *m)
+{
+	json_t *o = event(m, "throttle");
+
+	set_u(o, "throttle_percent", m->pol.slow_percent);
+	json_object_set_new(o, "why", json_string(m->answer.why));
+	put(m, o);
+}
+
 static uint64_t downtime_us(const struct mig *m)
 {
 	return m->t.running_us - m->t.freeze_us - m->t.rtt_us / 2;
@@ -126,6 +135,7 @@ void rep_progress(struct mig *m, bool force)
 	set_u(o, "wire_bytes", st.wire_bytes);
 	json_object_set_new(o, "link_Bps", json_real(m->pol.link_Bps));
 	set_u(o, "predicted_downtime_us", m->answer.downtime_us);
+	set_u(o, "throttle_percent", m->pol.slow_percent);
 	set_u(o, "left_pages", m->peer_left_pages);
 	set_u(o, "faults", m->peer_faults);
 	put(m, o);
@@ -174,6 +184,7 @@ static json_t *end_json(struct mig *m, const struct send_stats *st)
 	set_u(o, "rss_bytes", m->rss_bytes);
 	set_u(o, "total_us", m->t.end_us - m->t.start_us);
 	set_u(o, "rounds", m->rounds);
+	set_u(o, "throttle_percent", m->slowest_percent);
 	set_u(o, "wire_bytes", st->wire_bytes);
 	set_u(o, "data_pages", st->data_pages);
 	set_u(o, "zero_pages", st->zero_pages);

@@ -201,6 +201,22 @@ static double link_now(const struct round *r, double Bps, uint64_t us)
 	return r->link_Bps > 0 ? r->link_Bps + weight * (Bps - r->link_Bps) : Bps;
 }
 
+void rounds_free(struct mig *m)
+{
+	slow_free(steal(m->slow));
+	pol_slowed(&m->pol, 0);
+}
+
+/* Who was to thaw it may have been killed. */
+static void keeper_check(struct mig *m)
+{
+	if (!m->slow || slow_kept(m->slow))
+		return;
+	log_warn("what slowed the process down was killed: it goes on at full speed");
+	rounds_free(m);
+	m->pol.slow_cannot = true;
+}
+
 /* How much is written since the scan; nothing is re-armed. Then: what does that mean? */
 static int look(struct round *r, struct err *e)
 {
@@ -208,6 +224,7 @@ static int look(struct round *r, struct err *e)
 	struct trk_stats st = { 0 };
 	uint64_t t0 = now_us();
 
+	keeper_check(m);
 	list_fini(&r->again);
 	r->written = r->present = 0;
 	int x = trk_final(m->trk, seen, r, &st, e);
@@ -225,7 +242,7 @@ static int look(struct round *r, struct err *e)
 	if (gap < LOOK_COST * (now - t0))
 		gap = LOOK_COST * (now - t0);
 	r->look_us = now + gap;
-	curve_add(&m->pol.curve, us, r->written);
+	pol_wrote(&m->pol, us, r->written);
 	m->pol.elapsed_us = now - m->t.start_us;
 	m->pol.written_pages = r->written;
 	m->pol.total_pages = r->present;
@@ -272,6 +289,36 @@ static void forget(struct round *r, pid_t pid, uint64_t vaddr, uint64_t pages)
 	sent_forget(r->m->sent, OBJ_TASK(pid), vaddr, pages);
 }
 
+/* A program that cannot be slowed down goes on as it is. */
+static void slow_down(struct mig *m)
+{
+	struct err why = ERR_INIT;
+	unsigned int percent = m->answer.slow_percent;
+	int r = m->slow ? 0 : slow_new(&m->slow, m->opt->pid, m->route, &why);
+
+	if (r == 0)
+		r = slow_set(m->slow, percent, &why);
+	if (r < 0) {
+		rounds_free(m);
+		m->pol.slow_cannot = true;
+		log_warn("the process is not slowed down: %s", why.msg);
+		return;
+	}
+	pol_slowed(&m->pol, percent);
+	if (percent > m->slowest_percent)
+		m->slowest_percent = percent;
+	rep_throttle(m);
+}
+
+/* Return: go on with rounds? */
+static bool decide(struct mig *m)
+{
+	m->answer = pol_decide(&m->pol);
+	if (m->answer.verdict == POL_THROTTLE)
+		slow_down(m);
+	return m->answer.verdict == POL_ROUND || m->answer.verdict == POL_THROTTLE;
+}
+
 /* Pieces of one process's list; when the round is cut, the rest is forgotten. */
 static int send_list(struct round *r, const struct pages_of *l, struct err *e)
 {
@@ -294,8 +341,7 @@ static int send_list(struct round *r, const struct pages_of *l, struct err *e)
 			if (x < 0 || now_us() < r->look_us)
 				continue;
 			x = look(r, e);
-			m->answer = pol_decide(&m->pol);
-			r->cut = m->answer.verdict != POL_ROUND;
+			r->cut = !decide(m);
 			rep_progress(m, false);
 		}
 	return x;
@@ -320,6 +366,7 @@ static int copy(struct round *r, struct err *e)
 	r->link_Bps = m->pol.link_Bps;
 	m->pol.in_round = true;
 	m->pol.curve.n = 0;
+	m->pol.skew_us = 0;
 	if (m->pol.round == 0)
 		m->pol.total_pages = r->pages;
 	for (size_t i = 0; x == 0 && i < r->todo.n; i++) {
@@ -392,14 +439,16 @@ int rounds_run(struct mig *m, struct err *e)
 
 	rounds_start(m);
 	for (;;) {
-		if (!cut)
-			m->answer = pol_decide(&m->pol);
-		if (m->trk_kind == TRK_NONE)
+		bool on = !cut && decide(m);
+
+		if (m->trk_kind == TRK_NONE) {
+			on = false;
 			m->answer.verdict = m->pol.opt->mode == POL_POST_COPY ? POL_SWITCH
 			                                                      : POL_FINISH;
+		}
 		if (m->pol.round || cut)
 			rep_round(m);
-		if (m->answer.verdict != POL_ROUND)
+		if (!on)
 			break;
 		r = one_round(m, &cut, e);
 		if (r < 0)
@@ -416,6 +465,7 @@ int rounds_run(struct mig *m, struct err *e)
 
 void rounds_undo(struct mig *m)
 {
+	rounds_free(m);
 	if (m->send)
 		send_cancel(m->send);
 	if (m->trk)

@@ -79,7 +79,7 @@ static void say_freeze(const json_t *o, struct say_how how)
 
 static void say_round(const json_t *o, struct say_how how)
 {
-	bool on = !strcmp(str(o, "verdict"), "round");
+	bool on = !strcmp(str(o, "verdict"), "round") || !strcmp(str(o, "verdict"), "throttle");
 
 	if (how.quiet)
 		return;
@@ -89,6 +89,15 @@ static void say_round(const json_t *o, struct say_how how)
 	       num(o, "time_s"), count(o, "round"), num(o, "pages") * PAGE_BYTES / MIB,
 	       num(o, "round_us") / 1e6, num(o, "link_Bps") / MIB, num(o, "dirty_pages_ps"),
 	       ms(o, "predicted_downtime_us"), on ? "" : "; stopping: ", on ? "" : str(o, "why"));
+}
+
+static void say_throttle(const json_t *o, struct say_how how)
+{
+	if (how.quiet)
+		return;
+	end_line();
+	printf("%8.3f s  throttled by %llu %%: %s\n", num(o, "time_s"),
+	       count(o, "throttle_percent"), str(o, "why"));
 }
 
 static void say_running(const json_t *o, struct say_how how)
@@ -151,6 +160,9 @@ static void say_done(const json_t *o, struct say_how how)
 		       count(o, "files"), num(o, "files_bytes") / MIB, ms(o, "files_frozen_us"));
 	printf("  total         %9.2f s    %llu round%s\n", num(o, "total_us") / 1e6,
 	       count(o, "rounds"), count(o, "rounds") == 1 ? "" : "s");
+	if (count(o, "throttle_percent"))
+		printf("  throttled     %9llu %%    at most; undone before it was stopped\n",
+		       count(o, "throttle_percent"));
 	printf("  on the wire   %9.1f MiB  %.2f of %.1f MiB resident; %llu zero, %llu unchanged "
 	       "pages not sent\n",
 	       num(o, "wire_bytes") / MIB, rss > 0 ? num(o, "wire_bytes") / rss : 0.0, rss / MIB,
@@ -263,11 +275,11 @@ static const struct {
 	const char *event;
 	void (*say)(const json_t *o, struct say_how how);
 } table[] = {
-	{ "state", say_state },         { "freeze", say_freeze },     { "round", say_round },
-	{ "running", say_running },     { "progress", say_progress }, { "done", say_done },
-	{ "link-lost", say_link_lost }, { "finding", say_finding },   { "file", say_file },
-	{ "files", say_files },         { "error", say_error },       { "stderr", say_stderr },
-	{ "peer", say_peer },
+	{ "state", say_state },       { "freeze", say_freeze },       { "round", say_round },
+	{ "throttle", say_throttle }, { "running", say_running },     { "progress", say_progress },
+	{ "done", say_done },         { "link-lost", say_link_lost }, { "finding", say_finding },
+	{ "file", say_file },         { "files", say_files },         { "error", say_error },
+	{ "stderr", say_stderr },     { "peer", say_peer },
 };
 
 static void say_json(const json_t *o)

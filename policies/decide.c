@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * decide.c - another round, stop and copy, switch to post-copy, or give up.
+ * decide.c - another round, stop and copy, switch to post-copy, throttle, or give up.
  *
  * One figure is made small: seconds of downtime, plus seconds in post-copy and seconds
  * of the whole by their weights. Stopping now has a cost that is known; what the next
  * rounds would leave follows from the curve (curve.c), so their gain and price are known
  * before they run. That sees convergence, a floor, and a dirty rate near the bandwidth.
- * What no curve can see is a change of phase to come: some patience is for that.
+ * A program that is slowed down by a half writes in two seconds what it wrote in one: the same curve
+ * says what that would bring; the time taken from it counts as degraded. What no curve can see is a change of phase to come: some patience is for that.
  */
 #include "policies/policies.h"
 
@@ -41,6 +42,9 @@
 #define CALM_US    300000
 #define CALM_WORTH 0.2 /* and then worth waiting for, when the freeze alone costs but this share */
 
+/* A program is slowed down by so much of its time more at once, at least. */
+#define SLOW_STEP_PERCENT 20
+
 /* Of a tiny one the copy in the freeze is hardly longer than a round's own price. */
 #define TINY_PAGES 512
 
@@ -50,10 +54,8 @@
 #define DEADLINE_SPARE 0.1
 
 static const char *const verdict_names[] = {
-	[POL_ROUND] = "round",
-	[POL_FINISH] = "finish",
-	[POL_SWITCH] = "switch",
-	[POL_GIVE_UP] = "give-up",
+	[POL_ROUND] = "round",       [POL_FINISH] = "finish",   [POL_SWITCH] = "switch",
+	[POL_THROTTLE] = "throttle", [POL_GIVE_UP] = "give-up",
 };
 
 const char *pol_verdict_name(enum pol_verdict v)
@@ -146,9 +148,18 @@ static double left_pages(const struct pol_state *s)
 	return (double)s->written_pages + (s->in_round ? (double)s->unsent_pages : 0);
 }
 
-/* The least cost that any number of further rounds is expected to end with. */
-static double ahead_cost_s(const struct pol_state *s)
+static double speed(unsigned int slow_percent)
 {
+	return 1 - slow_percent / 100.0;
+}
+
+/*
+ * The least cost that any number of further rounds is expected to end with, when so much of
+ * its time is taken from the program.
+ */
+static double ahead_slow_s(const struct pol_state *s, unsigned int percent)
+{
+	double slower = speed(percent) / speed(s->slow_percent);
 	double best = NEVER, spent_s = 0, left = left_pages(s);
 	double since_s = 0; /* of the scan, when the next round ends */
 
@@ -161,16 +172,42 @@ static double ahead_cost_s(const struct pol_state *s)
 		double round_s = copy_s(s, left) + (double)s->round_base_us / 1e6;
 
 		spent_s += round_s;
-		left = curve_at(&s->curve, (since_s + round_s) * 1e6, (double)s->total_pages);
+		left = curve_at(&s->curve, (since_s + round_s * slower) * 1e6,
+		                (double)s->total_pages);
 		since_s = 0;
 		struct stop x = stop_with(s, left);
 
 		if (spent_s + x.down_s + x.after_s > time_left_s(s))
 			break;
-		double cost = pol_cost_s(s->opt, 0, 0, spent_s) + x.cost_s;
+		double cost = pol_cost_s(s->opt, 0, spent_s * percent / 100.0, spent_s) + x.cost_s;
 
 		if (cost < best)
 			best = cost;
+	}
+	return best;
+}
+
+static double ahead_cost_s(const struct pol_state *s)
+{
+	return ahead_slow_s(s, s->slow_percent);
+}
+
+/* By how much it has to be slowed down for rounds to help; 0: that is not worth it. */
+static unsigned int slower_percent(const struct pol_state *s, const struct stop *now)
+{
+	unsigned int most = s->opt->throttle_max_percent, p = s->slow_percent, best = 0;
+	double least = now->cost_s * (1 - GAIN_WORTH) - GAIN_LEAST_S;
+
+	if (s->slow_cannot || now->down_s * 1e3 <= s->opt->downtime_limit_ms * now->finish)
+		return 0;
+	while (p < most) {
+		p = p + SLOW_STEP_PERCENT < most ? p + SLOW_STEP_PERCENT : most;
+		double cost = ahead_slow_s(s, p);
+
+		if (cost < least) {
+			least = cost;
+			best = p;
+		}
 	}
 	return best;
 }
@@ -283,6 +320,7 @@ static void decide_later(struct pol_state *s, struct pol_answer *a)
 {
 	struct stop now = stop_with(s, left_pages(s));
 	double ahead = ahead_cost_s(s);
+	unsigned int slow = 0;
 	uint64_t us = s->elapsed_us - s->decided_us;
 
 	if (ahead < now.cost_s * (1 - GAIN_WORTH) - GAIN_LEAST_S) {
@@ -290,6 +328,10 @@ static void decide_later(struct pol_state *s, struct pol_answer *a)
 		us *= HOPE_HEALS;
 		s->hopeless_us -= us < s->hopeless_us ? us : s->hopeless_us;
 		s->lost_cost_s = 0;
+	} else if ((slow = slower_percent(s, &now)) > 0) {
+		a->verdict = POL_THROTTLE;
+		a->slow_percent = slow;
+		a->why = "slowed down, rounds leave clearly less";
 	} else if (ahead < NEVER && patient(s, &now)) {
 		a->why = "it may soon write less";
 		s->hopeless_us += us;
@@ -339,6 +381,24 @@ struct pol_answer pol_decide(struct pol_state *s)
 	s->decided_us = s->elapsed_us;
 	predict(s, &a);
 	return a;
+}
+
+void pol_wrote(struct pol_state *s, uint64_t us, uint64_t pages)
+{
+	curve_add(&s->curve, (uint64_t)((double)us + s->skew_us), pages);
+}
+
+void pol_slowed(struct pol_state *s, unsigned int percent)
+{
+	double slower = speed(s->slow_percent) / speed(percent);
+	struct pol_curve *c = &s->curve;
+	double last = c->n ? (double)c->us[c->n - 1] : 0;
+
+	/* what it wrote in a second it would have written in so many at its new speed */
+	for (unsigned int i = 0; i < c->n; i++)
+		c->us[i] = (uint64_t)((double)c->us[i] * slower);
+	s->skew_us += last * slower - last;
+	s->slow_percent = percent;
 }
 
 void pol_round_done(struct pol_state *s, const struct pol_round *r)

@@ -82,6 +82,9 @@ const struct pol_option pol_table[POL_NOPTIONS] = {
 	[ROW(quiet_limit_ms)] = { "quiet-limit-ms", NULL, "ms", 0, 600000, 200,
 	                          "wait for connections that are not accepted, or closed and "
 	                          "not sent" },
+	[ROW(throttle_max_percent)] = { "throttle-max-percent", NULL, "%", 0, 95, 0,
+	                                "may be taken of its time, when rounds alone do not help; "
+	                                "0: never" },
 };
 
 /* ---- values ---- */
@@ -218,6 +221,11 @@ static bool deadline_without_rounds(const struct pol_options *v)
 	return v->deadline_s && (v->mode == POL_STOP_COPY || v->mode == POL_POST_COPY);
 }
 
+static bool throttle_without_rounds(const struct pol_options *v)
+{
+	return v->throttle_max_percent && (v->mode == POL_STOP_COPY || v->mode == POL_POST_COPY);
+}
+
 static bool rounds_without_tracker(const struct pol_options *v)
 {
 	return v->tracker == POL_TRACKER_NONE && (v->mode == POL_PRE_COPY || v->mode == POL_HYBRID);
@@ -236,6 +244,8 @@ static const struct contradiction contradictions[] = {
 	  "only auto and hybrid measure before they switch to post-copy" },
 	{ ROW(deadline_s), ROW(mode), deadline_without_rounds,
 	  "this mode has no rounds that could end earlier" },
+	{ ROW(throttle_max_percent), ROW(mode), throttle_without_rounds,
+	  "this mode has no rounds that it could help" },
 	{ ROW(tracker), ROW(mode), rounds_without_tracker,
 	  "there are no rounds unless writes are seen" },
 };

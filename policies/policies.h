@@ -47,6 +47,7 @@ struct pol_options {
 	unsigned int files; /* enum pol_files */
 	unsigned int stray; /* enum pol_stray */
 	unsigned int quiet_limit_ms;
+	unsigned int throttle_max_percent;
 };
 
 #define POL_NOPTIONS (sizeof(struct pol_options) / sizeof(unsigned int))
@@ -164,11 +165,14 @@ struct pol_state {
 	double link_Bps; /* measured while the pipe was full; 0: not yet */
 	uint64_t freeze_us; /* what the stop costs apart from pages */
 	uint64_t round_base_us; /* what a round costs apart from pages */
-	struct pol_curve curve; /* since the last scan */
+	struct pol_curve curve; /* since the last scan, at the speed that it has now */
+	unsigned int slow_percent; /* of its time that is taken from it now */
+	bool slow_cannot; /* it cannot be slowed down here */
 	struct pol_round past[POL_PAST]; /* the last ones: round r is at r % POL_PAST */
 
 	/* kept by pol_decide() */
 	uint64_t decided_us, hopeless_us; /* time in which rounds were not expected to help */
+	double skew_us; /* the curve's times, less the clock's: it was slowed down meanwhile */
 	double best_cost_s; /* of stopping at the end of a round */
 	double lost_cost_s; /* the least since then; 0: they are expected to help */
 	uint64_t noted_us, noted_pages; /* elapsed_us and written_pages then */
@@ -179,6 +183,7 @@ enum pol_verdict {
 	POL_ROUND, /* copy another round */
 	POL_FINISH, /* stop, copy the rest, resume */
 	POL_SWITCH, /* stop, resume, bring the rest lazily */
+	POL_THROTTLE, /* slow it down, tell pol_slowed(), and go on as with POL_ROUND */
 	POL_GIVE_UP, /* leave it where it is */
 };
 
@@ -188,12 +193,17 @@ struct pol_answer {
 	uint64_t downtime_us; /* predicted for the verdict; for a round: for POL_FINISH now */
 	uint64_t degraded_us; /* predicted time in post-copy for POL_SWITCH now */
 	uint64_t total_us; /* predicted from the start to the end */
+	unsigned int slow_percent; /* POL_THROTTLE: so much */
 	const char *why; /* a sentence for the operator */
 };
 
 const char *pol_verdict_name(enum pol_verdict v);
 /** pol_round_done() - note a round */
 void pol_round_done(struct pol_state *s, const struct pol_round *r);
+/** pol_wrote() - by a look, @us after the scan, so many pages were written since */
+void pol_wrote(struct pol_state *s, uint64_t us, uint64_t pages);
+/** pol_slowed() - from now on @percent of its time is taken from the program; 0: it is free */
+void pol_slowed(struct pol_state *s, unsigned int percent);
 /**
  * pol_decide() - before the first round, after each, and now and then in one
  * In a round POL_ROUND means to go on with it; otherwise what it has not sent counts as

@@ -18,7 +18,9 @@
 struct sim {
 	const struct sim_setup *set;
 	struct pol_state st;
-	double now_us, scan_us, former_us; /* of the last scan and the one before it */
+	double now_us, scan_us, former_us; /* the trace's; of the last scan and the one before it */
+	double wall_us, scan_wall_us; /* the clock's: more, when the program is slowed down */
+	double taken_us; /* of the program's time */
 	double sent_pages;
 };
 
@@ -46,7 +48,26 @@ static double again(const struct sim *s, double pages)
 	return n < pages ? n / pages : 1;
 }
 
-static void one_round(struct sim *s, sim_rule rule, struct pol_answer *a)
+/* The clock goes on; the program only by the share of its time that it is left. */
+static void pass(struct sim *s, double us)
+{
+	double taken_us = us * s->st.slow_percent / 100.0;
+
+	s->wall_us += us;
+	s->now_us += us - taken_us;
+	s->taken_us += taken_us;
+}
+
+/* Return: does the round go on? */
+static bool goes_on(struct sim *s, const struct pol_answer *a)
+{
+	if (a->verdict == POL_THROTTLE)
+		pol_slowed(&s->st, a->slow_percent);
+	return a->verdict == POL_ROUND || a->verdict == POL_THROTTLE;
+}
+
+/* Return: false: it was cut */
+static bool one_round(struct sim *s, sim_rule rule, struct pol_answer *a)
 {
 	double pages = s->st.round == 0 ? (double)trace_pages(s->set->trace, s->now_us)
 	                                : written(s);
@@ -58,37 +79,40 @@ static void one_round(struct sim *s, sim_rule rule, struct pol_answer *a)
 	s->scan_us = s->now_us;
 	s->st.curve.n = 0;
 	s->st.in_round = true;
-	s->now_us += (double)s->set->round_base_us;
+	s->scan_wall_us = s->wall_us;
+	s->st.skew_us = 0;
+	pass(s, (double)s->set->round_base_us);
 	while (done < pages) {
 		double fresh = s->set->sends_twice ? 1 : 1 - again(s, pages),
 		       can = step_us / pages_us(s, 1);
 
 		if ((pages - done) * fresh <= can) { /* the last step */
-			s->now_us += pages_us(s, (pages - done) * fresh);
+			pass(s, pages_us(s, (pages - done) * fresh));
 			s->sent_pages += (pages - done) * fresh;
 			done = pages;
 		} else {
-			s->now_us += step_us;
+			pass(s, step_us);
 			s->sent_pages += can;
 			done += can / fresh;
 		}
-		curve_add(&s->st.curve, (uint64_t)(s->now_us - s->scan_us), (uint64_t)written(s));
+		pol_wrote(&s->st, (uint64_t)(s->wall_us - s->scan_wall_us), (uint64_t)written(s));
 		s->st.link_Bps = s->set->link_Bps;
-		s->st.elapsed_us = (uint64_t)(s->now_us - s->set->start_us);
+		s->st.elapsed_us = (uint64_t)s->wall_us;
 		s->st.written_pages = (uint64_t)written(s);
 		s->st.unsent_pages = (uint64_t)((pages - done) * (1 - again(s, pages)));
 		if (!rule && done < pages) {
 			*a = pol_decide(&s->st);
-			if (a->verdict != POL_ROUND)
-				return;
+			if (!goes_on(s, a))
+				return false;
 		}
 	}
 	s->st.total_pages = trace_pages(s->set->trace, s->now_us);
 	pol_round_done(&s->st, &(struct pol_round){
-	                               .us = (uint64_t)(s->now_us - s->scan_us),
+	                               .us = (uint64_t)(s->wall_us - s->scan_wall_us),
 	                               .pages = (uint64_t)pages,
 	                               .left_pages = (uint64_t)written(s),
 	                       });
+	return true;
 }
 
 static void end(struct sim *s, const struct pol_answer *a, struct sim_result *out)
@@ -101,7 +125,9 @@ static void end(struct sim *s, const struct pol_answer *a, struct sim_result *ou
 	out->why = a->why;
 	out->rounds = s->st.round;
 	out->predicted_downtime_s = (double)a->downtime_us / 1e6;
-	out->total_s = (s->now_us - s->set->start_us) / 1e6;
+	out->total_s = s->wall_us / 1e6;
+	out->slow_percent = s->st.slow_percent;
+	out->taken_s = s->taken_us / 1e6;
 	if (a->verdict != POL_GIVE_UP) {
 		out->downtime_s = freeze_s + (a->verdict == POL_FINISH ? rest_s : 0);
 		out->degraded_s = a->verdict == POL_SWITCH ? rest_s * POST_SLOW : 0;
@@ -123,15 +149,14 @@ void sim_run(const struct sim_setup *set, sim_rule rule, void *arg, struct sim_r
 	s.st.total_pages = s.st.written_pages = trace_pages(set->trace, s.now_us);
 	for (;;) {
 		a = rule ? rule(arg, &s.st) : pol_decide(&s.st);
-		if (a.verdict == POL_ROUND && s.now_us - set->start_us > SIM_LIMIT_S * 1e6) {
+		if (goes_on(&s, &a) && s.wall_us > SIM_LIMIT_S * 1e6) {
 			out->forced = true;
 			a.verdict = POL_FINISH;
 			a.why = "forced: it would never end";
 		}
-		if (a.verdict != POL_ROUND)
+		if (a.verdict != POL_ROUND && a.verdict != POL_THROTTLE)
 			break;
-		one_round(&s, rule, &a);
-		if (a.verdict != POL_ROUND)
+		if (!one_round(&s, rule, &a))
 			break;
 	}
 	end(&s, &a, out);

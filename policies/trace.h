@@ -85,6 +85,8 @@ struct sim_result {
 	bool forced; /* the rule did not end within SIM_LIMIT_S */
 	double total_s, downtime_s, degraded_s, sent_bytes;
 	double predicted_downtime_s;
+	unsigned int slow_percent; /* at its end */
+	double taken_s; /* of the program's time, by that */
 	const char *why;
 };
 

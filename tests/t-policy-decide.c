@@ -119,6 +119,31 @@ static void limits(void)
 	CHECK("hybrid", r.rounds == 1 && r.verdict == POL_SWITCH);
 }
 
+/* Slowed down it converges, when that was allowed; the rest is as without. */
+static void throttling(void)
+{
+	struct policy p;
+
+	pol_init(&p);
+	p.v.mode = POL_PRE_COPY;
+	struct sim_result without = run("constant-fast", &p.v, 0, 1000);
+
+	CHECK("never unless it is allowed", without.slow_percent == 0 && without.taken_s == 0);
+	p.v.throttle_max_percent = 95;
+	struct sim_result r = run("constant-fast", &p.v, 0, 1000);
+
+	CHECK("faster than the link: it is slowed down", r.slow_percent > 0 && r.taken_s > 0);
+	CHECK("and pays", r.downtime_s < 0.5 * without.downtime_s && r.verdict == POL_FINISH);
+	p.v.throttle_max_percent = 30;
+	r = run("constant-fast", &p.v, 0, 1000);
+	CHECK("no more than allowed", r.slow_percent <= 30);
+	p.v.throttle_max_percent = 95;
+	r = run("idle", &p.v, 0, 1000);
+	CHECK("an idle one is left alone", r.slow_percent == 0 && r.rounds == 1);
+	r = run("constant-slow", &p.v, 0, 1000);
+	CHECK("so is one that converges", r.slow_percent == 0);
+}
+
 /* Without a deadline these take longer. */
 static void deadlines(void)
 {
@@ -262,6 +287,7 @@ int main(void)
 	files();
 	kinds_of_programs();
 	limits();
+	throttling();
 	deadlines();
 	predictions();
 	return faults ? 1 : 0;

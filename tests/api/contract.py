@@ -19,7 +19,7 @@ from client import Api
 pid, document = int(sys.argv[1]), json.load(open(sys.argv[2]))
 api = Api()
 called, statuses = set(), {}
-EVENTS = {"round": "Round", "progress": "Progress", "freeze": "Freeze", "link-lost": "LinkLost", "done": "Result", "failed": "Result",
+EVENTS = {"round": "Round", "progress": "Progress", "freeze": "Freeze", "throttle": "Throttle", "link-lost": "LinkLost", "done": "Result", "failed": "Result",
           "finding": "Finding", "error": "Error", "stderr": "Error"}
 
 

@@ -57,7 +57,7 @@ def make_disk(d, host, mib=6144):
 
 def wipe(d):
     if run("B", "sh", "-c", "stat -f -c %T /srv").strip() != "tmpfs":
-        run("B", "umount", "/srv")
+        run("B", "umount", "-l", "/srv")
     run("B", "mount", "-o", "loop", make_disk(d, "B"), "/srv")
 
 
