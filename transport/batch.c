@@ -62,10 +62,10 @@ int batch_unpack(const Haul__Batch *b, Haul__TreeOps **out, struct err *e)
 /* Relative, no empty part, no "." or "..", no NUL. */
 static bool path_ok(const ProtobufCBinaryData *p, bool may_be_empty)
 {
-	const uint8_t *at = p->data, *end = p->data + p->len;
-
 	if (p->len == 0)
 		return may_be_empty;
+	const uint8_t *at = p->data, *end = p->data + p->len;
+
 	if (p->len > BATCH_PATH_MAX_BYTES || memchr(p->data, 0, p->len))
 		return false;
 	for (;;) {
