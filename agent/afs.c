@@ -176,7 +176,7 @@ int afs_offer(struct wrk *w, const Haul__Offer *o, struct findings *f, struct er
 	return r;
 }
 
-int afs_stage(struct afs *s, struct err *e)
+int afs_stage(struct afs *s, struct settle *on, struct err *e)
 {
 	int r = s ? afs_record(s, false, e) : 0;
 
@@ -184,6 +184,8 @@ int afs_stage(struct afs *s, struct err *e)
 		r = afs_record_root(s, &s->root[i], e);
 		if (r == 0)
 			r = afs_box(s, &s->root[i], e);
+		if (r == 0)
+			settle_note(on, s->root[i].top_fd);
 	}
 	return r;
 }

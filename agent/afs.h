@@ -22,8 +22,12 @@ struct Haul__Offer;
 int afs_open_beneath(int dir, const char *path, int flags, mode_t mode, bool other_fs);
 /** afs_offer() - may the trees come, is there room? w->fs is made, nothing else */
 int afs_offer(struct wrk *w, const struct Haul__Offer *o, struct findings *f, struct err *e);
-/** afs_stage() - the hidden directories, on record before they are made. @s may be NULL, as below */
-int afs_stage(struct afs *s, struct err *e);
+struct settle;
+/**
+ * afs_stage() - the hidden directories, on record before they are made. @s may be NULL, as below
+ * @on: is told their file systems
+ */
+int afs_stage(struct afs *s, struct settle *on, struct err *e);
 /** afs_loop() - what comes on the connection for files */
 int afs_loop(struct afs *s, struct chan *ch, struct err *e);
 /** afs_place() - all trees take their places; nothing more is taken from the source */

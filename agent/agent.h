@@ -67,6 +67,27 @@ struct wrk_keep {
 	struct anet_keep net;
 };
 
+/* ---- settle.c ---- */
+
+#define SETTLE_MAX 64
+
+/* File systems on which files came. */
+struct settle {
+	int fd[SETTLE_MAX];
+	dev_t dev[SETTLE_MAX];
+	size_t n;
+	pthread_t thread;
+	bool begun, over; /* over: atomic */
+};
+
+/** settle_note() - the file system of @fd has got files */
+void settle_note(struct settle *s, int fd);
+/** settle_begin() - write them to the disk, in a thread */
+void settle_begin(struct settle *s);
+bool settle_is_over(const struct settle *s);
+/** settle_fini() - waits for the thread */
+void settle_fini(struct settle *s);
+
 struct wrk {
 	const struct agt_conf *conf;
 	const struct chan_server *server;
@@ -119,6 +140,7 @@ struct wrk {
 	struct anet *net;
 	struct aout *outs;
 	struct afs *fs; /* trees that come; NULL: none */
+	struct settle settle;
 };
 
 /**

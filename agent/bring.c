@@ -136,11 +136,12 @@ static int write_at(const struct bring_file *f, const Haul__FilePart *part, stru
 	return 0;
 }
 
-/* The last part of a pass. What is on the disk before the tree stops need not get there after. */
+/* The last part of a pass. The disk is waited for in the first one only: the tree runs. */
 static int take_meta(struct bring_file *f, const Haul__FileMeta *m, struct err *e)
 {
 	size_t n = haul__file_meta__get_packed_size(m);
 	AUTO(mem) uint8_t *buf = malloc(n + 1);
+	bool first = !f->meta;
 
 	if (!buf)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for %s", f->path);
@@ -152,7 +153,7 @@ static int take_meta(struct bring_file *f, const Haul__FileMeta *m, struct err *
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for %s", f->path);
 	if (f->fd < 0)
 		return 0;
-	if (ftruncate(f->fd, (off_t)m->size) < 0 || fdatasync(f->fd) < 0)
+	if (ftruncate(f->fd, (off_t)m->size) < 0 || (first && fdatasync(f->fd) < 0))
 		return err_sys(e, "write %s", f->path);
 	return 0;
 }
@@ -208,8 +209,9 @@ static int open_placed(const struct bring_file *f, int flags)
 	return dir < 0 ? dir : openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | flags);
 }
 
-static int place_one(struct bring *s, struct bring_file *f, struct err *e)
+static int place_one(struct wrk *w, struct bring_file *f, struct err *e)
 {
+	struct bring *s = w->bring;
 	bool replace = f->state != HAUL__FILE_STATE__FILE_MISSING;
 	int r;
 
@@ -228,6 +230,7 @@ static int place_one(struct bring *s, struct bring_file *f, struct err *e)
 	r = look_like(f->fd, f, e);
 	if (r == 0)
 		r = place_put(s->place, f->temp, f->path, replace, e);
+	settle_note(&w->settle, f->fd);
 	close(steal_fd(&f->fd));
 	return r;
 }
@@ -256,7 +259,7 @@ int brg_place(struct wrk *w, struct err *e)
 			v[n++] = &s->v[i];
 	qsort(v, n, sizeof(*v), by_depth);
 	for (size_t i = 0; r == 0 && i < n; i++)
-		r = place_one(s, v[i], e);
+		r = place_one(w, v[i], e);
 	/* what was put into a directory has changed its time */
 	for (size_t i = n; r == 0 && i > 0; i--) {
 		AUTO(fd) int fd = v[i - 1]->directory ? open_placed(v[i - 1], O_DIRECTORY) : -1;

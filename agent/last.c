@@ -81,6 +81,7 @@ void lst_fill(struct wrk *w)
 	struct err e = ERR_INIT;
 	int r;
 
+	settle_begin(&w->settle);
 	rst_finish(w);
 	anet_running(w);
 	store_sweep(w->store);
@@ -92,6 +93,10 @@ void lst_fill(struct wrk *w)
 		log_err("the pager has stopped: %s; the tree waits for its pages", e.msg);
 		for (;;)
 			pause();
+	}
+	while (!settle_is_over(&w->settle)) {
+		usleep(PROGRESS_MS * 100);
+		say_progress(w);
 	}
 	fault_at(FAULT_D_FILLED);
 	record_done(w);

@@ -217,7 +217,7 @@ static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	if (r == 0)
 		r = store_new(&w->store, e);
 	if (r == 0)
-		r = afs_stage(w->fs, e);
+		r = afs_stage(w->fs, &w->settle, e);
 	if (r == 0)
 		r = aout_open(w, e);
 	size_t n;
@@ -473,6 +473,7 @@ static void fini(struct wrk *w)
 	free(w->pids);
 	brg_end(w);
 	brg_free(w->bring);
+	settle_fini(&w->settle);
 	free(w->into_root);
 	free(w->doubts);
 }
