@@ -272,7 +272,12 @@ static void hung_up(struct worker *w)
 		log_err("worker=%d and its guardians died while pages were missing: the tree "
 		        "that came by route=%016llx was killed (%u processes); its memory is lost",
 		        w->pid, (unsigned long long)w->route, killed);
-	if (r < 0)
+	if (r == -ESRCH)
+		log_err("worker=%d and its guardians died while pages were missing: the tree "
+		        "that came by route=%016llx had ended before it was killed; its last reads "
+		        "may have been zeros",
+		        w->pid, (unsigned long long)w->route);
+	else if (r < 0)
 		log_err("worker=%d and its guardians died while pages were missing: %s; what is "
 		        "left of the tree reads zeros",
 		        w->pid, e.msg);
