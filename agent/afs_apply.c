@@ -97,7 +97,8 @@ static int find(struct afs *s, uint32_t root, const ProtobufCBinaryData *path, s
 
 	if (root >= s->n)
 		return err_set(e, ERR_PEER, EBADMSG, "files of tree %u of %zu", root, s->n);
-	memcpy(p->path, path->data, path->len);
+	if (path->len)
+		memcpy(p->path, path->data, path->len);
 	p->path[path->len] = 0;
 	const char *slash = strrchr(p->path, '/');
 	size_t n = slash ? (size_t)(slash - p->path) : 0;
