@@ -26,12 +26,17 @@
 #define POST_BASE_S 0.02
 #define POST_SLOW   1.15
 
-/* Waiting for a change that nothing foretells may cost this share of what it can save;
- * when there was such a moment before, at a cost below PHASE_WORTH of now, that one. */
-#define PATIENCE         0.15
+/* Waiting for a change that nothing foretells may cost this share of what it can save; for
+ * the end of a walk through memory, that one; when there was a good moment before, at a cost below PHASE_WORTH of now, that one. */
+#define PATIENCE         0.25
+#define PATIENCE_SWEEP   0.35
 #define PATIENCE_KNOWN   0.6
 #define PHASE_WORTH      0.7
 #define PATIENCE_LEAST_S 0.01
+
+/* Page after page, none twice, through so much of memory: so at so much of its first speed. */
+#define SWEEP_SHARE  0.4
+#define SWEEP_STEADY 0.92
 
 /* Time in which rounds do help makes up for so much more without hope. */
 #define HOPE_HEALS 4
@@ -213,13 +218,35 @@ static unsigned int slower_percent(const struct pol_state *s, const struct stop 
 }
 
 /*
+ * Who fills its memory, or walks through it, writes each page once: the count grows
+ * evenly where random writes hit more and more pages for the second time. That has an end.
+ */
+static bool sweeps(const struct pol_state *s)
+{
+	const struct pol_curve *c = &s->curve;
+	double all = (double)s->total_pages;
+
+	for (unsigned int i = 1, k = 0; i < c->n; i++) {
+		double pages = (double)c->pages[i], us = (double)c->us[i];
+
+		if (pages < SWEEP_SHARE * all || pages > (1 - SWEEP_SHARE / 8) * all)
+			continue;
+		while ((double)c->pages[k] < pages / 4)
+			k++;
+		if (pages / us >= SWEEP_STEADY * (double)c->pages[k] / (double)c->us[k] && k < i)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Nothing says that more rounds help; but a program may change. Go on for a time whose
  * price is a small share of what can be saved: a large one when it was quieter before.
  * What can be saved is of the least cost since hope was lost: waiting may make it worse.
  */
 static bool patient(struct pol_state *s, const struct stop *now)
 {
-	double least = stop_with(s, 0).cost_s, share = PATIENCE;
+	double least = stop_with(s, 0).cost_s, share = s->swept ? PATIENCE_SWEEP : PATIENCE;
 
 	if (now->cost_s - least < PATIENCE_LEAST_S)
 		return false; /* good enough */
@@ -363,6 +390,7 @@ static void note_phases(struct pol_state *s)
 			s->spell_us = 0;
 		}
 	}
+	s->swept = s->swept || sweeps(s);
 	s->noted_us = s->elapsed_us;
 	s->noted_pages = s->written_pages;
 }

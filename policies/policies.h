@@ -176,6 +176,7 @@ struct pol_state {
 	double best_cost_s; /* of stopping at the end of a round */
 	double lost_cost_s; /* the least since then; 0: they are expected to help */
 	uint64_t noted_us, noted_pages; /* elapsed_us and written_pages then */
+	bool swept; /* it went through its memory page after page */
 	uint64_t spell_us, calm_us; /* calm, now; the longest calm before it wrote again */
 };
 

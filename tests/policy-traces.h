@@ -118,7 +118,7 @@ static void syn_phased(struct syn *y, double s)
 }
 
 /* Writes all its memory again and again, three times as fast as 1 Gbit/s, and ends abruptly.
- * Nothing foretells it: to wait for it is a wager that a rule wins which waits for ever. */
+ * What foretells it: no page is written twice, so it goes through its memory in order. */
 static void syn_abrupt(struct syn *y, double s)
 {
 	if (s < 12)
