@@ -227,12 +227,25 @@ static int ready_to_die(struct wrk *w, struct err *e)
 	return pager_announced(w->pager, deadline_in_ms(w->limit_ms), e);
 }
 
+/* CRIU is not asked for anything yet: while it restores, the link can bring pages. */
+static int say_placed(struct wrk *w, struct err *e)
+{
+	Haul__Msg msg = HAUL__MSG__INIT;
+	Haul__Placed placed = HAUL__PLACED__INIT;
+
+	msg.body_case = HAUL__MSG__BODY_PLACED;
+	msg.placed = &placed;
+	return wrk_say(w, &msg, e);
+}
+
 int rst_run(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	uint64_t t0 = now_us();
 	int r = prepare(w, s, e);
 
 	w->images_us = now_us() - t0;
+	if (r == 0)
+		r = say_placed(w, e);
 	if (r == 0)
 		r = restore(w, s, e);
 	aout_close(w->outs);

@@ -264,6 +264,10 @@ int restore_run(struct mig *m, struct err *e)
 		r = talk_switch(m, e);
 	if (r == 0)
 		r = mnet_ship(m, e);
+	if (r == 0)
+		r = talk_placed(m, e);
+	if (r == 0 && m->remote_pages)
+		r = postcopy_push(m, e);
 	/*
 	 * While the destination restores: CRIU, which has held the tree by ptrace up to here, stops it
 	 * and ends; with thousands of sockets that takes long. So does moving it into a cgroup.
@@ -282,6 +286,8 @@ int restore_run(struct mig *m, struct err *e)
 
 void restore_undo(struct mig *m)
 {
+	if (m->send)
+		send_cancel(m->send);
 	postcopy_end_threads(m);
 }
 
@@ -318,6 +324,7 @@ int commit_run(struct mig *m, struct err *e)
 		return err_wrap(e, "no word from the destination after the commit");
 	}
 	m->t.running_us = now_us();
+	m->early_pages = postcopy_pushed(m);
 	rec_ran(m);
 	m->t.dest_resume_us = answer->running->resume_us;
 	haul__msg__free_unpacked(answer, NULL);

@@ -189,6 +189,8 @@ struct mig {
 	struct left_obj *left; /* what the destination still lacks, to be pushed */
 	size_t n_left;
 	uint64_t remote_pages, eager_pages, final_pages, present_pages;
+	uint64_t early_pages; /* of the remote ones, sent before RUNNING was heard */
+	uint64_t pages_before_push;
 
 	pthread_t urgent_thread, push_thread;
 	bool urgent_running, push_running;
@@ -256,6 +258,8 @@ int ship_start(struct mig *m, struct err *e);
 int ship_end(struct mig *m, struct err *e);
 /** ship_free() - on failure the tree has to go on first: a send may take until the deadline */
 void ship_free(struct ship *s);
+/** talk_placed() - the destination takes pages that come later; before, they would be lost */
+int talk_placed(struct mig *m, struct err *e);
 int talk_restored(struct mig *m, struct err *e);
 struct Haul__Drained;
 /** talk_drained() - every page is there: keep the figures */
@@ -288,6 +292,10 @@ int relink_run(struct mig *m, struct err *e);
 int freeze_shmem(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size_t pages);
 /** postcopy_listen() - answer WANT from now on; before SWITCH is sent */
 int postcopy_listen(struct mig *m, struct err *e);
+/** postcopy_push() - the rest goes, hottest first; from PLACED on, though the tree does not run yet */
+int postcopy_push(struct mig *m, struct err *e);
+/** postcopy_pushed() - pages since postcopy_push() */
+uint64_t postcopy_pushed(struct mig *m);
 void postcopy_end_threads(struct mig *m);
 /** ours_start() - answer CRIU: large anonymous mappings are ours. @listener: taken */
 int ours_start(struct mig *m, int listener, struct err *e);

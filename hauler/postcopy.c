@@ -96,8 +96,12 @@ static void *push_main(void *arg)
 	struct mig *m = arg;
 	struct err e = ERR_INIT;
 	uint64_t obj, vaddr, pages;
-	int r = 0;
+	struct order *o = NULL;
+	int r = order_new(&o, m->left, m->n_left, m->sent, &e);
 
+	pthread_mutex_lock(&m->lock);
+	m->order = o;
+	pthread_mutex_unlock(&m->lock);
 	while (r == 0 && order_next(m->order, &obj, &vaddr, &pages)) {
 		pid_t pid = (pid_t)OBJ_ID(obj);
 		int fd = mem_fd(m, pid, &e);
@@ -137,18 +141,24 @@ static int take_left(struct mig *m, struct err *e)
 	return 0;
 }
 
-static int start_push(struct mig *m, struct err *e)
+/* Sent since the push began. */
+uint64_t postcopy_pushed(struct mig *m)
 {
+	struct send_stats st;
+
+	send_get_stats(m->send, &st);
+	return m->push_running ? st.pages - m->pages_before_push : 0;
+}
+
+int postcopy_push(struct mig *m, struct err *e)
+{
+	struct send_stats st;
+
 	if (take_left(m, e) < 0)
 		return -e->code;
 	limits_apply(m, false);
-	struct order *o = NULL;
-
-	if (order_new(&o, m->left, m->n_left, m->sent, e) < 0)
-		return -e->code;
-	pthread_mutex_lock(&m->lock);
-	m->order = o;
-	pthread_mutex_unlock(&m->lock);
+	send_get_stats(m->send, &st);
+	m->pages_before_push = st.pages;
 	int r = pthread_create(&m->push_thread, NULL, push_main, m);
 
 	m->push_running = r == 0;
@@ -197,7 +207,8 @@ void postcopy_end_threads(struct mig *m)
 
 int postcopy_run(struct mig *m, struct err *e)
 {
-	int r = m->remote_pages || m->n_left ? start_push(m, e) : 0;
+	/* a new link has to begin anew with what is left */
+	int r = m->n_left && !m->push_running ? postcopy_push(m, e) : 0;
 
 	fault_at(FAULT_S_PUSHING);
 	if (r == 0)

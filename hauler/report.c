@@ -215,6 +215,7 @@ static json_t *end_json(struct mig *m, const struct send_stats *st)
 		set_u(o, "remote_pages", m->remote_pages);
 		set_u(o, "eager_pages", m->eager_pages);
 		set_u(o, "final_pages", m->final_pages);
+		set_u(o, "early_pages", m->early_pages);
 		set_u(o, "present_pages", m->present_pages);
 		set_u(o, "faults", m->faults);
 		set_u(o, "faults_remote", m->faults_remote);

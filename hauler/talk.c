@@ -87,6 +87,8 @@ int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint6
 			r = pong(ch, msg->ping, e);
 		else if (kind == HAUL__MSG__BODY_DOUBT && m->state <= MIG_NEGOTIATE)
 			r = talk_prove(m, msg->doubt, e);
+		else if (kind == HAUL__MSG__BODY_MARKED && m->push_running)
+			log_debug("the rest was pushed before the tree runs");
 		else if (!early &&
 		         (kind == HAUL__MSG__BODY_DRAINED || kind == HAUL__MSG__BODY_RUNNING))
 			log_debug("message %d while the link is made again", kind);
@@ -456,6 +458,16 @@ int talk_switch(struct mig *m, struct err *e)
 	if (r == 0)
 		r = send_switch(m, &s, e);
 	needs_still_free(&s);
+	return r;
+}
+
+int talk_placed(struct mig *m, struct err *e)
+{
+	Haul__Msg *answer = NULL;
+	int r = talk_expect(m, m->ctl, HAUL__MSG__BODY_PLACED, &answer, mig_deadline(m), e);
+
+	if (r == 0)
+		haul__msg__free_unpacked(answer, NULL);
 	return r;
 }
 

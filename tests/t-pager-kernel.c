@@ -139,11 +139,15 @@ static void do_move(uint8_t *m)
 
 static void do_fork(uint8_t *m)
 {
-	pid_t pid = fork();
+	pid_t parent = getpid(), pid = fork();
 
 	(void)m;
-	if (pid == 0)
-		pause();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() == parent)
+			pause();
+		_exit(0);
+	}
 }
 
 /* While the event waits nothing can be filled, anywhere; after it was read, all can. */

@@ -149,8 +149,8 @@ def verify(host, pid, wdir):
         sys.exit("wrong pages: %s" % v)
 
 
-def haul(mode, pid, _d):
-    out = run("A", HAUL, "--json", "--mode=" + mode, pid, "hostB")
+def haul(mode, pid, _d, *options):
+    out = run("A", HAUL, "--json", "--mode=" + mode, *options, pid, "hostB")
     return next(json.loads(l) for l in out.splitlines() if '"event":"done"' in l)
 
 

@@ -26,10 +26,12 @@ struct hand {
 	struct slot now;
 	struct slot *ring; /* NULL: not recording */
 	uint64_t slots;
+	size_t filled; /* by --phases */
+	uint64_t computed;
 };
 
 static long mib = 64, rate = 10000, threads = 1, hot_percent = 100, compress_percent = 50;
-static long step = 1, thp;
+static long step = 1, thp, phases;
 static const char *stats;
 static const struct work_opt opts[] = {
 	{ "--mib", "memory in MiB (64)", &mib, NULL, NULL },
@@ -40,6 +42,9 @@ static const struct work_opt opts[] = {
 	{ "--compress", "share of a page that compresses (50)", &compress_percent, NULL, NULL },
 	{ "--step", "stamp every n-th word of a page (1)", &step, NULL, NULL },
 	{ "--thp", "0 as the system has it, 1 MADV_HUGEPAGE, 2 MADV_NOHUGEPAGE", &thp, NULL, NULL },
+	{ "--phases",
+	  "fill memory in order, then so many writes to the hot part, then be idle; 0: no (0)",
+	  &phases, NULL, NULL },
 	{ "--stats", "record speed, dump to DIR/NAME.N at verification N", NULL, &stats, NULL },
 	{ 0 },
 };
@@ -67,13 +72,31 @@ static void record(struct hand *h, unsigned ops)
 	h->now.ops += ops;
 }
 
+static bool is_idle(const struct hand *h)
+{
+	return phases && h->filled == h->area.pages && h->computed == (uint64_t)phases;
+}
+
+/* The page that is written next. */
+static size_t pick(struct hand *h)
+{
+	if (phases && h->filled < h->area.pages)
+		return h->filled++;
+	h->computed += phases && h->computed < (uint64_t)phases;
+	return rnd_below(&h->rnd, h->hot_pages);
+}
+
 static void turn(struct hand *h)
 {
 	unsigned done = 0, due = pace_due(&h->pace);
 
 	if (!work_may_write())
 		due = 0;
-	while (done < due && area_write(&h->area, rnd_below(&h->rnd, h->hot_pages)) == 0)
+	if (due > 1 && is_idle(h)) {
+		due = 1;
+		work_nap_us(20000);
+	}
+	while (done < due && area_write(&h->area, pick(h)) == 0)
 		done++;
 	record(h, done);
 	work_count(done);
@@ -169,7 +192,8 @@ static void set_up(void)
 		h->rnd.state = (uint64_t)t + 1;
 		if (stats)
 			h->ring = work_map(RING_SLOTS * sizeof(*h->ring) / PAGE_BYTES + 1);
-		area_stamp_all(&h->area);
+		if (!phases)
+			area_stamp_all(&h->area);
 	}
 }
 
@@ -178,7 +202,7 @@ int main(int argc, char **argv)
 	work_start(argc, argv, opts);
 	if (threads < 1 || threads > CREW_MAX || mib < 1 || step < 1 || step > 64 ||
 	    hot_percent < 1 || hot_percent > 100 || compress_percent > 100 ||
-	    (rate && rate < threads))
+	    (rate && rate < threads) || phases < 0)
 		work_die("an option is out of range");
 	set_up();
 	crew_start((unsigned)threads - 1, run, hands + 1, sizeof(*hands));
