@@ -137,6 +137,7 @@ struct wrk {
 	uint64_t rss_bytes; /* as offered */
 	uint64_t image_bytes; /* that came */
 	uint64_t images_us; /* to write what CRIU reads; for the report */
+	uint64_t left_remote_pages; /* still at the source when the gate opened; for the report */
 	struct anet *net;
 	struct aout *outs;
 	struct afs *fs; /* trees that come; NULL: none */

@@ -284,6 +284,10 @@ void rst_undo(struct wrk *w)
 
 int rst_open(struct wrk *w, struct err *e)
 {
+	struct pager_stats st;
+
+	pager_get_stats(w->pager, &st);
+	w->left_remote_pages = st.left_remote_pages;
 	w->keep->opening = true;
 	int r = criu_reply(w->criu, true, e);
 

@@ -304,6 +304,7 @@ static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		log_err("after the commit: %s", e->msg);
 	fault_at(FAULT_D_RESUMED);
 	m.resume_us = now_us() - t0;
+	m.left_remote_pages = w->left_remote_pages;
 	out.body_case = HAUL__MSG__BODY_RUNNING;
 	out.running = &m;
 	return wrk_say(w, &out, e);

@@ -324,9 +324,10 @@ int commit_run(struct mig *m, struct err *e)
 		return err_wrap(e, "no word from the destination after the commit");
 	}
 	m->t.running_us = now_us();
-	m->early_pages = postcopy_pushed(m);
 	rec_ran(m);
 	m->t.dest_resume_us = answer->running->resume_us;
+	if (answer->running->left_remote_pages < m->remote_pages)
+		m->early_pages = m->remote_pages - answer->running->left_remote_pages;
 	haul__msg__free_unpacked(answer, NULL);
 	mnet_running(m);
 	rep_running(m);

@@ -189,8 +189,7 @@ struct mig {
 	struct left_obj *left; /* what the destination still lacks, to be pushed */
 	size_t n_left;
 	uint64_t remote_pages, eager_pages, final_pages, present_pages;
-	uint64_t early_pages; /* of the remote ones, sent before RUNNING was heard */
-	uint64_t pages_before_push;
+	uint64_t early_pages; /* of the remote ones, there when the gate opened */
 
 	pthread_t urgent_thread, push_thread;
 	bool urgent_running, push_running;
@@ -294,8 +293,6 @@ int freeze_shmem(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size
 int postcopy_listen(struct mig *m, struct err *e);
 /** postcopy_push() - the rest goes, hottest first; from PLACED on, though the tree does not run yet */
 int postcopy_push(struct mig *m, struct err *e);
-/** postcopy_pushed() - pages since postcopy_push() */
-uint64_t postcopy_pushed(struct mig *m);
 void postcopy_end_threads(struct mig *m);
 /** ours_start() - answer CRIU: large anonymous mappings are ours. @listener: taken */
 int ours_start(struct mig *m, int listener, struct err *e);

@@ -141,24 +141,11 @@ static int take_left(struct mig *m, struct err *e)
 	return 0;
 }
 
-/* Sent since the push began. */
-uint64_t postcopy_pushed(struct mig *m)
-{
-	struct send_stats st;
-
-	send_get_stats(m->send, &st);
-	return m->push_running ? st.pages - m->pages_before_push : 0;
-}
-
 int postcopy_push(struct mig *m, struct err *e)
 {
-	struct send_stats st;
-
 	if (take_left(m, e) < 0)
 		return -e->code;
 	limits_apply(m, false);
-	send_get_stats(m->send, &st);
-	m->pages_before_push = st.pages;
 	int r = pthread_create(&m->push_thread, NULL, push_main, m);
 
 	m->push_running = r == 0;

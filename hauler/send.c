@@ -18,6 +18,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 
+#define PUSH_PAGES     32u
 #define QUEUE_ITEMS    64
 #define STREAMS_MAX    16
 #define STALL_LIMIT_MS 30000
@@ -409,10 +410,16 @@ static struct item *fresh(struct send *s)
 	return it;
 }
 
+/* In post-copy a thread may need any of them: what comes first is there first. */
+static uint64_t frame_pages(enum send_what what)
+{
+	return what == SEND_ALL ? PUSH_PAGES : FRAME_PAGES_MAX;
+}
+
 static bool fits(const struct item *it, uint64_t obj, enum send_what what, int memfd)
 {
 	return it && it->obj == obj && it->what == what && it->memfd == memfd && !it->data &&
-	       it->n_runs < FRAME_RUNS_MAX && it->pages < FRAME_PAGES_MAX;
+	       it->n_runs < FRAME_RUNS_MAX && it->pages < frame_pages(what);
 }
 
 int send_pages(struct send *s, enum send_what what, pid_t pid, int memfd, uint64_t vaddr,
@@ -439,7 +446,7 @@ int send_pages(struct send *s, enum send_what what, pid_t pid, int memfd, uint64
 			it->pid = pid;
 			it->memfd = memfd;
 		}
-		uint64_t n = FRAME_PAGES_MAX - it->pages;
+		uint64_t n = frame_pages(what) - it->pages;
 
 		if (n > pages)
 			n = pages;
