@@ -6,8 +6,9 @@
  * of the whole by their weights. Stopping now has a cost that is known; what the next
  * rounds would leave follows from the curve (curve.c), so their gain and price are known
  * before they run. That sees convergence, a floor, and a dirty rate near the bandwidth.
- * A program that is slowed down by a half writes in two seconds what it wrote in one: the same curve
- * says what that would bring; the time taken from it counts as degraded. What no curve can see is a change of phase to come: some patience is for that.
+ * A program that is slowed down by a half writes in two seconds what it wrote in one: the same
+ * curve says what that would bring; the time taken from it counts as degraded. What no curve can
+ * see is a change of phase to come: some patience is for that.
  */
 #include "policies/policies.h"
 
@@ -26,8 +27,11 @@
 #define POST_BASE_S 0.02
 #define POST_SLOW   1.15
 
-/* Waiting for a change that nothing foretells may cost this share of what it can save; for
- * the end of a walk through memory, that one; when there was a good moment before, at a cost below PHASE_WORTH of now, that one. */
+/*
+ * Waiting for a change that nothing foretells may cost this share of what it can save; for the
+ * end of a walk through memory, that one; when there was a good moment before, at a cost below
+ * PHASE_WORTH of now, that one. They are such that t-policy-sim's traces all come out well.
+ */
 #define PATIENCE         0.25
 #define PATIENCE_SWEEP   0.35
 #define PATIENCE_KNOWN   0.6
