@@ -59,13 +59,16 @@ static bool is_one_inode(const struct here *h, const Haul__File *f)
 	       f->size == h->st.stx_size;
 }
 
-/* While it is written its times run on; these do not. Looked at again in the freeze. */
+/*
+ * While it is written its times run on, but for the one of its making; where the file system does
+ * not know that one (9p, NFS), they must have run on. Looked at again in the freeze.
+ */
 static bool may_be_shared(const struct here *h, const Haul__File *f)
 {
 	if (!f->ctime_ns || f->inode != h->st.stx_ino)
 		return false;
 	return f->btime_ns && h->st.stx_mask & STATX_BTIME ? f->btime_ns == ns(&h->st.stx_btime)
-	                                                   : f->ctime_ns == ns(&h->st.stx_ctime);
+	                                                   : f->ctime_ns <= ns(&h->st.stx_ctime);
 }
 
 /* Is content to be compared? Then the state is open until the source has answered. */
