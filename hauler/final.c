@@ -309,6 +309,11 @@ int commit_run(struct mig *m, struct err *e)
 		pthread_mutex_unlock(&m->lock);
 		return err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 	}
+	if (m->link_lost) {
+		*e = m->push_err;
+		pthread_mutex_unlock(&m->lock);
+		return err_wrap(e, "before the hand-over");
+	}
 	m->committed = true; /* from here on the destination may run it */
 	pthread_mutex_unlock(&m->lock);
 	r = talk_simple(m, HAUL__MSG__BODY_COMMIT, e);

@@ -51,7 +51,10 @@ static int answer_run(struct mig *m, const struct frame_run *want, uint8_t *buf,
 	return frame_send(m->urgent, &f, &io, n > 0, deadline_in_ms(SILENCE_LIMIT_MS), e);
 }
 
-/* From a thread: one connection of several is gone. The others are given up with it. */
+/*
+ * From a thread: one connection of several is gone. The others are given up with it; but before the
+ * commit the control connection may still bring the reason, and commit_run() looks.
+ */
 static void lost(struct mig *m, const char *what, const struct err *e)
 {
 	log_info("%s: %s", what, e->msg);
@@ -59,7 +62,8 @@ static void lost(struct mig *m, const char *what, const struct err *e)
 	if (!m->link_lost && m->ctl) {
 		m->link_lost = true;
 		m->push_err = *e;
-		chan_cancel(m->ctl);
+		if (m->committed)
+			chan_cancel(m->ctl);
 	}
 	pthread_mutex_unlock(&m->lock);
 }
