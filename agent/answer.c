@@ -92,7 +92,8 @@ static int say(struct chan *ch, int state, struct err *e)
 	char boot[JOURNAL_BOOT_BYTES];
 
 	boot_id(boot);
-	h.version = h.compat = 1;
+	h.version = PROTOCOL_VERSION;
+	h.compat = PROTOCOL_COMPAT;
 	h.boot = boot;
 	msg.body_case = HAUL__MSG__BODY_HELLO;
 	msg.hello = &h;

@@ -42,7 +42,8 @@ static int answer_hello(struct chan *ch, struct err *e)
 
 	boot_id(boot);
 	h.boot = boot;
-	h.version = h.compat = 1;
+	h.version = PROTOCOL_VERSION;
+	h.compat = PROTOCOL_COMPAT;
 	msg.body_case = HAUL__MSG__BODY_HELLO;
 	msg.hello = &h;
 	return wire_send(ch, &msg, deadline_in_ms(HELLO_LIMIT_MS), e);

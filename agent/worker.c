@@ -15,8 +15,6 @@
 #include "config.h"
 #include "transport/haul.pb-c.h"
 
-#define PROTOCOL_VERSION    1
-#define PROTOCOL_COMPAT     1
 #define HANDSHAKE_MS        10000
 #define SEND_LIMIT_MS       10000
 #define IDLE_LIMIT_MS       120000

@@ -11,11 +11,9 @@
 #include "config.h"
 #include "transport/haul.pb-c.h"
 
-#define PROTOCOL_VERSION 1
-#define PROTOCOL_COMPAT  1
-#define HELLO_LIMIT_MS   10000
-#define ANSWER_LIMIT_MS  30000
-#define FINDINGS_MAX     4096u
+#define HELLO_LIMIT_MS  10000
+#define ANSWER_LIMIT_MS 30000
+#define FINDINGS_MAX    4096u
 
 static int send_msg(struct mig *m, Haul__Msg *msg, struct err *e)
 {

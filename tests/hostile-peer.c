@@ -151,8 +151,10 @@ bool reach(struct talk *t, enum state s, void (*more)(Haul__Offer *o))
 	}
 	if (s == HELLO)
 		return true;
-	bool ok = say_hello(t->ch, 1, 1, HAUL__ROLE__ROLE_CONTROL, NULL, 0) && (m = hear(t->ch)) &&
-	          m->body_case == HAUL__MSG__BODY_HELLO && m->hello->secret.len == 32;
+	bool ok = say_hello(t->ch, PROTOCOL_VERSION, PROTOCOL_COMPAT, HAUL__ROLE__ROLE_CONTROL,
+	                    NULL, 0) &&
+	          (m = hear(t->ch)) && m->body_case == HAUL__MSG__BODY_HELLO &&
+	          m->hello->secret.len == 32;
 
 	if (ok) {
 		t->route = m->hello->route;
@@ -175,7 +177,8 @@ struct chan *stream(const struct talk *t, Haul__Role role)
 	struct err e = ERR_INIT;
 	struct chan *ch = NULL;
 
-	if (dial(&ch, t->route, &e) == 0 && say_hello(ch, 1, 1, role, t->secret, 0) &&
+	if (dial(&ch, t->route, &e) == 0 &&
+	    say_hello(ch, PROTOCOL_VERSION, PROTOCOL_COMPAT, role, t->secret, 0) &&
 	    hears(ch, HAUL__MSG__BODY_HELLO))
 		return ch;
 	chan_free(ch);

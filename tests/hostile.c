@@ -140,9 +140,10 @@ static void lengths(void)
 			}
 			verdict(strstr(t.said, v[i].want) != NULL, what, t.said);
 		}
-	version(9, 9, "the source speaks protocol 9 (9 at least), we speak 1");
+	version(9, 9, "the source speaks protocol 9 (9 at least), we speak 2");
 	version(0, 0, "the source speaks protocol 0");
-	version(UINT32_MAX, 2, "the source speaks protocol 4294967295 (2 at least)");
+	version(1, 1, "the source speaks protocol 1");
+	version(UINT32_MAX, 3, "the source speaks protocol 4294967295 (3 at least)");
 }
 
 /* ---- page frames ---- */
@@ -328,7 +329,7 @@ static void guess(uint64_t route, Haul__Role role, const uint8_t *secret, const 
 	if (dial(&t.ch, route, &e) < 0) {
 		snprintf(t.said, sizeof(t.said), "%s", e.msg);
 	} else {
-		say_hello(t.ch, 1, 1, role, secret, 1);
+		say_hello(t.ch, PROTOCOL_VERSION, PROTOCOL_COMPAT, role, secret, 1);
 		listen_to_end(&t);
 	}
 	verdict(strstr(t.said, want) != NULL, what, t.said);

@@ -179,9 +179,12 @@ hauld_lies before:8:10 1 "unexpected message 10 in state restore"
 hauld_lies before:8:12 1 "unexpected message 12 in state restore"
 hauld_lies say:8:18 1 "unexpected message 18 in state restore"
 hauld_lies say:10:8 0 "unexpected message 8 in state commit"
+hauld_lies before:6:21 1 "unexpected message 21 in state" --mode=pre-copy
+hauld_lies say:21:8 1 "unexpected message 8 in state restore"
+hauld_lies say:8:21 1 "unexpected message 21 in state restore"
+"$lab" rate 8mbit # or nobody has to wait for a page
 hauld_lies want:0:1 any "the destination asks for pages of pid 1" --mode=post-copy
 hauld_lies want:0:2 any "bad page frame: length of a run" --mode=post-copy
-"$lab" rate 8mbit
 hauld_lies outcome:18:1 4 "now that it never did" --mode=post-copy
 hauld_lies missing:19:0 4 "the destination misses pages of object 101" --mode=post-copy
 hauld_lies missing:19:"$pid" 4 "page map is cut short" --mode=post-copy
@@ -189,12 +192,12 @@ hauld_lies missing:19:"$pid" 4 "page map is cut short" --mode=post-copy
 
 if [ -n "$all" ]; then
 	note "every message in the place of every other"
-	for k in 1 3 5 6 8 10 12; do
-		for w in $(seq 20) 30; do hauld_lies before:$k:$w any ''; hauld_lies say:$k:$w any ''; done
+	for k in 1 3 5 6 8 10 12 21; do
+		for w in $(seq 21) 30; do hauld_lies before:$k:$w any ''; hauld_lies say:$k:$w any ''; done
 	done
 	to=B liar_log=$dir/stderr
 	for k in 4 7 9 17 30; do
-		for w in $(seq 20) 30; do haul_lies before:$k:$w any ''; haul_lies say:$k:$w any ''; done
+		for w in $(seq 21) 30; do haul_lies before:$k:$w any ''; haul_lies say:$k:$w any ''; done
 	done
 fi
 stop A

@@ -4,6 +4,8 @@
 
 #include <linux/pkt_sched.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/ip.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
@@ -33,9 +35,14 @@ void tcp_tune(int fd)
 
 void tcp_go_first(int fd)
 {
-	int priority = TC_PRIO_INTERACTIVE;
+	int priority = TC_PRIO_INTERACTIVE, service = IPTOS_DSCP_AF21;
 
-	/* worth some milliseconds, never a failure */
+	/*
+	 * The queue of this host goes by the priority, those on the way by the service, if they look at it
+	 * (RFC 4594). Worth some milliseconds, never a failure.
+	 */
+	setsockopt(fd, IPPROTO_IP, IP_TOS, &service, sizeof(service));
+	setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &service, sizeof(service));
 	setsockopt(fd, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
 }
 
