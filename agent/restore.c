@@ -9,6 +9,7 @@
 #include <sys/sysinfo.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "transport/haul.pb-c.h"
 
@@ -246,6 +247,8 @@ int rst_run(struct wrk *w, const Haul__Switch *s, struct err *e)
 	w->images_us = now_us() - t0;
 	if (r == 0)
 		r = say_placed(w, e);
+	if (r == 0)
+		fault_at(FAULT_D_PLACED);
 	if (r == 0)
 		r = restore(w, s, e);
 	aout_close(w->outs);

@@ -22,6 +22,7 @@
 	X(S_DUMPED, "s-dumped")                                                                    \
 	X(S_HELD_RECORDED, "s-held-recorded")                                                      \
 	X(S_SENT, "s-sent")                                                                        \
+	X(S_PLACED, "s-placed-heard")                                                              \
 	X(S_RESTORED, "s-restored-heard")                                                          \
 	X(S_COMMIT_RECORDED, "s-commit-recorded")                                                  \
 	X(S_COMMIT_SENT, "s-commit-sent")                                                          \
@@ -35,6 +36,7 @@
 	X(D_ANSWERED, "d-answered")                                                                \
 	X(D_STARTED, "d-started")                                                                  \
 	X(D_SWITCH, "d-switch-heard")                                                              \
+	X(D_PLACED, "d-placed-said")                                                               \
 	X(D_GATE, "d-gate")                                                                        \
 	X(D_GATE_RECORDED, "d-gate-recorded")                                                      \
 	X(D_RESTORED, "d-restored-said")                                                           \

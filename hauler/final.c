@@ -268,6 +268,8 @@ int restore_run(struct mig *m, struct err *e)
 		r = talk_placed(m, e);
 	if (r == 0 && m->remote_pages)
 		r = postcopy_push(m, e);
+	if (r == 0)
+		fault_at(FAULT_S_PLACED);
 	/*
 	 * While the destination restores: CRIU, which has held the tree by ptrace up to here, stops it
 	 * and ends; with thousands of sockets that takes long. So does moving it into a cgroup.

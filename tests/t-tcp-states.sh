@@ -6,8 +6,8 @@
 net_up
 serve :: # both families by one socket
 watch 7000
-source_points=${SOURCE_POINTS:-s-connected s-negotiated s-prepared s-rounds-done s-freeze-recorded s-stopped s-dumped s-held-recorded s-sent s-restored-heard}
-dest_points=${DEST_POINTS:-d-hello-said d-answered d-started d-switch-heard d-gate d-gate-recorded d-restored-said}
+source_points=${SOURCE_POINTS:-s-connected s-negotiated s-prepared s-rounds-done s-freeze-recorded s-stopped s-dumped s-held-recorded s-sent s-placed-heard s-restored-heard}
+dest_points=${DEST_POINTS:-d-hello-said d-answered d-started d-switch-heard d-placed-said d-gate d-gate-recorded d-restored-said}
 client echo echo "$addr" --clients 20 --depth 8 --seconds 3600
 client echo6 echo "$addr6" --clients 4 --depth 2 --seconds 3600
 client both both "$addr" --mib "${MIB:-1400}" --mbyte-s 10
