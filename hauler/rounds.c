@@ -193,6 +193,21 @@ static uint64_t unsent(const struct round *r)
 	return n;
 }
 
+/* In how many pieces what is left lies, about: where both lists overlap too many are counted. */
+static uint64_t left_runs(const struct round *r)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < r->again.n; i++)
+		n += r->again.v[i].runs.n;
+	for (size_t i = r->next; i < r->todo.n; i++) {
+		const struct runs *l = &r->todo.v[i].runs;
+
+		n += l->n - (i == r->next ? runs_find(l, r->next_vaddr) : 0);
+	}
+	return n;
+}
+
 /* A short time says little of the link: what was known before counts as well. */
 static double link_now(const struct round *r, double Bps, uint64_t us)
 {
@@ -245,6 +260,7 @@ static int look(struct round *r, struct err *e)
 	pol_wrote(&m->pol, us, r->written);
 	m->pol.elapsed_us = now - m->t.start_us;
 	m->pol.written_pages = r->written;
+	m->pol.left_runs = left_runs(r);
 	m->pol.total_pages = r->present;
 	/* what is queued is not sent */
 	m->pol.unsent_pages = unsent(r);

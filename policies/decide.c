@@ -27,6 +27,9 @@
 #define POST_BASE_S 0.02
 #define POST_SLOW   1.15
 
+/* The stop is so much longer for each run of pages that stays behind: both hosts name it. */
+#define POST_RUN_S 0.5e-6
+
 /*
  * Waiting for a change that nothing foretells may cost this share of what it can save; for the
  * end of a walk through memory, that one; when there was a good moment before, at a cost below
@@ -101,6 +104,12 @@ static double freeze_s(const struct pol_state *s)
 	return (double)s->freeze_us / 1e6;
 }
 
+/* What is not at the destination as it is here. */
+static double left_pages(const struct pol_state *s)
+{
+	return (double)s->written_pages + (s->in_round ? (double)s->unsent_pages : 0);
+}
+
 static struct stop finish(const struct pol_state *s, double left)
 {
 	struct stop x = { .finish = true, .down_s = freeze_s(s) + copy_s(s, left) };
@@ -111,7 +120,9 @@ static struct stop finish(const struct pol_state *s, double left)
 
 static struct stop post_copy(const struct pol_state *s, double left)
 {
-	struct stop x = { .down_s = freeze_s(s), .after_s = copy_s(s, left) * POST_SLOW };
+	double runs = left_pages(s) > 0 ? left * (double)s->left_runs / left_pages(s) : 0;
+	struct stop x = { .down_s = freeze_s(s) + runs * POST_RUN_S,
+		          .after_s = copy_s(s, left) * POST_SLOW };
 
 	x.cost_s = pol_cost_s(s->opt, x.down_s, x.after_s + POST_BASE_S, x.down_s + x.after_s);
 	return x;
@@ -149,12 +160,6 @@ static double time_left_s(const struct pol_state *s)
 	if (!s->opt->deadline_s)
 		return NEVER;
 	return s->opt->deadline_s * (1 - DEADLINE_SPARE) - (double)s->elapsed_us / 1e6;
-}
-
-/* What is not at the destination as it is here. */
-static double left_pages(const struct pol_state *s)
-{
-	return (double)s->written_pages + (s->in_round ? (double)s->unsent_pages : 0);
 }
 
 static double speed(unsigned int slow_percent)

@@ -162,6 +162,7 @@ struct pol_state {
 	uint64_t total_pages; /* of the tree, tracked */
 	uint64_t written_pages; /* since the last scan; before the first: all */
 	uint64_t unsent_pages; /* of the round that is under way, and not written again */
+	uint64_t left_runs; /* of neighbouring pages, that both are; 0: not known */
 	double link_Bps; /* measured while the pipe was full; 0: not yet */
 	uint64_t freeze_us; /* what the stop costs apart from pages */
 	uint64_t round_base_us; /* what a round costs apart from pages */
