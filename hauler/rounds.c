@@ -407,8 +407,8 @@ static int one_round(struct mig *m, bool *cut, struct err *e)
 		x = barrier(m, e);
 	if (x == 0)
 		x = look(&r, e);
-	mem_close_all(m);
-	if (x == 0) {
+	if (x == 0) { /* or else the streams may still read: mig_fini() closes */
+		mem_close_all(m);
 		m->round_pages = r.cut ? r.done_pages : r.pages;
 		m->round_us = now_us() - t0;
 		m->pol.round_base_us = m->trk_stats.scan_us + m->t.rtt_us;
@@ -486,5 +486,4 @@ void rounds_undo(struct mig *m)
 		send_cancel(m->send);
 	if (m->trk)
 		trk_release(m->trk);
-	mem_close_all(m);
 }

@@ -466,10 +466,12 @@ static void exec_in_round(void)
 	}
 	CHECK(st.procs == 1 && st.vmas_untracked == 0, "%u tracked, %u mappings not", st.procs,
 	      st.vmas_untracked);
+	CHECK(goes_on(), "it stands still after exec"); /* and its memory is filled again */
 	kill(pid, SIGSTOP);
 	usleep(20000);
 	tk.pages = 0;
-	CHECK(trk_final(t, take, &tk, &st, &e) == 0 && tk.pages >= AREA_PAGES, "final %s", e.msg);
+	CHECK(trk_final(t, take, &tk, &st, &e) == 0 && tk.pages >= AREA_PAGES,
+	      "final: %llu pages; %s", (unsigned long long)tk.pages, e.msg);
 	trk_free(t);
 	check_clean(pid, fds_of(pid), true);
 	end(pid);
