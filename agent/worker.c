@@ -80,14 +80,14 @@ static void go_to(struct wrk *w, enum wrk_state to)
 		log_err("no edge %s -> %s", rows[w->state].name, rows[to].name);
 	log_info("state=%s next=%s", rows[w->state].name, rows[to].name);
 	pthread_mutex_lock(&w->lock);
-	w->state = to;
+	__atomic_store_n(&w->state, to, __ATOMIC_RELEASE); /* read with no lock, too */
 	pthread_cond_broadcast(&w->changed);
 	pthread_mutex_unlock(&w->lock);
 }
 
 bool wrk_committed(const struct wrk *w)
 {
-	return rows[w->state].fails != WRK_UNDONE;
+	return rows[__atomic_load_n(&w->state, __ATOMIC_ACQUIRE)].fails != WRK_UNDONE;
 }
 
 bool wrk_may_run(enum wrk_state s)
@@ -113,11 +113,14 @@ int wrk_say(struct wrk *w, Haul__Msg *msg, struct err *e)
 	return r;
 }
 
-static void say_abort(struct wrk *w, const struct err *why)
+/* @end: and before the commit no more is said */
+static void say_abort(struct wrk *w, const struct err *why, bool end)
 {
 	pthread_mutex_lock(&w->ctl_lock);
 	if (w->ctl)
 		agt_refuse(w->ctl, why);
+	if (w->ctl && end && !wrk_committed(w))
+		chan_cancel(w->ctl);
 	pthread_mutex_unlock(&w->ctl_lock);
 }
 
@@ -133,10 +136,20 @@ void wrk_fail(struct wrk *w, const struct err *why)
 	log_err("%s", why->msg);
 	if (!first)
 		return;
-	say_abort(w, why);
 	/* after the commit the tree stays: its threads wait for what is missing */
-	if (!wrk_committed(w))
-		chan_cancel(w->ctl);
+	say_abort(w, why, true);
+}
+
+/* Has a thread said why it failed? Then that is the reason, in @why. */
+static bool has_failed(struct wrk *w, struct err *why)
+{
+	pthread_mutex_lock(&w->lock);
+	bool failed = w->failed;
+
+	if (failed)
+		*why = w->err;
+	pthread_mutex_unlock(&w->lock);
+	return failed;
 }
 
 /* ---- messages ---- */
@@ -283,7 +296,7 @@ static int lose_tree(struct wrk *w, const struct err *why)
 	if (journal_add(w->journal, &ignore, "lost", "%s", "") < 0)
 		log_err("%s", ignore.msg);
 	go_to(w, WRK_LOST);
-	say_abort(w, why);
+	say_abort(w, why, false);
 	return -ECONNRESET;
 }
 
@@ -382,16 +395,18 @@ static void let_resume_end(struct wrk *w)
 	pthread_mutex_unlock(&w->lock);
 }
 
-static void undo(struct wrk *w, const struct err *why)
+static void undo(struct wrk *w, struct err *why)
 {
 	Haul__Msg out = HAUL__MSG__INIT;
 	Haul__Undone u = HAUL__UNDONE__INIT;
 	struct err ignore = ERR_INIT;
 
+	bool told = has_failed(w, why);
+
 	if (why->src != ERR_STOPPED)
 		log_err("%s", why->msg);
-	if (why->src != ERR_STOPPED && !w->failed)
-		say_abort(w, why);
+	if (why->src != ERR_STOPPED && !told)
+		say_abort(w, why, false);
 	fault_at(FAULT_D_UNDO);
 	rst_undo(w);
 	anet_undo(w);
@@ -535,7 +550,7 @@ int wrk_main(const struct agt_conf *conf, const struct chan_server *server, stru
 	__atomic_store_n(&w->keep->known, true, __ATOMIC_RELEASE);
 	r = run(w, &e);
 	if (r < 0)
-		undo(w, w->failed ? &w->err : &e);
+		undo(w, &e);
 	fini(w);
 	return r < 0;
 }

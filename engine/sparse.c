@@ -100,9 +100,11 @@ void *sparse_get(struct sparse *s, uint64_t key, bool create)
 
 void sparse_each(struct sparse *s, void (*fn)(void *arg, uint64_t key, void *payload), void *arg)
 {
+	pthread_rwlock_rdlock(&s->lock);
 	for (size_t i = 0; i < s->n_buckets; i++)
 		for (struct chunk *c = s->bucket[i]; c; c = c->next)
 			fn(arg, c->key, c->payload);
+	pthread_rwlock_unlock(&s->lock);
 }
 
 void sparse_free(struct sparse *s)

@@ -18,7 +18,7 @@ struct sparse;
 struct sparse *sparse_new(size_t chunk_bytes);
 /** sparse_get() - payload of chunk @key, NULL when not there (or no memory) */
 void *sparse_get(struct sparse *s, uint64_t key, bool create);
-/** sparse_each() - every chunk, in no order; none may be made meanwhile */
+/** sparse_each() - every chunk, in no order; @fn makes none, and others wait to make one */
 void sparse_each(struct sparse *s, void (*fn)(void *arg, uint64_t key, void *payload), void *arg);
 void sparse_free(struct sparse *s);
 

@@ -150,19 +150,15 @@ static uint8_t next_state(uint8_t was, enum page_state st)
 }
 
 /*
- * Set the state of pages that share a chunk. Memory that is not needed any more is
+ * Set the state of pages of one chunk, @v. Memory that is not needed any more is
  * given back. Atomic for each page: the sweep and the pager may both come to free one,
- * and only the one who changed its state counts it. Return: 0; -ENOMEM
+ * and only the one who changed its state counts it.
  */
-static int set_chunk(struct sobj *o, uint64_t vaddr, size_t pages, enum page_state st)
+static void set_pages(struct sobj *o, uint8_t *v, uint64_t vaddr, size_t pages, enum page_state st)
 {
-	bool create = st == PAGE_DATA || st == PAGE_ZERO;
-	uint8_t *v = sparse_get(o->states, vaddr / SPARSE_BYTES, create);
 	size_t first = (vaddr % SPARSE_BYTES) >> ENG_PAGE_SHIFT, freed = 0;
 	int64_t gained = 0;
 
-	if (!v)
-		return create ? -ENOMEM : 0;
 	for (size_t i = 0; i < pages; i++) {
 		uint8_t was = __atomic_load_n(&v[first + i], __ATOMIC_ACQUIRE);
 
@@ -179,7 +175,17 @@ static int set_chunk(struct sobj *o, uint64_t vaddr, size_t pages, enum page_sta
 	if (freed)
 		punch(o, vaddr + (pages - freed) * ENG_PAGE_BYTES, freed);
 	account(o->store, gained);
-	return 0;
+}
+
+/* The same; makes the chunk. Return: 0; -ENOMEM */
+static int set_chunk(struct sobj *o, uint64_t vaddr, size_t pages, enum page_state st)
+{
+	bool create = st == PAGE_DATA || st == PAGE_ZERO;
+	uint8_t *v = sparse_get(o->states, vaddr / SPARSE_BYTES, create);
+
+	if (v)
+		set_pages(o, v, vaddr, pages, st);
+	return v || !create ? 0 : -ENOMEM;
 }
 
 static size_t to_chunk_end(uint64_t vaddr, uint64_t pages)
@@ -242,13 +248,12 @@ static void keep_chunk(void *arg, uint64_t key, void *payload)
 	const struct keep *k = arg;
 	uint64_t at = key * SPARSE_BYTES, end = at + SPARSE_BYTES;
 
-	(void)payload;
 	for (size_t i = runs_find(k->keep, at); at < end; i++) {
 		const struct run *r = i < k->keep->n ? &k->keep->v[i] : NULL;
 		uint64_t from = r && r->vaddr < end ? r->vaddr : end;
 
 		if (from > at)
-			set_chunk(k->o, at, (from - at) >> ENG_PAGE_SHIFT, PAGE_STALE);
+			set_pages(k->o, payload, at, (from - at) >> ENG_PAGE_SHIFT, PAGE_STALE);
 		at = r && r->vaddr < end ? r->vaddr + r->pages * ENG_PAGE_BYTES : end;
 	}
 }
@@ -263,13 +268,13 @@ void sobj_keep_only(struct sobj *o, const struct runs *keep)
 static void sweep_chunk(void *arg, uint64_t key, void *payload)
 {
 	struct sobj *o = arg;
-	const uint8_t *v = payload;
+	uint8_t *v = payload;
 
 	for (size_t i = 0, k; i < SPARSE_PAGES; i = k + 1) {
 		for (k = i; k < SPARSE_PAGES && load(&v[k]) == PAGE_STALE; k++)
 			;
 		if (k > i)
-			set_chunk(o, key * SPARSE_BYTES + i * ENG_PAGE_BYTES, k - i, PAGE_ABSENT);
+			set_pages(o, v, key * SPARSE_BYTES + i * ENG_PAGE_BYTES, k - i, PAGE_ABSENT);
 	}
 }
 
@@ -369,7 +374,7 @@ struct trim {
 static void trim_chunk(void *arg, uint64_t key, void *payload)
 {
 	const struct trim *t = arg;
-	const uint8_t *v = payload;
+	uint8_t *v = payload;
 
 	for (size_t i = 0, k; i < SPARSE_PAGES; i = k + 1) {
 		uint64_t vaddr = key * SPARSE_BYTES + i * ENG_PAGE_BYTES;
@@ -379,7 +384,7 @@ static void trim_chunk(void *arg, uint64_t key, void *payload)
 		     k++)
 			;
 		if (k > i)
-			set_chunk(t->o, vaddr, k - i, PAGE_ABSENT);
+			set_pages(t->o, v, vaddr, k - i, PAGE_ABSENT);
 	}
 }
 

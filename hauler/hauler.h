@@ -219,6 +219,8 @@ int mig_run(struct mig *m, const struct opts *opt);
 int mig_recover(struct mig *m);
 /** mig_stop() - from the signal thread. Return: false: past the commit, it only stops waiting */
 bool mig_stop(struct mig *m);
+/** mig_stopped() - by mig_stop() */
+bool mig_stopped(struct mig *m);
 void mig_fini(struct mig *m);
 /** mig_send_stats() - of all links of this migration; @out may be m->sent_stats */
 void mig_send_stats(struct mig *m, struct send_stats *out);

@@ -210,6 +210,15 @@ bool mig_stop(struct mig *m)
 	return can;
 }
 
+bool mig_stopped(struct mig *m)
+{
+	pthread_mutex_lock(&m->lock);
+	bool is = m->stop;
+
+	pthread_mutex_unlock(&m->lock);
+	return is;
+}
+
 void mig_fini(struct mig *m)
 {
 	/* the signal thread may still look */

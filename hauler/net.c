@@ -86,9 +86,9 @@ int mnet_quiet(struct mig *m, struct err *e)
 	if (r == 0)
 		r = net_lock_add(n->lock, flows, (size_t)k, e);
 	while (r == 0 && k && (n->loose_left = count_loose(&listening)) && now_us() < deadline &&
-	       !m->stop)
+	       !mig_stopped(m))
 		usleep(QUIET_STEP_US);
-	if (r == 0 && m->stop)
+	if (r == 0 && mig_stopped(m))
 		r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 	if (r == 0 && n->loose_left)
 		log_warn("%u connections that the tree has not accepted, or has closed already, "

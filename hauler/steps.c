@@ -80,7 +80,7 @@ int connect_run(struct mig *m, struct err *e)
 
 void connect_undo(struct mig *m)
 {
-	if (m->ctl && !m->stop)
+	if (m->ctl && !mig_stopped(m))
 		talk_abort(m, &m->err);
 }
 
@@ -226,7 +226,7 @@ void prepare_undo(struct mig *m)
 	if (m->send)
 		send_cancel(m->send);
 	/* after Ctrl-C the channel is cancelled: its end means ABORT, too */
-	if (m->ctl && !m->stop)
+	if (m->ctl && !mig_stopped(m))
 		talk_abort(m, &m->err);
 	mnet_undone(m);
 }
