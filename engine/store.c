@@ -274,7 +274,8 @@ static void sweep_chunk(void *arg, uint64_t key, void *payload)
 		for (k = i; k < SPARSE_PAGES && load(&v[k]) == PAGE_STALE; k++)
 			;
 		if (k > i)
-			set_pages(o, v, key * SPARSE_BYTES + i * ENG_PAGE_BYTES, k - i, PAGE_ABSENT);
+			set_pages(o, v, key * SPARSE_BYTES + i * ENG_PAGE_BYTES, k - i,
+			          PAGE_ABSENT);
 	}
 }
 
