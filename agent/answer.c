@@ -93,7 +93,7 @@ static int say(struct chan *ch, int state, struct err *e)
 
 	boot_id(boot);
 	h.version = PROTOCOL_VERSION;
-	h.compat = PROTOCOL_COMPAT;
+	h.compat = PROTOCOL_COMPAT_RESUME;
 	h.boot = boot;
 	msg.body_case = HAUL__MSG__BODY_HELLO;
 	msg.hello = &h;

@@ -4,8 +4,10 @@
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "common/auto.h"
@@ -59,16 +61,34 @@ static bool is_one_inode(const struct here *h, const Haul__File *f)
 	       f->size == h->st.stx_size;
 }
 
+static bool is_on_network(const struct here *h)
+{
+	static const unsigned int magic[] = {
+		NFS_SUPER_MAGIC,  V9FS_MAGIC,       SMB_SUPER_MAGIC, CIFS_SUPER_MAGIC,
+		SMB2_SUPER_MAGIC, CEPH_SUPER_MAGIC, AFS_SUPER_MAGIC, FUSE_SUPER_MAGIC,
+	};
+	struct statfs fs;
+
+	if (fstatfs(h->fd, &fs) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(magic); i++)
+		if ((unsigned int)fs.f_type == magic[i])
+			return true;
+	return false;
+}
+
 /*
- * While it is written its times run on, but for the one of its making; where the file system does
- * not know that one (9p, NFS), they must have run on. Looked at again in the freeze.
+ * While it is written its times run on, but for the one of its making; where a network's file
+ * system does not know that one (9p, NFS), they must have run on. Looked at again in the freeze.
  */
 static bool may_be_shared(const struct here *h, const Haul__File *f)
 {
 	if (!f->ctime_ns || f->inode != h->st.stx_ino)
 		return false;
-	return f->btime_ns && h->st.stx_mask & STATX_BTIME ? f->btime_ns == ns(&h->st.stx_btime)
-	                                                   : f->ctime_ns <= ns(&h->st.stx_ctime);
+	if (f->btime_ns && h->st.stx_mask & STATX_BTIME)
+		return f->btime_ns == ns(&h->st.stx_btime);
+	return f->ctime_ns == ns(&h->st.stx_ctime) ||
+	       (f->ctime_ns < ns(&h->st.stx_ctime) && is_on_network(h));
 }
 
 /* Is content to be compared? Then the state is open until the source has answered. */

@@ -84,6 +84,7 @@ void lst_fill(struct wrk *w)
 	settle_begin(&w->settle);
 	rst_finish(w);
 	anet_running(w);
+	pager_settled(w->pager);
 	store_sweep(w->store);
 	while ((r = pager_wait(w->pager, deadline_in_ms(PROGRESS_MS), &e)) == -ETIMEDOUT) {
 		err_clear(&e);

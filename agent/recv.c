@@ -43,7 +43,7 @@ static int answer_hello(struct chan *ch, struct err *e)
 	boot_id(boot);
 	h.boot = boot;
 	h.version = PROTOCOL_VERSION;
-	h.compat = PROTOCOL_COMPAT;
+	h.compat = PROTOCOL_COMPAT_RESUME;
 	msg.body_case = HAUL__MSG__BODY_HELLO;
 	msg.hello = &h;
 	return wire_send(ch, &msg, deadline_in_ms(HELLO_LIMIT_MS), e);

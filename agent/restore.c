@@ -191,7 +191,7 @@ static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 	return r;
 }
 
-static int restore(struct wrk *w, const Haul__Switch *s, struct err *e)
+static int restore(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, struct err *e)
 {
 	size_t n_places;
 	const struct criu_inherit *places = aout_list(w->outs, &n_places);
@@ -206,17 +206,15 @@ static int restore(struct wrk *w, const Haul__Switch *s, struct err *e)
 		.log_name = LOG_NAME,
 		.version = w->criu_version,
 	};
-	uint64_t limit_ms = s->limit_ms && s->limit_ms < w->limit_ms ? s->limit_ms : w->limit_ms;
 	int r = criu_restore(w->criu, &o, e);
 
 	if (r == 0)
-		r = criu_pump(w->criu, CRIU_EV_POST_RESTORE, &w->root_pid, deadline_in_ms(limit_ms),
-		              e);
+		r = criu_pump(w->criu, CRIU_EV_POST_RESTORE, &w->root_pid, deadline_us, e);
 	return r < 0 ? err_wrap(e, "restore") : 0;
 }
 
 /* From here on the worker may die: who takes its place knows all. */
-static int ready_to_die(struct wrk *w, struct err *e)
+static int ready_to_die(struct wrk *w, uint64_t deadline_us, struct err *e)
 {
 	w->keep->root_pid = w->root_pid;
 	w->keep->criu_pid = criu_pid(w->criu);
@@ -225,7 +223,7 @@ static int ready_to_die(struct wrk *w, struct err *e)
 	guard_keep(w->guard, w->keep->criu_rpc);
 	guard_keep(w->guard, w->images_fd);
 	guard_tree(w->guard, w->root_pid);
-	return pager_announced(w->pager, deadline_in_ms(w->limit_ms), e);
+	return pager_announced(w->pager, deadline_us, e);
 }
 
 /* CRIU is not asked for anything yet: while it restores, the link can bring pages. */
@@ -242,6 +240,8 @@ static int say_placed(struct wrk *w, struct err *e)
 int rst_run(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	uint64_t t0 = now_us();
+	uint64_t limit_ms = s->limit_ms && s->limit_ms < w->limit_ms ? s->limit_ms : w->limit_ms;
+	uint64_t deadline_us = deadline_in_ms(limit_ms);
 	int r = prepare(w, s, e);
 
 	w->images_us = now_us() - t0;
@@ -250,10 +250,10 @@ int rst_run(struct wrk *w, const Haul__Switch *s, struct err *e)
 	if (r == 0)
 		fault_at(FAULT_D_PLACED);
 	if (r == 0)
-		r = restore(w, s, e);
+		r = restore(w, s, deadline_us, e);
 	aout_close(w->outs);
 	if (r == 0)
-		r = ready_to_die(w, e);
+		r = ready_to_die(w, deadline_us, e);
 	if (r < 0)
 		rst_undo(w);
 	return r;

@@ -374,6 +374,12 @@ int pager_announced(struct pager *p, uint64_t deadline_us, struct err *e);
 
 /** pager_push() - from now on fill in the background too (after the commit) */
 void pager_push(struct pager *p);
+/**
+ * pager_settled() - behind pager_push(): until nothing comes into the store any more, a moment.
+ * Before that no store_sweep(): a page may just be written over its older copy, which looks stale.
+ * Return: false: the pager ends
+ */
+bool pager_settled(struct pager *p);
 
 /**
  * pager_deliver() - remote pages have come (any thread)

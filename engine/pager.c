@@ -358,7 +358,7 @@ static bool waits_for_uffd(const struct delivery *d)
 	return false;
 }
 
-/* Before the push. Return: as deliver_step() */
+/* Before the push. Return: 1 call again; 0 all done; -ENOMEM no memory now; other -errno */
 static int deliver_early(const struct delivery *d, struct err *e)
 {
 	unsigned int kinds;
@@ -391,7 +391,8 @@ static int deliver_step(const struct delivery *d, struct err *e)
 		return deliver_wait(d, r, e);
 	if (s)
 		return 1;
-	return push ? 0 : deliver_early(d, e);
+	r = push ? 0 : deliver_early(d, e);
+	return r == -ENOMEM ? deliver_wait(d, r, e) : r;
 }
 
 int pager_deliver(struct pager *p, uint64_t obj, uint64_t vaddr, size_t pages, const void *data,

@@ -275,7 +275,7 @@ static void keep_apart(const struct pager *p, const cpu_set_t *all, int *was)
 		sched_setaffinity(0, sizeof(set), &set);
 }
 
-static bool wait_for_push(struct pager *p)
+bool pager_settled(struct pager *p)
 {
 	pthread_mutex_lock(&p->lock);
 	while (!__atomic_load_n(&p->pushing, __ATOMIC_ACQUIRE) &&
@@ -326,7 +326,7 @@ void *push_help_main(void *arg)
 
 	prctl(PR_SET_NAME, "haul-help");
 	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), HELP_NICE);
-	if (buf && wait_for_push(p))
+	if (buf && pager_settled(p))
 		help_all(p, buf);
 	free(buf);
 	/* only now is everything that we had a hand in done */

@@ -288,9 +288,9 @@ int restore_run(struct mig *m, struct err *e)
 
 void restore_undo(struct mig *m)
 {
+	/* finish() waits for the threads: the tree goes on before */
 	if (m->send)
 		send_cancel(m->send);
-	postcopy_end_threads(m);
 }
 
 int commit_run(struct mig *m, struct err *e)

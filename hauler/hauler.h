@@ -129,7 +129,7 @@ struct mig {
 	pthread_mutex_t lock; /* stop against committed */
 	bool stop, committed;
 	bool leave; /* Ctrl-C after the commit: do not wait for a lost link */
-	bool link_lost; /* a thread has noticed; ctl was cancelled to tell the others */
+	bool link_lost; /* a thread has noticed: postcopy.c, lost() */
 	enum mig_state back_to; /* where RELINK leads */
 
 	struct insp *insp;

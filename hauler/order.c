@@ -75,15 +75,11 @@ static int add_run(struct order *o, uint64_t obj, const struct class_run *r, con
 	int x = 0;
 
 	while (x == 0 && left) {
-		uint64_t room = SPARSE_PAGES - index_of(vaddr);
-		uint64_t max = left < PIECE_PAGES ? left : PIECE_PAGES;
+		uint64_t pages = left < PIECE_PAGES ? left : PIECE_PAGES;
 		struct piece p = { .obj = obj, .vaddr = vaddr };
 
-		p.rank = sent_heat(s, obj, vaddr);
-		max = max < room ? max : room;
-		for (p.pages = 1; p.pages < max; p.pages++)
-			if (sent_heat(s, obj, vaddr + p.pages * ENG_PAGE_BYTES) != p.rank)
-				break;
+		p.rank = sent_heat(s, obj, vaddr, &pages);
+		p.pages = (uint32_t)pages;
 		x = add_piece(o, &p);
 		vaddr += p.pages * ENG_PAGE_BYTES;
 		left -= p.pages;

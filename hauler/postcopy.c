@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * postcopy.c - the tree runs at the destination: answer what it waits for, push
- * the rest, and end our stopped copy when every page is in place there.
+ * postcopy.c - the tree is restored, and then runs, at the destination: answer what it waits
+ * for, push the rest, and end our stopped copy when every page is in place there.
  */
 #include "hauler/order.h"
 

@@ -33,8 +33,11 @@ uint64_t sent_key(uint64_t obj, uint64_t vaddr);
 /** sent_wrote() - a scan found these pages written. @scan: its number, from 1 */
 void sent_wrote(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages, unsigned int scan);
 #define SENT_HEAT_MAX 255u
-/** sent_heat() - 0 to SENT_HEAT_MAX: the later and the more often it was written the more */
-unsigned int sent_heat(const struct sent *s, uint64_t obj, uint64_t vaddr);
+/**
+ * sent_heat() - 0 to SENT_HEAT_MAX: the later and the more often it was written the more
+ * @pages: how many to look at; then for how many from @vaddr on it is the same
+ */
+unsigned int sent_heat(const struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t *pages);
 /** sent_forget() - these pages count as never sent */
 void sent_forget(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages);
 void sent_free(struct sent *s);

@@ -98,11 +98,14 @@ void sent_wrote(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages, un
 	}
 }
 
-unsigned int sent_heat(const struct sent *s, uint64_t obj, uint64_t vaddr)
+unsigned int sent_heat(const struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t *pages)
 {
 	const struct part *p = sparse_get(s->parts, sent_key(obj, vaddr), false);
-	unsigned int h = p ? p->heat[index_of(vaddr)] : 0;
+	size_t i = index_of(vaddr), end = *pages < SPARSE_PAGES - i ? i + *pages : SPARSE_PAGES;
+	unsigned int h = p ? p->heat[i] : 0;
 
+	for (*pages = 1; i + *pages < end && (!p || p->heat[i + *pages] == h); ++*pages)
+		;
 	/* late first, then often */
 	return (h & LATE_MAX) << LATE_BITS | h >> LATE_BITS;
 }

@@ -79,10 +79,12 @@ int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint6
 			*out = msg;
 			return 0;
 		}
-		if (kind == HAUL__MSG__BODY_ABORT)
-			r = from_abort(msg->abort, e);
-		else if (kind == HAUL__MSG__BODY_PING)
+		if (kind == HAUL__MSG__BODY_PING)
 			r = pong(ch, msg->ping, e);
+		else if (want == HAUL__MSG__BODY_UNDONE || want == HAUL__MSG__BODY_ABORT)
+			log_debug("message %d before the end", kind); /* was on its way */
+		else if (kind == HAUL__MSG__BODY_ABORT)
+			r = from_abort(msg->abort, e);
 		else if (kind == HAUL__MSG__BODY_DOUBT && m->state <= MIG_NEGOTIATE)
 			r = talk_prove(m, msg->doubt, e);
 		else if (kind == HAUL__MSG__BODY_MARKED && m->push_running)
@@ -123,10 +125,12 @@ static int hello(struct mig *m, struct chan *ch, Haul__Role role, unsigned int i
 	Haul__Hello h = HAUL__HELLO__INIT;
 	struct utsname u;
 	char program[] = PACKAGE_STRING;
+	unsigned int compat = role == HAUL__ROLE__ROLE_CONTROL ? PROTOCOL_COMPAT
+	                                                       : PROTOCOL_COMPAT_RESUME;
 
 	uname(&u);
 	h.version = PROTOCOL_VERSION;
-	h.compat = PROTOCOL_COMPAT;
+	h.compat = compat;
 	h.program = program;
 	h.host = u.nodename;
 	h.role = role;
@@ -148,7 +152,7 @@ static int hello(struct mig *m, struct chan *ch, Haul__Role role, unsigned int i
 		return err_wrap(e, "hello");
 	Haul__Hello *a = answer->hello;
 
-	if (a->compat > PROTOCOL_VERSION || a->version < PROTOCOL_COMPAT) {
+	if (a->compat > PROTOCOL_VERSION || a->version < compat) {
 		r = err_set(e, ERR_PEER, EPROTONOSUPPORT,
 		            "the destination speaks protocol %u (%u at least), we speak %u",
 		            a->version, a->compat, PROTOCOL_VERSION);

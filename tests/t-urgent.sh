@@ -45,8 +45,17 @@ verify B
 [ "$busy_us" -gt $((4 * idle_us)) ] || fail "the link had no queue: this shows nothing"
 [ $((2 * p50)) -lt "$busy_us" ] || fail "what a thread waits for stands in the queue of the bulk"
 
-"$lab" rate off
-move B --mode=post-copy
+# haul waits before the commit, as behind a slow restore, and meanwhile the pages come
+rm -f "$dir/hold"
+HAUL_FAULT=s-restored-heard:hold HAUL_FAULT_FILE=$dir/hold move B --mode=post-copy &
+job=$!
+for _ in $(seq 500); do
+	[ ! -e "$dir/hold" ] || break
+	sleep 0.02
+done
+sleep 1
+rm "$dir/hold"
+wait "$job" || fail "haul that was held before the commit"
 verify A
 early=$(field early_pages) remote=$(field remote_pages)
 note "  $early of $remote pages came before the process ran"

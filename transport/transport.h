@@ -189,8 +189,9 @@ struct Haul__Msg;
 #define WIRE_MSG_MAX_BYTES (64u << 20)
 
 /* Of HELLO. 2: PLACED, for which the source waits. */
-#define PROTOCOL_VERSION 2
-#define PROTOCOL_COMPAT  2 /* the oldest that is understood */
+#define PROTOCOL_VERSION       2
+#define PROTOCOL_COMPAT        2 /* the oldest that is understood */
+#define PROTOCOL_COMPAT_RESUME 1 /* on other connections than the first: a host may be upgraded */
 
 /** wire_send() - length-prefixed protobuf */
 int wire_send(struct chan *c, const struct Haul__Msg *m, uint64_t deadline_us, struct err *e);
