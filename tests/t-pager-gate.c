@@ -109,6 +109,51 @@ static void early(uint64_t seed, bool announced)
 	finish(&l, announced ? "pages before the commit" : "pages before the tasks");
 }
 
+/* The store has older copies of what is at the source: sent, and written since. */
+static void make_stale(struct lab *l)
+{
+	struct sobj *o = store_obj(l->store, OBJ_TASK(l->pid[0]), true);
+	AUTO(runs) struct runs keep = { 0 };
+	struct err e = ERR_INIT;
+	uint8_t page[PG];
+
+	for (size_t i = 0; i < l->pages; i++) {
+		uint64_t v = (uintptr_t)l->base + i * PG;
+
+		page_put(page, ID_FIRST + 0x777000 + i);
+		if (l->class[i] == C_LOCAL)
+			LAB_CHECK(runs_add(&keep, v, 1) == 0);
+		else
+			LAB_CHECK(sobj_write(o, v, page, 1, &e) == 0);
+	}
+	sobj_keep_only(o, &keep);
+}
+
+static void *early_link(void *arg)
+{
+	deliver_all(arg);
+	return NULL;
+}
+
+/* The commit, and the end of what is stale, while pages come over their older copies. */
+static void swept(uint64_t seed)
+{
+	struct lab l;
+	pthread_t th;
+
+	new_lab(&l, seed, BIT(C_REMOTE) | BIT(C_LOCAL), 1, verify);
+	listen_only(&l, 1);
+	make_stale(&l);
+	announce_all(&l);
+	LAB_CHECK(pthread_create(&th, NULL, early_link, &l) == 0);
+	usleep((useconds_t)(mix(seed) % 1000));
+	lab_resume(&l);
+	LAB_CHECK(pager_settled(l.pager));
+	store_sweep(l.store);
+	LAB_CHECK(pthread_join(th, NULL) == 0 && lab_join(&l, HANG_MS) == 0);
+	finish(&l, "a sweep behind early pages");
+}
+
 static void *touch(void *arg)
 {
 	return (void *)(uintptr_t)(*(volatile uint8_t *)arg);
@@ -323,6 +368,8 @@ int main(void)
 		gate(seed + k);
 		waited(seed + k);
 	}
+	for (uint64_t k = 0; k < 40; k++)
+		swept(seed + k);
 	ended(seed);
 	missing(seed);
 	forgotten(seed);
