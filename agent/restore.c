@@ -163,6 +163,7 @@ static void fit_images(struct wrk *w)
 	struct err e = ERR_INIT;
 	int r = sysinfo(&host) < 0 ? -errno : img_tree(w->images_fd, &tree, &e);
 
+	img_forget_cgroups(w->images_fd);
 	for (size_t i = 0; r == 0 && i < tree.n; i++)
 		r = img_fit(w->images_fd, tree.v[i].pid,
 		            ((uint64_t)host.totalram + host.totalswap) * host.mem_unit, &e);

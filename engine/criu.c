@@ -450,6 +450,9 @@ static int request(struct criu *c, enum req_type type, const struct criu_opts *o
 	opts.ghost_limit = CRIU_GHOST_MAX_BYTES;
 	opts.has_timeout = true;
 	opts.timeout = SEIZE_LIMIT_S;
+	/* where it lands is for the destination to say (img_forget_cgroups()) */
+	opts.has_manage_cgroups = true;
+	opts.manage_cgroups = false;
 	opts.has_network_lock = true;
 	opts.network_lock = o->version < CRIU_LOCK_SKIPS ? NETWORK_LOCK_NFT : NETWORK_LOCK_SKIP;
 	if (type == REQ_DUMP) {

@@ -242,6 +242,12 @@ void img_vmas_free(struct img_vmas *v);
  * memory and swap a kernel refuses then: 8 TiB that a database has reserved, for example
  */
 int img_fit(int dirfd, pid_t pid, uint64_t bytes_max, struct err *e);
+/**
+ * img_forget_cgroups() - the tree comes into the cgroup of who restores it
+ * CRIU writes cgroup.img when the tree is in others than CRIU itself, and would mount a tmpfs in its
+ * folder of images to restore them, which nobody can in one that is mounted nowhere.
+ */
+void img_forget_cgroups(int dirfd);
 
 /** Classes of pages in the final pagemap; also the wire's numbers. */
 enum page_class { PC_LAZY_HERE = 0, PC_LAZY_REMOTE = 1, PC_EAGER = 2, PC_N = 3 };

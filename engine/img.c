@@ -343,6 +343,11 @@ static bool unpromise(const struct img_vmas *v, uint64_t bytes_max)
 	return changed;
 }
 
+void img_forget_cgroups(int dirfd)
+{
+	unlinkat(dirfd, "cgroup.img", 0);
+}
+
 int img_fit(int dirfd, pid_t pid, uint64_t bytes_max, struct err *e)
 {
 	struct img_vmas *v = NULL;

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# t-cgroup - a tree in cgroups of its own, as a service is: it moves in every mode, into the cgroup of
+# the hauld there; undone, it is where it was.
+. "$(dirname "$0")/lib.sh"
+lab_up
+cgroups=$("$lab" run A awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+[ -n "$cgroups" ] || skip "no cgroup version 2 here"
+
+service=$cgroups/haul-test-$$
+at() { "$lab" run "$1" sed -n 's/^0:://p' "/proc/$2/cgroup"; }
+no_service() {
+	for c in "$service/part" "$service"; do "$lab" run A rmdir "$c" 2>/dev/null || true; done
+}
+
+tree() { "$lab" run A sh -c "for p in $pid \$(cat /proc/$pid/task/*/children); do echo \$p; done"; }
+
+# into_service: the root and its children in two cgroups
+into_service() {
+	local p
+	"$lab" run A mkdir -p "$service/part"
+	for p in $(tree); do
+		"$lab" run A sh -c "echo $p >$service$([ "$p" = "$pid" ] || echo /part)/cgroup.procs"
+	done
+}
+
+for m in ${MODES:-stop-copy pre-copy post-copy hybrid auto}; do
+	start A "$work/tree"
+	into_service
+	child=$(tree | tail -1)
+	if "$lab" run A "$haul" --criu /bin/false "$pid" hostB >"$dir/out" 2>&1; then
+		fail "hauled without CRIU"
+	fi
+	[ "$(at A "$pid") $(at A "$child")" = "${service#"$cgroups"} ${service#"$cgroups"}/part" ] ||
+		fail "undone, it is in $(at A "$pid") and $(at A "$child")"
+	move A --mode="$m"
+	verify B
+	daemon=$("$lab" run B pgrep -o -x hauld)
+	[ "$(at B "$pid")" = "$(at B "$daemon")" ] || fail "at B it is in $(at B "$pid"), hauld in $(at B "$daemon")"
+	note "  $m: downtime $(($(field downtime_us) / 1000)) ms"
+	stop B
+	for _ in $(seq 50); do no_service; "$lab" run A test -e "$service" || break; sleep 0.1; done
+	! "$lab" run A test -e "$service" || fail "$service is still in use"
+done
