@@ -162,6 +162,8 @@ int frost_again(const struct frost *f, pid_t pid, struct err *e)
 	snprintf(text, sizeof(text), "%d", pid);
 	int r = put_in(f->dir, "cgroup.procs", text);
 
+	if (r == 0) /* somebody may have thawed it */
+		r = put_in(f->dir, "cgroup.freeze", "1");
 	return r < 0 ? err_set(e, ERR_SYS, -r, "%d into %s: %s", pid, f->dir, strerror(-r)) : 0;
 }
 
@@ -175,9 +177,13 @@ int frost_add(struct frost *f, pid_t pid, struct err *e)
 bool frost_has(const struct frost *f, pid_t pid)
 {
 	AUTO(mem) char *at = frost_cgroup_of(pid);
-	AUTO(fd) int fd = open(f->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char path[PATH_BYTES + 32], is = 0;
 
-	return fd >= 0 && (!at || !strcmp(at, f->dir + strlen(f->root)));
+	snprintf(path, sizeof(path), "%s/cgroup.freeze", f->dir);
+	AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return fd >= 0 && read(fd, &is, 1) == 1 && is == '1' &&
+	       (!at || !strcmp(at, f->dir + strlen(f->root)));
 }
 
 static int thaw_one(const struct frost *f, const struct member *m)

@@ -26,7 +26,7 @@ void frost_cool(struct frost *f);
 int frost_add(struct frost *f, pid_t pid, struct err *e);
 /** frost_again() - a member that somebody has moved out */
 int frost_again(const struct frost *f, pid_t pid, struct err *e);
-/** frost_has() - is it there still? Somebody may have moved it out */
+/** frost_has() - is it there still, and frozen? Somebody may have moved it out, or thawed it */
 bool frost_has(const struct frost *f, pid_t pid);
 /** frost_cgroup_of() - its cgroup below the mount; the caller frees. NULL: none */
 char *frost_cgroup_of(pid_t pid);

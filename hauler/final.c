@@ -296,8 +296,7 @@ void restore_undo(struct mig *m)
 int commit_run(struct mig *m, struct err *e)
 {
 	Haul__Msg *answer = NULL;
-	/* in a frozen cgroup nobody wakes it any more */
-	int r = m->frost ? 0 : freeze_stands(m, e);
+	int r = freeze_kept(m, e);
 
 	if (r == 0)
 		r = mnet_ship(m, e);

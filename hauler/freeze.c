@@ -255,6 +255,21 @@ int freeze_hold(struct mig *m, struct err *e)
 	return r < 0 ? err_wrap(e, "hold the stopped processes") : 0;
 }
 
+/* In a frozen cgroup a signal wakes nobody; who moves them out, or thaws it, might. */
+int freeze_kept(const struct mig *m, struct err *e)
+{
+	if (!m->frost)
+		return freeze_stands(m, e);
+	for (size_t i = 0; i < m->n_held; i++)
+		if (!frost_has(m->frost, m->held[i].pid))
+			return err_set(
+			        e, ERR_SYS, EINTR,
+			        "somebody has moved the stopped process %d out of its frozen "
+			        "cgroup, or thawed it",
+			        m->held[i].pid);
+	return 0;
+}
+
 void freeze_watch(struct mig *m)
 {
 	struct err e = ERR_INIT;

@@ -317,6 +317,8 @@ int mem_fd(struct mig *m, pid_t pid, struct err *e);
 void mem_close_all(struct mig *m);
 /** freeze_stands() - -EINTR: somebody has woken it: what was sent is not what it is now */
 int freeze_stands(const struct mig *m, struct err *e);
+/** freeze_kept() - before the commit: held as freeze_hold() has left it. -EINTR: no more */
+int freeze_kept(const struct mig *m, struct err *e);
 /** freeze_hold() - the stopped tree into the frozen cgroup, where it stands; before the commit */
 int freeze_hold(struct mig *m, struct err *e);
 /** freeze_watch() - after the commit: stop again whom somebody has woken, or moved elsewhere */
