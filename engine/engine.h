@@ -57,6 +57,8 @@ void procs_fini(struct proc_list *l);
 uint64_t procs_start(pid_t pid);
 /** procs_state() - R, S, D, T, Z, ...; 0: it is gone */
 char procs_state(pid_t pid);
+/** procs_cpu_us() - CPU time that the tree of @root has used, with children that are gone */
+uint64_t procs_cpu_us(pid_t root);
 /** procs_pends() - has it this signal, and not acted on it yet? */
 bool procs_pends(pid_t pid, int sig);
 /** procs_end_tree() - stop all of it first, so that nothing is born meanwhile; then kill */

@@ -170,18 +170,24 @@ void vmas_fini(struct vma_list *l)
 	memset(l, 0, sizeof(*l));
 }
 
-uint64_t procs_start(pid_t pid)
+/* What /proc/PID/stat says behind the name, which may contain anything. NULL: it is gone */
+static const char *stat_of(pid_t pid, char *text, size_t bytes)
 {
-	char path[32], text[1024];
-	uint64_t start = 0;
+	char path[32];
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	AUTO(file) FILE *f = fopen(path, "re");
-	size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
+	size_t n = f ? fread(text, 1, bytes - 1, f) : 0;
 
 	text[n] = 0;
-	/* the name may contain anything; what follows its bracket may not */
-	const char *at = strrchr(text, ')');
+	return strrchr(text, ')');
+}
+
+uint64_t procs_start(pid_t pid)
+{
+	char text[1024];
+	const char *at = stat_of(pid, text, sizeof(text));
+	uint64_t start = 0;
 
 	if (at)
 		sscanf(at,
@@ -189,6 +195,28 @@ uint64_t procs_start(pid_t pid)
 		       " %*d %*d %" SCNu64,
 		       &start);
 	return start;
+}
+
+uint64_t procs_cpu_us(pid_t root)
+{
+	struct proc_list l = { 0 };
+	struct err ignore = ERR_INIT;
+	uint64_t ticks = 0;
+	int r = procs_tree(root, &l, &ignore);
+
+	for (size_t i = 0; r == 0 && i < l.n; i++) {
+		char text[1024];
+		const char *at = stat_of(l.pid[i], text, sizeof(text));
+		uint64_t t[4] = { 0 }; /* user, system; the same of children that are gone */
+
+		if (at && sscanf(at,
+		                 ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64
+		                 " %" SCNu64 " %" SCNu64 " %" SCNu64,
+		                 &t[0], &t[1], &t[2], &t[3]) == 4)
+			ticks += t[0] + t[1] + t[2] + t[3];
+	}
+	procs_fini(&l);
+	return ticks * 1000000 / (uint64_t)sysconf(_SC_CLK_TCK);
 }
 
 bool procs_pends(pid_t pid, int sig)
@@ -209,14 +237,8 @@ bool procs_pends(pid_t pid, int sig)
 
 char procs_state(pid_t pid)
 {
-	char path[32], text[1024];
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	AUTO(file) FILE *f = fopen(path, "re");
-	size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
-
-	text[n] = 0;
-	const char *at = strrchr(text, ')');
+	char text[1024];
+	const char *at = stat_of(pid, text, sizeof(text));
 
 	return at && at[1] == ' ' ? at[2] : 0;
 }

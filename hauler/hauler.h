@@ -166,6 +166,7 @@ struct mig {
 	uint64_t round_pages, round_us; /* of the last one */
 	struct slow *slow; /* NULL: it was never slowed down, or is free again */
 	unsigned int slowest_percent;
+	uint64_t cpu_us, cpu_at_us; /* of the tree, when rounds began; for that */
 	bool switch_over; /* bring the rest after the resume */
 
 	struct task_mem mem[512]; /* open for the round; more are opened as needed */

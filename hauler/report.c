@@ -97,6 +97,7 @@ void rep_throttle(const struct mig *m)
 	json_t *o = event(m, "throttle");
 
 	set_u(o, "throttle_percent", m->pol.slow_percent);
+	json_object_set_new(o, "throttle_by", json_string(slow_by(m->slow)));
 	json_object_set_new(o, "why", json_string(m->answer.why));
 	put(m, o);
 }

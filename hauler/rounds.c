@@ -305,13 +305,23 @@ static void forget(struct round *r, pid_t pid, uint64_t vaddr, uint64_t pages)
 	sent_forget(r->m->sent, OBJ_TASK(pid), vaddr, pages);
 }
 
+/* By the tree, since rounds began: until now it ran at full speed. */
+static double cpus_used(const struct mig *m)
+{
+	uint64_t us = procs_cpu_us(m->opt->pid), since_us = now_us() - m->cpu_at_us;
+
+	return us > m->cpu_us && since_us ? (double)(us - m->cpu_us) / (double)since_us : 0;
+}
+
 /* A program that cannot be slowed down goes on as it is. */
 static void slow_down(struct mig *m)
 {
 	struct err why = ERR_INIT;
 	unsigned int percent = m->answer.slow_percent;
-	int r = m->slow ? 0 : slow_new(&m->slow, m->opt->pid, m->route, &why);
+	int r = 0;
 
+	if (!m->slow)
+		r = slow_new(&m->slow, m->opt->pid, m->route, cpus_used(m), &why);
 	if (r == 0)
 		r = slow_set(m->slow, percent, &why);
 	if (r < 0) {
@@ -437,6 +447,9 @@ static void rounds_start(struct mig *m)
 	m->pol.total_pages = m->pol.written_pages = m->rss_bytes / ENG_PAGE_BYTES;
 	m->pol.freeze_us = FREEZE_BASE_US + m->pol.total_pages * gib_us / PAGES_PER_GIB;
 	m->pol.elapsed_us = now_us() - m->t.start_us;
+	if (m->pol.opt->throttle_max_percent)
+		m->cpu_us = procs_cpu_us(m->opt->pid);
+	m->cpu_at_us = now_us();
 }
 
 static int given_up(struct mig *m, struct err *e)

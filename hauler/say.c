@@ -96,8 +96,8 @@ static void say_throttle(const json_t *o, struct say_how how)
 	if (how.quiet)
 		return;
 	end_line();
-	printf("%8.3f s  throttled by %llu %%: %s\n", num(o, "time_s"),
-	       count(o, "throttle_percent"), str(o, "why"));
+	printf("%8.3f s  throttled by %llu %% (%s): %s\n", num(o, "time_s"),
+	       count(o, "throttle_percent"), str(o, "throttle_by"), str(o, "why"));
 }
 
 static void say_running(const json_t *o, struct say_how how)
