@@ -47,15 +47,20 @@ lab_up() {
 	"$lab" run B "$haul" trust -y hostA >/dev/null
 }
 
+# listens HOST PORT: waits until somebody does
+listens() {
+	for _ in $(seq 200); do
+		"$lab" run "$1" bash -c "exec 3<>/dev/tcp/localhost/$2" 2>/dev/null && return
+		sleep 0.05
+	done
+	fail "nobody listens on port $2 of $1"
+}
+
 start_hauld() {
 	local h=$1
 	shift
 	"$lab" run "$h" setsid "$hauld" -v "$@" </dev/null >>"$dir/hauld.$h.log" 2>&1 &
-	for _ in $(seq 100); do
-		"$lab" run "$h" bash -c 'exec 3<>/dev/tcp/localhost/4285' 2>/dev/null && return
-		sleep 0.05
-	done
-	fail "hauld on $h does not listen: $(cat "$dir/hauld.$h.log")"
+	(listens "$h" 4285) || fail "hauld on $h: $(cat "$dir/hauld.$h.log")"
 }
 
 other() { case $1 in A) echo B ;; *) echo A ;; esac; }

@@ -57,9 +57,7 @@ s = socket.create_server(("", 7177)); time.sleep(300)'
 held=$pid
 theirs=$("$lab" spawn B port-holder python3 -c "$listener")
 pid=$("$lab" spawn A port-wanter python3 -c "$listener")
-for h in A B; do
-	for _ in $(seq 100); do "$lab" run $h bash -c 'exec 3<>/dev/tcp/localhost/7177' 2>/dev/null && break; sleep 0.05; done
-done
+for h in A B; do listens $h 7177; done
 rc=0
 timeout 60 "$lab" run A "$haul" "$pid" hostB >"$dir/out" 2>&1 || rc=$?
 [ $rc = 3 ] || fail "busy port: exit status $rc: $(cat "$dir/out")"
@@ -88,7 +86,7 @@ cat >"$dir/full-criu" <<END
 # the real one, where no image can be written
 trap '' XFSZ
 ulimit -f 0
-exec $(head -1 /var/lib/haul/criu/chosen) "\$@"
+exec ${HAUL_CRIU:-$(head -1 /var/lib/haul/criu/chosen)} "\$@"
 END
 chmod +x "$dir/full-criu"
 refused 1 'dump: CRIU refused: it could not write.*ulimit -f' --criu "$dir/full-criu"
@@ -116,11 +114,12 @@ mkdir -p "$dir/shared"
 "$lab" run B mount -t tmpfs tmpfs "$dir/shared"
 "$lab" run A cp "$work/writer" "$dir/shared/w"
 "$lab" run B cp "$work/writer" "$dir/shared/w"
-start A "$dir/shared/w" --mib 512 --rate 1000
+start A "$dir/shared/w" --mib "${FAIL_MIB:-512}" --rate 1000
 "$lab" rate 1gbit
 for mode in pre-copy hybrid; do # in hybrid pages are on their way while it fails
 	"$lab" run B cp "$work/writer" "$dir/shared/w"
-	(sleep 0.6; "$lab" run B bash -c "printf x >>$dir/shared/w") &
+	: >"$dir/out"
+	(until grep -q 'destination accepts' "$dir/out"; do sleep 0.05; done; "$lab" run B bash -c "printf x >>$dir/shared/w") &
 	spoiler=$!
 	refused 1 'destination: .*(CRIU|restore)' --mode=$mode
 	wait $spoiler
@@ -129,11 +128,11 @@ done
 stop A
 
 # ---- Ctrl-C in each phase ----
-start A "$work/writer" --mib 256 --rate 20000
+start A "$work/writer" --mib "${FAIL_MIB:-256}" --rate "${WRITER_RATE:-20000}"
 "$lab" rate 500mbit
-for delay in 0.02 0.1 0.3 0.6 1.0 1.5; do
+for delay in ${FAIL_DELAYS_S:-0.02 0.1 0.3 0.6 1.0 1.5}; do
 	rc=0
-	timeout -s INT "$delay" "$lab" run A "$haul" --mode=pre-copy "$pid" hostB >"$dir/out" 2>&1 || rc=$?
+	"$lab" run A timeout -s INT "$delay" "$haul" --mode=pre-copy "$pid" hostB >"$dir/out" 2>&1 || rc=$?
 	sleep 0.3
 	verify A
 	! "$lab" run B test -e "/proc/$pid" || fail "a copy is on B after Ctrl-C"

@@ -10,7 +10,7 @@ mkdir "$dir/data"
 chmod 777 "$dir/data"
 h=A
 pid=$("$lab" spawn A memcached memcached -u root -p 11311 -U 0 -l 0.0.0.0 -m 256)
-sleep 1
+listens $h 11311
 for m in ${MODES:-stop-copy pre-copy post-copy hybrid auto}; do
 	"$lab" run $h python3 "$load" load --host 127.0.0.1 --port 11311 --record "$dir/acked" &
 	client=$!

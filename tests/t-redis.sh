@@ -10,7 +10,7 @@ mkdir "$dir/data"
 chmod 777 "$dir/data"
 h=A
 pid=$("$lab" spawn A redis redis-server --port 6379 --save '' --appendonly no --dir "$dir/data" --protected-mode no)
-sleep 1
+listens $h 6379
 for m in ${MODES:-stop-copy pre-copy post-copy hybrid auto}; do
 	"$lab" run $h python3 "$load" load --host 127.0.0.1 --port 6379 --record "$dir/acked" &
 	client=$!
