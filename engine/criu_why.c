@@ -11,6 +11,8 @@
 /* Said on hosts where all goes well: no word of them. */
 static const char *const harmless[] = {
 	"RLIMIT_NOFILE", /* without CAP_SYS_RESOURCE it keeps the limit it has */
+	"Unable to restore TCP_CORK", /* its page stream is no TCP socket: before 4.0 it says so */
+	"Unable to restore TCP_NODELAY",
 };
 
 static bool is_harmless(const char *line)
