@@ -38,6 +38,9 @@ static const struct why_case {
 	  "no reason given" },
 	{ "an empty log, a harmless message", "",
 	  "Error (criu/util.c:1534): rlimit: Can't setup RLIMIT_NOFILE for self", "wrote no log" },
+	{ "no log, its stream has no cork", NULL,
+	  "Error (criu/util.c:1077): Unable to restore TCP_CORK (1): Operation not supported",
+	  "wrote no log" },
 	{ "nothing at all", NULL, NULL, "wrote no log" },
 	{ "an empty message", NULL, "", "wrote no log" },
 };
