@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define PROCS_MAX 32768
 
@@ -170,25 +171,42 @@ void vmas_fini(struct vma_list *l)
 	memset(l, 0, sizeof(*l));
 }
 
-uint64_t procs_start(pid_t pid)
+/* What follows its name in stat, which may hold anything; NULL: it is gone. */
+static const char *stat_words(pid_t pid, char *text, size_t bytes)
 {
-	char path[32], text[1024];
-	uint64_t start = 0;
+	char path[32];
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	AUTO(file) FILE *f = fopen(path, "re");
-	size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
+	size_t n = f ? fread(text, 1, bytes - 1, f) : 0;
 
 	text[n] = 0;
-	/* the name may contain anything; what follows its bracket may not */
 	const char *at = strrchr(text, ')');
+
+	return at && at[1] == ' ' ? at + 2 : NULL;
+}
+
+uint64_t procs_start(pid_t pid)
+{
+	char text[1024];
+	uint64_t start = 0;
+	const char *at = stat_words(pid, text, sizeof(text));
 
 	if (at)
 		sscanf(at,
-		       ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d"
+		       "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d"
 		       " %*d %*d %" SCNu64,
 		       &start);
 	return start;
+}
+
+pid_t procs_parent(pid_t pid)
+{
+	char text[1024];
+	int parent = 0;
+	const char *at = stat_words(pid, text, sizeof(text));
+
+	return at && sscanf(at, "%*c %d", &parent) == 1 ? parent : 0;
 }
 
 bool procs_pends(pid_t pid, int sig)
@@ -207,16 +225,27 @@ bool procs_pends(pid_t pid, int sig)
 	return found;
 }
 
+bool procs_lives(pid_t pid)
+{
+	char state = procs_state(pid);
+
+	return state && state != 'Z' && state != 'X';
+}
+
 char procs_state(pid_t pid)
 {
-	char path[32], text[1024];
+	char text[1024];
+	const char *at = stat_words(pid, text, sizeof(text));
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	AUTO(file) FILE *f = fopen(path, "re");
-	size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
+	return at ? *at : 0;
+}
 
-	text[n] = 0;
-	const char *at = strrchr(text, ')');
+void files_room(void)
+{
+	struct rlimit l;
 
-	return at && at[1] == ' ' ? at[2] : 0;
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
 }

@@ -11,11 +11,12 @@
 
 struct tproc {
 	pid_t pid;
-	bool tried;
+	uint64_t born; /* when it started: pids come again */
+	int lock; /* that it is ours, or -1 */
+	bool said; /* why it is not tracked */
 	bool seen; /* in the tree at this round */
 	bool tracked; /* by the last round */
 	int uffd; /* wp-async: of its memory; -1 */
-	uint64_t born; /* soft-dirty: when it started: pids come again */
 	bool known; /* soft-dirty: its bits count from a round of ours on */
 	struct marks marks; /* soft-dirty: which page was where at that round */
 };
@@ -64,7 +65,7 @@ typedef int (*look_out_fn)(void *arg, const struct page_region *v, size_t n);
 struct trk_ops {
 	const char *name;
 	int (*probe)(struct err *e);
-	/* one process of a round; with *stop it was emit that ended it. NULL: no rounds */
+	/* one live process of a round; with *stop it was emit that ended it. NULL: no rounds */
 	int (*round)(struct scan *s, bool *stop);
 	/* before a look: the process, if its pages' marks mean anything; else NULL */
 	const struct tproc *(*known)(const struct trk *t, pid_t pid);
@@ -81,6 +82,8 @@ extern const struct trk_ops trk_scan_ops, trk_soft_ops;
 /** track_known() - a process of earlier rounds; NULL */
 const struct tproc *track_known(const struct trk *t, pid_t pid);
 
+/** track_not() - say why a process is not tracked, once */
+void track_not(struct tproc *p, const char *why);
 /** track_report() - hand runs of pages to emit. Return: what it returned */
 int track_report(struct scan *s, const struct page_region *v, size_t n);
 /** scan_kernel() - has this kernel PAGEMAP_SCAN? */
@@ -99,5 +102,11 @@ int calm_look(const struct look_at *l, uint64_t start, uint64_t end, struct look
 uint64_t scan_guard(void);
 /** soft_zero_frame() - see struct trk */
 uint64_t soft_zero_frame(void);
+
+/* ---- own.c ---- */
+/** own_take() - be the one that tracks @pid. Return: a descriptor to hold; -EBUSY; -ESRCH; -errno */
+int own_take(pid_t pid, struct err *e);
+/** own_above() - does somebody track a tree that @pid is in? Return: 0 no; -EBUSY */
+int own_above(pid_t pid, struct err *e);
 
 #endif

@@ -18,7 +18,6 @@
 #include <sys/syscall.h>
 
 #include "common/clock.h"
-#include "common/log.h"
 
 #ifndef UFFD_FEATURE_WP_UNPOPULATED
 #define UFFD_FEATURE_WP_UNPOPULATED (1 << 13)
@@ -95,7 +94,6 @@ static int attach(struct trk *t, struct tproc *p)
 	uint64_t t0 = now_us();
 	int r = inject_uffd(p->pid, &p->uffd, &e);
 
-	p->tried = true;
 	if (now_us() - t0 > t->stopped_us)
 		t->stopped_us = now_us() - t0;
 	if (r == 0)
@@ -103,8 +101,7 @@ static int attach(struct trk *t, struct tproc *p)
 	if (r < 0) {
 		detach(p);
 		if (r != -ESRCH)
-			log_warn("pid=%d is not tracked: %s", p->pid,
-			         e.msg[0] ? e.msg : strerror(-r));
+			track_not(p, e.msg[0] ? e.msg : strerror(-r));
 	}
 	return r;
 }
@@ -231,7 +228,7 @@ static int each_vma(struct scan *s, bool *stop)
 
 static int scan_round(struct scan *s, bool *stop)
 {
-	if (!s->p->tried)
+	if (s->p->uffd < 0)
 		attach(s->t, s->p);
 	s->p->tracked = s->p->uffd >= 0;
 	return each_vma(s, stop);

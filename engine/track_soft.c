@@ -24,7 +24,6 @@
 #include <sys/syscall.h>
 
 #include "common/clock.h"
-#include "common/log.h"
 #include "engine/hold.h"
 
 /* Words of pagemap, one for a page. */
@@ -83,28 +82,6 @@ static int probe(struct err *e)
 
 /* ---- processes ---- */
 
-/* When it started, in clock ticks since the boot; 0: it has gone or is a zombie. */
-static uint64_t born(pid_t pid)
-{
-	char path[32], buf[1024];
-	unsigned long long at = 0;
-	char state = 'Z';
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	AUTO(file) FILE *f = fopen(path, "re");
-	size_t n = f ? fread(buf, 1, sizeof(buf) - 1, f) : 0;
-
-	buf[n] = 0;
-	char *p = strrchr(buf, ')');
-
-	if (!p || sscanf(p + 1,
-	                 " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-	                 "%*s %llu",
-	                 &state, &at) != 2)
-		return 0;
-	return state == 'Z' || state == 'X' ? 0 : at;
-}
-
 /*
  * Memory of two processes, as after vfork: the bits of one are those of the other, and one
  * runs on while the other is held.
@@ -122,7 +99,7 @@ static const struct tproc *known(const struct trk *t, pid_t pid)
 {
 	const struct tproc *p = track_known(t, pid);
 
-	return p && p->known && p->born == born(pid) ? p : NULL;
+	return p && p->known && p->born == procs_start(pid) ? p : NULL;
 }
 
 /* Cleared bits are left behind: nobody else looks at them. */
@@ -316,25 +293,18 @@ static int soft_round(struct scan *s, bool *stop)
 {
 	struct job j = { .s = s };
 	struct tproc *p = s->p;
-	uint64_t at = born(p->pid);
-	int r = -ESRCH;
+	int r = -EBUSY;
 
-	p->known = p->known && p->born == at;
-	p->born = at;
-	if (at && is_shared(s->t, p->pid)) {
+	if (is_shared(s->t, p->pid))
 		p->known = false;
-		r = -EBUSY;
-	} else if (at) {
+	else
 		r = hold_apart(find_and_clear, &j);
-	}
 	/* a process that could not be held keeps its bits for the next round */
 	p->tracked = r == 0;
-	if (r < 0 && r != -ESRCH && !p->tried)
-		log_warn("pid=%d is not tracked: %s", p->pid,
-		         r == -EPERM   ? "it is traced by another program"
-		         : r == -EBUSY ? "it shares its memory with another process"
-		                       : strerror(-r));
-	p->tried = r < 0;
+	if (r < 0 && r != -ESRCH)
+		track_not(p, r == -EPERM   ? "it is traced by another program"
+		             : r == -EBUSY ? "it shares its memory with another process"
+		                           : strerror(-r));
 	if (r == 0) {
 		marks_fini(&p->marks);
 		p->marks = j.marks;

@@ -216,6 +216,8 @@ static int watch_run(struct watch *w, struct err *e)
 	if (r == 0)
 		r = trk_new(&w->trk, w->opt->pid, kind, e);
 	if (r == 0)
+		r = trk_own(w->trk, e);
+	if (r == 0)
 		r = watching(w, e);
 	trk_free(steal(w->trk));
 	if (r == 0 && w->t.n && !w->opt->json && !w->opt->quiet)

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * t-tracker-others.c - the tracker beside others: a second tracker, memory that somebody else has
+ * registered or shares. Nobody takes a page that another one has to see.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "engine/engine.h"
+
+#define PAGES 64
+#define PAGE  7 /* the one that is written */
+
+static int failed;
+static enum trk_kind kind;
+static const char *title = "";
+
+#define CHECK(what, ...)                                                                           \
+	do {                                                                                       \
+		if (!(what)) {                                                                     \
+			printf("%s: line %d: not true: %s; ", title, __LINE__, #what);             \
+			printf(__VA_ARGS__);                                                       \
+			printf("\n");                                                              \
+			failed++;                                                                  \
+		}                                                                                  \
+	} while (0)
+
+/* ---- a target that does as it is told ---- */
+
+static volatile int *told; /* a letter, 0 when it is done; the second: a pid */
+static uint8_t *area;
+
+static void wait_told(int what)
+{
+	uint64_t limit = deadline_in_ms(5000);
+
+	while (*told != what && now_us() < limit)
+		usleep(100);
+	CHECK(*told == what, "%c is not done", *told);
+}
+
+static void tell(char what)
+{
+	*told = what;
+	wait_told(0);
+}
+
+static pid_t child(void)
+{
+	pid_t pid = fork();
+
+	while (pid == 0)
+		pause();
+	return pid;
+}
+
+static void obey(void)
+{
+	memset(area, 2, PAGES * 4096);
+	for (;;) {
+		switch (*told) {
+		case 'w':
+			area[PAGE * 4096]++;
+			break;
+		case 'f':
+			told[1] = child();
+		}
+		*told = 0;
+		usleep(100);
+	}
+}
+
+static pid_t target(void (*run)(void))
+{
+	*told = '-';
+	fflush(stdout);
+	pid_t pid = fork();
+
+	if (pid == 0)
+		run();
+	wait_told(0);
+	return pid;
+}
+
+static void end(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+/* ---- a tracker ---- */
+
+struct seen {
+	unsigned int times, flags; /* of the page that is written */
+	pid_t pid;
+};
+
+static int see(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
+               unsigned int flags)
+{
+	struct seen *s = arg;
+	uint64_t at = (uintptr_t)area + PAGE * 4096;
+
+	(void)vma;
+	if (at >= vaddr && at < vaddr + pages * 4096) {
+		s->times++;
+		s->flags = flags;
+		s->pid = pid;
+	}
+	return 0;
+}
+
+static struct trk *tracker(pid_t pid)
+{
+	struct err e = ERR_INIT;
+	struct trk *t = NULL;
+
+	CHECK(trk_new(&t, pid, kind, &e) == 0, "%s", e.msg);
+	return t;
+}
+
+static struct seen round_of(struct trk *t, struct trk_stats *st)
+{
+	struct seen s = { 0 };
+	struct err e = ERR_INIT;
+
+	CHECK(trk_round(t, see, &s, st, &e) == 0, "%s", e.msg);
+	return s;
+}
+
+static struct seen last_look(struct trk *t, pid_t pid)
+{
+	struct seen s = { 0 };
+	struct trk_stats st;
+	struct err e = ERR_INIT;
+
+	kill(pid, SIGSTOP);
+	usleep(20000);
+	CHECK(trk_final(t, see, &s, &st, &e) == 0, "%s", e.msg);
+	return s;
+}
+
+/* Is the tree of @pid refused, by the name of @who? */
+static bool refused(pid_t pid, pid_t who)
+{
+	AUTO(trk) struct trk *t = tracker(pid);
+	struct err e = ERR_INIT;
+	char name[32];
+
+	snprintf(name, sizeof(name), "(pid %d)", who);
+	return trk_own(t, &e) == -EBUSY && strstr(e.msg, name) && e.fix[0];
+}
+
+static bool granted(pid_t pid)
+{
+	AUTO(trk) struct trk *t = tracker(pid);
+	struct err e = ERR_INIT;
+
+	return trk_own(t, &e) == 0;
+}
+
+/* ---- two trackers ---- */
+
+static void two(void)
+{
+	struct trk_stats st;
+	struct err e = ERR_INIT;
+
+	title = "two trackers";
+	pid_t pid = target(obey);
+	AUTO(trk) struct trk *first = tracker(pid), *second = tracker(pid);
+
+	CHECK(trk_own(first, &e) == 0, "%s", e.msg);
+	CHECK(refused(pid, getpid()), "the second");
+	CHECK(round_of(first, &st).times == 1 && st.procs == 1, "%u", st.procs);
+	tell('w');
+	CHECK(round_of(second, &st).times == 0 && st.procs_untracked == 1, "%u", st.procs);
+	CHECK(round_of(first, &st).times == 1, "the page was taken");
+	tell('w');
+	round_of(second, &st);
+	CHECK(last_look(first, pid).flags & TRK_DIRTY, "the page was taken");
+	CHECK(last_look(second, pid).flags & TRK_DIRTY, "the second knows nothing");
+	kill(pid, SIGCONT);
+	trk_release(first);
+	CHECK(round_of(second, &st).times == 1 && st.procs == 1, "released: %u", st.procs);
+	end(pid);
+}
+
+static void trees(void)
+{
+	struct trk_stats st;
+	struct err e = ERR_INIT;
+
+	title = "overlapping trees";
+	pid_t pid = target(obey);
+	AUTO(trk) struct trk *t = tracker(pid);
+
+	CHECK(trk_own(t, &e) == 0, "%s", e.msg);
+	tell('f');
+	CHECK(refused(told[1], getpid()), "a child that was born later");
+	round_of(t, &st);
+	CHECK(st.procs == 2, "%u tracked", st.procs);
+	trk_release(t);
+	AUTO(trk) struct trk *child = tracker(told[1]);
+
+	CHECK(trk_own(child, &e) == 0, "%s", e.msg);
+	CHECK(refused(pid, getpid()), "a tree with a child that is tracked");
+	round_of(t, &st);
+	CHECK(st.procs == 1 && st.procs_untracked == 1, "%u tracked", st.procs);
+	kill(told[1], SIGKILL);
+	end(pid);
+}
+
+static void owner_dies(void)
+{
+	title = "the owner dies";
+	pid_t pid = target(obey), owner = fork();
+
+	if (owner == 0) {
+		struct trk *t = tracker(pid);
+		struct err e = ERR_INIT;
+		struct trk_stats st;
+
+		if (trk_own(t, &e) == 0)
+			round_of(t, &st);
+		told[1] = -1;
+		for (;;)
+			pause();
+	}
+	while (told[1] != -1)
+		usleep(100);
+	CHECK(refused(pid, owner), "while it lives");
+	end(owner);
+	CHECK(granted(pid), "nothing is left of it");
+	end(pid);
+}
+
+static void all(void)
+{
+	printf("%s\n", trk_kind_name(kind));
+	two();
+	trees();
+	owner_dies();
+}
+
+int main(void)
+{
+	told = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	area = mmap(NULL, PAGES * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	setbuf(stdout, NULL);
+	alarm(120);
+	if (geteuid() != 0 || trk_best() == TRK_NONE) {
+		printf("skipped: needs root and a tracker\n");
+		return 77;
+	}
+	for (kind = TRK_WP_ASYNC; kind <= TRK_SOFT_DIRTY; kind++) {
+		struct err e = ERR_INIT;
+
+		if (trk_probe(kind, &e) < 0)
+			printf("%s: not on this kernel: %s\n", trk_kind_name(kind), e.msg);
+		else
+			all();
+	}
+	printf("%d checks failed\n", failed);
+	return failed != 0;
+}
