@@ -17,6 +17,8 @@ struct tproc {
 	bool seen; /* in the tree at this round */
 	bool tracked; /* by the last round */
 	int uffd; /* wp-async: of its memory; -1 */
+	bool fresh; /* wp-async: not all of it was scanned since */
+	struct runs foreign; /* wp-async: what others had registered at the last round */
 	bool known; /* soft-dirty: its bits count from a round of ours on */
 	struct marks marks; /* soft-dirty: which page was where at that round */
 };
@@ -49,7 +51,7 @@ struct scan {
 /* Where a look is: read only, from several threads. */
 struct look_at {
 	const struct trk *t;
-	const struct tproc *p; /* what ops->known() said of the process */
+	const struct tproc *p; /* NULL: the marks of its pages are not ours, all are written */
 	int pagemap;
 	const struct vma *vma;
 };
@@ -82,6 +84,8 @@ extern const struct trk_ops trk_scan_ops, trk_soft_ops;
 /** track_known() - a process of earlier rounds; NULL */
 const struct tproc *track_known(const struct trk *t, pid_t pid);
 
+/** vma_among() - does it overlap one of these? */
+bool vma_among(const struct vma *vma, const struct runs *l);
 /** track_not() - say why a process is not tracked, once */
 void track_not(struct tproc *p, const char *why);
 /** track_report() - hand runs of pages to emit. Return: what it returned */

@@ -86,6 +86,7 @@ static void detach(struct tproc *p)
 {
 	if (p->uffd >= 0)
 		close(steal_fd(&p->uffd)); /* the kernel unregisters everything */
+	runs_fini(&p->foreign);
 }
 
 static int attach(struct trk *t, struct tproc *p)
@@ -98,6 +99,7 @@ static int attach(struct trk *t, struct tproc *p)
 		t->stopped_us = now_us() - t0;
 	if (r == 0)
 		r = scan_uffd_api(p->uffd);
+	p->fresh = true;
 	if (r < 0) {
 		detach(p);
 		if (r != -ESRCH)
@@ -109,17 +111,18 @@ static int attach(struct trk *t, struct tproc *p)
 /* ---- a round ---- */
 
 /*
- * One mapping. @all: every page counts as written (first time seen).
- * Return: 0; -EPERM not registered; -ESRCH gone; what emit returned (with *stop)
+ * One mapping, from @from on. @all: every page counts as written (first time seen).
+ * Return: 0; -EPERM not registered, and @from is what was not reported; -ESRCH gone; what emit
+ * returned (with *stop)
  */
-static int scan_vma(struct scan *s, bool all, bool *stop)
+static int scan_vma(struct scan *s, uint64_t *from, bool all, bool *stop)
 {
 	/* asking costs a look at the struct of every page: 8 ms for a GiB */
 	uint64_t file = s->vma->kind == VMA_FILE_PRIVATE ? PAGE_IS_FILE : 0;
 	uint64_t not = file | PAGE_IS_PFNZERO | s->t->guard;
 	struct pm_scan_arg a = {
 		.size = sizeof(a),
-		.start = s->vma->start,
+		.start = *from,
 		.end = s->vma->end,
 		.vec = (uintptr_t)s->t->vec,
 		.vec_len = VEC_REGIONS,
@@ -151,6 +154,7 @@ static int scan_vma(struct scan *s, bool all, bool *stop)
 		if (n < VEC_REGIONS)
 			break;
 		a.start = s->t->vec[n - 1].end > a.walk_end ? s->t->vec[n - 1].end : a.walk_end;
+		*from = a.start;
 	}
 	return 0;
 }
@@ -174,24 +178,28 @@ static bool has_left(const struct scan *s)
 }
 
 /*
- * A mapping that is not registered: register, then report it whole. If it still is
- * not, the descriptor belongs to memory that the process has left by exec.
+ * A mapping that is not registered: register, then report all of it from @from on. If it
+ * still is not, the descriptor belongs to memory that the process has left by exec.
  */
-static int scan_new_vma(struct scan *s, bool *stop)
+static int scan_new_vma(struct scan *s, uint64_t from, bool *stop)
 {
 	int r = do_register(s);
 
 	if (r == 0)
-		r = scan_vma(s, true, stop);
+		r = scan_vma(s, &from, true, stop);
 	if (*stop || r == 0)
 		return r;
+	s->st->vmas_untracked += r == -EBUSY;
+	if (r == -EBUSY) /* written pages are for who was first */
+		return runs_add(&s->p->foreign, s->vma->start,
+		                (s->vma->end - s->vma->start) >> ENG_PAGE_SHIFT);
 	if (r == -EPERM || r == -ESRCH || has_left(s)) {
 		detach(s->p);
 		r = attach(s->t, s->p);
 		if (r == 0)
 			r = do_register(s);
 		if (r == 0)
-			r = scan_vma(s, true, stop);
+			r = scan_vma(s, &from, true, stop);
 		if (*stop || r == 0)
 			return r;
 	}
@@ -199,10 +207,24 @@ static int scan_new_vma(struct scan *s, bool *stop)
 	return 0;
 }
 
+/*
+ * Whether a mapping is registered the kernel tells by a scan, but not by whom: what is new to us is
+ * registered first, which fails where somebody else was before.
+ */
+static int one_vma(struct scan *s, bool ours, bool *stop)
+{
+	uint64_t from = s->vma->start;
+	int r = ours ? scan_vma(s, &from, false, stop) : -EPERM;
+
+	return r == -EPERM && !*stop ? scan_new_vma(s, from, stop) : r;
+}
+
 static int each_vma(struct scan *s, bool *stop)
 {
 	struct vma_list l = { 0 };
 	struct err ignore = ERR_INIT;
+	bool fresh = s->p->fresh;
+	AUTO(runs) struct runs foreign = s->p->foreign;
 	char path[40];
 	int r = procs_maps(s->p->pid, &l, &ignore);
 
@@ -210,20 +232,21 @@ static int each_vma(struct scan *s, bool *stop)
 	AUTO(fd) int map = open(path, O_RDONLY | O_CLOEXEC);
 
 	s->pagemap = map;
+	s->p->fresh = false;
+	s->p->foreign = (struct runs){ 0 };
 	for (size_t i = 0; r == 0 && map >= 0 && i < l.n; i++) {
 		s->vma = &l.v[i];
 		if (s->vma->kind != VMA_ANON_PRIVATE && s->vma->kind != VMA_FILE_PRIVATE)
 			continue;
 		if (s->p->uffd < 0)
 			break;
-		r = scan_vma(s, false, stop);
-		if (r == -EPERM && !*stop)
-			r = scan_new_vma(s, stop);
+		r = one_vma(s, !fresh && !vma_among(s->vma, &foreign), stop);
 		if (r == -ESRCH)
 			break;
 	}
 	vmas_fini(&l);
-	return *stop ? r : 0; /* a process that has gone is no error */
+	s->p->fresh |= r < 0;
+	return *stop || r == -ENOMEM ? r : 0; /* a process that has gone is no error */
 }
 
 static int scan_round(struct scan *s, bool *stop)
@@ -235,6 +258,14 @@ static int scan_round(struct scan *s, bool *stop)
 }
 
 /* ---- a look ---- */
+
+/* Memory that is not registered says so itself. */
+static const struct tproc *known(const struct trk *t, pid_t pid)
+{
+	const struct tproc *p = track_known(t, pid);
+
+	return p && p->uffd >= 0 && !p->fresh ? p : NULL;
+}
 
 static long look(const struct look_at *l, uint64_t *at, uint64_t end, struct page_region *vec)
 {
@@ -255,6 +286,8 @@ static long look(const struct look_at *l, uint64_t *at, uint64_t end, struct pag
 
 	if (n < 0)
 		return -errno;
+	for (long i = 0; i < n && !l->p; i++)
+		vec[i].categories &= ~PAGE_IS_WPALLOWED; /* not by us */
 	/* see scan_vma(): walk_end is not to be believed when the vector is not full */
 	*at = n < VEC_REGIONS ? end : vec[n - 1].end > a.walk_end ? vec[n - 1].end : a.walk_end;
 	return n;
@@ -264,7 +297,7 @@ const struct trk_ops trk_scan_ops = {
 	.name = "scan",
 	.probe = probe,
 	.round = scan_round,
-	.known = track_known, /* memory that is not registered says so itself */
+	.known = known,
 	.look = look,
 	.detach = detach,
 };

@@ -162,6 +162,13 @@ static void sweep(struct trk *t)
 	}
 }
 
+bool vma_among(const struct vma *vma, const struct runs *l)
+{
+	size_t i = runs_find(l, vma->start);
+
+	return i < l->n && l->v[i].vaddr < vma->end;
+}
+
 void track_not(struct tproc *p, const char *why)
 {
 	if (!p->said)

@@ -1,22 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * t-tracker-others.c - the tracker beside others: a second tracker, memory that somebody else has
- * registered or shares. Nobody takes a page that another one has to see.
+ * registered, shares or fills. No written page is taken from who has to see it, none is missed.
  */
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "engine/engine.h"
+#include "engine/track.h"
 
-#define PAGES 64
+#define PAGES 12000 /* every second one is more regions than one scan returns */
 #define PAGE  7 /* the one that is written */
+#define HOLE  (PAGES - 100) /* where other memory may come */
 
 static int failed;
 static enum trk_kind kind;
@@ -63,11 +68,30 @@ static pid_t child(void)
 
 static void obey(void)
 {
+	const struct rlimit few = { 32, 32 };
+
+	madvise(area, PAGES * 4096, MADV_NOHUGEPAGE);
 	memset(area, 2, PAGES * 4096);
 	for (;;) {
 		switch (*told) {
 		case 'w':
 			area[PAGE * 4096]++;
+			break;
+		case 's':
+			for (size_t i = 0; i < HOLE; i += 2)
+				area[i * 4096]++;
+			break;
+		case 'd':
+			setrlimit(RLIMIT_NOFILE, &few);
+			while (dup(0) >= 0)
+				;
+			break;
+		case 'c':
+			close((int)few.rlim_cur - 1);
+			break;
+		case 'm':
+			mmap(area + HOLE * 4096, 50 * 4096, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 			break;
 		case 'f':
 			told[1] = child();
@@ -242,12 +266,140 @@ static void owner_dies(void)
 	end(pid);
 }
 
+/* ---- memory that another tool has registered ---- */
+
+static int registered_by_us(pid_t pid)
+{
+	struct err e = ERR_INIT;
+	int fd = -1;
+	struct uffdio_register reg = { .range = { (uintptr_t)area, PAGES * 4096 },
+		                       .mode = UFFDIO_REGISTER_MODE_WP };
+
+	CHECK(inject_uffd(pid, &fd, &e) == 0, "%s", e.msg);
+	CHECK(scan_uffd_api(fd) == 0 && ioctl(fd, UFFDIO_REGISTER, &reg) == 0, "errno %d", errno);
+	return fd;
+}
+
+/* How many pages were written since the last time. */
+static long written(pid_t pid)
+{
+	char path[40];
+	struct page_region v[PAGES];
+	struct pm_scan_arg a = {
+		.size = sizeof(a),
+		.flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,
+		.start = (uintptr_t)area,
+		.end = (uintptr_t)area + PAGES * 4096,
+		.vec = (uintptr_t)v,
+		.vec_len = PAGES,
+		.category_mask = PAGE_IS_WRITTEN,
+		.return_mask = PAGE_IS_WRITTEN,
+	};
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	AUTO(fd) int map = open(path, O_RDONLY | O_CLOEXEC);
+
+	return ioctl(map, PAGEMAP_SCAN, &a);
+}
+
+static void foreign(void)
+{
+	struct trk_stats st;
+
+	title = "memory that another tool has registered";
+	pid_t pid = target(obey);
+	AUTO(fd) int fd = registered_by_us(pid);
+	AUTO(trk) struct trk *t = tracker(pid);
+
+	CHECK(written(pid) == 1, "one region of written pages");
+	for (int i = 0; i < 3; i++) {
+		tell('w');
+		CHECK(round_of(t, &st).times == 0 && st.procs == 1 && st.vmas_untracked == 1,
+		      "%u mappings not tracked", st.vmas_untracked);
+		CHECK(written(pid) == 1, "the tool's page was taken");
+	}
+	CHECK(last_look(t, pid).flags & TRK_DIRTY, "it was never reported");
+	kill(pid, SIGCONT);
+	close(steal_fd(&fd));
+	CHECK(round_of(t, &st).times == 1 && st.vmas_untracked == 0, "when the tool has ended");
+	tell('w');
+	CHECK(round_of(t, &st).times == 1 && round_of(t, &st).times == 0, "and later");
+	end(pid);
+}
+
+/* ---- a process that cannot be tracked at first ---- */
+
+static void later(void)
+{
+	struct trk_stats st;
+
+	title = "no descriptor at first";
+	pid_t pid = target(obey);
+	AUTO(trk) struct trk *t = tracker(pid);
+
+	tell('d');
+	CHECK(round_of(t, &st).times == 0 && st.procs_untracked == 1, "%u tracked", st.procs);
+	tell('c');
+	CHECK(round_of(t, &st).times == 1 && st.procs == 1, "never again");
+	end(pid);
+}
+
+/* ---- a mapping that is replaced in part, in mid-round ---- */
+
+struct counts {
+	bool told;
+	unsigned int n[PAGES], twice;
+};
+
+static int count(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
+                 unsigned int flags)
+{
+	struct counts *c = arg;
+
+	(void)pid, (void)vma, (void)flags;
+	for (; pages > 0; vaddr += 4096, pages--) {
+		uint64_t i = (vaddr - (uintptr_t)area) / 4096;
+
+		if (vaddr < (uintptr_t)area || i >= PAGES)
+			continue;
+		c->twice += c->n[i]++ > 0;
+		if (!c->told)
+			tell('m');
+		c->told = true;
+	}
+	return 0;
+}
+
+static void replaced(void)
+{
+	static struct counts c;
+	struct trk_stats st;
+	struct err e = ERR_INIT;
+
+	title = "replaced in mid-round";
+	pid_t pid = target(obey);
+	AUTO(trk) struct trk *t = tracker(pid);
+
+	round_of(t, &st);
+	tell('s');
+	CHECK(trk_round(t, count, &c, &st, &e) == 0, "%s", e.msg);
+	CHECK(c.told && c.twice == 0, "%u pages were reported twice", c.twice);
+	for (size_t i = 0; i < HOLE; i += 2)
+		CHECK(c.n[i] == 1, "page %zu", i);
+	end(pid);
+}
+
 static void all(void)
 {
 	printf("%s\n", trk_kind_name(kind));
 	two();
 	trees();
 	owner_dies();
+	if (kind == TRK_WP_ASYNC) {
+		foreign();
+		later();
+		replaced();
+	}
 }
 
 int main(void)
