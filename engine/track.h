@@ -88,6 +88,8 @@ const struct tproc *track_known(const struct trk *t, pid_t pid);
 bool vma_among(const struct vma *vma, const struct runs *l);
 /** track_not() - say why a process is not tracked, once */
 void track_not(struct tproc *p, const char *why);
+/** track_shared() - has another process of the round the same memory, as after vfork? Says so */
+bool track_shared(const struct trk *t, struct tproc *p);
 /** track_report() - hand runs of pages to emit. Return: what it returned */
 int track_report(struct scan *s, const struct page_region *v, size_t n);
 /** scan_kernel() - has this kernel PAGEMAP_SCAN? */

@@ -251,10 +251,11 @@ static int each_vma(struct scan *s, bool *stop)
 
 static int scan_round(struct scan *s, bool *stop)
 {
-	if (s->p->uffd < 0)
+	/* before its pagemap is opened: a child after vfork would take its parent's pages */
+	if (s->p->uffd < 0 && !track_shared(s->t, s->p))
 		attach(s->t, s->p);
 	s->p->tracked = s->p->uffd >= 0;
-	return each_vma(s, stop);
+	return s->p->tracked ? each_vma(s, stop) : 0;
 }
 
 /* ---- a look ---- */

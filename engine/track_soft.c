@@ -17,11 +17,9 @@
 #include "engine/track.h"
 
 #include <fcntl.h>
-#include <linux/kcmp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 
 #include "common/clock.h"
 #include "engine/hold.h"
@@ -81,19 +79,6 @@ static int probe(struct err *e)
 }
 
 /* ---- processes ---- */
-
-/*
- * Memory of two processes, as after vfork: the bits of one are those of the other, and one
- * runs on while the other is held.
- */
-static bool is_shared(const struct trk *t, pid_t pid)
-{
-	for (size_t i = 0; i < t->procs.n; i++)
-		if (t->procs.pid[i] != pid &&
-		    syscall(SYS_kcmp, pid, t->procs.pid[i], KCMP_VM, 0, 0) == 0)
-			return true;
-	return false;
-}
 
 static const struct tproc *known(const struct trk *t, pid_t pid)
 {
@@ -293,18 +278,17 @@ static int soft_round(struct scan *s, bool *stop)
 {
 	struct job j = { .s = s };
 	struct tproc *p = s->p;
-	int r = -EBUSY;
 
-	if (is_shared(s->t, p->pid))
+	if (track_shared(s->t, p)) { /* the other one runs on while this one is held */
 		p->known = false;
-	else
-		r = hold_apart(find_and_clear, &j);
+		return 0;
+	}
+	int r = hold_apart(find_and_clear, &j);
+
 	/* a process that could not be held keeps its bits for the next round */
 	p->tracked = r == 0;
 	if (r < 0 && r != -ESRCH)
-		track_not(p, r == -EPERM   ? "it is traced by another program"
-		             : r == -EBUSY ? "it shares its memory with another process"
-		                           : strerror(-r));
+		track_not(p, r == -EPERM ? "it is traced by another program" : strerror(-r));
 	if (r == 0) {
 		marks_fini(&p->marks);
 		p->marks = j.marks;

@@ -5,8 +5,10 @@
  */
 #include "engine/track.h"
 
+#include <linux/kcmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -167,6 +169,17 @@ bool vma_among(const struct vma *vma, const struct runs *l)
 	size_t i = runs_find(l, vma->start);
 
 	return i < l->n && l->v[i].vaddr < vma->end;
+}
+
+bool track_shared(const struct trk *t, struct tproc *p)
+{
+	for (size_t i = 0; i < t->procs.n; i++)
+		if (t->procs.pid[i] != p->pid &&
+		    syscall(SYS_kcmp, p->pid, t->procs.pid[i], KCMP_VM, 0, 0) == 0) {
+			track_not(p, "it shares its memory with another process");
+			return true;
+		}
+	return false;
 }
 
 void track_not(struct tproc *p, const char *why)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +40,8 @@ static const char *title = "";
 
 /* ---- a target that does as it is told ---- */
 
-static volatile int *told; /* a letter, 0 when it is done; the second: a pid */
+enum { WORD, CHILD, VFORK };
+static volatile int *told; /* a letter, 0 when it is done; its child's pid; see sharing() */
 static uint8_t *area;
 
 static void wait_told(int what)
@@ -66,7 +68,7 @@ static pid_t child(void)
 	return pid;
 }
 
-static void obey(void)
+static void *obey(void *arg)
 {
 	const struct rlimit few = { 32, 32 };
 
@@ -94,11 +96,36 @@ static void obey(void)
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 			break;
 		case 'f':
-			told[1] = child();
+			told[CHILD] = child();
 		}
 		*told = 0;
 		usleep(100);
 	}
+	return arg;
+}
+
+static void obedient(void)
+{
+	obey(NULL);
+}
+
+/* Obeys in a thread, and has a child that shares its memory until it is told to exec. */
+static void sharing(void)
+{
+	pthread_t t;
+
+	pthread_create(&t, NULL, obey, NULL);
+	while (!told[VFORK])
+		usleep(100);
+	if (vfork() == 0) {
+		told[CHILD] = getpid();
+		while (told[VFORK] == 1)
+			usleep(100);
+		execl("/bin/sleep", "sleep", "60", NULL);
+		_exit(1);
+	}
+	for (;;)
+		pause();
 }
 
 static pid_t target(void (*run)(void))
@@ -122,6 +149,7 @@ static void end(pid_t pid)
 /* ---- a tracker ---- */
 
 struct seen {
+	bool again; /* write it when it is seen */
 	unsigned int times, flags; /* of the page that is written */
 	pid_t pid;
 };
@@ -137,6 +165,9 @@ static int see(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint
 		s->times++;
 		s->flags = flags;
 		s->pid = pid;
+		if (s->again)
+			tell('w');
+		s->again = false;
 	}
 	return 0;
 }
@@ -150,13 +181,18 @@ static struct trk *tracker(pid_t pid)
 	return t;
 }
 
-static struct seen round_of(struct trk *t, struct trk_stats *st)
+static struct seen round_with(struct trk *t, bool again, struct trk_stats *st)
 {
-	struct seen s = { 0 };
+	struct seen s = { .again = again };
 	struct err e = ERR_INIT;
 
 	CHECK(trk_round(t, see, &s, st, &e) == 0, "%s", e.msg);
 	return s;
+}
+
+static struct seen round_of(struct trk *t, struct trk_stats *st)
+{
+	return round_with(t, false, st);
 }
 
 static struct seen last_look(struct trk *t, pid_t pid)
@@ -198,7 +234,7 @@ static void two(void)
 	struct err e = ERR_INIT;
 
 	title = "two trackers";
-	pid_t pid = target(obey);
+	pid_t pid = target(obedient);
 	AUTO(trk) struct trk *first = tracker(pid), *second = tracker(pid);
 
 	CHECK(trk_own(first, &e) == 0, "%s", e.msg);
@@ -223,29 +259,29 @@ static void trees(void)
 	struct err e = ERR_INIT;
 
 	title = "overlapping trees";
-	pid_t pid = target(obey);
+	pid_t pid = target(obedient);
 	AUTO(trk) struct trk *t = tracker(pid);
 
 	CHECK(trk_own(t, &e) == 0, "%s", e.msg);
 	tell('f');
-	CHECK(refused(told[1], getpid()), "a child that was born later");
+	CHECK(refused(told[CHILD], getpid()), "a child that was born later");
 	round_of(t, &st);
 	CHECK(st.procs == 2, "%u tracked", st.procs);
 	trk_release(t);
-	AUTO(trk) struct trk *child = tracker(told[1]);
+	AUTO(trk) struct trk *child = tracker(told[CHILD]);
 
 	CHECK(trk_own(child, &e) == 0, "%s", e.msg);
 	CHECK(refused(pid, getpid()), "a tree with a child that is tracked");
 	round_of(t, &st);
 	CHECK(st.procs == 1 && st.procs_untracked == 1, "%u tracked", st.procs);
-	kill(told[1], SIGKILL);
+	kill(told[CHILD], SIGKILL);
 	end(pid);
 }
 
 static void owner_dies(void)
 {
 	title = "the owner dies";
-	pid_t pid = target(obey), owner = fork();
+	pid_t pid = target(obedient), owner = fork();
 
 	if (owner == 0) {
 		struct trk *t = tracker(pid);
@@ -254,11 +290,11 @@ static void owner_dies(void)
 
 		if (trk_own(t, &e) == 0)
 			round_of(t, &st);
-		told[1] = -1;
+		told[CHILD] = -1;
 		for (;;)
 			pause();
 	}
-	while (told[1] != -1)
+	while (told[CHILD] != -1)
 		usleep(100);
 	CHECK(refused(pid, owner), "while it lives");
 	end(owner);
@@ -307,7 +343,7 @@ static void foreign(void)
 	struct trk_stats st;
 
 	title = "memory that another tool has registered";
-	pid_t pid = target(obey);
+	pid_t pid = target(obedient);
 	AUTO(fd) int fd = registered_by_us(pid);
 	AUTO(trk) struct trk *t = tracker(pid);
 
@@ -327,6 +363,35 @@ static void foreign(void)
 	end(pid);
 }
 
+/* ---- memory that a child shares until it execs ---- */
+
+static void shared(void)
+{
+	struct trk_stats st;
+	struct seen s;
+
+	title = "a child after vfork";
+	told[CHILD] = told[VFORK] = 0;
+	pid_t pid = target(sharing);
+	AUTO(trk) struct trk *t = tracker(pid);
+
+	CHECK(round_of(t, &st).times == 1 && st.procs == 1, "%u", st.procs);
+	tell('w');
+	told[VFORK] = 1;
+	while (!told[CHILD])
+		usleep(100);
+	s = round_with(t, true, &st);
+	CHECK(s.times == 1 && s.pid == pid, "reported %u times, of %d", s.times, s.pid);
+	s = round_of(t, &st);
+	CHECK(s.times == 1 && s.pid == pid && st.procs_untracked == 1, "the child took it");
+	told[VFORK] = 2;
+	usleep(100000);
+	round_of(t, &st);
+	CHECK(st.procs == 2, "%u tracked after exec", st.procs);
+	kill(told[CHILD], SIGKILL);
+	end(pid);
+}
+
 /* ---- a process that cannot be tracked at first ---- */
 
 static void later(void)
@@ -334,7 +399,7 @@ static void later(void)
 	struct trk_stats st;
 
 	title = "no descriptor at first";
-	pid_t pid = target(obey);
+	pid_t pid = target(obedient);
 	AUTO(trk) struct trk *t = tracker(pid);
 
 	tell('d');
@@ -377,7 +442,7 @@ static void replaced(void)
 	struct err e = ERR_INIT;
 
 	title = "replaced in mid-round";
-	pid_t pid = target(obey);
+	pid_t pid = target(obedient);
 	AUTO(trk) struct trk *t = tracker(pid);
 
 	round_of(t, &st);
@@ -397,6 +462,7 @@ static void all(void)
 	owner_dies();
 	if (kind == TRK_WP_ASYNC) {
 		foreign();
+		shared();
 		later();
 		replaced();
 	}
