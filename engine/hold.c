@@ -19,16 +19,19 @@
 
 int hold_wait(pid_t tid, int *status, uint64_t deadline_us)
 {
+	int now = deadline_us == HOLD_FOR_EVER ? 0 : WNOHANG;
+
 	for (;;) {
-		pid_t r = waitpid(tid, status, __WALL | WNOHANG);
+		pid_t r = waitpid(tid, status, __WALL | now);
 
 		if (r == tid)
 			return WIFSTOPPED(*status) ? 0 : -ESRCH;
 		if (r < 0 && errno != EINTR)
 			return -ESRCH;
-		if (now_us() > deadline_us)
+		if (now && now_us() > deadline_us)
 			return -ETIMEDOUT;
-		usleep(20);
+		if (now)
+			usleep(20);
 	}
 }
 

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #define HOLD_LIMIT_MS 500
+#define HOLD_FOR_EVER UINT64_MAX
 
 struct hold_thread {
 	pid_t tid;
