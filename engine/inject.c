@@ -28,6 +28,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "engine/frost.h"
 #include "engine/hold.h"
 
 #if !defined(__x86_64__)
@@ -36,6 +37,7 @@
 
 #define RSEQ_TRIES     20
 #define CLOSE_TRIES    10
+#define THAW_LIMIT_MS  100
 #define CS_64BIT       0x33
 #define VDSO_BYTES_MAX 65536
 #define UFFD_FLAGS     (O_CLOEXEC | O_NONBLOCK | 1 /* UFFD_USER_MODE_ONLY */)
@@ -231,11 +233,27 @@ static int in_thread(const struct victim *v, struct hold_thread *t, int *fd_out,
 	return 0;
 }
 
+/* Who is slowed down by a freezer's duty cycle is thawed in a moment. */
+static int wait_thawed(pid_t pid, struct err *e)
+{
+	uint64_t limit = deadline_in_ms(THAW_LIMIT_MS);
+	int r;
+
+	while ((r = frost_refuse(pid, e)) < 0 && now_us() < limit) {
+		err_clear(e);
+		usleep(1000);
+	}
+	return r;
+}
+
 static int inject(pid_t pid, int *fd_out, struct err *e)
 {
 	struct victim v = { .h.pid = pid };
 	long options = PTRACE_O_TRACESYSGOOD;
 	int r = find_syscall(&v, e);
+
+	if (r == 0)
+		r = wait_thawed(pid, e);
 
 	if (has_seccomp(pid))
 		options |= PTRACE_O_SUSPEND_SECCOMP;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* insp_task.c - one process: state, memory, user, threads, namespaces, session. */
+#include "engine/frost.h"
 #include "hauler/insp.h"
 
 #include <ctype.h>
@@ -273,6 +274,16 @@ static int look_limits(struct insp *i, pid_t pid)
 	                "the limits of pid %d, which belongs to another user, cannot be read", pid);
 }
 
+static int look_freezer(struct insp *i, pid_t pid)
+{
+	struct err e = ERR_INIT;
+
+	if (i->frozen_said || frost_refuse(pid, &e) == 0)
+		return 0;
+	i->frozen_said = true;
+	return insp_say(i, SEV_BLOCKER, "frozen", e.fix, "%s", e.msg);
+}
+
 static int look_inside(struct insp *i, const struct insp_task *t, const struct status *s)
 {
 	int r = 0;
@@ -280,6 +291,8 @@ static int look_inside(struct insp *i, const struct insp_task *t, const struct s
 	if (s->state == 'D')
 		r = insp_say(i, SEV_WARNING, "busy", "wait until its disk or network answers",
 		             "pid %d waits uninterruptibly; it may not stop in time", t->pid);
+	if (r == 0)
+		r = look_freezer(i, t->pid);
 	for (size_t u = 0; r == 0 && u < ARRAY_SIZE(s->uid); u++)
 		r = add_uid(i, s->uid[u]);
 	if (r == 0)

@@ -165,6 +165,9 @@ static void frozen(void)
 		return;
 	}
 	usleep(100000);
+	struct err e = ERR_INIT;
+
+	CHECK(inject(pid, &e) == -EBUSY && strstr(e.msg, "frozen") && e.fix[0], "%s", e.msg);
 	int r = inject_blindly(pid, root);
 
 	CHECK(r == 0 || r == 77, "%d", r);

@@ -9,6 +9,7 @@
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 
+#include "engine/frost.h"
 #include "tests/insp-child.h"
 
 #define PROGRAM_PATH "/var/tmp/t-inspect-32"
@@ -95,6 +96,33 @@ static void traced(void)
 	if (ptrace(PTRACE_SEIZE, pid, 0, 0) == 0)
 		look_for("traced", pid, "traced", SEV_BLOCKER);
 	t_end(pid);
+}
+
+/* Its cgroup is not frozen itself, the one above is. */
+static void frozen(void)
+{
+	char root[256], dir[320], path[768], text[16];
+
+	if (frost_mount(root, sizeof(root)) < 0)
+		return;
+	snprintf(dir, sizeof(dir), "%s/t-inspect-%d", root, getpid());
+	snprintf(path, sizeof(path), "mkdir -p %s/below && echo 1 >%s/cgroup.freeze", dir, dir);
+	pid_t pid = t_child(NULL, NULL);
+
+	if (system(path) != 0) {
+		printf("frozen: not possible here\n");
+	} else {
+		snprintf(text, sizeof(text), "%d", pid);
+		snprintf(path, sizeof(path), "%s/below/cgroup.procs", dir);
+		AUTO(fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+		CHECK(write(fd, text, strlen(text)) > 0, "%s", path);
+		look_for("frozen", pid, "frozen", SEV_BLOCKER);
+	}
+	t_end(pid);
+	snprintf(path, sizeof(path), "%s/below", dir);
+	rmdir(path);
+	rmdir(dir);
 }
 
 /* ---- namespaces ---- */
@@ -336,6 +364,7 @@ int main(void)
 	kernel_thread();
 	self();
 	traced();
+	frozen();
 	spaces();
 	t_case("a child in another pid namespace", pid_space, NULL, "container", SEV_BLOCKER);
 	shell_job();

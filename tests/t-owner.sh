@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # t-owner - one haul or haul watch of a tree at a time: the second is refused before anything moves,
-# by the name of the first, which does not notice.
+# by the name of the first, which does not notice. Nor is one touched that is frozen.
 . "$(dirname "$0")/lib.sh"
 lab_up
 
-# refused WORDS COMMAND...: on A, and why
+# refused WORDS COMMAND...: on host $on, and why
+on=A
 refused() {
 	local rc=0
-	"$lab" run A "$haul" "${@:2}" >"$dir/out" 2>"$dir/stderr" || rc=$?
+	"$lab" run "$on" "$haul" "${@:2}" >"$dir/out" 2>"$dir/stderr" || rc=$?
 	[ $rc != 0 ] || fail "haul ${*:2}: not refused"
-	grep -q "$1" "$dir/stderr" || fail "haul ${*:2}: $(cat "$dir/stderr")"
+	grep -q "$1" "$dir/out" "$dir/stderr" || fail "haul ${*:2}: $(cat "$dir/stderr")"
 }
 by='is tracked already, by haul (pid'
 
@@ -45,3 +46,17 @@ verify B
 move B
 verify A
 stop A
+
+note "frozen"
+start B "$work/writer" --mib 16 --rate 100
+at=$("$lab" run B sh -c 'awk "\$3 == \"cgroup2\" { print \$2; exit }" /proc/self/mounts')
+if [ -n "$at" ] && "$lab" run B mkdir "$at/t-owner.$$"; then
+	"$lab" run B sh -c "echo $pid >$at/t-owner.$$/cgroup.procs; echo 1 >$at/t-owner.$$/cgroup.freeze"
+	on=B
+	refused 'is frozen by its cgroup' watch --seconds=1 "$pid"
+	refused 'is frozen by its cgroup' "$pid" hostA
+	"$lab" run B sh -c "echo 0 >$at/t-owner.$$/cgroup.freeze"
+	verify B
+	"$lab" run B sh -c "echo $pid >$at/cgroup.procs; rmdir $at/t-owner.$$"
+fi
+stop B
