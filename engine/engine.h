@@ -93,6 +93,14 @@ void vmas_fini(struct vma_list *l);
 /** files_room() - a descriptor or two for each process: as many as the hard limit allows */
 void files_room(void);
 
+/* ---- direct.c: who reads into its memory past the page tables ---- */
+
+/* DIRECT_SYNC: while its threads are held no read is under way; DIRECT_AIO: one may be. */
+enum direct_io { DIRECT_NONE, DIRECT_SYNC, DIRECT_AIO };
+
+/** direct_io() - has it a file open with O_DIRECT, and native AIO beside it? */
+enum direct_io direct_io(pid_t pid);
+
 /* ---- inject.c: one system call inside a running process ---- */
 
 /**

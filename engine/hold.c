@@ -160,3 +160,32 @@ int hold_apart(int (*fn)(void *arg), void *arg)
 	munmap(stack, STACK_BYTES);
 	return j.result;
 }
+
+struct held {
+	pid_t pid;
+	int (*fn)(void *arg);
+	void *arg;
+	uint64_t *longest_us;
+};
+
+static int held_main(void *arg)
+{
+	struct held *j = arg;
+	struct hold h = { .pid = j->pid };
+	uint64_t t0 = now_us();
+	int r = hold_take(&h, 0);
+
+	if (r == 0)
+		r = j->fn(j->arg);
+	hold_let_go(&h);
+	if (now_us() - t0 > *j->longest_us)
+		*j->longest_us = now_us() - t0;
+	return r;
+}
+
+int hold_while(pid_t pid, int (*fn)(void *arg), void *arg, uint64_t *longest_us)
+{
+	struct held j = { .pid = pid, .fn = fn, .arg = arg, .longest_us = longest_us };
+
+	return hold_apart(held_main, &j);
+}

@@ -40,6 +40,13 @@ void hold_let_go(struct hold *h);
  */
 int hold_apart(int (*fn)(void *arg), void *arg);
 
+/**
+ * hold_while() - run @fn, in hold_apart(), while all threads of @pid are held
+ * @longest_us: raised when this took longer
+ * Return: what @fn returned; of hold_take(), then it did not run; -ECHILD: killed in it perhaps
+ */
+int hold_while(pid_t pid, int (*fn)(void *arg), void *arg, uint64_t *longest_us);
+
 /** hold_wait() - a thread's next stop. Return: 0; -ESRCH ended; -ETIMEDOUT */
 int hold_wait(pid_t tid, int *status, uint64_t deadline_us);
 /** hold_is_event() - was that stop made by PTRACE_INTERRUPT or a group stop? */

@@ -43,6 +43,7 @@ struct scan {
 	struct tproc *p;
 	int pagemap;
 	const struct vma *vma;
+	enum direct_io io;
 	trk_emit_fn emit;
 	void *arg;
 	struct trk_stats *st;

@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 
 #include "common/clock.h"
+#include "engine/hold.h"
 
 #ifndef UFFD_FEATURE_WP_UNPOPULATED
 #define UFFD_FEATURE_WP_UNPOPULATED (1 << 13)
@@ -249,13 +250,47 @@ static int each_vma(struct scan *s, bool *stop)
 	return *stop || r == -ENOMEM ? r : 0; /* a process that has gone is no error */
 }
 
+struct held_job {
+	struct scan *s;
+	bool *stop;
+};
+
+static int held_vmas(void *arg)
+{
+	struct held_job *j = arg;
+
+	return each_vma(j->s, j->stop);
+}
+
+/* While no read past the page tables is under way. Who cannot be held is left for the next round. */
+static int held_round(struct scan *s, bool *stop)
+{
+	struct held_job j = { s, stop };
+	int r = hold_while(s->p->pid, held_vmas, &j, &s->t->stopped_us);
+
+	if (*stop || r == 0)
+		return r;
+	s->p->fresh |= r == -ECHILD; /* killed after it had protected pages, perhaps */
+	s->p->tracked = false;
+	if (r != -ESRCH)
+		track_not(s->p, "it reads past the page cache (O_DIRECT), and cannot be held");
+	return r == -ENOMEM ? r : 0;
+}
+
 static int scan_round(struct scan *s, bool *stop)
 {
 	/* before its pagemap is opened: a child after vfork would take its parent's pages */
 	if (s->p->uffd < 0 && !track_shared(s->t, s->p))
 		attach(s->t, s->p);
 	s->p->tracked = s->p->uffd >= 0;
-	return s->p->tracked ? each_vma(s, stop) : 0;
+	if (!s->p->tracked)
+		return 0;
+	if (s->io == DIRECT_SYNC)
+		return held_round(s, stop);
+	int r = each_vma(s, stop);
+
+	s->p->fresh |= direct_io(s->p->pid) != DIRECT_NONE; /* since when? */
+	return r;
 }
 
 /* ---- a look ---- */

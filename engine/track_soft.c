@@ -244,22 +244,12 @@ static int clear(pid_t pid)
 	return fd < 0 || write(fd, "4", 1) != 1 ? -errno : 0;
 }
 
-/* In a process of its own: with its end the threads go on in any case. */
 static int find_and_clear(void *arg)
 {
 	struct job *j = arg;
-	struct hold h = { .pid = j->s->p->pid };
-	uint64_t t0 = now_us();
-	int r = hold_take(&h, 0);
+	int r = find(j);
 
-	if (r == 0)
-		r = find(j);
-	if (r == 0)
-		r = clear(h.pid);
-	hold_let_go(&h);
-	if (now_us() - t0 > j->s->t->stopped_us)
-		j->s->t->stopped_us = now_us() - t0;
-	return r;
+	return r == 0 ? clear(j->s->p->pid) : r;
 }
 
 static int report(struct scan *s, const struct found *f)
@@ -283,7 +273,7 @@ static int soft_round(struct scan *s, bool *stop)
 		p->known = false;
 		return 0;
 	}
-	int r = hold_apart(find_and_clear, &j);
+	int r = hold_while(p->pid, find_and_clear, &j, &s->t->stopped_us);
 
 	/* a process that could not be held keeps its bits for the next round */
 	p->tracked = r == 0;

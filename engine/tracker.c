@@ -257,6 +257,12 @@ static int round_of(struct scan *s, bool *stop)
 		return 0;
 	int r = own(p, &e);
 
+	s->io = r == 0 ? direct_io(p->pid) : DIRECT_NONE;
+	if (s->io == DIRECT_AIO) {
+		s->t->ops->detach(p);
+		track_not(p, "it reads past the page cache by native AIO (O_DIRECT)");
+		return 0;
+	}
 	if (r == 0)
 		return s->t->ops->round(s, stop);
 	if (r != -ESRCH)

@@ -284,6 +284,17 @@ static int look_freezer(struct insp *i, pid_t pid)
 	return insp_say(i, SEV_BLOCKER, "frozen", e.fix, "%s", e.msg);
 }
 
+static int look_direct(struct insp *i, pid_t pid)
+{
+	if (direct_io(pid) != DIRECT_AIO)
+		return 0;
+	return insp_say(i, SEV_WARNING, "direct-aio",
+	                "expect a longer stop, or take a mode with post-copy",
+	                "pid %d reads past the page cache by native AIO: which of its pages are "
+	                "written cannot be told, so its memory travels when it is stopped or later",
+	                pid);
+}
+
 static int look_inside(struct insp *i, const struct insp_task *t, const struct status *s)
 {
 	int r = 0;
@@ -293,6 +304,8 @@ static int look_inside(struct insp *i, const struct insp_task *t, const struct s
 		             "pid %d waits uninterruptibly; it may not stop in time", t->pid);
 	if (r == 0)
 		r = look_freezer(i, t->pid);
+	if (r == 0)
+		r = look_direct(i, t->pid);
 	for (size_t u = 0; r == 0 && u < ARRAY_SIZE(s->uid); u++)
 		r = add_uid(i, s->uid[u]);
 	if (r == 0)

@@ -185,6 +185,16 @@ static int filter(void *arg)
 	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0 ? 77 : 0;
 }
 
+static int direct_aio(void *arg)
+{
+	int fd = open("/etc/passwd", O_RDONLY | O_DIRECT);
+	unsigned long aio = 0;
+
+	if (fd < 0 || syscall(SYS_io_setup, 1, &aio) < 0)
+		return 77;
+	return arg && close(fd) < 0;
+}
+
 static void *sleeper(void *arg)
 {
 	(void)arg;
@@ -368,6 +378,8 @@ int main(void)
 	spaces();
 	t_case("a child in another pid namespace", pid_space, NULL, "container", SEV_BLOCKER);
 	shell_job();
+	t_case("O_DIRECT and native AIO", direct_aio, NULL, "direct-aio", SEV_WARNING);
+	t_case("native AIO", direct_aio, &t_keep, NULL, SEV_INFO);
 	t_case("system call filter", filter, NULL, "seccomp", SEV_INFO);
 	all_numbers(shared);
 	offer();
