@@ -105,14 +105,7 @@ int hold_take(struct hold *h, long options)
 void hold_let_go(struct hold *h)
 {
 	for (size_t i = 0; i < h->n; i++)
-		if (ptrace(PTRACE_DETACH, h->t[i].tid, NULL, (long)h->t[i].signal) < 0 &&
-		    errno != ESRCH) {
-			int status;
-
-			/* it was still on its way into the stop */
-			hold_wait(h->t[i].tid, &status, deadline_in_ms(HOLD_LIMIT_MS));
-			ptrace(PTRACE_DETACH, h->t[i].tid, NULL, (long)h->t[i].signal);
-		}
+		ptrace(PTRACE_DETACH, h->t[i].tid, NULL, (long)h->t[i].signal);
 	free(h->t);
 	h->t = NULL;
 	h->n = 0;

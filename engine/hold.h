@@ -31,6 +31,7 @@ struct hold {
  * failure what was taken is still to be let go.
  */
 int hold_take(struct hold *h, long options);
+/** hold_let_go() - threads that did not stop stay traced until hold_apart() has ended */
 void hold_let_go(struct hold *h);
 
 /**

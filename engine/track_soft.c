@@ -172,6 +172,7 @@ struct job {
 	struct scan *s;
 	struct found found;
 	struct marks marks; /* for the next round */
+	bool clearing; /* from now on the bits are perhaps gone */
 };
 
 static int add(struct found *f, size_t vma, const struct page_region *r)
@@ -249,6 +250,7 @@ static int find_and_clear(void *arg)
 	struct job *j = arg;
 	int r = find(j);
 
+	j->clearing = r == 0;
 	return r == 0 ? clear(j->s->p->pid) : r;
 }
 
@@ -288,6 +290,8 @@ static int soft_round(struct scan *s, bool *stop)
 		p->known = r == 0;
 		*stop = r < 0;
 	} else {
+		/* killed or failed behind the clearing: what was found is lost */
+		p->known = p->known && !j.clearing;
 		r = 0;
 	}
 	marks_fini(&j.marks);
