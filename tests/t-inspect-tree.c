@@ -203,6 +203,43 @@ static void *sleeper(void *arg)
 	return NULL;
 }
 
+static void *child_sleeper(void *arg)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return sleeper(arg);
+}
+
+/* A process whose main thread has ended. */
+static pid_t headless(void)
+{
+	pthread_t t;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		alarm(60);
+		close(1000); /* what the test waits for */
+		pthread_create(&t, NULL, child_sleeper, NULL);
+		pthread_exit(NULL);
+	}
+	usleep(50000);
+	return pid;
+}
+
+static int headless_child(void *arg)
+{
+	(void)arg;
+	return headless() < 0;
+}
+
+static void main_thread(void)
+{
+	pid_t pid = headless();
+
+	look_for("main thread", pid, "main-thread", SEV_BLOCKER);
+	t_end(pid);
+	t_case("main thread of a child", headless_child, NULL, "main-thread", SEV_BLOCKER);
+}
+
 /*
  * A thread, and a grandchild in the session of a process that has ended: both
  * numbers, @arg's, have to be free at the destination.
@@ -381,6 +418,7 @@ int main(void)
 	t_case("O_DIRECT and native AIO", direct_aio, NULL, "direct-aio", SEV_WARNING);
 	t_case("native AIO", direct_aio, &t_keep, NULL, SEV_INFO);
 	t_case("system call filter", filter, NULL, "seccomp", SEV_INFO);
+	main_thread();
 	all_numbers(shared);
 	offer();
 	bits32();
