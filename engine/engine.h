@@ -55,8 +55,12 @@ int procs_tree(pid_t root, struct proc_list *out, struct err *e);
 void procs_fini(struct proc_list *l);
 /** procs_start() - when @pid began, in ticks since boot: tells a pid from its next use */
 uint64_t procs_start(pid_t pid);
+/** procs_parent() - 0: it is gone, or its parent is not to be seen from here */
+pid_t procs_parent(pid_t pid);
 /** procs_state() - R, S, D, T, Z, ...; 0: it is gone */
 char procs_state(pid_t pid);
+/** procs_lives() - neither gone nor a zombie */
+bool procs_lives(pid_t pid);
 /** procs_cpu_us() - CPU time that the tree of @root has used, with children that are gone */
 uint64_t procs_cpu_us(pid_t root);
 /** procs_pends() - has it this signal, and not acted on it yet? */
@@ -87,6 +91,17 @@ struct vma_list {
 /** procs_maps() - /proc/PID/maps. Return: 0; -ESRCH gone */
 int procs_maps(pid_t pid, struct vma_list *out, struct err *e);
 void vmas_fini(struct vma_list *l);
+
+/** files_room() - a descriptor or two for each process: as many as the hard limit allows */
+void files_room(void);
+
+/* ---- direct.c: who reads into its memory past the page tables ---- */
+
+/* DIRECT_SYNC: while its threads are held no read is under way; DIRECT_AIO: one may be. */
+enum direct_io { DIRECT_NONE, DIRECT_SYNC, DIRECT_AIO };
+
+/** direct_io() - has it a file open with O_DIRECT, and native AIO beside it? */
+enum direct_io direct_io(pid_t pid);
 
 /* ---- inject.c: one system call inside a running process ---- */
 
@@ -155,6 +170,13 @@ bool trk_criu_scans(void);
  * @root: the tree; new children are found at each round
  */
 int trk_new(struct trk **out, pid_t root, enum trk_kind kind, struct err *e);
+
+/**
+ * trk_own() - before anything moves: nobody else tracks the tree, now and until trk_release()
+ * Children that come later follow at each round; one that somebody else has is not tracked.
+ * Return: 0; -EBUSY with who and a remedy in @e
+ */
+int trk_own(struct trk *t, struct err *e);
 
 /**
  * trk_round() - report every page written since the last round, and re-arm it

@@ -115,6 +115,34 @@ char *frost_cgroup_of(pid_t pid)
 	return NULL;
 }
 
+static bool freezes(const char *root, const char *cgroup)
+{
+	char path[2 * PATH_BYTES], is = '0';
+
+	snprintf(path, sizeof(path), "%s%s/cgroup.freeze", root, cgroup);
+	AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return fd >= 0 && read(fd, &is, 1) == 1 && is == '1';
+}
+
+int frost_refuse(pid_t pid, struct err *e)
+{
+	AUTO(mem) char *at = frost_cgroup_of(pid);
+	char root[PATH_BYTES];
+
+	if (!at || frost_mount(root, sizeof(root)) < 0)
+		return 0;
+	for (char *end = at + strlen(at); end && end > at; end = strrchr(at, '/')) {
+		*end = '\0';
+		if (!freezes(root, at))
+			continue;
+		err_set(e, ERR_TARGET, EBUSY, "process %d is frozen by its cgroup %s", pid, at);
+		return err_fix(e, "thaw it (docker unpause, systemctl thaw); if a haul that was "
+		                  "killed has frozen it: haul recover");
+	}
+	return 0;
+}
+
 static void *warm_main(void *arg)
 {
 	struct frost *f = arg;

@@ -30,6 +30,11 @@ int frost_again(const struct frost *f, pid_t pid, struct err *e);
 bool frost_has(const struct frost *f, pid_t pid);
 /** frost_cgroup_of() - its cgroup below the mount; the caller frees. NULL: none */
 char *frost_cgroup_of(pid_t pid);
+/**
+ * frost_refuse() - is it frozen, by its cgroup (version 2) or one above?
+ * Return: 0 no; -EBUSY with a remedy in @e
+ */
+int frost_refuse(pid_t pid, struct err *e);
 /** frost_mount() - where cgroup2 is mounted. Return: 0; -ENOENT */
 int frost_mount(char *out, size_t bytes);
 /** frost_thaw() - everybody back where he was. Return: 0, or the last error (logged) */

@@ -19,16 +19,19 @@
 
 int hold_wait(pid_t tid, int *status, uint64_t deadline_us)
 {
+	int now = deadline_us == HOLD_FOR_EVER ? 0 : WNOHANG;
+
 	for (;;) {
-		pid_t r = waitpid(tid, status, __WALL | WNOHANG);
+		pid_t r = waitpid(tid, status, __WALL | now);
 
 		if (r == tid)
 			return WIFSTOPPED(*status) ? 0 : -ESRCH;
 		if (r < 0 && errno != EINTR)
 			return -ESRCH;
-		if (now_us() > deadline_us)
+		if (now && now_us() > deadline_us)
 			return -ETIMEDOUT;
-		usleep(20);
+		if (now)
+			usleep(20);
 	}
 }
 
@@ -102,14 +105,7 @@ int hold_take(struct hold *h, long options)
 void hold_let_go(struct hold *h)
 {
 	for (size_t i = 0; i < h->n; i++)
-		if (ptrace(PTRACE_DETACH, h->t[i].tid, NULL, (long)h->t[i].signal) < 0 &&
-		    errno != ESRCH) {
-			int status;
-
-			/* it was still on its way into the stop */
-			hold_wait(h->t[i].tid, &status, deadline_in_ms(HOLD_LIMIT_MS));
-			ptrace(PTRACE_DETACH, h->t[i].tid, NULL, (long)h->t[i].signal);
-		}
+		ptrace(PTRACE_DETACH, h->t[i].tid, NULL, (long)h->t[i].signal);
 	free(h->t);
 	h->t = NULL;
 	h->n = 0;
@@ -156,4 +152,33 @@ int hold_apart(int (*fn)(void *arg), void *arg)
 		;
 	munmap(stack, STACK_BYTES);
 	return j.result;
+}
+
+struct held {
+	pid_t pid;
+	int (*fn)(void *arg);
+	void *arg;
+	uint64_t *longest_us;
+};
+
+static int held_main(void *arg)
+{
+	struct held *j = arg;
+	struct hold h = { .pid = j->pid };
+	uint64_t t0 = now_us();
+	int r = hold_take(&h, 0);
+
+	if (r == 0)
+		r = j->fn(j->arg);
+	hold_let_go(&h);
+	if (now_us() - t0 > *j->longest_us)
+		*j->longest_us = now_us() - t0;
+	return r;
+}
+
+int hold_while(pid_t pid, int (*fn)(void *arg), void *arg, uint64_t *longest_us)
+{
+	struct held j = { .pid = pid, .fn = fn, .arg = arg, .longest_us = longest_us };
+
+	return hold_apart(held_main, &j);
 }

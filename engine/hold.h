@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #define HOLD_LIMIT_MS 500
+#define HOLD_FOR_EVER UINT64_MAX
 
 struct hold_thread {
 	pid_t tid;
@@ -30,6 +31,7 @@ struct hold {
  * failure what was taken is still to be let go.
  */
 int hold_take(struct hold *h, long options);
+/** hold_let_go() - threads that did not stop stay traced until hold_apart() has ended */
 void hold_let_go(struct hold *h);
 
 /**
@@ -38,6 +40,13 @@ void hold_let_go(struct hold *h);
  * Return: what @fn returned; -errno
  */
 int hold_apart(int (*fn)(void *arg), void *arg);
+
+/**
+ * hold_while() - run @fn, in hold_apart(), while all threads of @pid are held
+ * @longest_us: raised when this took longer
+ * Return: what @fn returned; of hold_take(), then it did not run; -ECHILD: killed in it perhaps
+ */
+int hold_while(pid_t pid, int (*fn)(void *arg), void *arg, uint64_t *longest_us);
 
 /** hold_wait() - a thread's next stop. Return: 0; -ESRCH ended; -ETIMEDOUT */
 int hold_wait(pid_t tid, int *status, uint64_t deadline_us);

@@ -28,6 +28,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "engine/frost.h"
 #include "engine/hold.h"
 
 #if !defined(__x86_64__)
@@ -35,6 +36,8 @@
 #endif
 
 #define RSEQ_TRIES     20
+#define CLOSE_TRIES    10
+#define THAW_LIMIT_MS  100
 #define CS_64BIT       0x33
 #define VDSO_BYTES_MAX 65536
 #define UFFD_FLAGS     (O_CLOEXEC | O_NONBLOCK | 1 /* UFFD_USER_MODE_ONLY */)
@@ -108,31 +111,35 @@ static struct hold_thread *pick(struct victim *v)
 
 /* ---- running system calls ---- */
 
-static int step_to(pid_t tid, int how, bool event, struct hold_thread *t)
+/*
+ * The next stop. A thread that gets no processor, or that its cgroup has frozen, is told to stop
+ * where it is, for its registers are not its own: that comes as soon as it can run at all, and
+ * a freezer (version 2) lets it.
+ */
+static int next_stop(struct hold_thread *t, int how, bool *off, int *status)
 {
-	int status;
-
-	if (ptrace((enum __ptrace_request)how, tid, NULL, NULL) < 0)
+	if (ptrace((enum __ptrace_request)how, t->tid, NULL, NULL) < 0)
 		return -errno;
-	for (;;) {
-		int r = hold_wait(tid, &status, deadline_in_ms(HOLD_LIMIT_MS));
+	int r = hold_wait(t->tid, status, *off ? HOLD_FOR_EVER : deadline_in_ms(HOLD_LIMIT_MS));
 
-		if (r < 0)
-			return r;
-		if (event ? hold_is_event(status) : WSTOPSIG(status) == (SIGTRAP | 0x80))
-			return 0;
-		/* signals are blocked: only SIGSTOP and the like come through */
-		if (!hold_is_event(status))
-			t->signal = WSTOPSIG(status);
-		if (ptrace((enum __ptrace_request)how, tid, NULL, NULL) < 0)
-			return -errno;
-	}
+	if (r != -ETIMEDOUT)
+		return r;
+	*off = true;
+	ptrace(PTRACE_INTERRUPT, t->tid, NULL, NULL);
+	return hold_wait(t->tid, status, HOLD_FOR_EVER);
 }
 
+/*
+ * When it returns the thread is in the kind of stop that it was taken in, or has ended (-ESRCH).
+ * Return: what the call said; -ETIMEDOUT: it was not made
+ */
 static long run_syscall(const struct victim *v, struct hold_thread *t,
                         const struct user_regs_struct *saved, long nr, uint64_t arg)
 {
 	struct user_regs_struct r = *saved;
+	bool off = false, inside = false, made = true;
+	long rc = -ETIMEDOUT;
+	int status;
 
 	r.rip = v->syscall_at;
 	r.rax = (unsigned long long)nr;
@@ -140,18 +147,32 @@ static long run_syscall(const struct victim *v, struct hold_thread *t,
 	r.rdi = arg;
 	if (ptrace(PTRACE_SETREGS, t->tid, NULL, &r) < 0)
 		return -errno;
-	int rc = step_to(t->tid, PTRACE_SYSCALL, false, t); /* entry */
+	for (;;) {
+		int x = next_stop(t, inside || !off ? PTRACE_SYSCALL : PTRACE_CONT, &off, &status);
 
-	if (rc == 0)
-		rc = step_to(t->tid, PTRACE_SYSCALL, false, t); /* exit */
-	if (rc == 0 && ptrace(PTRACE_GETREGS, t->tid, NULL, &r) < 0)
-		rc = -errno;
-	/* back into the stop inside signal delivery, before the next instruction */
-	if (rc == 0 && ptrace(PTRACE_INTERRUPT, t->tid, NULL, NULL) < 0)
-		rc = -errno;
-	if (rc == 0)
-		rc = step_to(t->tid, PTRACE_CONT, true, t);
-	return rc < 0 ? rc : (long)r.rax;
+		if (x < 0)
+			return x;
+		if (hold_is_event(status) && off)
+			return rc;
+		/* signals are blocked: only SIGSTOP and the like come through */
+		if (!hold_is_event(status) && WSTOPSIG(status) != (SIGTRAP | 0x80))
+			t->signal = WSTOPSIG(status);
+		if (WSTOPSIG(status) != (SIGTRAP | 0x80))
+			continue;
+		inside = !inside;
+		if (ptrace(PTRACE_GETREGS, t->tid, NULL, &r) < 0)
+			return -errno;
+		if (inside && off) { /* too late: left out */
+			made = false;
+			r.orig_rax = (unsigned long long)-1;
+			ptrace(PTRACE_SETREGS, t->tid, NULL, &r);
+		} else if (!inside) {
+			rc = made ? (long)r.rax : rc;
+			/* back into signal delivery, before the next instruction */
+			off = true;
+			ptrace(PTRACE_INTERRUPT, t->tid, NULL, NULL);
+		}
+	}
 }
 
 static int fetch_fd(pid_t pid, int remote)
@@ -194,12 +215,17 @@ static int in_thread(const struct victim *v, struct hold_thread *t, int *fd_out,
 		fd = run_syscall(v, t, &saved, SYS_userfaultfd, UFFD_FLAGS);
 	int got = fd >= 0 ? fetch_fd(v->h.pid, (int)fd) : (int)fd;
 
-	if (fd >= 0)
-		run_syscall(v, t, &saved, SYS_close, (uint64_t)fd);
+	for (int i = 0; fd >= 0 && i < CLOSE_TRIES; i++)
+		if (run_syscall(v, t, &saved, SYS_close, (uint64_t)fd) != -ETIMEDOUT)
+			break;
 	if (raised)
 		prlimit(v->h.pid, RLIMIT_NOFILE, &old, NULL);
-	ptrace(PTRACE_SETREGS, t->tid, NULL, &saved);
-	ptrace(PTRACE_SETSIGMASK, t->tid, sizeof(mask), &mask);
+	if (ptrace(PTRACE_SETREGS, t->tid, NULL, &saved) < 0 ||
+	    ptrace(PTRACE_SETSIGMASK, t->tid, sizeof(mask), &mask) < 0) {
+		if (got >= 0)
+			close(got);
+		got = -ESRCH; /* it is in a stop, or it has ended */
+	}
 	if (got < 0)
 		return err_set(e, ERR_TARGET, -got, "userfaultfd in process %d: %s", v->h.pid,
 		               strerror(-got));
@@ -207,11 +233,27 @@ static int in_thread(const struct victim *v, struct hold_thread *t, int *fd_out,
 	return 0;
 }
 
+/* Who is slowed down by a freezer's duty cycle is thawed in a moment. */
+static int wait_thawed(pid_t pid, struct err *e)
+{
+	uint64_t limit = deadline_in_ms(THAW_LIMIT_MS);
+	int r;
+
+	while ((r = frost_refuse(pid, e)) < 0 && now_us() < limit) {
+		err_clear(e);
+		usleep(1000);
+	}
+	return r;
+}
+
 static int inject(pid_t pid, int *fd_out, struct err *e)
 {
 	struct victim v = { .h.pid = pid };
 	long options = PTRACE_O_TRACESYSGOOD;
 	int r = find_syscall(&v, e);
+
+	if (r == 0)
+		r = wait_thawed(pid, e);
 
 	if (has_seccomp(pid))
 		options |= PTRACE_O_SUSPEND_SECCOMP;

@@ -85,7 +85,7 @@ static int add_proc(struct look *l, size_t i)
 		const struct vma *v = &maps->v[k];
 
 		if ((v->kind == VMA_ANON_PRIVATE || v->kind == VMA_FILE_PRIVATE) &&
-		    add_vma(l, pid, known, v) < 0)
+		    add_vma(l, pid, known && vma_among(v, &known->foreign) ? NULL : known, v) < 0)
 			return -ENOMEM;
 	}
 	return 0;

@@ -12,11 +12,11 @@
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "common/log.h"
+#include "engine/engine.h"
 #include "engine/nl.h"
 
 #define ROOM_EXTRA 512
@@ -228,15 +228,11 @@ static int collect_pid(struct walk *w, pid_t pid)
 
 void net_socks_room(const pid_t *pids, size_t n)
 {
-	struct rlimit lim;
 	size_t all = ROOM_EXTRA;
 	char path[32];
 
-	/* a copy of each socket of the tree: as many as the hard limit allows */
-	if (getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur < lim.rlim_max) {
-		lim.rlim_cur = lim.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &lim);
-	}
+	/* a copy of each socket of the tree */
+	files_room();
 	for (size_t i = 0; i < n; i++) {
 		snprintf(path, sizeof(path), "/proc/%d/fd", pids[i]);
 		AUTO(dir) DIR *d = opendir(path);

@@ -9,7 +9,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/utsname.h>
 
 #include "common/clock.h"
@@ -142,22 +141,11 @@ int pager_add(struct pager *p, pid_t pid, const struct runs *local, const struct
 	return 0;
 }
 
-/* One descriptor for each task, and for each that it forks while pages are missing. */
-static void raise_fd_limit(void)
-{
-	struct rlimit l;
-
-	if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
-		l.rlim_cur = l.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &l);
-	}
-}
-
 int pager_threads(struct pager *p, struct err *e)
 {
 	sigset_t all, before;
 
-	raise_fd_limit();
+	files_room(); /* for each task, and each that it forks while pages are missing */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	int r = pthread_create(&p->thread, NULL, pager_main, p);

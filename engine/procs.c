@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define PROCS_MAX 32768
 
@@ -170,8 +171,8 @@ void vmas_fini(struct vma_list *l)
 	memset(l, 0, sizeof(*l));
 }
 
-/* What /proc/PID/stat says behind the name, which may contain anything. NULL: it is gone */
-static const char *stat_of(pid_t pid, char *text, size_t bytes)
+/* What follows its name in stat, which may hold anything; NULL: it is gone. */
+static const char *stat_words(pid_t pid, char *text, size_t bytes)
 {
 	char path[32];
 
@@ -180,21 +181,32 @@ static const char *stat_of(pid_t pid, char *text, size_t bytes)
 	size_t n = f ? fread(text, 1, bytes - 1, f) : 0;
 
 	text[n] = 0;
-	return strrchr(text, ')');
+	const char *at = strrchr(text, ')');
+
+	return at && at[1] == ' ' ? at + 2 : NULL;
 }
 
 uint64_t procs_start(pid_t pid)
 {
 	char text[1024];
-	const char *at = stat_of(pid, text, sizeof(text));
 	uint64_t start = 0;
+	const char *at = stat_words(pid, text, sizeof(text));
 
 	if (at)
 		sscanf(at,
-		       ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d"
+		       "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d"
 		       " %*d %*d %" SCNu64,
 		       &start);
 	return start;
+}
+
+pid_t procs_parent(pid_t pid)
+{
+	char text[1024];
+	int parent = 0;
+	const char *at = stat_words(pid, text, sizeof(text));
+
+	return at && sscanf(at, "%*c %d", &parent) == 1 ? parent : 0;
 }
 
 uint64_t procs_cpu_us(pid_t root)
@@ -206,12 +218,12 @@ uint64_t procs_cpu_us(pid_t root)
 
 	for (size_t i = 0; r == 0 && i < l.n; i++) {
 		char text[1024];
-		const char *at = stat_of(l.pid[i], text, sizeof(text));
+		const char *at = stat_words(l.pid[i], text, sizeof(text));
 		uint64_t t[4] = { 0 }; /* user, system; the same of children that are gone */
 
 		if (at && sscanf(at,
-		                 ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64
-		                 " %" SCNu64 " %" SCNu64 " %" SCNu64,
+		                 "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64
+		                 " %" SCNu64 " %" SCNu64,
 		                 &t[0], &t[1], &t[2], &t[3]) == 4)
 			ticks += t[0] + t[1] + t[2] + t[3];
 	}
@@ -235,10 +247,27 @@ bool procs_pends(pid_t pid, int sig)
 	return found;
 }
 
+bool procs_lives(pid_t pid)
+{
+	char state = procs_state(pid);
+
+	return state && state != 'Z' && state != 'X';
+}
+
 char procs_state(pid_t pid)
 {
 	char text[1024];
-	const char *at = stat_of(pid, text, sizeof(text));
+	const char *at = stat_words(pid, text, sizeof(text));
 
-	return at && at[1] == ' ' ? at[2] : 0;
+	return at ? *at : 0;
+}
+
+void files_room(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
 }

@@ -11,11 +11,14 @@
 
 struct tproc {
 	pid_t pid;
-	bool tried;
+	uint64_t born; /* when it started: pids come again */
+	int lock; /* that it is ours, or -1 */
+	bool said; /* why it is not tracked */
 	bool seen; /* in the tree at this round */
 	bool tracked; /* by the last round */
 	int uffd; /* wp-async: of its memory; -1 */
-	uint64_t born; /* soft-dirty: when it started: pids come again */
+	bool fresh; /* wp-async: not all of it was scanned since */
+	struct runs foreign; /* wp-async: what others had registered at the last round */
 	bool known; /* soft-dirty: its bits count from a round of ours on */
 	struct marks marks; /* soft-dirty: which page was where at that round */
 };
@@ -40,6 +43,7 @@ struct scan {
 	struct tproc *p;
 	int pagemap;
 	const struct vma *vma;
+	enum direct_io io;
 	trk_emit_fn emit;
 	void *arg;
 	struct trk_stats *st;
@@ -48,7 +52,7 @@ struct scan {
 /* Where a look is: read only, from several threads. */
 struct look_at {
 	const struct trk *t;
-	const struct tproc *p; /* what ops->known() said of the process */
+	const struct tproc *p; /* NULL: the marks of its pages are not ours, all are written */
 	int pagemap;
 	const struct vma *vma;
 };
@@ -64,7 +68,7 @@ typedef int (*look_out_fn)(void *arg, const struct page_region *v, size_t n);
 struct trk_ops {
 	const char *name;
 	int (*probe)(struct err *e);
-	/* one process of a round; with *stop it was emit that ended it. NULL: no rounds */
+	/* one live process of a round; with *stop it was emit that ended it. NULL: no rounds */
 	int (*round)(struct scan *s, bool *stop);
 	/* before a look: the process, if its pages' marks mean anything; else NULL */
 	const struct tproc *(*known)(const struct trk *t, pid_t pid);
@@ -81,6 +85,12 @@ extern const struct trk_ops trk_scan_ops, trk_soft_ops;
 /** track_known() - a process of earlier rounds; NULL */
 const struct tproc *track_known(const struct trk *t, pid_t pid);
 
+/** vma_among() - does it overlap one of these? */
+bool vma_among(const struct vma *vma, const struct runs *l);
+/** track_not() - say why a process is not tracked, once */
+void track_not(struct tproc *p, const char *why);
+/** track_shared() - has another process of the round the same memory, as after vfork? Says so */
+bool track_shared(const struct trk *t, struct tproc *p);
 /** track_report() - hand runs of pages to emit. Return: what it returned */
 int track_report(struct scan *s, const struct page_region *v, size_t n);
 /** scan_kernel() - has this kernel PAGEMAP_SCAN? */
@@ -99,5 +109,11 @@ int calm_look(const struct look_at *l, uint64_t start, uint64_t end, struct look
 uint64_t scan_guard(void);
 /** soft_zero_frame() - see struct trk */
 uint64_t soft_zero_frame(void);
+
+/* ---- own.c ---- */
+/** own_take() - be the one that tracks @pid. Return: a descriptor to hold; -EBUSY; -ESRCH; -errno */
+int own_take(pid_t pid, struct err *e);
+/** own_above() - does somebody track a tree that @pid is in? Return: 0 no; -EBUSY */
+int own_above(pid_t pid, struct err *e);
 
 #endif

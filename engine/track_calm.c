@@ -135,7 +135,7 @@ int calm_look(const struct look_at *l, uint64_t start, uint64_t end, struct look
 {
 	int r = 0;
 
-	if (!l->t->calm || l->vma->kind != VMA_ANON_PRIVATE)
+	if (!l->t->calm || !l->p || l->vma->kind != VMA_ANON_PRIVATE)
 		return in_full(l, start, end, room->vec, out, arg);
 	/* what is reserved and empty, terabytes perhaps, is passed over at once */
 	for (uint64_t at = start, to; at < end && (r = first_there(l, at, end, &at)) > 0; at = to) {

@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 
 #include "common/clock.h"
-#include "common/log.h"
+#include "engine/hold.h"
 
 #ifndef UFFD_FEATURE_WP_UNPOPULATED
 #define UFFD_FEATURE_WP_UNPOPULATED (1 << 13)
@@ -87,6 +87,7 @@ static void detach(struct tproc *p)
 {
 	if (p->uffd >= 0)
 		close(steal_fd(&p->uffd)); /* the kernel unregisters everything */
+	runs_fini(&p->foreign);
 }
 
 static int attach(struct trk *t, struct tproc *p)
@@ -95,16 +96,15 @@ static int attach(struct trk *t, struct tproc *p)
 	uint64_t t0 = now_us();
 	int r = inject_uffd(p->pid, &p->uffd, &e);
 
-	p->tried = true;
 	if (now_us() - t0 > t->stopped_us)
 		t->stopped_us = now_us() - t0;
 	if (r == 0)
 		r = scan_uffd_api(p->uffd);
+	p->fresh = true;
 	if (r < 0) {
 		detach(p);
 		if (r != -ESRCH)
-			log_warn("pid=%d is not tracked: %s", p->pid,
-			         e.msg[0] ? e.msg : strerror(-r));
+			track_not(p, e.msg[0] ? e.msg : strerror(-r));
 	}
 	return r;
 }
@@ -112,17 +112,18 @@ static int attach(struct trk *t, struct tproc *p)
 /* ---- a round ---- */
 
 /*
- * One mapping. @all: every page counts as written (first time seen).
- * Return: 0; -EPERM not registered; -ESRCH gone; what emit returned (with *stop)
+ * One mapping, from @from on. @all: every page counts as written (first time seen).
+ * Return: 0; -EPERM not registered, and @from is what was not reported; -ESRCH gone; what emit
+ * returned (with *stop)
  */
-static int scan_vma(struct scan *s, bool all, bool *stop)
+static int scan_vma(struct scan *s, uint64_t *from, bool all, bool *stop)
 {
 	/* asking costs a look at the struct of every page: 8 ms for a GiB */
 	uint64_t file = s->vma->kind == VMA_FILE_PRIVATE ? PAGE_IS_FILE : 0;
 	uint64_t not = file | PAGE_IS_PFNZERO | s->t->guard;
 	struct pm_scan_arg a = {
 		.size = sizeof(a),
-		.start = s->vma->start,
+		.start = *from,
 		.end = s->vma->end,
 		.vec = (uintptr_t)s->t->vec,
 		.vec_len = VEC_REGIONS,
@@ -154,6 +155,7 @@ static int scan_vma(struct scan *s, bool all, bool *stop)
 		if (n < VEC_REGIONS)
 			break;
 		a.start = s->t->vec[n - 1].end > a.walk_end ? s->t->vec[n - 1].end : a.walk_end;
+		*from = a.start;
 	}
 	return 0;
 }
@@ -177,24 +179,28 @@ static bool has_left(const struct scan *s)
 }
 
 /*
- * A mapping that is not registered: register, then report it whole. If it still is
- * not, the descriptor belongs to memory that the process has left by exec.
+ * A mapping that is not registered: register, then report all of it from @from on. If it
+ * still is not, the descriptor belongs to memory that the process has left by exec.
  */
-static int scan_new_vma(struct scan *s, bool *stop)
+static int scan_new_vma(struct scan *s, uint64_t from, bool *stop)
 {
 	int r = do_register(s);
 
 	if (r == 0)
-		r = scan_vma(s, true, stop);
+		r = scan_vma(s, &from, true, stop);
 	if (*stop || r == 0)
 		return r;
+	s->st->vmas_untracked += r == -EBUSY;
+	if (r == -EBUSY) /* written pages are for who was first */
+		return runs_add(&s->p->foreign, s->vma->start,
+		                (s->vma->end - s->vma->start) >> ENG_PAGE_SHIFT);
 	if (r == -EPERM || r == -ESRCH || has_left(s)) {
 		detach(s->p);
 		r = attach(s->t, s->p);
 		if (r == 0)
 			r = do_register(s);
 		if (r == 0)
-			r = scan_vma(s, true, stop);
+			r = scan_vma(s, &from, true, stop);
 		if (*stop || r == 0)
 			return r;
 	}
@@ -202,10 +208,24 @@ static int scan_new_vma(struct scan *s, bool *stop)
 	return 0;
 }
 
+/*
+ * Whether a mapping is registered the kernel tells by a scan, but not by whom: what is new to us is
+ * registered first, which fails where somebody else was before.
+ */
+static int one_vma(struct scan *s, bool ours, bool *stop)
+{
+	uint64_t from = s->vma->start;
+	int r = ours ? scan_vma(s, &from, false, stop) : -EPERM;
+
+	return r == -EPERM && !*stop ? scan_new_vma(s, from, stop) : r;
+}
+
 static int each_vma(struct scan *s, bool *stop)
 {
 	struct vma_list l = { 0 };
 	struct err ignore = ERR_INIT;
+	bool fresh = s->p->fresh;
+	AUTO(runs) struct runs foreign = s->p->foreign;
 	char path[40];
 	int r = procs_maps(s->p->pid, &l, &ignore);
 
@@ -213,31 +233,75 @@ static int each_vma(struct scan *s, bool *stop)
 	AUTO(fd) int map = open(path, O_RDONLY | O_CLOEXEC);
 
 	s->pagemap = map;
+	s->p->fresh = false;
+	s->p->foreign = (struct runs){ 0 };
 	for (size_t i = 0; r == 0 && map >= 0 && i < l.n; i++) {
 		s->vma = &l.v[i];
 		if (s->vma->kind != VMA_ANON_PRIVATE && s->vma->kind != VMA_FILE_PRIVATE)
 			continue;
 		if (s->p->uffd < 0)
 			break;
-		r = scan_vma(s, false, stop);
-		if (r == -EPERM && !*stop)
-			r = scan_new_vma(s, stop);
+		r = one_vma(s, !fresh && !vma_among(s->vma, &foreign), stop);
 		if (r == -ESRCH)
 			break;
 	}
 	vmas_fini(&l);
-	return *stop ? r : 0; /* a process that has gone is no error */
+	s->p->fresh |= r < 0;
+	return *stop || r == -ENOMEM ? r : 0; /* a process that has gone is no error */
+}
+
+struct held_job {
+	struct scan *s;
+	bool *stop;
+};
+
+static int held_vmas(void *arg)
+{
+	struct held_job *j = arg;
+
+	return each_vma(j->s, j->stop);
+}
+
+/* While no read past the page tables is under way. Who cannot be held is left for the next round. */
+static int held_round(struct scan *s, bool *stop)
+{
+	struct held_job j = { s, stop };
+	int r = hold_while(s->p->pid, held_vmas, &j, &s->t->stopped_us);
+
+	if (*stop || r == 0)
+		return r;
+	s->p->fresh |= r == -ECHILD; /* killed after it had protected pages, perhaps */
+	s->p->tracked = false;
+	if (r != -ESRCH)
+		track_not(s->p, "it reads past the page cache (O_DIRECT), and cannot be held");
+	return r == -ENOMEM ? r : 0;
 }
 
 static int scan_round(struct scan *s, bool *stop)
 {
-	if (!s->p->tried)
+	/* before its pagemap is opened: a child after vfork would take its parent's pages */
+	if (s->p->uffd < 0 && !track_shared(s->t, s->p))
 		attach(s->t, s->p);
 	s->p->tracked = s->p->uffd >= 0;
-	return each_vma(s, stop);
+	if (!s->p->tracked)
+		return 0;
+	if (s->io == DIRECT_SYNC)
+		return held_round(s, stop);
+	int r = each_vma(s, stop);
+
+	s->p->fresh |= direct_io(s->p->pid) != DIRECT_NONE; /* since when? */
+	return r;
 }
 
 /* ---- a look ---- */
+
+/* Memory that is not registered says so itself. */
+static const struct tproc *known(const struct trk *t, pid_t pid)
+{
+	const struct tproc *p = track_known(t, pid);
+
+	return p && p->uffd >= 0 && !p->fresh ? p : NULL;
+}
 
 static long look(const struct look_at *l, uint64_t *at, uint64_t end, struct page_region *vec)
 {
@@ -258,6 +322,8 @@ static long look(const struct look_at *l, uint64_t *at, uint64_t end, struct pag
 
 	if (n < 0)
 		return -errno;
+	for (long i = 0; i < n && !l->p; i++)
+		vec[i].categories &= ~PAGE_IS_WPALLOWED; /* not by us */
 	/* see scan_vma(): walk_end is not to be believed when the vector is not full */
 	*at = n < VEC_REGIONS ? end : vec[n - 1].end > a.walk_end ? vec[n - 1].end : a.walk_end;
 	return n;
@@ -267,7 +333,7 @@ const struct trk_ops trk_scan_ops = {
 	.name = "scan",
 	.probe = probe,
 	.round = scan_round,
-	.known = track_known, /* memory that is not registered says so itself */
+	.known = known,
 	.look = look,
 	.detach = detach,
 };

@@ -17,14 +17,11 @@
 #include "engine/track.h"
 
 #include <fcntl.h>
-#include <linux/kcmp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 
 #include "common/clock.h"
-#include "common/log.h"
 #include "engine/hold.h"
 
 /* Words of pagemap, one for a page. */
@@ -83,46 +80,11 @@ static int probe(struct err *e)
 
 /* ---- processes ---- */
 
-/* When it started, in clock ticks since the boot; 0: it has gone or is a zombie. */
-static uint64_t born(pid_t pid)
-{
-	char path[32], buf[1024];
-	unsigned long long at = 0;
-	char state = 'Z';
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	AUTO(file) FILE *f = fopen(path, "re");
-	size_t n = f ? fread(buf, 1, sizeof(buf) - 1, f) : 0;
-
-	buf[n] = 0;
-	char *p = strrchr(buf, ')');
-
-	if (!p || sscanf(p + 1,
-	                 " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-	                 "%*s %llu",
-	                 &state, &at) != 2)
-		return 0;
-	return state == 'Z' || state == 'X' ? 0 : at;
-}
-
-/*
- * Memory of two processes, as after vfork: the bits of one are those of the other, and one
- * runs on while the other is held.
- */
-static bool is_shared(const struct trk *t, pid_t pid)
-{
-	for (size_t i = 0; i < t->procs.n; i++)
-		if (t->procs.pid[i] != pid &&
-		    syscall(SYS_kcmp, pid, t->procs.pid[i], KCMP_VM, 0, 0) == 0)
-			return true;
-	return false;
-}
-
 static const struct tproc *known(const struct trk *t, pid_t pid)
 {
 	const struct tproc *p = track_known(t, pid);
 
-	return p && p->known && p->born == born(pid) ? p : NULL;
+	return p && p->known && p->born == procs_start(pid) ? p : NULL;
 }
 
 /* Cleared bits are left behind: nobody else looks at them. */
@@ -210,6 +172,7 @@ struct job {
 	struct scan *s;
 	struct found found;
 	struct marks marks; /* for the next round */
+	bool clearing; /* from now on the bits are perhaps gone */
 };
 
 static int add(struct found *f, size_t vma, const struct page_region *r)
@@ -282,22 +245,13 @@ static int clear(pid_t pid)
 	return fd < 0 || write(fd, "4", 1) != 1 ? -errno : 0;
 }
 
-/* In a process of its own: with its end the threads go on in any case. */
 static int find_and_clear(void *arg)
 {
 	struct job *j = arg;
-	struct hold h = { .pid = j->s->p->pid };
-	uint64_t t0 = now_us();
-	int r = hold_take(&h, 0);
+	int r = find(j);
 
-	if (r == 0)
-		r = find(j);
-	if (r == 0)
-		r = clear(h.pid);
-	hold_let_go(&h);
-	if (now_us() - t0 > j->s->t->stopped_us)
-		j->s->t->stopped_us = now_us() - t0;
-	return r;
+	j->clearing = r == 0;
+	return r == 0 ? clear(j->s->p->pid) : r;
 }
 
 static int report(struct scan *s, const struct found *f)
@@ -316,25 +270,17 @@ static int soft_round(struct scan *s, bool *stop)
 {
 	struct job j = { .s = s };
 	struct tproc *p = s->p;
-	uint64_t at = born(p->pid);
-	int r = -ESRCH;
 
-	p->known = p->known && p->born == at;
-	p->born = at;
-	if (at && is_shared(s->t, p->pid)) {
+	if (track_shared(s->t, p)) { /* the other one runs on while this one is held */
 		p->known = false;
-		r = -EBUSY;
-	} else if (at) {
-		r = hold_apart(find_and_clear, &j);
+		return 0;
 	}
+	int r = hold_while(p->pid, find_and_clear, &j, &s->t->stopped_us);
+
 	/* a process that could not be held keeps its bits for the next round */
 	p->tracked = r == 0;
-	if (r < 0 && r != -ESRCH && !p->tried)
-		log_warn("pid=%d is not tracked: %s", p->pid,
-		         r == -EPERM   ? "it is traced by another program"
-		         : r == -EBUSY ? "it shares its memory with another process"
-		                       : strerror(-r));
-	p->tried = r < 0;
+	if (r < 0 && r != -ESRCH)
+		track_not(p, r == -EPERM ? "it is traced by another program" : strerror(-r));
 	if (r == 0) {
 		marks_fini(&p->marks);
 		p->marks = j.marks;
@@ -344,6 +290,8 @@ static int soft_round(struct scan *s, bool *stop)
 		p->known = r == 0;
 		*stop = r < 0;
 	} else {
+		/* killed or failed behind the clearing: what was found is lost */
+		p->known = p->known && !j.clearing;
 		r = 0;
 	}
 	marks_fini(&j.marks);

@@ -5,11 +5,17 @@
  */
 #include "engine/track.h"
 
+#include <linux/kcmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "engine/look.h"
+
+/* More of them, and the usual limit of 1024 descriptors is close. CRIU inherits what is raised. */
+#define MANY_PROCS 200
 
 /* ---- back ends ---- */
 
@@ -106,11 +112,33 @@ const struct tproc *track_known(const struct trk *t, pid_t pid)
 	return NULL;
 }
 
+static void let_go(struct trk *t, struct tproc *p)
+{
+	t->ops->detach(p);
+	if (p->lock >= 0)
+		close(steal_fd(&p->lock));
+}
+
+static struct tproc *new_proc(struct tproc *p, pid_t pid, uint64_t born)
+{
+	*p = (struct tproc){ .pid = pid, .born = born, .lock = -1, .uffd = -1 };
+	return p;
+}
+
 static struct tproc *find_proc(struct trk *t, pid_t pid)
 {
-	for (size_t i = 0; i < t->n; i++)
-		if (t->v[i].pid == pid)
-			return &t->v[i];
+	uint64_t born = procs_start(pid);
+
+	for (size_t i = 0; i < t->n; i++) {
+		struct tproc *p = &t->v[i];
+
+		if (p->pid != pid)
+			continue;
+		if (p->born == born)
+			return p;
+		let_go(t, p);
+		return new_proc(p, pid, born);
+	}
 	if (t->n == t->cap) {
 		size_t cap = t->cap ? 2 * t->cap : 16;
 		struct tproc *v = realloc(t->v, cap * sizeof(*v));
@@ -120,8 +148,7 @@ static struct tproc *find_proc(struct trk *t, pid_t pid)
 		t->v = v;
 		t->cap = cap;
 	}
-	t->v[t->n] = (struct tproc){ .pid = pid, .uffd = -1 };
-	return &t->v[t->n++];
+	return new_proc(&t->v[t->n++], pid, born);
 }
 
 /* Processes that left the tree are let go. */
@@ -132,9 +159,74 @@ static void sweep(struct trk *t)
 			t->v[i++].seen = false;
 			continue;
 		}
-		t->ops->detach(&t->v[i]);
+		let_go(t, &t->v[i]);
 		t->v[i] = t->v[--t->n];
 	}
+}
+
+bool vma_among(const struct vma *vma, const struct runs *l)
+{
+	size_t i = runs_find(l, vma->start);
+
+	return i < l->n && l->v[i].vaddr < vma->end;
+}
+
+bool track_shared(const struct trk *t, struct tproc *p)
+{
+	for (size_t i = 0; i < t->procs.n; i++)
+		if (t->procs.pid[i] != p->pid &&
+		    syscall(SYS_kcmp, p->pid, t->procs.pid[i], KCMP_VM, 0, 0) == 0) {
+			track_not(p, "it shares its memory with another process");
+			return true;
+		}
+	return false;
+}
+
+void track_not(struct tproc *p, const char *why)
+{
+	if (!p->said)
+		log_warn("pid=%d is not tracked: %s", p->pid, why);
+	p->said = true;
+}
+
+/* ---- whose they are ---- */
+
+static int own(struct tproc *p, struct err *e)
+{
+	if (p->lock < 0)
+		p->lock = own_take(p->pid, e);
+	return p->lock < 0 ? p->lock : 0;
+}
+
+static int own_pid(struct trk *t, pid_t pid, struct err *e)
+{
+	struct tproc *p = find_proc(t, pid);
+	int r = p ? own(p, e) : err_set(e, ERR_SYS, ENOMEM, "no memory for the tracker");
+
+	if (r == 0 || r == -EBUSY || r == -ENOMEM)
+		return r;
+	err_clear(e); /* it has gone, or the rounds will say */
+	return 0;
+}
+
+int trk_own(struct trk *t, struct err *e)
+{
+	struct proc_list l = { 0 };
+	int r = own_pid(t, t->root, e);
+
+	/* the root is ours by now: who begins with a child that is born later sees that */
+	if (r == 0)
+		r = own_above(t->root, e);
+	if (r == 0)
+		r = procs_tree(t->root, &l, e);
+	if (l.n > MANY_PROCS)
+		files_room();
+	for (size_t i = 0; r == 0 && i < l.n; i++)
+		r = own_pid(t, l.pid[i], e);
+	procs_fini(&l);
+	if (r < 0)
+		trk_release(t);
+	return r;
 }
 
 /* ---- rounds ---- */
@@ -155,6 +247,29 @@ int track_report(struct scan *s, const struct page_region *v, size_t n)
 	return 0;
 }
 
+static int round_of(struct scan *s, bool *stop)
+{
+	struct tproc *p = s->p;
+	struct err e = ERR_INIT;
+
+	p->tracked = false;
+	if (!s->t->ops->round || !procs_lives(p->pid))
+		return 0;
+	int r = own(p, &e);
+
+	s->io = r == 0 ? direct_io(p->pid) : DIRECT_NONE;
+	if (s->io == DIRECT_AIO) {
+		s->t->ops->detach(p);
+		track_not(p, "it reads past the page cache by native AIO (O_DIRECT)");
+		return 0;
+	}
+	if (r == 0)
+		return s->t->ops->round(s, stop);
+	if (r != -ESRCH)
+		track_not(p, e.msg);
+	return 0;
+}
+
 int trk_round(struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, struct err *e)
 {
 	uint64_t t0 = now_us();
@@ -162,7 +277,7 @@ int trk_round(struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, 
 	int r = procs_tree(t->root, &t->procs, e);
 
 	memset(st, 0, sizeof(*st));
-	for (size_t i = 0; r == 0 && t->ops->round && i < t->procs.n; i++) {
+	for (size_t i = 0; r == 0 && i < t->procs.n; i++) {
 		struct tproc *p = find_proc(t, t->procs.pid[i]);
 
 		if (!p) {
@@ -172,7 +287,7 @@ int trk_round(struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, 
 		struct scan s = { .t = t, .p = p, .emit = emit, .arg = arg, .st = st };
 
 		p->seen = true;
-		r = t->ops->round(&s, &stop);
+		r = round_of(&s, &stop);
 		if (r < 0)
 			err_set(e, ERR_SYS, -r, "scan of process %d: %s", p->pid, strerror(-r));
 		st->procs += p->tracked;
@@ -194,7 +309,7 @@ int trk_final(struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, 
 void trk_release(struct trk *t)
 {
 	for (size_t i = 0; i < t->n; i++)
-		t->ops->detach(&t->v[i]);
+		let_go(t, &t->v[i]);
 	t->n = 0;
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "engine/frost.h"
 #include "policies/trace.h"
 
 #define MIB              1048576.0
@@ -202,7 +203,6 @@ static void read_comm(struct watch *w)
 static int watch_run(struct watch *w, struct err *e)
 {
 	enum trk_kind kind = trk_best();
-	int r = 0;
 
 	if (kind == TRK_NONE) {
 		err_set(e, ERR_SYS, ENOTSUP, "this kernel cannot tell which pages are written");
@@ -210,11 +210,17 @@ static int watch_run(struct watch *w, struct err *e)
 	}
 	if (!alive(w->opt->pid))
 		return err_set(e, ERR_USER, ESRCH, "no process %d", w->opt->pid);
+	int r = frost_refuse(w->opt->pid, e);
+
+	if (r < 0)
+		return r;
 	w->t.sample_us = w->opt->sample_ms * 1000;
 	read_comm(w);
 	r = ages_new(&w->ages, e);
 	if (r == 0)
 		r = trk_new(&w->trk, w->opt->pid, kind, e);
+	if (r == 0)
+		r = trk_own(w->trk, e);
 	if (r == 0)
 		r = watching(w, e);
 	trk_free(steal(w->trk));

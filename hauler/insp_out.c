@@ -141,19 +141,6 @@ struct insp_stray {
 	uint64_t dev, inode;
 };
 
-static pid_t parent_of(pid_t pid)
-{
-	AUTO(file) FILE *f = insp_open(pid, "stat");
-	char line[512];
-	int ppid = 0;
-
-	if (!f || !fgets(line, sizeof(line), f))
-		return 0;
-	char *p = strrchr(line, ')');
-
-	return p && sscanf(p + 1, " %*c %d", &ppid) == 1 ? ppid : 0;
-}
-
 static int note_files(struct insp *i, pid_t pid)
 {
 	char path[32];
@@ -177,10 +164,10 @@ static int note_files(struct insp *i, pid_t pid)
 
 int insp_ancestors(struct insp *i)
 {
-	pid_t pid = parent_of(i->root);
+	pid_t pid = procs_parent(i->root);
 	int r = 0;
 
-	for (int n = 0; r == 0 && pid > 0 && n < ANCESTORS_MAX; n++, pid = parent_of(pid))
+	for (int n = 0; r == 0 && pid > 0 && n < ANCESTORS_MAX; n++, pid = procs_parent(pid))
 		r = note_files(i, pid);
 	return r;
 }

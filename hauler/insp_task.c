@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* insp_task.c - one process: state, memory, user, threads, namespaces, session. */
+#include "engine/frost.h"
 #include "hauler/insp.h"
 
 #include <ctype.h>
@@ -14,6 +15,7 @@
 struct status {
 	char state;
 	int group, tracer, seccomp; /* group: the process, when this is a thread of it */
+	int threads; /* without those that have ended, but for the main one */
 	uint32_t uid[4]; /* real, effective, saved, of the file system */
 	uint64_t anon_kib, swap_kib, huge_kib, locked_kib;
 };
@@ -51,6 +53,7 @@ static void read_status(pid_t pid, const char *of, struct status *s)
 		if (sscanf(line, "State: %c", &s->state) == 1 ||
 		    sscanf(line, "Tgid: %d", &s->group) == 1 ||
 		    sscanf(line, "TracerPid: %d", &s->tracer) == 1 ||
+		    sscanf(line, "Threads: %d", &s->threads) == 1 ||
 		    sscanf(line, "Seccomp: %d", &s->seccomp) == 1 ||
 		    sscanf(line, "Uid: %u %u %u %u", &u[0], &u[1], &u[2], &u[3]) == 4)
 			continue;
@@ -235,10 +238,20 @@ static int look_links(struct insp *i, pid_t pid)
 	return r < 0 ? r : look_bits(i, pid);
 }
 
+/* A zombie by its state, but its threads run: CRIU dumps no such process (4.2.1). */
+static int look_headless(struct insp *i, pid_t pid)
+{
+	return insp_say(i, SEV_BLOCKER, "main-thread",
+	                "wait until its threads have ended, or end the process",
+	                "the main thread of pid %d has ended, others of it run", pid);
+}
+
 /* Return: 1 it can be looked at; 0 it cannot, and that was told; -ENOMEM */
 static int look_root(struct insp *i, const struct insp_task *t, const struct status *s,
                      unsigned int flags)
 {
+	if (t->zombie && s->threads > 1)
+		return look_headless(i, t->pid);
 	if (t->zombie)
 		return insp_say(i, SEV_BLOCKER, "zombie", "its parent has to collect it",
 		                "pid %d has ended already", t->pid);
@@ -273,6 +286,27 @@ static int look_limits(struct insp *i, pid_t pid)
 	                "the limits of pid %d, which belongs to another user, cannot be read", pid);
 }
 
+static int look_freezer(struct insp *i, pid_t pid)
+{
+	struct err e = ERR_INIT;
+
+	if (i->frozen_said || frost_refuse(pid, &e) == 0)
+		return 0;
+	i->frozen_said = true;
+	return insp_say(i, SEV_BLOCKER, "frozen", e.fix, "%s", e.msg);
+}
+
+static int look_direct(struct insp *i, pid_t pid)
+{
+	if (direct_io(pid) != DIRECT_AIO)
+		return 0;
+	return insp_say(i, SEV_WARNING, "direct-aio",
+	                "expect a longer stop, or take a mode with post-copy",
+	                "pid %d reads past the page cache by native AIO: which of its pages are "
+	                "written cannot be told, so its memory travels when it is stopped or later",
+	                pid);
+}
+
 static int look_inside(struct insp *i, const struct insp_task *t, const struct status *s)
 {
 	int r = 0;
@@ -280,6 +314,10 @@ static int look_inside(struct insp *i, const struct insp_task *t, const struct s
 	if (s->state == 'D')
 		r = insp_say(i, SEV_WARNING, "busy", "wait until its disk or network answers",
 		             "pid %d waits uninterruptibly; it may not stop in time", t->pid);
+	if (r == 0)
+		r = look_freezer(i, t->pid);
+	if (r == 0)
+		r = look_direct(i, t->pid);
 	for (size_t u = 0; r == 0 && u < ARRAY_SIZE(s->uid); u++)
 		r = add_uid(i, s->uid[u]);
 	if (r == 0)
@@ -307,6 +345,8 @@ int insp_task(struct insp *i, size_t k)
 		r = look_root(i, t, &s, flags);
 		i->unfit = r == 0;
 	}
+	if (r == 0 && !i->unfit && t->zombie && s.threads > 1)
+		r = look_headless(i, t->pid);
 	if (r < 0 || i->unfit || t->zombie)
 		return r;
 	i->anon_bytes += (s.anon_kib + s.swap_kib) * 1024;

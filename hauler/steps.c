@@ -62,6 +62,11 @@ int connect_run(struct mig *m, struct err *e)
 		err_set(e, ERR_TARGET, EPERM, "process %d cannot be hauled as it is", m->opt->pid);
 		return err_fix(e, "see the blockers above; haul check %d explains", m->opt->pid);
 	}
+	r = trk_new(&m->trk, m->opt->pid, m->trk_kind, e);
+	if (r == 0)
+		r = trk_own(m->trk, e);
+	if (r < 0)
+		return r;
 	r = conf_criu(m->criu_path, sizeof(m->criu_path), m->opt->criu, m->opt->config, e);
 	if (r < 0)
 		return r;
@@ -186,10 +191,8 @@ static int start_criu(struct mig *m, struct err *e)
 
 int prepare_run(struct mig *m, struct err *e)
 {
-	int r = trk_new(&m->trk, m->opt->pid, m->trk_kind, e);
+	int r = start_criu(m, e);
 
-	if (r == 0)
-		r = start_criu(m, e);
 	if (r == 0)
 		r = talk_start(m, e);
 	if (r == 0)

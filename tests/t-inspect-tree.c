@@ -9,6 +9,7 @@
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 
+#include "engine/frost.h"
 #include "tests/insp-child.h"
 
 #define PROGRAM_PATH "/var/tmp/t-inspect-32"
@@ -97,6 +98,33 @@ static void traced(void)
 	t_end(pid);
 }
 
+/* Its cgroup is not frozen itself, the one above is. */
+static void frozen(void)
+{
+	char root[256], dir[320], path[768], text[16];
+
+	if (frost_mount(root, sizeof(root)) < 0)
+		return;
+	snprintf(dir, sizeof(dir), "%s/t-inspect-%d", root, getpid());
+	snprintf(path, sizeof(path), "mkdir -p %s/below && echo 1 >%s/cgroup.freeze", dir, dir);
+	pid_t pid = t_child(NULL, NULL);
+
+	if (system(path) != 0) {
+		printf("frozen: not possible here\n");
+	} else {
+		snprintf(text, sizeof(text), "%d", pid);
+		snprintf(path, sizeof(path), "%s/below/cgroup.procs", dir);
+		AUTO(fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+		CHECK(write(fd, text, strlen(text)) > 0, "%s", path);
+		look_for("frozen", pid, "frozen", SEV_BLOCKER);
+	}
+	t_end(pid);
+	snprintf(path, sizeof(path), "%s/below", dir);
+	rmdir(path);
+	rmdir(dir);
+}
+
 /* ---- namespaces ---- */
 
 static int other_space(void *arg)
@@ -157,12 +185,59 @@ static int filter(void *arg)
 	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0 ? 77 : 0;
 }
 
+static int direct_aio(void *arg)
+{
+	int fd = open("/etc/passwd", O_RDONLY | O_DIRECT);
+	unsigned long aio = 0;
+
+	if (fd < 0 || syscall(SYS_io_setup, 1, &aio) < 0)
+		return 77;
+	return arg && close(fd) < 0;
+}
+
 static void *sleeper(void *arg)
 {
 	(void)arg;
 	for (;;)
 		pause();
 	return NULL;
+}
+
+static void *child_sleeper(void *arg)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return sleeper(arg);
+}
+
+/* A process whose main thread has ended. */
+static pid_t headless(void)
+{
+	pthread_t t;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		alarm(60);
+		close(1000); /* what the test waits for */
+		pthread_create(&t, NULL, child_sleeper, NULL);
+		pthread_exit(NULL);
+	}
+	usleep(50000);
+	return pid;
+}
+
+static int headless_child(void *arg)
+{
+	(void)arg;
+	return headless() < 0;
+}
+
+static void main_thread(void)
+{
+	pid_t pid = headless();
+
+	look_for("main thread", pid, "main-thread", SEV_BLOCKER);
+	t_end(pid);
+	t_case("main thread of a child", headless_child, NULL, "main-thread", SEV_BLOCKER);
 }
 
 /*
@@ -336,10 +411,14 @@ int main(void)
 	kernel_thread();
 	self();
 	traced();
+	frozen();
 	spaces();
 	t_case("a child in another pid namespace", pid_space, NULL, "container", SEV_BLOCKER);
 	shell_job();
+	t_case("O_DIRECT and native AIO", direct_aio, NULL, "direct-aio", SEV_WARNING);
+	t_case("native AIO", direct_aio, &t_keep, NULL, SEV_INFO);
 	t_case("system call filter", filter, NULL, "seccomp", SEV_INFO);
+	main_thread();
 	all_numbers(shared);
 	offer();
 	bits32();
