@@ -125,6 +125,10 @@ refused '{ "downtime-max-ms": 500,
 "mode": "hybrid" }' 'p.json:1: downtime-max-ms: .*mode hybrid \(.*p.json:2\)'
 refused '{ "mode": "pre-copy", "degraded-max-s": 5 }' 'degraded-max-s: .*mode pre-copy'
 refused '{ "mode": "post-copy", "deadline-s": 5 }' 'deadline-s: .*mode post-copy'
+refused '{ "tracker": "none",
+"downtime-max-ms": 200 }' 'p.json:2: downtime-max-ms: .*tracker none \(.*p.json:1\)'
+refused '{ "tracker": "none", "deadline-s": 5 }' 'deadline-s: .*tracker none'
+refused '{ "tracker": "none", "throttle-max-percent": 5 }' 'throttle-max-percent: .*tracker none'
 
 # a file and the command line may contradict, too
 echo '{ "downtime-limit-ms": 400 }' >"$dir/p.json"
