@@ -73,6 +73,7 @@ struct sim_setup {
 	double start_us; /* of the migration, in the trace */
 	double link_Bps;
 	uint64_t freeze_us, round_base_us;
+	uint64_t fixed_pages; /* they travel while it is stopped */
 	bool sends_twice; /* also what is written again before its turn, as others do */
 };
 
@@ -82,7 +83,7 @@ typedef struct pol_answer (*sim_rule)(void *arg, const struct pol_state *s);
 struct sim_result {
 	enum pol_verdict verdict;
 	unsigned int rounds;
-	bool forced; /* the rule did not end within SIM_LIMIT_S */
+	bool forced; /* a rule other than the hauler's did not end within SIM_LIMIT_S */
 	double total_s, downtime_s, degraded_s, sent_bytes;
 	double predicted_downtime_s;
 	unsigned int slow_percent; /* at its end */
