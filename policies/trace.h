@@ -31,7 +31,8 @@ DEFINE_AUTO(ages, ages_free)
 
 /* ---- trace.c ---- */
 
-#define TRACE_SAMPLES_MAX 8192u
+#define TRACE_SAMPLES_MAX   8192u
+#define TRACE_SAMPLE_US_MIN 1000u
 
 struct trace_sample {
 	uint32_t written, never; /* never: of these, not before in this trace */
@@ -44,6 +45,7 @@ struct trace {
 	uint32_t sample_us;
 	uint32_t n;
 	struct trace_sample *v;
+	struct pol_size of; /* of the program; its pages are in the samples */
 };
 
 /**
@@ -52,9 +54,11 @@ struct trace {
  */
 int trace_add(struct trace *t, struct ages *a, uint64_t total_pages, struct err *e);
 int trace_save(const struct trace *t, const char *path, struct err *e);
-/** trace_load() - Return: 0; -errno with file, line and reason */
+/** trace_load() - Return: 0; -errno with file, line (not of an unreadable file) and reason */
 int trace_load(struct trace *t, const char *path, struct err *e);
 void trace_fini(struct trace *t);
+/** trace_tail() - its last @us, as a trace. Return: 0; -ENOMEM */
+int trace_tail(const struct trace *t, uint64_t us, struct trace *out, struct err *e);
 
 /* Times are counted on behind the end of a trace: then it begins again. */
 

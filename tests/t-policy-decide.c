@@ -357,7 +357,70 @@ static void counts(void)
 				      fabs(trace_rewritten(&t, since * 1e3, from * 1e3, to * 1e3) -
 				           again) < 0.01);
 			}
+	struct trace tail;
+
+	CHECK("the tail", trace_tail(&t, 20000, &tail, &e) == 0 && tail.n == 20);
+	for (unsigned int from = 0; from < 20; from++)
+		for (unsigned int to = from + 1; to <= 20; to++)
+			CHECK("the tail's pages",
+			      fabs(trace_written(&tail, from * 1e3, to * 1e3) -
+			           trace_written(&t, (from + 40) * 1e3, (to + 40) * 1e3)) < 0.01);
+	CHECK("a pass and more",
+	      fabs(trace_written(&tail, 5e3, 25e3) - trace_written(&tail, 5e3, 1e12)) < 0.01);
+	trace_fini(&tail);
 	trace_fini(&t);
+}
+
+/* Each with its file, line and reason. */
+static void bad_files(const char *path)
+{
+#define S "haul-trace 1\nsample-us 5000\n"
+	static const char *const bad[][2] = {
+		{ "", ": no samples" },
+		{ "nonsense\n", ":1: not a trace of haul watch" },
+		{ S, ": no samples" },
+		{ "haul-trace 1\nsample-us 1\n1 1\n",
+		  ":2: sample-us: 1 is not from 1000 to 60000000" },
+		{ "haul-trace 1\n1 1\n", ":2: a sample before the line \"sample-us\"" },
+		{ S "sample-us 5000\n1 1\n", ":3: sample-us: twice" },
+		{ S "1 1\ntasks 3\n", ":4: tasks: behind a sample" },
+		{ S "tasks 3x\n", ":3: tasks: \"x\" behind the number" },
+		{ S "1\n", ":3: pages written for the first time: a number is missing" },
+		{ S "1 1 1:1\n", ":3: age: 1 is not from 1 to 0" },
+		{ S "1 1\n1 1 -1:1\n", ":4: age: a number is missing" },
+		{ S "1 1\n1 1 1 1\n", ":4: no ':' behind age 1" },
+		{ S "1 1\n1 2000000000 1:2000000000\n",
+		  ":4: pages: 2000000000 is not from 0 to 147483647" },
+		{ S "1 1 \n", ":3: age: a number is missing" },
+		{ S "1 1x\n", ":3: \"x\" behind the last number" },
+		{ S "1 99999999999\n",
+		  ":3: pages written for the first time: 99999999999 is not from 0" },
+	};
+#undef S
+	struct trace back;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		FILE *f = fopen(path, "w");
+
+		fputs(bad[i][0], f);
+		fclose(f);
+		struct err why = ERR_INIT;
+
+		CHECK(bad[i][1],
+		      trace_load(&back, path, &why) < 0 && !strncmp(why.msg, path, strlen(path)) &&
+		              !strncmp(why.msg + strlen(path), bad[i][1], strlen(bad[i][1])));
+	}
+	FILE *f = fopen(path, "w");
+
+	fputs("haul-trace 1\nsample-us 1000\n", f);
+	for (unsigned int i = 0; i <= TRACE_SAMPLES_MAX; i++)
+		fputs("1 0\n", f);
+	fclose(f);
+	struct err why = ERR_INIT, dir = ERR_INIT;
+
+	CHECK("too long", trace_load(&back, path, &why) < 0 &&
+	                          strstr(why.msg, ":8195: more than 8192 samples"));
+	CHECK("a directory", trace_load(&back, "/", &dir) < 0 && strstr(dir.msg, "directory"));
 }
 
 static void files(void)
@@ -374,25 +437,7 @@ static void files(void)
 		CHECK("the same", fabs(trace_written(t, at, at + 7e6) -
 		                       trace_written(&back, at, at + 7e6)) < 0.01);
 	trace_fini(&back);
-	static const char *const bad[] = { "",
-		                           "nonsense\n",
-		                           "haul-trace 1\n",
-		                           "haul-trace 1\nsample-us 0\n1 1\n",
-		                           "haul-trace 1\n1 1\n",
-		                           "haul-trace 1\nsample-us 5\n1\n",
-		                           "haul-trace 1\nsample-us 5\n1 1 1:1\n",
-		                           "haul-trace 1\nsample-us 5\n1 1\n1 1 -1:1\n",
-		                           "haul-trace 1\nsample-us 5\n1 99999999999\n" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		FILE *f = fopen(path, "w");
-
-		fputs(bad[i], f);
-		fclose(f);
-		struct err why = ERR_INIT;
-
-		CHECK(bad[i], trace_load(&back, path, &why) < 0 && why.msg[0]);
-	}
+	bad_files(path);
 	unlink(path);
 	close(fd);
 }
