@@ -22,11 +22,15 @@
 /* What a link is taken to carry before it was measured, unless it may not. */
 #define LINK_UNKNOWN_BPS 50e6
 
-/* What the stop costs apart from pages: base, each further process, thread, connection, GiB. */
+/*
+ * What the stop costs apart from the link: base, each further process, thread, connection, GiB; and
+ * each page that travels in it, which the destination writes into images for CRIU to read.
+ */
 #define FREEZE_BASE_US   25000
 #define FREEZE_TASK_US   20000
 #define FREEZE_THREAD_US 2000
 #define FREEZE_TCP_US    200
+#define FREEZE_FIXED_US  15
 #define FREEZE_GIB_PAGES 262144
 
 /* Post-copy: a fixed price, for faults and for depending on two hosts meanwhile; and its
@@ -132,6 +136,7 @@ uint64_t pol_freeze_us(const struct pol_size *z)
 
 	return FREEZE_BASE_US + z->pages * gib_us[z->how] / FREEZE_GIB_PAGES +
 	       (uint64_t)(z->tasks ? z->tasks - 1 : 0) * FREEZE_TASK_US +
+	       (uint64_t)z->fixed_pages * FREEZE_FIXED_US +
 	       (uint64_t)z->threads * FREEZE_THREAD_US + (uint64_t)z->tcp * FREEZE_TCP_US;
 }
 

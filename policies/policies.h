@@ -225,7 +225,7 @@ struct pol_size {
 	unsigned int tasks, threads, tcp; /* threads: without the first of each process */
 };
 
-/** pol_freeze_us() - what a stop is expected to cost before any page travels */
+/** pol_freeze_us() - what a stop is expected to cost beside its pages' way on the link */
 uint64_t pol_freeze_us(const struct pol_size *z);
 
 /* The cost that the decision makes small, in seconds of downtime. */

@@ -193,6 +193,9 @@ static void shared_memory(void)
 	CHECK("a stop of a small tree", pol_freeze_us(&z) < 30000);
 	z.how = POL_FREEZE_PUSH;
 	CHECK("CRIU looks at all pages", pol_freeze_us(&z) > 100000);
+	z.fixed_pages = 131072;
+	CHECK("512 MiB are put in place there", pol_freeze_us(&z) > 1500000);
+	z.fixed_pages = 0;
 	z.tasks = 21;
 	CHECK("20 processes more", pol_freeze_us(&z) > 300000);
 }
