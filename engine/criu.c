@@ -440,19 +440,15 @@ static int request(struct criu *c, enum req_type type, const struct criu_opts *o
 	opts.tcp_established = !o->tcp_close;
 	/* a connection that nobody has accepted yet is not worth the migration */
 	opts.has_tcp_skip_in_flight = opts.tcp_skip_in_flight = true;
-	opts.has_shell_job = true;
+	opts.has_shell_job = opts.has_ext_unix_sk = opts.has_file_locks = true;
 	opts.shell_job = o->shell_job;
-	opts.has_ext_unix_sk = true;
 	opts.ext_unix_sk = o->ext_unix;
-	opts.has_file_locks = true;
 	opts.file_locks = o->file_locks;
 	opts.has_ghost_limit = true;
 	opts.ghost_limit = CRIU_GHOST_MAX_BYTES;
 	opts.has_timeout = true;
 	opts.timeout = SEIZE_LIMIT_S;
-	/* where it lands is for the destination to say (img_forget_cgroups()) */
-	opts.has_manage_cgroups = true;
-	opts.manage_cgroups = false;
+	opts.has_manage_cgroups = true; /* not: img_forget_cgroups() */
 	opts.has_network_lock = true;
 	opts.network_lock = o->version < CRIU_LOCK_SKIPS ? NETWORK_LOCK_NFT : NETWORK_LOCK_SKIP;
 	if (type == REQ_DUMP) {

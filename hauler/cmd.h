@@ -44,8 +44,8 @@ bool is_job_id(const char *word);
 int cmd_peers(const struct opts *o);
 /** cmd_attach() - speak for the terminal of @pid, which came by --map=tty=attach */
 int cmd_attach(pid_t pid);
-/** cmd_policies_now() - a table: what each policy would do with the program of @t */
+/** cmd_policies_now() - a table: what each policy would do with the program of @t, from its start */
 struct trace;
-void cmd_policies_now(const struct trace *t, double start_us, unsigned int mbit);
+void cmd_policies_now(const struct trace *t, unsigned int mbit);
 
 #endif

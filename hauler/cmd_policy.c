@@ -8,8 +8,7 @@
 
 #include "policies/trace.h"
 
-/* What a simulated migration costs apart from pages; of a real one it is measured. */
-#define SIM_FREEZE_US     50000
+/* What a simulated round costs apart from pages; of a real one it is measured. */
 #define SIM_ROUND_BASE_US 10000
 
 /* ---- the policy of this command line ---- */
@@ -210,15 +209,17 @@ static void sim_head(void)
 	       "downtime ms", "post-copy s", "MiB");
 }
 
-static void sim_row(const struct policy *p, const struct trace *t, double start_us,
-                    unsigned int mbit)
+static void sim_row(const struct policy *p, const struct trace *t, unsigned int mbit)
 {
 	unsigned int limit = p->v.bandwidth_limit_mbit;
+	struct pol_size z = t->of;
+
+	z.pages = trace_pages(t, 0);
 	struct sim_setup set = { .trace = t,
 		                 .opt = &p->v,
-		                 .start_us = start_us,
 		                 .link_Bps = (limit && limit < mbit ? limit : mbit) * 1e6 / 8,
-		                 .freeze_us = SIM_FREEZE_US,
+		                 .freeze_us = pol_freeze_us(&z),
+		                 .fixed_pages = z.fixed_pages,
 		                 .round_base_us = SIM_ROUND_BASE_US };
 	struct sim_result r;
 
@@ -229,7 +230,7 @@ static void sim_row(const struct policy *p, const struct trace *t, double start_
 	printf(r.slow_percent ? " (throttled by %u %%)\n" : "\n", r.slow_percent);
 }
 
-void cmd_policies_now(const struct trace *t, double start_us, unsigned int mbit)
+void cmd_policies_now(const struct trace *t, unsigned int mbit)
 {
 	size_t n;
 	char **names = pol_names(&n);
@@ -240,7 +241,7 @@ void cmd_policies_now(const struct trace *t, double start_us, unsigned int mbit)
 		struct err e = ERR_INIT;
 
 		if (pol_load(&p, names[i], &e) == 0)
-			sim_row(&p, t, start_us, mbit);
+			sim_row(&p, t, mbit);
 	}
 	pol_names_free(names, n);
 }
@@ -264,9 +265,9 @@ static int simulate(struct opts *o)
 	printf("%s: %.1f s, at %u Mbit/s\n", t.title, t.n * (t.sample_us / 1e6), o->bandwidth_mbit);
 	if (o->policy) {
 		sim_head();
-		sim_row(&o->pol, &t, 0, o->bandwidth_mbit);
+		sim_row(&o->pol, &t, o->bandwidth_mbit);
 	} else {
-		cmd_policies_now(&t, 0, o->bandwidth_mbit);
+		cmd_policies_now(&t, o->bandwidth_mbit);
 	}
 	trace_fini(&t);
 	return EXIT_OK;

@@ -18,6 +18,7 @@
 #define PLOT_COLUMNS_MAX 100
 #define SET_S            10 /* the working set is what is written in so many seconds */
 #define TABLE_EVERY_S    5
+#define TAIL_S           30 /* what it will do is what it did in so many seconds */
 
 struct watch {
 	const struct opts *opt;
@@ -106,15 +107,38 @@ static void line(const struct watch *w)
 	       s->total_pages * POL_PAGE_BYTES / MIB);
 }
 
-/* If it went on like this, and a move had begun when the watching began. */
-static void table(const struct watch *w)
+/* What makes a stop longer now; of one that has gone: what it was before. */
+static void read_size(struct watch *w)
 {
-	printf("\n  a move at %u Mbit/s, if it goes on as in these %.0f s:\n",
-	       w->opt->bandwidth_mbit, (double)w->t.n * w->t.sample_us / 1e6);
-	cmd_policies_now(&w->t, 0, w->opt->bandwidth_mbit);
+	AUTO(insp) struct insp *i = NULL;
+	struct err ignore = ERR_INIT;
+
+	struct pol_size z = { 0 };
+
+	if (insp_new(&i, w->opt->pid, &ignore) == 0)
+		insp_size(i, &z);
+	if (z.pages)
+		w->t.of = z;
 }
 
-static void screen(const struct watch *w)
+/* If it does again what it did last. */
+static void table(struct watch *w)
+{
+	struct trace tail;
+	struct err e = ERR_INIT;
+
+	read_size(w);
+	if (trace_tail(&w->t, TAIL_S * 1000000, &tail, &e) < 0) {
+		rep_error(&e, false);
+		return;
+	}
+	printf("\n  a move at %u Mbit/s, if it goes on as in these %.0f s:\n",
+	       w->opt->bandwidth_mbit, (double)tail.n * tail.sample_us / 1e6);
+	cmd_policies_now(&tail, w->opt->bandwidth_mbit);
+	trace_fini(&tail);
+}
+
+static void screen(struct watch *w)
 {
 	uint32_t per_s = 1000000 / w->t.sample_us;
 	bool whole = isatty(STDOUT_FILENO);
@@ -216,6 +240,7 @@ static int watch_run(struct watch *w, struct err *e)
 		return r;
 	w->t.sample_us = w->opt->sample_ms * 1000;
 	read_comm(w);
+	read_size(w);
 	r = ages_new(&w->ages, e);
 	if (r == 0)
 		r = trk_new(&w->trk, w->opt->pid, kind, e);
@@ -226,6 +251,7 @@ static int watch_run(struct watch *w, struct err *e)
 	trk_free(steal(w->trk));
 	if (r == 0 && w->t.n && !w->opt->json && !w->opt->quiet)
 		table(w);
+	read_size(w);
 	if (r == 0 && w->t.n && w->opt->record)
 		r = trace_save(&w->t, w->opt->record, e);
 	return r;

@@ -224,6 +224,17 @@ size_t insp_tasks(const struct insp *i)
 	return i->procs.n;
 }
 
+void insp_size(const struct insp *i, struct pol_size *z)
+{
+	uint64_t fixed_bytes = i->shm_bytes + i->ghost_bytes + i->huge_bytes;
+
+	z->pages = i->anon_bytes / (uint64_t)POL_PAGE_BYTES;
+	z->fixed_pages = (unsigned int)(fixed_bytes / (uint64_t)POL_PAGE_BYTES);
+	z->tasks = (unsigned int)i->procs.n;
+	z->threads = (unsigned int)(i->n_numbers > i->procs.n ? i->n_numbers - i->procs.n : 0);
+	z->tcp = (unsigned int)i->n_conns;
+}
+
 /* ---- the offer ---- */
 
 /* The root directory is no news: every host has one. */

@@ -11,6 +11,7 @@
 #include "common/finding.h"
 #include "engine/net.h"
 #include "hauler/out.h"
+#include "policies/policies.h"
 
 struct insp;
 
@@ -55,6 +56,9 @@ bool insp_shell_job(const struct insp *i);
 bool insp_ext_unix(const struct insp *i);
 /** insp_tasks() - processes of the tree; the offer's pids are more: threads too */
 size_t insp_tasks(const struct insp *i);
+
+/** insp_size() - what makes a stop longer; @z->how is left to the caller */
+void insp_size(const struct insp *i, struct pol_size *z);
 
 /**
  * insp_offer() - a filled Haul__Offer but for the CRIU part and check_only

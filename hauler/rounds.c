@@ -27,16 +27,9 @@
 #define LOOK_MAX_US 250000
 #define LOOK_COST   20
 
-/* A round that moves less than this does not fill the pipe: it says nothing of the link. */
+/* A round that moves less than this, and soon, does not fill the pipe: it says nothing of the link. */
 #define LINK_FULL_BYTES (4u << 20)
 #define LINK_SURE_US    500000
-
-/* What a stop costs apart from pages: base, and per GiB, by the mode of the freeze. */
-#define FREEZE_BASE_US 25000
-#define SMAPS_GIB_US   2000
-#define SCANS_GIB_US   12000
-#define PUSH_GIB_US    110000
-#define PAGES_PER_GIB  262144
 
 /* Pages of one process. */
 struct pages_of {
@@ -265,7 +258,7 @@ static int look(struct round *r, struct err *e)
 	/* what is queued is not sent */
 	m->pol.unsent_pages = unsent(r);
 	m->pol.unsent_pages += r->queued_pages > sent ? r->queued_pages - sent : 0;
-	if (moved > LINK_FULL_BYTES || m->pol.link_Bps <= 0)
+	if (moved > LINK_FULL_BYTES || us > LINK_SURE_US)
 		m->pol.link_Bps = link_now(r, (double)moved * 1e6 / (double)us, us);
 	return 0;
 }
@@ -440,12 +433,16 @@ static int one_round(struct mig *m, bool *cut, struct err *e)
 
 static void rounds_start(struct mig *m)
 {
-	uint64_t gib_us = !m->scans ? PUSH_GIB_US : !m->smaps ? SCANS_GIB_US : SMAPS_GIB_US;
+	struct pol_size z = { .how = !m->scans   ? POL_FREEZE_PUSH
+		                     : !m->smaps ? POL_FREEZE_SCANS
+		                                 : POL_FREEZE_SMAPS };
 
+	insp_size(m->insp, &z);
 	limits_apply(m, false);
 	m->pol.opt = &m->opt->pol.v;
-	m->pol.total_pages = m->pol.written_pages = m->rss_bytes / ENG_PAGE_BYTES;
-	m->pol.freeze_us = FREEZE_BASE_US + m->pol.total_pages * gib_us / PAGES_PER_GIB;
+	m->pol.total_pages = m->pol.written_pages = z.pages;
+	m->pol.fixed_pages = z.fixed_pages;
+	m->pol.freeze_us = pol_freeze_us(&z);
 	m->pol.elapsed_us = now_us() - m->t.start_us;
 	if (m->pol.opt->throttle_max_percent)
 		m->cpu_us = procs_cpu_us(m->opt->pid);

@@ -77,17 +77,27 @@ static void say_freeze(const json_t *o, struct say_how how)
 	       str(o, "freeze_mode"), str(o, "tracking"));
 }
 
+/* Of a link that was not measured: nothing. */
+static const char *link_text(const json_t *o, char out[static 32])
+{
+	out[0] = 0;
+	if (num(o, "link_Bps") > 0)
+		snprintf(out, 32, ", %.0f MiB/s", num(o, "link_Bps") / MIB);
+	return out;
+}
+
 static void say_round(const json_t *o, struct say_how how)
 {
+	char link[32];
 	bool on = !strcmp(str(o, "verdict"), "round") || !strcmp(str(o, "verdict"), "throttle");
 
 	if (how.quiet)
 		return;
 	end_line();
-	printf("%8.3f s  round %llu: %.1f MiB in %.2f s, %.0f MiB/s; %.0f pages/s written; "
+	printf("%8.3f s  round %llu: %.1f MiB in %.2f s%s; %.0f pages/s written; "
 	       "stop now: %.0f ms%s%s\n",
 	       num(o, "time_s"), count(o, "round"), num(o, "pages") * PAGE_BYTES / MIB,
-	       num(o, "round_us") / 1e6, num(o, "link_Bps") / MIB, num(o, "dirty_pages_ps"),
+	       num(o, "round_us") / 1e6, link_text(o, link), num(o, "dirty_pages_ps"),
 	       ms(o, "predicted_downtime_us"), on ? "" : "; stopping: ", on ? "" : str(o, "why"));
 }
 
@@ -112,15 +122,16 @@ static void say_running(const json_t *o, struct say_how how)
 static void say_progress(const json_t *o, struct say_how how)
 {
 	bool tty = isatty(STDOUT_FILENO);
+	char link[32];
 
 	if (how.quiet)
 		return;
 	printf("%s%8.3f s  ", tty ? "\r\033[K" : "", num(o, "time_s"));
 	if (!strcmp(str(o, "state"), "rounds"))
-		printf("round %llu: %llu pages, %.0f MiB on the wire; %.0f MiB/s; stop now: %.0f "
+		printf("round %llu: %llu pages, %.0f MiB on the wire%s; stop now: %.0f "
 		       "ms",
 		       count(o, "round"), count(o, "pages"), num(o, "wire_bytes") / MIB,
-		       num(o, "link_Bps") / MIB, ms(o, "predicted_downtime_us"));
+		       link_text(o, link), ms(o, "predicted_downtime_us"));
 	else
 		printf("filling: %llu pages left, %llu faults", count(o, "left_pages"),
 		       count(o, "faults"));

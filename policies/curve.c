@@ -19,6 +19,8 @@ void curve_add(struct pol_curve *c, uint64_t us, uint64_t pages)
 		return;
 	if (c->n && pages < c->pages[c->n - 1])
 		pages = c->pages[c->n - 1]; /* memory was given back */
+	while (c->n && us <= c->us[c->n - 1])
+		c->n--;
 	if (c->n > 1 && (double)c->us[c->n - 1] < POINT_RATIO * (double)c->us[c->n - 2])
 		c->n--;
 	if (c->n == POL_CURVE_POINTS)

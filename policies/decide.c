@@ -19,8 +19,19 @@
 #define GAIN_WORTH   0.03
 #define GAIN_LEAST_S 0.004
 
-/* Before anything was sent: no link is taken to be slower, for what is tiny. */
+/* What a link is taken to carry before it was measured, unless it may not. */
 #define LINK_UNKNOWN_BPS 50e6
+
+/*
+ * What the stop costs apart from the link: base, each further process, thread, connection, GiB; and
+ * each page that travels in it, which the destination writes into images for CRIU to read.
+ */
+#define FREEZE_BASE_US   25000
+#define FREEZE_TASK_US   20000
+#define FREEZE_THREAD_US 2000
+#define FREEZE_TCP_US    200
+#define FREEZE_FIXED_US  15
+#define FREEZE_GIB_PAGES 262144
 
 /* Post-copy: a fixed price, for faults and for depending on two hosts meanwhile; and its
  * pages come slower than those of a stream that nobody waits for. */
@@ -62,6 +73,12 @@
 
 #define NEVER 1e18
 
+/* Worse than any other stop: one that may not be. */
+#define FORBIDDEN_S 1e6
+
+/* No prediction is longer. */
+#define US_MAX 1000000000000000ull
+
 /* Of a deadline, the share that is kept for what was not foreseen. */
 #define DEADLINE_SPARE 0.1
 
@@ -91,7 +108,11 @@ struct stop {
 
 static double link_Bps(const struct pol_state *s)
 {
-	return s->link_Bps > 0 ? s->link_Bps : LINK_UNKNOWN_BPS;
+	double limit = s->opt->bandwidth_limit_mbit * 1e6 / 8;
+
+	if (s->link_Bps > 0)
+		return s->link_Bps;
+	return limit > 0 && limit < LINK_UNKNOWN_BPS ? limit : LINK_UNKNOWN_BPS;
 }
 
 static double copy_s(const struct pol_state *s, double pages)
@@ -99,9 +120,24 @@ static double copy_s(const struct pol_state *s, double pages)
 	return pages * POL_PAGE_BYTES / link_Bps(s);
 }
 
+/* What a stop costs however little is left. */
 static double freeze_s(const struct pol_state *s)
 {
-	return (double)s->freeze_us / 1e6;
+	return (double)s->freeze_us / 1e6 + copy_s(s, (double)s->fixed_pages);
+}
+
+uint64_t pol_freeze_us(const struct pol_size *z)
+{
+	static const unsigned int gib_us[] = {
+		[POL_FREEZE_SMAPS] = 2000,
+		[POL_FREEZE_SCANS] = 12000,
+		[POL_FREEZE_PUSH] = 110000,
+	};
+
+	return FREEZE_BASE_US + z->pages * gib_us[z->how] / FREEZE_GIB_PAGES +
+	       (uint64_t)(z->tasks ? z->tasks - 1 : 0) * FREEZE_TASK_US +
+	       (uint64_t)z->fixed_pages * FREEZE_FIXED_US +
+	       (uint64_t)z->threads * FREEZE_THREAD_US + (uint64_t)z->tcp * FREEZE_TCP_US;
 }
 
 /* What is not at the destination as it is here. */
@@ -133,6 +169,25 @@ static bool degraded_too_long(const struct pol_state *s, const struct stop *x)
 	return s->opt->degraded_max_s && x->after_s > s->opt->degraded_max_s;
 }
 
+/* Why it may not be stopped like that; NULL: it may. */
+static const char *forbidden(const struct pol_state *s, const struct stop *x)
+{
+	const struct pol_options *o = s->opt;
+
+	if (o->downtime_max_ms && x->down_s * 1e3 > o->downtime_max_ms)
+		return "it would be stopped for longer than downtime-max-ms";
+	if (s->link_Bps > 0 && x->down_s * 1e3 > o->freeze_limit_ms)
+		return "it would be stopped for longer than freeze-limit-ms, and that undone";
+	if (!x->finish && s->link_Bps > 0 && degraded_too_long(s, x))
+		return "post-copy would take longer than degraded-max-s";
+	return NULL;
+}
+
+static double cost_s(const struct pol_state *s, const struct stop *x)
+{
+	return x->cost_s + (forbidden(s, x) ? FORBIDDEN_S : 0);
+}
+
 /* How the process would be stopped with @left pages not sent. */
 static struct stop stop_with(const struct pol_state *s, double left)
 {
@@ -148,7 +203,7 @@ static struct stop stop_with(const struct pol_state *s, double left)
 	default:
 		if (f.down_s * 1e3 <= s->opt->downtime_limit_ms || degraded_too_long(s, &p))
 			return f;
-		return p.cost_s < f.cost_s ? p : f;
+		return cost_s(s, &p) < cost_s(s, &f) ? p : f;
 	}
 }
 
@@ -193,7 +248,8 @@ static double ahead_slow_s(const struct pol_state *s, unsigned int percent)
 
 		if (spent_s + x.down_s + x.after_s > time_left_s(s))
 			break;
-		double cost = pol_cost_s(s->opt, 0, spent_s * percent / 100.0, spent_s) + x.cost_s;
+		double cost = pol_cost_s(s->opt, 0, spent_s * percent / 100.0, spent_s) +
+		              cost_s(s, &x);
 
 		if (cost < best)
 			best = cost;
@@ -210,7 +266,7 @@ static double ahead_cost_s(const struct pol_state *s)
 static unsigned int slower_percent(const struct pol_state *s, const struct stop *now)
 {
 	unsigned int most = s->opt->throttle_max_percent, p = s->slow_percent, best = 0;
-	double least = now->cost_s * (1 - GAIN_WORTH) - GAIN_LEAST_S;
+	double least = cost_s(s, now) * (1 - GAIN_WORTH) - GAIN_LEAST_S;
 
 	if (s->slow_cannot || now->down_s * 1e3 <= s->opt->downtime_limit_ms * now->finish)
 		return 0;
@@ -277,13 +333,18 @@ static bool patient(struct pol_state *s, const struct stop *now)
 
 /* ---- the decision ---- */
 
+static uint64_t as_us(double s)
+{
+	return s < US_MAX / 1e6 ? (uint64_t)(s * 1e6) : US_MAX;
+}
+
 static void predict(const struct pol_state *s, struct pol_answer *a)
 {
 	struct stop f = finish(s, left_pages(s)), p = post_copy(s, left_pages(s));
 
 	a->left_pages = (uint64_t)left_pages(s);
-	a->downtime_us = (uint64_t)((a->verdict == POL_SWITCH ? p : f).down_s * 1e6);
-	a->degraded_us = (uint64_t)(p.after_s * 1e6);
+	a->downtime_us = as_us((a->verdict == POL_SWITCH ? p : f).down_s);
+	a->degraded_us = as_us(p.after_s);
 	a->total_us = s->elapsed_us + a->downtime_us;
 	if (a->verdict == POL_SWITCH)
 		a->total_us += a->degraded_us;
@@ -292,17 +353,10 @@ static void predict(const struct pol_state *s, struct pol_answer *a)
 static void stop_now(const struct pol_state *s, struct pol_answer *a, const struct stop *x,
                      const char *why)
 {
-	a->why = why;
-	a->verdict = x->finish ? POL_FINISH : POL_SWITCH;
-	if (x->finish && s->opt->downtime_max_ms && s->link_Bps > 0 &&
-	    x->down_s * 1e3 > s->opt->downtime_max_ms) {
-		a->verdict = POL_GIVE_UP;
-		a->why = "it would be stopped for longer than downtime-max-ms";
-	}
-	if (!x->finish && s->link_Bps > 0 && degraded_too_long(s, x)) {
-		a->verdict = POL_GIVE_UP;
-		a->why = "post-copy would take longer than degraded-max-s";
-	}
+	const char *not = forbidden(s, x);
+
+	a->why = not ? not : why;
+	a->verdict = not ? POL_GIVE_UP : x->finish ? POL_FINISH : POL_SWITCH;
 }
 
 /* Nothing is copied yet: the first round, unless there is nothing to gain by one. */
@@ -316,6 +370,7 @@ static void decide_first(const struct pol_state *s, struct pol_answer *a)
 
 		stop_now(s, a, &x, "the mode has no rounds");
 	} else if (s->opt->mode == POL_AUTO && s->total_pages <= TINY_PAGES &&
+	           !s->opt->downtime_max_ms && /* that takes a link that is known */
 	           f.down_s * 1e3 <= s->opt->downtime_limit_ms) {
 		stop_now(s, a, &f, "it is so small that all of it fits into the downtime limit");
 	}
@@ -332,7 +387,7 @@ static void decide_in_first(const struct pol_state *s, struct pol_answer *a)
 
 	a->why = "the first copy";
 	if (now_s < (1 - DEADLINE_SPARE) * time_left_s(s) || ahead_cost_s(s) < NEVER ||
-	    rest_s + then.down_s + then.after_s < now_s)
+	    rest_s + then.down_s + then.after_s < now_s || forbidden(s, &now))
 		return;
 	stop_now(s, a, &now, "there is just time left to keep the deadline");
 }
@@ -359,7 +414,7 @@ static void decide_later(struct pol_state *s, struct pol_answer *a)
 	unsigned int slow = 0;
 	uint64_t us = s->elapsed_us - s->decided_us;
 
-	if (ahead < now.cost_s * (1 - GAIN_WORTH) - GAIN_LEAST_S) {
+	if (ahead < cost_s(s, &now) * (1 - GAIN_WORTH) - GAIN_LEAST_S) {
 		a->why = "another round leaves clearly less";
 		us *= HOPE_HEALS;
 		s->hopeless_us -= us < s->hopeless_us ? us : s->hopeless_us;
@@ -422,18 +477,21 @@ struct pol_answer pol_decide(struct pol_state *s)
 
 void pol_wrote(struct pol_state *s, uint64_t us, uint64_t pages)
 {
-	curve_add(&s->curve, (uint64_t)((double)us + s->skew_us), pages);
+	double at_us = (double)us + s->skew_us;
+
+	curve_add(&s->curve, at_us > 0 ? (uint64_t)at_us : 0, pages);
 }
 
 void pol_slowed(struct pol_state *s, unsigned int percent)
 {
 	double slower = speed(s->slow_percent) / speed(percent);
-	struct pol_curve *c = &s->curve;
-	double last = c->n ? (double)c->us[c->n - 1] : 0;
+	const struct pol_curve c = s->curve;
+	double last = c.n ? (double)c.us[c.n - 1] : 0;
 
 	/* what it wrote in a second it would have written in so many at its new speed */
-	for (unsigned int i = 0; i < c->n; i++)
-		c->us[i] = (uint64_t)((double)c->us[i] * slower);
+	s->curve.n = 0;
+	for (unsigned int i = 0; i < c.n; i++)
+		curve_add(&s->curve, (uint64_t)((double)c.us[i] * slower), c.pages[i]);
 	s->skew_us += last * slower - last;
 	s->slow_percent = percent;
 }

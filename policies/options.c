@@ -231,6 +231,26 @@ static bool rounds_without_tracker(const struct pol_options *v)
 	return v->tracker == POL_TRACKER_NONE && (v->mode == POL_PRE_COPY || v->mode == POL_HYBRID);
 }
 
+static bool unseen(const struct pol_options *v, unsigned int value)
+{
+	return v->tracker == POL_TRACKER_NONE && value;
+}
+
+static bool max_without_tracker(const struct pol_options *v)
+{
+	return unseen(v, v->downtime_max_ms);
+}
+
+static bool deadline_without_tracker(const struct pol_options *v)
+{
+	return unseen(v, v->deadline_s);
+}
+
+static bool throttle_without_tracker(const struct pol_options *v)
+{
+	return unseen(v, v->throttle_max_percent);
+}
+
 static const struct contradiction contradictions[] = {
 	{ ROW(downtime_limit_ms), ROW(freeze_limit_ms), limit_above_freeze,
 	  "what is accepted would be undone" },
@@ -247,6 +267,12 @@ static const struct contradiction contradictions[] = {
 	{ ROW(throttle_max_percent), ROW(mode), throttle_without_rounds,
 	  "this mode has no rounds that it could help" },
 	{ ROW(tracker), ROW(mode), rounds_without_tracker,
+	  "there are no rounds unless writes are seen" },
+	{ ROW(downtime_max_ms), ROW(tracker), max_without_tracker,
+	  "unless writes are seen nothing is measured before it stops" },
+	{ ROW(deadline_s), ROW(tracker), deadline_without_tracker,
+	  "there are no rounds unless writes are seen" },
+	{ ROW(throttle_max_percent), ROW(tracker), throttle_without_tracker,
 	  "there are no rounds unless writes are seen" },
 };
 

@@ -137,7 +137,7 @@ struct pol_curve {
 	uint64_t us[POL_CURVE_POINTS], pages[POL_CURVE_POINTS];
 };
 
-/** curve_add() - @pages were written within @us; points too close to the last replace it */
+/** curve_add() - @pages were written within @us; points too close to the last, or before it, replace it */
 void curve_add(struct pol_curve *c, uint64_t us, uint64_t pages);
 /** curve_at() - expected pages written within @us; @max at most */
 double curve_at(const struct pol_curve *c, double us, double max);
@@ -160,6 +160,7 @@ struct pol_state {
 	bool in_round; /* the next one is under way */
 	uint64_t elapsed_us; /* since the start */
 	uint64_t total_pages; /* of the tree, tracked */
+	uint64_t fixed_pages; /* they travel while it is stopped, whatever is decided */
 	uint64_t written_pages; /* since the last scan; before the first: all */
 	uint64_t unsent_pages; /* of the round that is under way, and not written again */
 	uint64_t left_runs; /* of neighbouring pages, that both are; 0: not known */
@@ -212,6 +213,20 @@ void pol_slowed(struct pol_state *s, unsigned int percent);
  * written.
  */
 struct pol_answer pol_decide(struct pol_state *s);
+
+/* By how CRIU learns what memory there is: docs/FREEZE.md. */
+enum pol_freeze { POL_FREEZE_SMAPS, POL_FREEZE_SCANS, POL_FREEZE_PUSH };
+
+/* What makes a stop longer, and is known before. */
+struct pol_size {
+	enum pol_freeze how;
+	uint64_t pages;
+	unsigned int fixed_pages; /* they travel while it is stopped */
+	unsigned int tasks, threads, tcp; /* threads: without the first of each process */
+};
+
+/** pol_freeze_us() - what a stop is expected to cost beside its pages' way on the link */
+uint64_t pol_freeze_us(const struct pol_size *z);
 
 /* The cost that the decision makes small, in seconds of downtime. */
 double pol_cost_s(const struct pol_options *o, double down_s, double degraded_s, double total_s);

@@ -120,6 +120,7 @@ static void end(struct sim *s, const struct pol_answer *a, struct sim_result *ou
 	double left = (double)s->st.written_pages + (double)s->st.unsent_pages;
 	double freeze_s = (double)s->set->freeze_us / 1e6;
 	double rest_s = pages_us(s, left) / 1e6;
+	double fixed_s = pages_us(s, (double)s->set->fixed_pages) / 1e6;
 
 	out->verdict = a->verdict;
 	out->why = a->why;
@@ -129,10 +130,10 @@ static void end(struct sim *s, const struct pol_answer *a, struct sim_result *ou
 	out->slow_percent = s->st.slow_percent;
 	out->taken_s = s->taken_us / 1e6;
 	if (a->verdict != POL_GIVE_UP) {
-		out->downtime_s = freeze_s + (a->verdict == POL_FINISH ? rest_s : 0);
+		out->downtime_s = freeze_s + fixed_s + (a->verdict == POL_FINISH ? rest_s : 0);
 		out->degraded_s = a->verdict == POL_SWITCH ? rest_s * POST_SLOW : 0;
 		out->total_s += out->downtime_s + out->degraded_s;
-		s->sent_pages += left;
+		s->sent_pages += left + (double)s->set->fixed_pages;
 	}
 	out->sent_bytes = s->sent_pages * POL_PAGE_BYTES;
 }
@@ -145,18 +146,20 @@ void sim_run(const struct sim_setup *set, sim_rule rule, void *arg, struct sim_r
 	memset(out, 0, sizeof(*out));
 	s.st.opt = set->opt;
 	s.st.freeze_us = set->freeze_us;
+	s.st.fixed_pages = set->fixed_pages;
 	s.st.round_base_us = set->round_base_us;
 	s.st.total_pages = s.st.written_pages = trace_pages(set->trace, s.now_us);
 	for (;;) {
 		a = rule ? rule(arg, &s.st) : pol_decide(&s.st);
-		if (goes_on(&s, &a) && s.wall_us > SIM_LIMIT_S * 1e6) {
+		bool on = goes_on(&s, &a);
+
+		if (on && rule && s.wall_us > SIM_LIMIT_S * 1e6) {
 			out->forced = true;
 			a.verdict = POL_FINISH;
 			a.why = "forced: it would never end";
+			on = false;
 		}
-		if (a.verdict != POL_ROUND && a.verdict != POL_THROTTLE)
-			break;
-		if (!one_round(&s, rule, &a))
+		if (!on || !one_round(&s, rule, &a))
 			break;
 	}
 	end(&s, &a, out);

@@ -10,6 +10,7 @@
 
 #define HEADER      "haul-trace 1"
 #define PAGES_LIMIT 0x7fffffffu
+#define LINE_BYTES  262144
 
 static int add_sample(struct trace *t, const struct trace_sample *s)
 {
@@ -48,15 +49,61 @@ void trace_fini(struct trace *t)
 	memset(t, 0, sizeof(*t));
 }
 
+int trace_tail(const struct trace *t, uint64_t us, struct trace *out, struct err *e)
+{
+	uint32_t n = us / t->sample_us < t->n ? (uint32_t)(us / t->sample_us) : t->n;
+	int r = 0;
+
+	*out = *t;
+	out->n = 0;
+	out->v = NULL;
+	for (uint32_t k = 0; r == 0 && k < n; k++) {
+		const struct trace_sample *of = &t->v[t->n - n + k];
+		struct trace_sample s = *of;
+
+		s.older = calloc(k + 1, sizeof(*s.older));
+		for (uint32_t age = 0; s.older && age < k; age++)
+			s.older[age] = of->older[age] - of->older[k];
+		s.never += of->older[k]; /* before the tail begins */
+		r = s.older ? add_sample(out, &s) : -ENOMEM;
+		if (r < 0)
+			free(s.older);
+	}
+	if (r < 0)
+		trace_fini(out);
+	return r < 0 ? err_set(e, ERR_SYS, -r, "trace: %s", strerror(-r)) : 0;
+}
+
 /* ---- files ---- */
+
+/* Lines of a name and a number; the first has to be there. */
+static const struct trace_key {
+	const char *name;
+	size_t at;
+	uint32_t min, max;
+} keys[] = {
+	{ "sample-us", offsetof(struct trace, sample_us), TRACE_SAMPLE_US_MIN, 60000000 },
+	{ "fixed-pages", offsetof(struct trace, of.fixed_pages), 0, PAGES_LIMIT },
+	{ "tasks", offsetof(struct trace, of.tasks), 0, 1000000 },
+	{ "threads", offsetof(struct trace, of.threads), 0, 1000000 },
+	{ "connections", offsetof(struct trace, of.tcp), 0, 1000000 },
+};
+
+static uint32_t *key_value(struct trace *t, const struct trace_key *k)
+{
+	return (uint32_t *)(void *)((char *)t + k->at);
+}
 
 int trace_save(const struct trace *t, const char *path, struct err *e)
 {
 	AUTO(file) FILE *f = fopen(path, "we");
+	struct trace c = *t;
 
 	if (!f)
 		return err_sys(e, "trace %s", path);
-	fprintf(f, HEADER "\ntitle %s\nsample-us %u\n", t->title, t->sample_us);
+	fprintf(f, HEADER "\ntitle %s\n", t->title);
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		fprintf(f, "%s %u\n", keys[i].name, *key_value(&c, &keys[i]));
 	fputs("# each line: pages that are there; written for the first time; age:pages ...\n", f);
 	for (uint32_t i = 0; i < t->n; i++) {
 		fprintf(f, "%u %u", t->v[i].total_pages, t->v[i].never);
@@ -73,98 +120,141 @@ int trace_save(const struct trace *t, const char *path, struct err *e)
 	return ferror(done) | fclose(done) ? err_sys(e, "trace %s", path) : 0;
 }
 
-/* A number up to @max; moves @s behind it. */
-static int number(char **s, uint32_t max, uint32_t *out)
+struct reader {
+	const char *path;
+	unsigned int line;
+	bool has[ARRAY_SIZE(keys)];
+	struct err *e;
+};
+
+/* -EINVAL, with the line and the reason. */
+#define BAD(r, ...)                                                                                \
+	(err_set((r)->e, ERR_USER, EINVAL, __VA_ARGS__),                                           \
+	 err_wrap((r)->e, "%s:%u", (r)->path, (r)->line))
+
+/* A number; moves @s behind it. */
+static int number(struct reader *r, char **s, const char *what, uint32_t min, uint32_t max,
+                  uint32_t *out)
 {
-	char *end;
+	char *end = *s;
+	bool digit = **s >= '0' && **s <= '9';
+	unsigned long long v = digit ? strtoull(*s, &end, 10) : 0;
 
-	if (**s < '0' || **s > '9')
-		return -EINVAL;
-	unsigned long v = strtoul(*s, &end, 10);
-
-	if (v > max)
-		return -ERANGE;
+	if (!digit)
+		return BAD(r, "%s: a number is missing", what);
+	if (v < min || v > max)
+		return BAD(r, "%s: %.*s is not from %u to %u", what, (int)(end - *s), *s, min, max);
 	*s = end;
 	*out = (uint32_t)v;
 	return 0;
 }
 
-static int parse_ages(char *s, uint32_t n, struct trace_sample *x)
+static int parse_key(struct reader *r, struct trace *t, size_t key, char *s)
+{
+	const struct trace_key *k = &keys[key];
+	int x = number(r, &s, k->name, k->min, k->max, key_value(t, k));
+
+	if (x == 0 && *s)
+		x = BAD(r, "%s: \"%.20s\" behind the number", k->name, s);
+	if (x == 0 && r->has[key])
+		x = BAD(r, "%s: twice", k->name);
+	if (x == 0 && t->n)
+		x = BAD(r, "%s: behind a sample", k->name);
+	r->has[key] = true;
+	return x;
+}
+
+static int parse_ages(struct reader *r, char *s, uint32_t n, struct trace_sample *x)
 {
 	while (*s == ' ') {
 		uint32_t age, pages;
 
 		s++;
-		if (number(&s, n, &age) < 0 || age == 0 || *s++ != ':' ||
-		    number(&s, PAGES_LIMIT, &pages) < 0)
+		if (number(r, &s, "age", 1, n, &age) < 0)
+			return -EINVAL;
+		if (*s++ != ':')
+			return BAD(r, "no ':' behind age %u", age);
+		if (number(r, &s, "pages", 0, PAGES_LIMIT - x->written, &pages) < 0)
 			return -EINVAL;
 		x->older[age - 1] += pages;
 		x->written += pages;
 	}
-	return *s ? -EINVAL : 0;
+	return *s ? BAD(r, "\"%.20s\" behind the last number", s) : 0;
 }
 
-static int parse_sample(struct trace *t, char *s)
+static int parse_sample(struct reader *r, struct trace *t, char *s)
 {
 	struct trace_sample x = { 0 };
 
-	if (t->sample_us == 0 || number(&s, PAGES_LIMIT, &x.total_pages) < 0 || *s++ != ' ' ||
-	    number(&s, PAGES_LIMIT, &x.never) < 0)
+	if (!r->has[0])
+		return BAD(r, "a sample before the line \"%s\"", keys[0].name);
+	if (t->n == TRACE_SAMPLES_MAX)
+		return BAD(r, "more than %u samples", TRACE_SAMPLES_MAX);
+	if (number(r, &s, "pages that are there", 0, PAGES_LIMIT, &x.total_pages) < 0)
+		return -EINVAL;
+	s += *s == ' ';
+	if (number(r, &s, "pages written for the first time", 0, PAGES_LIMIT, &x.never) < 0)
 		return -EINVAL;
 	x.older = calloc(t->n + 1, sizeof(*x.older));
 	if (!x.older)
-		return -ENOMEM;
+		return BAD(r, "no memory");
 	x.written = x.never;
-	int r = parse_ages(s, t->n, &x);
+	int c = parse_ages(r, s, t->n, &x);
 
 	for (uint32_t k = t->n; k-- > 0;)
 		x.older[k] += x.older[k + 1];
-	if (r == 0)
-		r = add_sample(t, &x);
-	if (r < 0)
+	if (c == 0 && add_sample(t, &x) < 0)
+		c = BAD(r, "no memory");
+	if (c < 0)
 		free(x.older);
-	return r;
+	return c;
 }
 
-static int parse_line(struct trace *t, unsigned int line, char *s)
+static int parse_line(struct reader *r, struct trace *t, char *s)
 {
-	if (line == 1)
-		return strcmp(s, HEADER) ? -EINVAL : 0;
+	if (r->line == 1)
+		return strcmp(s, HEADER) ? BAD(r, "not a trace of haul watch") : 0;
 	if (*s == '#' || !*s)
 		return 0;
 	if (!strncmp(s, "title ", 6)) {
 		snprintf(t->title, sizeof(t->title), "%s", s + 6);
 		return 0;
 	}
-	if (!strncmp(s, "sample-us ", 10)) {
-		s += 10;
-		return number(&s, 60000000, &t->sample_us) < 0 || *s || !t->sample_us ? -EINVAL : 0;
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		size_t len = strlen(keys[i].name);
+
+		if (!strncmp(s, keys[i].name, len) && s[len] == ' ')
+			return parse_key(r, t, i, s + len + 1);
 	}
-	return parse_sample(t, s);
+	return parse_sample(r, t, s);
 }
 
 int trace_load(struct trace *t, const char *path, struct err *e)
 {
 	AUTO(file) FILE *f = fopen(path, "re");
-	AUTO(mem) char *s = NULL;
-	size_t cap = 0;
-	int r = 0;
+	AUTO(mem) char *s = malloc(LINE_BYTES);
+	struct reader r = { .path = path, .e = e };
+	int x = 0;
 
 	memset(t, 0, sizeof(*t));
-	if (!f)
+	if (!f || !s)
 		return err_sys(e, "trace %s", path);
-	for (unsigned int line = 1; r == 0 && getline(&s, &cap, f) > 0; line++) {
-		s[strcspn(s, "\n")] = 0;
-		r = parse_line(t, line, s);
-		if (r < 0)
-			err_set(e, ERR_USER, -r, "%s:%u: %s", path, line,
-			        line == 1 ? "not a trace of haul watch" : strerror(-r));
+	while (x == 0 && fgets(s, LINE_BYTES, f)) {
+		char *end = strchr(s, '\n');
+
+		r.line++;
+		if (end)
+			*end = 0;
+		x = end || feof(f) ? parse_line(&r, t, s)
+		                   : BAD(&r, "not text, or more than %d bytes", LINE_BYTES);
 	}
-	if (r == 0 && t->n == 0)
-		r = err_set(e, ERR_USER, EINVAL, "%s: no samples", path);
-	if (r < 0)
+	if (x == 0 && ferror(f))
+		x = err_sys(e, "trace %s", path);
+	if (x == 0 && t->n == 0)
+		x = err_set(e, ERR_USER, EINVAL, "%s: no samples", path);
+	if (x < 0)
 		trace_fini(t);
-	return r;
+	return x;
 }
 
 /* ---- questions ---- */
@@ -204,9 +294,17 @@ static double part(uint64_t s, double from, double to)
 	return b > a ? b - a : 0;
 }
 
+/* The end in samples; a whole pass behind @from no page is written that was not before. */
+static double last(const struct trace *t, double from, double to_us)
+{
+	double to = to_us / t->sample_us;
+
+	return to < from + t->n + 2 ? to : from + t->n + 2;
+}
+
 double trace_written(const struct trace *t, double from_us, double to_us)
 {
-	double from = from_us / t->sample_us, to = to_us / t->sample_us, sum = 0;
+	double from = from_us / t->sample_us, to = last(t, from, to_us), sum = 0;
 
 	for (uint64_t s = (uint64_t)from; (double)s < to; s++)
 		sum += older_than(t, s, from) * part(s, from, to);
@@ -216,7 +314,7 @@ double trace_written(const struct trace *t, double from_us, double to_us)
 double trace_rewritten(const struct trace *t, double since_us, double from_us, double to_us)
 {
 	double since = since_us / t->sample_us, from = from_us / t->sample_us;
-	double to = to_us / t->sample_us, sum = 0;
+	double to = last(t, from, to_us), sum = 0;
 
 	for (uint64_t s = (uint64_t)from; (double)s < to; s++) {
 		double in = older_than(t, s, from) - older_than(t, s, since);

@@ -31,7 +31,8 @@ DEFINE_AUTO(ages, ages_free)
 
 /* ---- trace.c ---- */
 
-#define TRACE_SAMPLES_MAX 8192u
+#define TRACE_SAMPLES_MAX   8192u
+#define TRACE_SAMPLE_US_MIN 1000u
 
 struct trace_sample {
 	uint32_t written, never; /* never: of these, not before in this trace */
@@ -44,6 +45,7 @@ struct trace {
 	uint32_t sample_us;
 	uint32_t n;
 	struct trace_sample *v;
+	struct pol_size of; /* of the program; its pages are in the samples */
 };
 
 /**
@@ -52,9 +54,11 @@ struct trace {
  */
 int trace_add(struct trace *t, struct ages *a, uint64_t total_pages, struct err *e);
 int trace_save(const struct trace *t, const char *path, struct err *e);
-/** trace_load() - Return: 0; -errno with file, line and reason */
+/** trace_load() - Return: 0; -errno with file, line (not of an unreadable file) and reason */
 int trace_load(struct trace *t, const char *path, struct err *e);
 void trace_fini(struct trace *t);
+/** trace_tail() - its last @us, as a trace. Return: 0; -ENOMEM */
+int trace_tail(const struct trace *t, uint64_t us, struct trace *out, struct err *e);
 
 /* Times are counted on behind the end of a trace: then it begins again. */
 
@@ -73,6 +77,7 @@ struct sim_setup {
 	double start_us; /* of the migration, in the trace */
 	double link_Bps;
 	uint64_t freeze_us, round_base_us;
+	uint64_t fixed_pages; /* they travel while it is stopped */
 	bool sends_twice; /* also what is written again before its turn, as others do */
 };
 
@@ -82,7 +87,7 @@ typedef struct pol_answer (*sim_rule)(void *arg, const struct pol_state *s);
 struct sim_result {
 	enum pol_verdict verdict;
 	unsigned int rounds;
-	bool forced; /* the rule did not end within SIM_LIMIT_S */
+	bool forced; /* a rule other than the hauler's did not end within SIM_LIMIT_S */
 	double total_s, downtime_s, degraded_s, sent_bytes;
 	double predicted_downtime_s;
 	unsigned int slow_percent; /* at its end */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * fuzz-policy.c - any bytes as a policy file or, when the first byte is odd, as a trace of
- * `haul watch`: no crash; a fault has its file, line and reason, and what is accepted is
- * within its bounds. With -DFUZZ_REPLAY: run the files given.
+ * `haul watch`: no crash; a fault has its file, line and reason, what is accepted is
+ * within its bounds, and a migration of it ends. With -DFUZZ_REPLAY: run the files given.
  */
 #include "policies/policies.h"
 
@@ -29,6 +29,24 @@ static void policy(const char *path)
 			abort();
 }
 
+static void migrate(const struct trace *t)
+{
+	struct policy p;
+	struct sim_result out;
+
+	pol_init(&p);
+	struct pol_size z = t->of;
+	struct sim_setup set = { .trace = t,
+		                 .opt = &p.v,
+		                 .link_Bps = 125e6,
+		                 .freeze_us = pol_freeze_us(&z),
+		                 .fixed_pages = z.fixed_pages };
+
+	sim_run(&set, NULL, NULL, &out);
+	if (!isfinite(out.total_s) || !isfinite(out.downtime_s) || !out.why)
+		abort();
+}
+
 static void trace(const char *path)
 {
 	struct trace t;
@@ -44,6 +62,7 @@ static void trace(const char *path)
 		    !isfinite(trace_rewritten(&t, 0, t.sample_us, end)))
 			abort();
 		trace_pages(&t, end);
+		migrate(&t);
 	}
 	trace_fini(&t);
 }

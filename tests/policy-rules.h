@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * policy-rules.h - when others stop: the rules of p.haul, go-criu, LXD, Xen and QEMU with their
- * defaults, as functions of the same state as haul's; and an oracle.
+ * policy-rules.h - when others stop: the rules of p.haul, go-criu, LXD, Xen, QEMU, Cloud Hypervisor
+ * and KubeVirt with their defaults, as functions of the same state as haul's; and an oracle.
  *
  * All run on haul's rounds, which leave out what is written again before its turn: only the
- * rule differs. None of these switches to post-copy by itself.
+ * rule differs. Of these only KubeVirt's switches to post-copy by itself.
  */
 #ifndef HAUL_POLICY_RULES_H
 #define HAUL_POLICY_RULES_H
@@ -65,14 +65,57 @@ static inline struct pol_answer rule_xen(void *arg, const struct pol_state *s)
 	return rule_says(s, s->round && (s->written_pages < 50 || s->round >= 5));
 }
 
+static inline double rule_left_s(const struct pol_state *s, double pages)
+{
+	return pages * POL_PAGE_BYTES / (s->link_Bps > 0 ? s->link_Bps : 1);
+}
+
 /* What is left fits into 300 ms at the measured bandwidth; else for ever. */
 static inline struct pol_answer rule_qemu(void *arg, const struct pol_state *s)
 {
 	(void)arg;
-	double left_s = (double)s->written_pages * POL_PAGE_BYTES /
-	                (s->link_Bps > 0 ? s->link_Bps : 1);
+	return rule_says(s, s->round && rule_left_s(s, (double)s->written_pages) < 0.3);
+}
 
-	return rule_says(s, s->round && left_s < 0.3);
+/* The estimated downtime, with the rest of the stop, is 300 ms at most; after an hour it is forced. */
+static inline struct pol_answer rule_cloud_hypervisor(void *arg, const struct pol_state *s)
+{
+	(void)arg;
+	double down_s = (double)s->freeze_us / 1e6 + rule_left_s(s, (double)s->written_pages);
+
+	return rule_says(
+	        s, s->round && (!s->written_pages || down_s <= 0.3 || s->elapsed_us >= 3600000000));
+}
+
+/*
+ * VEP 248 and 291. Up to a stall it is QEMU's rule, with a downtime that grows from 150 to 1050 ms, here
+ * over the window. A stall is when the least that was left was not undercut for 40 s: then, near that least
+ * again, it stops if that takes no longer than twice the most, and is post-copy otherwise.
+ */
+#define KUBEVIRT_WINDOW_US 40e6
+#define KUBEVIRT_NEAR      1.1
+
+static inline struct pol_answer rule_kubevirt(void *arg, const struct pol_state *s)
+{
+	static uint64_t least_pages, least_us; /* of the migration that runs */
+
+	(void)arg;
+	if (s->round == 0 || s->written_pages < least_pages) {
+		least_pages = s->round ? s->written_pages : UINT64_MAX;
+		least_us = s->elapsed_us;
+	}
+	double left = (double)s->written_pages;
+	double ramp = (double)s->elapsed_us < KUBEVIRT_WINDOW_US
+	                      ? (double)s->elapsed_us / KUBEVIRT_WINDOW_US
+	                      : 1;
+	bool stall = (double)(s->elapsed_us - least_us) >= KUBEVIRT_WINDOW_US &&
+	             left <= KUBEVIRT_NEAR * (double)least_pages;
+	struct pol_answer a = rule_says(
+	        s, s->round && (stall || rule_left_s(s, left) <= 0.15 + 0.9 * ramp));
+
+	if (stall && rule_left_s(s, (double)least_pages) > 2 * 1.05)
+		a.verdict = POL_SWITCH;
+	return a;
 }
 
 /* No pre-copy: recipes by hand. */

@@ -36,6 +36,8 @@ static const struct trace *program(const char *name)
 	exit(1);
 }
 
+static unsigned int fixed_pages; /* of the programs that run */
+
 static struct sim_result run(const char *name, const struct pol_options *o, double start_s,
                              double mbit)
 {
@@ -44,7 +46,8 @@ static struct sim_result run(const char *name, const struct pol_options *o, doub
 		                 .start_us = start_s * 1e6,
 		                 .link_Bps = mbit * 1e6 / 8,
 		                 .freeze_us = 50000,
-		                 .round_base_us = 10000 };
+		                 .round_base_us = 10000,
+		                 .fixed_pages = fixed_pages };
 	struct sim_result r;
 
 	sim_run(&set, NULL, NULL, &r);
@@ -124,6 +127,112 @@ static void limits(void)
 	CHECK("hybrid", r.rounds == 1 && r.verdict == POL_SWITCH);
 }
 
+/* A stop that the migration does not survive, or that is not allowed, is not begun. */
+static void forbidden_stops(void)
+{
+	struct policy p;
+
+	pol_init(&p);
+	p.v.mode = POL_PRE_COPY;
+	p.v.freeze_limit_ms = 2000;
+	struct sim_result r = run("constant-fast", &p.v, 0, 1000);
+
+	CHECK("it would be undone", r.verdict == POL_GIVE_UP && strstr(r.why, "freeze-limit-ms"));
+	p.v.mode = POL_STOP_COPY;
+	r = run("idle", &p.v, 0, 1000);
+	CHECK("who asks for stop-copy tries it", r.verdict == POL_FINISH);
+	p.v.mode = POL_AUTO;
+	p.v.degraded_weight_percent = 100; /* then it rather stops and copies */
+	p.v.freeze_limit_ms = 10000;
+	r = run("constant-fast", &p.v, 0, 1000);
+	CHECK("as it weighs them", r.verdict == POL_FINISH && r.downtime_s > 2);
+	p.v.freeze_limit_ms = 2000;
+	r = run("constant-fast", &p.v, 0, 1000);
+	CHECK("post-copy rather than undone", r.verdict == POL_SWITCH);
+	p.v.freeze_limit_ms = 10000;
+	p.v.downtime_max_ms = 1000;
+	r = run("constant-fast", &p.v, 0, 1000);
+	CHECK("post-copy rather than given up", r.verdict == POL_SWITCH);
+	p.v.degraded_max_s = 1;
+	r = run("constant-fast", &p.v, 0, 1000);
+	CHECK("neither is allowed", r.verdict == POL_GIVE_UP);
+	pol_init(&p);
+	p.v.mode = POL_PRE_COPY;
+	p.v.total_weight_percent = 100;
+	p.v.downtime_limit_ms = 10;
+	r = run("constant-middle", &p.v, 0, 1000);
+	p.v.downtime_max_ms = (unsigned int)(r.downtime_s * 900);
+	r = run("constant-middle", &p.v, 0, 1000);
+	CHECK("rather more rounds than given up",
+	      r.verdict == POL_FINISH && r.downtime_s * 1e3 <= p.v.downtime_max_ms);
+}
+
+/* What travels while it stands counts wherever it stands. */
+static void shared_memory(void)
+{
+	struct policy p;
+
+	pol_init(&p);
+	fixed_pages = 131072;
+	struct sim_result r = run("idle", &p.v, 0, 1000);
+
+	CHECK("of 512 MiB",
+	      r.downtime_s > 4 && fabs(r.predicted_downtime_s / r.downtime_s - 1) < 0.1);
+	p.v.mode = POL_POST_COPY;
+	r = run("idle", &p.v, 0, 1000);
+	CHECK("in post-copy, too", r.downtime_s > 4);
+	p.v.mode = POL_AUTO;
+	r = run("tiny", &p.v, 0, 1000);
+	CHECK("it is not tiny", r.rounds >= 1);
+	p.v.downtime_max_ms = 2000;
+	r = run("idle", &p.v, 0, 1000);
+	CHECK("downtime-max-ms", r.verdict == POL_GIVE_UP);
+	fixed_pages = 0;
+	struct pol_size z = { .pages = 262144, .tasks = 1 };
+
+	CHECK("a stop of a small tree", pol_freeze_us(&z) < 30000);
+	z.how = POL_FREEZE_PUSH;
+	CHECK("CRIU looks at all pages", pol_freeze_us(&z) > 100000);
+	z.fixed_pages = 131072;
+	CHECK("512 MiB are put in place there", pol_freeze_us(&z) > 1500000);
+	z.fixed_pages = 0;
+	z.tasks = 21;
+	CHECK("20 processes more", pol_freeze_us(&z) > 300000);
+}
+
+static void tiny_ones(void)
+{
+	struct policy p;
+
+	pol_init(&p);
+	p.v.downtime_max_ms = 100;
+	struct sim_result r = run("tiny", &p.v, 0, 10);
+
+	CHECK("a maximum is no guess", r.verdict == POL_GIVE_UP || r.downtime_s <= 0.1);
+	pol_init(&p);
+	p.v.bandwidth_limit_mbit = 10;
+	r = run("tiny", &p.v, 0, 10);
+	CHECK("a limit of bandwidth is known", r.rounds == 1 && r.downtime_s <= 0.1);
+}
+
+/* A first copy of minutes ends as others do. */
+static void slow_links(void)
+{
+	struct policy p;
+
+	pol_init(&p);
+	struct sim_result r = run("idle", &p.v, 0, 30);
+
+	CHECK("nobody forces it", !r.forced && r.total_s > SIM_LIMIT_S && r.downtime_s < 0.2);
+	struct pol_state s = { .opt = &p.v, .total_pages = 1ull << 31, .link_Bps = 0.01 };
+
+	s.round = 30;
+	s.written_pages = s.total_pages;
+	struct pol_answer a = pol_decide(&s);
+
+	CHECK("a link of nothing", a.degraded_us == 1000000000000000ull);
+}
+
 /* Slowed down it converges, when that was allowed; the rest is as without. */
 static void throttling(void)
 {
@@ -198,6 +307,12 @@ static void curves(void)
 		curve_add(&c, ms * 1000, 5000);
 	CHECK("a floor stays", fabs(curve_at(&c, 1e3, 1e9) - 5000) < 1);
 	CHECK("no more points than there is room for", c.n <= POL_CURVE_POINTS);
+	c.n = 0;
+	for (unsigned int i = 1; i <= 3; i++)
+		curve_add(&c, 100, i * 100);
+	curve_add(&c, 50, 400);
+	curve_add(&c, 50, 400);
+	CHECK("times that go back", c.n == 1 && curve_at(&c, 100, 1e9) == 800);
 }
 
 #define COUNT_PAGES   500u
@@ -245,7 +360,70 @@ static void counts(void)
 				      fabs(trace_rewritten(&t, since * 1e3, from * 1e3, to * 1e3) -
 				           again) < 0.01);
 			}
+	struct trace tail;
+
+	CHECK("the tail", trace_tail(&t, 20000, &tail, &e) == 0 && tail.n == 20);
+	for (unsigned int from = 0; from < 20; from++)
+		for (unsigned int to = from + 1; to <= 20; to++)
+			CHECK("the tail's pages",
+			      fabs(trace_written(&tail, from * 1e3, to * 1e3) -
+			           trace_written(&t, (from + 40) * 1e3, (to + 40) * 1e3)) < 0.01);
+	CHECK("a pass and more",
+	      fabs(trace_written(&tail, 5e3, 25e3) - trace_written(&tail, 5e3, 1e12)) < 0.01);
+	trace_fini(&tail);
 	trace_fini(&t);
+}
+
+/* Each with its file, line and reason. */
+static void bad_files(const char *path)
+{
+#define S "haul-trace 1\nsample-us 5000\n"
+	static const char *const bad[][2] = {
+		{ "", ": no samples" },
+		{ "nonsense\n", ":1: not a trace of haul watch" },
+		{ S, ": no samples" },
+		{ "haul-trace 1\nsample-us 1\n1 1\n",
+		  ":2: sample-us: 1 is not from 1000 to 60000000" },
+		{ "haul-trace 1\n1 1\n", ":2: a sample before the line \"sample-us\"" },
+		{ S "sample-us 5000\n1 1\n", ":3: sample-us: twice" },
+		{ S "1 1\ntasks 3\n", ":4: tasks: behind a sample" },
+		{ S "tasks 3x\n", ":3: tasks: \"x\" behind the number" },
+		{ S "1\n", ":3: pages written for the first time: a number is missing" },
+		{ S "1 1 1:1\n", ":3: age: 1 is not from 1 to 0" },
+		{ S "1 1\n1 1 -1:1\n", ":4: age: a number is missing" },
+		{ S "1 1\n1 1 1 1\n", ":4: no ':' behind age 1" },
+		{ S "1 1\n1 2000000000 1:2000000000\n",
+		  ":4: pages: 2000000000 is not from 0 to 147483647" },
+		{ S "1 1 \n", ":3: age: a number is missing" },
+		{ S "1 1x\n", ":3: \"x\" behind the last number" },
+		{ S "1 99999999999\n",
+		  ":3: pages written for the first time: 99999999999 is not from 0" },
+	};
+#undef S
+	struct trace back;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		FILE *f = fopen(path, "w");
+
+		fputs(bad[i][0], f);
+		fclose(f);
+		struct err why = ERR_INIT;
+
+		CHECK(bad[i][1],
+		      trace_load(&back, path, &why) < 0 && !strncmp(why.msg, path, strlen(path)) &&
+		              !strncmp(why.msg + strlen(path), bad[i][1], strlen(bad[i][1])));
+	}
+	FILE *f = fopen(path, "w");
+
+	fputs("haul-trace 1\nsample-us 1000\n", f);
+	for (unsigned int i = 0; i <= TRACE_SAMPLES_MAX; i++)
+		fputs("1 0\n", f);
+	fclose(f);
+	struct err why = ERR_INIT, dir = ERR_INIT;
+
+	CHECK("too long", trace_load(&back, path, &why) < 0 &&
+	                          strstr(why.msg, ":8195: more than 8192 samples"));
+	CHECK("a directory", trace_load(&back, "/", &dir) < 0 && strstr(dir.msg, "directory"));
 }
 
 static void files(void)
@@ -262,25 +440,7 @@ static void files(void)
 		CHECK("the same", fabs(trace_written(t, at, at + 7e6) -
 		                       trace_written(&back, at, at + 7e6)) < 0.01);
 	trace_fini(&back);
-	static const char *const bad[] = { "",
-		                           "nonsense\n",
-		                           "haul-trace 1\n",
-		                           "haul-trace 1\nsample-us 0\n1 1\n",
-		                           "haul-trace 1\n1 1\n",
-		                           "haul-trace 1\nsample-us 5\n1\n",
-		                           "haul-trace 1\nsample-us 5\n1 1 1:1\n",
-		                           "haul-trace 1\nsample-us 5\n1 1\n1 1 -1:1\n",
-		                           "haul-trace 1\nsample-us 5\n1 99999999999\n" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		FILE *f = fopen(path, "w");
-
-		fputs(bad[i], f);
-		fclose(f);
-		struct err why = ERR_INIT;
-
-		CHECK(bad[i], trace_load(&back, path, &why) < 0 && why.msg[0]);
-	}
+	bad_files(path);
 	unlink(path);
 	close(fd);
 }
@@ -292,6 +452,10 @@ int main(void)
 	files();
 	kinds_of_programs();
 	limits();
+	forbidden_stops();
+	shared_memory();
+	tiny_ones();
+	slow_links();
 	throttling();
 	deadlines();
 	predictions();

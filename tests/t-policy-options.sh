@@ -125,6 +125,10 @@ refused '{ "downtime-max-ms": 500,
 "mode": "hybrid" }' 'p.json:1: downtime-max-ms: .*mode hybrid \(.*p.json:2\)'
 refused '{ "mode": "pre-copy", "degraded-max-s": 5 }' 'degraded-max-s: .*mode pre-copy'
 refused '{ "mode": "post-copy", "deadline-s": 5 }' 'deadline-s: .*mode post-copy'
+refused '{ "tracker": "none",
+"downtime-max-ms": 200 }' 'p.json:2: downtime-max-ms: .*tracker none \(.*p.json:1\)'
+refused '{ "tracker": "none", "deadline-s": 5 }' 'deadline-s: .*tracker none'
+refused '{ "tracker": "none", "throttle-max-percent": 5 }' 'throttle-max-percent: .*tracker none'
 
 # a file and the command line may contradict, too
 echo '{ "downtime-limit-ms": 400 }' >"$dir/p.json"
@@ -138,6 +142,16 @@ for p in default low-downtime evacuate gentle never-postcopy fast-link; do
 done
 diff <("$haul" policy show "$top/policies/default.json" | grep -v meaning) \
 	<("$haul" policy show | grep -v meaning) >/dev/null || complain "default.json is not the default"
+
+# what a stop costs is what haul expects of a real one: these meet their limits
+printf '%s\n' 'haul-trace 1' 'title idle' 'sample-us 200000' '100000 10' '100000 0 1:10' >"$dir/trace"
+for p in fast-link:50 low-downtime:30; do
+	"$haul" policy simulate --policy="$top/policies/${p%:*}.json" --trace="$dir/trace" --bandwidth=10000 >"$dir/out"
+	awk -v most="${p#*:}" 'END { exit !($5 > 0 && $5 <= most) }' "$dir/out" || complain "simulate: $(cat "$dir/out")"
+done
+sed -i '3a fixed-pages 131072' "$dir/trace"
+"$haul" policy simulate --policy="$top/policies/default.json" --trace="$dir/trace" >"$dir/out"
+awk 'END { exit !($5 > 4300) }' "$dir/out" || complain "simulate, shared memory: $(cat "$dir/out")"
 
 # names: /etc/haul/policies first
 if [ "$(id -u)" = 0 ] && [ -d /etc/haul ]; then

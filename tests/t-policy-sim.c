@@ -38,12 +38,23 @@ static struct rule rules[] = {
 	{ "LXD", rule_lxd, POL_PRE_COPY, false, 0, 0, 0 },
 	{ "Xen", rule_xen, POL_PRE_COPY, true, 0, 0, 0 },
 	{ "QEMU", rule_qemu, POL_PRE_COPY, false, 0, 0, 0 },
+	{ "Cloud Hyperv.", rule_cloud_hypervisor, POL_PRE_COPY, false, 0, 0, 0 },
+	{ "KubeVirt", rule_kubevirt, POL_PRE_COPY, false, 0, 0, 0 },
 	{ "stop-copy", rule_stop, POL_PRE_COPY, false, 0, 0, 0 },
 };
 
 #define N_HAUL 2u
 
 static unsigned int cases, faults;
+
+/* Cases in which another rule would have been clearly better. */
+#define WORSE_MAX 64
+
+static struct {
+	char name[96];
+	double ratio;
+} worse[WORSE_MAX];
+static unsigned int n_worse;
 
 static void row(const char *name, const struct sim_setup *set, const struct sim_result *r,
                 double own, double best)
@@ -78,7 +89,8 @@ static void one_case(const struct trace *t, double start_s, double mbit)
 
 	pol_init(&p);
 	oracle(&set, true, &known);
-	double best = sim_cost(&set, &known);
+	double best = sim_cost(&set, &known), haul = 0, other = 1e18;
+	const char *by = "";
 
 	printf("  %s, from %.0f s, %.0f Mbit/s\n", t->title, start_s, mbit);
 	row("oracle", &set, &known, best, best);
@@ -91,8 +103,17 @@ static void one_case(const struct trace *t, double start_s, double mbit)
 		rules[i].sum += cost / best;
 		rules[i].own_sum += own / best;
 		rules[i].here += cost / best;
+		if (i == 0)
+			haul = cost;
+		else if (i >= N_HAUL && cost < other)
+			other = cost, by = rules[i].name;
 	}
 	cases++;
+	if (haul > NEAR * other && n_worse < WORSE_MAX) {
+		snprintf(worse[n_worse].name, sizeof(worse[0].name),
+		         "%.40s, from %.0f s, %.0f Mbit/s, %s", t->title, start_s, mbit, by);
+		worse[n_worse++].ratio = haul / other;
+	}
 }
 
 /* One trace on one link, over all its starts. */
@@ -173,6 +194,10 @@ static int averages(void)
 		if (i >= N_HAUL && rules[i].own_sum < own)
 			own = rules[i].own_sum;
 	}
+	printf("haul costs more than %.2f times the best other rule in %u of %u single cases\n",
+	       NEAR, n_worse, cases);
+	for (unsigned int i = 0; i < n_worse; i++)
+		printf("  %s: %.2f\n", worse[i].name, worse[i].ratio);
 	/* what a rule costs above the oracle is its own fault; clearly: half of the others' */
 	if (rules[0].sum - cases > CLEARLY * (other - cases) ||
 	    rules[0].own_sum - cases > CLEARLY * (own - cases)) {

@@ -31,12 +31,13 @@ struct hand {
 };
 
 static long mib = 64, rate = 10000, threads = 1, hot_percent = 100, compress_percent = 50;
-static long step = 1, thp, phases;
+static long step = 1, thp, phases, shared_mib;
 static const char *stats;
 static const struct work_opt opts[] = {
 	{ "--mib", "memory in MiB (64)", &mib, NULL, NULL },
 	{ "--rate", "page writes per second of all threads, 0 = full speed (10000)", &rate, NULL,
 	  NULL },
+	{ "--shared-mib", "so much of it is shared memory (0)", &shared_mib, NULL, NULL },
 	{ "--threads", "writing threads (1)", &threads, NULL, NULL },
 	{ "--hot-percent", "share of the memory that is written (100)", &hot_percent, NULL, NULL },
 	{ "--compress", "share of a page that compresses (50)", &compress_percent, NULL, NULL },
@@ -179,6 +180,12 @@ static void set_up(void)
 	if (thp && madvise(base, each * (size_t)threads * PAGE_BYTES,
 	                   thp == 1 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) < 0)
 		work_die("madvise refused");
+	size_t shared = (size_t)shared_mib * MIB_PAGES;
+
+	if (shared && mmap(base + (each * (size_t)threads - shared) * PAGE_BYTES,
+	                   shared * PAGE_BYTES, PROT_READ | PROT_WRITE,
+	                   MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+		work_die("no shared memory");
 	hands = work_map((size_t)threads * sizeof(*hands) / PAGE_BYTES + 1);
 	for (long t = 0; t < threads; t++) {
 		struct hand *h = &hands[t];
@@ -202,7 +209,7 @@ int main(int argc, char **argv)
 	work_start(argc, argv, opts);
 	if (threads < 1 || threads > CREW_MAX || mib < 1 || step < 1 || step > 64 ||
 	    hot_percent < 1 || hot_percent > 100 || compress_percent > 100 ||
-	    (rate && rate < threads) || phases < 0)
+	    (rate && rate < threads) || phases < 0 || shared_mib < 0 || shared_mib >= mib)
 		work_die("an option is out of range");
 	set_up();
 	crew_start((unsigned)threads - 1, run, hands + 1, sizeof(*hands));
