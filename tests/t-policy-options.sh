@@ -102,6 +102,19 @@ good '{ "meaning": "\"mode\": is a word here", "mode": "hybrid" }'
 refused '{ "mode": "auto",
 "max-round": 3 }' 'p.json:2: max-round: unknown key'
 grep -q 'did you mean max-rounds' "$dir/out" || complain "no hint: $(cat "$dir/out")"
+refused '{ "exclud": [] }' 'exclud: unknown key'
+grep -q 'did you mean exclude' "$dir/out" || complain "no hint: $(cat "$dir/out")"
+refused '{ "meanin": "x" }' 'meanin: unknown key'
+grep -q 'did you mean meaning' "$dir/out" || complain "no hint: $(cat "$dir/out")"
+refused '{ "zzzzz": 1 }' 'zzzzz: unknown key'
+if grep -q 'did you mean' "$dir/out"; then complain "a hint at nothing: $(cat "$dir/out")"; fi
+refused '{ "mode": "auto",
+"max-\u0072ounds": 0 }' 'p.json:2: max-rounds: 0 rounds'
+refused '{ "map": [ "fd:1=null",
+  [ ",", "[" ],
+  5 ] }' 'p.json:2: map: number 2 is no string'
+refused '{ "map": "fd:1=null", "k\u001b[31m\u009by": 1 }' 'p.json:1: '
+refused '{ "k\u001b[31m\u009by": 1 }' 'p.json:1: k \[31m +y: unknown key'
 refused '{ "max-rounds": "3" }' 'p.json:1: max-rounds: must be a whole number, is a string'
 refused '{ "max-rounds": 3.5 }' 'p.json:1: max-rounds: must be a whole number, is a fraction'
 refused '{ "mode": true }' 'p.json:1: mode: must be a string, is true'
@@ -126,6 +139,14 @@ refused '{ "downtime-max-ms": 500,
 refused '{ "mode": "pre-copy", "degraded-max-s": 5 }' 'degraded-max-s: .*mode pre-copy'
 refused '{ "mode": "post-copy", "deadline-s": 5 }' 'deadline-s: .*mode post-copy'
 
+# what is no file is not waited for; nothing of a file reaches the terminal as it is
+mkfifo "$dir/fifo.json"
+rc=0
+timeout 5 "$haul" policy check "$dir/fifo.json" >"$dir/out" 2>&1 || rc=$?
+[ $rc = 2 ] && grep -q 'fifo.json: not a regular file' "$dir/out" || complain "FIFO: rc $rc: $(cat "$dir/out")"
+printf '{ "meaning": "a\\u001b[31m\\u009b2Jb" }' >"$dir/p.json"
+"$haul" policy explain "$dir/p.json" | grep -qP '[\x00-\x09\x0b-\x1f]|\xc2\x9b' && complain "escapes of a meaning are shown"
+
 # a file and the command line may contradict, too
 echo '{ "downtime-limit-ms": 400 }' >"$dir/p.json"
 if "$haul" policy show "$dir/p.json" --freeze-limit-ms=300 >"$dir/out" 2>&1; then complain "contradiction with the command line"; fi
@@ -148,6 +169,11 @@ if [ "$(id -u)" = 0 ] && [ -d /etc/haul ]; then
 		"$0" policy list | grep -q "^site .*ours"
 		"$0" policy show site | grep -q "\"streams\": 3"
 		"$0" policy show | grep -q "\"max-rounds\": 7"
+		echo "{ \"meaning\": \"dots\" }" >/etc/haul/policies/a.b.json
+		echo "{}" >/etc/haul/policies/.hid.json
+		"$0" policy list | grep -q "^a\.b .*dots"
+		"$0" policy show a.b | grep -q dots
+		! "$0" policy list | grep -q "^ "
 		echo "{ \"max-rounds\": 0 }" >/etc/haul/policies/default.json
 		! "$0" 999999 nowhere 2>/dev/null' "$haul" || complain "names in /etc/haul/policies"
 fi
