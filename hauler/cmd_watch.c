@@ -110,7 +110,7 @@ static void table(const struct watch *w)
 {
 	printf("\n  a move at %u Mbit/s, if it goes on as in these %.0f s:\n",
 	       w->opt->bandwidth_mbit, (double)w->t.n * w->t.sample_us / 1e6);
-	cmd_policies_now(&w->t, 0, w->opt->bandwidth_mbit);
+	cmd_policies_now(w->opt, &w->t, 0);
 }
 
 static void screen(const struct watch *w)
@@ -225,12 +225,15 @@ static int watch_run(struct watch *w, struct err *e)
 	return r;
 }
 
-int cmd_watch(const struct opts *o)
+int cmd_watch(struct opts *o)
 {
 	struct watch w = { .opt = o };
 	struct sigaction act = { .sa_handler = on_signal };
 	struct err e = ERR_INIT;
 
+	if (only_takes(o, "watch", "record seconds sample-ms bandwidth policy json", true) < 0 ||
+	    cmd_policy_pick(o) < 0)
+		return EXIT_USAGE;
 	sigaction(SIGINT, &act, NULL);
 	sigaction(SIGTERM, &act, NULL);
 	sigaction(SIGHUP, &act, NULL);
