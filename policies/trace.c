@@ -11,6 +11,9 @@
 #define HEADER      "haul-trace 1"
 #define PAGES_LIMIT 0x7fffffffu
 
+/* So many go at once, a multiple of 64. */
+#define ROOM_SAMPLES (TRACE_SAMPLES_MAX / 4)
+
 static int add_sample(struct trace *t, const struct trace_sample *s)
 {
 	if (t->n >= TRACE_SAMPLES_MAX)
@@ -26,18 +29,66 @@ static int add_sample(struct trace *t, const struct trace_sample *s)
 	return 0;
 }
 
+/* Of what was written in @n samples the share of the one that has @back behind it. */
+static int add_share(struct trace *t, const struct trace_sample *all, uint32_t back, uint32_t n)
+{
+	struct trace_sample s = { .never = (all->never + back) / n,
+		                  .older = calloc(t->n + 1, sizeof(*s.older)),
+		                  .total_pages = all->total_pages };
+
+	if (!s.older)
+		return -ENOMEM;
+	for (uint32_t k = 0; k < t->n; k++)
+		s.older[k] = (all->older[k] + back) / n;
+	s.written = s.never + s.older[0];
+	int r = add_sample(t, &s);
+
+	if (r < 0)
+		free(s.older);
+	return r;
+}
+
 int trace_add(struct trace *t, struct ages *a, uint64_t total_pages, struct err *e)
 {
 	struct trace_sample s = { 0 };
+	uint32_t n = ages_wide(a);
 	int r = ages_take(a, &s);
 
 	if (total_pages)
 		s.total_pages = (uint32_t)total_pages;
-	if (r == 0)
-		r = add_sample(t, &s);
-	if (r < 0)
-		free(s.older);
+	for (uint32_t back = n; r == 0 && back-- > 0;)
+		r = add_share(t, &s, back, n);
+	free(s.older);
 	return r < 0 ? err_set(e, ERR_SYS, -r, "trace: %s", strerror(-r)) : 0;
+}
+
+/* What was written before in one that is gone was never written before. */
+static void drop(struct trace *t, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		free(t->v[i].older);
+	t->n -= n;
+	t->dropped += n;
+	memmove(t->v, t->v + n, t->n * sizeof(*t->v));
+	for (uint32_t i = 0; i < t->n; i++) {
+		struct trace_sample *s = &t->v[i];
+		uint32_t gone = s->older[i];
+
+		s->never += gone;
+		for (uint32_t k = 0; k <= i; k++)
+			s->older[k] -= gone;
+	}
+}
+
+uint32_t trace_span(struct trace *t, struct ages *a, uint32_t n)
+{
+	n = n < ROOM_SAMPLES ? n : ROOM_SAMPLES;
+	if (t->n + n > TRACE_SAMPLES_MAX) {
+		drop(t, ROOM_SAMPLES);
+		ages_forget(a, ROOM_SAMPLES);
+	}
+	ages_widen(a, n);
+	return n;
 }
 
 void trace_fini(struct trace *t)

@@ -43,8 +43,16 @@ struct trace {
 	char title[160];
 	uint32_t sample_us;
 	uint32_t n;
+	uint32_t dropped; /* before the first */
 	struct trace_sample *v;
 };
+
+/**
+ * trace_span() - before the pages of a sample are told: it is @n samples long, and will be
+ * as many; the oldest ones make room
+ * Return: @n, or less when that is too long
+ */
+uint32_t trace_span(struct trace *t, struct ages *a, uint32_t n);
 
 /**
  * trace_add() - end the sample: what @a was told since the last goes into @t
