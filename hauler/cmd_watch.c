@@ -176,6 +176,40 @@ static int watching(struct watch *w, struct err *e)
 
 /* ---- the process and the file ---- */
 
+/* haul cannot stop itself. */
+static int check_tree(pid_t pid, struct err *e)
+{
+	struct proc_list l = { 0 };
+	int r = procs_tree(pid, &l, e);
+
+	for (size_t i = 0; r == 0 && i < l.n; i++)
+		if (l.pid[i] == getpid()) {
+			err_set(e, ERR_TARGET, EINVAL,
+			        "haul itself (pid %d) is part of the tree of pid %d", getpid(),
+			        pid);
+			r = err_fix(e, "name another process, or start haul from outside the tree");
+		}
+	procs_fini(&l);
+	return r;
+}
+
+/* May it be looked into? */
+static int check_access(pid_t pid, struct err *e)
+{
+	char path[40], exe[8];
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	if (readlink(path, exe, sizeof(exe)) < 0 && errno == ENOENT)
+		return err_set(e, ERR_TARGET, EINVAL, "pid %d is a thread of the kernel", pid);
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	AUTO(fd) int mem = open(path, O_RDWR | O_CLOEXEC);
+
+	if (mem >= 0)
+		return 0;
+	err_set(e, ERR_TARGET, errno, "process %d may not be watched: %s", pid, strerror(errno));
+	return geteuid() ? err_fix(e, "watch it as root") : -e->code;
+}
+
 static int open_process(struct watch *w, struct err *e)
 {
 	pid_t pid = w->opt->pid;
@@ -189,7 +223,11 @@ static int open_process(struct watch *w, struct err *e)
 		return err_set(e, ERR_TARGET, EINVAL, "%d is a thread, not a process", pid);
 	if (w->pidfd < 0)
 		return err_sys(e, "process %d", pid);
-	return has_ended(w) ? err_set(e, ERR_TARGET, ESRCH, "process %d has ended", pid) : 0;
+	if (has_ended(w))
+		return err_set(e, ERR_TARGET, ESRCH, "process %d has ended", pid);
+	int r = check_access(pid, e);
+
+	return r < 0 ? r : check_tree(pid, e);
 }
 
 static void read_comm(struct watch *w)

@@ -53,7 +53,8 @@ static bool note_text(const struct watch *w, enum note which, char *out, size_t 
 	switch (which) {
 	case NOTE_SLOW:
 		snprintf(out, bytes,
-		         "looks are up to %.1f s apart, not %u ms: each costs %.0f ms, mostly its",
+		         "looks are up to %.1f s apart, not %u ms: each costs the program and us "
+		         "%.0f ms",
 		         w->longest * (w->t.sample_us / 1e6), w->opt->sample_ms,
 		         (double)w->longest_cost_us / 1e3);
 		return w->longest > 1;
@@ -217,8 +218,10 @@ void watch_end(struct watch *w)
 		table(w);
 	if (w->opt->json || w->opt->quiet)
 		return;
+	if (isatty(STDOUT_FILENO))
+		putchar('\n'); /* behind ^C */
 	if (w->gone)
-		printf("\n  process %d has ended, after %.1f s\n", w->opt->pid, time_us(w) / 1e6);
+		printf("  process %d has ended, after %.1f s\n", w->opt->pid, time_us(w) / 1e6);
 	notes(w, true);
 	table(w);
 }
