@@ -46,7 +46,7 @@ static int took(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uin
 
 struct present {
 	struct watch *w;
-	uint64_t pages;
+	uint64_t pages, written;
 	bool blind; /* some of it is not tracked: that is written, as it is in a migration */
 };
 
@@ -59,8 +59,18 @@ static int present(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, 
 	if (flags & (TRK_ZERO | TRK_FILE))
 		return 0;
 	p->pages += pages;
+	p->written += flags & TRK_DIRTY ? pages : 0;
 	return p->blind && flags & TRK_DIRTY ? ages_touch(p->w->ages, (uint64_t)pid, vaddr, pages)
 	                                     : 0;
+}
+
+/* What a look costs is no more on a busy machine. */
+static uint64_t cpu_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
 static uint64_t samples(const struct watch *w)
@@ -80,24 +90,34 @@ static void begin_sample(struct watch *w)
 		w->late += (uint32_t)(n - w->pace);
 }
 
-static void set_pace(struct watch *w, uint64_t cost_us)
+/* Of a look, the glances before it, and @pages that are written again afterwards. */
+static uint64_t cost_us(const struct watch *w, uint64_t pages)
 {
-	uint64_t wait_us = cost_us * COST_SHARE;
+	return w->look_us + w->glances_us + pages * FAULT_US;
+}
 
-	wait_us = wait_us < PACE_MAX_US ? wait_us : PACE_MAX_US;
-	w->pace = (uint32_t)((wait_us + w->t.sample_us - 1) / w->t.sample_us);
+/* By what it has cost until now, or would if all of it were written. */
+static void set_pace(struct watch *w, uint64_t look_us)
+{
+	w->look_us = look_us;
+	uint64_t cost = cost_us(w, w->st.dirty_pages), us = cost * COST_SHARE;
+
+	if (w->pace > w->longest) {
+		w->longest = w->pace;
+		w->longest_cost_us = cost;
+	}
+	us = us < PACE_MAX_US ? us : PACE_MAX_US;
+	w->pace = (uint32_t)((us + w->t.sample_us - 1) / w->t.sample_us);
 	w->pace = w->pace ? w->pace : 1;
-	if (w->pace <= w->longest)
-		return;
-	w->longest = w->pace;
-	w->longest_cost_us = cost_us;
+	w->glances_us = 0;
+	w->curve.n = 0;
 }
 
 static int look(struct watch *w, struct err *e)
 {
 	struct present p = { .w = w };
 	struct trk_stats all;
-	uint64_t t0 = now_us();
+	uint64_t t0 = now_us(), cpu0 = cpu_us();
 
 	begin_sample(w);
 	int r = trk_round(w->trk, took, w, &w->st, e);
@@ -106,8 +126,23 @@ static int look(struct watch *w, struct err *e)
 	if (r == 0)
 		r = trk_final(w->trk, present, &p, &all, e);
 	if (r == 0)
-		r = trace_add(&w->t, w->ages, p.pages, e);
-	set_pace(w, now_us() - t0 + w->st.dirty_pages * FAULT_US);
+		r = trace_add_wide(&w->t, w->ages, p.pages, &w->curve, e);
+	set_pace(w, cpu_us() - cpu0);
+	w->armed_us = t0;
+	return r;
+}
+
+/* Between two looks: how much is written by now? Nothing is armed again, so this is cheap. */
+static int glance(struct watch *w, uint64_t *written, struct err *e)
+{
+	struct present p = { .w = w };
+	struct trk_stats st;
+	uint64_t t0 = now_us(), cpu0 = cpu_us();
+	int r = trk_final(w->trk, present, &p, &st, e);
+
+	curve_add(&w->curve, t0 - w->armed_us, p.written);
+	w->glances_us += cpu_us() - cpu0;
+	*written = p.written;
 	return r;
 }
 
@@ -138,16 +173,35 @@ static bool wait_until(struct watch *w, uint64_t us)
 	}
 }
 
+/* With glances at 1, 2, 4, ... samples. Return: false: over, or @r says why */
+static bool wait_for(struct watch *w, int *r, struct err *e)
+{
+	uint64_t from_us = w->start_us + samples(w) * w->t.sample_us, written;
+
+	for (uint32_t k = 1; k < w->pace; k *= 2) {
+		if (!wait_until(w, from_us + (uint64_t)k * w->t.sample_us))
+			return false;
+		*r = glance(w, &written, e);
+		if (*r < 0)
+			return false;
+		if (cost_us(w, written) * COST_SHARE <= (uint64_t)k * w->t.sample_us)
+			w->pace = k; /* it is cheaper than was expected */
+	}
+	return wait_until(w, from_us + (uint64_t)w->pace * w->t.sample_us);
+}
+
 static int first_look(struct watch *w, struct err *e)
 {
+	uint64_t cpu0 = cpu_us();
+
 	w->first = true;
 	int r = trk_round(w->trk, took, w, &w->st, e);
 
 	w->first = false;
 	if (r == 0 && w->st.procs == 0)
 		r = err_set(e, ERR_TARGET, EBUSY, "process %d cannot be tracked", w->opt->pid);
-	w->start_us = now_us();
-	set_pace(w, w->st.scan_us);
+	w->start_us = w->armed_us = now_us();
+	set_pace(w, cpu_us() - cpu0);
 	return r;
 }
 
@@ -158,10 +212,9 @@ static int watching(struct watch *w, struct err *e)
 	int r = first_look(w, e);
 
 	while (r == 0 && samples(w) < limit) {
-		uint64_t next = samples(w) + w->pace;
-
-		next = next < limit ? next : limit;
-		if (!wait_until(w, w->start_us + next * w->t.sample_us))
+		if (limit - samples(w) < w->pace)
+			w->pace = (uint32_t)(limit - samples(w));
+		if (!wait_for(w, &r, e))
 			break;
 		r = look(w, e);
 		if (r == 0 && !watch_show(w))

@@ -22,8 +22,10 @@ struct watch {
 	/* the last look */
 	struct trk_stats st;
 	uint32_t span; /* samples since the one before */
-	uint64_t cost_us; /* to it and to the program */
+	uint64_t armed_us; /* when it was */
 	uint32_t pace; /* samples to the next one */
+	struct pol_curve curve; /* written since, by glances */
+	uint64_t look_us, glances_us; /* what they cost, of a CPU */
 
 	uint32_t longest; /* pace so far, and what a look cost then */
 	uint64_t longest_cost_us;

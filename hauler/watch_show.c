@@ -137,13 +137,24 @@ static void plot(const struct watch *w)
 	puts("|");
 }
 
+/* Of the samples that end with the last look. */
+static double mean_mib_ps(const struct watch *w)
+{
+	uint32_t n = w->span < w->t.n ? w->span : w->t.n;
+	double sum = 0;
+
+	for (uint32_t i = w->t.n - n; i < w->t.n; i++)
+		sum += mib_ps(&w->t, i);
+	return sum / n;
+}
+
 static void line(const struct watch *w)
 {
 	double seconds, set = set_pages(w, &seconds);
 
 	printf("%8.1f s  %8.1f MiB/s written; in %.0f s: %.1f of %.1f MiB\n", time_us(w) / 1e6,
-	       pages_of_look(w) * POL_PAGE_BYTES / MIB * 1e6 / w->t.sample_us / w->span, seconds,
-	       set * POL_PAGE_BYTES / MIB, w->t.v[w->t.n - 1].total_pages * POL_PAGE_BYTES / MIB);
+	       mean_mib_ps(w), seconds, set * POL_PAGE_BYTES / MIB,
+	       w->t.v[w->t.n - 1].total_pages * POL_PAGE_BYTES / MIB);
 }
 
 /* If it went on like this, and a move had begun when the watching began. */

@@ -29,17 +29,48 @@ static int add_sample(struct trace *t, const struct trace_sample *s)
 	return 0;
 }
 
-/* Of what was written in @n samples the share of the one that has @back behind it. */
-static int add_share(struct trace *t, const struct trace_sample *all, uint32_t back, uint32_t n)
+/* What was written in @n samples, of which only the whole was seen, and some of its curve. */
+struct wide {
+	struct trace_sample all;
+	uint32_t n;
+	const struct pol_curve *curve; /* NULL: as much in each */
+};
+
+/* Different pages in @k samples that follow each other. */
+static double within(const struct wide *w, uint32_t sample_us, uint32_t k)
 {
-	struct trace_sample s = { .never = (all->never + back) / n,
-		                  .older = calloc(t->n + 1, sizeof(*s.older)),
-		                  .total_pages = all->total_pages };
+	if (k == 0 || k >= w->n)
+		return k ? w->all.written : 0;
+	if (!w->curve || !w->curve->n)
+		return (double)w->all.written * k / w->n;
+	return curve_at(w->curve, (double)k * sample_us, w->all.written);
+}
+
+/*
+ * Sample @i of these, as if the program went on alike: so many of its pages were not written
+ * in the k samples before as k + 1 have more than k. Behind these it is an even share.
+ */
+static int add_share(struct trace *t, const struct wide *w, uint32_t i)
+{
+	const struct trace_sample *all = &w->all;
+	double part = all->written ? (double)all->never / all->written : 0;
+	struct trace_sample s = {
+		.never = (uint32_t)(part * within(w, t->sample_us, i + 1) + 0.5) -
+		         (uint32_t)(part * within(w, t->sample_us, i) + 0.5),
+		.older = calloc(t->n + 1, sizeof(*s.older)),
+		.total_pages = all->total_pages,
+	};
 
 	if (!s.older)
 		return -ENOMEM;
-	for (uint32_t k = 0; k < t->n; k++)
-		s.older[k] = (all->older[k] + back) / n;
+	for (uint32_t k = 0; k < t->n; k++) {
+		double more = within(w, t->sample_us, k + 1) - within(w, t->sample_us, k) - s.never;
+		uint32_t x = k >= w->n  ? (all->older[k] + w->n - 1 - i) / w->n
+		             : more > 0 ? (uint32_t)(more + 0.5)
+		                        : 0;
+
+		s.older[k] = k && x > s.older[k - 1] ? s.older[k - 1] : x;
+	}
 	s.written = s.never + s.older[0];
 	int r = add_sample(t, &s);
 
@@ -48,18 +79,23 @@ static int add_share(struct trace *t, const struct trace_sample *all, uint32_t b
 	return r;
 }
 
-int trace_add(struct trace *t, struct ages *a, uint64_t total_pages, struct err *e)
+int trace_add_wide(struct trace *t, struct ages *a, uint64_t total_pages,
+                   const struct pol_curve *curve, struct err *e)
 {
-	struct trace_sample s = { 0 };
-	uint32_t n = ages_wide(a);
-	int r = ages_take(a, &s);
+	struct wide w = { .n = ages_wide(a), .curve = curve };
+	int r = ages_take(a, &w.all);
 
 	if (total_pages)
-		s.total_pages = (uint32_t)total_pages;
-	for (uint32_t back = n; r == 0 && back-- > 0;)
-		r = add_share(t, &s, back, n);
-	free(s.older);
+		w.all.total_pages = (uint32_t)total_pages;
+	for (uint32_t i = 0; r == 0 && i < w.n; i++)
+		r = add_share(t, &w, i);
+	free(w.all.older);
 	return r < 0 ? err_set(e, ERR_SYS, -r, "trace: %s", strerror(-r)) : 0;
+}
+
+int trace_add(struct trace *t, struct ages *a, uint64_t total_pages, struct err *e)
+{
+	return trace_add_wide(t, a, total_pages, NULL, e);
 }
 
 /* What was written before in one that is gone was never written before. */

@@ -19,17 +19,23 @@ static void check(const char *what, double got, double want, double within)
 	bad = 1;
 }
 
-static void sample(struct trace *t, struct ages *a, uint32_t span, uint64_t page, uint64_t pages)
+static void seen(struct trace *t, struct ages *a, uint32_t span, uint64_t page, uint64_t pages,
+                 const struct pol_curve *c)
 {
 	struct err e = ERR_INIT;
 
 	trace_span(t, a, span);
 	for (uint64_t i = 0; i < pages; i++)
 		ages_touch(a, 1, (page + i) * 4096, 1);
-	if (trace_add(t, a, 100000, &e) < 0) {
+	if (trace_add_wide(t, a, 100000, c, &e) < 0) {
 		printf("FAIL: %s\n", e.msg);
 		exit(1);
 	}
+}
+
+static void sample(struct trace *t, struct ages *a, uint32_t span, uint64_t page, uint64_t pages)
+{
+	seen(t, a, span, page, pages, NULL);
 }
 
 static struct ages *fresh(struct trace *t)
@@ -77,6 +83,42 @@ static void hot(void)
 	trace_fini(&t);
 }
 
+/* The same 1000 pages, and it was seen that all of them are written in each sample. */
+static void very_hot(void)
+{
+	const struct pol_curve c = { .n = 2, .us = { 1000, 4000 }, .pages = { 1000, 1000 } };
+	struct trace t;
+	AUTO(ages) struct ages *a = fresh(&t);
+
+	for (uint32_t i = 0; i < 6; i++)
+		seen(&t, a, i % 2 ? 11 : 8, 0, 1000, &c);
+	for (uint32_t i = 0; i < t.n; i++)
+		check("each has all", t.v[i].written, 1000, 1);
+	for (double from = 0; from < 40; from++)
+		for (double n = 1; n < 15; n++)
+			check("any time has all", trace_written(&t, from * 1e3, (from + n) * 1e3),
+			      1000, 15);
+	trace_fini(&t);
+}
+
+/* Half of what there is in one sample, three quarters in two, ... */
+static void random_pages(void)
+{
+	struct pol_curve c = { 0 };
+	struct trace t;
+	AUTO(ages) struct ages *a = fresh(&t);
+
+	for (uint64_t k = 1; k <= 8; k *= 2)
+		curve_add(&c, k * 1000, (uint64_t)(1000 * (1 - pow(0.5, (double)k))));
+	for (uint32_t i = 0; i < 5; i++)
+		seen(&t, a, 11, 0, 1000, &c);
+	for (double from = 0; from < 40; from++)
+		for (double n = 1; n < 11; n++)
+			check("as the curve says", trace_written(&t, from * 1e3, (from + n) * 1e3),
+			      1000 * (1 - pow(0.5, n)), 120);
+	trace_fini(&t);
+}
+
 /* More than there is room for: the last ones are as if the first had not been. */
 static void many(void)
 {
@@ -106,6 +148,8 @@ int main(void)
 {
 	late();
 	hot();
+	very_hot();
+	random_pages();
 	many();
 	return bad;
 }

@@ -42,7 +42,7 @@ writer() {
 	python3 "$dir/writer.py" "$@" >"$dir/ready" &
 	pid=$!
 	pids+=("$pid")
-	until grep -q ready "$dir/ready" || ! kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+	until grep -qs ready "$dir/ready" || ! kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
 }
 done_with() { kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; }
 # events EXPRESSION: of v, the list of events in $dir/out
