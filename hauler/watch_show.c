@@ -53,9 +53,9 @@ static bool note_text(const struct watch *w, enum note which, char *out, size_t 
 	switch (which) {
 	case NOTE_SLOW:
 		snprintf(out, bytes,
-		         "looks are up to %.1f s apart, not %u ms: each costs the program and us "
+		         "looks are up to %.0f ms apart, not %u: each costs the program and us "
 		         "%.0f ms",
-		         w->longest * (w->t.sample_us / 1e6), w->opt->sample_ms,
+		         w->longest * (w->t.sample_us / 1e3), w->opt->sample_ms,
 		         (double)w->longest_cost_us / 1e3);
 		return w->longest > 1;
 	case NOTE_LATE:
@@ -137,12 +137,13 @@ static void plot(const struct watch *w)
 	puts("|");
 }
 
-/* Of the samples that end with the last look. */
+/* Of the last second, or since the look before. */
 static double mean_mib_ps(const struct watch *w)
 {
-	uint32_t n = w->span < w->t.n ? w->span : w->t.n;
+	uint32_t second = 1000000 / w->t.sample_us, n = w->span > second ? w->span : second;
 	double sum = 0;
 
+	n = n < w->t.n ? n : w->t.n;
 	for (uint32_t i = w->t.n - n; i < w->t.n; i++)
 		sum += mib_ps(&w->t, i);
 	return sum / n;

@@ -54,6 +54,7 @@ static int add_share(struct trace *t, const struct wide *w, uint32_t i)
 {
 	const struct trace_sample *all = &w->all;
 	double part = all->written ? (double)all->never / all->written : 0;
+	double up = (double)(w->n - 1 - i) / w->n + 1e-6; /* rounding: all of them sum up */
 	struct trace_sample s = {
 		.never = (uint32_t)(part * within(w, t->sample_us, i + 1) + 0.5) -
 		         (uint32_t)(part * within(w, t->sample_us, i) + 0.5),
@@ -63,11 +64,14 @@ static int add_share(struct trace *t, const struct wide *w, uint32_t i)
 
 	if (!s.older)
 		return -ENOMEM;
+	/* not hot for sure, whatever the lengths of the spans before: at least these */
+	double tail = t->n - i > 3 * w->n ? (double)all->older[4 * w->n] / w->n : 0;
+
 	for (uint32_t k = 0; k < t->n; k++) {
-		double more = within(w, t->sample_us, k + 1) - within(w, t->sample_us, k) - s.never;
-		uint32_t x = k >= w->n  ? (all->older[k] + w->n - 1 - i) / w->n
-		             : more > 0 ? (uint32_t)(more + 0.5)
-		                        : 0;
+		double more = k < w->n ? within(w, t->sample_us, k + 1) -
+		                                 within(w, t->sample_us, k) - s.never
+		                       : (double)all->older[k] / w->n;
+		uint32_t x = (uint32_t)((more > tail || k >= 4 * w->n ? more : tail) + up);
 
 		s.older[k] = k && x > s.older[k - 1] ? s.older[k - 1] : x;
 	}
