@@ -3,6 +3,7 @@
 #include "common/err.h"
 
 #include <ctype.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -75,9 +76,15 @@ int err_fix(struct err *e, const char *fmt, ...)
 
 void err_line(char *s)
 {
-	for (; *s; s++)
-		if (iscntrl((unsigned char)*s))
+	for (; *s; s++) {
+		/* in UTF-8 there are more of them: U+0080 to U+009F */
+		bool more = (unsigned char)s[0] == 0xc2 && ((unsigned char)s[1] & 0xe0) == 0x80;
+
+		if (more)
+			s[1] = ' ';
+		if (more || iscntrl((unsigned char)*s))
 			*s = ' ';
+	}
 }
 
 void err_clear(struct err *e)

@@ -26,9 +26,24 @@ int cmd_resolve(const struct opts *o, int argc, char **argv);
 int cmd_policy_load(struct opts *o);
 /** cmd_policy() / cmd_watch() - haul policy ..., haul watch PID. Return: an exit status */
 int cmd_policy(struct opts *o, int argc, char **argv);
-int cmd_watch(const struct opts *o);
+int cmd_watch(struct opts *o);
+/** cmd_policy_pick() - o->pol, if the command line has a policy or options. Return: as above */
+int cmd_policy_pick(struct opts *o);
+
+/* ---- usage.c ---- */
+
 /** usage() - the text of --help */
 void usage(FILE *f);
+/** misused() - the words do not make a command: say which is wrong. Return: EXIT_USAGE */
+int misused(int argc, char **argv);
+/** is_command() - the word of a command, which takes others than it has */
+bool is_command(const char *word);
+/**
+ * only_takes() - no options but these were given
+ * @options: words; --quiet and --verbose beside them; @rows: and those of policies
+ * Return: 0; -EINVAL after a message
+ */
+int only_takes(const struct opts *o, const char *command, const char *options, bool rows);
 
 /* ---- cmd_agent.c: by a hauld. Return: an exit status; -1: without one, then */
 
@@ -44,8 +59,12 @@ bool is_job_id(const char *word);
 int cmd_peers(const struct opts *o);
 /** cmd_attach() - speak for the terminal of @pid, which came by --map=tty=attach */
 int cmd_attach(pid_t pid);
-/** cmd_policies_now() - a table: what each policy would do with the program of @t, from its start */
+/**
+ * cmd_policies_now() - a table: what each policy, or the one that was picked, would do with
+ * the program of @t, from its start
+ * Return: EXIT_USAGE when one is broken: its row says how
+ */
 struct trace;
-void cmd_policies_now(const struct trace *t, unsigned int mbit);
+int cmd_policies_now(const struct opts *o, const struct trace *t);
 
 #endif

@@ -27,6 +27,7 @@
 #define CONNECT_LIMIT_MS 10000
 #define LINK_LIMIT_S     3600
 #define OPTS_MORE_MAX    96
+#define OPTS_GIVEN_MAX   96
 
 struct opts {
 	pid_t pid;
@@ -43,6 +44,8 @@ struct opts {
 		const char *key, *text;
 	} more[OPTS_MORE_MAX]; /* options that are lists, as given, with their keys in the API */
 	unsigned int n_more;
+	const char *given[OPTS_GIVEN_MAX]; /* names of options; the first ones */
+	unsigned int n_given;
 	const char *policy, *row_text[POL_NOPTIONS]; /* as given on the command line */
 	struct policy pol;
 	unsigned int connect_limit_ms, link_limit_s;

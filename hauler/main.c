@@ -192,6 +192,14 @@ static void keep_text(struct opts *o, int c, const char *text)
 			o->more[o->n_more++] = (struct more){ keys[i].key, text };
 }
 
+static void keep_name(struct opts *o, const struct option *l, int c)
+{
+	while (l->name && l->val != c)
+		l++;
+	if (l->name && o->n_given < OPTS_GIVEN_MAX)
+		o->given[o->n_given++] = l->name;
+}
+
 static int option_net(struct net_opts *o, int c, const char *text)
 {
 	struct err e = ERR_INIT;
@@ -483,22 +491,6 @@ static int cmd_trust(const struct opts *o)
 	return EXIT_OK;
 }
 
-/* The words do not make a command: which one is wrong? */
-static int misused(int argc, char **argv)
-{
-	if (argc == 1 && strspn(argv[0], "0123456789") == strlen(argv[0]))
-		fprintf(stderr, "haul: where to? haul %s HOST (haul check %s looks only)\n",
-		        argv[0], argv[0]);
-	else if (argc >= 1 && (!strcmp(argv[0], "check") || !strcmp(argv[0], "trust")))
-		fprintf(stderr, "haul: the words for it are: haul %s\n",
-		        argv[0][0] == 'c' ? "check PID [HOST]" : "trust HOST");
-	else if (argc > 0)
-		fprintf(stderr, "haul: haul PID HOST takes two words, not %d\n", argc);
-	else
-		usage(stderr);
-	return EXIT_USAGE;
-}
-
 /* @r: what a hauld made of it; -1: there is none, or it is not asked */
 static int by_agent(int r, const struct opts *o, int (*self)(const struct opts *o))
 {
@@ -513,19 +505,23 @@ static int load_policy(struct opts *o)
 	return o->agent && strchr(o->agent, ':') ? 0 : cmd_policy_load(o);
 }
 
+/* @word: NULL: none is needed */
+static int take_host(struct opts *o, const char *word)
+{
+	o->dest = word;
+	if (!word || *word)
+		return 0;
+	fputs("haul: the host has no name\n", stderr);
+	return -EINVAL;
+}
+
 static int dispatch(struct opts *o, int argc, char **argv)
 {
-	if (argc >= 2 && !argv[argc - 1][0]) {
-		fputs("haul: the host has no name\n", stderr);
-		return EXIT_USAGE;
-	}
-	if (argc >= 1 && !strcmp(argv[0], "trust") && argc == 2) {
-		o->dest = argv[1];
-		return cmd_trust(o);
-	}
+	if (argc >= 1 && !strcmp(argv[0], "trust") && argc == 2)
+		return take_host(o, argv[1]) < 0 ? EXIT_USAGE : cmd_trust(o);
 	if (argc >= 2 && argc <= 3 && !strcmp(argv[0], "check")) {
-		o->dest = argc == 3 ? argv[2] : NULL;
-		return parse_pid(argv[1], &o->pid) < 0 || load_policy(o) < 0
+		return take_host(o, argc == 3 ? argv[2] : NULL) < 0 ||
+		                       parse_pid(argv[1], &o->pid) < 0 || load_policy(o) < 0
 		               ? EXIT_USAGE
 		               : by_agent(agent_check(o), o, cmd_check);
 	}
@@ -533,7 +529,7 @@ static int dispatch(struct opts *o, int argc, char **argv)
 		return need_root() < 0 ? EXIT_FAILED : cmd_recover(o, argc - 1, argv + 1);
 	if (argc >= 1 && !strcmp(argv[0], "resolve"))
 		return need_root() < 0 ? EXIT_FAILED : cmd_resolve(o, argc - 1, argv + 1);
-	if (argc >= 2 && !strcmp(argv[0], "policy"))
+	if (argc >= 1 && !strcmp(argv[0], "policy"))
 		return cmd_policy(o, argc - 1, argv + 1);
 	if (argc == 2 && !strcmp(argv[0], "attach"))
 		return parse_pid(argv[1], &o->pid) < 0 ? EXIT_USAGE : cmd_attach(o->pid);
@@ -547,9 +543,9 @@ static int dispatch(struct opts *o, int argc, char **argv)
 		return agent_command(o, argv[0], argv[1]);
 	if (argc == 2 && !strcmp(argv[0], "watch"))
 		return parse_pid(argv[1], &o->pid) < 0 ? EXIT_USAGE : cmd_watch(o);
-	if (argc == 2) {
-		o->dest = argv[1];
-		if (parse_pid(argv[0], &o->pid) < 0 || load_policy(o) < 0)
+	if (argc == 2 && !is_command(argv[0])) {
+		if (take_host(o, argv[1]) < 0 || parse_pid(argv[0], &o->pid) < 0 ||
+		    load_policy(o) < 0)
 			return EXIT_USAGE;
 		return by_agent(agent_haul(o), o, cmd_haul);
 	}
@@ -576,6 +572,7 @@ int main(int argc, char **argv)
 	memcpy(all + POL_NOPTIONS, long_options, sizeof(long_options));
 
 	while ((c = getopt_long(argc, argv, "p:i:yqvVh", all, NULL)) != -1) {
+		keep_name(&o, all, c);
 		int r = option(&o, c);
 
 		if (r)

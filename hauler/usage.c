@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* usage.c - haul --help. */
+/* usage.c - haul --help; what is wrong with a command line. */
 #include "hauler/cmd.h"
+
+#include <string.h>
 
 void usage(FILE *f)
 {
@@ -66,4 +68,79 @@ void usage(FILE *f)
 	      "Exit status: 0 moved; 1 not moved, it goes on here; 2 usage; 3 blocked;\n"
 	      "4 handed over but the outcome is unknown; 130 interrupted, it goes on here.\n",
 	      f);
+}
+
+/* ---- words ---- */
+
+static const struct {
+	const char *word, *takes;
+} commands[] = {
+	{ "check", "check PID [HOST]" }, { "trust", "trust HOST" },        { "watch", "watch PID" },
+	{ "attach", "attach PID" },      { "peers", "peers [PID]" },       { "ls", "ls" },
+	{ "show", "show MIGRATION" },    { "cancel", "cancel MIGRATION" },
+};
+
+static const char *takes_of(const char *word)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (!strcmp(commands[i].word, word))
+			return commands[i].takes;
+	return NULL;
+}
+
+bool is_command(const char *word)
+{
+	return takes_of(word) != NULL;
+}
+
+int misused(int argc, char **argv)
+{
+	if (argc == 0)
+		usage(stderr);
+	else if (is_command(argv[0]))
+		fprintf(stderr, "haul: the words for it are: haul %s\n", takes_of(argv[0]));
+	else if (argc == 1 && strspn(argv[0], "0123456789") == strlen(argv[0]))
+		fprintf(stderr, "haul: where to? haul %s HOST (haul check %s looks only)\n",
+		        argv[0], argv[0]);
+	else
+		fprintf(stderr, "haul: haul PID HOST takes two words, not %d\n", argc);
+	return EXIT_USAGE;
+}
+
+/* ---- options ---- */
+
+static bool has_word(const char *words, const char *w)
+{
+	size_t n = strlen(w);
+
+	for (const char *s = words; *s; s += strspn(s, " ")) {
+		size_t len = strcspn(s, " ");
+
+		if (len == n && !memcmp(s, w, n))
+			return true;
+		s += len;
+	}
+	return false;
+}
+
+static bool is_row(const char *name)
+{
+	for (size_t i = 0; i < POL_NOPTIONS; i++)
+		if (!strcmp(pol_table[i].name, name))
+			return true;
+	return false;
+}
+
+int only_takes(const struct opts *o, const char *command, const char *options, bool rows)
+{
+	for (unsigned int i = 0; i < o->n_given; i++) {
+		const char *name = o->given[i];
+
+		if (has_word(options, name) || has_word("quiet verbose", name) ||
+		    (rows && is_row(name)))
+			continue;
+		fprintf(stderr, "haul: %s has no use for --%s\n", command, name);
+		return -EINVAL;
+	}
+	return 0;
 }

@@ -23,7 +23,8 @@ struct chunk {
 struct ages {
 	struct chunk **table;
 	size_t cap, n;
-	uint16_t sample; /* now, from 1 */
+	uint16_t sample; /* now, from 1; if it is wide, the last of them */
+	uint16_t wide; /* so many samples long */
 	uint32_t pages, written, never;
 	uint32_t *count; /* by age */
 };
@@ -36,7 +37,7 @@ int ages_new(struct ages **out, struct err *e)
 		a->cap = TABLE_MIN;
 		a->table = calloc(a->cap, sizeof(struct chunk *));
 		a->count = calloc(TRACE_SAMPLES_MAX + 1, sizeof(*a->count));
-		a->sample = 1;
+		a->sample = a->wide = 1;
 	}
 	if (!a || !a->table || !a->count) {
 		ages_free(a);
@@ -103,22 +104,37 @@ static struct chunk *chunk_of(struct ages *a, uint64_t obj, uint64_t vaddr)
 	return *c;
 }
 
-static void touch_page(struct ages *a, uint16_t *last, bool write)
+/*
+ * When in a sample that is wide a page was written is not known: by its number the pages
+ * spread over it, each to the same place in every one, so that ages stay right.
+ */
+static uint16_t sample_of(const struct ages *a, uint64_t page)
 {
+	uint32_t h = (uint32_t)page * 0x9e3779b1u;
+
+	return (uint16_t)(a->sample - a->wide + 1 + ((uint64_t)h * a->wide >> 32));
+}
+
+static void touch_page(struct ages *a, uint16_t *last, bool write, uint64_t page)
+{
+	bool never = *last == SEEN_NOT || *last == SEEN_ONLY;
+
 	a->pages += *last == SEEN_NOT;
 	if (!write) {
 		if (*last == SEEN_NOT)
 			*last = SEEN_ONLY;
 		return;
 	}
-	if (*last == a->sample)
+	if (!never && *last + a->wide > a->sample)
 		return;
-	if (*last == SEEN_NOT || *last == SEEN_ONLY)
+	uint16_t now = sample_of(a, page);
+
+	if (never)
 		a->never++;
 	else
-		a->count[a->sample - *last - 1]++;
+		a->count[now - *last - 1]++;
 	a->written++;
-	*last = a->sample;
+	*last = now;
 }
 
 static int touch(struct ages *a, uint64_t obj, uint64_t vaddr, uint64_t pages, bool write)
@@ -130,7 +146,7 @@ static int touch(struct ages *a, uint64_t obj, uint64_t vaddr, uint64_t pages, b
 			return -ENOMEM;
 		for (size_t i = (vaddr - c->base) >> 12; i < CHUNK_PAGES && pages;
 		     i++, pages--, vaddr += 4096)
-			touch_page(a, &c->last[i], write);
+			touch_page(a, &c->last[i], write, vaddr >> 12);
 	}
 	return 0;
 }
@@ -162,5 +178,29 @@ int ages_take(struct ages *a, struct trace_sample *s)
 	memset(a->count, 0, n * sizeof(*a->count));
 	a->written = a->never = 0;
 	a->sample++;
+	a->wide = 1;
 	return 0;
+}
+
+void ages_widen(struct ages *a, uint32_t n)
+{
+	a->sample = (uint16_t)(a->sample + n - a->wide);
+	a->wide = (uint16_t)n;
+}
+
+uint32_t ages_wide(const struct ages *a)
+{
+	return a->wide;
+}
+
+void ages_forget(struct ages *a, uint32_t n)
+{
+	a->sample = (uint16_t)(a->sample - n);
+	for (size_t i = 0; i < a->cap; i++)
+		for (size_t k = 0; a->table[i] && k < CHUNK_PAGES; k++) {
+			uint16_t *last = &a->table[i]->last[k];
+
+			if (*last != SEEN_NOT && *last != SEEN_ONLY)
+				*last = *last > n ? (uint16_t)(*last - n) : SEEN_ONLY;
+		}
 }

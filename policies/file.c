@@ -3,11 +3,14 @@
 #include "policies/priv.h"
 
 #include <ctype.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define FILE_BYTES_MAX 65536
 #define KEY_MEANING    "meaning"
+#define SUFFIX         ".json"
 
 /* ---- where a key stands: jansson does not say ---- */
 
@@ -20,29 +23,36 @@ static const char *skip_string(const char *s)
 	return *s ? s + 1 : s;
 }
 
-/* The line of @key in a valid text; keys inside nested values do not count. */
-static uint32_t line_of(const char *text, const char *key)
+/* Is the string from @s to @end @key? As jansson reads it: letters may be escaped. */
+static bool is_key(const char *s, const char *end, const char *key)
 {
-	size_t len = strlen(key);
+	json_t *v = json_loadb(s, (size_t)(end - s), JSON_DECODE_ANY, NULL);
+	bool same = v && !strcmp(json_string_value(v), key);
+
+	json_decref(v);
+	return same;
+}
+
+/* The line of @key in a valid text, or of item @item of its list, from 1. */
+static uint32_t line_of(const char *text, const char *key, size_t item)
+{
 	uint32_t line = 1;
 	int depth = 0;
+	bool ours = false, next = false; /* in its value; an item begins */
 
-	for (const char *s = text; *s;) {
-		if (*s == '\n')
-			line++;
-		depth += (*s == '{' || *s == '[') - (*s == '}' || *s == ']');
-		if (*s != '"') {
-			s++;
+	for (const char *s = text, *end; *s; s = end) {
+		end = *s == '"' ? skip_string(s) : s + 1;
+		line += *s == '\n';
+		if (isspace((unsigned char)*s))
 			continue;
-		}
-		const char *end = skip_string(s), *after = end;
-
-		while (isspace((unsigned char)*after))
-			after++;
-		if (depth == 1 && *after == ':' && (size_t)(end - s) == len + 2 &&
-		    !memcmp(s + 1, key, len))
+		if (depth == 1 && *s == '"' && end[strspn(end, " \t\r\n")] == ':')
+			ours = is_key(s, end, key);
+		if (ours && depth == 2 && next && *s != ']')
+			item--;
+		if (ours && item == 0)
 			return line;
-		s = end;
+		depth += (*s == '{' || *s == '[') - (*s == '}' || *s == ']');
+		next = *s == '[' || *s == ',';
 	}
 	return 1;
 }
@@ -82,19 +92,28 @@ static size_t distance(const char *a, const char *b)
 	return row[n];
 }
 
+static const char *known_key(size_t i)
+{
+	return i < POL_NOPTIONS                ? pol_table[i].name
+	       : i < POL_NOPTIONS + POL_NLISTS ? pol_lists[i - POL_NOPTIONS].name
+	                                       : KEY_MEANING;
+}
+
+/* What may have been meant: a third of the letters may be wrong. NULL: nothing is near */
 static const char *nearest(const char *key)
 {
-	size_t best = 0, least = SIZE_MAX;
+	size_t least = strlen(key) / 3 + 1; /* and fewer */
+	const char *best = NULL;
 
-	for (size_t i = 0; i < POL_NOPTIONS; i++) {
-		size_t d = distance(key, pol_table[i].name);
+	for (size_t i = 0; i <= POL_NOPTIONS + POL_NLISTS; i++) {
+		size_t d = distance(key, known_key(i));
 
 		if (d < least) {
-			best = i;
+			best = known_key(i);
 			least = d;
 		}
 	}
-	return pol_table[best].name;
+	return best;
 }
 
 static int list_of(const char *key)
@@ -105,46 +124,68 @@ static int list_of(const char *key)
 	return -1;
 }
 
-static int take_list(struct pol_texts *l, const char *key, const json_t *v, struct err *e)
+/* Return: 0; -EINVAL, and @item is the one at fault, or 0 */
+static int take_list(struct pol_texts *l, const char *key, const json_t *v, const char *text,
+                     size_t *item, struct err *e)
 {
 	size_t n = json_array_size(v);
 
 	if (!json_is_array(v) || n > POL_LIST_MAX)
 		return err_set(e, ERR_USER, EINVAL, "%s: must be a list of at most %d strings", key,
 		               POL_LIST_MAX);
-	for (size_t i = 0; i < n; i++) {
-		const char *text = json_string_value(json_array_get(v, i));
+	for (*item = 1; *item <= n; ++*item) {
+		const char *one = json_string_value(json_array_get(v, *item - 1));
 
-		if (!text || strlen(text) >= POL_TEXT_BYTES)
+		if (!one || strlen(one) >= POL_TEXT_BYTES)
 			return err_set(e, ERR_USER, EINVAL,
 			               "%s: number %zu is no string of less than %d letters", key,
-			               i + 1, POL_TEXT_BYTES);
-		strcpy(l->v[i], text);
+			               *item, POL_TEXT_BYTES);
+		strcpy(l->v[*item - 1], one);
+		l->line[*item - 1] = line_of(text, key, *item);
 	}
 	l->n = n;
 	return 0;
 }
 
+static int unknown_key(const char *key, struct err *e)
+{
+	const char *near = nearest(key);
+
+	err_set(e, ERR_USER, EINVAL, "%s: unknown key", key);
+	return err_fix(e, "%s%s%shaul policy schema lists all keys", near ? "did you mean " : "",
+	               near ? near : "", near ? "? " : "");
+}
+
+/* It is shown on terminals; cut between letters. */
+static void take_meaning(struct policy *p, const char *text)
+{
+	size_t n = strlen(text), most = sizeof(p->meaning) - 1;
+
+	for (n = n < most ? n : most; n && (text[n] & 0xc0) == 0x80;)
+		n--;
+	snprintf(p->meaning, sizeof(p->meaning), "%.*s", (int)n, text);
+	err_line(p->meaning);
+}
+
 static int one_key(struct policy *p, const char *key, const json_t *v, const char *text,
                    struct err *e)
 {
-	uint32_t line = line_of(text, key);
 	int row = row_of(key), list = list_of(key), r = 0;
+	size_t item = 0;
 
 	if (list >= 0) {
-		r = take_list(&p->list[list], key, v, e);
+		r = take_list(&p->list[list], key, v, text, &item, e);
 	} else if (row >= 0) {
-		p->from[row] = line;
+		p->from[row] = line_of(text, key, 0);
 		r = pol_set_json(p, (size_t)row, v, e);
 	} else if (strcmp(key, KEY_MEANING)) {
-		err_set(e, ERR_USER, EINVAL, "%s: unknown key", key);
-		r = err_fix(e, "did you mean %s? haul policy explain lists all keys", nearest(key));
+		r = unknown_key(key, e);
 	} else if (!json_is_string(v)) {
 		r = err_set(e, ERR_USER, EINVAL, "%s: must be a string", key);
 	} else {
-		snprintf(p->meaning, sizeof(p->meaning), "%s", json_string_value(v));
+		take_meaning(p, json_string_value(v));
 	}
-	return r < 0 ? err_wrap(e, "%s:%u", p->path, line) : 0;
+	return r < 0 ? err_wrap(e, "%s:%u", p->path, line_of(text, key, item)) : 0;
 }
 
 static int parse(struct policy *p, const char *text, struct err *e)
@@ -155,21 +196,56 @@ static int parse(struct policy *p, const char *text, struct err *e)
 	int r = 0;
 
 	if (!o)
-		return err_set(e, ERR_USER, EINVAL, "%s:%d: %s", p->path, at.line, at.text);
-	if (!json_is_object(o))
+		r = err_set(e, ERR_USER, EINVAL, "%s:%d: %s", p->path, at.line, at.text);
+	else if (!json_is_object(o))
 		r = err_set(e, ERR_USER, EINVAL, "%s:1: not an object", p->path);
 	json_object_foreach(o, key, v) if (r == 0) r = one_key(p, key, v, text, e);
 	json_decref(o);
-	return r < 0 ? r : pol_contradiction(p, e);
+	if (r == 0)
+		r = pol_contradiction(p, e);
+	if (r < 0)
+		err_line(e->msg); /* a key may hold anything */
+	return r;
+}
+
+/* A FIFO, say, would have to be waited for. */
+static FILE *open_regular(const char *path, struct err *e)
+{
+	AUTO(fd) int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		err_sys(e, "policy %s", path);
+		return NULL;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		err_set(e, ERR_USER, EINVAL, "%s: not a regular file", path);
+		return NULL;
+	}
+	FILE *f = fdopen(fd, "r");
+
+	if (f)
+		steal_fd(&fd);
+	else
+		err_sys(e, "policy %s", path);
+	return f;
+}
+
+/* Without .json at its end. */
+static size_t name_len(const char *file)
+{
+	size_t n = strlen(file), suffix = strlen(SUFFIX);
+
+	return n > suffix && !strcmp(file + n - suffix, SUFFIX) ? n - suffix : n;
 }
 
 static int load_file(struct policy *p, const char *path, struct err *e)
 {
-	AUTO(file) FILE *f = fopen(path, "re");
+	AUTO(file) FILE *f = open_regular(path, e);
 	AUTO(mem) char *text = malloc(FILE_BYTES_MAX + 1);
 
 	if (!f)
-		return err_sys(e, "policy %s", path);
+		return -e->code;
 	if (!text)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
 	size_t n = fread(text, 1, FILE_BYTES_MAX + 1, f);
@@ -184,7 +260,8 @@ static int load_file(struct policy *p, const char *path, struct err *e)
 	const char *base = strrchr(path, '/');
 
 	base = base ? base + 1 : path;
-	snprintf(p->name, sizeof(p->name), "%.*s", (int)strcspn(base, "."), base);
+	snprintf(p->name, sizeof(p->name), "%.*s", (int)name_len(base), base);
+	err_line(p->name);
 	return parse(p, text, e);
 }
 
@@ -206,9 +283,13 @@ static const char *const dirs[] = { POL_DIR_ADMIN, POLICY_DIR };
 
 static bool is_path(const char *word)
 {
-	size_t n = strlen(word);
+	return strchr(word, '/') || word[name_len(word)];
+}
 
-	return strchr(word, '/') || (n > 5 && !strcmp(word + n - 5, ".json"));
+/* Files with a dot in front are hidden, or not finished. */
+static bool is_name(const char *word)
+{
+	return *word && *word != '.' && !is_path(word);
 }
 
 int pol_load(struct policy *p, const char *word, struct err *e)
@@ -217,7 +298,7 @@ int pol_load(struct policy *p, const char *word, struct err *e)
 
 	if (is_path(word))
 		return load_file(p, word, e);
-	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+	for (size_t i = 0; is_name(word) && i < ARRAY_SIZE(dirs); i++) {
 		snprintf(path, sizeof(path), "%s/%s.json", dirs[i], word);
 		if (access(path, F_OK) == 0)
 			return load_file(p, path, e);
@@ -247,7 +328,7 @@ static void add_name(char ***v, size_t *n, const char *name, size_t len)
 {
 	AUTO(mem) char *copy = strndup(name, len);
 
-	if (!copy || has_name(*v, *n, copy))
+	if (!copy || !is_name(copy) || has_name(*v, *n, copy))
 		return;
 	char **more = realloc(*v, (*n + 1) * sizeof(*more));
 
@@ -267,10 +348,10 @@ char **pol_names(size_t *n)
 		AUTO(dir) DIR *d = opendir(dirs[i]);
 
 		for (struct dirent *f; d && (f = readdir(d));) {
-			const char *dot = strrchr(f->d_name, '.');
+			size_t len = name_len(f->d_name);
 
-			if (dot && dot != f->d_name && !strcmp(dot, ".json"))
-				add_name(&v, n, f->d_name, (size_t)(dot - f->d_name));
+			if (f->d_name[len])
+				add_name(&v, n, f->d_name, len);
 		}
 	}
 	if (v)

@@ -74,6 +74,7 @@ enum pol_list { POL_MOVE_ADDRESS, POL_MAP, POL_FS, POL_EXCLUDE, POL_NLISTS };
 
 struct pol_texts {
 	char v[POL_LIST_MAX][POL_TEXT_BYTES];
+	uint32_t line[POL_LIST_MAX]; /* of the file */
 	size_t n;
 };
 

@@ -12,5 +12,10 @@ int pol_set_json(struct policy *p, size_t row, const json_t *v, struct err *e);
 
 /** ages_take() - end the sample. Return: 0; -ENOSPC too many; -ENOMEM */
 int ages_take(struct ages *a, struct trace_sample *s);
+/** ages_widen() - the sample that begins is @n samples long */
+void ages_widen(struct ages *a, uint32_t n);
+uint32_t ages_wide(const struct ages *a);
+/** ages_forget() - between two samples: the first @n are no more; what they wrote is there */
+void ages_forget(struct ages *a, uint32_t n);
 
 #endif

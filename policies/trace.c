@@ -12,6 +12,9 @@
 #define PAGES_LIMIT 0x7fffffffu
 #define LINE_BYTES  262144
 
+/* So many go at once, a multiple of 64. */
+#define ROOM_SAMPLES (TRACE_SAMPLES_MAX / 4)
+
 static int add_sample(struct trace *t, const struct trace_sample *s)
 {
 	if (t->n >= TRACE_SAMPLES_MAX)
@@ -27,18 +30,106 @@ static int add_sample(struct trace *t, const struct trace_sample *s)
 	return 0;
 }
 
-int trace_add(struct trace *t, struct ages *a, uint64_t total_pages, struct err *e)
-{
-	struct trace_sample s = { 0 };
-	int r = ages_take(a, &s);
+/* What was written in @n samples, of which only the whole was seen, and some of its curve. */
+struct wide {
+	struct trace_sample all;
+	uint32_t n;
+	const struct pol_curve *curve; /* NULL: as much in each */
+};
 
-	if (total_pages)
-		s.total_pages = (uint32_t)total_pages;
-	if (r == 0)
-		r = add_sample(t, &s);
+/* Different pages in @k samples that follow each other. */
+static double within(const struct wide *w, uint32_t sample_us, uint32_t k)
+{
+	if (k == 0 || k >= w->n)
+		return k ? w->all.written : 0;
+	if (!w->curve || !w->curve->n)
+		return (double)w->all.written * k / w->n;
+	return curve_at(w->curve, (double)k * sample_us, w->all.written);
+}
+
+/*
+ * Sample @i of these, as if the program went on alike: so many of its pages were not written
+ * in the k samples before as k + 1 have more than k. Behind these it is an even share.
+ */
+static int add_share(struct trace *t, const struct wide *w, uint32_t i)
+{
+	const struct trace_sample *all = &w->all;
+	double part = all->written ? (double)all->never / all->written : 0;
+	double up = (double)(w->n - 1 - i) / w->n + 1e-6; /* rounding: all of them sum up */
+	struct trace_sample s = {
+		.never = (uint32_t)(part * within(w, t->sample_us, i + 1) + 0.5) -
+		         (uint32_t)(part * within(w, t->sample_us, i) + 0.5),
+		.older = calloc(t->n + 1, sizeof(*s.older)),
+		.total_pages = all->total_pages,
+	};
+
+	if (!s.older)
+		return -ENOMEM;
+	/* not hot for sure, whatever the lengths of the spans before: at least these */
+	double tail = t->n - i > 3 * w->n ? (double)all->older[4 * w->n] / w->n : 0;
+
+	for (uint32_t k = 0; k < t->n; k++) {
+		double more = k < w->n ? within(w, t->sample_us, k + 1) -
+		                                 within(w, t->sample_us, k) - s.never
+		                       : (double)all->older[k] / w->n;
+		uint32_t x = (uint32_t)((more > tail || k >= 4 * w->n ? more : tail) + up);
+
+		s.older[k] = k && x > s.older[k - 1] ? s.older[k - 1] : x;
+	}
+	s.written = s.never + s.older[0];
+	int r = add_sample(t, &s);
+
 	if (r < 0)
 		free(s.older);
+	return r;
+}
+
+int trace_add_wide(struct trace *t, struct ages *a, uint64_t total_pages,
+                   const struct pol_curve *curve, struct err *e)
+{
+	struct wide w = { .n = ages_wide(a), .curve = curve };
+	int r = ages_take(a, &w.all);
+
+	if (total_pages)
+		w.all.total_pages = (uint32_t)total_pages;
+	for (uint32_t i = 0; r == 0 && i < w.n; i++)
+		r = add_share(t, &w, i);
+	free(w.all.older);
 	return r < 0 ? err_set(e, ERR_SYS, -r, "trace: %s", strerror(-r)) : 0;
+}
+
+int trace_add(struct trace *t, struct ages *a, uint64_t total_pages, struct err *e)
+{
+	return trace_add_wide(t, a, total_pages, NULL, e);
+}
+
+/* What was written before in one that is gone was never written before. */
+static void drop(struct trace *t, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		free(t->v[i].older);
+	t->n -= n;
+	t->dropped += n;
+	memmove(t->v, t->v + n, t->n * sizeof(*t->v));
+	for (uint32_t i = 0; i < t->n; i++) {
+		struct trace_sample *s = &t->v[i];
+		uint32_t gone = s->older[i];
+
+		s->never += gone;
+		for (uint32_t k = 0; k <= i; k++)
+			s->older[k] -= gone;
+	}
+}
+
+uint32_t trace_span(struct trace *t, struct ages *a, uint32_t n)
+{
+	n = n < ROOM_SAMPLES ? n : ROOM_SAMPLES;
+	if (t->n + n > TRACE_SAMPLES_MAX) {
+		drop(t, ROOM_SAMPLES);
+		ages_forget(a, ROOM_SAMPLES);
+	}
+	ages_widen(a, n);
+	return n;
 }
 
 void trace_fini(struct trace *t)

@@ -44,15 +44,26 @@ struct trace {
 	char title[160];
 	uint32_t sample_us;
 	uint32_t n;
+	uint32_t dropped; /* before the first */
 	struct trace_sample *v;
 	struct pol_size of; /* of the program; its pages are in the samples */
 };
+
+/**
+ * trace_span() - before the pages of a sample are told: it is @n samples long, and will be
+ * as many; the oldest ones make room
+ * Return: @n, or less when that is too long
+ */
+uint32_t trace_span(struct trace *t, struct ages *a, uint32_t n);
 
 /**
  * trace_add() - end the sample: what @a was told since the last goes into @t
  * @total_pages: that are there now; 0: all that @a was ever told of
  */
 int trace_add(struct trace *t, struct ages *a, uint64_t total_pages, struct err *e);
+/** trace_add_wide() - the same; @curve: what was seen of it since it began, NULL: nothing */
+int trace_add_wide(struct trace *t, struct ages *a, uint64_t total_pages,
+                   const struct pol_curve *curve, struct err *e);
 int trace_save(const struct trace *t, const char *path, struct err *e);
 /** trace_load() - Return: 0; -errno with file, line (not of an unreadable file) and reason */
 int trace_load(struct trace *t, const char *path, struct err *e);

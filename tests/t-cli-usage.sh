@@ -33,6 +33,13 @@ try 2 'where to\? haul 123 HOST' haul 123
 try 2 'takes two words, not 3' haul chekc 1 hostB
 try 2 'haul trust HOST' haul trust
 try 2 'haul check PID' haul check
+try 2 'haul: policy list \|' haul policy
+try 2 'haul watch PID' haul watch
+try 2 'haul watch PID' haul watch 1 2
+try 2 'haul show MIGRATION' haul show nothing
+try 2 '"" is no process id' haul watch ''
+try 2 'no policy ""' haul policy show ''
+try 2 'has no name' haul trust ''
 try 2 '"abc" is no process id' haul abc hostB
 try 2 '"-5" is no process id' haul -- -5 hostB
 try 2 '"0" is no process id' haul check 0

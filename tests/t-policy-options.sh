@@ -102,6 +102,19 @@ good '{ "meaning": "\"mode\": is a word here", "mode": "hybrid" }'
 refused '{ "mode": "auto",
 "max-round": 3 }' 'p.json:2: max-round: unknown key'
 grep -q 'did you mean max-rounds' "$dir/out" || complain "no hint: $(cat "$dir/out")"
+refused '{ "exclud": [] }' 'exclud: unknown key'
+grep -q 'did you mean exclude' "$dir/out" || complain "no hint: $(cat "$dir/out")"
+refused '{ "meanin": "x" }' 'meanin: unknown key'
+grep -q 'did you mean meaning' "$dir/out" || complain "no hint: $(cat "$dir/out")"
+refused '{ "zzzzz": 1 }' 'zzzzz: unknown key'
+if grep -q 'did you mean' "$dir/out"; then complain "a hint at nothing: $(cat "$dir/out")"; fi
+refused '{ "mode": "auto",
+"max-\u0072ounds": 0 }' 'p.json:2: max-rounds: 0 rounds'
+refused '{ "map": [ "fd:1=null",
+  [ ",", "[" ],
+  5 ] }' 'p.json:2: map: number 2 is no string'
+refused '{ "map": "fd:1=null", "k\u001b[31m\u009by": 1 }' 'p.json:1: '
+refused '{ "k\u001b[31m\u009by": 1 }' 'p.json:1: k \[31m +y: unknown key'
 refused '{ "max-rounds": "3" }' 'p.json:1: max-rounds: must be a whole number, is a string'
 refused '{ "max-rounds": 3.5 }' 'p.json:1: max-rounds: must be a whole number, is a fraction'
 refused '{ "mode": true }' 'p.json:1: mode: must be a string, is true'
@@ -117,6 +130,12 @@ good '{ "fs": ["/srv/a", "/srv/b"], "exclude": ["*.tmp"] }'
 refused '{ "map": "fd:1=null" }' 'p.json:1: map: must be a list'
 refused '{ "map": [1] }' 'p.json:1: map: number 1 is no string'
 refused '' 'p.json:'
+refused '{ "map": ["fd:1=null",
+  "nonsense"] }' 'p.json:2: map: .*nonsense'
+refused '{ "move-address": ["nonsense"] }' 'p.json:1: move-address: .*nonsense'
+refused '{ "fs": ["relative"] }' 'p.json:1: fs: "relative" is no full path'
+refused '{ "exclude": [
+  ""] }' 'p.json:2: exclude: '
 refused '{ "freeze-limit-ms": 500,
   "downtime-limit-ms": 600 }' 'p.json:2: downtime-limit-ms: 600 ms contradicts freeze-limit-ms 500 ms'
 refused '{ "downtime-max-ms": 50 }' 'p.json:1: downtime-max-ms: 50 ms contradicts downtime-limit-ms'
@@ -129,6 +148,43 @@ refused '{ "tracker": "none",
 "downtime-max-ms": 200 }' 'p.json:2: downtime-max-ms: .*tracker none \(.*p.json:1\)'
 refused '{ "tracker": "none", "deadline-s": 5 }' 'deadline-s: .*tracker none'
 refused '{ "tracker": "none", "throttle-max-percent": 5 }' 'throttle-max-percent: .*tracker none'
+
+# what is no file is not waited for; nothing of a file reaches the terminal as it is
+mkfifo "$dir/fifo.json"
+rc=0
+timeout 5 "$haul" policy check "$dir/fifo.json" >"$dir/out" 2>&1 || rc=$?
+[ $rc = 2 ] && grep -q 'fifo.json: not a regular file' "$dir/out" || complain "FIFO: rc $rc: $(cat "$dir/out")"
+printf '{ "meaning": "a\\u001b[31m\\u009b2Jb" }' >"$dir/p.json"
+"$haul" policy explain "$dir/p.json" | grep -qP '[\x00-\x09\x0b-\x1f]|\xc2\x9b' && complain "escapes of a meaning are shown"
+
+# an option is honoured, or refused; --json is JSON, an object a line
+cat >"$dir/trace" <<'T'
+haul-trace 1
+title a[31mb
+sample-us 100000
+100 10
+100 0 1:10
+T
+sed -i 's/ESC/\x1b/' "$dir/trace"
+"$haul" policy simulate --trace="$dir/trace" --mode=post-copy >"$dir/out"
+grep -q '^default+options  *0  switch' "$dir/out" || complain "simulate --mode: $(cat "$dir/out")"
+[ "$(wc -l <"$dir/out")" = 3 ] || complain "simulate --mode: $(cat "$dir/out")"
+if grep -q $'\x1b' "$dir/out"; then complain "escapes of a title are shown"; fi
+for args in "list --max-rounds=3" "list --policy=default" "check --mode=auto x.json" "show --map=fd:1=null" \
+	"show default --policy=default" "simulate --seconds=3 --trace=$dir/trace" "simulate --max-rounds=1"; do
+	rc=0
+	"$haul" policy $args >"$dir/out" 2>&1 || rc=$?
+	[ $rc = 2 ] || complain "policy $args: rc $rc: $(cat "$dir/out")"
+done
+echo '{ "mode": "fast" }' >"$dir/broken.json"
+for args in list show explain schema "check $dir/broken.json $top/policies/gentle.json" "simulate --trace=$dir/trace" \
+	"show $dir/broken.json" "simulate --trace=$dir/none"; do
+	"$haul" policy $args --json >"$dir/out" 2>"$dir/err" || true
+	[ ! -s "$dir/err" ] || complain "policy $args --json: $(cat "$dir/err")"
+	[ "$args" != schema ] || continue
+	python3 -c 'import json, sys
+for line in open(sys.argv[1]): assert type(json.loads(line)) == dict' "$dir/out" || complain "policy $args --json: $(cat "$dir/out")"
+done
 
 # a file and the command line may contradict, too
 echo '{ "downtime-limit-ms": 400 }' >"$dir/p.json"
@@ -162,7 +218,15 @@ if [ "$(id -u)" = 0 ] && [ -d /etc/haul ]; then
 		"$0" policy list | grep -q "^site .*ours"
 		"$0" policy show site | grep -q "\"streams\": 3"
 		"$0" policy show | grep -q "\"max-rounds\": 7"
+		cp "$1" /etc/haul/policies/broken.json
+		! "$0" policy simulate --trace="$2" >/tmp/$$.out
+		grep -q "^broken .*not one of" /tmp/$$.out; rm /tmp/$$.out /etc/haul/policies/broken.json
+		echo "{ \"meaning\": \"dots\" }" >/etc/haul/policies/a.b.json
+		echo "{}" >/etc/haul/policies/.hid.json
+		"$0" policy list | grep -q "^a\.b .*dots"
+		"$0" policy show a.b | grep -q dots
+		! "$0" policy list | grep -q "^ "
 		echo "{ \"max-rounds\": 0 }" >/etc/haul/policies/default.json
-		! "$0" 999999 nowhere 2>/dev/null' "$haul" || complain "names in /etc/haul/policies"
+		! "$0" 999999 nowhere 2>/dev/null' "$haul" "$dir/broken.json" "$dir/trace" || complain "names in /etc/haul/policies"
 fi
 exit $bad
