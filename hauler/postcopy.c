@@ -114,6 +114,8 @@ static void *push_main(void *arg)
 	}
 	if (r == 0)
 		r = send_barrier(m->send, ++m->mark, DEADLINE_NEVER, &e);
+	if (r == 0) /* all the others are there */
+		r = send_lost(m->send, &e);
 	if (r < 0 && r != -ECANCELED)
 		lost(m, "the rest of the pages", &e);
 	return NULL;

@@ -272,6 +272,16 @@ static int look(struct round *r, struct err *e)
 
 /* ---- one round ---- */
 
+/* These pages are not sent as they are now, and the tracker does not know. */
+static void forget(struct round *r, pid_t pid, uint64_t vaddr, uint64_t pages)
+{
+	sent_forget(r->m->sent, OBJ_TASK(pid), vaddr, pages);
+}
+
+/*
+ * What the last look found written again is left out, and forgotten: with soft-dirty bits a
+ * page that was swapped out for that look may be back at its frame, and clean, by the next scan.
+ */
 static int send_run(struct round *r, pid_t pid, int fd, uint64_t vaddr, uint64_t pages,
                     struct err *e)
 {
@@ -285,7 +295,10 @@ static int send_run(struct round *r, pid_t pid, int fd, uint64_t vaddr, uint64_t
 		uint64_t stop = end;
 
 		if (again && i < again->n && again->v[i].vaddr <= vaddr) {
-			vaddr = again->v[i].vaddr + again->v[i].pages * ENG_PAGE_BYTES;
+			stop = again->v[i].vaddr + again->v[i].pages * ENG_PAGE_BYTES;
+			stop = stop < end ? stop : end;
+			forget(r, pid, vaddr, (stop - vaddr) >> ENG_PAGE_SHIFT);
+			vaddr = stop;
 			continue;
 		}
 		if (again && i < again->n && again->v[i].vaddr < end)
@@ -297,12 +310,6 @@ static int send_run(struct round *r, pid_t pid, int fd, uint64_t vaddr, uint64_t
 		vaddr = stop;
 	}
 	return x;
-}
-
-/* These pages are not sent as they are now, and the tracker does not know. */
-static void forget(struct round *r, pid_t pid, uint64_t vaddr, uint64_t pages)
-{
-	sent_forget(r->m->sent, OBJ_TASK(pid), vaddr, pages);
 }
 
 /* A program that cannot be slowed down goes on as it is. */

@@ -23,11 +23,6 @@
 #define STREAMS_MAX    16
 #define STALL_LIMIT_MS 30000
 
-/* Compression is tried again for so many frames, every so many. */
-#define PROBE_FRAMES 8
-#define PROBE_EVERY  192
-#define PACK_WORTH   1.05
-
 struct item {
 	struct item *next;
 	enum send_what what;
@@ -37,15 +32,6 @@ struct item {
 	uint8_t *data;
 	unsigned int n_runs, pages;
 	struct frame_run runs[FRAME_RUNS_MAX];
-};
-
-/* Which codec moves more memory a second, measured on this very stream. */
-struct codec_choice {
-	enum frame_codec use;
-	bool probing;
-	unsigned int frames; /* since the last change of phase */
-	uint64_t pages, us; /* of this phase */
-	double rate[2]; /* pages per us, by codec */
 };
 
 struct stream {
@@ -70,6 +56,7 @@ struct send {
 	bool stop;
 	int result;
 	struct err err;
+	struct err lost; /* the first page of SEND_ALL that could not be read */
 	struct send_stats st;
 	unsigned int n;
 	struct stream stream[STREAMS_MAX];
@@ -89,36 +76,6 @@ static void fail(struct send *s, int r, const struct err *e)
 	pthread_cond_broadcast(&s->room);
 	pthread_cond_broadcast(&s->idle);
 	pthread_mutex_unlock(&s->lock);
-}
-
-/* ---- the codec ---- */
-
-static void codec_phase_end(struct codec_choice *c)
-{
-	if (c->us && c->pages)
-		c->rate[c->use] = (double)c->pages / (double)c->us;
-	c->frames = 0;
-	c->pages = c->us = 0;
-}
-
-static void codec_account(struct codec_choice *c, unsigned int pages, uint64_t us)
-{
-	c->frames++;
-	c->pages += pages;
-	c->us += us;
-	if (c->probing && c->frames >= PROBE_FRAMES) {
-		codec_phase_end(c);
-		c->probing = false;
-		/* the other one has to be clearly better */
-		if (c->rate[CODEC_LZ4] > PACK_WORTH * c->rate[CODEC_NONE])
-			c->use = CODEC_LZ4;
-		else
-			c->use = CODEC_NONE;
-	} else if (!c->probing && c->frames >= (c->rate[CODEC_LZ4] ? PROBE_EVERY : PROBE_FRAMES)) {
-		codec_phase_end(c);
-		c->probing = true;
-		c->use = c->use == CODEC_LZ4 ? CODEC_NONE : CODEC_LZ4;
-	}
 }
 
 /* ---- one item ---- */
@@ -156,7 +113,7 @@ static int take_page(struct send *s, const struct item *it, struct build *b, uin
 	bool zero = !memcmp(page, zero_page, ENG_PAGE_BYTES);
 
 	b->st.pages++;
-	if (it->what == SEND_CHANGED) {
+	if (it->what != SEND_ALL) {
 		XXH128_hash_t h = XXH3_128bits(page, ENG_PAGE_BYTES);
 		int r = sent_same(s->sent, it->obj, vaddr, (struct sent_hash){ h.low64, h.high64 });
 
@@ -173,31 +130,58 @@ static int take_page(struct send *s, const struct item *it, struct build *b, uin
 	return 0;
 }
 
-/* Reads a run; pages that are gone are left out. */
-static int take_run(struct send *s, const struct item *it, struct build *b,
-                    const struct frame_run *run, uint8_t *buf)
+/*
+ * A page that cannot be read. While the tree runs it is gone, or will be dirty again. Of one that
+ * stands the page exists: before the switch that ends the migration, later it is for send_lost().
+ */
+static int miss_page(struct send *s, const struct item *it, struct build *b, uint64_t vaddr,
+                     struct err *e)
 {
-	for (uint32_t i = 0; i < run->pages;) {
+	struct err why = ERR_INIT;
+
+	b->st.gone_pages++;
+	if (it->what == SEND_CHANGED) {
+		sent_forget(s->sent, it->obj, vaddr, 1);
+		return 0;
+	}
+	err_set(&why, ERR_TARGET, EIO, "page %llx of process %d cannot be read here",
+	        (unsigned long long)vaddr, it->pid);
+	err_fix(&why, "look into the kernel's log: memory or swap may be broken; or it was killed");
+	if (it->what == SEND_STANDING) {
+		*e = why;
+		return -EIO;
+	}
+	pthread_mutex_lock(&s->lock);
+	if (s->lost.src == ERR_NONE)
+		s->lost = why;
+	pthread_mutex_unlock(&s->lock);
+	return 0;
+}
+
+static int take_run(struct send *s, const struct item *it, struct build *b,
+                    const struct frame_run *run, uint8_t *buf, struct err *e)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < run->pages;) {
 		uint64_t vaddr = run->vaddr + (uint64_t)i * ENG_PAGE_BYTES;
 		ssize_t n = run->pages - i;
 
 		if (it->memfd >= 0)
 			n = mem_read(it->memfd, it->pid, vaddr, buf, (size_t)n);
 		if (n <= 0) {
-			b->st.gone_pages++;
-			i++;
+			r = miss_page(s, it, b, vaddr, e);
+			n = 1;
 			buf += ENG_PAGE_BYTES;
-			continue;
-		}
-		for (ssize_t k = 0; k < n; k++, buf += ENG_PAGE_BYTES) {
-			int r = take_page(s, it, b, vaddr + (uint64_t)k * ENG_PAGE_BYTES, buf);
-
+		} else {
+			for (ssize_t k = 0; r == 0 && k < n; k++, buf += ENG_PAGE_BYTES)
+				r = take_page(s, it, b, vaddr + (uint64_t)k * ENG_PAGE_BYTES, buf);
 			if (r < 0)
-				return r;
+				err_set(e, ERR_SYS, ENOMEM, "no memory to remember sent pages");
 		}
 		i += (uint32_t)n;
 	}
-	return 0;
+	return r;
 }
 
 static int process(struct stream *t, const struct item *it, struct err *e)
@@ -206,8 +190,8 @@ static int process(struct stream *t, const struct item *it, struct err *e)
 	uint8_t *buf = it->data ? it->data : t->buf;
 
 	for (unsigned int i = 0; i < it->n_runs; i++) {
-		if (take_run(t->s, it, &b, &it->runs[i], buf) < 0)
-			return err_set(e, ERR_SYS, ENOMEM, "no memory to remember sent pages");
+		if (take_run(t->s, it, &b, &it->runs[i], buf, e) < 0)
+			return -e->code;
 		buf += (size_t)it->runs[i].pages * ENG_PAGE_BYTES;
 	}
 	if (b.f.n_runs) {
@@ -517,6 +501,17 @@ int send_barrier(struct send *s, uint32_t mark, uint64_t deadline_us, struct err
 		if (r == 0)
 			r = closed(s, e);
 	}
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+int send_lost(struct send *s, struct err *e)
+{
+	pthread_mutex_lock(&s->lock);
+	if (s->lost.src != ERR_NONE)
+		*e = s->lost;
+	int r = s->lost.src != ERR_NONE ? -s->lost.code : 0;
+
 	pthread_mutex_unlock(&s->lock);
 	return r;
 }

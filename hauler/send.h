@@ -24,7 +24,7 @@ int sent_new(struct sent **out, struct err *e);
  */
 uint64_t sent_span(const struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t max, bool *has);
 /**
- * sent_same() - was it sent with this content? Otherwise remember that it is now
+ * sent_same() - does the destination have it with this content? Now it counts as sent
  * Return: 1 same; 0 remembered; -ENOMEM
  */
 int sent_same(struct sent *s, uint64_t obj, uint64_t vaddr, struct sent_hash h);
@@ -38,7 +38,7 @@ void sent_wrote(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages, un
  * @pages: how many to look at; then for how many from @vaddr on it is the same
  */
 unsigned int sent_heat(const struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t *pages);
-/** sent_forget() - these pages count as never sent */
+/** sent_forget() - these pages count as not sent until sent_same() has seen them again */
 void sent_forget(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages);
 void sent_free(struct sent *s);
 DEFINE_AUTO(sent, sent_free)
@@ -60,11 +60,26 @@ bool pace_nap(struct pace *p);
 void pace_spent(struct pace *p, uint64_t bytes);
 void pace_fini(struct pace *p);
 
+/* ---- codec.c ---- */
+
+/* Which codec moves more memory a second, measured on this very stream. */
+struct codec_choice {
+	enum frame_codec use;
+	bool probing;
+	unsigned int frames; /* since the last change of phase */
+	uint64_t pages, us; /* of this phase */
+	double rate[2]; /* pages per us, by codec */
+};
+
+/** codec_account() - a frame of so many pages took so long; c->use is for the next one */
+void codec_account(struct codec_choice *c, unsigned int pages, uint64_t us);
+
 /* ---- send.c ---- */
 
 enum send_what {
 	SEND_CHANGED, /* skip pages that were last sent with the same content */
-	SEND_ALL, /* post-copy: neither compare nor remember */
+	SEND_STANDING, /* the same; the tree stands: a page that cannot be read ends it all */
+	SEND_ALL, /* post-copy: neither compare nor remember; see send_lost() */
 };
 
 struct send_stats {
@@ -72,7 +87,7 @@ struct send_stats {
 	uint64_t data_pages; /* sent with their bytes */
 	uint64_t zero_pages;
 	uint64_t same_pages; /* written, but as they were: not sent */
-	uint64_t gone_pages; /* could not be read any more */
+	uint64_t gone_pages; /* could not be read: left out */
 	uint64_t wire_bytes; /* frames, after compression */
 	uint64_t packed_frames, frames;
 };
@@ -96,6 +111,9 @@ int send_bytes(struct send *s, uint64_t obj, uint64_t vaddr, const void *data, s
 
 /** send_barrier() - all queued work is on the wire, followed by MARK @mark */
 int send_barrier(struct send *s, uint32_t mark, uint64_t deadline_us, struct err *e);
+
+/** send_lost() - Return: 0; -EIO: pages of SEND_ALL could not be read, though the tree stands */
+int send_lost(struct send *s, struct err *e);
 
 /** send_limit() - bulk only; what the urgent stream carries is not counted */
 void send_limit(struct send *s, uint64_t Bps, unsigned int cpu_percent);

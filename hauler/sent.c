@@ -75,12 +75,12 @@ int sent_same(struct sent *s, uint64_t obj, uint64_t vaddr, struct sent_hash h)
 
 	if (!p)
 		return -ENOMEM;
-	if ((__atomic_load_n(&p->bits[i / 64], __ATOMIC_RELAXED) & bit) &&
-	    p->hash[i].low == h.low && p->hash[i].high == h.high)
-		return 1;
+	/* what was forgotten lies there all the same; zero: nothing was ever sent */
+	bool same = p->hash[i].low == h.low && p->hash[i].high == h.high && (h.low || h.high);
+
 	p->hash[i] = h;
 	__atomic_fetch_or(&p->bits[i / 64], bit, __ATOMIC_RELAXED);
-	return 0;
+	return same;
 }
 
 void sent_wrote(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages, unsigned int scan)
