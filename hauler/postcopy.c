@@ -48,7 +48,7 @@ static int answer_run(struct mig *m, const struct frame_run *want, uint8_t *buf,
 	if (n > 0)
 		f.runs[0].pages = (uint32_t)n;
 	io.iov_len = n > 0 ? (size_t)n * ENG_PAGE_BYTES : 0;
-	return frame_send(m->urgent, &f, &io, n > 0, deadline_in_ms(SILENCE_LIMIT_MS), e);
+	return frame_send(m->urgent, &f, &io, n > 0, DEADLINE_NEVER, e);
 }
 
 /*
@@ -123,6 +123,7 @@ static void *push_main(void *arg)
 
 int postcopy_listen(struct mig *m, struct err *e)
 {
+	chan_silence(m->urgent, SILENCE_LIMIT_MS);
 	int r = pthread_create(&m->urgent_thread, NULL, urgent_main, m);
 
 	m->urgent_running = r == 0;

@@ -370,12 +370,22 @@ static int send_list(struct round *r, const struct pages_of *l, struct err *e)
 	return x;
 }
 
+/* However long it takes: what is queued may be much for the link. Standing still has a limit. */
 static int barrier(struct mig *m, struct err *e)
 {
-	uint64_t deadline = deadline_in_ms(MARK_LIMIT_MS);
-	int r = send_barrier(m->send, ++m->mark, deadline, e);
+	int r = send_barrier(m->send, ++m->mark, DEADLINE_NEVER, e);
 
-	return r < 0 ? r : talk_marked(m, m->mark, deadline, e);
+	while (r == 0) {
+		uint64_t was = send_unacked(m->send);
+
+		r = talk_marked(m, m->mark, deadline_in_ms(MARK_LIMIT_MS), e);
+		if (r == 0 || e->src != ERR_LINK || e->code != ETIMEDOUT ||
+		    send_unacked(m->send) == was)
+			break;
+		err_clear(e);
+		r = 0;
+	}
+	return r;
 }
 
 static int copy(struct round *r, struct err *e)

@@ -196,7 +196,7 @@ static int process(struct stream *t, const struct item *it, struct err *e)
 	}
 	if (b.f.n_runs) {
 		uint64_t t0 = now_us();
-		int r = frame_send(t->ch, &b.f, b.iov, b.n_iov, deadline_in_ms(STALL_LIMIT_MS), e);
+		int r = frame_send(t->ch, &b.f, b.iov, b.n_iov, DEADLINE_NEVER, e);
 
 		if (r < 0)
 			return r;
@@ -205,8 +205,8 @@ static int process(struct stream *t, const struct item *it, struct err *e)
 		b.st.frames = 1;
 		b.st.packed_frames = b.f.codec != CODEC_NONE;
 		b.st.wire_bytes = FRAME_HEAD_BYTES + b.f.body_bytes;
-		pace_spent(&t->s->pace, b.st.wire_bytes);
 	}
+	pace_correct(&t->s->pace, it->pages * ENG_PAGE_BYTES, b.st.wire_bytes);
 	struct send_stats *st = &t->s->st;
 
 	pthread_mutex_lock(&t->s->lock);
@@ -226,7 +226,7 @@ static int send_mark(struct stream *t, uint32_t mark, struct err *e)
 {
 	struct frame f = { .type = FRAME_MARK, .mark = mark };
 
-	return frame_send(t->ch, &f, NULL, 0, deadline_in_ms(STALL_LIMIT_MS), e);
+	return frame_send(t->ch, &f, NULL, 0, DEADLINE_NEVER, e);
 }
 
 /* Next item, or NULL with *mark set, or NULL with 0: stop. Lock is held. */
@@ -287,7 +287,7 @@ static void *stream_main(void *arg)
 		if (!it && !mark)
 			break;
 		pthread_mutex_unlock(&s->lock);
-		while (it && !stopped(s) && pace_nap(&s->pace))
+		while (it && !stopped(s) && pace_nap(&s->pace, it->pages * ENG_PAGE_BYTES))
 			;
 		int r = it ? process(t, it, &e) : send_mark(t, mark, &e);
 
@@ -327,6 +327,7 @@ int send_new(struct send **out, struct chan **ch, unsigned int n, struct sent *s
 
 		t->s = s;
 		t->ch = ch[i];
+		chan_silence(t->ch, STALL_LIMIT_MS);
 		t->buf = malloc(FRAME_PAGES_MAX * ENG_PAGE_BYTES);
 		if (!t->buf)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for stream %u", i);
@@ -514,6 +515,15 @@ int send_lost(struct send *s, struct err *e)
 
 	pthread_mutex_unlock(&s->lock);
 	return r;
+}
+
+uint64_t send_unacked(const struct send *s)
+{
+	uint64_t n = 0;
+
+	for (unsigned int i = 0; i < s->n; i++)
+		n += chan_unacked(s->stream[i].ch);
+	return n;
 }
 
 void send_limit(struct send *s, uint64_t Bps, unsigned int cpu_percent)

@@ -55,9 +55,10 @@ struct pace {
 
 void pace_init(struct pace *p);
 void pace_limit(struct pace *p, uint64_t Bps, unsigned int cpu_percent);
-/** pace_nap() - false: go on; true: it was not time yet, and some of it is slept off */
-bool pace_nap(struct pace *p);
-void pace_spent(struct pace *p, uint64_t bytes);
+/** pace_nap() - false: go on, @bytes are taken; true: it was not time yet, some of it is slept off */
+bool pace_nap(struct pace *p, uint64_t bytes);
+/** pace_correct() - of what was @taken so many @bytes were needed */
+void pace_correct(struct pace *p, uint64_t taken, uint64_t bytes);
 void pace_fini(struct pace *p);
 
 /* ---- codec.c ---- */
@@ -109,11 +110,17 @@ int send_pages(struct send *s, enum send_what what, pid_t pid, int memfd, uint64
 int send_bytes(struct send *s, uint64_t obj, uint64_t vaddr, const void *data, size_t pages,
                struct err *e);
 
-/** send_barrier() - all queued work is on the wire, followed by MARK @mark */
+/**
+ * send_barrier() - all queued work is on the wire, followed by MARK @mark
+ * @deadline_us: a link that stands still ends it also when it is DEADLINE_NEVER
+ */
 int send_barrier(struct send *s, uint32_t mark, uint64_t deadline_us, struct err *e);
 
 /** send_lost() - Return: 0; -EIO: pages of SEND_ALL could not be read, though the tree stands */
 int send_lost(struct send *s, struct err *e);
+
+/** send_unacked() - bytes that the destination has not acknowledged; it shrinks while the link works */
+uint64_t send_unacked(const struct send *s);
 
 /** send_limit() - bulk only; what the urgent stream carries is not counted */
 void send_limit(struct send *s, uint64_t Bps, unsigned int cpu_percent);

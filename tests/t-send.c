@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * t-send.c - what the sender threads do with pages that cannot be read, or that are sent again.
- * The channel counts, and sends nothing.
+ * t-send.c - what the sender threads do with pages that cannot be read, or that are sent again; and
+ * how a limit paces them. The channel counts, and sends nothing.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -60,6 +60,18 @@ int chan_read(struct chan *c, void *buf, size_t bytes, uint64_t deadline_us, str
 void chan_cancel(struct chan *c)
 {
 	(void)c;
+}
+
+void chan_silence(struct chan *c, unsigned int ms)
+{
+	(void)c;
+	(void)ms;
+}
+
+uint64_t chan_unacked(const struct chan *c)
+{
+	(void)c;
+	return 0;
 }
 
 /* ---- a process ---- */
@@ -157,6 +169,30 @@ static void unreadable(void)
 	err_clear(&e);
 }
 
+/* 100 Mbit/s; then under a new limit what went before is not waited for. */
+static void paced(void)
+{
+	struct pace p;
+	uint64_t t0 = now_us(), bytes = 0;
+
+	pace_init(&p);
+	pace_limit(&p, 12500000, 0);
+	while (bytes < 2500000) {
+		while (pace_nap(&p, 200000))
+			;
+		pace_correct(&p, 200000, 100000);
+		bytes += 100000;
+	}
+	uint64_t us = now_us() - t0;
+
+	CHECK(us > 150000 && us < 1000000);
+	pace_limit(&p, 12500, 0);
+	CHECK(!pace_nap(&p, 512 << 10) && pace_nap(&p, 1));
+	pace_limit(&p, 12500, 0); /* the stop begins */
+	CHECK(!pace_nap(&p, 1));
+	pace_fini(&p);
+}
+
 int main(void)
 {
 	start();
@@ -167,5 +203,6 @@ int main(void)
 	waitpid(child, NULL, 0);
 	child = 0;
 	sent_free(sent);
+	paced();
 	return 0;
 }
