@@ -34,7 +34,7 @@ static int answer_run(struct mig *m, const struct frame_run *want, uint8_t *buf,
 	if (OBJ_TYPE(want->obj) != 1 || !is_ours(m, pid))
 		return err_set(e, ERR_PEER, EPROTO, "the destination asks for pages of pid %d",
 		               pid);
-	for (unsigned int i = 0; i < m->n_mem; i++)
+	for (size_t i = 0; i < m->n_mem; i++)
 		if (m->mem[i].pid == pid)
 			fd = m->mem[i].fd;
 	pthread_mutex_lock(&m->lock);

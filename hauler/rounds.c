@@ -97,12 +97,18 @@ static const struct runs *list_of(const struct pages_list *l, pid_t pid)
 
 int mem_fd(struct mig *m, pid_t pid, struct err *e)
 {
-	for (unsigned int i = 0; i < m->n_mem; i++)
+	for (size_t i = 0; i < m->n_mem; i++)
 		if (m->mem[i].pid == pid)
 			return m->mem[i].fd;
-	if (m->n_mem == ARRAY_SIZE(m->mem))
-		return err_set(e, ERR_TARGET, EMFILE, "more than %zu processes in the tree",
-		               ARRAY_SIZE(m->mem));
+	if (m->n_mem == m->cap_mem) {
+		size_t cap = m->cap_mem ? 2 * m->cap_mem : 64;
+		struct task_mem *v = realloc(m->mem, cap * sizeof(*v));
+
+		if (!v)
+			return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu processes", cap);
+		m->mem = v;
+		m->cap_mem = cap;
+	}
 	int fd = mem_open(pid, e);
 
 	if (fd >= 0)
@@ -112,9 +118,10 @@ int mem_fd(struct mig *m, pid_t pid, struct err *e)
 
 void mem_close_all(struct mig *m)
 {
-	for (unsigned int i = 0; i < m->n_mem; i++)
+	for (size_t i = 0; i < m->n_mem; i++)
 		close(m->mem[i].fd);
-	m->n_mem = 0;
+	free(steal(m->mem));
+	m->n_mem = m->cap_mem = 0;
 }
 
 /* ---- what is measured ---- */

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * t-rounds-skip.c - what a round leaves out, since a look found it written again, counts as not
- * sent: the next scan need not find it written any more (soft-dirty, and swap).
+ * sent: the next scan need not find it written any more (soft-dirty, and swap). And a tree may have
+ * many processes.
  */
+#include <signal.h>
+#include <sys/wait.h>
+
 #define send_pages noted_pages
 #include "hauler/rounds.c" /* NOLINT */
 #undef send_pages
@@ -46,6 +50,27 @@ static bool is_again(unsigned int i)
 	return i < 4 || i == 6 || i >= 12;
 }
 
+/* 600 processes have their memory open at once. */
+static void many(struct mig *m)
+{
+	static pid_t child[600];
+	struct err e = ERR_INIT;
+
+	for (size_t i = 0; i < ARRAY_SIZE(child); i++)
+		if ((child[i] = fork()) == 0)
+			for (;;)
+				pause();
+	for (size_t i = 0; i < ARRAY_SIZE(child); i++)
+		CHECK(child[i] > 0 && mem_fd(m, child[i], &e) >= 0);
+	CHECK(m->n_mem == ARRAY_SIZE(child) && mem_fd(m, child[0], &e) == m->mem[0].fd &&
+	      m->n_mem == ARRAY_SIZE(child));
+	mem_close_all(m);
+	for (size_t i = 0; i < ARRAY_SIZE(child); i++)
+		kill(child[i], SIGKILL);
+	while (wait(NULL) > 0)
+		;
+}
+
 int main(void)
 {
 	static struct mig m;
@@ -69,5 +94,6 @@ int main(void)
 	CHECK(r.queued_pages == 7 && r.done_pages == 12);
 	list_fini(&r.again);
 	sent_free(m.sent);
+	many(&m);
 	return 0;
 }
