@@ -468,6 +468,9 @@ static int given_up(struct mig *m, struct err *e)
 	err_set(e, ERR_USER, EBUSY, "given up: %s (stop now: %.0f ms, post-copy: %.1f s)",
 	        m->answer.why, (double)m->answer.downtime_us / 1e3,
 	        (double)m->answer.degraded_us / 1e6);
+	if (m->pol.no_rounds)
+		err_fix(e, "without a tracker nothing is measured, and the link is taken to carry "
+		           "100 Mbit/s: allow more, or use --mode=post-copy");
 	return err_fix(e, "try in a calmer moment (haul watch %d), or with another --policy",
 	               m->opt->pid);
 }
@@ -478,14 +481,10 @@ int rounds_run(struct mig *m, struct err *e)
 	int r = 0;
 
 	rounds_start(m);
+	m->pol.no_rounds = m->trk_kind == TRK_NONE;
 	for (;;) {
 		bool on = !cut && decide(m);
 
-		if (m->trk_kind == TRK_NONE) {
-			on = false;
-			m->answer.verdict = m->pol.opt->mode == POL_POST_COPY ? POL_SWITCH
-			                                                      : POL_FINISH;
-		}
 		if (m->pol.round || cut)
 			rep_round(m);
 		if (!on)

@@ -27,7 +27,8 @@ static int choose_tracker(struct mig *m, struct err *e)
 
 	m->trk_kind = word == POL_TRACKER_AUTO ? trk_best() : kinds[word];
 	if (word == POL_TRACKER_AUTO && m->trk_kind == TRK_NONE)
-		log_warn("this kernel cannot tell which pages are written: all is copied while the "
+		log_warn("this kernel cannot tell which pages are written: nothing is copied "
+		         "before the "
 		         "process is stopped");
 	if (trk_probe(m->trk_kind, e) == 0)
 		return 0;

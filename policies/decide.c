@@ -22,6 +22,9 @@
 /* Before anything was sent: no link is taken to be slower, for what is tiny. */
 #define LINK_UNKNOWN_BPS 50e6
 
+/* The same where nothing will ever be sent before the stop: limits are kept at 100 Mbit/s. */
+#define LINK_CAREFUL_BPS 12.5e6
+
 /* Post-copy: a fixed price, for faults and for depending on two hosts meanwhile; and its
  * pages come slower than those of a stream that nobody waits for. */
 #define POST_BASE_S 0.02
@@ -91,7 +94,12 @@ struct stop {
 
 static double link_Bps(const struct pol_state *s)
 {
-	return s->link_Bps > 0 ? s->link_Bps : LINK_UNKNOWN_BPS;
+	double limit = (double)s->opt->bandwidth_limit_mbit * 1e6 / 8;
+	double Bps = s->link_Bps > 0 ? s->link_Bps
+	             : s->no_rounds  ? LINK_CAREFUL_BPS
+	                             : LINK_UNKNOWN_BPS;
+
+	return limit > 0 && limit < Bps ? limit : Bps;
 }
 
 static double copy_s(const struct pol_state *s, double pages)
@@ -292,14 +300,16 @@ static void predict(const struct pol_state *s, struct pol_answer *a)
 static void stop_now(const struct pol_state *s, struct pol_answer *a, const struct stop *x,
                      const char *why)
 {
+	bool known = s->link_Bps > 0 || s->no_rounds; /* as well as it ever will be */
+
 	a->why = why;
 	a->verdict = x->finish ? POL_FINISH : POL_SWITCH;
-	if (x->finish && s->opt->downtime_max_ms && s->link_Bps > 0 &&
+	if (x->finish && s->opt->downtime_max_ms && known &&
 	    x->down_s * 1e3 > s->opt->downtime_max_ms) {
 		a->verdict = POL_GIVE_UP;
 		a->why = "it would be stopped for longer than downtime-max-ms";
 	}
-	if (!x->finish && s->link_Bps > 0 && degraded_too_long(s, x)) {
+	if (!x->finish && known && degraded_too_long(s, x)) {
 		a->verdict = POL_GIVE_UP;
 		a->why = "post-copy would take longer than degraded-max-s";
 	}
@@ -311,10 +321,12 @@ static void decide_first(const struct pol_state *s, struct pol_answer *a)
 	struct stop f = finish(s, (double)s->total_pages);
 
 	a->why = "nothing is copied yet";
-	if (s->opt->mode == POL_STOP_COPY || s->opt->mode == POL_POST_COPY) {
+	if (s->no_rounds || s->opt->mode == POL_STOP_COPY || s->opt->mode == POL_POST_COPY) {
 		struct stop x = stop_with(s, (double)s->total_pages);
 
-		stop_now(s, a, &x, "the mode has no rounds");
+		stop_now(s, a, &x,
+		         s->no_rounds ? "without a tracker there are no rounds"
+		                      : "the mode has no rounds");
 	} else if (s->opt->mode == POL_AUTO && s->total_pages <= TINY_PAGES &&
 	           f.down_s * 1e3 <= s->opt->downtime_limit_ms) {
 		stop_now(s, a, &f, "it is so small that all of it fits into the downtime limit");

@@ -47,6 +47,20 @@ grep -q 'given up: .*downtime-max-ms' "$dir/stderr" || fail "$(cat "$dir/stderr"
 verify A
 if "$lab" run B test -e "/proc/$pid"; then fail "it is on B, too"; fi
 
+# nothing is measured before the stop then: the operator's word holds all the same
+note "without a tracker"
+rc=0
+"$lab" run A "$haul" --tracker=none --downtime-max-ms=200 --degraded-max-s=1 "$pid" hostB >"$dir/report" 2>"$dir/stderr" || rc=$?
+[ $rc = 1 ] || fail "exit status $rc: $(cat "$dir/stderr")"
+grep -q 'given up: .*downtime-max-ms' "$dir/stderr" || fail "$(cat "$dir/stderr")"
+verify A
+move A --tracker=none --downtime-max-ms=1000
+verify B
+holds "$(field downtime_us) < 1e6" "post-copy without a tracker"
+holds "$(field remote_pages) > 60000" "post-copy without a tracker"
+stop B
+start A "$work/writer" --mib 256 --rate 0 --compress 0
+
 # without the deadline it goes on for as long as a round brings anything: about 9 s
 note "a deadline"
 stop A
