@@ -547,6 +547,7 @@ int wrk_main(const struct agt_conf *conf, const struct chan_server *server, stru
 		door_remove(route);
 		return 1;
 	}
+	chan_go_first(w->ctl);
 	__atomic_store_n(&w->keep->known, true, __ATOMIC_RELEASE);
 	r = run(w, &e);
 	if (r < 0)
