@@ -287,8 +287,8 @@ static void *stream_main(void *arg)
 		if (!it && !mark)
 			break;
 		pthread_mutex_unlock(&s->lock);
-		while (it && !stopped(s) && pace_nap(&s->pace, it->pages * ENG_PAGE_BYTES))
-			;
+		if (it)
+			send_paced(s, it->pages * ENG_PAGE_BYTES);
 		int r = it ? process(t, it, &e) : send_mark(t, mark, &e);
 
 		if (r < 0)
@@ -524,6 +524,12 @@ uint64_t send_unacked(const struct send *s)
 	for (unsigned int i = 0; i < s->n; i++)
 		n += chan_unacked(s->stream[i].ch);
 	return n;
+}
+
+void send_paced(struct send *s, uint64_t bytes)
+{
+	while (!stopped(s) && pace_nap(&s->pace, bytes))
+		;
 }
 
 void send_limit(struct send *s, uint64_t Bps, unsigned int cpu_percent)

@@ -122,8 +122,10 @@ int send_lost(struct send *s, struct err *e);
 /** send_unacked() - bytes that the destination has not acknowledged; it shrinks while the link works */
 uint64_t send_unacked(const struct send *s);
 
-/** send_limit() - bulk only; what the urgent stream carries is not counted */
+/** send_limit() - pages but those of the urgent stream, and what asks for send_paced() */
 void send_limit(struct send *s, uint64_t Bps, unsigned int cpu_percent);
+/** send_paced() - for @bytes that go by another connection: wait until they may. Cancelled: at once */
+void send_paced(struct send *s, uint64_t bytes);
 void send_get_stats(struct send *s, struct send_stats *st);
 void send_cancel(struct send *s);
 void send_free(struct send *s);

@@ -213,8 +213,10 @@ int prepare_run(struct mig *m, struct err *e)
 			r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 		pthread_mutex_unlock(&m->lock);
 	}
-	if (r == 0)
+	if (r == 0) {
+		limits_apply(m, false);
 		r = bring_files(m, true, e);
+	}
 	if (r == 0)
 		r = fs_first(m, e);
 	if (r < 0)
