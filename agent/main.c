@@ -24,7 +24,6 @@
 #include "common/clock.h"
 #include "common/conf.h"
 #include "common/log.h"
-#include "common/nofile.h"
 #include "config.h"
 
 #define PENDING_MAX     128
@@ -564,7 +563,6 @@ int main(int argc, char **argv)
 		return config_check(d.conf.config, d.conf.criu);
 	log_setup("hauld", verbose ? (verbose > 1 ? LOG_DEBUG_ : LOG_INFO_) : LOG_WARN_);
 	signal(SIGPIPE, SIG_IGN);
-	nofile_raise();
 	r = chan_server_new(&d.server, d.conf.host_key, d.conf.authorized_keys, &e);
 	if (r == 0)
 		r = chan_server_fingerprint(d.server, print, sizeof(print), &e);
