@@ -19,6 +19,7 @@
 #include "common/log.h"
 
 #define PUSH_PAGES     32u
+#define PUSH_ITEMS     4u /* for each stream: what is queued stands before the neighbours of a fault */
 #define QUEUE_ITEMS    64
 #define STREAMS_MAX    16
 #define STALL_LIMIT_MS 30000
@@ -356,9 +357,11 @@ static int closed(struct send *s, struct err *e)
 /* Hand the item being filled to the streams; waits for room. Lock is held. */
 static int flush(struct send *s, struct err *e)
 {
+	bool push = s->filling && s->filling->what == SEND_ALL;
+	unsigned int room = push ? PUSH_ITEMS * s->n : QUEUE_ITEMS;
 	int r = closed(s, e);
 
-	while (r == 0 && s->queued >= QUEUE_ITEMS) {
+	while (r == 0 && s->queued >= room) {
 		pthread_cond_wait(&s->room, &s->lock);
 		r = closed(s, e);
 	}

@@ -30,9 +30,11 @@ uint64_t sent_span(const struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t 
 int sent_same(struct sent *s, uint64_t obj, uint64_t vaddr, struct sent_hash h);
 /** sent_key() - chunk of an object's page, for struct sparse */
 uint64_t sent_key(uint64_t obj, uint64_t vaddr);
-/** sent_wrote() - a scan found these pages written. @scan: its number, from 1 */
+/** sent_wrote() - a scan, or the last look, found these pages written. @scan: its number, from 1 */
 void sent_wrote(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages, unsigned int scan);
-#define SENT_HEAT_MAX 255u
+#define SENT_HEAT_MAX   UINT16_MAX
+#define SENT_OFTEN_BITS 5u
+#define SENT_LATE(heat) ((heat) >> SENT_OFTEN_BITS) /* 0: no scan has found it written */
 /**
  * sent_heat() - 0 to SENT_HEAT_MAX: the later and the more often it was written the more
  * @pages: how many to look at; then for how many from @vaddr on it is the same
