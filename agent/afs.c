@@ -143,7 +143,8 @@ static int take_root(struct wrk *w, const Haul__TreeRoot *t, struct findings *f,
 	r->parent = strdup(path);
 	if (!r->name || !r->parent)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	snprintf(r->box, sizeof(r->box), ".haul-%016llx-%zu", (unsigned long long)w->route, s->n);
+	snprintf(r->box, sizeof(r->box), ".haul-%016llx-tree%zu", (unsigned long long)w->route,
+	         s->n);
 	if (fstat(r->parent_fd, &r->parent_st) < 0)
 		return err_sys(e, "%s", r->parent);
 	r->bytes = t->bytes < INT64_MAX / AFS_ROOTS_MAX ? t->bytes : INT64_MAX / AFS_ROOTS_MAX;

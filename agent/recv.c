@@ -175,6 +175,7 @@ static int stream_open(struct stream *t, struct err *e)
 	if (r)
 		return r;
 	if (t->urgent) {
+		chan_go_first(ch);
 		pthread_mutex_lock(&w->urgent_lock);
 		w->urgent = ch;
 		pthread_mutex_unlock(&w->urgent_lock);

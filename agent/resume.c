@@ -111,6 +111,7 @@ static void take_ctl(struct stream *t, unsigned int streams)
 
 	pthread_mutex_lock(&w->lock);
 	w->ctl = steal(t->ch);
+	chan_go_first(w->ctl);
 	w->n_data = streams;
 	w->failed = false;
 	pthread_mutex_unlock(&w->lock);

@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/nofile.h"
 #include "config.h"
 #include "transport/haul.pb-c.h"
 
@@ -525,6 +526,7 @@ int wrk_main(const struct agt_conf *conf, const struct chan_server *server, stru
 	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
 	pthread_cond_init(&w->changed, &a);
 	signal(SIGPIPE, SIG_IGN);
+	nofile_raise(); /* for each process its memory and a userfaultfd */
 	log_migration(route);
 	w->door = door_open(route, &e);
 	if (w->door < 0) {
@@ -547,6 +549,7 @@ int wrk_main(const struct agt_conf *conf, const struct chan_server *server, stru
 		door_remove(route);
 		return 1;
 	}
+	chan_go_first(w->ctl);
 	__atomic_store_n(&w->keep->known, true, __ATOMIC_RELEASE);
 	r = run(w, &e);
 	if (r < 0)

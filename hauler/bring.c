@@ -39,7 +39,7 @@ struct pass {
 	uint32_t number;
 	int fd;
 	uint8_t *buf; /* PART_BYTES */
-	uint64_t deadline_us;
+	uint64_t deadline_us; /* 0: the tree runs */
 };
 
 static int send_part(struct pass *p, uint64_t offset, const uint8_t *data, size_t n,
@@ -56,8 +56,9 @@ static int send_part(struct pass *p, uint64_t offset, const uint8_t *data, size_
 	msg.body_case = HAUL__MSG__BODY_FILE_PART;
 	msg.file_part = &part;
 	p->m->shipped_bytes += n;
-	return wire_send(p->m->ctl, &msg,
-	                 p->deadline_us ? p->deadline_us : deadline_in_ms(SEND_LIMIT_MS), e);
+	if (!p->deadline_us)
+		send_paced(p->m->send, n);
+	return wire_send(p->m->ctl, &msg, p->deadline_us ? p->deadline_us : DEADLINE_NEVER, e);
 }
 
 /* ---- how it looks ---- */
@@ -361,6 +362,7 @@ int bring_files(struct mig *m, bool first, struct err *e)
 
 	if (!buf)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for files");
+	chan_silence(m->ctl, SEND_LIMIT_MS);
 	for (uint32_t i = 0; r == 0 && i < m->needs->n; i++) {
 		struct need *k = &m->needs->v[i];
 		struct pass p = { .m = m, .k = k, .number = i, .fd = -1, .buf = buf };

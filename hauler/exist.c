@@ -14,6 +14,8 @@ struct exist {
 	struct exist_task *v;
 	size_t n;
 	struct trk *trk;
+	struct sent *sent; /* learns what was written last; NULL: nobody will ask */
+	unsigned int scan; /* and by this number */
 	pthread_t thread;
 	bool running;
 	int result;
@@ -46,10 +48,13 @@ static struct exist_task *task_of(struct exist *x, pid_t pid)
 static int collect(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
                    unsigned int flags)
 {
-	struct exist_task *t = task_of(arg, pid);
+	struct exist *x = arg;
+	struct exist_task *t = task_of(x, pid);
 
 	if (!t)
 		return -ENOMEM;
+	if (x->sent && (flags & TRK_DIRTY))
+		sent_wrote(x->sent, OBJ_TASK(pid), vaddr, pages, x->scan);
 	int r = flags & TRK_DIRTY ? runs_add(&t->dirty, vaddr, pages) : 0;
 
 	if (r == 0 && !(flags & TRK_ZERO) && ours_could(vma))
@@ -68,13 +73,15 @@ static void *exist_main(void *arg)
 	return NULL;
 }
 
-int exist_start(struct exist **out, struct trk *trk, struct err *e)
+int exist_start(struct exist **out, const struct mig *m, struct err *e)
 {
 	struct exist *x = calloc(1, sizeof(*x));
 
 	if (!x)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	x->trk = trk;
+	x->trk = m->trk;
+	x->sent = m->switch_over && m->rounds ? m->sent : NULL;
+	x->scan = m->pol.round + 1;
 	int r = pthread_create(&x->thread, NULL, exist_main, x);
 
 	x->running = r == 0;

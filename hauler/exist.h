@@ -15,7 +15,7 @@ struct exist_task {
 struct exist;
 
 /** exist_start() - the tree is stopped: the last look at all its processes, in a thread */
-int exist_start(struct exist **out, struct trk *trk, struct err *e);
+int exist_start(struct exist **out, const struct mig *m, struct err *e);
 /** exist_wait() - until it is done. @scan_us: out, how long it took; may be NULL */
 int exist_wait(struct exist *x, uint64_t *scan_us, struct err *e);
 /** exist_task() - Return: NULL: nothing was found in @pid */

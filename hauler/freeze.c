@@ -90,7 +90,7 @@ static int dump(struct mig *m, struct err *e)
 		if (ev == CRIU_EV_QUERY_EXT_FILES) {
 			m->t.stopped_us = now_us();
 			fault_at(FAULT_S_STOPPED);
-			r = exist_start(&m->exist, m->trk, e);
+			r = exist_start(&m->exist, m, e);
 			if (r == 0)
 				r = fs_frozen(m, e);
 			if (r == 0)
@@ -106,7 +106,7 @@ static int dump(struct mig *m, struct err *e)
 		m->t.stopped_us = now_us();
 		r = mnet_too_late(m, e);
 		if (r == 0)
-			r = exist_start(&m->exist, m->trk, e);
+			r = exist_start(&m->exist, m, e);
 		if (r == 0)
 			r = fs_frozen(m, e);
 	}

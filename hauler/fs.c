@@ -17,6 +17,7 @@
 #define SETTLED_US     30000 /* a pass so short leaves little for the freeze */
 #define FROZEN_PASSES  5 /* others may write there, too: they do not stand */
 #define APPLY_LIMIT_MS 600000
+#define SEND_LIMIT_MS  120000 /* of silence, while the tree runs */
 #define NS_IN_S        1000000000ull
 
 /* ---- options ---- */
@@ -335,11 +336,14 @@ int fs_first(struct mig *m, struct err *e)
 
 	pthread_mutex_lock(&m->lock);
 	m->fs->ch = ch;
+	m->fs->send = m->send;
 	if (m->stop && r == 0)
 		r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 	pthread_mutex_unlock(&m->lock);
-	if (r == 0)
+	if (r == 0) {
+		chan_silence(ch, SEND_LIMIT_MS);
 		r = pass(m, true, e);
+	}
 	m->fs->st.first_us = now_us() - t0;
 	return r < 0 ? err_wrap(e, "files") : 0;
 }

@@ -104,7 +104,8 @@ struct fs {
 
 	/* what is sent */
 	struct chan *ch;
-	uint64_t deadline_us;
+	struct send *send; /* has the limit of bandwidth */
+	uint64_t deadline_us; /* 0: the tree runs */
 	Haul__TreeOp **op;
 	size_t n_ops;
 	uint8_t *arena;

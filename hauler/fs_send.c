@@ -10,14 +10,14 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "hauler/send.h"
 
-#define ARENA_BYTES   (2u << 20)
-#define FLUSH_BYTES   (1u << 20)
-#define OPS_MAX       4096
-#define READ_BYTES    (256u << 10)
-#define SMALL_BYTES   (64u << 10)
-#define SEND_LIMIT_MS 120000
-#define HUNT_BYTES    (8u << 20)
+#define ARENA_BYTES (2u << 20)
+#define FLUSH_BYTES (1u << 20)
+#define OPS_MAX     4096
+#define READ_BYTES  (256u << 10)
+#define SMALL_BYTES (64u << 10)
+#define HUNT_BYTES  (8u << 20)
 
 /* ---- batches ---- */
 
@@ -28,10 +28,13 @@ static int flush(struct fs *f, struct err *e)
 
 	ops.op = f->op;
 	ops.n_op = f->n_ops;
+	uint64_t before = f->st.wire_bytes;
+
 	if (f->n_ops)
-		r = batch_send(f->ch, &ops,
-		               f->deadline_us ? f->deadline_us : deadline_in_ms(SEND_LIMIT_MS),
+		r = batch_send(f->ch, &ops, f->deadline_us ? f->deadline_us : DEADLINE_NEVER,
 		               &f->st.wire_bytes, e);
+	if (!f->deadline_us)
+		send_paced(f->send, f->st.wire_bytes - before);
 	f->n_ops = 0;
 	f->used = 0;
 	return r;

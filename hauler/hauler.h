@@ -172,8 +172,8 @@ struct mig {
 	uint64_t cpu_us, cpu_at_us; /* of the tree, when rounds began; for that */
 	bool switch_over; /* bring the rest after the resume */
 
-	struct task_mem mem[512]; /* open for the round; more are opened as needed */
-	unsigned int n_mem;
+	struct task_mem *mem; /* open for the round; more are opened as needed */
+	size_t n_mem, cap_mem; /* none is added while others answer a WANT */
 	struct frost *frost; /* holds the stopped copy; NULL: SIGSTOP alone does */
 	struct held *held;
 	size_t n_held;

@@ -7,7 +7,11 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "common/nofile.h"
+
 #define LARGE_SHM_BYTES (64u << 20)
+#define OPEN_PER_TASK   4u
+#define OPEN_BASE       256u
 
 /* ---- what the other files use ---- */
 
@@ -107,6 +111,19 @@ static int say_memory(struct insp *i)
 	return r;
 }
 
+/* For each process its memory, its pidfd and what tracks it are open; connections come on top. */
+static int say_open_files(struct insp *i)
+{
+	unsigned long need = OPEN_BASE + OPEN_PER_TASK * i->procs.n, may = nofile_limit();
+
+	if (need <= may)
+		return 0;
+	return insp_say(i, SEV_BLOCKER, "open-files",
+	                "raise the hard limit: ulimit -Hn, or LimitNOFILE= of the unit",
+	                "haul needs %lu open files for %zu processes, and may have %lu", need,
+	                i->procs.n, may);
+}
+
 /* All processes first: what is "outside" is known only then. */
 static int look(struct insp *i)
 {
@@ -136,6 +153,8 @@ static int look(struct insp *i)
 		r = insp_tcp(i);
 	if (r == 0)
 		r = insp_rules_unused(i);
+	if (r == 0)
+		r = say_open_files(i);
 	return r < 0 ? r : say_memory(i);
 }
 

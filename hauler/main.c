@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/conf.h"
 #include "common/log.h"
+#include "common/nofile.h"
 #include "config.h"
 #include "transport/haul.pb-c.h"
 
@@ -562,6 +563,7 @@ int main(int argc, char **argv)
 		.bandwidth_mbit = 1000,
 		.sample_ms = 200,
 	};
+	nofile_raise();
 	pol_init(&o.pol); /* a broken policy file must not stand in the way of recover */
 	struct option all[ARRAY_SIZE(long_options) + POL_NOPTIONS] = { 0 };
 	int c;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * order.c - in which order the rest goes after the switch-over: the neighbours of what the program
- * waits for, then the pages that it wrote most lately and most often, then the others.
+ * order.c - in which order the rest goes after the switch-over: the pages that it wrote last, most
+ * often written first; then the neighbours of what the program waits for; then the others, those that
+ * were written later first.
  * A page that was handed out is not handed out again.
  */
 #include "hauler/order.h"
@@ -32,6 +33,7 @@ struct order {
 	struct sparse *todo; /* one bit a page */
 	struct piece *v;
 	size_t n, cap, at;
+	size_t n_hot; /* pieces, the first: found written most lately, before any neighbour */
 	struct hint hint[HINTS];
 	unsigned int n_hints;
 };
@@ -91,9 +93,9 @@ static int add_run(struct order *o, uint64_t obj, const struct class_run *r, con
 static int by_rank(struct order *o)
 {
 	AUTO(mem) struct piece *sorted = calloc(o->n + 1, sizeof(*sorted));
-	size_t at[RANKS + 1] = { 0 };
+	AUTO(mem) size_t *at = calloc(RANKS + 1, sizeof(*at));
 
-	if (!sorted)
+	if (!sorted || !at)
 		return -ENOMEM;
 	for (size_t i = 0; i < o->n; i++)
 		at[RANKS - o->v[i].rank]++;
@@ -104,6 +106,10 @@ static int by_rank(struct order *o)
 	free(o->v);
 	o->v = steal(sorted);
 	o->cap = o->n + 1;
+	unsigned int last = o->n ? SENT_LATE(o->v[0].rank) : 0;
+
+	while (last && o->n_hot < o->n && SENT_LATE(o->v[o->n_hot].rank) == last)
+		o->n_hot++;
 	return 0;
 }
 
@@ -164,30 +170,49 @@ void order_waits(struct order *o, uint64_t obj, uint64_t vaddr, uint64_t pages)
 	pthread_mutex_unlock(&o->lock);
 }
 
-bool order_next(struct order *o, uint64_t *obj, uint64_t *vaddr, uint64_t *pages)
+/* The neighbours of what was waited for last come first. */
+static uint64_t next_near(struct order *o, uint64_t *obj, uint64_t *vaddr)
 {
-	*pages = 0;
-	pthread_mutex_lock(&o->lock);
-	while (*pages == 0 && o->n_hints) {
+	uint64_t pages = 0;
+
+	while (pages == 0 && o->n_hints) {
 		struct hint *h = &o->hint[o->n_hints - 1];
 
 		*obj = h->obj;
 		*vaddr = h->vaddr;
-		*pages = take(o, h->obj, vaddr, h->end);
-		h->vaddr = *vaddr + *pages * ENG_PAGE_BYTES;
-		if (*pages == 0 || h->vaddr >= h->end)
+		pages = take(o, h->obj, vaddr, h->end);
+		h->vaddr = *vaddr + pages * ENG_PAGE_BYTES;
+		if (pages == 0 || h->vaddr >= h->end)
 			o->n_hints--;
 	}
-	while (*pages == 0 && o->at < o->n) {
+	return pages;
+}
+
+/* By rank, up to piece @end. */
+static uint64_t next_hot(struct order *o, size_t end, uint64_t *obj, uint64_t *vaddr)
+{
+	uint64_t pages = 0;
+
+	while (pages == 0 && o->at < end) {
 		struct piece *p = &o->v[o->at];
-		uint64_t end = p->vaddr + p->pages * ENG_PAGE_BYTES;
 
 		*obj = p->obj;
 		*vaddr = p->vaddr;
-		*pages = take(o, p->obj, vaddr, end);
-		if (*pages == 0)
+		pages = take(o, p->obj, vaddr, p->vaddr + p->pages * ENG_PAGE_BYTES);
+		if (pages == 0)
 			o->at++;
 	}
+	return pages;
+}
+
+bool order_next(struct order *o, uint64_t *obj, uint64_t *vaddr, uint64_t *pages)
+{
+	pthread_mutex_lock(&o->lock);
+	*pages = next_hot(o, o->n_hot, obj, vaddr);
+	if (*pages == 0)
+		*pages = next_near(o, obj, vaddr);
+	if (*pages == 0)
+		*pages = next_hot(o, o->n, obj, vaddr);
 	pthread_mutex_unlock(&o->lock);
 	return *pages > 0;
 }

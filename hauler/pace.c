@@ -39,7 +39,8 @@ void pace_limit(struct pace *p, uint64_t Bps, unsigned int cpu_percent)
 	pthread_mutex_lock(&p->lock);
 	p->Bps = Bps;
 	p->cpu_percent = cpu_percent;
-	p->since_us = now_us();
+	p->tokens = 0; /* what went under the old limits is not paid for under these */
+	p->since_us = p->filled_us = now_us();
 	p->since_cpu_us = cpu_us();
 	pthread_mutex_unlock(&p->lock);
 }
@@ -69,11 +70,13 @@ static uint64_t wait_us(struct pace *p)
 	return wait;
 }
 
-bool pace_nap(struct pace *p)
+bool pace_nap(struct pace *p, uint64_t bytes)
 {
 	pthread_mutex_lock(&p->lock);
 	uint64_t us = wait_us(p);
 
+	if (us == 0 && p->Bps)
+		p->tokens -= (double)bytes;
 	pthread_mutex_unlock(&p->lock);
 	if (us == 0)
 		return false;
@@ -82,10 +85,11 @@ bool pace_nap(struct pace *p)
 	return true;
 }
 
-void pace_spent(struct pace *p, uint64_t bytes)
+void pace_correct(struct pace *p, uint64_t taken, uint64_t bytes)
 {
 	pthread_mutex_lock(&p->lock);
-	p->tokens -= p->Bps ? (double)bytes : 0;
+	if (p->Bps)
+		p->tokens += (double)taken - (double)bytes;
 	pthread_mutex_unlock(&p->lock);
 }
 

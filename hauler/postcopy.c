@@ -34,7 +34,7 @@ static int answer_run(struct mig *m, const struct frame_run *want, uint8_t *buf,
 	if (OBJ_TYPE(want->obj) != 1 || !is_ours(m, pid))
 		return err_set(e, ERR_PEER, EPROTO, "the destination asks for pages of pid %d",
 		               pid);
-	for (unsigned int i = 0; i < m->n_mem; i++)
+	for (size_t i = 0; i < m->n_mem; i++)
 		if (m->mem[i].pid == pid)
 			fd = m->mem[i].fd;
 	pthread_mutex_lock(&m->lock);
@@ -48,7 +48,7 @@ static int answer_run(struct mig *m, const struct frame_run *want, uint8_t *buf,
 	if (n > 0)
 		f.runs[0].pages = (uint32_t)n;
 	io.iov_len = n > 0 ? (size_t)n * ENG_PAGE_BYTES : 0;
-	return frame_send(m->urgent, &f, &io, n > 0, deadline_in_ms(SILENCE_LIMIT_MS), e);
+	return frame_send(m->urgent, &f, &io, n > 0, DEADLINE_NEVER, e);
 }
 
 /*
@@ -114,6 +114,8 @@ static void *push_main(void *arg)
 	}
 	if (r == 0)
 		r = send_barrier(m->send, ++m->mark, DEADLINE_NEVER, &e);
+	if (r == 0) /* all the others are there */
+		r = send_lost(m->send, &e);
 	if (r < 0 && r != -ECANCELED)
 		lost(m, "the rest of the pages", &e);
 	return NULL;
@@ -121,6 +123,7 @@ static void *push_main(void *arg)
 
 int postcopy_listen(struct mig *m, struct err *e)
 {
+	chan_silence(m->urgent, SILENCE_LIMIT_MS);
 	int r = pthread_create(&m->urgent_thread, NULL, urgent_main, m);
 
 	m->urgent_running = r == 0;

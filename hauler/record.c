@@ -46,9 +46,10 @@ int rec_freeze(struct mig *m, struct err *e)
 		return r;
 	to_hex(m->secret, hex);
 	return journal_add(m->journal, e, "freeze",
-	                   "dest=%s port=%u streams=%u secret=%s pid=%d start=%llu peer-boot=%s "
-	                   "identity=%s known-hosts=%s net=%s",
-	                   word(m->opt->dest), m->opt->port, m->opt->pol.v.streams, hex,
+	                   "dest=%s port=%u streams=%u mbit=%u cpu=%u secret=%s pid=%d "
+	                   "start=%llu peer-boot=%s identity=%s known-hosts=%s net=%s",
+	                   word(m->opt->dest), m->opt->port, m->opt->pol.v.streams,
+	                   m->opt->pol.v.bandwidth_limit_mbit, m->opt->pol.v.cpu_limit_percent, hex,
 	                   m->opt->pid, (unsigned long long)procs_start(m->opt->pid),
 	                   word(m->peer_boot), word(m->opt->identity), word(m->opt->known_hosts),
 	                   net);
@@ -141,6 +142,8 @@ int rec_load(struct mig *m, struct opts *o, struct err *e)
 		o->dest = m->loaded.dest = text(j, "dest");
 	o->port = number(j, "port");
 	o->pol.v.streams = number(j, "streams");
+	o->pol.v.bandwidth_limit_mbit = number(j, "mbit");
+	o->pol.v.cpu_limit_percent = number(j, "cpu");
 	if (!o->identity)
 		o->identity = m->loaded.identity = text(j, "identity");
 	if (!o->known_hosts)

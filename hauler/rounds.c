@@ -90,12 +90,18 @@ static const struct runs *list_of(const struct pages_list *l, pid_t pid)
 
 int mem_fd(struct mig *m, pid_t pid, struct err *e)
 {
-	for (unsigned int i = 0; i < m->n_mem; i++)
+	for (size_t i = 0; i < m->n_mem; i++)
 		if (m->mem[i].pid == pid)
 			return m->mem[i].fd;
-	if (m->n_mem == ARRAY_SIZE(m->mem))
-		return err_set(e, ERR_TARGET, EMFILE, "more than %zu processes in the tree",
-		               ARRAY_SIZE(m->mem));
+	if (m->n_mem == m->cap_mem) {
+		size_t cap = m->cap_mem ? 2 * m->cap_mem : 64;
+		struct task_mem *v = realloc(m->mem, cap * sizeof(*v));
+
+		if (!v)
+			return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu processes", cap);
+		m->mem = v;
+		m->cap_mem = cap;
+	}
 	int fd = mem_open(pid, e);
 
 	if (fd >= 0)
@@ -105,9 +111,10 @@ int mem_fd(struct mig *m, pid_t pid, struct err *e)
 
 void mem_close_all(struct mig *m)
 {
-	for (unsigned int i = 0; i < m->n_mem; i++)
+	for (size_t i = 0; i < m->n_mem; i++)
 		close(m->mem[i].fd);
-	m->n_mem = 0;
+	free(steal(m->mem));
+	m->n_mem = m->cap_mem = 0;
 }
 
 /* ---- what is measured ---- */
@@ -265,6 +272,16 @@ static int look(struct round *r, struct err *e)
 
 /* ---- one round ---- */
 
+/* These pages are not sent as they are now, and the tracker does not know. */
+static void forget(struct round *r, pid_t pid, uint64_t vaddr, uint64_t pages)
+{
+	sent_forget(r->m->sent, OBJ_TASK(pid), vaddr, pages);
+}
+
+/*
+ * What the last look found written again is left out, and forgotten: with soft-dirty bits a
+ * page that was swapped out for that look may be back at its frame, and clean, by the next scan.
+ */
 static int send_run(struct round *r, pid_t pid, int fd, uint64_t vaddr, uint64_t pages,
                     struct err *e)
 {
@@ -278,7 +295,10 @@ static int send_run(struct round *r, pid_t pid, int fd, uint64_t vaddr, uint64_t
 		uint64_t stop = end;
 
 		if (again && i < again->n && again->v[i].vaddr <= vaddr) {
-			vaddr = again->v[i].vaddr + again->v[i].pages * ENG_PAGE_BYTES;
+			stop = again->v[i].vaddr + again->v[i].pages * ENG_PAGE_BYTES;
+			stop = stop < end ? stop : end;
+			forget(r, pid, vaddr, (stop - vaddr) >> ENG_PAGE_SHIFT);
+			vaddr = stop;
 			continue;
 		}
 		if (again && i < again->n && again->v[i].vaddr < end)
@@ -290,12 +310,6 @@ static int send_run(struct round *r, pid_t pid, int fd, uint64_t vaddr, uint64_t
 		vaddr = stop;
 	}
 	return x;
-}
-
-/* These pages are not sent as they are now, and the tracker does not know. */
-static void forget(struct round *r, pid_t pid, uint64_t vaddr, uint64_t pages)
-{
-	sent_forget(r->m->sent, OBJ_TASK(pid), vaddr, pages);
 }
 
 /* By the tree, since rounds began: until now it ran at full speed. */
@@ -366,12 +380,22 @@ static int send_list(struct round *r, const struct pages_of *l, struct err *e)
 	return x;
 }
 
+/* However long it takes: what is queued may be much for the link. Standing still has a limit. */
 static int barrier(struct mig *m, struct err *e)
 {
-	uint64_t deadline = deadline_in_ms(MARK_LIMIT_MS);
-	int r = send_barrier(m->send, ++m->mark, deadline, e);
+	int r = send_barrier(m->send, ++m->mark, DEADLINE_NEVER, e);
 
-	return r < 0 ? r : talk_marked(m, m->mark, deadline, e);
+	while (r == 0) {
+		uint64_t was = send_unacked(m->send);
+
+		r = talk_marked(m, m->mark, deadline_in_ms(MARK_LIMIT_MS), e);
+		if (r == 0 || e->src != ERR_LINK || e->code != ETIMEDOUT ||
+		    send_unacked(m->send) == was)
+			break;
+		err_clear(e);
+		r = 0;
+	}
+	return r;
 }
 
 static int copy(struct round *r, struct err *e)
@@ -454,6 +478,9 @@ static int given_up(struct mig *m, struct err *e)
 	err_set(e, ERR_USER, EBUSY, "given up: %s (stop now: %.0f ms, post-copy: %.1f s)",
 	        m->answer.why, (double)m->answer.downtime_us / 1e3,
 	        (double)m->answer.degraded_us / 1e6);
+	if (m->pol.no_rounds)
+		err_fix(e, "without a tracker nothing is measured, and the link is taken to carry "
+		           "100 Mbit/s: allow more, or use --mode=post-copy");
 	return err_fix(e, "try in a calmer moment (haul watch %d), or with another --policy",
 	               m->opt->pid);
 }
@@ -464,14 +491,10 @@ int rounds_run(struct mig *m, struct err *e)
 	int r = 0;
 
 	rounds_start(m);
+	m->pol.no_rounds = m->trk_kind == TRK_NONE;
 	for (;;) {
 		bool on = !cut && decide(m);
 
-		if (m->trk_kind == TRK_NONE) {
-			on = false;
-			m->answer.verdict = m->pol.opt->mode == POL_POST_COPY ? POL_SWITCH
-			                                                      : POL_FINISH;
-		}
 		if (m->pol.round || cut)
 			rep_round(m);
 		if (!on)

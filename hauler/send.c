@@ -19,14 +19,10 @@
 #include "common/log.h"
 
 #define PUSH_PAGES     32u
+#define PUSH_ITEMS     4u /* for each stream: what is queued stands before the neighbours of a fault */
 #define QUEUE_ITEMS    64
 #define STREAMS_MAX    16
 #define STALL_LIMIT_MS 30000
-
-/* Compression is tried again for so many frames, every so many. */
-#define PROBE_FRAMES 8
-#define PROBE_EVERY  192
-#define PACK_WORTH   1.05
 
 struct item {
 	struct item *next;
@@ -37,15 +33,6 @@ struct item {
 	uint8_t *data;
 	unsigned int n_runs, pages;
 	struct frame_run runs[FRAME_RUNS_MAX];
-};
-
-/* Which codec moves more memory a second, measured on this very stream. */
-struct codec_choice {
-	enum frame_codec use;
-	bool probing;
-	unsigned int frames; /* since the last change of phase */
-	uint64_t pages, us; /* of this phase */
-	double rate[2]; /* pages per us, by codec */
 };
 
 struct stream {
@@ -70,6 +57,7 @@ struct send {
 	bool stop;
 	int result;
 	struct err err;
+	struct err lost; /* the first page of SEND_ALL that could not be read */
 	struct send_stats st;
 	unsigned int n;
 	struct stream stream[STREAMS_MAX];
@@ -89,36 +77,6 @@ static void fail(struct send *s, int r, const struct err *e)
 	pthread_cond_broadcast(&s->room);
 	pthread_cond_broadcast(&s->idle);
 	pthread_mutex_unlock(&s->lock);
-}
-
-/* ---- the codec ---- */
-
-static void codec_phase_end(struct codec_choice *c)
-{
-	if (c->us && c->pages)
-		c->rate[c->use] = (double)c->pages / (double)c->us;
-	c->frames = 0;
-	c->pages = c->us = 0;
-}
-
-static void codec_account(struct codec_choice *c, unsigned int pages, uint64_t us)
-{
-	c->frames++;
-	c->pages += pages;
-	c->us += us;
-	if (c->probing && c->frames >= PROBE_FRAMES) {
-		codec_phase_end(c);
-		c->probing = false;
-		/* the other one has to be clearly better */
-		if (c->rate[CODEC_LZ4] > PACK_WORTH * c->rate[CODEC_NONE])
-			c->use = CODEC_LZ4;
-		else
-			c->use = CODEC_NONE;
-	} else if (!c->probing && c->frames >= (c->rate[CODEC_LZ4] ? PROBE_EVERY : PROBE_FRAMES)) {
-		codec_phase_end(c);
-		c->probing = true;
-		c->use = c->use == CODEC_LZ4 ? CODEC_NONE : CODEC_LZ4;
-	}
 }
 
 /* ---- one item ---- */
@@ -156,7 +114,7 @@ static int take_page(struct send *s, const struct item *it, struct build *b, uin
 	bool zero = !memcmp(page, zero_page, ENG_PAGE_BYTES);
 
 	b->st.pages++;
-	if (it->what == SEND_CHANGED) {
+	if (it->what != SEND_ALL) {
 		XXH128_hash_t h = XXH3_128bits(page, ENG_PAGE_BYTES);
 		int r = sent_same(s->sent, it->obj, vaddr, (struct sent_hash){ h.low64, h.high64 });
 
@@ -173,31 +131,58 @@ static int take_page(struct send *s, const struct item *it, struct build *b, uin
 	return 0;
 }
 
-/* Reads a run; pages that are gone are left out. */
-static int take_run(struct send *s, const struct item *it, struct build *b,
-                    const struct frame_run *run, uint8_t *buf)
+/*
+ * A page that cannot be read. While the tree runs it is gone, or will be dirty again. Of one that
+ * stands the page exists: before the switch that ends the migration, later it is for send_lost().
+ */
+static int miss_page(struct send *s, const struct item *it, struct build *b, uint64_t vaddr,
+                     struct err *e)
 {
-	for (uint32_t i = 0; i < run->pages;) {
+	struct err why = ERR_INIT;
+
+	b->st.gone_pages++;
+	if (it->what == SEND_CHANGED) {
+		sent_forget(s->sent, it->obj, vaddr, 1);
+		return 0;
+	}
+	err_set(&why, ERR_TARGET, EIO, "page %llx of process %d cannot be read here",
+	        (unsigned long long)vaddr, it->pid);
+	err_fix(&why, "look into the kernel's log: memory or swap may be broken; or it was killed");
+	if (it->what == SEND_STANDING) {
+		*e = why;
+		return -EIO;
+	}
+	pthread_mutex_lock(&s->lock);
+	if (s->lost.src == ERR_NONE)
+		s->lost = why;
+	pthread_mutex_unlock(&s->lock);
+	return 0;
+}
+
+static int take_run(struct send *s, const struct item *it, struct build *b,
+                    const struct frame_run *run, uint8_t *buf, struct err *e)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < run->pages;) {
 		uint64_t vaddr = run->vaddr + (uint64_t)i * ENG_PAGE_BYTES;
 		ssize_t n = run->pages - i;
 
 		if (it->memfd >= 0)
 			n = mem_read(it->memfd, it->pid, vaddr, buf, (size_t)n);
 		if (n <= 0) {
-			b->st.gone_pages++;
-			i++;
+			r = miss_page(s, it, b, vaddr, e);
+			n = 1;
 			buf += ENG_PAGE_BYTES;
-			continue;
-		}
-		for (ssize_t k = 0; k < n; k++, buf += ENG_PAGE_BYTES) {
-			int r = take_page(s, it, b, vaddr + (uint64_t)k * ENG_PAGE_BYTES, buf);
-
+		} else {
+			for (ssize_t k = 0; r == 0 && k < n; k++, buf += ENG_PAGE_BYTES)
+				r = take_page(s, it, b, vaddr + (uint64_t)k * ENG_PAGE_BYTES, buf);
 			if (r < 0)
-				return r;
+				err_set(e, ERR_SYS, ENOMEM, "no memory to remember sent pages");
 		}
 		i += (uint32_t)n;
 	}
-	return 0;
+	return r;
 }
 
 static int process(struct stream *t, const struct item *it, struct err *e)
@@ -206,13 +191,13 @@ static int process(struct stream *t, const struct item *it, struct err *e)
 	uint8_t *buf = it->data ? it->data : t->buf;
 
 	for (unsigned int i = 0; i < it->n_runs; i++) {
-		if (take_run(t->s, it, &b, &it->runs[i], buf) < 0)
-			return err_set(e, ERR_SYS, ENOMEM, "no memory to remember sent pages");
+		if (take_run(t->s, it, &b, &it->runs[i], buf, e) < 0)
+			return -e->code;
 		buf += (size_t)it->runs[i].pages * ENG_PAGE_BYTES;
 	}
 	if (b.f.n_runs) {
 		uint64_t t0 = now_us();
-		int r = frame_send(t->ch, &b.f, b.iov, b.n_iov, deadline_in_ms(STALL_LIMIT_MS), e);
+		int r = frame_send(t->ch, &b.f, b.iov, b.n_iov, DEADLINE_NEVER, e);
 
 		if (r < 0)
 			return r;
@@ -221,8 +206,8 @@ static int process(struct stream *t, const struct item *it, struct err *e)
 		b.st.frames = 1;
 		b.st.packed_frames = b.f.codec != CODEC_NONE;
 		b.st.wire_bytes = FRAME_HEAD_BYTES + b.f.body_bytes;
-		pace_spent(&t->s->pace, b.st.wire_bytes);
 	}
+	pace_correct(&t->s->pace, it->pages * ENG_PAGE_BYTES, b.st.wire_bytes);
 	struct send_stats *st = &t->s->st;
 
 	pthread_mutex_lock(&t->s->lock);
@@ -242,7 +227,7 @@ static int send_mark(struct stream *t, uint32_t mark, struct err *e)
 {
 	struct frame f = { .type = FRAME_MARK, .mark = mark };
 
-	return frame_send(t->ch, &f, NULL, 0, deadline_in_ms(STALL_LIMIT_MS), e);
+	return frame_send(t->ch, &f, NULL, 0, DEADLINE_NEVER, e);
 }
 
 /* Next item, or NULL with *mark set, or NULL with 0: stop. Lock is held. */
@@ -303,8 +288,8 @@ static void *stream_main(void *arg)
 		if (!it && !mark)
 			break;
 		pthread_mutex_unlock(&s->lock);
-		while (it && !stopped(s) && pace_nap(&s->pace))
-			;
+		if (it)
+			send_paced(s, it->pages * ENG_PAGE_BYTES);
 		int r = it ? process(t, it, &e) : send_mark(t, mark, &e);
 
 		if (r < 0)
@@ -343,6 +328,7 @@ int send_new(struct send **out, struct chan **ch, unsigned int n, struct sent *s
 
 		t->s = s;
 		t->ch = ch[i];
+		chan_silence(t->ch, STALL_LIMIT_MS);
 		t->buf = malloc(FRAME_PAGES_MAX * ENG_PAGE_BYTES);
 		if (!t->buf)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for stream %u", i);
@@ -371,9 +357,11 @@ static int closed(struct send *s, struct err *e)
 /* Hand the item being filled to the streams; waits for room. Lock is held. */
 static int flush(struct send *s, struct err *e)
 {
+	bool push = s->filling && s->filling->what == SEND_ALL;
+	unsigned int room = push ? PUSH_ITEMS * s->n : QUEUE_ITEMS;
 	int r = closed(s, e);
 
-	while (r == 0 && s->queued >= QUEUE_ITEMS) {
+	while (r == 0 && s->queued >= room) {
 		pthread_cond_wait(&s->room, &s->lock);
 		r = closed(s, e);
 	}
@@ -519,6 +507,32 @@ int send_barrier(struct send *s, uint32_t mark, uint64_t deadline_us, struct err
 	}
 	pthread_mutex_unlock(&s->lock);
 	return r;
+}
+
+int send_lost(struct send *s, struct err *e)
+{
+	pthread_mutex_lock(&s->lock);
+	if (s->lost.src != ERR_NONE)
+		*e = s->lost;
+	int r = s->lost.src != ERR_NONE ? -s->lost.code : 0;
+
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+uint64_t send_unacked(const struct send *s)
+{
+	uint64_t n = 0;
+
+	for (unsigned int i = 0; i < s->n; i++)
+		n += chan_unacked(s->stream[i].ch);
+	return n;
+}
+
+void send_paced(struct send *s, uint64_t bytes)
+{
+	while (!stopped(s) && pace_nap(&s->pace, bytes))
+		;
 }
 
 void send_limit(struct send *s, uint64_t Bps, unsigned int cpu_percent)

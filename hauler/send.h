@@ -24,21 +24,23 @@ int sent_new(struct sent **out, struct err *e);
  */
 uint64_t sent_span(const struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t max, bool *has);
 /**
- * sent_same() - was it sent with this content? Otherwise remember that it is now
+ * sent_same() - does the destination have it with this content? Now it counts as sent
  * Return: 1 same; 0 remembered; -ENOMEM
  */
 int sent_same(struct sent *s, uint64_t obj, uint64_t vaddr, struct sent_hash h);
 /** sent_key() - chunk of an object's page, for struct sparse */
 uint64_t sent_key(uint64_t obj, uint64_t vaddr);
-/** sent_wrote() - a scan found these pages written. @scan: its number, from 1 */
+/** sent_wrote() - a scan, or the last look, found these pages written. @scan: its number, from 1 */
 void sent_wrote(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages, unsigned int scan);
-#define SENT_HEAT_MAX 255u
+#define SENT_HEAT_MAX   UINT16_MAX
+#define SENT_OFTEN_BITS 5u
+#define SENT_LATE(heat) ((heat) >> SENT_OFTEN_BITS) /* 0: no scan has found it written */
 /**
  * sent_heat() - 0 to SENT_HEAT_MAX: the later and the more often it was written the more
  * @pages: how many to look at; then for how many from @vaddr on it is the same
  */
 unsigned int sent_heat(const struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t *pages);
-/** sent_forget() - these pages count as never sent */
+/** sent_forget() - these pages count as not sent until sent_same() has seen them again */
 void sent_forget(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages);
 void sent_free(struct sent *s);
 DEFINE_AUTO(sent, sent_free)
@@ -55,16 +57,32 @@ struct pace {
 
 void pace_init(struct pace *p);
 void pace_limit(struct pace *p, uint64_t Bps, unsigned int cpu_percent);
-/** pace_nap() - false: go on; true: it was not time yet, and some of it is slept off */
-bool pace_nap(struct pace *p);
-void pace_spent(struct pace *p, uint64_t bytes);
+/** pace_nap() - false: go on, @bytes are taken; true: it was not time yet, some of it is slept off */
+bool pace_nap(struct pace *p, uint64_t bytes);
+/** pace_correct() - of what was @taken so many @bytes were needed */
+void pace_correct(struct pace *p, uint64_t taken, uint64_t bytes);
 void pace_fini(struct pace *p);
+
+/* ---- codec.c ---- */
+
+/* Which codec moves more memory a second, measured on this very stream. */
+struct codec_choice {
+	enum frame_codec use;
+	bool probing;
+	unsigned int frames; /* since the last change of phase */
+	uint64_t pages, us; /* of this phase */
+	double rate[2]; /* pages per us, by codec */
+};
+
+/** codec_account() - a frame of so many pages took so long; c->use is for the next one */
+void codec_account(struct codec_choice *c, unsigned int pages, uint64_t us);
 
 /* ---- send.c ---- */
 
 enum send_what {
 	SEND_CHANGED, /* skip pages that were last sent with the same content */
-	SEND_ALL, /* post-copy: neither compare nor remember */
+	SEND_STANDING, /* the same; the tree stands: a page that cannot be read ends it all */
+	SEND_ALL, /* post-copy: neither compare nor remember; see send_lost() */
 };
 
 struct send_stats {
@@ -72,7 +90,7 @@ struct send_stats {
 	uint64_t data_pages; /* sent with their bytes */
 	uint64_t zero_pages;
 	uint64_t same_pages; /* written, but as they were: not sent */
-	uint64_t gone_pages; /* could not be read any more */
+	uint64_t gone_pages; /* could not be read: left out */
 	uint64_t wire_bytes; /* frames, after compression */
 	uint64_t packed_frames, frames;
 };
@@ -94,11 +112,22 @@ int send_pages(struct send *s, enum send_what what, pid_t pid, int memfd, uint64
 int send_bytes(struct send *s, uint64_t obj, uint64_t vaddr, const void *data, size_t pages,
                struct err *e);
 
-/** send_barrier() - all queued work is on the wire, followed by MARK @mark */
+/**
+ * send_barrier() - all queued work is on the wire, followed by MARK @mark
+ * @deadline_us: a link that stands still ends it also when it is DEADLINE_NEVER
+ */
 int send_barrier(struct send *s, uint32_t mark, uint64_t deadline_us, struct err *e);
 
-/** send_limit() - bulk only; what the urgent stream carries is not counted */
+/** send_lost() - Return: 0; -EIO: pages of SEND_ALL could not be read, though the tree stands */
+int send_lost(struct send *s, struct err *e);
+
+/** send_unacked() - bytes that the destination has not acknowledged; it shrinks while the link works */
+uint64_t send_unacked(const struct send *s);
+
+/** send_limit() - pages but those of the urgent stream, and what asks for send_paced() */
 void send_limit(struct send *s, uint64_t Bps, unsigned int cpu_percent);
+/** send_paced() - for @bytes that go by another connection: wait until they may. Cancelled: at once */
+void send_paced(struct send *s, uint64_t bytes);
 void send_get_stats(struct send *s, struct send_stats *st);
 void send_cancel(struct send *s);
 void send_free(struct send *s);

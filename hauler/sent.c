@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * sent.c - what the destination's store holds: one bit and one fingerprint a page.
- * Costs 0.4 % of the memory copied.
+ * Costs 0.45 % of the memory copied.
  */
 #include "hauler/send.h"
 
@@ -9,15 +9,13 @@
 
 #include "engine/sparse.h"
 
-#define LATE_BITS 4u
-#define LATE_MAX  15u
-#define OFTEN_MAX 15u
+#define OFTEN_MAX ((1u << SENT_OFTEN_BITS) - 1)
+#define LATE_MAX  SENT_LATE(SENT_HEAT_MAX) /* more than there may be rounds */
 
 struct part {
 	uint64_t bits[SPARSE_PAGES / 64];
 	struct sent_hash hash[SPARSE_PAGES];
-	uint8_t heat
-	        [SPARSE_PAGES]; /* LATE_BITS: the last scan that found it written; then how often */
+	uint16_t heat[SPARSE_PAGES]; /* the last scan that found it written; then how often */
 };
 
 struct sent {
@@ -75,26 +73,30 @@ int sent_same(struct sent *s, uint64_t obj, uint64_t vaddr, struct sent_hash h)
 
 	if (!p)
 		return -ENOMEM;
-	if ((__atomic_load_n(&p->bits[i / 64], __ATOMIC_RELAXED) & bit) &&
-	    p->hash[i].low == h.low && p->hash[i].high == h.high)
-		return 1;
+	/* what was forgotten lies there all the same; zero: nothing was ever sent */
+	bool same = p->hash[i].low == h.low && p->hash[i].high == h.high && (h.low || h.high);
+
 	p->hash[i] = h;
 	__atomic_fetch_or(&p->bits[i / 64], bit, __ATOMIC_RELAXED);
-	return 0;
+	return same;
+}
+
+static uint16_t warmer(uint16_t heat, unsigned int scan)
+{
+	unsigned int often = heat & OFTEN_MAX, late = scan < LATE_MAX ? scan : LATE_MAX;
+
+	return (uint16_t)(late << SENT_OFTEN_BITS | (often < OFTEN_MAX ? often + 1 : OFTEN_MAX));
 }
 
 void sent_wrote(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages, unsigned int scan)
 {
-	uint8_t late = (uint8_t)(scan < LATE_MAX ? scan : LATE_MAX);
+	for (uint64_t n; pages; pages -= n, vaddr += n * ENG_PAGE_BYTES) {
+		struct part *p = sparse_get(s->parts, sent_key(obj, vaddr), true);
+		size_t i = index_of(vaddr);
 
-	for (uint64_t at = vaddr; at < vaddr + pages * ENG_PAGE_BYTES; at += ENG_PAGE_BYTES) {
-		struct part *p = sparse_get(s->parts, sent_key(obj, at), false);
-		uint8_t *h = p ? &p->heat[index_of(at)] : NULL;
-
-		if (h && (*h >> LATE_BITS) < OFTEN_MAX)
-			*h = (uint8_t)(*h + (1u << LATE_BITS));
-		if (h)
-			*h = (uint8_t)((*h & ~LATE_MAX) | late);
+		n = pages < SPARSE_PAGES - i ? pages : SPARSE_PAGES - i;
+		for (size_t k = i; p && k < i + n; k++)
+			p->heat[k] = warmer(p->heat[k], scan);
 	}
 }
 
@@ -106,8 +108,7 @@ unsigned int sent_heat(const struct sent *s, uint64_t obj, uint64_t vaddr, uint6
 
 	for (*pages = 1; i + *pages < end && (!p || p->heat[i + *pages] == h); ++*pages)
 		;
-	/* late first, then often */
-	return (h & LATE_MAX) << LATE_BITS | h >> LATE_BITS;
+	return h;
 }
 
 void sent_forget(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages)

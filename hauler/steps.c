@@ -27,7 +27,8 @@ static int choose_tracker(struct mig *m, struct err *e)
 
 	m->trk_kind = word == POL_TRACKER_AUTO ? trk_best() : kinds[word];
 	if (word == POL_TRACKER_AUTO && m->trk_kind == TRK_NONE)
-		log_warn("this kernel cannot tell which pages are written: all is copied while the "
+		log_warn("this kernel cannot tell which pages are written: nothing is copied "
+		         "before the "
 		         "process is stopped");
 	if (trk_probe(m->trk_kind, e) == 0)
 		return 0;
@@ -215,8 +216,10 @@ int prepare_run(struct mig *m, struct err *e)
 			r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 		pthread_mutex_unlock(&m->lock);
 	}
-	if (r == 0)
+	if (r == 0) {
+		limits_apply(m, false);
 		r = bring_files(m, true, e);
+	}
 	if (r == 0)
 		r = fs_first(m, e);
 	if (r < 0)

@@ -21,6 +21,8 @@
 
 /* What a link is taken to carry before it was measured, unless it may not. */
 #define LINK_UNKNOWN_BPS 50e6
+/* The same where nothing will ever be sent before the stop: limits are kept at 100 Mbit/s. */
+#define LINK_CAREFUL_BPS 12.5e6
 
 /*
  * What the stop costs apart from the link: base, each further process, thread, connection, GiB; and
@@ -108,11 +110,12 @@ struct stop {
 
 static double link_Bps(const struct pol_state *s)
 {
-	double limit = s->opt->bandwidth_limit_mbit * 1e6 / 8;
+	double limit = (double)s->opt->bandwidth_limit_mbit * 1e6 / 8;
+	double Bps = s->link_Bps > 0 ? s->link_Bps
+	             : s->no_rounds  ? LINK_CAREFUL_BPS
+	                             : LINK_UNKNOWN_BPS;
 
-	if (s->link_Bps > 0)
-		return s->link_Bps;
-	return limit > 0 && limit < LINK_UNKNOWN_BPS ? limit : LINK_UNKNOWN_BPS;
+	return limit > 0 && limit < Bps ? limit : Bps;
 }
 
 static double copy_s(const struct pol_state *s, double pages)
@@ -178,7 +181,7 @@ static const char *forbidden(const struct pol_state *s, const struct stop *x)
 		return "it would be stopped for longer than downtime-max-ms";
 	if (s->link_Bps > 0 && x->down_s * 1e3 > o->freeze_limit_ms)
 		return "it would be stopped for longer than freeze-limit-ms, and that undone";
-	if (!x->finish && s->link_Bps > 0 && degraded_too_long(s, x))
+	if (!x->finish && (s->link_Bps > 0 || s->no_rounds) && degraded_too_long(s, x))
 		return "post-copy would take longer than degraded-max-s";
 	return NULL;
 }
@@ -365,10 +368,12 @@ static void decide_first(const struct pol_state *s, struct pol_answer *a)
 	struct stop f = finish(s, (double)s->total_pages);
 
 	a->why = "nothing is copied yet";
-	if (s->opt->mode == POL_STOP_COPY || s->opt->mode == POL_POST_COPY) {
+	if (s->no_rounds || s->opt->mode == POL_STOP_COPY || s->opt->mode == POL_POST_COPY) {
 		struct stop x = stop_with(s, (double)s->total_pages);
 
-		stop_now(s, a, &x, "the mode has no rounds");
+		stop_now(s, a, &x,
+		         s->no_rounds ? "without a tracker there are no rounds"
+		                      : "the mode has no rounds");
 	} else if (s->opt->mode == POL_AUTO && s->total_pages <= TINY_PAGES &&
 	           !s->opt->downtime_max_ms && /* that takes a link that is known */
 	           f.down_s * 1e3 <= s->opt->downtime_limit_ms) {

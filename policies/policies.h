@@ -159,6 +159,7 @@ struct pol_state {
 	const struct pol_options *opt;
 	unsigned int round; /* rounds finished; 0: nothing is copied yet */
 	bool in_round; /* the next one is under way */
+	bool no_rounds; /* nothing tells which pages are written: it stops now or stays */
 	uint64_t elapsed_us; /* since the start */
 	uint64_t total_pages; /* of the tree, tracked */
 	uint64_t fixed_pages; /* they travel while it is stopped, whatever is decided */

@@ -421,16 +421,18 @@ static void compare(struct round *round, struct trk *trk)
 {
 	struct dump alone = { 0 }, answered = { 0 };
 	struct pages criu = { 0 }, ours = { 0 };
+	static struct mig m; /* of which only the tracker matters here */
 	struct exist *x = NULL;
 	struct err e = ERR_INIT;
 	uint64_t clean = 0;
 
+	m.trk = trk;
 	find_stack_pointers();
 	check(dump(&alone, false, &e), &e, "CRIU alone");
 	check(sink_wait(alone.m.sink, &e), &e, "CRIU alone");
 	check(dump(&answered, true, &e), &e, "CRIU with its scans answered");
 	check(sink_wait(answered.m.sink, &e), &e, "CRIU with its scans answered");
-	check(exist_start(&x, trk, &e), &e, "last scan");
+	check(exist_start(&x, &m, &e), &e, "last scan");
 	check(exist_wait(x, NULL, &e), &e, "last scan");
 	const struct exist_task *t = exist_task(x, target);
 

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "engine/frost.h"
@@ -400,6 +401,20 @@ static void bits32(void)
 	unlink(PROGRAM_PATH);
 }
 
+/* haul may not open enough for a tree: that is named before anything is touched. */
+static void few_open_files(void)
+{
+	struct rlimit was, few;
+	pid_t pid = t_child(NULL, NULL);
+
+	CHECK(getrlimit(RLIMIT_NOFILE, &was) == 0, "getrlimit");
+	few = (struct rlimit){ 200, was.rlim_max };
+	CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0, "setrlimit");
+	look_for("few open files", pid, "open-files", SEV_BLOCKER);
+	setrlimit(RLIMIT_NOFILE, &was);
+	t_end(pid);
+}
+
 int main(void)
 {
 	int *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -422,5 +437,6 @@ int main(void)
 	all_numbers(shared);
 	offer();
 	bits32();
+	few_open_files();
 	return t_done();
 }

@@ -445,8 +445,52 @@ static void files(void)
 	close(fd);
 }
 
+/* Without a tracker: the mode and the limits are kept all the same. */
+static struct pol_answer untracked(enum pol_mode mode, double mib, unsigned int max_ms,
+                                   unsigned int degraded_s, unsigned int mbit)
+{
+	struct policy p;
+	struct pol_state s = { .opt = &p.v, .no_rounds = true, .freeze_us = 30000 };
+
+	pol_init(&p);
+	p.v.mode = mode;
+	p.v.downtime_max_ms = max_ms;
+	p.v.degraded_max_s = degraded_s;
+	p.v.bandwidth_limit_mbit = mbit;
+	s.total_pages = s.written_pages = (uint64_t)(mib * 256);
+	return pol_decide(&s);
+}
+
+static void no_rounds(void)
+{
+	CHECK("small: stop and copy", untracked(POL_AUTO, 0.5, 0, 0, 0).verdict == POL_FINISH);
+	CHECK("large: post-copy", untracked(POL_AUTO, 1024, 0, 0, 0).verdict == POL_SWITCH);
+	CHECK("pre-copy stops and copies",
+	      untracked(POL_PRE_COPY, 1024, 0, 0, 0).verdict == POL_FINISH);
+	CHECK("hybrid is post-copy", untracked(POL_HYBRID, 1, 0, 0, 0).verdict == POL_SWITCH);
+	CHECK("post-copy", untracked(POL_POST_COPY, 1, 0, 0, 0).verdict == POL_SWITCH);
+	CHECK("downtime-max-ms", untracked(POL_PRE_COPY, 64, 1000, 0, 0).verdict == POL_GIVE_UP);
+	CHECK("and where it is kept", untracked(POL_PRE_COPY, 8, 1000, 0, 0).verdict == POL_FINISH);
+	CHECK("at a limit", untracked(POL_PRE_COPY, 8, 1000, 0, 10).verdict == POL_GIVE_UP);
+	CHECK("degraded-max-s", untracked(POL_HYBRID, 1024, 0, 5, 0).verdict == POL_GIVE_UP);
+}
+
+/* What fits into the downtime limit on an unknown link does not at 1 Mbit/s. */
+static void tiny_at_a_limit(void)
+{
+	struct policy p;
+	struct pol_state s = { .opt = &p.v, .total_pages = 500, .written_pages = 500 };
+
+	pol_init(&p);
+	CHECK("tiny", pol_decide(&s).verdict == POL_FINISH);
+	p.v.bandwidth_limit_mbit = 1;
+	CHECK("tiny at a limit", pol_decide(&s).verdict == POL_ROUND);
+}
+
 int main(void)
 {
+	no_rounds();
+	tiny_at_a_limit();
 	curves();
 	counts();
 	files();

@@ -27,6 +27,31 @@ holds "0.85 * $seconds < $total < 1.5 * $seconds + 2" "64 MiB at 200 Mbit/s"
 holds "$(field rounds) == 1" "an idle one takes one round"
 note "  $(field wire_bytes) bytes in $total s"
 
+# two files of 8 MiB, one in a tree and one that the program has open
+note "bandwidth-limit-mbit, files"
+stop B
+for h in A B; do
+	mkdir "$dir/disk.$h"
+	"$lab" run $h mount --bind "$dir/disk.$h" /srv
+	"$lab" run $h sh -c 'echo "fs-allow = /srv" >>/etc/haul/haul.conf'
+done
+mkdir "$dir/disk.A/tree"
+head -c 8M /dev/urandom >"$dir/disk.A/tree/big"
+head -c 8M /dev/urandom >"$dir/disk.A/one"
+printf '#!/bin/sh\nexec 9</srv/one; exec "%s/writer" "$@"\n' "$work" >"$dir/opener"
+chmod +x "$dir/opener"
+start A "$dir/opener" --mib 1 --rate 1
+move A --bandwidth-limit-mbit=40 --fs=/srv/tree --files=ship-missing
+verify B
+cmp "$dir/disk.A/one" "$dir/disk.B/one" && cmp "$dir/disk.A/tree/big" "$dir/disk.B/tree/big" || fail "files differ"
+holds "$(field total_us) > 3.0e6" "16 MiB of files at 40 Mbit/s take 3.4 s"
+holds "$(field downtime_us) < 1e6" "the stop does not pay for files"
+note "  total $(($(field total_us) / 1000)) ms, downtime $(($(field downtime_us) / 1000)) ms"
+stop B
+start A "$work/writer" --mib 64 --rate 1 --compress 0
+move A
+verify B
+
 note "cpu-limit-percent"
 t0=$(date +%s%N)
 cpu=$(bash -c "exec 2>&1; TIMEFORMAT='%U %S'; time '$lab' run B '$haul' --quiet --cpu-limit-percent=20 $pid hostA" | tail -1)
@@ -46,6 +71,20 @@ rc=0
 grep -q 'given up: .*downtime-max-ms' "$dir/stderr" || fail "$(cat "$dir/stderr")"
 verify A
 if "$lab" run B test -e "/proc/$pid"; then fail "it is on B, too"; fi
+
+# nothing is measured before the stop then: the operator's word holds all the same
+note "without a tracker"
+rc=0
+"$lab" run A "$haul" --tracker=none --downtime-max-ms=200 --degraded-max-s=1 "$pid" hostB >"$dir/report" 2>"$dir/stderr" || rc=$?
+[ $rc = 1 ] || fail "exit status $rc: $(cat "$dir/stderr")"
+grep -q 'given up: .*downtime-max-ms' "$dir/stderr" || fail "$(cat "$dir/stderr")"
+verify A
+move A --tracker=none --downtime-max-ms=1000
+verify B
+holds "$(field downtime_us) < 1e6" "post-copy without a tracker"
+holds "$(field remote_pages) > 60000" "post-copy without a tracker"
+stop B
+start A "$work/writer" --mib 256 --rate 0 --compress 0
 
 # without the deadline it goes on for as long as a round brings anything: about 9 s
 note "a deadline"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * t-record.c - the source's journal of a tree of thousands of processes is read back whole: each
- * is found again by pid and start, those that have ended are counted, a reused pid is not taken.
+ * is found again by pid and start, those that have ended are counted, a reused pid is not taken. Options that recovery needs are in it.
  */
 #include <sched.h>
 #include <signal.h>
@@ -95,6 +95,27 @@ static void pid_is_used_again(void)
 	end(m, true);
 }
 
+/* What recovery needs of the options: the limits hold for it, too. */
+static void options(void)
+{
+	struct opts was = { .pid = child[0], .dest = "hostB", .port = 4285 }, now = { 0 };
+	struct mig *m = new_mig();
+
+	was.pol.v.streams = 3;
+	was.pol.v.bandwidth_limit_mbit = 7;
+	was.pol.v.cpu_limit_percent = 50;
+	m->opt = &was;
+	CHECK(mnet_adopt(m, "none", &e) == 0 && rec_freeze(m, &e) == 0);
+	end(m, false);
+	m = new_mig();
+	CHECK(journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, ID, &e) == 0);
+	CHECK(rec_load(m, &now, &e) == 0);
+	CHECK(now.pid == was.pid && !strcmp(now.dest, was.dest) && now.port == was.port);
+	CHECK(now.pol.v.streams == 3 && now.pol.v.bandwidth_limit_mbit == 7 &&
+	      now.pol.v.cpu_limit_percent == 50);
+	end(m, true);
+}
+
 int main(void)
 {
 	struct rlimit l = { TASKS + 100, TASKS + 100 };
@@ -113,6 +134,7 @@ int main(void)
 			pause();
 			_exit(0);
 		}
+	options();
 	record();
 	struct mig *m = found(&gone);
 

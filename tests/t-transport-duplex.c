@@ -171,6 +171,47 @@ static void write_deadline(struct t_host *h)
 	free(buf);
 }
 
+static void *read_slowly(void *arg)
+{
+	size_t bytes = 1u << 20;
+	char *buf = malloc(bytes);
+	struct err e = ERR_INIT;
+
+	for (int i = 0; i < 16; i++) {
+		CHECK_E(chan_read(arg, buf, bytes, soon(), &e) == 0, &e);
+		usleep(100000);
+	}
+	free(buf);
+	return NULL;
+}
+
+/* A write that has no deadline takes as long as the peer takes bytes, and then the limit. */
+static void write_silence(struct t_host *h)
+{
+	struct chan *a, *b;
+	struct err e = ERR_INIT;
+	size_t bytes = 16u << 20;
+	char *buf = calloc(1, bytes);
+	struct iovec io = { buf, bytes };
+	pthread_t reader;
+
+	t_pair(h, &a, &b);
+	chan_silence(a, 400);
+	uint64_t t0 = now_us();
+
+	CHECK(pthread_create(&reader, NULL, read_slowly, b) == 0);
+	CHECK_E(chan_write(a, &io, 1, DEADLINE_NEVER, &e) == 0, &e);
+	CHECK(now_us() - t0 > 400000);
+	pthread_join(reader, NULL);
+	CHECK(chan_unacked(a) == 0);
+	t0 = now_us();
+	CHECK(chan_write(a, &io, 1, DEADLINE_NEVER, &e) == -ETIMEDOUT);
+	CHECK(now_us() - t0 >= 400000 && now_us() - t0 < 3000000);
+	chan_free(a);
+	chan_free(b);
+	free(buf);
+}
+
 /* ---- cancel ---- */
 
 struct call {
@@ -416,6 +457,8 @@ int main(void)
 	read_deadline(&h);
 	say("write deadline");
 	write_deadline(&h);
+	say("write silence");
+	write_silence(&h);
 	say("cancel");
 	cancel(&h);
 	say("clean end");

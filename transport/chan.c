@@ -3,10 +3,12 @@
 #include "transport/priv.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 
 #include "common/clock.h"
 
@@ -149,6 +151,18 @@ int chan_wrap(struct chan **out, int fd, ssh_session session, ssh_channel channe
 void chan_go_first(struct chan *c)
 {
 	tcp_go_first(c->fd);
+}
+
+void chan_silence(struct chan *c, unsigned int ms)
+{
+	c->silence_ms = ms;
+}
+
+uint64_t chan_unacked(const struct chan *c)
+{
+	int n = 0;
+
+	return ioctl(c->fd, SIOCOUTQ, &n) == 0 && n > 0 ? (uint64_t)n : 0;
 }
 
 void chan_cancel(struct chan *c)

@@ -251,6 +251,20 @@ static ssize_t write_step(struct chan *c, const void *buf, size_t bytes, struct 
 	return r;
 }
 
+/* When a wait of the writer ends; with chan_silence() that moves on while the peer takes bytes. */
+static uint64_t wait_until(struct chan *c, uint64_t deadline_us)
+{
+	uint64_t unacked = chan_unacked(c);
+
+	if (deadline_us != DEADLINE_NEVER || !c->silence_ms)
+		return deadline_us;
+	if (unacked != c->unacked) {
+		c->unacked = unacked;
+		c->moved_us = now_us();
+	}
+	return c->moved_us + (uint64_t)c->silence_ms * 1000;
+}
+
 static int write_piece(struct chan *c, const uint8_t *p, size_t bytes, uint64_t deadline_us,
                        struct err *e)
 {
@@ -269,7 +283,7 @@ static int write_piece(struct chan *c, const uint8_t *p, size_t bytes, uint64_t 
 			c->torn_write = true; /* until the call is through */
 		p += n;
 		bytes -= (size_t)n;
-		int r = n ? 0 : wait_io(c, c->wake_writer, pending, deadline_us, e);
+		int r = n ? 0 : wait_io(c, c->wake_writer, pending, wait_until(c, deadline_us), e);
 
 		if (r < 0)
 			return r;
@@ -295,7 +309,7 @@ static int flush(struct chan *c, uint64_t deadline_us, struct err *e)
 			return r;
 		if (__atomic_load_n(&c->cancelled, __ATOMIC_RELAXED))
 			return cancelled(e);
-		r = wait_io(c, c->wake_writer, true, deadline_us, e);
+		r = wait_io(c, c->wake_writer, true, wait_until(c, deadline_us), e);
 		if (r < 0)
 			return r;
 	}
@@ -345,6 +359,7 @@ static int write_turn(struct chan *c, const struct iovec *iov, int n, uint64_t d
 	if (c->torn_write)
 		return err_set(e, ERR_LINK, ECONNRESET,
 		               "an earlier message to %s was cut off in the middle", c->peer);
+	c->moved_us = now_us();
 	if (n > 1 && !c->stage)
 		c->stage = malloc(PIECE_BYTES);
 	if (n > 1 && !c->stage)

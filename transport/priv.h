@@ -58,8 +58,8 @@ void spill_fini(struct spill *s);
 /* ---- chan.c, io.c ---- */
 
 /*
- * Locks, in the order in which they are taken: turn of the writers (torn_write and
- * stage are theirs); gate, then ssh. What stands below `ssh` needs it.
+ * Locks, in the order in which they are taken: turn of the writers (torn_write to
+ * moved_us are theirs); gate, then ssh. What stands below `ssh` needs it.
  */
 struct chan {
 	int fd; /* ours to poll; libssh has a copy, which it may close at any time */
@@ -71,6 +71,9 @@ struct chan {
 	struct turn writers;
 	bool torn_write; /* a message was sent in part: nothing may follow it */
 	uint8_t *stage; /* small pieces of a write, put together */
+	unsigned int silence_ms;
+	uint64_t unacked,
+	        moved_us; /* chan_unacked() when last it was another one, and when that was */
 	struct chan *next; /* keeper.c */
 
 	pthread_mutex_t gate; /* makes `ssh` fair: who waits holds it */

@@ -80,6 +80,12 @@ void chan_cancel(struct chan *c);
  */
 void chan_go_first(struct chan *c);
 
+/** chan_silence() - a write with DEADLINE_NEVER ends when for so long the peer takes nothing */
+void chan_silence(struct chan *c, unsigned int ms);
+
+/** chan_unacked() - bytes that were written and that the peer's kernel has not acknowledged */
+uint64_t chan_unacked(const struct chan *c);
+
 struct chan_stats {
 	uint64_t in_bytes, out_bytes; /* payload given to and by SSH */
 };

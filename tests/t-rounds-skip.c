@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * t-rounds-skip.c - what a round leaves out, since a look found it written again, counts as not
+ * sent: the next scan need not find it written any more (soft-dirty, and swap). And a tree may have
+ * many processes.
+ */
+#include <signal.h>
+#include <sys/wait.h>
+
+#define send_pages noted_pages
+#include "hauler/rounds.c" /* NOLINT */
+#undef send_pages
+
+#define CHECK(x)                                                                                   \
+	do {                                                                                       \
+		if (!(x)) {                                                                        \
+			fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #x);          \
+			exit(1);                                                                   \
+		}                                                                                  \
+	} while (0)
+
+#define PID   4711
+#define BASE  0x7f0000100000ULL
+#define PAGES 16u
+
+static bool queued[PAGES];
+
+static uint64_t page(unsigned int i)
+{
+	return BASE + i * ENG_PAGE_BYTES;
+}
+
+int noted_pages(struct send *s, enum send_what what, pid_t pid, int memfd, uint64_t vaddr,
+                uint64_t pages, struct err *e)
+{
+	(void)s;
+	(void)memfd;
+	(void)e;
+	CHECK(what == SEND_CHANGED && pid == PID && vaddr >= BASE);
+	for (uint64_t i = (vaddr - BASE) / ENG_PAGE_BYTES; pages--; i++) {
+		CHECK(i < PAGES && !queued[i]);
+		queued[i] = true;
+	}
+	return 0;
+}
+
+/* Of the list, 2 to 13, these were written again: 0 to 3, 6, 12 to 15. */
+static bool is_again(unsigned int i)
+{
+	return i < 4 || i == 6 || i >= 12;
+}
+
+/* 600 processes have their memory open at once. */
+static void many(struct mig *m)
+{
+	static pid_t child[600];
+	struct err e = ERR_INIT;
+
+	for (size_t i = 0; i < ARRAY_SIZE(child); i++)
+		if ((child[i] = fork()) == 0)
+			for (;;)
+				pause();
+	for (size_t i = 0; i < ARRAY_SIZE(child); i++)
+		CHECK(child[i] > 0 && mem_fd(m, child[i], &e) >= 0);
+	CHECK(m->n_mem == ARRAY_SIZE(child) && mem_fd(m, child[0], &e) == m->mem[0].fd &&
+	      m->n_mem == ARRAY_SIZE(child));
+	mem_close_all(m);
+	for (size_t i = 0; i < ARRAY_SIZE(child); i++)
+		kill(child[i], SIGKILL);
+	while (wait(NULL) > 0)
+		;
+}
+
+int main(void)
+{
+	static struct mig m;
+	struct round r = { .m = &m };
+	struct err e = ERR_INIT;
+
+	CHECK(sent_new(&m.sent, &e) == 0);
+	for (unsigned int i = 0; i < PAGES; i++) {
+		sent_same(m.sent, OBJ_TASK(PID), page(i), (struct sent_hash){ 1, i });
+		if (is_again(i))
+			CHECK(list_add(&r.again, PID, page(i), 1) == 0);
+	}
+	CHECK(send_run(&r, PID, -1, page(2), 12, &e) == 0);
+	for (unsigned int i = 0; i < PAGES; i++) {
+		bool listed = i >= 2 && i < 14, has;
+
+		sent_span(m.sent, OBJ_TASK(PID), page(i), 1, &has);
+		CHECK(queued[i] == (listed && !is_again(i)));
+		CHECK(has == !(listed && is_again(i)));
+	}
+	CHECK(r.queued_pages == 7 && r.done_pages == 12);
+	list_fini(&r.again);
+	sent_free(m.sent);
+	many(&m);
+	return 0;
+}
