@@ -92,8 +92,6 @@ struct vma_list {
 int procs_maps(pid_t pid, struct vma_list *out, struct err *e);
 void vmas_fini(struct vma_list *l);
 
-/** files_room() - a descriptor or two for each process: as many as the hard limit allows */
-void files_room(void);
 
 /* ---- direct.c: who reads into its memory past the page tables ---- */
 
@@ -189,6 +187,18 @@ int trk_own(struct trk *t, struct err *e);
  * that cannot be tracked is not reported at all (trk_final will).
  */
 int trk_round(struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, struct err *e);
+
+/**
+ * trk_strayed() - pages that are not where they were at the last round
+ * Memory that lies at its old address at each round, and elsewhere in between, may have its marks as
+ * they were (soft-dirty; mremap by whole page tables), and something else was read in its place. So a
+ * page counts as read if this does not name it before it is read, nor afterwards.
+ * @places: of trk_places(), of this process
+ * @out: set where one is; the others are left as they are. From any thread, while no round runs.
+ */
+void trk_strayed(struct trk *t, pid_t pid, int places, uint64_t vaddr, size_t pages, bool *out);
+/** trk_places() - Return: a descriptor for trk_strayed(), which takes it; -1: none ever is */
+int trk_places(const struct trk *t, pid_t pid);
 
 /**
  * trk_final() - the tree is stopped: report every present or swapped page of all

@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 
 #include "common/log.h"
+#include "common/nofile.h"
 #include "engine/engine.h"
 #include "engine/nl.h"
 
@@ -232,7 +233,7 @@ void net_socks_room(const pid_t *pids, size_t n)
 	char path[32];
 
 	/* a copy of each socket of the tree */
-	files_room();
+	nofile_raise();
 	for (size_t i = 0; i < n; i++) {
 		snprintf(path, sizeof(path), "/proc/%d/fd", pids[i]);
 		AUTO(dir) DIR *d = opendir(path);

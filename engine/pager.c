@@ -13,6 +13,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/nofile.h"
 
 #define DELIVER_PAGES    32u /* under one lock: a fault's reader waits no longer */
 #define DELIVER_LIMIT_MS 30000 /* for a program to get through its own system call */
@@ -145,7 +146,7 @@ int pager_threads(struct pager *p, struct err *e)
 {
 	sigset_t all, before;
 
-	files_room(); /* for each task, and each that it forks while pages are missing */
+	nofile_raise(); /* for each task, and each that it forks while pages are missing */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	int r = pthread_create(&p->thread, NULL, pager_main, p);

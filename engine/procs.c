@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #define PROCS_MAX 32768
 
@@ -260,14 +259,4 @@ char procs_state(pid_t pid)
 	const char *at = stat_words(pid, text, sizeof(text));
 
 	return at ? *at : 0;
-}
-
-void files_room(void)
-{
-	struct rlimit l;
-
-	if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
-		l.rlim_cur = l.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &l);
-	}
 }

@@ -3,6 +3,8 @@
 #ifndef HAUL_TRACK_H
 #define HAUL_TRACK_H
 
+#include <pthread.h>
+
 #include "engine/engine.h"
 #include "engine/marks.h"
 #include "engine/pagemap_scan.h"
@@ -24,6 +26,7 @@ struct tproc {
 };
 
 struct trk {
+	pthread_mutex_t lock; /* of v, against trk_strayed() in other threads */
 	pid_t root;
 	const struct trk_ops *ops;
 	struct tproc *v;
@@ -77,6 +80,9 @@ struct trk_ops {
 	 * Categories: WPALLOWED (tracked), WRITTEN, PFNZERO. Return: regions; -errno
 	 */
 	long (*look)(const struct look_at *l, uint64_t *at, uint64_t end, struct page_region *vec);
+	/* trk_strayed(); NULL: none ever is */
+	void (*strayed)(struct trk *t, pid_t pid, int places, uint64_t vaddr, size_t pages,
+	                bool *out);
 	void (*detach)(struct tproc *p);
 };
 

@@ -35,6 +35,8 @@
 
 #define WORDS 4096 /* read at once: 16 MiB of memory */
 
+#define STRAYED_MOST 512 /* looked at at once */
+
 /* ---- this kernel ---- */
 
 /* The word of a page of our own, written or only read. */
@@ -282,9 +284,12 @@ static int soft_round(struct scan *s, bool *stop)
 	if (r < 0 && r != -ESRCH)
 		track_not(p, r == -EPERM ? "it is traced by another program" : strerror(-r));
 	if (r == 0) {
-		marks_fini(&p->marks);
+		pthread_mutex_lock(&s->t->lock);
+		struct marks old = p->marks;
+
 		p->marks = j.marks;
-		j.marks = (struct marks){ 0 };
+		j.marks = old;
+		pthread_mutex_unlock(&s->t->lock);
 		r = report(s, &j.found);
 		/* the bits of what was not reported are gone */
 		p->known = r == 0;
@@ -300,11 +305,31 @@ static int soft_round(struct scan *s, bool *stop)
 	return r;
 }
 
+static void strayed(struct trk *t, pid_t pid, int places, uint64_t vaddr, size_t pages, bool *out)
+{
+	uint64_t words[STRAYED_MOST] = { 0 };
+	size_t at = 0, most = pages < STRAYED_MOST ? pages : STRAYED_MOST;
+
+	if (pread(places, words, most * sizeof(*words),
+	          (off_t)((vaddr >> ENG_PAGE_SHIFT) * sizeof(*words))) < 0)
+		memset(words, 0, sizeof(words)); /* it has gone: so have they */
+	pthread_mutex_lock(&t->lock);
+	const struct tproc *p = track_known(t, pid);
+
+	for (size_t i = 0; p && i < most; i++)
+		if (marks_get(&p->marks, &at, vaddr + i * ENG_PAGE_BYTES) != (words[i] & PM_PLACE))
+			out[i] = true;
+	pthread_mutex_unlock(&t->lock);
+	if (pages > most)
+		strayed(t, pid, places, vaddr + most * ENG_PAGE_BYTES, pages - most, out + most);
+}
+
 const struct trk_ops trk_soft_ops = {
 	.name = "soft-dirty",
 	.probe = probe,
 	.round = soft_round,
 	.known = known,
 	.look = look,
+	.strayed = strayed,
 	.detach = detach,
 };

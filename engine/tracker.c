@@ -5,6 +5,7 @@
  */
 #include "engine/track.h"
 
+#include <fcntl.h>
 #include <linux/kcmp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/nofile.h"
 #include "engine/look.h"
 
 /* More of them, and the usual limit of 1024 descriptors is close. CRIU inherits what is raised. */
@@ -90,6 +92,7 @@ int trk_new(struct trk **out, pid_t root, enum trk_kind kind, struct err *e)
 	AUTO(trk) struct trk *t = calloc(1, sizeof(*t));
 
 	if (t) {
+		pthread_mutex_init(&t->lock, NULL);
 		t->ops = back_ends[kind];
 		t->vec = calloc(VEC_REGIONS, sizeof(*t->vec));
 	}
@@ -125,7 +128,7 @@ static struct tproc *new_proc(struct tproc *p, pid_t pid, uint64_t born)
 	return p;
 }
 
-static struct tproc *find_proc(struct trk *t, pid_t pid)
+static struct tproc *find_or_add(struct trk *t, pid_t pid)
 {
 	uint64_t born = procs_start(pid);
 
@@ -151,9 +154,19 @@ static struct tproc *find_proc(struct trk *t, pid_t pid)
 	return new_proc(&t->v[t->n++], pid, born);
 }
 
+static struct tproc *find_proc(struct trk *t, pid_t pid)
+{
+	pthread_mutex_lock(&t->lock);
+	struct tproc *p = find_or_add(t, pid);
+
+	pthread_mutex_unlock(&t->lock);
+	return p;
+}
+
 /* Processes that left the tree are let go. */
 static void sweep(struct trk *t)
 {
+	pthread_mutex_lock(&t->lock);
 	for (size_t i = 0; i < t->n;) {
 		if (t->v[i].seen) {
 			t->v[i++].seen = false;
@@ -162,6 +175,7 @@ static void sweep(struct trk *t)
 		let_go(t, &t->v[i]);
 		t->v[i] = t->v[--t->n];
 	}
+	pthread_mutex_unlock(&t->lock);
 }
 
 bool vma_among(const struct vma *vma, const struct runs *l)
@@ -220,7 +234,7 @@ int trk_own(struct trk *t, struct err *e)
 	if (r == 0)
 		r = procs_tree(t->root, &l, e);
 	if (l.n > MANY_PROCS)
-		files_room();
+		nofile_raise();
 	for (size_t i = 0; r == 0 && i < l.n; i++)
 		r = own_pid(t, l.pid[i], e);
 	procs_fini(&l);
@@ -301,6 +315,20 @@ int trk_round(struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, 
 	return r;
 }
 
+int trk_places(const struct trk *t, pid_t pid)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	return t->ops->strayed ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+}
+
+void trk_strayed(struct trk *t, pid_t pid, int places, uint64_t vaddr, size_t pages, bool *out)
+{
+	if (places >= 0)
+		t->ops->strayed(t, pid, places, vaddr, pages, out);
+}
+
 int trk_final(struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, struct err *e)
 {
 	return look_tree(t, emit, arg, st, e);
@@ -308,9 +336,11 @@ int trk_final(struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, 
 
 void trk_release(struct trk *t)
 {
+	pthread_mutex_lock(&t->lock);
 	for (size_t i = 0; i < t->n; i++)
 		let_go(t, &t->v[i]);
 	t->n = 0;
+	pthread_mutex_unlock(&t->lock);
 }
 
 void trk_free(struct trk *t)

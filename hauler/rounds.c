@@ -463,6 +463,7 @@ static void rounds_start(struct mig *m)
 
 	insp_size(m->insp, &z);
 	limits_apply(m, false);
+	send_tracker(m->send, m->trk);
 	m->pol.opt = &m->opt->pol.v;
 	m->pol.total_pages = m->pol.written_pages = z.pages;
 	m->pol.fixed_pages = z.fixed_pages;

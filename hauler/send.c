@@ -1,19 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * send.c - sender threads: take work from one queue, read pages, leave out what
- * the destination has, send frames.
+ * send.c - sender threads: take work from one queue, and send it (send_item.c).
  *
  * Two items of one round never hold the same page, so a page has one sender at a
  * time; between rounds there is a barrier (PROTOCOL.md section 5).
  */
-#include "hauler/send.h"
+#include "hauler/send_priv.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -21,49 +16,7 @@
 #define PUSH_PAGES     32u
 #define PUSH_ITEMS     4u /* for each stream: what is queued stands before the neighbours of a fault */
 #define QUEUE_ITEMS    64
-#define STREAMS_MAX    16
 #define STALL_LIMIT_MS 30000
-
-struct item {
-	struct item *next;
-	enum send_what what;
-	uint64_t obj;
-	pid_t pid;
-	int memfd; /* -1: data holds the bytes */
-	uint8_t *data;
-	unsigned int n_runs, pages;
-	struct frame_run runs[FRAME_RUNS_MAX];
-};
-
-struct stream {
-	struct send *s;
-	struct chan *ch;
-	pthread_t thread;
-	bool started;
-	uint32_t mark_done;
-	bool busy;
-	uint8_t *buf;
-	struct codec_choice codec;
-};
-
-struct send {
-	struct sent *sent;
-	struct pace pace;
-	pthread_mutex_t lock;
-	pthread_cond_t work, room, idle;
-	struct item *head, *tail, *filling, *spare;
-	unsigned int queued;
-	uint32_t mark;
-	bool stop;
-	int result;
-	struct err err;
-	struct err lost; /* the first page of SEND_ALL that could not be read */
-	struct send_stats st;
-	unsigned int n;
-	struct stream stream[STREAMS_MAX];
-};
-
-static const uint8_t zero_page[ENG_PAGE_BYTES];
 
 static void fail(struct send *s, int r, const struct err *e)
 {
@@ -79,149 +32,7 @@ static void fail(struct send *s, int r, const struct err *e)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* ---- one item ---- */
-
-struct build {
-	struct frame f;
-	struct iovec iov[FRAME_PAGES_MAX];
-	int n_iov;
-	struct send_stats st;
-};
-
-static void build_page(struct build *b, uint64_t obj, uint64_t vaddr, uint8_t *page, bool zero)
-{
-	uint32_t kind = zero ? RUN_ZERO : RUN_DATA;
-	struct frame_run *last = b->f.n_runs ? &b->f.runs[b->f.n_runs - 1] : NULL;
-
-	if (last && last->kind == kind &&
-	    last->vaddr + (uint64_t)last->pages * ENG_PAGE_BYTES == vaddr)
-		last->pages++;
-	else
-		b->f.runs[b->f.n_runs++] = (struct frame_run){ obj, vaddr, 1, kind };
-	if (zero)
-		return;
-	struct iovec *io = b->n_iov ? &b->iov[b->n_iov - 1] : NULL;
-
-	if (io && (uint8_t *)io->iov_base + io->iov_len == page)
-		io->iov_len += ENG_PAGE_BYTES;
-	else
-		b->iov[b->n_iov++] = (struct iovec){ page, ENG_PAGE_BYTES };
-}
-
-static int take_page(struct send *s, const struct item *it, struct build *b, uint64_t vaddr,
-                     uint8_t *page)
-{
-	bool zero = !memcmp(page, zero_page, ENG_PAGE_BYTES);
-
-	b->st.pages++;
-	if (it->what != SEND_ALL) {
-		XXH128_hash_t h = XXH3_128bits(page, ENG_PAGE_BYTES);
-		int r = sent_same(s->sent, it->obj, vaddr, (struct sent_hash){ h.low64, h.high64 });
-
-		if (r < 0)
-			return r;
-		if (r == 1) {
-			b->st.same_pages++;
-			return 0;
-		}
-	}
-	b->st.zero_pages += zero;
-	b->st.data_pages += !zero;
-	build_page(b, it->obj, vaddr, page, zero);
-	return 0;
-}
-
-/*
- * A page that cannot be read. While the tree runs it is gone, or will be dirty again. Of one that
- * stands the page exists: before the switch that ends the migration, later it is for send_lost().
- */
-static int miss_page(struct send *s, const struct item *it, struct build *b, uint64_t vaddr,
-                     struct err *e)
-{
-	struct err why = ERR_INIT;
-
-	b->st.gone_pages++;
-	if (it->what == SEND_CHANGED) {
-		sent_forget(s->sent, it->obj, vaddr, 1);
-		return 0;
-	}
-	err_set(&why, ERR_TARGET, EIO, "page %llx of process %d cannot be read here",
-	        (unsigned long long)vaddr, it->pid);
-	err_fix(&why, "look into the kernel's log: memory or swap may be broken; or it was killed");
-	if (it->what == SEND_STANDING) {
-		*e = why;
-		return -EIO;
-	}
-	pthread_mutex_lock(&s->lock);
-	if (s->lost.src == ERR_NONE)
-		s->lost = why;
-	pthread_mutex_unlock(&s->lock);
-	return 0;
-}
-
-static int take_run(struct send *s, const struct item *it, struct build *b,
-                    const struct frame_run *run, uint8_t *buf, struct err *e)
-{
-	int r = 0;
-
-	for (uint32_t i = 0; r == 0 && i < run->pages;) {
-		uint64_t vaddr = run->vaddr + (uint64_t)i * ENG_PAGE_BYTES;
-		ssize_t n = run->pages - i;
-
-		if (it->memfd >= 0)
-			n = mem_read(it->memfd, it->pid, vaddr, buf, (size_t)n);
-		if (n <= 0) {
-			r = miss_page(s, it, b, vaddr, e);
-			n = 1;
-			buf += ENG_PAGE_BYTES;
-		} else {
-			for (ssize_t k = 0; r == 0 && k < n; k++, buf += ENG_PAGE_BYTES)
-				r = take_page(s, it, b, vaddr + (uint64_t)k * ENG_PAGE_BYTES, buf);
-			if (r < 0)
-				err_set(e, ERR_SYS, ENOMEM, "no memory to remember sent pages");
-		}
-		i += (uint32_t)n;
-	}
-	return r;
-}
-
-static int process(struct stream *t, const struct item *it, struct err *e)
-{
-	struct build b = { .f = { .type = FRAME_PAGES, .codec = t->codec.use } };
-	uint8_t *buf = it->data ? it->data : t->buf;
-
-	for (unsigned int i = 0; i < it->n_runs; i++) {
-		if (take_run(t->s, it, &b, &it->runs[i], buf, e) < 0)
-			return -e->code;
-		buf += (size_t)it->runs[i].pages * ENG_PAGE_BYTES;
-	}
-	if (b.f.n_runs) {
-		uint64_t t0 = now_us();
-		int r = frame_send(t->ch, &b.f, b.iov, b.n_iov, DEADLINE_NEVER, e);
-
-		if (r < 0)
-			return r;
-		if (b.f.data_pages)
-			codec_account(&t->codec, b.f.data_pages, now_us() - t0);
-		b.st.frames = 1;
-		b.st.packed_frames = b.f.codec != CODEC_NONE;
-		b.st.wire_bytes = FRAME_HEAD_BYTES + b.f.body_bytes;
-	}
-	pace_correct(&t->s->pace, it->pages * ENG_PAGE_BYTES, b.st.wire_bytes);
-	struct send_stats *st = &t->s->st;
-
-	pthread_mutex_lock(&t->s->lock);
-	st->pages += b.st.pages;
-	st->data_pages += b.st.data_pages;
-	st->zero_pages += b.st.zero_pages;
-	st->same_pages += b.st.same_pages;
-	st->gone_pages += b.st.gone_pages;
-	st->wire_bytes += b.st.wire_bytes;
-	st->frames += b.st.frames;
-	st->packed_frames += b.st.packed_frames;
-	pthread_mutex_unlock(&t->s->lock);
-	return 0;
-}
+/* ---- the threads ---- */
 
 static int send_mark(struct stream *t, uint32_t mark, struct err *e)
 {
@@ -290,7 +101,7 @@ static void *stream_main(void *arg)
 		pthread_mutex_unlock(&s->lock);
 		if (it)
 			send_paced(s, it->pages * ENG_PAGE_BYTES);
-		int r = it ? process(t, it, &e) : send_mark(t, mark, &e);
+		int r = it ? item_send(t, it, &e) : send_mark(t, mark, &e);
 
 		if (r < 0)
 			fail(s, r, &e);
@@ -533,6 +344,11 @@ void send_paced(struct send *s, uint64_t bytes)
 {
 	while (!stopped(s) && pace_nap(&s->pace, bytes))
 		;
+}
+
+void send_tracker(struct send *s, struct trk *trk)
+{
+	s->trk = trk;
 }
 
 void send_limit(struct send *s, uint64_t Bps, unsigned int cpu_percent)

@@ -124,6 +124,8 @@ int send_lost(struct send *s, struct err *e);
 /** send_unacked() - bytes that the destination has not acknowledged; it shrinks while the link works */
 uint64_t send_unacked(const struct send *s);
 
+/** send_tracker() - of SEND_CHANGED; before the first of these, and it stays until send_free() */
+void send_tracker(struct send *s, struct trk *trk);
 /** send_limit() - pages but those of the urgent stream, and what asks for send_paced() */
 void send_limit(struct send *s, uint64_t Bps, unsigned int cpu_percent);
 /** send_paced() - for @bytes that go by another connection: wait until they may. Cancelled: at once */
