@@ -92,7 +92,6 @@ struct vma_list {
 int procs_maps(pid_t pid, struct vma_list *out, struct err *e);
 void vmas_fini(struct vma_list *l);
 
-
 /* ---- direct.c: who reads into its memory past the page tables ---- */
 
 /* DIRECT_SYNC: while its threads are held no read is under way; DIRECT_AIO: one may be. */
