@@ -66,7 +66,7 @@ static bool is_now(const struct classify *c, uint64_t vaddr, uint64_t pages, uin
 
 static int send_now(struct classify *c, uint64_t vaddr, uint64_t pages, enum page_class class)
 {
-	int r = send_pages(c->m->send, SEND_STANDING, c->pid, c->memfd, vaddr, pages, c->e);
+	int r = send_pages(c->m->send, SEND_CHANGED, c->pid, c->memfd, vaddr, pages, c->e);
 
 	if (r == 0)
 		r = cruns_add(c->out, vaddr, pages, class);
@@ -299,8 +299,6 @@ int commit_run(struct mig *m, struct err *e)
 	/* in a frozen cgroup nobody wakes it any more */
 	int r = m->frost ? 0 : freeze_stands(m, e);
 
-	if (r == 0)
-		r = send_lost(m->send, e);
 	if (r == 0)
 		r = mnet_ship(m, e);
 	if (r == 0)

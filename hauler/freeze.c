@@ -151,6 +151,7 @@ int freeze_run(struct mig *m, struct err *e)
 		return err_wrap(e, "dump");
 	}
 	m->t.dumped_us = now_us();
+	send_stands(m->send);
 	fault_at(FAULT_S_DUMPED);
 	/* a process may have become another user's since it was looked at */
 	if (m->opt->owned)

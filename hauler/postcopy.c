@@ -95,6 +95,16 @@ static void *urgent_main(void *arg)
 	return NULL;
 }
 
+static bool is_committed(struct mig *m)
+{
+	pthread_mutex_lock(&m->lock);
+	bool is = m->committed;
+
+	pthread_mutex_unlock(&m->lock);
+	return is;
+}
+
+/* A page that is lost is undo before the commit: commit_run() looks at lost(). After it others go on. */
 static void *push_main(void *arg)
 {
 	struct mig *m = arg;
@@ -111,6 +121,8 @@ static void *push_main(void *arg)
 		int fd = mem_fd(m, pid, &e);
 
 		r = fd < 0 ? fd : send_pages(m->send, SEND_ALL, pid, fd, vaddr, pages, &e);
+		if (r == 0 && !is_committed(m))
+			r = send_lost(m->send, &e);
 	}
 	if (r == 0)
 		r = send_barrier(m->send, ++m->mark, DEADLINE_NEVER, &e);

@@ -55,6 +55,7 @@ struct send {
 	unsigned int queued;
 	uint32_t mark;
 	bool stop;
+	bool stands; /* atomic */
 	int result;
 	struct err err;
 	struct err lost; /* the first page of SEND_ALL that could not be read */
@@ -141,14 +142,14 @@ static int miss_page(struct send *s, const struct item *it, struct build *b, uin
 	struct err why = ERR_INIT;
 
 	b->st.gone_pages++;
-	if (it->what == SEND_CHANGED) {
+	if (it->what == SEND_CHANGED && !__atomic_load_n(&s->stands, __ATOMIC_RELAXED)) {
 		sent_forget(s->sent, it->obj, vaddr, 1);
 		return 0;
 	}
 	err_set(&why, ERR_TARGET, EIO, "page %llx of process %d cannot be read here",
 	        (unsigned long long)vaddr, it->pid);
 	err_fix(&why, "look into the kernel's log: memory or swap may be broken; or it was killed");
-	if (it->what == SEND_STANDING) {
+	if (it->what == SEND_CHANGED) {
 		*e = why;
 		return -EIO;
 	}
@@ -507,6 +508,11 @@ int send_barrier(struct send *s, uint32_t mark, uint64_t deadline_us, struct err
 	}
 	pthread_mutex_unlock(&s->lock);
 	return r;
+}
+
+void send_stands(struct send *s)
+{
+	__atomic_store_n(&s->stands, true, __ATOMIC_RELAXED);
 }
 
 int send_lost(struct send *s, struct err *e)

@@ -81,7 +81,6 @@ void codec_account(struct codec_choice *c, unsigned int pages, uint64_t us);
 
 enum send_what {
 	SEND_CHANGED, /* skip pages that were last sent with the same content */
-	SEND_STANDING, /* the same; the tree stands: a page that cannot be read ends it all */
 	SEND_ALL, /* post-copy: neither compare nor remember; see send_lost() */
 };
 
@@ -117,6 +116,9 @@ int send_bytes(struct send *s, uint64_t obj, uint64_t vaddr, const void *data, s
  * @deadline_us: a link that stands still ends it also when it is DEADLINE_NEVER
  */
 int send_barrier(struct send *s, uint32_t mark, uint64_t deadline_us, struct err *e);
+
+/** send_stands() - the tree has stopped: a page of SEND_CHANGED that cannot be read ends it all now */
+void send_stands(struct send *s);
 
 /** send_lost() - Return: 0; -EIO: pages of SEND_ALL could not be read, though the tree stands */
 int send_lost(struct send *s, struct err *e);

@@ -111,7 +111,7 @@ static struct sent *sent;
 static struct chan wire[2];
 
 /* All pages of the child. Return: what the barrier says; @lost: what send_lost() says */
-static int push(enum send_what what, struct send_stats *st, int *lost)
+static int push(enum send_what what, bool stands, struct send_stats *st, int *lost)
 {
 	static uint32_t mark;
 	struct chan *ch[2] = { &wire[0], &wire[1] };
@@ -119,6 +119,8 @@ static int push(enum send_what what, struct send_stats *st, int *lost)
 	struct send *s = NULL;
 
 	CHECK(fd >= 0 && send_new(&s, ch, 2, sent, &e) == 0);
+	if (stands)
+		send_stands(s);
 	int r = send_pages(s, what, child, fd, page(0), PAGES, &e);
 
 	if (r == 0)
@@ -143,10 +145,11 @@ static void forgotten(void)
 	struct send_stats st;
 	int lost;
 
-	CHECK(push(SEND_CHANGED, &st, &lost) == 0 && st.data_pages == PAGES && lost == 0);
+	CHECK(push(SEND_CHANGED, false, &st, &lost) == 0 && st.data_pages == PAGES && lost == 0);
 	sent_forget(sent, OBJ, page(0), 2);
 	CHECK(!has(0) && !has(1) && has(2));
-	CHECK(push(SEND_CHANGED, &st, &lost) == 0 && st.data_pages == 0 && st.same_pages == PAGES);
+	CHECK(push(SEND_CHANGED, false, &st, &lost) == 0 && st.data_pages == 0 &&
+	      st.same_pages == PAGES);
 	CHECK(has(0) && has(1));
 }
 
@@ -157,14 +160,14 @@ static void unreadable(void)
 
 	CHECK(kill(child, SIGUSR1) == 0 && waitpid(child, &status, WUNTRACED) == child);
 	/* in a round: an older copy does not count */
-	CHECK(push(SEND_CHANGED, &st, &lost) == 0 && st.gone_pages == 1 && lost == 0);
+	CHECK(push(SEND_CHANGED, false, &st, &lost) == 0 && st.gone_pages == 1 && lost == 0);
 	for (unsigned int i = 0; i < PAGES; i++)
 		CHECK(has(i) == (i != HOLE));
 	/* in the freeze: it ends */
-	CHECK(push(SEND_STANDING, &st, &lost) == -EIO && strstr(e.msg, "cannot be read"));
+	CHECK(push(SEND_CHANGED, true, &st, &lost) == -EIO && strstr(e.msg, "cannot be read"));
 	err_clear(&e);
 	/* after the switch-over: all others go, and then it is said */
-	CHECK(push(SEND_ALL, &st, &lost) == 0 && st.data_pages == PAGES - 1);
+	CHECK(push(SEND_ALL, true, &st, &lost) == 0 && st.data_pages == PAGES - 1);
 	CHECK(lost == -EIO && strstr(e.msg, "cannot be read"));
 	err_clear(&e);
 }
