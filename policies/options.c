@@ -236,11 +236,6 @@ static bool unseen(const struct pol_options *v, unsigned int value)
 	return v->tracker == POL_TRACKER_NONE && value;
 }
 
-static bool max_without_tracker(const struct pol_options *v)
-{
-	return unseen(v, v->downtime_max_ms);
-}
-
 static bool deadline_without_tracker(const struct pol_options *v)
 {
 	return unseen(v, v->deadline_s);
@@ -268,8 +263,6 @@ static const struct contradiction contradictions[] = {
 	  "this mode has no rounds that it could help" },
 	{ ROW(tracker), ROW(mode), rounds_without_tracker,
 	  "there are no rounds unless writes are seen" },
-	{ ROW(downtime_max_ms), ROW(tracker), max_without_tracker,
-	  "unless writes are seen nothing is measured before it stops" },
 	{ ROW(deadline_s), ROW(tracker), deadline_without_tracker,
 	  "there are no rounds unless writes are seen" },
 	{ ROW(throttle_max_percent), ROW(tracker), throttle_without_tracker,

@@ -145,8 +145,7 @@ refused '{ "downtime-max-ms": 500,
 refused '{ "mode": "pre-copy", "degraded-max-s": 5 }' 'degraded-max-s: .*mode pre-copy'
 refused '{ "mode": "post-copy", "deadline-s": 5 }' 'deadline-s: .*mode post-copy'
 refused '{ "tracker": "none",
-"downtime-max-ms": 200 }' 'p.json:2: downtime-max-ms: .*tracker none \(.*p.json:1\)'
-refused '{ "tracker": "none", "deadline-s": 5 }' 'deadline-s: .*tracker none'
+"deadline-s": 5 }' 'p.json:2: deadline-s: .*tracker none \(.*p.json:1\)'
 refused '{ "tracker": "none", "throttle-max-percent": 5 }' 'throttle-max-percent: .*tracker none'
 
 # what is no file is not waited for; nothing of a file reaches the terminal as it is
