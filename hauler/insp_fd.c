@@ -251,9 +251,11 @@ int insp_dup(pid_t pid, int fd)
 	return copy < 0 ? -errno : copy;
 }
 
-static void read_info(struct insp *i, struct look *l)
+/* Return: false: closed meanwhile, or the process has gone */
+static bool read_info(struct insp *i, struct look *l)
 {
 	char what[32], line[128];
+	bool whole = false;
 
 	snprintf(what, sizeof(what), "fdinfo/%d", l->fd);
 	AUTO(file) FILE *f = insp_open(l->pid, what);
@@ -266,9 +268,12 @@ static void read_info(struct insp *i, struct look *l)
 			l->flags = (int)flags;
 		else if (sscanf(line, "scm_fds: %u", &passed) == 1)
 			i->passed_fds += passed;
-		else if (sscanf(line, "mnt_id: %d", &l->mnt_id) != 1)
+		else if (sscanf(line, "mnt_id: %d", &l->mnt_id) == 1)
+			whole = true;
+		else
 			sscanf(line, "Pid: %d", &l->task);
 	}
+	return whole;
 }
 
 /* Sort by what the link of /proc/PID/fd says; pipes and sockets wait for all others. */
@@ -319,9 +324,8 @@ int insp_fds(struct insp *i, pid_t pid)
 		snprintf(link, sizeof(link), "fd/%d", l.fd);
 		snprintf(l.what, sizeof(l.what), "descriptor %d of pid %d", l.fd, pid);
 		if (insp_link(pid, link, l.name, sizeof(l.name)) <= 0 ||
-		    fstatat(dirfd(d), de->d_name, &l.st, 0) < 0)
+		    fstatat(dirfd(d), de->d_name, &l.st, 0) < 0 || !read_info(i, &l))
 			continue; /* closed meanwhile */
-		read_info(i, &l);
 		r = look_kind(i, &l);
 	}
 	return r;
