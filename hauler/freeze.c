@@ -255,13 +255,19 @@ int freeze_hold(struct mig *m, struct err *e)
 	return r < 0 ? err_wrap(e, "hold the stopped processes") : 0;
 }
 
+/* A zombie, which cannot be moved, needs no keeping. */
+static bool slipped(const struct mig *m, pid_t pid)
+{
+	return m->frost && procs_lives(pid) && !frost_has(m->frost, pid);
+}
+
 /* In a frozen cgroup a signal wakes nobody; who moves them out, or thaws it, might. */
 int freeze_kept(const struct mig *m, struct err *e)
 {
 	if (!m->frost)
 		return freeze_stands(m, e);
 	for (size_t i = 0; i < m->n_held; i++)
-		if (!frost_has(m->frost, m->held[i].pid))
+		if (slipped(m, m->held[i].pid))
 			return err_set(
 			        e, ERR_SYS, EINTR,
 			        "somebody has moved the stopped process %d out of its frozen "
@@ -276,7 +282,7 @@ void freeze_watch(struct mig *m)
 
 	for (size_t i = 0; i < m->n_held; i++) {
 		pid_t pid = m->held[i].pid;
-		bool out = m->frost && !frost_has(m->frost, pid);
+		bool out = slipped(m, pid);
 		bool woken = !m->frost && !stands_soon(pid);
 
 		if (!out && !woken)

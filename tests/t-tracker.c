@@ -151,6 +151,7 @@ struct mirror {
 	struct page *slot;
 	uint64_t reported, present, wrong, twice, strayed;
 	struct trk *trk;
+	int places;
 	int round;
 	bool check;
 	struct page *seen;
@@ -168,15 +169,12 @@ static struct page *slot_of(struct mirror *m, uint64_t vaddr)
 /* As a sender does. */
 static void read_page(struct mirror *m, struct page *p)
 {
-	int places = m->trk ? trk_places(m->trk, m->pid) : -1;
 	bool strayed = false;
 
-	trk_strayed(m->trk, m->pid, places, p->vaddr, 1, &strayed);
+	trk_strayed(m->trk, m->pid, m->places, p->vaddr, 1, &strayed);
 	if (mem_read(m->fd, m->pid, p->vaddr, p->data, 1) != 1)
 		memset(p->data, 0xee, 4096);
-	trk_strayed(m->trk, m->pid, places, p->vaddr, 1, &strayed);
-	if (places >= 0)
-		close(places);
+	trk_strayed(m->trk, m->pid, m->places, p->vaddr, 1, &strayed);
 	if (strayed) {
 		free(p->data);
 		p->data = NULL;
@@ -310,7 +308,7 @@ static int test_mirror(void)
 	struct err e = ERR_INIT;
 	struct trk *t = NULL;
 	struct trk_stats st = { 0 };
-	struct mirror m = { 0 };
+	struct mirror m = { .places = -1 };
 	uint64_t first_us = 0, stop_us = 0;
 	pid_t pid = fork();
 
@@ -323,6 +321,7 @@ static int test_mirror(void)
 	if (trk_new(&t, pid, kind, &e) < 0)
 		return 1;
 	m.trk = t;
+	m.places = trk_places(t, pid);
 	for (int i = 0; i < n_rounds; i++) {
 		m.round = i + 1;
 		if (trk_round(t, take, &m, &st, &e) < 0) {
@@ -347,6 +346,8 @@ static int test_mirror(void)
 	       (unsigned long long)first_us, (unsigned long long)st.scan_us,
 	       (unsigned long long)stop_us);
 	trk_free(t);
+	if (m.places >= 0)
+		close(m.places);
 	char cmd[128];
 
 	snprintf(cmd, sizeof(cmd), "grep -qE '^VmFlags:.* (um|uw|ui)( |$)' /proc/%d/smaps", pid);
@@ -366,7 +367,7 @@ static int test_as_found(void)
 	struct err e = ERR_INIT;
 	struct trk *t = NULL;
 	struct trk_stats st;
-	struct mirror m = { .slot = calloc(SLOTS, sizeof(struct page)) };
+	struct mirror m = { .places = -1, .slot = calloc(SLOTS, sizeof(struct page)) };
 	pid_t pid = fork();
 
 	if (pid == 0)
