@@ -205,13 +205,9 @@ int frost_add(struct frost *f, pid_t pid, struct err *e)
 bool frost_has(const struct frost *f, pid_t pid)
 {
 	AUTO(mem) char *at = frost_cgroup_of(pid);
-	char path[PATH_BYTES + 32], is = 0;
+	const char *own = f->dir + strlen(f->root);
 
-	snprintf(path, sizeof(path), "%s/cgroup.freeze", f->dir);
-	AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	return fd >= 0 && read(fd, &is, 1) == 1 && is == '1' &&
-	       (!at || !strcmp(at, f->dir + strlen(f->root)));
+	return freezes(f->root, own) && (!at || !strcmp(at, own));
 }
 
 static int thaw_one(const struct frost *f, const struct member *m)

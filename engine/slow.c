@@ -22,7 +22,6 @@
 #include "engine/engine.h"
 #include "engine/frost.h"
 
-/* With the second part: the cpu controller is enabled for it, and for it alone. */
 /* Of its child cgroup; then the migration, and the cpu.max of the parent as it was: "-max-100000". */
 #define NAME       "haul-slow-"
 #define NAME_BYTES (sizeof(NAME) - 1 + 16)
