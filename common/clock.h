@@ -37,4 +37,13 @@ static inline int deadline_poll_ms(uint64_t deadline_us)
 	return ms > INT_MAX ? INT_MAX : (int)ms;
 }
 
+/** now_cpu_us() - CPU time of this process: no more on a busy machine */
+static inline uint64_t now_cpu_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
 #endif

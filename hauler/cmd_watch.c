@@ -65,15 +65,6 @@ static int present(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, 
 	                                     : 0;
 }
 
-/* What a look costs is no more on a busy machine. */
-static uint64_t cpu_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
 static uint64_t samples(const struct watch *w)
 {
 	return (uint64_t)w->t.dropped + w->t.n;
@@ -118,7 +109,7 @@ static int look(struct watch *w, struct err *e)
 {
 	struct present p = { .w = w };
 	struct trk_stats all;
-	uint64_t t0 = now_us(), cpu0 = cpu_us();
+	uint64_t t0 = now_us(), cpu0 = now_cpu_us();
 
 	begin_sample(w);
 	int r = trk_round(w->trk, took, w, &w->st, e);
@@ -128,7 +119,7 @@ static int look(struct watch *w, struct err *e)
 		r = trk_final(w->trk, present, &p, &all, e);
 	if (r == 0)
 		r = trace_add_wide(&w->t, w->ages, p.pages, &w->curve, e);
-	set_pace(w, cpu_us() - cpu0);
+	set_pace(w, now_cpu_us() - cpu0);
 	w->armed_us = t0;
 	return r;
 }
@@ -138,11 +129,11 @@ static int glance(struct watch *w, uint64_t *written, struct err *e)
 {
 	struct present p = { .w = w };
 	struct trk_stats st;
-	uint64_t t0 = now_us(), cpu0 = cpu_us();
+	uint64_t t0 = now_us(), cpu0 = now_cpu_us();
 	int r = trk_final(w->trk, present, &p, &st, e);
 
 	curve_add(&w->curve, t0 - w->armed_us, p.written);
-	w->glances_us += cpu_us() - cpu0;
+	w->glances_us += now_cpu_us() - cpu0;
 	*written = p.written;
 	return r;
 }
@@ -193,7 +184,7 @@ static bool wait_for(struct watch *w, int *r, struct err *e)
 
 static int first_look(struct watch *w, struct err *e)
 {
-	uint64_t cpu0 = cpu_us();
+	uint64_t cpu0 = now_cpu_us();
 
 	w->first = true;
 	int r = trk_round(w->trk, took, w, &w->st, e);
@@ -202,7 +193,7 @@ static int first_look(struct watch *w, struct err *e)
 	if (r == 0 && w->st.procs == 0)
 		r = err_set(e, ERR_TARGET, EBUSY, "process %d cannot be tracked", w->opt->pid);
 	w->start_us = w->armed_us = now_us();
-	set_pace(w, cpu_us() - cpu0);
+	set_pace(w, now_cpu_us() - cpu0);
 	return r;
 }
 

@@ -26,14 +26,6 @@ void pace_fini(struct pace *p)
 	pthread_mutex_destroy(&p->lock);
 }
 
-static uint64_t cpu_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
 void pace_limit(struct pace *p, uint64_t Bps, unsigned int cpu_percent)
 {
 	pthread_mutex_lock(&p->lock);
@@ -41,7 +33,7 @@ void pace_limit(struct pace *p, uint64_t Bps, unsigned int cpu_percent)
 	p->cpu_percent = cpu_percent;
 	p->tokens = 0; /* what went under the old limits is not paid for under these */
 	p->since_us = p->filled_us = now_us();
-	p->since_cpu_us = cpu_us();
+	p->since_cpu_us = now_cpu_us();
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -61,7 +53,7 @@ static uint64_t wait_us(struct pace *p)
 	}
 	p->filled_us = now;
 	if (p->cpu_percent) {
-		uint64_t used = (cpu_us() - p->since_cpu_us) * 100 / p->cpu_percent;
+		uint64_t used = (now_cpu_us() - p->since_cpu_us) * 100 / p->cpu_percent;
 		uint64_t may = now - p->since_us + BURST_US;
 
 		if (used > may && used - may > wait)
