@@ -45,8 +45,14 @@ hauld_again
 hauld_again --criu /nonexistent/criu
 refused 3 'no working CRIU'
 hauld_again
-"$lab" run B bash -c "echo $((pid - 1)) >/proc/sys/kernel/ns_last_pid; sleep 300 & wait" </dev/null >/dev/null 2>&1 &
-for _ in $(seq 100); do "$lab" run B grep -qsx sleep "/proc/$pid/comm" && break; sleep 0.1; done
+# Another process of B may be born between the two steps of this: again, then.
+taken() { "$lab" run B grep -qsx sleep "/proc/$pid/comm"; }
+for _ in $(seq 50); do
+	"$lab" run B bash -c "echo $((pid - 1)) >/proc/sys/kernel/ns_last_pid; sleep 300 &" </dev/null >/dev/null 2>&1
+	! taken || break
+	"$lab" run B pkill -x sleep
+done
+taken || fail "no process of B could be given pid $pid"
 refused 3 "pid $pid is taken.*sleep"
 "$lab" run B pkill -x sleep
 sleep 0.2
