@@ -102,6 +102,13 @@ gone() {
 	! "$lab" run "$1" test -e "/proc/$pid" || fail "process $pid is still on host $1: $("$lab" run "$1" cat "/proc/$pid/stat")"
 }
 
+# stands HOST WORDS: the copy there is stopped: by SIGSTOP, which it has not taken yet if a busy
+# processor let the frozen cgroup hold it first
+stands() {
+	"$lab" run "$1" grep -qE '^(State:.*T \(|(Sig|Shd)Pnd:.*[4-7c-f]....$)' "/proc/$pid/status" ||
+		fail "$2: $("$lab" run "$1" grep -HE '^State|Pnd|^Tracer|^0:' "/proc/$pid/status" "/proc/$pid/cgroup" 2>&1)"
+}
+
 # move FROM [OPTION]...: to the other host; the report goes to $dir/report
 move() {
 	local from=$1 to

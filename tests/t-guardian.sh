@@ -93,6 +93,6 @@ gone B
 # between the last death and the kill there is a moment: docs/HANDOVER.md section 8
 ! grep -q 'had ended before' "$dir/since" || note "  NOT SHOWN: the program met a page that was missing before it was killed, and ended itself"
 [ $rc != 0 ] || fail "haul says that all is well: $(cat "$dir/out")"
-[ "$("$lab" run A awk '{ print $3 }' "/proc/$pid/stat")" = T ] || fail "the copy on A is not held"
+stands A "the copy on A is not held"
 note "  worker and guardians killed: $(grep -m1 -oE 'the tree .*' "$dir/since")"
 forget

@@ -75,7 +75,7 @@ note "killed before the hand-over; hauld ends it when it starts"
 start A "$work/writer" --mib 24 --rate 2000
 dies s-restored-heard
 says A 0 'goes on here when recovered' recover --list
-[ "$(state A)" = T ] || fail "--list has changed something"
+stands A "--list has changed something"
 "$lab" run A kill -KILL "$(daemon A)"
 start_hauld A
 for _ in $(seq 100); do [ "$(state A)" != T ] && break; sleep 0.05; done
@@ -92,7 +92,7 @@ sys.exit(not (e["event"] == "recover" and e["migration"] == sys.argv[1] and e["p
 	fail "recover --list --json"
 says A 1 'there will be TWO' resolve "$id" --keep-here
 says A 1 'the process is LOST' resolve "$id" --drop-here
-[ "$(state A)" = T ] || fail "not agreed, but done"
+stands A "not agreed, but done"
 says A 0 'runs at the destination, with every page' recover "$id"
 verify B
 gone A
@@ -121,7 +121,7 @@ hold s-pushing
 cgroup=$("$lab" run A sh -c "grep -o '/haul-.*' /proc/$pid/cgroup")
 root=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
 echo "$("$lab" pid A "$pid")" >"$root/cgroup.procs"
-[ "$(state A)" = T ] || fail "out of the frozen cgroup it runs"
+stands A "out of the frozen cgroup it runs"
 go_on
 ended 0
 grep -q 'moved out of its frozen cgroup by somebody; stopped again' "$dir/stderr" || fail "moved out unseen: $(cat "$dir/stderr")"
@@ -145,7 +145,7 @@ for how in wiped rebooted; do
 		says A 4 'was rebooted since' recover
 		says A 4 '"text":.*was rebooted since' recover --json
 	fi
-	[ "$(state A)" = T ] || fail "$how: resumed by itself"
+	stands A "$how: resumed by itself"
 	says A 0 'goes on here, as it was when it was stopped' resolve -y --keep-here "$id"
 	verify A
 	no_journal
