@@ -10,6 +10,7 @@
 
 #include "common/auto.h"
 #include "common/log.h"
+#include "hauler/lists.h"
 #include "policies/policies.h"
 
 int get_policies(struct req *q)
@@ -76,7 +77,7 @@ static int take_policy(struct req *q, struct policy *p, const char *name, int *r
 	if (!body)
 		return -1;
 	json_decref(body);
-	if (pol_load_text(p, name, q->body, q->body_bytes, &e) == 0)
+	if (pol_load_text(p, name, q->body, q->body_bytes, &e) == 0 && lists_check(p, &e) == 0)
 		return 0;
 	*r = http_problem(q, 422, "bad-policy", "%s%s%s", e.msg, e.fix[0] ? "; " : "", e.fix);
 	return -1;

@@ -7,49 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hauler/lists.h"
 #include "hauler/say.h"
 #include "policies/trace.h"
 
 /* What a simulated round costs apart from pages; of a real one it is measured. */
 #define SIM_ROUND_BASE_US 10000
-
-/* ---- what policies list ---- */
-
-/* "FILE:LINE: KEY: " before what is wrong with it. */
-static int item_err(const struct policy *p, size_t list, size_t k, struct err *e)
-{
-	err_wrap(e, "%s:%u: %s", p->path, p->list[list].line[k], pol_lists[list].name);
-	err_line(e->msg);
-	return -e->code;
-}
-
-/* By its form: what it names may be there on another host only. */
-static int check_item(size_t list, const char *text, struct err *e)
-{
-	struct net_opts net = { 0 };
-
-	switch ((enum pol_list)list) {
-	case POL_MOVE_ADDRESS:
-		return net_opts_move(&net, text, e);
-	case POL_MAP:
-		return out_rule_add(&net.rules, text, e);
-	case POL_FS:
-		if (text[0] == '/' && text[strspn(text, "/")])
-			return 0;
-		return err_set(e, ERR_USER, EINVAL, "\"%s\" is no full path of a directory", text);
-	default:
-		return *text ? 0 : err_set(e, ERR_USER, EINVAL, "\"\" is no pattern");
-	}
-}
-
-static int check_lists(const struct policy *p, struct err *e)
-{
-	for (size_t i = 0; i < POL_NLISTS; i++)
-		for (size_t k = 0; k < p->list[i].n; k++)
-			if (check_item(i, p->list[i].v[k], e) < 0)
-				return item_err(p, i, k, e);
-	return 0;
-}
 
 /* ---- the policy of this command line ---- */
 
@@ -57,7 +20,7 @@ static int load(struct policy *p, const char *word, struct err *e)
 {
 	int r = pol_load(p, word, e);
 
-	return r < 0 ? r : check_lists(p, e);
+	return r < 0 ? r : lists_check(p, e);
 }
 
 /* Of this name, with the options of the command line in it. */
@@ -81,11 +44,11 @@ static int take_lists(struct opts *o, struct err *e)
 
 	for (size_t i = 0; r == 0 && i < moves->n; i++)
 		if (net_opts_move(&o->net, moves->v[i], e) < 0)
-			r = item_err(&o->pol, POL_MOVE_ADDRESS, i, e);
+			r = lists_err(&o->pol, POL_MOVE_ADDRESS, i, e);
 	o->net.rules.n = 0;
 	for (size_t i = 0; r == 0 && i < maps->n; i++)
 		if (out_rule_add(&o->net.rules, maps->v[i], e) < 0)
-			r = item_err(&o->pol, POL_MAP, i, e);
+			r = lists_err(&o->pol, POL_MAP, i, e);
 	for (size_t i = 0; r == 0 && i < given.n; i++)
 		r = o->net.rules.n < OUT_RULES_MAX
 		            ? (o->net.rules.v[o->net.rules.n++] = given.v[i], 0)
@@ -108,7 +71,7 @@ static int take_trees(struct opts *o, struct err *e)
 	}
 	for (size_t i = 0; r == 0 && i < dirs->n; i++)
 		if (fs_option_dir(&o->fs, dirs->v[i], e) < 0)
-			r = item_err(&o->pol, POL_FS, i, e);
+			r = lists_err(&o->pol, POL_FS, i, e);
 	for (size_t i = 0; r == 0 && i < not ->n; i++)
 		r = fs_option_exclude(&o->fs, not ->v[i], e);
 	return r;

@@ -115,7 +115,8 @@ def policies():
     good = {"meaning": "for a test", "mode": "pre-copy", "streams": 3}
     a = api.post("/v1/policies/validate", good)
     expect("validate", (a.status, a.json["options"]["streams"], a.json["options"]["mode"]), (200, 3, "pre-copy"))
-    for bad in [{"streems": 3}, {"streams": 99}, {"streams": "x"}, {"mode": 1}, {"meaning": 5}]:
+    for bad in [{"streems": 3}, {"streams": 99}, {"streams": "x"}, {"mode": 1}, {"meaning": 5},
+                {"map": ["nonsense"]}, {"move-address": ["x"]}, {"fs": ["srv"]}]:
         problem("validate %s" % bad, api.post("/v1/policies/validate", bad), 422, "bad-policy")
         problem("put %s" % bad, api.ask("PUT", "/v1/policies/mine", bad), 422, "bad-policy")
     problem("not there yet", api.get("/v1/policies/mine"), 404, "not-found")
