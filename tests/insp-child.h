@@ -13,20 +13,11 @@
 #include <unistd.h>
 
 #include "hauler/inspect.h"
+#include "tests/checks.h"
 #include "transport/haul.pb-c.h"
 
-static unsigned int t_failed, t_skipped;
+static unsigned int t_skipped;
 static int t_keep = -1; /* a descriptor that the next child gets as number 3 */
-
-#define CHECK(cond, ...)                                                                           \
-	do {                                                                                       \
-		if (!(cond)) {                                                                     \
-			printf("%s:%d: not (%s): ", __FILE__, __LINE__, #cond);                    \
-			printf(__VA_ARGS__);                                                       \
-			printf("\n");                                                              \
-			t_failed++;                                                                \
-		}                                                                                  \
-	} while (0)
 
 /* What a situation is made of; runs in the child. Return: 0; 77 not possible here */
 typedef int (*t_setup)(void *arg);
@@ -130,7 +121,7 @@ static inline void t_case(const char *name, t_setup setup, void *arg, const char
 		return;
 	const struct findings *f = insp_findings(i);
 	const struct finding *hit = code ? t_find(i, code) : NULL;
-	bool failed = t_failed;
+	bool failed = checks_failed;
 
 	CHECK(!code || hit, "%s: %s not found", name, code);
 	if (hit) {
@@ -140,7 +131,7 @@ static inline void t_case(const char *name, t_setup setup, void *arg, const char
 	for (size_t k = 0; k < f->n; k++)
 		CHECK(f->v[k].severity == SEV_INFO || (code && !strcmp(f->v[k].code, code)),
 		      "%s: %s besides", name, f->v[k].code);
-	if (getenv("SHOW") || (t_failed && !failed)) {
+	if (getenv("SHOW") || (checks_failed && !failed)) {
 		printf("%s:\n", name);
 		t_show(i);
 	}
@@ -161,13 +152,6 @@ static inline int t_need_root(void)
 		return 0;
 	printf("skipped: needs root\n");
 	return 77;
-}
-
-static inline int t_done(void)
-{
-	if (t_failed)
-		printf("%u checks failed\n", t_failed);
-	return t_failed ? 1 : 0;
 }
 
 #endif

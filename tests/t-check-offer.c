@@ -15,23 +15,12 @@
 #include "agent/check.h"
 #include "common/auto.h"
 #include "common/elf.h"
+#include "tests/checks.h"
 #include "transport/haul.pb-c.h"
 
 #define FILE_PATH "/var/tmp/t-check-file"
 #define CRIU      40201
 #define NAME(s)   ((char *)(s)) /* messages have no const */
-
-static unsigned int failed;
-
-#define CHECK(cond, ...)                                                                           \
-	do {                                                                                       \
-		if (!(cond)) {                                                                     \
-			printf("%s:%d: not (%s): ", __FILE__, __LINE__, #cond);                    \
-			printf(__VA_ARGS__);                                                       \
-			printf("\n");                                                              \
-			failed++;                                                                  \
-		}                                                                                  \
-	} while (0)
 
 /* An offer that this host can take, in parts that a test may change. */
 struct set {
@@ -533,7 +522,5 @@ int main(void)
 	files();
 	ports();
 	nonsense();
-	if (failed)
-		printf("%u checks failed\n", failed);
-	return failed ? 1 : 0;
+	return checks_end();
 }

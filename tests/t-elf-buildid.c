@@ -10,22 +10,11 @@
 
 #include "common/auto.h"
 #include "common/elf.h"
+#include "tests/checks.h"
 
 #define FILE_BYTES 512
 #define NOTE_AT    256
 #define ROUNDS     200000
-
-static unsigned int failed;
-
-#define CHECK(cond, ...)                                                                           \
-	do {                                                                                       \
-		if (!(cond)) {                                                                     \
-			printf("%s:%d: not (%s): ", __FILE__, __LINE__, #cond);                    \
-			printf(__VA_ARGS__);                                                       \
-			printf("\n");                                                              \
-			failed++;                                                                  \
-		}                                                                                  \
-	} while (0)
 
 /* A small file with one other note before the build-id. */
 static void make(uint8_t *f)
@@ -119,7 +108,5 @@ int main(void)
 	CHECK(elf_build_id(-1, id, sizeof(id)) == 0, "no file");
 	small();
 	fuzz();
-	if (failed)
-		printf("%u checks failed\n", failed);
-	return failed ? 1 : 0;
+	return checks_end();
 }

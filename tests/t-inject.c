@@ -20,22 +20,11 @@
 #include "common/clock.h"
 #include "engine/engine.h"
 #include "engine/frost.h"
+#include "tests/checks.h"
 
 #define STARVED_TRIES 8
 
-static int failed;
-static const char *title = "";
 static volatile uint64_t *ticks;
-
-#define CHECK(what, ...)                                                                           \
-	do {                                                                                       \
-		if (!(what)) {                                                                     \
-			printf("%s: line %d: not true: %s; ", title, __LINE__, #what);             \
-			printf(__VA_ARGS__);                                                       \
-			printf("\n");                                                              \
-			failed++;                                                                  \
-		}                                                                                  \
-	} while (0)
 
 /* ---- targets ---- */
 
@@ -65,7 +54,7 @@ static void waits_in_vfork(void)
 
 static pid_t target(const char *name, void (*run)(void))
 {
-	title = name;
+	checks_title = name;
 	*ticks = 0;
 	fflush(stdout);
 	pid_t pid = fork();
@@ -228,6 +217,5 @@ int main(void)
 	frozen();
 	starved();
 	in_vfork();
-	printf("%d checks failed\n", failed);
-	return failed != 0;
+	return checks_end();
 }

@@ -292,5 +292,5 @@ int main(void)
 	shared_pipe();
 	fifo();
 	files();
-	return t_done();
+	return checks_end();
 }

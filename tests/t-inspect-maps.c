@@ -210,5 +210,5 @@ int main(int argc, char **argv)
 	t_case("asynchronous input and output", aio, NULL, NULL, SEV_INFO);
 	t_case("/dev/zero", zero_device, NULL, NULL, SEV_INFO);
 	t_case("memory of a device", device, NULL, "device", SEV_BLOCKER);
-	return t_done();
+	return checks_end();
 }

@@ -268,5 +268,5 @@ int main(void)
 	unix_cases();
 	inet_cases();
 	offered_ports();
-	return t_done();
+	return checks_end();
 }

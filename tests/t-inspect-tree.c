@@ -438,5 +438,5 @@ int main(void)
 	offer();
 	bits32();
 	few_open_files();
-	return t_done();
+	return checks_end();
 }

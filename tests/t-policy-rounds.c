@@ -7,21 +7,10 @@
 #include <string.h>
 
 #include "policies/policies.h"
+#include "tests/checks.h"
 
 #define PAGE_BYTES 4096.0
 #define ROUNDS_MAX 1000
-
-static int failed;
-
-#define CHECK(what, ...)                                                                           \
-	do {                                                                                       \
-		if (!(what)) {                                                                     \
-			printf("line %d: not true: %s; ", __LINE__, #what);                        \
-			printf(__VA_ARGS__);                                                       \
-			printf("\n");                                                              \
-			failed++;                                                                  \
-		}                                                                                  \
-	} while (0)
 
 /* A program that writes pages at random, and a link. */
 struct world {
@@ -210,5 +199,5 @@ int main(void)
 	within_limit();
 	round_limit();
 	names();
-	return failed != 0;
+	return checks_end();
 }

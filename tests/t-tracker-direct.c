@@ -22,12 +22,12 @@
 
 #include "common/clock.h"
 #include "engine/engine.h"
+#include "tests/checks.h"
 
 #define PAGES 16
 #define PAGE  4 /* the one that is read into */
 #define FILL  0x42
 
-static int failed;
 static enum trk_kind kind;
 static char dir[] = "/tmp/t-tracker-direct.XXXXXX";
 static uint8_t *area;
@@ -36,16 +36,6 @@ static uint8_t *area;
 static volatile struct {
 	int late_ms, state, got;
 } * shared;
-
-#define CHECK(what, ...)                                                                           \
-	do {                                                                                       \
-		if (!(what)) {                                                                     \
-			printf("line %d: not true: %s; ", __LINE__, #what);                        \
-			printf(__VA_ARGS__);                                                       \
-			printf("\n");                                                              \
-			failed++;                                                                  \
-		}                                                                                  \
-	} while (0)
 
 /* ---- the file system: one file, whose bytes come late ---- */
 
@@ -278,6 +268,5 @@ int main(void)
 	umount2(dir, MNT_DETACH);
 	kill(server, SIGKILL);
 	rmdir(dir);
-	printf("%d checks failed\n", failed);
-	return failed != 0;
+	return checks_end();
 }

@@ -25,24 +25,13 @@
 
 #include "common/clock.h"
 #include "engine/engine.h"
+#include "tests/checks.h"
 
 #define AREA_PAGES 512
 #define KILLS      150
 #define NOBODY     65534
 
-static int failed;
 static enum trk_kind kind;
-static const char *title = "";
-
-#define CHECK(what, ...)                                                                           \
-	do {                                                                                       \
-		if (!(what)) {                                                                     \
-			printf("%s: line %d: not true: %s; ", title, __LINE__, #what);             \
-			printf(__VA_ARGS__);                                                       \
-			printf("\n");                                                              \
-			failed++;                                                                  \
-		}                                                                                  \
-	} while (0)
 
 /* What targets count in: seen by us, also after exec. */
 static volatile uint64_t *ticks;
@@ -335,7 +324,7 @@ static void ordinary(const char *name, void (*run)(void), unsigned int tracked)
 	struct taker tk = { 0 };
 	struct trk_stats st = { 0 };
 
-	title = name;
+	checks_title = name;
 	pid_t pid = target(run);
 	unsigned int n_fds = fds_of(pid);
 
@@ -397,14 +386,14 @@ static void killed(const char *name, void (*run)(void), bool inject_only)
 	struct taker tk = { 0 };
 	struct trk_stats st = { 0 };
 
-	title = name;
+	checks_title = name;
 	pid_t pid = target(run);
 	unsigned int n_fds = fds_of(pid);
 
-	int failed_before = failed;
+	unsigned int failed_before = checks_failed;
 
 	srand(1);
-	for (int i = 0; i < KILLS && failed == failed_before; i++) {
+	for (int i = 0; i < KILLS && checks_failed == failed_before; i++) {
 		fflush(stdout);
 		pid_t tracker = fork();
 
@@ -445,7 +434,7 @@ static void exec_in_round(void)
 	struct taker tk = { .first = exec_it };
 	struct trk_stats st = { 0 };
 
-	title = "exec in mid-round";
+	checks_title = "exec in mid-round";
 	pid_t pid = target(ready_to_exec);
 
 	tk.pid = pid;
@@ -493,7 +482,7 @@ static void exit_in_round(void)
 	struct taker tk = { .first = kill_it };
 	struct trk_stats st = { 0 };
 
-	title = "a child exits in mid-round";
+	checks_title = "a child exits in mid-round";
 	pid_t pid = target(with_child);
 
 	tk.pid = child_of(pid);
@@ -504,7 +493,7 @@ static void exit_in_round(void)
 	check_clean(pid, fds_of(pid), false);
 	end(pid);
 
-	title = "the whole tree exits in mid-round";
+	checks_title = "the whole tree exits in mid-round";
 	struct err e = ERR_INIT;
 	AUTO(trk) struct trk *t = NULL;
 
@@ -526,7 +515,7 @@ static void stopped_before(void)
 	struct taker tk = { 0 };
 	struct trk_stats st = { 0 };
 
-	title = "job-stopped before";
+	checks_title = "job-stopped before";
 	pid_t pid = target(threads);
 	unsigned int n_fds = fds_of(pid);
 
@@ -583,6 +572,5 @@ int main(int argc, char **argv)
 		else
 			all();
 	}
-	printf("%d checks failed\n", failed);
-	return failed != 0;
+	return checks_end();
 }

@@ -19,24 +19,13 @@
 
 #include "common/clock.h"
 #include "engine/track.h"
+#include "tests/checks.h"
 
 #define PAGES 12000 /* every second one is more regions than one scan returns */
 #define PAGE  7 /* the one that is written */
 #define HOLE  (PAGES - 100) /* where other memory may come */
 
-static int failed;
 static enum trk_kind kind;
-static const char *title = "";
-
-#define CHECK(what, ...)                                                                           \
-	do {                                                                                       \
-		if (!(what)) {                                                                     \
-			printf("%s: line %d: not true: %s; ", title, __LINE__, #what);             \
-			printf(__VA_ARGS__);                                                       \
-			printf("\n");                                                              \
-			failed++;                                                                  \
-		}                                                                                  \
-	} while (0)
 
 /* ---- a target that does as it is told ---- */
 
@@ -233,7 +222,7 @@ static void two(void)
 	struct trk_stats st;
 	struct err e = ERR_INIT;
 
-	title = "two trackers";
+	checks_title = "two trackers";
 	pid_t pid = target(obedient);
 	AUTO(trk) struct trk *first = tracker(pid), *second = tracker(pid);
 
@@ -258,7 +247,7 @@ static void trees(void)
 	struct trk_stats st;
 	struct err e = ERR_INIT;
 
-	title = "overlapping trees";
+	checks_title = "overlapping trees";
 	pid_t pid = target(obedient);
 	AUTO(trk) struct trk *t = tracker(pid);
 
@@ -280,7 +269,7 @@ static void trees(void)
 
 static void owner_dies(void)
 {
-	title = "the owner dies";
+	checks_title = "the owner dies";
 	pid_t pid = target(obedient), owner = fork();
 
 	if (owner == 0) {
@@ -342,7 +331,7 @@ static void foreign(void)
 {
 	struct trk_stats st;
 
-	title = "memory that another tool has registered";
+	checks_title = "memory that another tool has registered";
 	pid_t pid = target(obedient);
 	AUTO(fd) int fd = registered_by_us(pid);
 	AUTO(trk) struct trk *t = tracker(pid);
@@ -370,7 +359,7 @@ static void shared(void)
 	struct trk_stats st;
 	struct seen s;
 
-	title = "a child after vfork";
+	checks_title = "a child after vfork";
 	told[CHILD] = told[VFORK] = 0;
 	pid_t pid = target(sharing);
 	AUTO(trk) struct trk *t = tracker(pid);
@@ -398,7 +387,7 @@ static void later(void)
 {
 	struct trk_stats st;
 
-	title = "no descriptor at first";
+	checks_title = "no descriptor at first";
 	pid_t pid = target(obedient);
 	AUTO(trk) struct trk *t = tracker(pid);
 
@@ -441,7 +430,7 @@ static void replaced(void)
 	struct trk_stats st;
 	struct err e = ERR_INIT;
 
-	title = "replaced in mid-round";
+	checks_title = "replaced in mid-round";
 	pid_t pid = target(obedient);
 	AUTO(trk) struct trk *t = tracker(pid);
 
@@ -486,6 +475,5 @@ int main(void)
 		else
 			all();
 	}
-	printf("%d checks failed\n", failed);
-	return failed != 0;
+	return checks_end();
 }
