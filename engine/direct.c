@@ -1,13 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * direct.c - reads past the page cache (O_DIRECT): what a device puts into memory leaves no trace in
- * the page table, so a page that is protected again while a read is under way looks clean.
+ * the page table, so a page that is protected again while a read is under way looks clean. Those of
+ * native AIO go on while the process stands, and CRIU waits for none (its pie/parasite.c says so).
  */
 #include "engine/engine.h"
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+
+#define STILL_MS 250 /* no answer for so long: none is under way, or its device is very slow */
+#define LOOK_US  2000
+
+/* Where the kernel puts answers: fs/aio.c, struct aio_ring; libaio relies on it, too. */
+struct ring_head {
+	uint32_t id, nr, head, tail;
+};
+
+struct ring {
+	pid_t pid;
+	uint64_t vaddr;
+	uint32_t tail;
+};
+
+struct rings {
+	struct ring *v;
+	size_t n;
+};
 
 static bool is_direct(pid_t pid, const char *fd)
 {
@@ -42,24 +67,102 @@ static bool has_direct(pid_t pid)
 	return false;
 }
 
-static bool has_aio(pid_t pid)
+/* The rings of its AIO contexts; @r: NULL: is there one? Return: how many, -ENOMEM */
+static int find_rings(struct rings *r, pid_t pid)
 {
 	AUTO(mem) char *line = NULL;
 	size_t cap = 0;
 	char path[32];
-	bool yes = false;
+	int n = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
 	AUTO(file) FILE *f = fopen(path, "re");
 
-	while (f && !yes && getline(&line, &cap, f) > 0)
-		yes = strstr(line, " /[aio]") != NULL;
-	return yes;
+	while (f && getline(&line, &cap, f) > 0) {
+		if (!strstr(line, " /[aio]"))
+			continue;
+		n++;
+		if (!r)
+			break;
+		struct ring *v = realloc(r->v, (r->n + 1) * sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		r->v = v;
+		v[r->n++] = (struct ring){ .pid = pid, .vaddr = strtoull(line, NULL, 16) };
+	}
+	return n;
 }
 
 enum direct_io direct_io(pid_t pid)
 {
 	if (!has_direct(pid))
 		return DIRECT_NONE;
-	return has_aio(pid) ? DIRECT_AIO : DIRECT_SYNC;
+	return find_rings(NULL, pid) ? DIRECT_AIO : DIRECT_SYNC;
+}
+
+/* Has one been answered since the last look? */
+static bool look(struct rings *r)
+{
+	bool moved = false;
+
+	for (size_t i = 0; i < r->n; i++) {
+		struct ring *g = &r->v[i];
+		struct ring_head h = { .tail = g->tail };
+		struct iovec to = { &h, sizeof(h) };
+		struct iovec from = { (void *)(uintptr_t)g->vaddr, sizeof(h) };
+
+		if (process_vm_readv(g->pid, &to, 1, &from, 1, 0) != (ssize_t)sizeof(h))
+			h.tail = g->tail; /* killed: others notice that */
+		moved |= h.tail != g->tail;
+		g->tail = h.tail;
+	}
+	return moved;
+}
+
+int rings_find(struct rings **out, const pid_t *pid, size_t n, struct err *e)
+{
+	AUTO(rings) struct rings *r = calloc(1, sizeof(*r));
+	int found = r ? 0 : -ENOMEM;
+
+	for (size_t i = 0; found >= 0 && i < n; i++)
+		if (find_rings(NULL, pid[i]) && has_direct(pid[i]))
+			found = find_rings(r, pid[i]);
+	if (found < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for AIO contexts");
+	*out = r->n ? steal(r) : NULL;
+	return 0;
+}
+
+int rings_settle(struct rings *r, uint64_t deadline_us, struct err *e)
+{
+	uint64_t still_us = deadline_in_ms(STILL_MS);
+
+	look(r);
+	while (now_us() < still_us) {
+		usleep(LOOK_US);
+		if (look(r))
+			still_us = deadline_in_ms(STILL_MS);
+		if (now_us() < deadline_us)
+			continue;
+		err_set(e, ERR_TARGET, EBUSY, "its requests by native AIO are answered too slowly");
+		return err_fix(e, "move it while its disk has less to do, or give it more time: "
+		                  "--freeze-limit-ms");
+	}
+	return 0;
+}
+
+int rings_same(struct rings *r, struct err *e)
+{
+	if (!look(r))
+		return 0;
+	err_set(e, ERR_TARGET, EBUSY, "a request by native AIO was answered while it was copied");
+	return err_fix(e, "move it while its disk has less to do");
+}
+
+void rings_free(struct rings *r)
+{
+	if (r)
+		free(r->v);
+	free(r);
 }

@@ -100,6 +100,22 @@ enum direct_io { DIRECT_NONE, DIRECT_SYNC, DIRECT_AIO };
 /** direct_io() - has it a file open with O_DIRECT, and native AIO beside it? */
 enum direct_io direct_io(pid_t pid);
 
+struct rings;
+
+/** rings_find() - the AIO contexts of those that have files open with O_DIRECT, too; @out: NULL: none */
+int rings_find(struct rings **out, const pid_t *pid, size_t n, struct err *e);
+/**
+ * rings_settle() - the processes stand: wait until no request is answered any more
+ *
+ * What a device does later than a quarter of a second after the one before is not waited for.
+ * Return: 0; -EBUSY at @deadline_us
+ */
+int rings_settle(struct rings *r, uint64_t deadline_us, struct err *e);
+/** rings_same() - has none been answered since? Then memory and answers belong together. Return: 0; -EBUSY */
+int rings_same(struct rings *r, struct err *e);
+void rings_free(struct rings *r);
+DEFINE_AUTO(rings, rings_free)
+
 /* ---- inject.c: one system call inside a running process ---- */
 
 /**

@@ -298,6 +298,8 @@ int commit_run(struct mig *m, struct err *e)
 	Haul__Msg *answer = NULL;
 	int r = freeze_kept(m, e);
 
+	if (r == 0 && m->rings)
+		r = rings_same(m->rings, e);
 	if (r == 0)
 		r = send_lost(m->send, e);
 	if (r == 0)

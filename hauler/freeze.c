@@ -13,9 +13,10 @@
 #include "common/fault.h"
 #include "common/log.h"
 
-#define UNDO_LIMIT_MS 10000
-#define GONE_LIMIT_MS 10000
-#define STOP_TURN_MS  100
+#define UNDO_LIMIT_MS   10000
+#define GONE_LIMIT_MS   10000
+#define STOP_TURN_MS    100
+#define SETTLE_LIMIT_MS 3000
 
 int freeze_shmem(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size_t pages)
 {
@@ -73,6 +74,25 @@ static int stop_held(struct mig *m, struct err *e)
 	return 0;
 }
 
+/* Native AIO goes on while the tree stands; @told: it is not dumped yet, which not every CRIU says. */
+static int settle(struct mig *m, bool told, struct err *e)
+{
+	struct proc_list procs = { 0 };
+	uint64_t deadline = deadline_in_ms(SETTLE_LIMIT_MS), last = mig_deadline(m);
+	int r = procs_tree(m->opt->pid, &procs, e);
+
+	if (r == 0)
+		r = rings_find(&m->rings, procs.pid, procs.n, e);
+	procs_fini(&procs);
+	if (r < 0 || !m->rings)
+		return r;
+	if (told)
+		return rings_settle(m->rings, deadline < last ? deadline : last, e);
+	err_set(e, ERR_CRIU, EOPNOTSUPP, "this CRIU does not say when the processes are stopped");
+	return err_fix(e, "a program that uses O_DIRECT by native AIO needs CRIU 3.19 or later: "
+	                  "contrib/find-criu");
+}
+
 /* Up to the complete dump. From the moment the tree stands the last scan runs beside it. */
 static int dump(struct mig *m, struct err *e)
 {
@@ -90,7 +110,9 @@ static int dump(struct mig *m, struct err *e)
 		if (ev == CRIU_EV_QUERY_EXT_FILES) {
 			m->t.stopped_us = now_us();
 			fault_at(FAULT_S_STOPPED);
-			r = exist_start(&m->exist, m, e);
+			r = settle(m, true, e);
+			if (r == 0)
+				r = exist_start(&m->exist, m, e);
 			if (r == 0)
 				r = fs_frozen(m, e);
 			if (r == 0)
@@ -105,6 +127,8 @@ static int dump(struct mig *m, struct err *e)
 	if (r == 0 && !m->exist) { /* CRIU before 3.19 says nothing in between */
 		m->t.stopped_us = now_us();
 		r = mnet_too_late(m, e);
+		if (r == 0)
+			r = settle(m, false, e);
 		if (r == 0)
 			r = exist_start(&m->exist, m, e);
 		if (r == 0)
@@ -308,6 +332,11 @@ static void wait_gone(const struct held *h)
 
 void source_kill(struct mig *m)
 {
+	struct err late = ERR_INIT;
+
+	if (m->rings && rings_same(m->rings, &late) < 0)
+		log_err("a request by native AIO was answered here after the hand-over; at the "
+		        "destination it never will be");
 	mnet_end(m);
 	for (size_t i = 0; i < m->n_held; i++)
 		if (syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGKILL, NULL, 0) < 0 &&

@@ -177,6 +177,7 @@ struct mig {
 	struct frost *frost; /* holds the stopped copy; NULL: SIGSTOP alone does */
 	struct held *held;
 	size_t n_held;
+	struct rings *rings; /* whose answers must not change any more; NULL: none */
 
 	struct scans *scans; /* NULL: CRIU walks all pages itself */
 	struct smaps *smaps; /* NULL: and reads the kernel's smaps */

@@ -300,11 +300,14 @@ static int look_direct(struct insp *i, pid_t pid)
 {
 	if (direct_io(pid) != DIRECT_AIO)
 		return 0;
-	return insp_say(i, SEV_WARNING, "direct-aio",
-	                "expect a longer stop, or take a mode with post-copy",
-	                "pid %d reads past the page cache by native AIO: which of its pages are "
-	                "written cannot be told, so its memory travels when it is stopped or later",
-	                pid);
+	return insp_say(
+	        i, SEV_WARNING, "direct-aio",
+	        "switch native AIO off in the program (innodb_use_native_aio=OFF), or move it "
+	        "while its disk has little to do; expect a longer stop, or take a mode with "
+	        "post-copy",
+	        "pid %d uses O_DIRECT by native AIO: its memory travels when it is stopped "
+	        "or later, and a request that its disk takes long for is never answered",
+	        pid);
 }
 
 static int look_inside(struct insp *i, const struct insp_task *t, const struct status *s)

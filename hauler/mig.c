@@ -256,6 +256,7 @@ void mig_fini(struct mig *m)
 		cruns_fini(&m->left[i].runs);
 	free(steal(m->left));
 	frost_free(steal(m->frost));
+	rings_free(steal(m->rings));
 	for (size_t i = 0; i < m->n_held; i++)
 		close(m->held[i].pidfd);
 	free(steal(m->held));
