@@ -67,7 +67,7 @@ struct insp {
 	struct findings findings;
 	bool shell_job, ext_unix;
 	bool unfit; /* the root is nothing that could be moved: look no further */
-	bool limits_said, frozen_said;
+	bool limits_said, frozen_said, aio;
 	bool own_ipc; /* the tree has an IPC namespace, which goes along */
 	bool foreign; /* in other namespaces: paths and sockets mean nothing here */
 	uint64_t anon_bytes, shm_bytes, ghost_bytes, huge_bytes, locked_bytes;

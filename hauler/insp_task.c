@@ -300,6 +300,7 @@ static int look_direct(struct insp *i, pid_t pid)
 {
 	if (direct_io(pid) != DIRECT_AIO)
 		return 0;
+	i->aio = true;
 	return insp_say(
 	        i, SEV_WARNING, "direct-aio",
 	        "switch native AIO off in the program (innodb_use_native_aio=OFF), or move it "

@@ -252,6 +252,7 @@ void insp_size(const struct insp *i, struct pol_size *z)
 	z->tasks = (unsigned int)i->procs.n;
 	z->threads = (unsigned int)(i->n_numbers > i->procs.n ? i->n_numbers - i->procs.n : 0);
 	z->tcp = (unsigned int)i->n_conns;
+	z->aio = i->aio;
 }
 
 /* ---- the offer ---- */

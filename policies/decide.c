@@ -33,6 +33,7 @@
 #define FREEZE_THREAD_US 2000
 #define FREEZE_TCP_US    200
 #define FREEZE_FIXED_US  15
+#define FREEZE_AIO_US    260000
 #define FREEZE_GIB_PAGES 262144
 
 /* Post-copy: a fixed price, for faults and for depending on two hosts meanwhile; and its
@@ -140,7 +141,8 @@ uint64_t pol_freeze_us(const struct pol_size *z)
 	return FREEZE_BASE_US + z->pages * gib_us[z->how] / FREEZE_GIB_PAGES +
 	       (uint64_t)(z->tasks ? z->tasks - 1 : 0) * FREEZE_TASK_US +
 	       (uint64_t)z->fixed_pages * FREEZE_FIXED_US +
-	       (uint64_t)z->threads * FREEZE_THREAD_US + (uint64_t)z->tcp * FREEZE_TCP_US;
+	       (uint64_t)z->threads * FREEZE_THREAD_US + (uint64_t)z->tcp * FREEZE_TCP_US +
+	       (z->aio ? FREEZE_AIO_US : 0);
 }
 
 /* What is not at the destination as it is here. */

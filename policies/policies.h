@@ -225,6 +225,7 @@ struct pol_size {
 	uint64_t pages;
 	unsigned int fixed_pages; /* they travel while it is stopped */
 	unsigned int tasks, threads, tcp; /* threads: without the first of each process */
+	bool aio; /* its disk is waited for */
 };
 
 /** pol_freeze_us() - what a stop is expected to cost beside its pages' way on the link */
