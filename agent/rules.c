@@ -25,7 +25,7 @@ int get_policies(struct req *q)
 		json_t *o = json_pack("{s:s}", "name", names[i]);
 
 		pol_init(&p);
-		if (pol_load(&p, names[i], &e) < 0)
+		if (pol_load(&p, names[i], &e) < 0 || lists_check(&p, &e) < 0)
 			json_object_set_new(o, "error", json_string(e.msg));
 		json_object_set_new(o, "meaning", json_string(p.meaning));
 		json_array_append_new(v, o);
@@ -62,7 +62,7 @@ int get_policy(struct req *q)
 	pol_init(&p);
 	if (!name_ok(q->arg))
 		return http_problem(q, 404, "not-found", "that is no name of a policy");
-	if (pol_load(&p, q->arg, &e) < 0)
+	if (pol_load(&p, q->arg, &e) < 0 || lists_check(&p, &e) < 0)
 		return http_problem(q, e.code == ENOENT ? 404 : 409,
 		                    e.code == ENOENT ? "not-found" : "bad-policy", "%s", e.msg);
 	return http_json(q, 200, policy_json(&p, q->arg));

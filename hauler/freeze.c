@@ -140,15 +140,8 @@ static int dump(struct mig *m, struct err *e)
 int freeze_run(struct mig *m, struct err *e)
 {
 	struct err why = ERR_INIT;
-	int r = bring_files(m, false, e);
+	int r = rec_freeze(m, e);
 
-	if (r == 0)
-		r = fs_settle(m, e);
-	if (r < 0)
-		talk_reason(m, e);
-
-	if (r == 0)
-		r = rec_freeze(m, e);
 	fault_at(FAULT_S_FREEZE_RECORDED);
 	if (r == 0)
 		r = mnet_quiet(m, e);

@@ -31,6 +31,10 @@
 #define LINK_FULL_BYTES (4u << 20)
 #define LINK_SURE_US    500000
 
+/* Files that take longer than this before the stop are worth another round, so often. */
+#define FILES_LATE_US 100000
+#define FILES_TRIES   3
+
 /* Pages of one process. */
 struct pages_of {
 	pid_t pid;
@@ -52,7 +56,7 @@ struct round {
 	double link_Bps; /* known before it */
 	size_t next; /* process of the list, and address, that come next */
 	uint64_t next_vaddr;
-	bool cut;
+	bool cut, arrived;
 };
 
 /* ---- lists ---- */
@@ -237,7 +241,8 @@ static int look(struct round *r, struct err *e)
 {
 	struct mig *m = r->m;
 	struct trk_stats st = { 0 };
-	uint64_t t0 = now_us();
+	uint64_t t0 = now_us(), link_us = t0 - r->scan_us, moved = moved_bytes(m) - r->moved;
+	double Bps = (double)moved * 1e6 / (double)(link_us + 1);
 
 	keeper_check(m);
 	list_fini(&r->again);
@@ -246,8 +251,8 @@ static int look(struct round *r, struct err *e)
 
 	if (x < 0)
 		return x;
-	uint64_t now = now_us(), us = now - r->scan_us, moved = moved_bytes(m) - r->moved;
-	uint64_t sent = moved / ENG_PAGE_BYTES;
+	uint64_t now = now_us(), us = now - r->scan_us;
+	uint64_t sent = (moved_bytes(m) - r->moved) / ENG_PAGE_BYTES;
 	uint64_t gap = us / 4;
 
 	if (gap < LOOK_MIN_US)
@@ -265,8 +270,10 @@ static int look(struct round *r, struct err *e)
 	/* what is queued is not sent */
 	m->pol.unsent_pages = unsent(r);
 	m->pol.unsent_pages += r->queued_pages > sent ? r->queued_pages - sent : 0;
-	if (moved > LINK_FULL_BYTES || us > LINK_SURE_US)
-		m->pol.link_Bps = link_now(r, (double)moved * 1e6 / (double)us, us);
+	if (moved > LINK_FULL_BYTES || link_us > LINK_SURE_US)
+		m->pol.link_Bps = link_now(r, Bps, link_us);
+	if (r->arrived && Bps > m->pol.link_least_Bps)
+		m->pol.link_least_Bps = Bps;
 	return 0;
 }
 
@@ -432,6 +439,7 @@ static int one_round(struct mig *m, bool *cut, struct err *e)
 
 	if (x == 0)
 		x = barrier(m, e);
+	r.arrived = true;
 	if (x == 0)
 		x = look(&r, e);
 	if (x == 0) { /* or else the streams may still read: mig_fini() closes */
@@ -486,20 +494,50 @@ static int given_up(struct mig *m, struct err *e)
 	               m->opt->pid);
 }
 
+/*
+ * Before a stop, and while pages are written: so when it takes long the decision is made anew. Files
+ * that are open for writing are read again in the freeze; this says how long that takes.
+ */
+static int files_first(struct mig *m, uint64_t freeze_us, bool *late, struct err *e)
+{
+	uint64_t t0 = now_us();
+	int r = bring_files(m, false, e);
+
+	if (r == 0)
+		r = fs_settle(m, e);
+	m->pol.freeze_us = freeze_us + m->ship_us;
+	m->pol.elapsed_us = now_us() - m->t.start_us;
+	*late = now_us() - t0 > FILES_LATE_US;
+	return r;
+}
+
 int rounds_run(struct mig *m, struct err *e)
 {
-	bool cut = false;
+	bool cut = false, settled = false, late;
+	unsigned int tries = 0;
 	int r = 0;
 
 	rounds_start(m);
 	m->pol.no_rounds = m->trk_kind == TRK_NONE;
+	uint64_t freeze_us = m->pol.freeze_us;
+
 	for (;;) {
 		bool on = !cut && decide(m);
 
-		if (m->pol.round || cut)
+		if ((m->pol.round || cut) && !(settled && !on && m->answer.verdict != POL_GIVE_UP))
 			rep_round(m);
-		if (!on)
+		if (!on && (settled || m->answer.verdict == POL_GIVE_UP))
 			break;
+		if (!on) {
+			r = files_first(m, freeze_us, &late, e);
+			if (r < 0 || cut)
+				break;
+			settled = !late || ++tries >= FILES_TRIES || !m->pol.round ||
+			          m->pol.round >= m->opt->pol.v.max_rounds;
+			if (settled)
+				continue;
+		}
+		settled = false;
 		r = one_round(m, &cut, e);
 		if (r < 0)
 			break;

@@ -34,7 +34,7 @@ void curve_add(struct pol_curve *c, uint64_t us, uint64_t pages)
 static double power(double t0, double w0, double t1, double w1, double t)
 {
 	if (w0 < 1)
-		return w1 * t / t1;
+		return t < t0 ? w0 * t / t0 : w1 * t / t1;
 	double a = log(w1 / w0) / log(t1 / t0);
 
 	a = a < 0 ? 0 : a > 1 ? 1 : a;

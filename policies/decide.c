@@ -109,12 +109,23 @@ struct stop {
 	double cost_s;
 };
 
+/* It is not measured, nor will be: rounds, if there are any, send too little. Limits are kept though. */
+static bool blind(const struct pol_state *s)
+{
+	if (s->no_rounds)
+		return true;
+	return s->round && s->link_Bps <= 0 && (s->opt->downtime_max_ms || s->opt->degraded_max_s);
+}
+
+static double careful_Bps(const struct pol_state *s)
+{
+	return s->link_least_Bps > LINK_CAREFUL_BPS ? s->link_least_Bps : LINK_CAREFUL_BPS;
+}
+
 static double link_Bps(const struct pol_state *s)
 {
 	double limit = (double)s->opt->bandwidth_limit_mbit * 1e6 / 8;
-	double Bps = s->link_Bps > 0 ? s->link_Bps
-	             : s->no_rounds  ? LINK_CAREFUL_BPS
-	                             : LINK_UNKNOWN_BPS;
+	double Bps = s->link_Bps > 0 ? s->link_Bps : blind(s) ? careful_Bps(s) : LINK_UNKNOWN_BPS;
 
 	return limit > 0 && limit < Bps ? limit : Bps;
 }
@@ -183,7 +194,7 @@ static const char *forbidden(const struct pol_state *s, const struct stop *x)
 		return "it would be stopped for longer than downtime-max-ms";
 	if (s->link_Bps > 0 && x->down_s * 1e3 > o->freeze_limit_ms)
 		return "it would be stopped for longer than freeze-limit-ms, and that undone";
-	if (!x->finish && (s->link_Bps > 0 || s->no_rounds) && degraded_too_long(s, x))
+	if (!x->finish && (s->link_Bps > 0 || blind(s)) && degraded_too_long(s, x))
 		return "post-copy would take longer than degraded-max-s";
 	return NULL;
 }
@@ -191,6 +202,14 @@ static const char *forbidden(const struct pol_state *s, const struct stop *x)
 static double cost_s(const struct pol_state *s, const struct stop *x)
 {
 	return x->cost_s + (forbidden(s, x) ? FORBIDDEN_S : 0);
+}
+
+/* What costs less than this is worth going on for; of two stops that may not be, the shorter one is. */
+static double worth_s(const struct pol_state *s, const struct stop *now)
+{
+	double cost = cost_s(s, now), both = cost >= FORBIDDEN_S ? FORBIDDEN_S : 0;
+
+	return both + (cost - both) * (1 - GAIN_WORTH) - GAIN_LEAST_S;
 }
 
 /* How the process would be stopped with @left pages not sent. */
@@ -271,7 +290,7 @@ static double ahead_cost_s(const struct pol_state *s)
 static unsigned int slower_percent(const struct pol_state *s, const struct stop *now)
 {
 	unsigned int most = s->opt->throttle_max_percent, p = s->slow_percent, best = 0;
-	double least = cost_s(s, now) * (1 - GAIN_WORTH) - GAIN_LEAST_S;
+	double least = worth_s(s, now);
 
 	if (s->slow_cannot || now->down_s * 1e3 <= s->opt->downtime_limit_ms * now->finish)
 		return 0;
@@ -421,7 +440,7 @@ static void decide_later(struct pol_state *s, struct pol_answer *a)
 	unsigned int slow = 0;
 	uint64_t us = s->elapsed_us - s->decided_us;
 
-	if (ahead < cost_s(s, &now) * (1 - GAIN_WORTH) - GAIN_LEAST_S) {
+	if (ahead < worth_s(s, &now)) {
 		a->why = "another round leaves clearly less";
 		us *= HOPE_HEALS;
 		s->hopeless_us -= us < s->hopeless_us ? us : s->hopeless_us;

@@ -167,6 +167,7 @@ struct pol_state {
 	uint64_t unsent_pages; /* of the round that is under way, and not written again */
 	uint64_t left_runs; /* of neighbouring pages, that both are; 0: not known */
 	double link_Bps; /* measured while the pipe was full; 0: not yet */
+	double link_least_Bps; /* so much has arrived, at least; 0: not known */
 	uint64_t freeze_us; /* what the stop costs apart from pages */
 	uint64_t round_base_us; /* what a round costs apart from pages */
 	struct pol_curve curve; /* since the last scan, at the speed that it has now */
@@ -225,7 +226,7 @@ struct pol_size {
 	uint64_t pages;
 	unsigned int fixed_pages; /* they travel while it is stopped */
 	unsigned int tasks, threads, tcp; /* threads: without the first of each process */
-	bool aio; /* its disk is waited for */
+	unsigned int aio; /* 1: its disk is waited for */
 };
 
 /** pol_freeze_us() - what a stop is expected to cost beside its pages' way on the link */

@@ -145,6 +145,7 @@ void sim_run(const struct sim_setup *set, sim_rule rule, void *arg, struct sim_r
 
 	memset(out, 0, sizeof(*out));
 	s.st.opt = set->opt;
+	s.st.no_rounds = set->opt->tracker == POL_TRACKER_NONE;
 	s.st.freeze_us = set->freeze_us;
 	s.st.fixed_pages = set->fixed_pages;
 	s.st.round_base_us = set->round_base_us;
@@ -163,4 +164,8 @@ void sim_run(const struct sim_setup *set, sim_rule rule, void *arg, struct sim_r
 			break;
 	}
 	end(&s, &a, out);
+	if (!rule && out->downtime_s * 1e3 > set->opt->freeze_limit_ms) {
+		out->verdict = POL_GIVE_UP;
+		out->why = "it would be stopped for longer than freeze-limit-ms, and that undone";
+	}
 }

@@ -56,9 +56,10 @@ static int add_share(struct trace *t, const struct wide *w, uint32_t i)
 	const struct trace_sample *all = &w->all;
 	double part = all->written ? (double)all->never / all->written : 0;
 	double up = (double)(w->n - 1 - i) / w->n + 1e-6; /* rounding: all of them sum up */
+	uint32_t from = (uint32_t)(part * within(w, t->sample_us, i) + 0.5);
+	uint32_t to = (uint32_t)(part * within(w, t->sample_us, i + 1) + 0.5);
 	struct trace_sample s = {
-		.never = (uint32_t)(part * within(w, t->sample_us, i + 1) + 0.5) -
-		         (uint32_t)(part * within(w, t->sample_us, i) + 0.5),
+		.never = to > from ? to - from : 0,
 		.older = calloc(t->n + 1, sizeof(*s.older)),
 		.total_pages = all->total_pages,
 	};
@@ -178,6 +179,7 @@ static const struct trace_key {
 	{ "tasks", offsetof(struct trace, of.tasks), 0, 1000000 },
 	{ "threads", offsetof(struct trace, of.threads), 0, 1000000 },
 	{ "connections", offsetof(struct trace, of.tcp), 0, 1000000 },
+	{ "aio", offsetof(struct trace, of.aio), 0, 1 },
 };
 
 static uint32_t *key_value(struct trace *t, const struct trace_key *k)
