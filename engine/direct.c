@@ -18,6 +18,8 @@
 #define STILL_MS 250 /* no answer for so long: none is under way, or its device is very slow */
 #define LOOK_US  2000
 
+#define MOUNTS_MOST 256
+
 /* Where the kernel puts answers: fs/aio.c, struct aio_ring; libaio relies on it, too. */
 struct ring_head {
 	uint32_t id, nr, head, tail;
@@ -34,17 +36,55 @@ struct rings {
 	size_t n;
 };
 
-static bool is_direct(pid_t pid, const char *fd)
+/*
+ * File systems that may read past the page cache without being asked to, by what their server or
+ * their mount options say. Nobody but the kernel is asked: the server may be slow, or stopped.
+ */
+static bool reads_direct(const char *type)
+{
+	static const char *const types[] = { "fuse", "fuseblk", "virtiofs", "9p",
+		                             "cifs", "smb3",    "ceph" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (!strcmp(type, types[i]))
+			return true;
+	return !strncmp(type, "fuse.", 5);
+}
+
+/* The mounts of such: their numbers, as fdinfo has them. Return: how many there are */
+static size_t find_mounts(pid_t pid, int *id, size_t room)
+{
+	AUTO(mem) char *line = NULL;
+	size_t cap = 0, n = 0;
+	char path[40], type[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/mountinfo", pid);
+	AUTO(file) FILE *f = fopen(path, "re");
+
+	while (f && n < room && getline(&line, &cap, f) > 0) {
+		const char *rest = strstr(line, " - ");
+
+		if (rest && sscanf(rest, " - %31s", type) == 1 && reads_direct(type))
+			id[n++] = (int)strtol(line, NULL, 10);
+	}
+	return n;
+}
+
+static bool is_direct(pid_t pid, const char *fd, const int *mount, size_t n_mounts)
 {
 	char path[64], line[64];
 	unsigned int flags = 0;
+	int at = -1;
 
 	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%.16s", pid, fd);
 	AUTO(file) FILE *f = fopen(path, "re");
 
 	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "flags: %o", &flags) == 1)
+		if (sscanf(line, "flags: %o", &flags) != 1 && sscanf(line, "mnt_id: %d", &at) == 1)
 			break;
+	for (size_t i = 0; i < n_mounts; i++)
+		if (mount[i] == at)
+			return true;
 	return flags & O_DIRECT;
 }
 
@@ -55,6 +95,8 @@ static bool is_direct(pid_t pid, const char *fd)
 static bool has_direct(pid_t pid)
 {
 	char path[32], first;
+	int mount[MOUNTS_MOST];
+	size_t n = find_mounts(pid, mount, MOUNTS_MOST);
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	AUTO(dir) DIR *d = opendir(path);
@@ -62,7 +104,7 @@ static bool has_direct(pid_t pid)
 	for (struct dirent *de; d && (de = readdir(d));)
 		if (isdigit((unsigned char)de->d_name[0]) &&
 		    readlinkat(dirfd(d), de->d_name, &first, 1) == 1 && first == '/' &&
-		    is_direct(pid, de->d_name))
+		    is_direct(pid, de->d_name, mount, n))
 			return true;
 	return false;
 }
@@ -146,8 +188,7 @@ int rings_settle(struct rings *r, uint64_t deadline_us, struct err *e)
 		if (now_us() < deadline_us)
 			continue;
 		err_set(e, ERR_TARGET, EBUSY, "its requests by native AIO are answered too slowly");
-		return err_fix(e, "move it while its disk has less to do, or give it more time: "
-		                  "--freeze-limit-ms");
+		return err_fix(e, "move it while its disk has less to do");
 	}
 	return 0;
 }

@@ -63,6 +63,8 @@ char procs_state(pid_t pid);
 bool procs_lives(pid_t pid);
 /** procs_cpu_us() - CPU time that the tree of @root has used, with children that are gone */
 uint64_t procs_cpu_us(pid_t root);
+/** procs_tracer() - who traces its first thread; 0: nobody, or it is gone */
+pid_t procs_tracer(pid_t pid);
 /** procs_pends() - has it this signal, and not acted on it yet? */
 bool procs_pends(pid_t pid, int sig);
 /** procs_end_tree() - stop all of it first, so that nothing is born meanwhile; then kill */

@@ -34,17 +34,42 @@ struct frost {
 	bool cool; /* it shall end; atomic */
 };
 
-int frost_mount(char *out, size_t bytes)
+/* In another cgroup namespace than its mount, names and files do not belong together. */
+static bool lists_us(const char *mount)
+{
+	AUTO(mem) char *own = frost_cgroup_of(getpid());
+	char path[2 * PATH_BYTES];
+	int pid, us = getpid();
+
+	snprintf(path, sizeof(path), "%s%s/cgroup.procs", mount, own ? own : "");
+	AUTO(file) FILE *f = own ? fopen(path, "re") : NULL;
+
+	while (f && fscanf(f, "%d", &pid) == 1)
+		if (pid == us)
+			return true;
+	return false;
+}
+
+static char mounted[PATH_BYTES];
+
+static void find_mount(void)
 {
 	AUTO(file) FILE *f = fopen("/proc/self/mounts", "re");
 	char line[2048], where[PATH_BYTES], type[64];
 
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "%*s %511s %63s", where, type) == 2 && !strcmp(type, "cgroup2")) {
-			snprintf(out, bytes, "%s", where);
-			return 0;
-		}
-	return -ENOENT;
+	while (!mounted[0] && f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%*s %511s %63s", where, type) == 2 && !strcmp(type, "cgroup2") &&
+		    lists_us(where))
+			snprintf(mounted, sizeof(mounted), "%s", where);
+}
+
+int frost_mount(char *out, size_t bytes)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, find_mount);
+	snprintf(out, bytes, "%s", mounted);
+	return mounted[0] ? 0 : -ENOENT;
 }
 
 static int put(const char *path, const char *text)
@@ -64,7 +89,7 @@ static int put_in(const char *dir, const char *file, const char *text)
 	return put(path, text);
 }
 
-static struct frost *make(uint64_t id, struct err *e)
+static struct frost *make(uint64_t id, const char *home, struct err *e)
 {
 	struct frost *f = calloc(1, sizeof(*f));
 
@@ -73,24 +98,36 @@ static struct frost *make(uint64_t id, struct err *e)
 		return NULL;
 	}
 	if (frost_mount(f->root, sizeof(f->root)) < 0 ||
-	    snprintf(f->dir, sizeof(f->dir), "%.480s/haul-%016llx", f->root,
+	    snprintf(f->dir, sizeof(f->dir), "%s%s/haul-%016llx", f->root,
+	             strcmp(home, "/") ? home : "",
 	             (unsigned long long)id) >= (int)sizeof(f->dir)) {
-		err_set(e, ERR_SYS, ENOTSUP, "no cgroup version 2 here");
+		err_set(e, ERR_SYS, ENOTSUP, "no cgroup version 2 here, or a long name");
 		free(f);
 		return NULL;
 	}
 	return f;
 }
 
-int frost_new(struct frost **out, uint64_t id, struct err *e)
+/* Processes as a whole can only be in a domain. */
+static bool is_domain(const struct frost *f)
 {
-	AUTO(frost) struct frost *f = make(id, e);
+	char path[PATH_BYTES + 32], type[32] = "";
+
+	snprintf(path, sizeof(path), "%s/cgroup.type", f->dir);
+	AUTO(file) FILE *file = fopen(path, "re");
+
+	return file && fgets(type, sizeof(type), file) && !strcmp(type, "domain\n");
+}
+
+int frost_new(struct frost **out, uint64_t id, const char *home, struct err *e)
+{
+	AUTO(frost) struct frost *f = make(id, home, e);
 
 	if (!f)
 		return -e->code;
 	if (mkdir(f->dir, 0755) < 0)
 		return err_sys(e, "make %s", f->dir);
-	int r = put_in(f->dir, "cgroup.freeze", "1");
+	int r = is_domain(f) ? put_in(f->dir, "cgroup.freeze", "1") : -ENOTSUP;
 
 	if (r < 0) {
 		rmdir(f->dir);
@@ -237,13 +274,15 @@ int frost_thaw(struct frost *f)
 		free(f->v[i].from);
 	}
 	f->n = 0;
+	if (bad) /* better there than stopped for ever */
+		put_in(f->dir, "cgroup.freeze", "0");
 	rmdir(f->dir);
 	return bad;
 }
 
-int frost_adopt(struct frost **out, uint64_t id, struct err *e)
+int frost_adopt(struct frost **out, uint64_t id, const char *home, struct err *e)
 {
-	AUTO(frost) struct frost *f = make(id, e);
+	AUTO(frost) struct frost *f = make(id, home, e);
 
 	if (!f)
 		return -e->code;

@@ -12,8 +12,13 @@
 
 struct frost;
 
-/** frost_new() - an empty frozen cgroup; before anything stops. -ENOTSUP: no cgroup2 */
-int frost_new(struct frost **out, uint64_t id, struct err *e);
+/**
+ * frost_new() - an empty frozen cgroup; before anything stops
+ * @home: the cgroup in which it is made, below the mount: that of the processes, for one that becomes empty is
+ * taken for ended (systemd stops its unit)
+ * Return: 0; -ENOTSUP no cgroup2, or a threaded one
+ */
+int frost_new(struct frost **out, uint64_t id, const char *home, struct err *e);
 /**
  * frost_warm() - make frost_add() quick, from now on until frost_cool(), frost_thaw() or
  * frost_free(). The first task that is moved between cgroups waits for an RCU grace period, 10 ms and
@@ -35,12 +40,12 @@ char *frost_cgroup_of(pid_t pid);
  * Return: 0 no; -EBUSY with a remedy in @e
  */
 int frost_refuse(pid_t pid, struct err *e);
-/** frost_mount() - where cgroup2 is mounted. Return: 0; -ENOENT */
+/** frost_mount() - where cgroup2 is mounted as /proc/PID/cgroup names it. Return: 0; -ENOENT */
 int frost_mount(char *out, size_t bytes);
 /** frost_thaw() - everybody back where he was. Return: 0, or the last error (logged) */
 int frost_thaw(struct frost *f);
 /** frost_adopt() - one that a dead haul has left */
-int frost_adopt(struct frost **out, uint64_t id, struct err *e);
+int frost_adopt(struct frost **out, uint64_t id, const char *home, struct err *e);
 /** frost_know() - a member of an adopted one, and where it was before */
 int frost_know(struct frost *f, pid_t pid, const char *origin);
 /** frost_free() - members that were not thawed stay frozen */

@@ -109,6 +109,9 @@ void hold_let_go(struct hold *h)
 	free(h->t);
 	h->t = NULL;
 	h->n = 0;
+	if (h->again)
+		kill(h->pid, h->again);
+	h->again = 0;
 }
 
 /* ---- a process of its own for it ---- */

@@ -21,6 +21,7 @@ struct hold {
 	pid_t pid;
 	struct hold_thread *t;
 	size_t n;
+	int again; /* a signal that has to be sent anew: its stop is over; 0: none */
 };
 
 /**

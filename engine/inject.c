@@ -269,8 +269,11 @@ static int inject(pid_t pid, int *fd_out, struct err *e)
 		}
 		struct hold_thread *t = pick(&v);
 
-		if (t)
+		if (t) {
 			r = in_thread(&v, t, fd_out, e);
+			v.h.again = t->signal;
+			t->signal = 0; /* it is in a stop of ours, which hands nothing on */
+		}
 		hold_let_go(&v.h);
 		if (t)
 			return r;

@@ -246,6 +246,20 @@ bool procs_pends(pid_t pid, int sig)
 	return found;
 }
 
+pid_t procs_tracer(pid_t pid)
+{
+	char path[32], line[256];
+	int tracer = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	AUTO(file) FILE *f = fopen(path, "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "TracerPid: %d", &tracer) == 1)
+			break;
+	return tracer;
+}
+
 bool procs_lives(pid_t pid)
 {
 	char state = procs_state(pid);

@@ -41,6 +41,8 @@ bool slow_kept(const struct slow *s);
 void slow_free(struct slow *s);
 DEFINE_AUTO(slow, slow_free)
 
+/** slow_home() - of a cgroup's path: without the child in which who is in it is slowed down */
+void slow_home(char *cgroup);
 /** slow_sweep() - undo what nobody owns any more. Return: how many there were */
 unsigned int slow_sweep(void);
 

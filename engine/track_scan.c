@@ -205,7 +205,9 @@ static int scan_new_vma(struct scan *s, uint64_t from, bool *stop)
 			return r;
 	}
 	s->st->vmas_untracked++;
-	return 0;
+	/* a scan may have protected some of it already, and told nobody */
+	return runs_add(&s->p->foreign, s->vma->start,
+	                (s->vma->end - s->vma->start) >> ENG_PAGE_SHIFT);
 }
 
 /*
@@ -268,6 +270,7 @@ static int held_round(struct scan *s, bool *stop)
 	struct held_job j = { s, stop };
 	int r = hold_while(s->p->pid, held_vmas, &j, &s->t->stopped_us);
 
+	s->p->fresh |= direct_io(s->p->pid) == DIRECT_AIO; /* since when? */
 	if (*stop || r == 0)
 		return r;
 	s->p->fresh |= r == -ECHILD; /* killed after it had protected pages, perhaps */

@@ -292,7 +292,7 @@ static int soft_round(struct scan *s, bool *stop)
 		pthread_mutex_unlock(&s->t->lock);
 		r = report(s, &j.found);
 		/* the bits of what was not reported are gone */
-		p->known = r == 0;
+		p->known = r == 0 && direct_io(p->pid) != DIRECT_AIO; /* since when? */
 		*stop = r < 0;
 	} else {
 		/* killed or failed behind the clearing: what was found is lost */

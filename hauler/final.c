@@ -296,14 +296,15 @@ void restore_undo(struct mig *m)
 int commit_run(struct mig *m, struct err *e)
 {
 	Haul__Msg *answer = NULL;
-	int r = freeze_kept(m, e);
+	int r = mnet_ship(m, e);
 
+	/* the last looks: behind all that can wait */
+	if (r == 0)
+		r = freeze_kept(m, e);
 	if (r == 0 && m->rings)
 		r = rings_same(m->rings, e);
 	if (r == 0)
 		r = send_lost(m->send, e);
-	if (r == 0)
-		r = mnet_ship(m, e);
 	if (r == 0)
 		r = rec_commit(m, e);
 	if (r < 0)

@@ -146,7 +146,7 @@ int freeze_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = mnet_quiet(m, e);
 	/* not before the record: who finds that one removes this */
-	if (r == 0 && frost_new(&m->frost, m->route, &why) < 0)
+	if (r == 0 && frost_new(&m->frost, m->route, m->home ? m->home : "/", &why) < 0)
 		log_info("the stopped copy will be held by SIGSTOP alone: %s", why.msg);
 	if (m->frost)
 		frost_warm(m->frost);

@@ -175,6 +175,7 @@ struct mig {
 	struct task_mem *mem; /* open for the round; more are opened as needed */
 	size_t n_mem, cap_mem; /* none is added while others answer a WANT */
 	struct frost *frost; /* holds the stopped copy; NULL: SIGSTOP alone does */
+	char *home; /* its cgroup, in which that is made; below the mount */
 	struct held *held;
 	size_t n_held;
 	struct rings *rings; /* whose answers must not change any more; NULL: none */
@@ -233,7 +234,9 @@ const char *mig_state_name(enum mig_state s);
 enum mig_home mig_state_home(enum mig_state s);
 /** mig_may() - is there an edge? tests/t-handover-tables.sh has docs/HANDOVER.md agree */
 bool mig_may(enum mig_state from, enum mig_state to);
-/** mig_state_limit_ms() - 0: none */
+/** mig_freeze_end() - until then the tree may stand */
+uint64_t mig_freeze_end(const struct mig *m);
+/** mig_deadline() - of a step that waits: that, or half a minute while the tree runs */
 uint64_t mig_deadline(const struct mig *m);
 
 /* ---- talk.c: control messages of the source ---- */

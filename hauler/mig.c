@@ -64,11 +64,16 @@ bool mig_may(enum mig_state from, enum mig_state to)
 	return steps[from].may_go_to & BIT(to);
 }
 
+uint64_t mig_freeze_end(const struct mig *m)
+{
+	return m->t.freeze_us + (uint64_t)m->opt->pol.v.freeze_limit_ms * 1000;
+}
+
 uint64_t mig_deadline(const struct mig *m)
 {
 	/* other threads ask, too */
 	if (steps[__atomic_load_n(&m->state, __ATOMIC_RELAXED)].frozen && m->t.freeze_us)
-		return m->t.freeze_us + (uint64_t)m->opt->pol.v.freeze_limit_ms * 1000;
+		return mig_freeze_end(m);
 	return deadline_in_ms(30000);
 }
 
@@ -256,6 +261,7 @@ void mig_fini(struct mig *m)
 		cruns_fini(&m->left[i].runs);
 	free(steal(m->left));
 	frost_free(steal(m->frost));
+	free(steal(m->home));
 	rings_free(steal(m->rings));
 	for (size_t i = 0; i < m->n_held; i++)
 		close(m->held[i].pidfd);

@@ -349,7 +349,7 @@ int mnet_ship(struct mig *m, struct err *e)
 	log_info("parked=%zu bytes=%zu", parked.n_packet, bytes);
 	msg.body_case = HAUL__MSG__BODY_PARKED;
 	msg.parked = &parked;
-	return wire_send(m->ctl, &msg, mig_deadline(m), e);
+	return wire_send(m->ctl, &msg, mig_freeze_end(m), e);
 }
 
 /* ---- it is there ---- */

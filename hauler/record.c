@@ -38,21 +38,24 @@ static void to_hex(const uint8_t *in, char *out)
 int rec_freeze(struct mig *m, struct err *e)
 {
 	char hex[2 * SECRET_BYTES + 1];
-	AUTO(mem) char *net = mnet_word(m);
+	AUTO(mem) char *net = mnet_word(m), *from = frost_cgroup_of(m->opt->pid);
 	int r = net ? journal_new(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, m->route, e)
 	            : err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
 
 	if (r < 0)
 		return r;
 	to_hex(m->secret, hex);
+	if (from)
+		slow_home(from);
+	m->home = strdup(cgroup_word(from));
 	return journal_add(m->journal, e, "freeze",
 	                   "dest=%s port=%u streams=%u mbit=%u cpu=%u secret=%s pid=%d "
-	                   "start=%llu peer-boot=%s identity=%s known-hosts=%s net=%s",
+	                   "start=%llu peer-boot=%s identity=%s known-hosts=%s net=%s cgroup=%s",
 	                   word(m->opt->dest), m->opt->port, m->opt->pol.v.streams,
 	                   m->opt->pol.v.bandwidth_limit_mbit, m->opt->pol.v.cpu_limit_percent, hex,
 	                   m->opt->pid, (unsigned long long)procs_start(m->opt->pid),
 	                   word(m->peer_boot), word(m->opt->identity), word(m->opt->known_hosts),
-	                   net);
+	                   net, m->home ? m->home : "/");
 }
 
 int rec_held(struct mig *m, struct err *e)
@@ -198,7 +201,9 @@ int rec_held_again(struct mig *m, unsigned int *gone, struct err *e)
 	n = 0;
 	struct err ignore = ERR_INIT; /* -ENOENT: it was not that far, or has no cgroups */
 
-	frost_adopt(&m->frost, m->route, &ignore);
+	m->home = text(m->journal, "cgroup");
+	if (m->home)
+		frost_adopt(&m->frost, m->route, m->home, &ignore);
 	for (char *p = list ? strtok_r(list, ",", &save) : NULL; p;
 	     p = strtok_r(NULL, ",", &save)) {
 		if (hold_one(m, p) < 0)

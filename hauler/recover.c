@@ -6,13 +6,19 @@
  */
 #include "hauler/recover.h"
 
+#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
+
+#define TRACED_LIMIT_MS 10000
 
 struct found_ids {
 	uint64_t *v;
@@ -43,14 +49,59 @@ static struct mig *new_mig(void)
 	return m;
 }
 
+/* CRIU may live on, and stops its tasks when it ends: what wakes them comes behind that. */
+static void wait_untraced(pid_t pid)
+{
+	uint64_t deadline = deadline_in_ms(TRACED_LIMIT_MS);
+
+	while (procs_tracer(pid) > 0 && now_us() < deadline)
+		usleep(1000);
+}
+
 static void thaw(struct mig *m)
 {
 	mnet_undo(m);
 	if (m->frost)
 		frost_thaw(m->frost);
 	for (size_t i = 0; i < m->n_held; i++)
+		wait_untraced(m->held[i].pid);
+	for (size_t i = 0; i < m->n_held; i++)
 		if (!m->held[i].was_stopped)
 			syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGCONT, NULL, 0);
+}
+
+/* ---- where its network is ---- */
+
+/*
+ * Its addresses and its lock are in the network namespace that haul was run in, which is that of the tree;
+ * who recovers it may be elsewhere. Return: the way back; -1: none is needed
+ */
+static int enter_net(const struct mig *m)
+{
+	const char *start = journal_get(m->journal, "start");
+	struct stat here, there;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", m->opt->pid);
+	AUTO(fd) int to = open(path, O_RDONLY | O_CLOEXEC);
+	AUTO(fd) int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	if (to < 0 || own < 0 || !start || procs_start(m->opt->pid) != strtoull(start, NULL, 10) ||
+	    fstat(to, &there) < 0 || fstat(own, &here) < 0 || there.st_ino == here.st_ino)
+		return -1;
+	if (setns(to, CLONE_NEWNET) < 0) {
+		log_err("the network namespace of pid %d: %s", m->opt->pid, strerror(errno));
+		return -1;
+	}
+	return steal_fd(&own);
+}
+
+static void leave_net(int own)
+{
+	if (own >= 0 && setns(own, CLONE_NEWNET) < 0)
+		log_err("back to our network namespace: %s", strerror(errno));
+	if (own >= 0)
+		close(own);
 }
 
 /* ---- one migration ---- */
@@ -79,7 +130,7 @@ static void say(const struct recover *rc, const struct mig *m, const char *what)
 }
 
 /* Return: is nothing left to do, and the journal of no use? */
-static bool recover_loaded(const struct recover *rc, struct mig *m, struct opts *o)
+static bool recover_loaded(const struct recover *rc, struct mig *m, struct opts *o, int *net)
 {
 	enum phase ph = phase_of(m->journal);
 	unsigned int gone = 0;
@@ -88,8 +139,10 @@ static bool recover_loaded(const struct recover *rc, struct mig *m, struct opts 
 		say(rc, m, "this host has rebooted since; nothing of it is left here");
 		return true;
 	}
-	if (rec_load(m, o, &m->err) < 0 || rec_held_again(m, &gone, &m->err) < 0 ||
-	    mnet_adopt(m, journal_get(m->journal, "net"), &m->err) < 0)
+	if (rec_load(m, o, &m->err) < 0 || rec_held_again(m, &gone, &m->err) < 0)
+		return false;
+	*net = enter_net(m);
+	if (mnet_adopt(m, journal_get(m->journal, "net"), &m->err) < 0)
 		return false;
 	if (ph != PH_COMMIT) {
 		if (!rc->list)
@@ -135,6 +188,7 @@ static int recover_one(struct recover *rc, uint64_t id)
 	struct mig *m = new_mig();
 	struct opts o = *rc->opt;
 	bool over = false;
+	int net = -1;
 
 	if (!m)
 		return -ENOMEM;
@@ -152,7 +206,8 @@ static int recover_one(struct recover *rc, uint64_t id)
 
 	rc->current = m;
 	if (r == 0)
-		over = recover_loaded(rc, m, &o);
+		over = recover_loaded(rc, m, &o, &net);
+	leave_net(net);
 	rc->current = NULL;
 	r = m->err.src != ERR_NONE ? -m->err.code : 0;
 	if (r < 0)
@@ -188,15 +243,17 @@ int recover_all(struct recover *rc)
 
 /* ---- haul resolve: the operator knows better ---- */
 
-static int resolve_loaded(struct recover *rc, struct mig *m, struct opts *o, bool keep)
+static int resolve_loaded(struct recover *rc, struct mig *m, struct opts *o, bool keep, int *net)
 {
 	unsigned int gone = 0;
 
 	if (!journal_of_this_boot(m->journal))
 		return err_set(&m->err, ERR_USER, ESRCH,
 		               "this host has rebooted since: nothing of it is left here");
-	if (rec_load(m, o, &m->err) < 0 || rec_held_again(m, &gone, &m->err) < 0 ||
-	    mnet_adopt(m, journal_get(m->journal, "net"), &m->err) < 0)
+	if (rec_load(m, o, &m->err) < 0 || rec_held_again(m, &gone, &m->err) < 0)
+		return -m->err.code;
+	*net = enter_net(m);
+	if (mnet_adopt(m, journal_get(m->journal, "net"), &m->err) < 0)
 		return -m->err.code;
 	if (keep && gone)
 		return err_set(&m->err, ERR_USER, ESRCH, "%u of its processes are gone", gone);
@@ -213,6 +270,7 @@ int resolve(struct recover *rc, bool keep)
 {
 	struct mig *m = new_mig();
 	struct opts o = *rc->opt;
+	int net = -1;
 
 	if (!m)
 		return -ENOMEM;
@@ -220,7 +278,8 @@ int resolve(struct recover *rc, bool keep)
 	int r = adopt(m);
 
 	if (r == 0)
-		r = resolve_loaded(rc, m, &o, keep);
+		r = resolve_loaded(rc, m, &o, keep, &net);
+	leave_net(net);
 	if (r < 0)
 		rep_error(&m->err, o.json);
 	rec_end(m, r == 0);

@@ -395,6 +395,7 @@ static int barrier(struct mig *m, struct err *e)
 	while (r == 0) {
 		uint64_t was = send_unacked(m->send);
 
+		keeper_check(m);
 		r = talk_marked(m, m->mark, deadline_in_ms(MARK_LIMIT_MS), e);
 		if (r == 0 || e->src != ERR_LINK || e->code != ETIMEDOUT ||
 		    send_unacked(m->send) == was)

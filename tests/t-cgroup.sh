@@ -42,3 +42,19 @@ for m in ${MODES:-stop-copy pre-copy post-copy hybrid auto}; do
 	for _ in $(seq 50); do no_service; "$lab" run A test -e "$service" || break; sleep 0.1; done
 	! "$lab" run A test -e "$service" || fail "$service is still in use"
 done
+
+# While the copy is stopped its cgroup is not empty: who watches it, as systemd does, would take it for ended.
+start A "$work/tree"
+into_service
+"$lab" run A env HAUL_FAULT=s-restored-heard:kill "$haul" --mode=post-copy "$pid" hostB >"$dir/out" 2>&1 && fail "not killed"
+case $(at A "$pid") in "${service#"$cgroups"}"/haul-*) ;; *) fail "stopped, it is in $(at A "$pid")" ;; esac
+"$lab" run A grep -q 'populated 1' "$service/cgroup.events" || fail "its cgroup looks empty"
+"$lab" run A "$haul" recover >"$dir/out" 2>&1 || fail "$(cat "$dir/out")"
+verify A
+child=$(tree | tail -1)
+[ "$(at A "$pid") $(at A "$child")" = "${service#"$cgroups"} ${service#"$cgroups"}/part" ] ||
+	fail "recovered, it is in $(at A "$pid") and $(at A "$child")"
+[ -z "$("$lab" run A sh -c "ls -d $service/haul-* 2>/dev/null || true")" ] || fail "a cgroup is left"
+note "  killed before the hand-over, and recovered: where it was"
+stop A
+for _ in $(seq 50); do no_service; "$lab" run A test -e "$service" || break; sleep 0.1; done

@@ -130,6 +130,15 @@ gone A
 verify B
 stop B
 
+note "recovered from another network namespace than it was in"
+start A "$work/writer" --mib 24 --rate 2000
+dies s-running-heard
+"$lab" run A unshare -n "$haul" recover "$id" >"$dir/said" 2>&1 || fail "recover: $(cat "$dir/said")"
+verify B
+gone A
+no_journal
+stop B
+
 note "the destination has lost what it knew; then it was rebooted"
 for how in wiped rebooted; do
 	start A "$work/writer" --mib 24 --rate 2000
