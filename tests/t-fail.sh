@@ -48,9 +48,9 @@ hauld_again
 # Another process of B may be born between the two steps of this: again, then.
 taken() { "$lab" run B grep -qsx sleep "/proc/$pid/comm"; }
 for _ in $(seq 50); do
-	"$lab" run B bash -c "echo $((pid - 1)) >/proc/sys/kernel/ns_last_pid; sleep 300 &" </dev/null >/dev/null 2>&1
+	"$lab" run B bash -c "echo $((pid - 1)) >/proc/sys/kernel/ns_last_pid; sleep 300 </dev/null >/dev/null 2>&1 &" </dev/null
 	! taken || break
-	"$lab" run B pkill -x sleep
+	"$lab" run B pkill -x sleep || true
 done
 taken || fail "no process of B could be given pid $pid"
 refused 3 "pid $pid is taken.*sleep"
