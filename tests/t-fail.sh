@@ -4,7 +4,7 @@
 # process goes on at the source with every page right.
 . "$(dirname "$0")/lib.sh"
 lab_up
-start A "$work/writer" --mib 64 --rate 10000
+start A "$work/writer" --mib 64 --rate "${WRITER_RATE:-10000}"
 cases=0
 
 # refused STATUS PATTERN OPTION...: haul must fail so, and the process must go on
