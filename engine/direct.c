@@ -167,9 +167,13 @@ int rings_find(struct rings **out, const pid_t *pid, size_t n, struct err *e)
 	AUTO(rings) struct rings *r = calloc(1, sizeof(*r));
 	int found = r ? 0 : -ENOMEM;
 
-	for (size_t i = 0; found >= 0 && i < n; i++)
-		if (find_rings(NULL, pid[i]) && has_direct(pid[i]))
-			found = find_rings(r, pid[i]);
+	for (size_t i = 0; found >= 0 && i < n; i++) {
+		size_t before = r->n;
+
+		found = find_rings(r, pid[i]);
+		if (found > 0 && !has_direct(pid[i]))
+			r->n = before;
+	}
 	if (found < 0)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for AIO contexts");
 	*out = r->n ? steal(r) : NULL;

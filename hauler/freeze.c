@@ -74,23 +74,39 @@ static int stop_held(struct mig *m, struct err *e)
 	return 0;
 }
 
-/* Native AIO goes on while the tree stands; @told: it is not dumped yet, which not every CRIU says. */
-static int settle(struct mig *m, bool told, struct err *e)
+static int find_aio(struct mig *m, struct err *e)
 {
 	struct proc_list procs = { 0 };
-	uint64_t deadline = deadline_in_ms(SETTLE_LIMIT_MS), last = mig_deadline(m);
 	int r = procs_tree(m->opt->pid, &procs, e);
 
 	if (r == 0)
 		r = rings_find(&m->rings, procs.pid, procs.n, e);
 	procs_fini(&procs);
-	if (r < 0 || !m->rings)
+	return r;
+}
+
+/* Native AIO goes on while the tree stands. */
+static int settle(struct mig *m, struct err *e)
+{
+	uint64_t deadline = deadline_in_ms(SETTLE_LIMIT_MS), last = mig_deadline(m);
+	int r = find_aio(m, e);
+
+	return r < 0 || !m->rings ? r
+	                          : rings_settle(m->rings, deadline < last ? deadline : last, e);
+}
+
+/* It stands and is dumped already: what had to be done in between, if anything, was not. */
+static int too_late(struct mig *m, struct err *e)
+{
+	int r = find_aio(m, e);
+	const char *what = mnet_moves_tcp(m->net) ? "moving connections"
+	                   : m->rings             ? "a program that uses O_DIRECT by native AIO"
+	                                          : NULL;
+
+	if (r < 0 || !what)
 		return r;
-	if (told)
-		return rings_settle(m->rings, deadline < last ? deadline : last, e);
 	err_set(e, ERR_CRIU, EOPNOTSUPP, "this CRIU does not say when the processes are stopped");
-	return err_fix(e, "a program that uses O_DIRECT by native AIO needs CRIU 3.19 or later: "
-	                  "contrib/find-criu");
+	return err_fix(e, "%s needs CRIU 3.19 or later: contrib/find-criu", what);
 }
 
 /* Up to the complete dump. From the moment the tree stands the last scan runs beside it. */
@@ -110,7 +126,7 @@ static int dump(struct mig *m, struct err *e)
 		if (ev == CRIU_EV_QUERY_EXT_FILES) {
 			m->t.stopped_us = now_us();
 			fault_at(FAULT_S_STOPPED);
-			r = settle(m, true, e);
+			r = settle(m, e);
 			if (r == 0)
 				r = exist_start(&m->exist, m, e);
 			if (r == 0)
@@ -126,9 +142,7 @@ static int dump(struct mig *m, struct err *e)
 	}
 	if (r == 0 && !m->exist) { /* CRIU before 3.19 says nothing in between */
 		m->t.stopped_us = now_us();
-		r = mnet_too_late(m, e);
-		if (r == 0)
-			r = settle(m, false, e);
+		r = too_late(m, e);
 		if (r == 0)
 			r = exist_start(&m->exist, m, e);
 		if (r == 0)
@@ -146,7 +160,7 @@ int freeze_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = mnet_quiet(m, e);
 	/* not before the record: who finds that one removes this */
-	if (r == 0 && frost_new(&m->frost, m->route, m->home ? m->home : "/", &why) < 0)
+	if (r == 0 && frost_new(&m->frost, m->route, m->home, &why) < 0)
 		log_info("the stopped copy will be held by SIGSTOP alone: %s", why.msg);
 	if (m->frost)
 		frost_warm(m->frost);

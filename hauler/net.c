@@ -233,14 +233,6 @@ int mnet_freeze(struct mig *m, struct err *e)
 	return r;
 }
 
-int mnet_too_late(struct mig *m, struct err *e)
-{
-	if (!mnet_moves_tcp(m->net))
-		return 0;
-	err_set(e, ERR_CRIU, EOPNOTSUPP, "this CRIU does not say when the processes are stopped");
-	return err_fix(e, "moving connections needs CRIU 3.19 or later: contrib/find-criu");
-}
-
 int mnet_give(struct mig *m, struct err *e)
 {
 	int r = 0;

@@ -37,8 +37,6 @@ int mnet_prepare(struct mig *m, struct err *e);
 int mnet_quiet(struct mig *m, struct err *e);
 /** mnet_freeze() - CRIU holds the tree: from here on its packets do not pass */
 int mnet_freeze(struct mig *m, struct err *e);
-/** mnet_too_late() - the same for a CRIU that does not tell of it: an error, if any would move */
-int mnet_too_late(struct mig *m, struct err *e);
 /** mnet_give() - take the addresses off this host; hook */
 int mnet_give(struct mig *m, struct err *e);
 /** mnet_switch() - fill in s->flow; freed by mnet_free() */

@@ -48,6 +48,8 @@ int rec_freeze(struct mig *m, struct err *e)
 	if (from)
 		slow_home(from);
 	m->home = strdup(cgroup_word(from));
+	if (!m->home)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
 	return journal_add(m->journal, e, "freeze",
 	                   "dest=%s port=%u streams=%u mbit=%u cpu=%u secret=%s pid=%d "
 	                   "start=%llu peer-boot=%s identity=%s known-hosts=%s net=%s cgroup=%s",
@@ -55,7 +57,7 @@ int rec_freeze(struct mig *m, struct err *e)
 	                   m->opt->pol.v.bandwidth_limit_mbit, m->opt->pol.v.cpu_limit_percent, hex,
 	                   m->opt->pid, (unsigned long long)procs_start(m->opt->pid),
 	                   word(m->peer_boot), word(m->opt->identity), word(m->opt->known_hosts),
-	                   net, m->home ? m->home : "/");
+	                   net, m->home);
 }
 
 int rec_held(struct mig *m, struct err *e)

@@ -106,6 +106,15 @@ static void leave_net(int own)
 
 /* ---- one migration ---- */
 
+/* What the journal says of it. @gone: processes that are no more; @net: for leave_net() */
+static int load(struct mig *m, struct opts *o, unsigned int *gone, int *net)
+{
+	if (rec_load(m, o, &m->err) < 0 || rec_held_again(m, gone, &m->err) < 0)
+		return -m->err.code;
+	*net = enter_net(m);
+	return mnet_adopt(m, journal_get(m->journal, "net"), &m->err);
+}
+
 enum phase { PH_NOTHING, PH_HELD, PH_COMMIT };
 
 static enum phase phase_of(const struct journal *j)
@@ -139,10 +148,7 @@ static bool recover_loaded(const struct recover *rc, struct mig *m, struct opts 
 		say(rc, m, "this host has rebooted since; nothing of it is left here");
 		return true;
 	}
-	if (rec_load(m, o, &m->err) < 0 || rec_held_again(m, &gone, &m->err) < 0)
-		return false;
-	*net = enter_net(m);
-	if (mnet_adopt(m, journal_get(m->journal, "net"), &m->err) < 0)
+	if (load(m, o, &gone, net) < 0)
 		return false;
 	if (ph != PH_COMMIT) {
 		if (!rc->list)
@@ -250,10 +256,7 @@ static int resolve_loaded(struct recover *rc, struct mig *m, struct opts *o, boo
 	if (!journal_of_this_boot(m->journal))
 		return err_set(&m->err, ERR_USER, ESRCH,
 		               "this host has rebooted since: nothing of it is left here");
-	if (rec_load(m, o, &m->err) < 0 || rec_held_again(m, &gone, &m->err) < 0)
-		return -m->err.code;
-	*net = enter_net(m);
-	if (mnet_adopt(m, journal_get(m->journal, "net"), &m->err) < 0)
+	if (load(m, o, &gone, net) < 0)
 		return -m->err.code;
 	if (keep && gone)
 		return err_set(&m->err, ERR_USER, ESRCH, "%u of its processes are gone", gone);

@@ -193,7 +193,7 @@ static const char *forbidden(const struct pol_state *s, const struct stop *x)
 	if (o->downtime_max_ms && x->down_s * 1e3 > o->downtime_max_ms)
 		return "it would be stopped for longer than downtime-max-ms";
 	if (s->link_Bps > 0 && x->down_s * 1e3 > o->freeze_limit_ms)
-		return "it would be stopped for longer than freeze-limit-ms, and that undone";
+		return POL_WHY_UNDONE;
 	if (!x->finish && (s->link_Bps > 0 || blind(s)) && degraded_too_long(s, x))
 		return "post-copy would take longer than degraded-max-s";
 	return NULL;

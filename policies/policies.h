@@ -232,6 +232,9 @@ struct pol_size {
 /** pol_freeze_us() - what a stop is expected to cost beside its pages' way on the link */
 uint64_t pol_freeze_us(const struct pol_size *z);
 
+/* Said by the decision, and by the simulator where a stop turns out to be so long. */
+#define POL_WHY_UNDONE "it would be stopped for longer than freeze-limit-ms, and that undone"
+
 /* The cost that the decision makes small, in seconds of downtime. */
 double pol_cost_s(const struct pol_options *o, double down_s, double degraded_s, double total_s);
 

@@ -166,6 +166,6 @@ void sim_run(const struct sim_setup *set, sim_rule rule, void *arg, struct sim_r
 	end(&s, &a, out);
 	if (!rule && out->downtime_s * 1e3 > set->opt->freeze_limit_ms) {
 		out->verdict = POL_GIVE_UP;
-		out->why = "it would be stopped for longer than freeze-limit-ms, and that undone";
+		out->why = POL_WHY_UNDONE;
 	}
 }
