@@ -65,6 +65,8 @@ bool procs_lives(pid_t pid);
 uint64_t procs_cpu_us(pid_t root);
 /** procs_tracer() - who traces its first thread; 0: nobody, or it is gone */
 pid_t procs_tracer(pid_t pid);
+/** procs_spare() - be it the last that the kernel ends in want of memory; takes CAP_SYS_RESOURCE */
+void procs_spare(pid_t pid);
 /** procs_pends() - has it this signal, and not acted on it yet? */
 bool procs_pends(pid_t pid, int sig);
 /** procs_end_tree() - stop all of it first, so that nothing is born meanwhile; then kill */

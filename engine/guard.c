@@ -6,9 +6,10 @@
  * instant, userfaultfds that come by CRIU's socket or in a fork event included. No copy
  * is ever sent, so no moment is left in which a death would close one.
  *
- * Seats: the pager has seat 0. A guardian's seat is the number of living ones before it.
- * At seat 0 it takes over; at seat 1 it sees to it that somebody stands behind it. So
- * there are two guardians as a rule; one or two of the three may die in the same moment.
+ * Seats, in memory that all share: who has the first serves, two more stand behind it. A
+ * seat whose holder is dead, or has the first one now, is free, and who takes it does so
+ * in one step: so nobody needs to know who made whom, and no two can serve. Who finds a
+ * free seat makes somebody for it; who finds none for itself goes.
  */
 #include "engine/engine.h"
 
@@ -30,20 +31,20 @@
 #include "engine/arena.h"
 #include "engine/pager.h"
 
-#define SEATS         3
-#define WATCHED_FD    4000 /* higher than userfaultfds as a rule */
-#define KEEP_MAX      16
-#define MOVE_UP_TURNS 2000 /* 0.2 s */
-#define QUICK_DEATHS  16u
-#define PIDFD_LINK    "anon_inode:[pidfd]"
-#define PIDFD_LINK2   "pidfd:" /* since 6.9 they are files of pidfs */
+#define SEATS        3
+#define WATCHED_FD   4000 /* higher than userfaultfds as a rule */
+#define KEEP_MAX     16
+#define SIT_TURNS    2000 /* 0.2 s */
+#define WATCH_MS     100 /* who sat down since we looked is looked at, too */
+#define QUICK_DEATHS 16u
+#define PIDFD_LINK   "anon_inode:[pidfd]"
+#define PIDFD_LINK2  "pidfd:" /* since 6.9 they are files of pidfs */
 
 struct guard {
 	struct arena arena; /* first: arena_new() */
 	bool armed, complete, over; /* atomic */
 	unsigned int deaths;
-	pid_t pid[SEATS]; /* 0 serves */
-	int second; /* pidfd of who stands at seat 1 */
+	uint64_t seat[SEATS]; /* atomic: a pid, and a pidfd in our table; 0: nobody yet */
 	int keep[KEEP_MAX]; /* 0: free */
 	struct guard_ops ops;
 	pid_t root; /* of the tree that waits for pages; 0: none yet */
@@ -52,52 +53,93 @@ struct guard {
 	_Alignas(64) uint8_t user[GUARD_USER_BYTES];
 };
 
-/* One process's view of those before and behind it: pidfds, -1 for the dead. */
-struct seat {
-	struct guard *g;
-	int ahead[SEATS];
-	int behind;
-	pid_t behind_pid;
-	bool first; /* guardian of all */
-};
-
-static void guardian(struct seat *s);
+static void guardian(struct guard *g, bool first);
 
 static bool flag(const bool *b)
 {
 	return __atomic_load_n(b, __ATOMIC_ACQUIRE);
 }
 
-static int pidfd_of(pid_t pid)
+/* ---- seats ---- */
+
+static uint64_t holder(const struct guard *g, unsigned int i)
 {
-	return (int)syscall(SYS_pidfd_open, pid, 0);
+	return __atomic_load_n(&g->seat[i], __ATOMIC_ACQUIRE);
 }
 
-static bool dead(int pidfd)
+static pid_t pid_in(uint64_t who)
 {
-	struct pollfd p = { .fd = pidfd, .events = POLLIN };
-
-	return pidfd < 0 || poll(&p, 1, 0) > 0;
+	return (pid_t)(who >> 32);
 }
 
-static unsigned int count(const struct seat *s)
+static int pidfd_in(uint64_t who)
 {
-	unsigned int n = 0;
+	return (int)(who & UINT32_MAX);
+}
 
+/* pidfds are never closed, so nobody is ever called the same. Return: 0, errno is set */
+static uint64_t myself(void)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+
+	return pidfd < 0 ? 0 : (uint64_t)getpid() << 32 | (unsigned int)pidfd;
+}
+
+static bool dead(uint64_t who)
+{
+	struct pollfd p = { .fd = pidfd_in(who), .events = POLLIN };
+
+	return who == 0 || poll(&p, 1, 0) > 0;
+}
+
+static bool is_free(const struct guard *g, unsigned int i, uint64_t who)
+{
+	return dead(who) || (i > 0 && who == holder(g, 0));
+}
+
+static bool vacant(const struct guard *g, unsigned int i)
+{
+	return is_free(g, i, holder(g, i));
+}
+
+static bool room_behind(const struct guard *g)
+{
+	for (unsigned int i = 1; i < SEATS; i++)
+		if (vacant(g, i))
+			return true;
+	return false;
+}
+
+static bool take(struct guard *g, unsigned int i, uint64_t me)
+{
+	uint64_t was = holder(g, i);
+
+	return is_free(g, i, was) &&
+	       __atomic_compare_exchange_n(&g->seat[i], &was, me, false, __ATOMIC_ACQ_REL,
+	                                   __ATOMIC_RELAXED);
+}
+
+/* Return: false when all seats are taken by others */
+static bool sit(struct guard *g, uint64_t me)
+{
+	for (unsigned int i = 1; i < SEATS; i++)
+		if (holder(g, i) == me)
+			return true;
+	for (unsigned int i = 1; i < SEATS; i++)
+		if (take(g, i, me))
+			return true;
+	return false;
+}
+
+static bool has_a_seat(const struct guard *g, pid_t pid)
+{
 	for (unsigned int i = 0; i < SEATS; i++)
-		n += s->ahead[i] >= 0;
-	return n;
+		if (pid_in(holder(g, i)) == pid && !vacant(g, i))
+			return true;
+	return false;
 }
 
-/* pidfds are never closed: those ahead and behind use the same numbers. */
-static void look(struct seat *s)
-{
-	for (unsigned int i = 0; i < SEATS; i++)
-		if (dead(s->ahead[i]))
-			s->ahead[i] = -1;
-	if (dead(s->behind))
-		s->behind = -1;
-}
+/* ---- guardians ---- */
 
 /* Not fork(): the table of descriptors is to be one. We have one thread. */
 static pid_t clone_with_files(void)
@@ -105,64 +147,45 @@ static pid_t clone_with_files(void)
 	return (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, 0UL);
 }
 
-/* Somebody behind us, who looks at all that we look at, and at us. */
-static int stand_behind(struct seat *s)
-{
-	unsigned int n = count(s);
-	int me = n + 1 < SEATS ? pidfd_of(getpid()) : -1;
-
-	if (me < 0)
-		return -errno;
-	fflush(NULL);
-	pid_t pid = clone_with_files();
-
-	if (pid < 0)
-		return -errno;
-	if (pid == 0) {
-		for (unsigned int i = 0; i < SEATS; i++)
-			if (s->ahead[i] < 0) {
-				s->ahead[i] = me;
-				break;
-			}
-		s->behind = -1;
-		guardian(s);
-	}
-	s->g->pid[n + 1] = pid;
-	s->behind = pidfd_of(pid);
-	s->behind_pid = pid;
-	if (n == 0)
-		s->g->second = s->behind;
-	return s->behind < 0 ? -errno : 0;
-}
-
 /*
- * Once we have threads we can make nobody. So it must be certain that who is behind us lives:
- * it may be dying, too. If it lives it moves up, and says so.
+ * Somebody more. It is waited for until it sits, for anybody may be dying already: once we have
+ * threads we can make nobody. @first: of all
  */
-static void be_followed(struct seat *s)
+static int make_guardian(struct guard *g, bool first)
 {
 	struct timespec t = { .tv_nsec = 100000 };
+	pid_t pid = 0;
 
-	for (int i = 0; i < MOVE_UP_TURNS && s->behind >= 0; i++) {
-		if (__atomic_load_n(&s->g->pid[1], __ATOMIC_ACQUIRE) == s->behind_pid)
-			return;
+	for (int i = 0; i < SIT_TURNS && !flag(&g->over); i++) {
+		if (pid == 0) {
+			fflush(NULL);
+			pid = clone_with_files();
+			if (pid < 0)
+				return -errno;
+			if (pid == 0)
+				guardian(g, first);
+		}
 		nanosleep(&t, NULL);
-		if (dead(s->behind))
-			s->behind = -1;
+		if (has_a_seat(g, pid))
+			break;
+		if (waitpid(pid, NULL, WNOHANG) != 0) {
+			if (!room_behind(g))
+				break;
+			pid = 0;
+		}
 	}
-	if (s->behind < 0 && stand_behind(s) < 0)
-		log_warn("guardian: nobody stands behind this one: %s", strerror(errno));
+	return 0;
 }
 
-static void take_over(struct seat *s)
+static void __attribute__((noreturn)) take_over(struct guard *g)
 {
-	struct guard *g = s->g;
 	unsigned int deaths = __atomic_add_fetch(&g->deaths, 1, __ATOMIC_RELAXED);
 	struct timespec pause = { .tv_sec = deaths > QUICK_DEATHS };
+	int r = make_guardian(g, false);
 	sigset_t none;
 
-	g->pid[0] = getpid();
-	be_followed(s);
+	if (r < 0)
+		log_warn("guardian: nobody more stands behind this one: %s", strerror(-r));
 	/* what kills every successor must not keep the host busy; threads wait meanwhile */
 	nanosleep(&pause, NULL);
 	prctl(PR_SET_NAME, "hauld");
@@ -172,16 +195,14 @@ static void take_over(struct seat *s)
 	_exit(g->ops.succeed(g->ops.arg, g));
 }
 
-/*
- * Once, by the first; the others inherit it. Guardians must open and close nothing while a
- * successor may be closing what it does not know (the table is one).
- */
-static void be_last_in_want_of_memory(void)
+/* Before the commit. Should this one die in the middle, the next begins anew. */
+static void __attribute__((noreturn)) undo(struct guard *g)
 {
-	AUTO(fd) int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-
-	if (fd >= 0 && write(fd, "-1000", 5) < 0)
-		log_debug("oom_score_adj: %s", strerror(errno));
+	log_warn("guardian: the worker died before the commit: undone");
+	if (g->ops.undone)
+		g->ops.undone(g->ops.arg, g);
+	guard_over(g);
+	_exit(0);
 }
 
 /* A session of its own: no terminal, no signals that are meant for a group. */
@@ -195,50 +216,59 @@ static void be_apart(void)
 	sigprocmask(SIG_SETMASK, &all, NULL);
 }
 
-static void wait_for_a_death(const struct seat *s)
+static void wait_for_a_death(const struct guard *g, uint64_t me)
 {
-	struct pollfd p[SEATS + 1];
+	struct pollfd p[SEATS];
 
-	for (unsigned int i = 0; i < SEATS; i++)
-		p[i] = (struct pollfd){ .fd = s->ahead[i], .events = POLLIN };
-	p[SEATS] = (struct pollfd){ .fd = s->behind, .events = POLLIN };
-	poll(p, SEATS + 1, -1);
+	for (unsigned int i = 0; i < SEATS; i++) {
+		uint64_t who = holder(g, i);
+
+		p[i] = (struct pollfd){ .fd = who == me || who == 0 ? -1 : pidfd_in(who),
+			                .events = POLLIN };
+	}
+	poll(p, SEATS, WATCH_MS);
 }
 
-static void guardian(struct seat *s)
+static void __attribute__((noreturn)) guardian(struct guard *g, bool first)
 {
-	be_apart();
-	if (s->first)
-		be_last_in_want_of_memory();
-	s->first = false;
-	for (;;) {
-		int was = s->ahead[0];
+	struct timespec later = { .tv_nsec = WATCH_MS * 1000000 };
+	uint64_t me = myself();
+	bool told = false;
 
-		look(s);
+	be_apart();
+	/*
+	 * The others inherit it: guardians must open and close nothing while a successor may be
+	 * closing what it does not know (the table is one).
+	 */
+	if (first)
+		procs_spare(getpid());
+	while (me) {
 		while (waitpid(-1, NULL, WNOHANG) > 0)
 			;
-		if (flag(&s->g->over))
+		bool serves = take(g, 0, me);
+
+		/* who served said that before it died */
+		if (flag(&g->over))
 			_exit(0);
-		if (was >= 0 && s->ahead[0] < 0 && !flag(&s->g->armed)) {
-			if (s->g->pid[1] != getpid())
-				_exit(0);
-			log_warn("guardian: the worker died before the commit: undone");
-			if (s->g->ops.undone)
-				s->g->ops.undone(s->g->ops.arg, s->g);
+		if (serves && flag(&g->armed))
+			take_over(g);
+		if (serves)
+			undo(g);
+		if (!sit(g, me))
 			_exit(0);
+		int r = room_behind(g) ? make_guardian(g, false) : 0;
+
+		if (r == 0) {
+			wait_for_a_death(g, me);
+			continue;
 		}
-		if (count(s) == 0)
-			take_over(s);
-		if (count(s) == 1) {
-			if (s->g->pid[1] != getpid())
-				s->g->second = pidfd_of(getpid());
-			__atomic_store_n(&s->g->pid[1], getpid(), __ATOMIC_RELEASE);
-			if (s->behind < 0 && stand_behind(s) < 0)
-				log_warn("guardian: nobody stands behind this one: %s",
-				         strerror(errno));
-		}
-		wait_for_a_death(s);
+		if (!told)
+			log_warn("guardian: a seat stays empty: %s", strerror(-r));
+		told = true;
+		nanosleep(&later, NULL);
 	}
+	log_warn("guardian: %s", strerror(errno));
+	_exit(1);
 }
 
 int guard_new(struct guard **out, struct err *e)
@@ -258,12 +288,14 @@ void guard_free(struct guard *g)
 
 int guard_start(struct guard *g, const struct guard_ops *ops, struct err *e)
 {
-	struct seat s = { .g = g, .ahead = { -1, -1, -1 }, .behind = -1, .first = true };
+	uint64_t me = myself();
 
+	if (me == 0)
+		return err_sys(e, "no guardian for the pager");
 	g->ops = *ops;
-	g->pid[0] = getpid();
+	__atomic_store_n(&g->seat[0], me, __ATOMIC_RELEASE);
 	tzset(); /* else the first line of a guardian's log would open a file */
-	int r = stand_behind(&s);
+	int r = make_guardian(g, true);
 
 	if (r < 0)
 		return err_set(e, ERR_SYS, -r, "no guardian for the pager: %s", strerror(-r));
@@ -352,7 +384,10 @@ unsigned int guard_deaths(const struct guard *g)
 
 bool guard_alone(const struct guard *g)
 {
-	return dead(g->second);
+	for (unsigned int i = 1; i < SEATS; i++)
+		if (!vacant(g, i))
+			return false;
+	return true;
 }
 
 unsigned int guard_pids(const struct guard *g, pid_t *v, unsigned int max)
@@ -360,7 +395,7 @@ unsigned int guard_pids(const struct guard *g, pid_t *v, unsigned int max)
 	unsigned int n = 0;
 
 	for (; n < max && n < SEATS; n++)
-		v[n] = __atomic_load_n(&g->pid[n], __ATOMIC_RELAXED);
+		v[n] = pid_in(holder(g, n));
 	return n;
 }
 

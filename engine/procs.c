@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/log.h"
+
 #define PROCS_MAX 32768
 
 static int add_pid(struct proc_list *l, pid_t pid)
@@ -258,6 +260,17 @@ pid_t procs_tracer(pid_t pid)
 		if (sscanf(line, "TracerPid: %d", &tracer) == 1)
 			break;
 	return tracer;
+}
+
+void procs_spare(pid_t pid)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
+	AUTO(fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, "-1000", 5) < 0)
+		log_debug("%s: %s", path, strerror(errno));
 }
 
 bool procs_lives(pid_t pid)

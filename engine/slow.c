@@ -192,18 +192,6 @@ static int move_in(struct slow *s, pid_t root, const char *from, struct err *e)
 	return r < 0 ? r : n;
 }
 
-/* Its end would leave the tree frozen until that is noticed. */
-static void spare(pid_t keeper)
-{
-	char path[40];
-
-	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", keeper);
-	AUTO(fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, "-1000", 5) < 0) /* takes CAP_SYS_RESOURCE */
-		log_debug("%s: %s", path, strerror(errno));
-}
-
 static int start_keeper(struct slow *s, struct err *e)
 {
 	int p[2];
@@ -215,8 +203,8 @@ static int start_keeper(struct slow *s, struct err *e)
 	if (s->keeper == 0)
 		keeper(s, p[0]);
 	close(p[0]);
-	if (s->keeper > 0)
-		spare(s->keeper);
+	if (s->keeper > 0) /* its end would leave the tree frozen until that is noticed */
+		procs_spare(s->keeper);
 	return s->keeper < 0 ? err_sys(e, "fork") : 0;
 }
 

@@ -10,7 +10,7 @@
 #include "engine/pager.h"
 
 #define HANG_MS   20000
-#define KILLS_MAX 12
+#define KILLS_MAX 15
 
 /* Shared by the test, the process with the pager, and its successors. */
 struct ctl {
@@ -21,6 +21,8 @@ struct ctl {
 	int status; /* of the last: -1 not yet, 0 all is well */
 	uint64_t left_first; /* missing when the first successor began */
 	uint64_t zeros, first_zero_us, reads;
+	pid_t serves;
+	bool two; /* served at once */
 };
 
 static struct ctl *ctl;
@@ -109,6 +111,16 @@ static int no_link(void *arg, uint64_t obj, uint64_t vaddr, uint64_t pages)
 	                                                         : -ENOTCONN;
 }
 
+static bool alive(pid_t pid)
+{
+	char path[32], state = 'Z';
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	AUTO(file) FILE *f = fopen(path, "re");
+
+	return f && fscanf(f, "%*d (%*[^)]) %c", &state) == 1 && state != 'Z' && state != 'X';
+}
+
 /* In a successor: the lab is as it was at guard_start(). */
 static int succeed(void *arg, struct guard *g)
 {
@@ -117,6 +129,10 @@ static int succeed(void *arg, struct guard *g)
 	struct err e = ERR_INIT;
 	struct pager_stats st;
 
+	pid_t before = __atomic_exchange_n(&ctl->serves, getpid(), __ATOMIC_ACQ_REL);
+
+	if (alive(before))
+		__atomic_store_n(&ctl->two, true, __ATOMIC_RELEASE);
 	LAB_CHECK(store_new(&l->store, &e) == 0);
 	if (pager_adopt(&l->pager, g, l->store, &ops, &e) < 0)
 		LAB_DIE("pager_adopt: %s", e.msg);
@@ -143,6 +159,7 @@ static void worker(struct lab *l)
 
 	pager_test_hook = die_here;
 	LAB_CHECK(setsid() > 0);
+	ctl->serves = getpid();
 	if (guard_start(guard, &gops, &e) < 0)
 		LAB_DIE("guard_start: %s", e.msg);
 	guard_keep(guard, hup);
@@ -254,6 +271,8 @@ static void finish(struct lab *l, pid_t pid, const char *name, uint64_t seed)
 	if (!ok)
 		LAB_DIE("%s, SEED=%llu: status %d after %u deaths", name, (unsigned long long)seed,
 		        ctl->status, guard_deaths(guard));
+	if (__atomic_load_n(&ctl->two, __ATOMIC_ACQUIRE))
+		LAB_DIE("%s, SEED=%llu: two served at once", name, (unsigned long long)seed);
 	if (!hung_up(2000))
 		LAB_DIE("%s: a guardian stays although all is done", name);
 	waitpid(pid, NULL, 0);
@@ -295,16 +314,6 @@ static void at_moment(uint64_t seed, unsigned int moment, int nth, const char *n
 
 /* ---- at random, and guardians, too ---- */
 
-static bool alive(pid_t pid)
-{
-	char path[32], state = 'Z';
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	AUTO(file) FILE *f = fopen(path, "re");
-
-	return f && fscanf(f, "%*d (%*[^)]) %c", &state) == 1 && state != 'Z' && state != 'X';
-}
-
 /* All three seats are taken again: only then the next may die. */
 static bool complete_again(pid_t pid[3])
 {
@@ -344,7 +353,7 @@ static unsigned int at_random(uint64_t seed)
 	pid_t pid = launch(&l, socks);
 
 	for (unsigned int k = 0; k < KILLS_MAX && ctl->status; k++) {
-		usleep((useconds_t)(2000 + rnd(&s) % 30000));
+		usleep((useconds_t)(1000 + rnd(&s) % 20000));
 		if (__atomic_load_n(&ctl->status, __ATOMIC_ACQUIRE) == 0)
 			break;
 		kill_some(&s);
