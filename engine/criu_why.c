@@ -53,8 +53,11 @@ void criu_errors(int images_fd, const char *log_name, char *out, size_t bytes)
 	}
 }
 
-/* Nothing was logged, which a CRIU that fails always does: what kept it from writing? */
-static void unwritten(int images_fd, pid_t pid, char *out, size_t bytes)
+/*
+ * Nothing was logged, which a CRIU that fails always does. What it tells by its socket is only
+ * what came of that. Return: is it known what kept it from writing?
+ */
+static bool kept_from_writing(int images_fd, pid_t pid, char *out, size_t bytes)
 {
 	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
 	struct statvfs fs;
@@ -68,23 +71,22 @@ static void unwritten(int images_fd, pid_t pid, char *out, size_t bytes)
 	else if (fstatvfs(images_fd, &fs) == 0 && fs.f_blocks && fs.f_bavail == 0)
 		snprintf(out, bytes,
 		         "it could not write its log nor images: the tmpfs for them is full");
-	else
-		snprintf(out, bytes, "it gave no reason, and wrote no log");
+	return out[0] != 0;
 }
 
 void criu_why(int images_fd, const char *log_name, const char *errmsg, pid_t pid, char *out,
               size_t bytes)
 {
 	struct stat st = { 0 };
+	bool logged = fstatat(images_fd, log_name, &st, 0) == 0 && st.st_size > 0;
 
 	criu_errors(images_fd, log_name, out, bytes);
-	if (out[0])
+	if (out[0] || (!logged && kept_from_writing(images_fd, pid, out, bytes)))
 		return;
 	if (errmsg && errmsg[0] && !is_harmless(errmsg))
 		snprintf(out, bytes, "%s", bare(errmsg));
-	else if (fstatat(images_fd, log_name, &st, 0) < 0 || st.st_size == 0)
-		unwritten(images_fd, pid, out, bytes);
 	else
-		snprintf(out, bytes, "no reason given");
+		snprintf(out, bytes,
+		         logged ? "no reason given" : "it gave no reason, and wrote no log");
 	out[strcspn(out, "\n")] = 0;
 }

@@ -94,7 +94,9 @@ static int limited(void)
 		for (;;)
 			pause();
 	prlimit(pid, RLIMIT_FSIZE, &none, NULL);
-	criu_why(dir, LOG, NULL, pid, out, sizeof(out));
+	/* what came of it is not the cause */
+	criu_why(dir, LOG, "Fail to truncate memfd for parasite: File too large", pid, out,
+	         sizeof(out));
 	kill(pid, SIGKILL);
 	/* it may have ended by then, as CRIU will have */
 	int bad = wrong("limited", out, "limited to 0 bytes (ulimit -f)");

@@ -24,8 +24,8 @@ slowed() {
 	done
 	grep -q "\"throttle_by\": *\"$by\"" "$dir/report" || fail "not by $by: $(grep throttle "$dir/report")"
 	[ -n "$(marks)" ] || fail "nothing in $own"
-	haul_pid=$(on pgrep -x haul | head -1)
-	keeper_pid=$(on pgrep -x haul-slow | head -1)
+	haul_pid=$(on pgrep -x haul | head -1) || fail "haul has ended: $(cat "$dir/report" "$dir/stderr")"
+	keeper_pid=$(on pgrep -x haul-slow | head -1) || fail "no keeper: $(cat "$dir/report" "$dir/stderr")"
 }
 
 # binds: there is a limit, and it is reached
