@@ -69,7 +69,7 @@ pid_t procs_tracer(pid_t pid);
 void procs_spare(pid_t pid);
 /** procs_pends() - has it this signal, and not acted on it yet? */
 bool procs_pends(pid_t pid, int sig);
-/** procs_end_tree() - stop all of it first, so that nothing is born meanwhile; then kill */
+/** procs_end_tree() - stop all of it first, so that nothing is born meanwhile; then kill. @killed: what lived */
 int procs_end_tree(pid_t root, unsigned int *killed, struct err *e);
 
 enum vma_kind {

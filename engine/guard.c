@@ -372,9 +372,11 @@ int guard_end_tree(struct guard *g, unsigned int *killed, struct err *e)
 	*killed = 0;
 	if (!flag(&g->armed) || flag(&g->complete) || flag(&g->over) || root == 0)
 		return 0;
-	if (procs_start(root) != g->root_start)
+	int r = procs_start(root) == g->root_start ? procs_end_tree(root, killed, e) : 0;
+
+	if (r == 0 && *killed == 0)
 		return err_set(e, ERR_SYS, ESRCH, "its first process %d has ended before", root);
-	return procs_end_tree(root, killed, e);
+	return r;
 }
 
 unsigned int guard_deaths(const struct guard *g)

@@ -90,8 +90,11 @@ int procs_end_tree(pid_t root, unsigned int *killed, struct err *e)
 			kill(l.pid[known], SIGSTOP);
 		r = procs_tree(root, &l, e);
 	} while (r == 0 && l.n > known);
-	for (size_t i = 0; i < l.n; i++)
-		*killed += kill(l.pid[i], SIGKILL) == 0;
+	for (size_t i = 0; i < l.n; i++) {
+		bool lives = procs_lives(l.pid[i]); /* or so it looks: perhaps it has threads */
+
+		*killed += kill(l.pid[i], SIGKILL) == 0 && lives;
+	}
 	procs_fini(&l);
 	return r;
 }
