@@ -192,6 +192,8 @@ int family_revive(struct family *f, struct pager *p, struct err *e);
 /** family_new() - @create: pages may come into the store although there are none yet */
 struct family *family_new(struct pager *p, uint64_t obj, bool create);
 void family_free(struct family *f);
+/** uffd_close() - so that nobody who faults there can keep the CPU from it */
+void uffd_close(int fd);
 /** family_note_chunks() - what is to be freed in the end */
 int family_note_chunks(struct family *f, const struct space *s);
 /** family_window_free() - does nobody need the store's window around @orig any more? */

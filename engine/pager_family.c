@@ -2,6 +2,7 @@
 /* pager_family.c - what address spaces share that were forked from one another. */
 #include "engine/pager.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 #include "common/clock.h"
@@ -44,6 +45,26 @@ int family_revive(struct family *f, struct pager *p, struct err *e)
 	return f->store_fd < 0 ? 0 : store_adopt(&f->so, p->store, f->obj, f->store_fd, e);
 }
 
+/*
+ * From when the kernel marks a userfaultfd as released until it holds the address space, a thread
+ * that faults there tries again in the kernel, without giving up its CPU (Linux 6.15, and 6.12
+ * with it). Put aside in between in favour of that thread, we would never run again on a machine
+ * with one CPU, nor would anybody. A real-time thread is not put aside. (Taking the ranges out
+ * of it first would do, too, but nobody knows all ranges: the program moves them.)
+ */
+void uffd_close(int fd)
+{
+	struct sched_param was, first = { .sched_priority = 1 };
+	int policy = sched_getscheduler(0);
+	bool known = policy >= 0 && sched_getparam(0, &was) == 0;
+	/* may be refused; then it is as likely as before */
+	bool set = known && sched_setscheduler(0, SCHED_FIFO, &first) == 0;
+
+	close(fd);
+	if (set)
+		sched_setscheduler(0, policy, &was);
+}
+
 void family_free(struct family *f)
 {
 	if (!f)
@@ -53,7 +74,7 @@ void family_free(struct family *f)
 
 		f->spaces = s->next;
 		if (s->uffd >= 0)
-			close(s->uffd);
+			uffd_close(s->uffd);
 		space_free(s);
 	}
 	pthread_rwlock_destroy(&f->lock);

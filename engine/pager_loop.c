@@ -67,7 +67,7 @@ int pager_take_uffd(struct pager *p, pid_t pid, int fd)
 		s = unknown_pid(p, pid);
 	if (!s || s->started) {
 		log_err("pid %d: userfaultfd refused", pid);
-		close(fd);
+		uffd_close(fd);
 		return s ? -EPROTO : -ENOMEM;
 	}
 	pthread_rwlock_wrlock(&s->fam->lock);
@@ -124,7 +124,7 @@ static void close_space(struct pager *p, struct space *s)
 		epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 		/* who takes over must not mistake the number for what gets it next */
 		__atomic_store_n(&s->uffd, -1, __ATOMIC_RELEASE);
-		close(fd);
+		uffd_close(fd);
 		__atomic_sub_fetch(&p->procs_live, 1, __ATOMIC_RELAXED);
 	}
 	while (*at != s)
