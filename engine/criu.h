@@ -168,8 +168,8 @@ struct sink_ops {
  */
 int sink_start(struct sink **out, int fd, unsigned int criu_version, const struct sink_ops *ops,
                struct err *e);
-/** sink_wait() - the thread has ended: stream complete (0) or why not */
-int sink_wait(struct sink *s, struct err *e);
+/** sink_wait() - until the thread has ended: stream complete (0) or why not; ERR_CRIU, ETIMEDOUT: not yet */
+int sink_wait(struct sink *s, uint64_t deadline_us, struct err *e);
 /** sink_objs() - after sink_wait() == 0 */
 const struct sink_obj *sink_objs(const struct sink *s, size_t *n);
 void sink_free(struct sink *s);

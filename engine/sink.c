@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 
 enum ps_cmd {
@@ -282,12 +283,23 @@ int sink_start(struct sink **out, int fd, unsigned int criu_version, const struc
 	return 0;
 }
 
-int sink_wait(struct sink *s, struct err *e)
+static bool join(struct sink *s, uint64_t deadline_us)
 {
-	if (s->started && !s->joined) {
-		pthread_join(s->thread, NULL);
-		s->joined = true;
-	}
+	struct timespec t = { .tv_sec = (time_t)(deadline_us / 1000000),
+		              .tv_nsec = (long)(deadline_us % 1000000) * 1000 };
+
+	if (s->started && !s->joined)
+		s->joined = deadline_us == DEADLINE_NEVER
+		                    ? pthread_join(s->thread, NULL) == 0
+		                    : pthread_clockjoin_np(s->thread, NULL, CLOCK_MONOTONIC, &t) ==
+		                              0;
+	return s->joined || !s->started;
+}
+
+int sink_wait(struct sink *s, uint64_t deadline_us, struct err *e)
+{
+	if (!join(s, deadline_us))
+		return err_set(e, ERR_CRIU, ETIMEDOUT, "CRIU's page stream does not end");
 	if (s->result < 0 && e && e->src == ERR_NONE)
 		*e = s->err;
 	return s->result;
@@ -305,7 +317,7 @@ void sink_free(struct sink *s)
 		return;
 	if (s->fd >= 0)
 		shutdown(s->fd, SHUT_RDWR);
-	sink_wait(s, NULL);
+	join(s, DEADLINE_NEVER);
 	for (size_t i = 0; i < s->n_objs; i++) {
 		runs_fini(&s->objs[i].lazy);
 		runs_fini(&s->objs[i].eager);

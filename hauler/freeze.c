@@ -17,6 +17,7 @@
 #define GONE_LIMIT_MS   10000
 #define STOP_TURN_MS    100
 #define SETTLE_LIMIT_MS 3000
+#define REASON_MS       200
 
 int freeze_shmem(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size_t pages)
 {
@@ -172,13 +173,21 @@ int freeze_run(struct mig *m, struct err *e)
 		r = dump(m, e);
 
 	if (r == 0)
-		r = sink_wait(m->sink, e);
+		r = sink_wait(m->sink, mig_deadline(m), e);
 	if (r < 0) {
 		struct err s = ERR_INIT;
 
-		/* our own reason for ending the page stream says more than CRIU's */
-		if (e->src == ERR_CRIU && sink_wait(m->sink, &s) < 0 && s.src != ERR_CRIU)
+		/*
+		 * Our own reason for ending the page stream says more than CRIU's. Without one the
+		 * stream may be open still: a CRIU that is stuck has it, and the tree.
+		 */
+		if (e->src == ERR_CRIU && sink_wait(m->sink, deadline_in_ms(REASON_MS), &s) < 0 &&
+		    s.src != ERR_CRIU)
 			*e = s;
+		if (e->src == ERR_CRIU && e->code == ETIMEDOUT)
+			err_fix(e, "nothing has changed: try again when the hosts have less to do, "
+			           "or with a "
+			           "larger --freeze-limit-ms");
 		return err_wrap(e, "dump");
 	}
 	m->t.dumped_us = now_us();

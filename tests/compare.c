@@ -429,9 +429,9 @@ static void compare(struct round *round, struct trk *trk)
 	m.trk = trk;
 	find_stack_pointers();
 	check(dump(&alone, false, &e), &e, "CRIU alone");
-	check(sink_wait(alone.m.sink, &e), &e, "CRIU alone");
+	check(sink_wait(alone.m.sink, DEADLINE_NEVER, &e), &e, "CRIU alone");
 	check(dump(&answered, true, &e), &e, "CRIU with its scans answered");
-	check(sink_wait(answered.m.sink, &e), &e, "CRIU with its scans answered");
+	check(sink_wait(answered.m.sink, DEADLINE_NEVER, &e), &e, "CRIU with its scans answered");
 	check(exist_start(&x, &m, &e), &e, "last scan");
 	check(exist_wait(x, NULL, &e), &e, "last scan");
 	const struct exist_task *t = exist_task(x, target);

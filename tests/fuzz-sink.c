@@ -96,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t bytes)
 	s->criu_version = p[0] & 1 ? 40101 : 40201;
 	s->ops.shmem = on_shmem;
 	sink_main(s);
-	int r = sink_wait(s, &e);
+	int r = sink_wait(s, DEADLINE_NEVER, &e);
 
 	if ((r < 0) != (e.msg[0] != 0))
 		abort();

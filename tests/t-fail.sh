@@ -133,6 +133,20 @@ done
 "$lab" rate off
 stop A
 
+# A CRIU that does nothing any more while the program stands: that ends, too.
+start A "$work/writer" --mib 16 --rate 1000
+fault=$dir/stuck
+(
+	for _ in $(seq 1000); do [ ! -s "$fault" ] || break; sleep 0.02; done
+	"$lab" run A pkill -STOP -x criu || true
+	rm -f "$fault"
+) &
+spoiler=$!
+refused 1 'CRIU' -- env HAUL_FAULT=s-stopped:hold HAUL_FAULT_FILE="$fault" "$haul" --freeze-limit-ms="${STUCK_LIMIT_MS:-2000}" "$pid" hostB
+wait $spoiler
+! "$lab" run A pgrep -x criu || fail "the CRIU that was stuck is left"
+stop A
+
 # ---- Ctrl-C in each phase ----
 start A "$work/writer" --mib "${FAIL_MIB:-256}" --rate "${WRITER_RATE:-20000}"
 "$lab" rate 500mbit

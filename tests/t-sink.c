@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "engine/criu.h"
 
 #define CHECK(what)                                                                                \
@@ -123,7 +124,7 @@ static int run(struct stream *s, struct seen *seen, struct sink **out, struct er
 	f.fd = sk[0];
 	CHECK(sink_start(&sink, sk[1], s->version, &ops, e) == 0);
 	CHECK(pthread_create(&t, NULL, feed_main, &f) == 0);
-	int r = sink_wait(sink, e);
+	int r = sink_wait(sink, DEADLINE_NEVER, e);
 
 	pthread_join(t, NULL);
 	for (ssize_t n; (n = recv(f.fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0;)
