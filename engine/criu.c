@@ -84,15 +84,15 @@ struct child {
 	const struct criu_inherit *place;
 	size_t n_places;
 	const char *root; /* of the tree, for root_enter(); NULL: none */
+	char **env;
 };
 
 /* In the child, between fork and exec: async-signal-safe calls only. */
 static void child_exec(const struct child *c)
 {
-	const char *path = c->path;
 	int rpc, out, pages = -1, tell = c->tell, place[CRIU_INHERIT_MAX];
 	char no_conf[] = "--no-default-config", swrk[] = "swrk", fd[] = "3";
-	char *argv[] = { (char *)path, no_conf, swrk, fd, NULL };
+	char *argv[] = { (char *)c->path, no_conf, swrk, fd, NULL };
 	sigset_t none;
 
 	if (tell >= 0) {
@@ -125,7 +125,7 @@ static void child_exec(const struct child *c)
 	for (size_t i = 0; i < c->n_places; i++)
 		dup2(place[i], CHILD_PLACE_FD + (int)i);
 	syscall(SYS_close_range, CHILD_PLACE_FD + (unsigned int)c->n_places, ~0U, 0);
-	execv(path, argv);
+	execve(c->path, argv, c->env);
 	_exit(127);
 }
 
@@ -175,6 +175,7 @@ static int spawn(struct criu **out, struct child *how, int *listener, struct err
 	how->rpc = theirs;
 	how->out = c->out;
 	how->tell = tell_theirs;
+	how->env = hwbreak_env();
 	pid_t pid = fork();
 
 	if (pid < 0)

@@ -134,6 +134,11 @@ void criu_errors(int images_fd, const char *log_name, char *out, size_t bytes);
 void criu_why(int images_fd, const char *log_name, const char *errmsg, pid_t pid, char *out,
               size_t bytes);
 
+/* ---- hwbreak.c: machines whose hardware breakpoints are never hit ---- */
+
+/** hwbreak_env() - the environment for CRIU; ours, or with a word that it does without them. Static */
+char **hwbreak_env(void);
+
 /* ---- sink.c: what CRIU streams in push mode ---- */
 
 struct sink;
