@@ -185,8 +185,7 @@ int freeze_run(struct mig *m, struct err *e)
 		    s.src != ERR_CRIU)
 			*e = s;
 		if (e->src == ERR_CRIU && e->code == ETIMEDOUT)
-			err_fix(e, "nothing has changed: try again when the hosts have less to do, "
-			           "or with a "
+			err_fix(e, "nothing has changed: try again in a calmer moment, or with a "
 			           "larger --freeze-limit-ms");
 		return err_wrap(e, "dump");
 	}

@@ -111,16 +111,6 @@ static int no_link(void *arg, uint64_t obj, uint64_t vaddr, uint64_t pages)
 	                                                         : -ENOTCONN;
 }
 
-static bool alive(pid_t pid)
-{
-	char path[32], state = 'Z';
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	AUTO(file) FILE *f = fopen(path, "re");
-
-	return f && fscanf(f, "%*d (%*[^)]) %c", &state) == 1 && state != 'Z' && state != 'X';
-}
-
 /* In a successor: the lab is as it was at guard_start(). */
 static int succeed(void *arg, struct guard *g)
 {
@@ -131,7 +121,7 @@ static int succeed(void *arg, struct guard *g)
 
 	pid_t before = __atomic_exchange_n(&ctl->serves, getpid(), __ATOMIC_ACQ_REL);
 
-	if (alive(before))
+	if (procs_lives(before))
 		__atomic_store_n(&ctl->two, true, __ATOMIC_RELEASE);
 	LAB_CHECK(store_new(&l->store, &e) == 0);
 	if (pager_adopt(&l->pager, g, l->store, &ops, &e) < 0)
@@ -321,8 +311,8 @@ static bool complete_again(pid_t pid[3])
 		if (__atomic_load_n(&ctl->status, __ATOMIC_ACQUIRE) == 0)
 			return false;
 		guard_pids(guard, pid, 3);
-		if (alive(pid[0]) && alive(pid[1]) && alive(pid[2]) && pid[0] != pid[1] &&
-		    pid[1] != pid[2] && pid[0] != pid[2])
+		if (procs_lives(pid[0]) && procs_lives(pid[1]) && procs_lives(pid[2]) &&
+		    pid[0] != pid[1] && pid[1] != pid[2] && pid[0] != pid[2])
 			return true;
 	}
 	LAB_DIE("nobody takes the empty seat");
@@ -341,7 +331,7 @@ static void kill_some(uint64_t *s)
 			kill(pid[i], SIGKILL);
 	/* who is dying still looks alive: it must not be counted on */
 	for (unsigned int i = 0; i < 3; i++)
-		while ((mask & BIT(i)) && alive(pid[i]))
+		while ((mask & BIT(i)) && procs_lives(pid[i]))
 			usleep(100);
 }
 
