@@ -2,7 +2,7 @@
 /*
  * sim.c - a migration of a traced program, round by round, with the decision of a real one.
  *
- * It does what hauler/rounds.c does: scan, send what was written, leave out what is
+ * It does what hauler/run/rounds.c does: scan, send what was written, leave out what is
  * written again before its turn, count what was written meanwhile, decide.
  */
 #include "policies/trace.h"

@@ -25,8 +25,8 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "engine/smaps.h"
-#include "hauler/exist.h"
+#include "engine/criu/smaps.h"
+#include "hauler/run/present.h"
 
 #define LIMIT_MS   30000
 #define FAULTS_MAX 40

@@ -4,7 +4,7 @@
  * file that it maps, a line of its maps with the name of a file, a preamble. The first byte
  * says which. With -DFUZZ_REPLAY: run the files given.
  */
-#include "engine/procs.c" /* NOLINT: the parser of a line is static */
+#include "engine/proc/procs.c" /* NOLINT: the parser of a line is static */
 
 #include <sys/mman.h>
 

@@ -3,7 +3,7 @@
  * fuzz-img.c - any bytes as one of the images of CRIU that haul reads, or as a packed page
  * map of the other host; the first byte says which. With -DFUZZ_REPLAY: run the files given.
  */
-#include "engine/criu.h"
+#include "engine/criu/criu.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
  * TCP of a flow that moves, and what is taken can be looked at again, and summed. With
  * -DFUZZ_REPLAY: run the files given.
  */
-#include "engine/net_park.c" /* NOLINT: what sums and looks is static */
+#include "engine/net/park.c" /* NOLINT: what sums and looks is static */
 
 #include "replay.h"
 

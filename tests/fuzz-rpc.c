@@ -4,7 +4,7 @@
  * place of its socket there is a buffer: each answer has a length of two bytes before it.
  * With -DFUZZ_REPLAY: run the files given.
  */
-#include "engine/criu.h"
+#include "engine/criu/criu.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -54,7 +54,7 @@ static ssize_t fuzz_send(int fd, const void *buf, size_t bytes, int flags)
 #define poll fuzz_poll
 #define recv fuzz_recv
 #define send fuzz_send
-#include "engine/criu.c" /* NOLINT: its static functions are what is tested */
+#include "engine/criu/criu.c" /* NOLINT: its static functions are what is tested */
 #undef poll
 #undef recv
 #undef send

@@ -4,7 +4,7 @@
  * no crash, an end, and a reason. The parser is run on a buffer instead of its thread and
  * socket, for which t-sink.c is there. With -DFUZZ_REPLAY: run the files given.
  */
-#include "engine/criu.h"
+#include "engine/criu/criu.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -50,7 +50,7 @@ static ssize_t fuzz_splice(int in, const void *o, int out, const void *p, size_t
 #define recv   fuzz_recv
 #define send   fuzz_send
 #define splice fuzz_splice
-#include "engine/sink.c" /* NOLINT: its step() is what is tested */
+#include "engine/criu/sink.c" /* NOLINT: its step() is what is tested */
 #undef recv
 #undef send
 #undef splice

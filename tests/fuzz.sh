@@ -49,13 +49,15 @@ flags=(-std=c17 -DPOLICY_DIR='"/nonexistent"' -D_GNU_SOURCE -g -O1 -fno-omit-fra
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined)
 mkdir -p "$obj"
 for folder in common transport engine policies; do
-	mkdir -p "$obj/$folder"
-	for c in "$top/$folder"/*.c $( [ "$build" = "$top" ] || echo "$build/$folder"/*.pb-c.c); do
-		o=$obj/$folder/$(basename "$c" .c).o
+	rm -rf "${obj:?}/lib$folder.a"
+	{ find "$top/$folder" -name '*.c'; [ "$build" = "$top" ] || find "$build/$folder" -name '*.pb-c.c'; } | while read -r c; do
+		o=${c#"$top"/}
+		o=$obj/${o#"$build"/}
+		o=${o%.c}.o
+		mkdir -p "${o%/*}"
 		[ "$o" -nt "$c" ] || printf '%s\0%s\0' "$o" "$c"
 	done | xargs -0 -r -n 2 -P "$(nproc)" clang "${flags[@]}" -c -o
-	rm -f "$obj/lib$folder.a"
-	ar cr "$obj/lib$folder.a" "$obj/$folder"/*.o
+	find "$obj/$folder" -name '*.o' -exec ar cr "$obj/lib$folder.a" {} +
 done
 
 # a short memory of what was freed keeps it in the cache: several times as fast

@@ -2,8 +2,8 @@
 /* handover-edges.c - print the tables of states as the programs have them, a fact a line. */
 #include <stdio.h>
 
-#include "agent/agent.h"
-#include "hauler/hauler.h"
+#include "agent/mig/mig.h"
+#include "hauler/mig/mig.h"
 
 int main(void)
 {

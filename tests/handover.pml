@@ -282,7 +282,7 @@ end:	do
 	:: atomic { D_IS(D_undone) && d_pc == 2 -> say_s(ABORT); d_ends();
 		if :: nobody_asks -> d_j = J_NONE :: else fi }
 
-	/* -- no worker any more (agent/answer.c): it owns the journal while it decides -- */
+	/* -- no worker any more (agent/worker/answer.c): it owns the journal while it decides -- */
 #ifndef BREAK_NO_ANSWER
 	:: atomic { !d_up && asked && (d_j == J_GATE || d_j == J_COMMIT) ->
 		d_up = true; d_state = D_answer; d_pc = 0 }

@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "hauler/inspect.h"
+#include "hauler/inspect/inspect.h"
 #include "tests/checks.h"
 #include "transport/haul.pb-c.h"
 

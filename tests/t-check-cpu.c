@@ -7,10 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/check.h"
+#include "agent/check/check.h"
 #include "common/clock.h"
 #include "common/conf.h"
-#include "engine/criu.h"
+#include "engine/criu/criu.h"
 #include "transport/haul.pb-c.h"
 
 static char path[4096];

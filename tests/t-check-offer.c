@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/check.h"
+#include "agent/check/check.h"
 #include "common/auto.h"
 #include "common/elf.h"
 #include "tests/checks.h"

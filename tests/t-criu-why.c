@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "engine/criu.h"
+#include "engine/criu/criu.h"
 
 #define RLIMIT_LINE                                                                                \
 	"(00.000161) Error (criu/util.c:1534): rlimit: Can't setup RLIMIT_NOFILE for self: "       \

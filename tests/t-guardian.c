@@ -7,7 +7,7 @@
 
 #include <poll.h>
 
-#include "engine/pager.h"
+#include "engine/pager/priv.h"
 
 #define HANG_MS   20000
 #define KILLS_MAX 15

@@ -19,7 +19,7 @@
 
 #include "common/clock.h"
 #include "engine/engine.h"
-#include "engine/frost.h"
+#include "engine/proc/frost.h"
 #include "tests/checks.h"
 
 #define STARVED_TRIES 8

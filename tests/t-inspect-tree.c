@@ -10,7 +10,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "engine/frost.h"
+#include "engine/proc/frost.h"
 #include "tests/insp-child.h"
 
 #define PROGRAM_PATH "/var/tmp/t-inspect-32"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hauler/order.h"
+#include "hauler/pages/order.h"
 
 #define BASE  0x7f0000100000ULL /* not at a chunk's start */
 #define PAGES 2000u

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "hauler/hauler.h"
+#include "hauler/mig/mig.h"
 
 #define ID       0x0123456789abcdefULL
 #define CHILDREN 40u

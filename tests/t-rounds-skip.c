@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 
 #define send_pages noted_pages
-#include "hauler/rounds.c" /* NOLINT */
+#include "hauler/run/rounds.c" /* NOLINT */
 #undef send_pages
 
 #define CHECK(x)                                                                                   \

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "hauler/send.h"
+#include "hauler/pages/send.h"
 
 #define PAGES 8u
 #define HOLE  3u /* is unmapped later */

@@ -14,7 +14,7 @@ for f in $(list); do
 	[ "$(wc -l <"$f")" -le 600 ] || complain "$f: more than 600 lines"
 	head -1 "$f" | grep -q SPDX-License-Identifier || complain "$f: no SPDX line"
 done
-for pair in haul:hauler/main.c hauld:agent/main.c; do
+for pair in haul:hauler/cli/main.c hauld:agent/daemon/main.c; do
 	for o in $(grep -oE '^	\{ "[a-z-]+", (no|required)_argument' "${pair#*:}" | cut -d'"' -f2); do
 		grep -q -- "\\\\-\\\\-${o//-/\\\\-}\\|Fl -$o" "docs/${pair%%:*}.8" || complain "docs/${pair%%:*}.8: --$o is missing"
 	done

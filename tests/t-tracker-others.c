@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "engine/track.h"
+#include "engine/tracker/priv.h"
 #include "tests/checks.h"
 
 #define PAGES 12000 /* every second one is more regions than one scan returns */

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * access.c - who asks. At the Unix socket the kernel says it; over TLS a token does, of
+ * which only the SHA-256 is on this host.
+ */
+#include "agent/api/api.h"
+
+#include <gnutls/crypto.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/auto.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#define FAILURES_MAX   10 /* of an address, within FAILURES_US */
+#define FAILURES_US    60000000
+#define ADDRESSES_KEPT 64
+#define TOKEN_BYTES    256
+
+static struct failures {
+	uint8_t addr[16];
+	unsigned int n;
+	uint64_t since_us;
+} failures[ADDRESSES_KEPT];
+
+static void address_of(struct MHD_Connection *c, uint8_t out[16])
+{
+	const union MHD_ConnectionInfo *i = MHD_get_connection_info(
+	        c, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+
+	memset(out, 0, 16);
+	if (i && i->client_addr->sa_family == AF_INET6)
+		memcpy(out, &((struct sockaddr_in6 *)(void *)i->client_addr)->sin6_addr, 16);
+	else if (i && i->client_addr->sa_family == AF_INET)
+		memcpy(out, &((struct sockaddr_in *)(void *)i->client_addr)->sin_addr, 4);
+}
+
+/* Its entry, or the oldest one */
+static struct failures *entry(const uint8_t addr[16])
+{
+	struct failures *oldest = failures;
+
+	for (size_t i = 0; i < ARRAY_SIZE(failures); i++) {
+		if (!memcmp(failures[i].addr, addr, 16))
+			return &failures[i];
+		if (failures[i].since_us < oldest->since_us)
+			oldest = &failures[i];
+	}
+	return oldest;
+}
+
+static void failed(struct MHD_Connection *c)
+{
+	uint8_t addr[16];
+	uint64_t now = now_us();
+
+	address_of(c, addr);
+	struct failures *f = entry(addr);
+
+	if (memcmp(f->addr, addr, 16) || now - f->since_us > FAILURES_US) {
+		*f = (struct failures){ .since_us = now };
+		memcpy(f->addr, addr, 16);
+	}
+	if (++f->n == FAILURES_MAX)
+		log_warn("%u wrong tokens from one address: it has to wait", f->n);
+}
+
+static bool barred(struct MHD_Connection *c)
+{
+	uint8_t addr[16];
+
+	address_of(c, addr);
+	const struct failures *f = entry(addr);
+
+	return !memcmp(f->addr, addr, 16) && f->n >= FAILURES_MAX &&
+	       now_us() - f->since_us < FAILURES_US;
+}
+
+static void sha256_hex(const char *text, char out[65])
+{
+	uint8_t sum[32] = { 0 };
+
+	gnutls_hash_fast(GNUTLS_DIG_SHA256, text, strlen(text), sum);
+	for (size_t i = 0; i < sizeof(sum); i++)
+		sprintf(out + 2 * i, "%02x", sum[i]);
+}
+
+enum role access_role(const char *word)
+{
+	return !strcmp(word, "read")      ? ROLE_READ
+	       : !strcmp(word, "operate") ? ROLE_OPERATE
+	       : !strcmp(word, "admin")   ? ROLE_ADMIN
+	                                  : ROLE_NOBODY;
+}
+
+bool access_token(const char *path, const char *token, struct who *out)
+{
+	AUTO(file) FILE *f = fopen(path, "re");
+	char line[512], name[64], role[16], hash[65], given[65];
+	bool found = false;
+
+	if (!f || strlen(token) < 16 || strlen(token) > TOKEN_BYTES)
+		return false;
+	sha256_hex(token, given);
+	/* all lines, and all of each: the time says nothing */
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, " %63[^ #\n] %15s %64s", name, role, hash) == 3 &&
+		    strlen(hash) == 64 && access_role(role) &&
+		    gnutls_memcmp(hash, given, 64) == 0) {
+			found = true;
+			out->role = access_role(role);
+			snprintf(out->name, sizeof(out->name), "%s", name);
+		}
+	return found;
+}
+
+static int peer_of_socket(struct req *q, struct who *out)
+{
+	const union MHD_ConnectionInfo *i = MHD_get_connection_info(
+	        q->c, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct ucred u;
+	socklen_t n = sizeof(u);
+
+	if (!i || getsockopt(i->connect_fd, SOL_SOCKET, SO_PEERCRED, &u, &n) < 0)
+		return 401;
+	out->uid = u.uid;
+	out->role = u.uid == 0 ? ROLE_ADMIN : ROLE_USER;
+	snprintf(out->name, sizeof(out->name), "uid %u", u.uid);
+	return 0;
+}
+
+int access_session(struct req *q, const char *token, struct who *out)
+{
+	if (barred(q->c))
+		return 429;
+	if (access_token(q->api->conf->tokens, token, out))
+		return 0;
+	failed(q->c);
+	return 401;
+}
+
+int access_who(struct req *q, bool tls, struct who *out)
+{
+	const char *token = http_header(q, "Authorization");
+
+	if (!tls)
+		return peer_of_socket(q, out);
+	if (token)
+		token = strncmp(token, "Bearer ", 7) ? NULL : token + 7;
+	else
+		token = http_cookie(q);
+	if (!token)
+		return 401;
+	return access_session(q, token, out);
+}

@@ -1,0 +1,465 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * jobs.c - the registry of migrations: what was asked for is a folder, on disk before it is
+ * confirmed; what became of it is read from its events. Files: docs/API.md, "On disk".
+ */
+#include "agent/api/api.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/auto.h"
+#include "common/log.h"
+
+#define FINDINGS_MAX 64
+
+static const char *const status_names[JOB_NSTATUS] = {
+	[JOB_QUEUED] = "queued",
+	[JOB_RUNNING] = "running",
+	[JOB_DONE] = "done",
+	[JOB_FAILED] = "failed",
+	[JOB_BLOCKED] = "blocked",
+	[JOB_CANCELLED] = "cancelled",
+	[JOB_UNRESOLVED] = "unresolved",
+	[JOB_INTERRUPTED] = "interrupted",
+};
+
+const char *job_status_name(enum job_status s)
+{
+	return status_names[s];
+}
+
+bool job_over(const struct job *j)
+{
+	return j->status > JOB_RUNNING;
+}
+
+static void set_status(struct job *j, enum job_status s)
+{
+	j->status = s;
+	json_object_set_new(j->view, "status", json_string(status_names[s]));
+}
+
+static int job_dir(const struct api *a, const struct job *j)
+{
+	return openat(a->state_fd, j->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+int job_open(const struct api *a, const struct job *j, const char *name, int flags)
+{
+	AUTO(fd) int dir = job_dir(a, j);
+
+	return dir < 0 ? -1 : openat(dir, name, flags | O_CLOEXEC, 0600);
+}
+
+void job_event(struct api *a, struct job *j, json_t *event)
+{
+	AUTO(fd) int dir = job_dir(a, j);
+	AUTO(mem) char *s = json_dumps(event, JSON_COMPACT);
+
+	if (dir >= 0 && s)
+		events_put(dir, a->all_fd, j->id, s);
+	json_decref(event);
+}
+
+/* ---- what events make of the view ---- */
+
+/* Under which name the last event of a kind is shown. */
+static const struct {
+	const char *event, *as;
+} shown[] = {
+	{ "round", "round" },         { "progress", "progress" }, { "freeze", "freeze" },
+	{ "done", "result" },         { "failed", "result" },     { "error", "error" },
+	{ "link-lost", "link_lost" },
+};
+
+static void note_ended(struct job *j, json_t *event)
+{
+	const char *s = json_string_value(json_object_get(event, "status"));
+
+	for (enum job_status i = JOB_DONE; s && i < JOB_NSTATUS; i++)
+		if (!strcmp(s, status_names[i]))
+			set_status(j, i);
+	if (json_object_get(event, "exit")) /* not when it was resolved */
+		json_object_set(j->view, "exit", json_object_get(event, "exit"));
+	json_object_set(j->view, "ended_ms", json_object_get(event, "at_ms"));
+}
+
+static void keep_migration(struct job *j, json_t *event)
+{
+	const char *id = json_string_value(json_object_get(event, "migration"));
+
+	if (id && strspn(id, "0") != strlen(id))
+		json_object_set(j->view, "migration", json_object_get(event, "migration"));
+}
+
+static void apply(struct api *a, struct job *j, json_t *event)
+{
+	const char *name = json_string_value(json_object_get(event, "event"));
+
+	if (!name)
+		return;
+	keep_migration(j, event);
+	metrics_event(a, j, event);
+	for (size_t i = 0; i < ARRAY_SIZE(shown); i++)
+		if (!strcmp(name, shown[i].event))
+			json_object_set(j->view, shown[i].as, event);
+	if (json_object_get(event, "state"))
+		json_object_set(j->view, "state", json_object_get(event, "state"));
+	if (!strcmp(name, "started"))
+		json_object_set(j->view, "started_ms", json_object_get(event, "at_ms"));
+	else if (!strcmp(name, "ended") || !strcmp(name, "resolved"))
+		note_ended(j, event);
+	else if (!strcmp(name, "finding") &&
+	         json_array_size(json_object_get(j->view, "findings")) < FINDINGS_MAX)
+		json_array_append(json_object_get(j->view, "findings"), event);
+	else if (!strcmp(name, "stderr") && !json_object_get(j->view, "error"))
+		json_object_set(j->view, "error", event);
+}
+
+static void catch_up(struct api *a, struct job *j)
+{
+	char line[EVENT_BYTES];
+	AUTO(fd) int fd = job_open(a, j, "events.jsonl", O_RDONLY);
+	ssize_t n;
+
+	while (fd >= 0 && (n = events_line(fd, j->pos, line, sizeof(line))) > 0) {
+		json_t *event = json_loads(line, 0, NULL);
+
+		j->pos += (uint64_t)n;
+		if (event)
+			apply(a, j, event);
+		json_decref(event);
+	}
+}
+
+void jobs_follow(struct api *a)
+{
+	for (size_t i = 0; i < a->n_jobs; i++)
+		if (!job_over(a->job[i]))
+			catch_up(a, a->job[i]);
+}
+
+/* ---- folders ---- */
+
+static void job_free(struct job *j)
+{
+	if (!j)
+		return;
+	json_decref(j->spec);
+	json_decref(j->view);
+	free(j);
+}
+DEFINE_AUTO(job, job_free)
+
+/* What job.json and the view have in common. */
+static const char *const public_keys[] = { "id",      "created_ms",  "pid",
+	                                   "comm",    "destination", "policy",
+	                                   "options", "priority",    "owner" };
+
+/* @spec: taken */
+static struct job *job_make(json_t *spec)
+{
+	struct job *j = calloc(1, sizeof(*j));
+	const char *id = json_string_value(json_object_get(spec, "id"));
+
+	if (!j || !id || strlen(id) + 1 != sizeof(j->id)) {
+		json_decref(spec);
+		free(j);
+		return NULL;
+	}
+	snprintf(j->id, sizeof(j->id), "%s", id);
+	j->spec = spec;
+	j->view = json_pack("{s:[],s:s}", "findings", "state", "new");
+	j->seq = (uint64_t)json_integer_value(json_object_get(spec, "seq"));
+	j->pid = (pid_t)json_integer_value(json_object_get(spec, "pid"));
+	j->uid = (uid_t)json_integer_value(json_object_get(spec, "uid"));
+	j->priority = (int)json_integer_value(json_object_get(spec, "priority"));
+	for (size_t i = 0; i < ARRAY_SIZE(public_keys); i++)
+		json_object_set(j->view, public_keys[i], json_object_get(spec, public_keys[i]));
+	set_status(j, JOB_QUEUED);
+	return j;
+}
+
+static int add(struct api *a, struct job *j)
+{
+	struct job **v = realloc(a->job, (a->n_jobs + 1) * sizeof(struct job *));
+
+	if (!v)
+		return -ENOMEM;
+	a->job = v;
+	a->job[a->n_jobs++] = j;
+	if (j->seq >= a->next_seq)
+		a->next_seq = j->seq + 1;
+	return 0;
+}
+
+/* Return: the runner's pid; 0: none holds the lock; -1: there never was one */
+static pid_t runner_of(const struct api *a, const struct job *j)
+{
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	AUTO(fd) int fd = job_open(a, j, "lock", O_RDWR);
+
+	if (fd < 0)
+		return -1;
+	return fcntl(fd, F_GETLK, &l) == 0 && l.l_type != F_UNLCK ? l.l_pid : 0;
+}
+
+static void load_one(struct api *a, const char *id)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%s/job.json", id);
+	AUTO(fd) int fd = openat(a->state_fd, path, O_RDONLY | O_CLOEXEC);
+	json_t *spec = fd < 0 ? NULL : json_loadfd(fd, 0, NULL);
+	AUTO(job) struct job *j = spec ? job_make(spec) : NULL;
+
+	if (!j || strcmp(j->id, id)) {
+		log_warn("%s/%s: not readable, left alone", a->conf->state, id);
+		return;
+	}
+	catch_up(a, j);
+	if (!job_over(j) && runner_of(a, j) >= 0)
+		set_status(j, JOB_RUNNING); /* or it was: jobs_schedule() notices */
+	if (add(a, j) == 0)
+		(void)steal(j);
+}
+
+static int by_seq(const void *x, const void *y)
+{
+	const struct job *a = *(struct job *const *)x, *b = *(struct job *const *)y;
+
+	return a->seq < b->seq ? -1 : a->seq > b->seq;
+}
+
+int jobs_load(struct api *a, struct err *e)
+{
+	AUTO(dir) DIR *d = opendir(a->conf->state);
+	const struct dirent *de;
+
+	if (!d)
+		return err_sys(e, "%s", a->conf->state);
+	while ((de = readdir(d)))
+		if (strlen(de->d_name) == API_ID_BYTES - 1 && de->d_name[0] != '.')
+			load_one(a, de->d_name);
+	if (a->n_jobs)
+		qsort(a->job, a->n_jobs, sizeof(*a->job), by_seq);
+	return 0;
+}
+
+/* On disk, whole, before anybody is told of it. */
+static int store(struct api *a, const char *id, json_t *spec, struct err *e)
+{
+	char fresh[32];
+
+	snprintf(fresh, sizeof(fresh), ".new-%s", id);
+	if (mkdirat(a->state_fd, fresh, 0700) < 0)
+		return err_sys(e, "%s/%s", a->conf->state, fresh);
+	AUTO(fd) int dir = openat(a->state_fd, fresh, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	AUTO(fd) int fd = openat(dir, "job.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0 || json_dumpfd(spec, fd, JSON_INDENT(1)) < 0 || fsync(fd) < 0 ||
+	    renameat(a->state_fd, fresh, a->state_fd, id) < 0 || fsync(a->state_fd) < 0) {
+		err_sys(e, "%s/%s", a->conf->state, id);
+		unlinkat(dir, "job.json", 0);
+		unlinkat(a->state_fd, fresh, AT_REMOVEDIR);
+		return -e->code;
+	}
+	return 0;
+}
+
+struct job *jobs_new(struct api *a, json_t *spec, struct err *e)
+{
+	char id[API_ID_BYTES];
+	uint64_t r;
+
+	if (getrandom(&r, sizeof(r), 0) != sizeof(r)) {
+		err_sys(e, "getrandom");
+		json_decref(spec);
+		return NULL;
+	}
+	snprintf(id, sizeof(id), "%016llx", (unsigned long long)r);
+	json_object_set_new(spec, "id", json_string(id));
+	json_object_set_new(spec, "seq", json_integer((json_int_t)a->next_seq));
+	json_object_set_new(spec, "created_ms", json_integer((json_int_t)api_wall_ms()));
+	if (store(a, id, spec, e) < 0) {
+		json_decref(spec);
+		return NULL;
+	}
+	AUTO(job) struct job *j = job_make(spec);
+
+	if (!j || add(a, j) < 0) {
+		err_set(e, ERR_SYS, ENOMEM, "no memory for another migration");
+		return NULL;
+	}
+	job_event(a, j, json_pack("{s:s,s:O*}", "event", "queued", "request", j->view));
+	log_info("job=%s pid=%d destination=%s by=%s", id, j->pid,
+	         json_string_value(json_object_get(j->spec, "destination")),
+	         json_string_value(json_object_get(j->spec, "owner")));
+	return steal(j);
+}
+
+struct job *jobs_find(struct api *a, const char *id)
+{
+	for (size_t i = a->n_jobs; i-- > 0;)
+		if (!strcmp(a->job[i]->id, id))
+			return a->job[i];
+	return NULL;
+}
+
+/* ---- queue and runners ---- */
+
+/* hauld's own word for the end of one that no runner will end. */
+static void end_here(struct api *a, struct job *j, enum job_status s)
+{
+	json_t *o = json_pack("{s:s,s:s,s:i}", "event", "ended", "status", status_names[s], "exit",
+	                      s == JOB_CANCELLED ? 130 : -1);
+	AUTO(fd) int fd = job_open(a, j, "exit.json", O_WRONLY | O_CREAT | O_EXCL);
+
+	if (fd >= 0)
+		json_dumpfd(o, fd, JSON_COMPACT);
+	job_event(a, j, o);
+	catch_up(a, j);
+}
+
+void jobs_resolved(struct api *a, struct job *j, bool kept)
+{
+	job_event(a, j,
+	          json_pack("{s:s,s:s}", "event", "resolved", "status",
+	                    status_names[kept ? JOB_FAILED : JOB_DONE]));
+	catch_up(a, j);
+}
+
+static void signal_runner(struct api *a, struct job *j)
+{
+	pid_t pid = runner_of(a, j);
+	AUTO(fd) int fd = pid > 0 ? pidfd_open(pid, 0) : -1;
+
+	/* asked again: the process that fd stands for holds the lock */
+	if (fd >= 0 && runner_of(a, j) == pid && pidfd_send_signal(fd, SIGTERM, NULL, 0) < 0)
+		log_err("job=%s: signal to its runner: %s", j->id, strerror(errno));
+}
+
+int jobs_cancel(struct api *a, struct job *j, struct err *e)
+{
+	if (job_over(j))
+		return err_set(e, ERR_USER, EALREADY, "it is over: %s", status_names[j->status]);
+	j->cancelling = true;
+	json_object_set_new(j->view, "cancelling", json_true());
+	if (j->status == JOB_QUEUED) {
+		end_here(a, j, JOB_CANCELLED);
+		return 0;
+	}
+	job_event(a, j, json_pack("{s:s}", "event", "cancelling"));
+	signal_runner(a, j); /* it may not be there yet: jobs_schedule() does it again */
+	return 0;
+}
+
+static void start(struct api *a, struct job *j)
+{
+	extern char **environ;
+	posix_spawnattr_t attr;
+	sigset_t none;
+	char dir[600], name[] = RUNNER_NAME;
+	char *argv[] = { name, dir, NULL };
+	pid_t pid;
+
+	snprintf(dir, sizeof(dir), "%s/%s", a->conf->state, j->id);
+	sigemptyset(&none);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
+	posix_spawnattr_setsigmask(&attr, &none);
+	int r = posix_spawn(&pid, "/proc/self/exe", NULL, &attr, argv, environ);
+
+	posix_spawnattr_destroy(&attr);
+	if (r) {
+		log_err("job=%s: no runner: %s; it stays in the queue", j->id, strerror(r));
+		return;
+	}
+	set_status(j, JOB_RUNNING);
+	j->runner = pid;
+}
+
+static struct job *next_in_queue(struct api *a)
+{
+	struct job *best = NULL;
+
+	for (size_t i = 0; i < a->n_jobs; i++)
+		if (a->job[i]->status == JOB_QUEUED &&
+		    (!best || a->job[i]->priority > best->priority))
+			best = a->job[i];
+	return best;
+}
+
+void jobs_schedule(struct api *a)
+{
+	unsigned int running = 0;
+	struct job *j;
+
+	for (size_t i = 0; i < a->n_jobs; i++) {
+		j = a->job[i];
+		if (j->status != JOB_RUNNING)
+			continue;
+		pid_t pid = runner_of(a, j);
+
+		/* started by us and not at its lock yet; a zombie has no lock either */
+		if (pid <= 0 && !(j->runner && kill(j->runner, 0) == 0)) {
+			catch_up(a, j);
+			if (!job_over(j))
+				end_here(a, j, JOB_INTERRUPTED);
+			continue;
+		}
+		if (pid > 0)
+			j->runner = 0;
+		if (pid > 0 && j->cancelling)
+			signal_runner(a, j);
+		running++;
+	}
+	while (running < a->conf->running_max && (j = next_in_queue(a))) {
+		start(a, j);
+		if (j->status != JOB_RUNNING)
+			return;
+		running++;
+	}
+}
+
+/* ---- the end of their list ---- */
+
+static void remove_files(const struct api *a, const char *id)
+{
+	static const char *const names[] = { "events.jsonl", "stderr", "exit.json",
+		                             "exit.new",     "lock",   "job.json" };
+	AUTO(fd) int dir = openat(a->state_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	for (size_t i = 0; dir >= 0 && i < ARRAY_SIZE(names); i++)
+		unlinkat(dir, names[i], 0);
+	if (unlinkat(a->state_fd, id, AT_REMOVEDIR) < 0)
+		log_warn("job=%s: its folder stays: %s", id, strerror(errno));
+}
+
+void jobs_prune(struct api *a)
+{
+	size_t over = a->n_jobs > a->conf->kept_max ? a->n_jobs - a->conf->kept_max : 0, to = 0;
+
+	for (size_t i = 0; i < a->n_jobs; i++) {
+		struct job *j = a->job[i];
+
+		if (over && job_over(j) && j->status != JOB_UNRESOLVED && !j->readers) {
+			remove_files(a, j->id);
+			job_free(j);
+			over--;
+		} else {
+			a->job[to++] = j;
+		}
+	}
+	a->n_jobs = to;
+}

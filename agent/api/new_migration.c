@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* new_migration.c - a new migration: what may be asked for, and the command line that it becomes. */
+#include "agent/api/api.h"
+
+#include <microhttpd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/auto.h"
+#include "policies/policies.h"
+
+#define MORE_MAX   32
+#define MORE_BYTES 1024
+
+/* A list of words in the configuration */
+static bool listed(const char *list, const char *word)
+{
+	char copy[256], *rest = copy, *w;
+
+	snprintf(copy, sizeof(copy), "%s", list);
+	while ((w = strsep(&rest, " ,")))
+		if (*w && !strcmp(w, word))
+			return true;
+	return false;
+}
+
+static void arg(json_t *args, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void arg(json_t *args, const char *fmt, ...)
+{
+	char text[MORE_BYTES + 64];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	json_array_append_new(args, json_string(text));
+}
+
+static int set_option(struct policy *p, const char *key, json_t *value, json_t *args, struct err *e)
+{
+	char text[64];
+
+	if (json_is_integer(value))
+		snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(value));
+	else
+		snprintf(text, sizeof(text), "%s",
+		         json_is_string(value) ? json_string_value(value) : "");
+	for (size_t i = 0; i < POL_NOPTIONS; i++)
+		if (!strcmp(pol_table[i].name, key)) {
+			int r = pol_set_text(p, i, text, e);
+
+			if (r == 0)
+				arg(args, "--%s=%s", key, text);
+			return r;
+		}
+	return err_set(e, ERR_USER, EINVAL, "options: \"%s\" is none", key);
+}
+
+/* This migration's share of the bandwidth of all. */
+static void share_bandwidth(const struct api_conf *c, struct policy *p, json_t *args)
+{
+	unsigned int share = c->bandwidth_mbit / c->running_max;
+
+	if (c->bandwidth_mbit && share == 0)
+		share = 1;
+	if (share && (p->v.bandwidth_limit_mbit == 0 || p->v.bandwidth_limit_mbit > share))
+		arg(args, "--bandwidth-limit-mbit=%u", share);
+}
+
+static int policy_of(struct req *q, json_t *body, json_t *args, struct err *e)
+{
+	const char *name = json_string_value(json_object_get(body, "policy")), *key;
+	json_t *options = json_object_get(body, "options"), *value;
+	struct policy p;
+	int r;
+
+	pol_init(&p);
+	name = name ? name : "default";
+	if (!name_ok(name))
+		return err_set(e, ERR_USER, EINVAL, "policy is no name");
+	if (q->who.role == ROLE_USER &&
+	    (!listed(q->api->conf->user_policies, name) || json_object_size(options)))
+		return err_set(e, ERR_USER, EPERM, "users may name these policies only: %s",
+		               q->api->conf->user_policies[0] ? q->api->conf->user_policies
+		                                              : "(none)");
+	r = pol_load(&p, name, e);
+	arg(args, "--policy=%s", name);
+	json_object_foreach(options, key, value)
+	{
+		if (r == 0)
+			r = set_option(&p, key, value, args, e);
+	}
+	if (r == 0)
+		r = pol_contradiction(&p, e);
+	share_bandwidth(q->api->conf, &p, args);
+	return r;
+}
+
+/* What is no option of policies: the key, and how the command line has it. */
+static const struct more {
+	const char *key, *option;
+	enum { MORE_LIST, MORE_TEXT, MORE_NUMBER, MORE_YES } kind;
+} more[] = {
+	{ "move_address", "move-address", MORE_LIST },
+	{ "map", "map", MORE_LIST },
+	{ "close_fd", "close-fd", MORE_LIST },
+	{ "fs", "fs", MORE_LIST },
+	{ "exclude", "exclude", MORE_LIST },
+	{ "fs_from_policy", "fs-from-policy", MORE_YES },
+	{ "fs_replace", "fs-replace", MORE_YES },
+	{ "into_root", "into-root", MORE_TEXT },
+	{ "connect_limit_ms", "connect-limit-ms", MORE_NUMBER },
+	{ "link_limit_s", "link-limit-s", MORE_NUMBER },
+};
+
+static const struct more *more_of(const char *key)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(more); i++)
+		if (!strcmp(more[i].key, key))
+			return &more[i];
+	return NULL;
+}
+
+static int more_text(const struct more *m, json_t *v, json_t *args, struct err *e)
+{
+	const char *text = json_string_value(v);
+
+	if (!text || strlen(text) > MORE_BYTES || strpbrk(text, "\n\r"))
+		return err_set(e, ERR_USER, EINVAL, "%s: a text of one line is expected", m->key);
+	arg(args, "--%s=%s", m->option, text);
+	return 0;
+}
+
+static int more_arg(const struct more *m, json_t *v, json_t *args, struct err *e)
+{
+	json_t *one;
+	size_t i;
+	int r = 0;
+
+	switch (m->kind) {
+	case MORE_TEXT:
+		return more_text(m, v, args, e);
+	case MORE_NUMBER:
+		if (!json_is_integer(v) || json_integer_value(v) < 0)
+			return err_set(e, ERR_USER, EINVAL, "%s: a number is expected", m->key);
+		arg(args, "--%s=%lld", m->option, (long long)json_integer_value(v));
+		return 0;
+	case MORE_YES:
+		if (!json_is_boolean(v))
+			return err_set(e, ERR_USER, EINVAL, "%s: true or false", m->key);
+		if (json_is_true(v))
+			arg(args, "--%s", m->option);
+		return 0;
+	case MORE_LIST:
+		break;
+	}
+	if (!json_is_array(v) || json_array_size(v) > MORE_MAX)
+		return err_set(e, ERR_USER, EINVAL, "%s: a list of at most %d texts", m->key,
+		               MORE_MAX);
+	json_array_foreach(v, i, one)
+	{
+		if (r == 0)
+			r = more_text(m, one, args, e);
+	}
+	return r;
+}
+
+/* Users have none of these: they reach into what is root's. */
+static int more_args(const struct req *q, json_t *body, json_t *args, struct err *e)
+{
+	const char *key;
+	json_t *value;
+	int r = 0;
+
+	json_object_foreach(body, key, value)
+	{
+		const struct more *m = more_of(key);
+
+		if (!m || r < 0)
+			continue;
+		r = q->who.role == ROLE_USER
+		            ? err_set(e, ERR_USER, EPERM, "%s is for operators only", key)
+		            : more_arg(m, value, args, e);
+	}
+	return r;
+}
+
+static bool known_keys(json_t *body, struct err *e)
+{
+	static const char *const keys[] = { "pid",    "destination", "port",
+		                            "policy", "options",     "priority" };
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(body, key, value)
+	{
+		size_t i = 0;
+
+		while (i < ARRAY_SIZE(keys) && strcmp(keys[i], key))
+			i++;
+		if (i == ARRAY_SIZE(keys) && !more_of(key)) {
+			err_set(e, ERR_USER, EINVAL, "\"%s\" is not known here", key);
+			return false;
+		}
+		(void)value;
+	}
+	return true;
+}
+
+/* -> the spec as it is kept; NULL with @e */
+static json_t *spec_of(struct req *q, json_t *body, const struct proc *p, struct err *e)
+{
+	const char *dest = json_string_value(json_object_get(body, "destination"));
+	const char *policy = json_string_value(json_object_get(body, "policy"));
+	json_t *port = json_object_get(body, "port"), *prio = json_object_get(body, "priority");
+	json_t *args = json_array(), *comm = json_string(p->comm);
+
+	if (!host_ok(dest))
+		err_set(e, ERR_USER, EINVAL, "destination is no host name");
+	if (port && (json_integer_value(port) < 1 || json_integer_value(port) > 65535))
+		err_set(e, ERR_USER, EINVAL, "port is a number from 1 to 65535");
+	if (prio && (!json_is_integer(prio) || llabs(json_integer_value(prio)) > 1000))
+		err_set(e, ERR_USER, EINVAL, "priority is a number from -1000 to 1000");
+	arg(args, "%s", q->api->haul);
+	arg(args, "--json");
+	arg(args, "--agent=none");
+	if (q->who.role == ROLE_USER)
+		arg(args, "--owner=%u", q->who.uid);
+	if (access(q->api->conf->config, R_OK) == 0)
+		arg(args, "--config=%s", q->api->conf->config);
+	if (port)
+		arg(args, "--port=%lld", (long long)json_integer_value(port));
+	if (e->src || policy_of(q, body, args, e) < 0 || more_args(q, body, args, e) < 0) {
+		json_decref(args);
+		json_decref(comm);
+		return NULL;
+	}
+	arg(args, "%d", p->pid);
+	arg(args, "%s", dest);
+	return json_pack("{s:i,s:I,s:o,s:s,s:s,s:O*,s:I,s:I,s:s,s:o,s:O}", "pid", p->pid,
+	                 "pid_start", (json_int_t)p->start, "comm", comm ? comm : json_string("?"),
+	                 "destination", dest, "policy", policy ? policy : "default", "options",
+	                 json_object_get(body, "options"), "priority", json_integer_value(prio),
+	                 "uid", (json_int_t)p->uid, "owner", q->who.name, "args", args, "request",
+	                 body);
+}
+
+/* The same key and the same request: the same migration. */
+static struct job *with_key(struct req *q, const char *key)
+{
+	for (size_t i = q->api->n_jobs; i-- > 0;) {
+		struct job *j = q->api->job[i];
+		const char *has = json_string_value(json_object_get(j->spec, "key"));
+		const char *owner = json_string_value(json_object_get(j->spec, "owner"));
+
+		if (has && !strcmp(has, key) && owner && !strcmp(owner, q->who.name))
+			return j;
+	}
+	return NULL;
+}
+
+static int again(struct req *q, const struct job *j, json_t *body)
+{
+	if (json_equal(json_object_get(j->spec, "request"), body))
+		return http_json(q, 200, json_incref(j->view));
+	return http_problem(q, 422, "key-reused",
+	                    "this Idempotency-Key was that of another request");
+}
+
+static const struct job *busy(struct req *q, pid_t pid)
+{
+	for (size_t i = 0; i < q->api->n_jobs; i++)
+		if (q->api->job[i]->pid == pid && !job_over(q->api->job[i]))
+			return q->api->job[i];
+	return NULL;
+}
+
+static int create(struct req *q, json_t *body, const char *key)
+{
+	struct err e = ERR_INIT;
+	struct proc p = { 0 };
+	const struct job *other;
+	int r = MHD_NO;
+
+	if (!known_keys(body, &e))
+		return http_problem(q, 422, "bad-value", "%s", e.msg);
+	if (!may_touch(q, body, &p, &r))
+		return r;
+	if ((other = busy(q, p.pid)))
+		return http_problem(q, 409, "busy-process", "migration %s of this process is %s",
+		                    other->id, job_status_name(other->status));
+	json_t *spec = spec_of(q, body, &p, &e);
+
+	if (!spec)
+		return http_problem(q, e.code == EPERM ? 403 : 422,
+		                    e.code == EPERM ? "forbidden" : "bad-value", "%s", e.msg);
+	if (key)
+		json_object_set_new(spec, "key", json_string(key));
+	struct job *j = jobs_new(q->api, spec, &e);
+
+	if (!j)
+		return http_problem(q, 507, "not-stored", "%s", e.msg);
+	jobs_schedule(q->api);
+	return http_json(q, 201, json_incref(j->view));
+}
+
+int post_migration(struct req *q)
+{
+	const char *key = http_header(q, "Idempotency-Key");
+	int r = MHD_NO;
+	json_t *body = http_body(q, &r);
+
+	if (!body)
+		return r;
+	if (key && strlen(key) > 128)
+		r = http_problem(q, 422, "bad-value", "the Idempotency-Key is too long");
+	else if (key && with_key(q, key))
+		r = again(q, with_key(q, key), body);
+	else
+		r = create(q, body, key);
+	json_decref(body);
+	return r;
+}

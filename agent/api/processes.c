@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* processes.c - what there is: processes and what keeps them here, a check, the peers. Nothing is moved. */
+#include "agent/api/api.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <microhttpd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/auto.h"
+
+#define SURVEY_MAX 200
+
+/* ---- words of a request ---- */
+
+bool host_ok(const char *s)
+{
+	size_t n = s ? strlen(s) : 0;
+
+	if (n == 0 || n > 253 || s[0] == '-')
+		return false;
+	for (; *s; s++)
+		if (!isalnum((unsigned char)*s) && !strchr(".-_:%", *s))
+			return false;
+	return true;
+}
+
+bool name_ok(const char *s)
+{
+	if (!*s || strlen(s) > 63)
+		return false;
+	for (; *s; s++)
+		if (!isalnum((unsigned char)*s) && *s != '-' && *s != '_')
+			return false;
+	return true;
+}
+
+bool may_touch(struct req *q, json_t *body, struct proc *p, int *r)
+{
+	json_int_t pid = json_integer_value(json_object_get(body, "pid"));
+
+	if (pid <= 1 || pid > 4194304) {
+		*r = http_problem(q, 422, "bad-value", "pid is a process id above 1");
+		return false;
+	}
+	/* of another user: it does not exist for them */
+	if (proc_read((pid_t)pid, p) < 0 || (q->who.role == ROLE_USER && p->uid != q->who.uid)) {
+		*r = http_problem(q, 404, "no-process", "there is no process %lld", (long long)pid);
+		return false;
+	}
+	return true;
+}
+
+/* ---- processes ---- */
+
+int proc_read(pid_t pid, struct proc *p)
+{
+	char path[64], line[1024];
+	struct stat st;
+	unsigned int flags = 0;
+	int ppid = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	if (stat(path, &st) < 0)
+		return -ESRCH;
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	AUTO(file) FILE *f = fopen(path, "re");
+	char *open = f && fgets(line, sizeof(line), f) ? strchr(line, '(') : NULL;
+	char *shut = open ? strrchr(open, ')') : NULL;
+
+	if (!shut)
+		return -ESRCH;
+	snprintf(p->comm, sizeof(p->comm), "%.*s", (int)(shut - open - 1), open + 1);
+	if (sscanf(shut + 1,
+	           " %*c %d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %lld %*d "
+	           "%lld %*u %lld",
+	           &ppid, &flags, &p->threads, &p->start, &p->rss_pages) != 5)
+		return -ESRCH;
+	p->pid = pid;
+	p->ppid = ppid;
+	p->uid = st.st_uid;
+	p->kernel = flags & 0x00200000; /* PF_KTHREAD */
+	return 0;
+}
+
+static json_t *proc_json(const struct proc *p)
+{
+	json_t *comm = json_string(p->comm);
+
+	return json_pack("{s:i,s:i,s:i,s:o,s:I,s:I}", "pid", p->pid, "ppid", p->ppid, "uid",
+	                 (int)p->uid, "comm", comm ? comm : json_string("?"), "threads",
+	                 (json_int_t)p->threads, "rss_bytes", (json_int_t)p->rss_pages * 4096);
+}
+
+static bool shown(const struct req *q, const struct proc *p)
+{
+	const char *pid = http_query(q, "pid"), *comm = http_query(q, "comm");
+
+	/* neither init, nor hauld itself, nor what works for it */
+	if (p->pid <= 1 || p->kernel || p->rss_pages == 0 || !strncmp(p->comm, "haul", 4) ||
+	    !strcmp(p->comm, "criu"))
+		return false;
+	return (q->who.role != ROLE_USER || p->uid == q->who.uid) &&
+	       (!pid || atoi(pid) == p->pid) && (!comm || !strcmp(comm, p->comm));
+}
+
+static json_t *all_shown(const struct req *q)
+{
+	AUTO(dir) DIR *d = opendir("/proc");
+	const struct dirent *de;
+	json_t *v = json_array();
+	struct proc p;
+
+	while (d && (de = readdir(d)))
+		if (isdigit((unsigned char)de->d_name[0]) &&
+		    proc_read((pid_t)atoi(de->d_name), &p) == 0 && shown(q, &p))
+			json_array_append_new(v, proc_json(&p));
+	return v;
+}
+
+static json_t *with_pid(json_t *v, json_int_t pid)
+{
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(v, i, o)
+	{
+		if (json_integer_value(json_object_get(o, "pid")) == pid)
+			return o;
+	}
+	return NULL;
+}
+
+/* What survey.c has printed, to the processes that are still there */
+static int with_findings(struct req *q, json_t *v)
+{
+	json_t *lines = task_lines(q->task), *o;
+	size_t i;
+
+	json_array_foreach(lines, i, o)
+	{
+		json_t *p = with_pid(v, json_integer_value(json_object_get(o, "pid")));
+
+		json_object_set(p, "can_move", json_object_get(o, "can_move"));
+		json_object_set(p, "findings", json_object_get(o, "findings"));
+	}
+	json_decref(lines);
+	return http_json(q, 200, json_pack("{s:o}", "processes", v));
+}
+
+int get_processes(struct req *q)
+{
+	const char *findings = http_query(q, "findings"), *argv[SURVEY_MAX + 3];
+	json_t *v = all_shown(q), *o;
+	size_t i, n = json_array_size(v);
+	static char pid[SURVEY_MAX][16];
+
+	if (q->task)
+		return with_findings(q, v);
+	if (!findings || strcmp(findings, "1") || n == 0)
+		return http_json(q, 200, json_pack("{s:o}", "processes", v));
+	if (n > SURVEY_MAX) {
+		json_decref(v);
+		return http_problem(q, 422, "too-many",
+		                    "findings of %zu processes: at most %d at once; name them by "
+		                    "pid= or comm=",
+		                    n, SURVEY_MAX);
+	}
+	argv[0] = SURVEY_NAME;
+	argv[1] = q->api->haul;
+	json_array_foreach(v, i, o)
+	{
+		snprintf(pid[i], sizeof(pid[i]), "%lld",
+		         (long long)json_integer_value(json_object_get(o, "pid")));
+		argv[2 + i] = pid[i];
+	}
+	argv[2 + n] = NULL;
+	json_decref(v);
+	return task_start(q, "/proc/self/exe", argv);
+}
+
+/* ---- check ---- */
+
+static int checked(struct req *q)
+{
+	json_t *lines = task_lines(q->task), *o, *findings = json_array(), *files = json_array();
+	size_t i;
+
+	json_array_foreach(lines, i, o)
+	{
+		const char *event = json_string_value(json_object_get(o, "event"));
+
+		if (event && !strcmp(event, "file"))
+			json_array_append(files, o);
+		else if (event && strcmp(event, "files"))
+			json_array_append(findings, o);
+	}
+	json_decref(lines);
+	return http_json(q, 200,
+	                 json_pack("{s:b,s:o,s:o}", "can_move", q->task->status == 0, "findings",
+	                           findings, "files", files));
+}
+
+int post_check(struct req *q)
+{
+	int r = MHD_NO;
+	json_t *body = http_body(q, &r);
+	const char *host = json_string_value(json_object_get(body, "destination"));
+	struct proc p;
+	char pid[16], dest[256] = "";
+
+	if (!body)
+		return r;
+	if (q->task) {
+		json_decref(body);
+		return checked(q);
+	}
+	bool ok = may_touch(q, body, &p, &r);
+
+	if (ok && host && !host_ok(host)) {
+		r = http_problem(q, 422, "bad-value", "destination is no host name");
+		ok = false;
+	}
+	snprintf(dest, sizeof(dest), "%s", host ? host : "");
+	json_decref(body);
+	if (!ok)
+		return r;
+	snprintf(pid, sizeof(pid), "%d", p.pid);
+	char owner[32];
+
+	snprintf(owner, sizeof(owner), "--owner=%u", q->who.uid);
+	const char *argv[] = { q->api->haul,
+		               "--json",
+		               "--agent=none",
+		               q->who.role == ROLE_USER ? owner : "--quiet",
+		               "check",
+		               pid,
+		               dest[0] ? dest : NULL,
+		               NULL };
+
+	return task_start(q, q->api->haul, argv);
+}
+
+/* ---- peers: the hosts whose keys are trusted ---- */
+
+int get_peers(struct req *q)
+{
+	const char *pid = http_query(q, "pid"), *word = NULL;
+	struct proc p;
+
+	if (q->task)
+		return http_json(q, 200, json_pack("{s:o}", "peers", task_lines(q->task)));
+	if (pid) {
+		char *end;
+		long n = strtol(pid, &end, 10);
+
+		if (!*pid || *end || n <= 1 || proc_read((pid_t)n, &p) < 0 ||
+		    (q->who.role == ROLE_USER && p.uid != q->who.uid))
+			return http_problem(q, 404, "no-process", "there is no such process");
+		word = pid;
+	}
+	const char *argv[] = { q->api->haul, "--json", "--agent=none", "peers", word, NULL };
+
+	return task_start(q, q->api->haul, argv);
+}

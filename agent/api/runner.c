@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * runner.c - one migration: runs haul, keeps what it reports, and how it ended. Its lock on
+ * the folder says that it lives; a second one for the same folder ends at once.
+ */
+#include "agent/api/api.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/auto.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+static volatile sig_atomic_t cancelled;
+static volatile pid_t haul_pid;
+
+static void on_cancel(int sig)
+{
+	(void)sig;
+	cancelled = 1;
+	if (haul_pid > 0)
+		kill(haul_pid, SIGINT);
+}
+
+static int take_lock(int dir)
+{
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int fd = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	/* goes with this process, and with no other: not with what it forks */
+	return fd < 0 || fcntl(fd, F_SETLK, &l) < 0 ? -errno : 0;
+}
+
+/* The pid of the request may be another process by now. */
+static bool same_process(json_t *spec)
+{
+	char path[64], line[1024];
+	json_int_t want = json_integer_value(json_object_get(spec, "pid_start"));
+
+	snprintf(path, sizeof(path), "/proc/%lld/stat",
+	         (long long)json_integer_value(json_object_get(spec, "pid")));
+	AUTO(file) FILE *f = fopen(path, "re");
+	char *p = f && fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
+
+	for (int i = 0; p && i < 20; i++) /* to field 22 */
+		p = strchr(p + 1, ' ');
+	return p && atoll(p) == want;
+}
+
+/* -> argv, of texts that @spec holds; NULL: no memory */
+static char **spec_args(json_t *spec)
+{
+	json_t *args = json_object_get(spec, "args"), *v;
+	char **argv = calloc(json_array_size(args) + 1, sizeof(*argv));
+	size_t i;
+
+	json_array_foreach(args, i, v)
+	{
+		if (argv)
+			argv[i] = (char *)(json_string_value(v) ? json_string_value(v) : "");
+	}
+	return argv;
+}
+
+static pid_t start_haul(json_t *spec, int dir, int out)
+{
+	AUTO(mem) char **argv = spec_args(spec);
+	pid_t parent = getpid();
+
+	if (!argv || !argv[0])
+		return -1;
+	int err = openat(dir, "stderr", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGTERM); /* nobody would keep the outcome: undo */
+		if (getppid() != parent)
+			_exit(130);
+		dup2(null, 0);
+		dup2(out, 1);
+		dup2(err, 2);
+		signal(SIGTERM, SIG_DFL);
+		execv(argv[0], argv);
+		_exit(127);
+	}
+	close(err);
+	close(null);
+	return pid;
+}
+
+static void pump(int from, int dir, int all, const char *id)
+{
+	AUTO(file) FILE *f = fdopen(from, "r");
+	AUTO(mem) char *line = NULL;
+	size_t room = 0;
+
+	while (f) {
+		errno = 0;
+		if (getline(&line, &room, f) < 0) {
+			if (errno != EINTR)
+				return;
+			clearerr(f);
+			continue;
+		}
+		events_put(dir, all, id, line);
+	}
+}
+
+static const char *status_of(int status)
+{
+	static const struct {
+		int exit;
+		enum job_status is;
+	} map[] = {
+		{ 0, JOB_DONE }, { 3, JOB_BLOCKED }, { 4, JOB_UNRESOLVED }, { 130, JOB_CANCELLED }
+	};
+
+	if (!WIFEXITED(status))
+		return job_status_name(JOB_INTERRUPTED);
+	for (size_t i = 0; i < ARRAY_SIZE(map); i++)
+		if (map[i].exit == WEXITSTATUS(status))
+			return job_status_name(map[i].is);
+	return job_status_name(JOB_FAILED);
+}
+
+/* haul says usage errors and the like on stderr only. */
+static void last_words(int dir, int all, const char *id)
+{
+	char text[700] = "";
+	AUTO(fd) int fd = openat(dir, "stderr", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+	json_t *o;
+
+	if (n <= 0)
+		return;
+	text[n] = 0;
+	text[strcspn(text, "\n")] = 0;
+	o = json_pack("{s:s,s:s}", "event", "stderr", "text", text);
+	AUTO(mem) char *s = o ? json_dumps(o, JSON_COMPACT) : NULL;
+
+	if (s)
+		events_put(dir, all, id, s);
+	json_decref(o);
+}
+
+static void end(int dir, int all, const char *id, const char *status, int code)
+{
+	json_t *o = json_pack("{s:s,s:s,s:i}", "event", "ended", "status", status, "exit", code);
+	AUTO(mem) char *s = json_dumps(o, JSON_COMPACT);
+	AUTO(fd) int fd = openat(dir, "exit.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (s && fd >= 0 && write(fd, s, strlen(s)) == (ssize_t)strlen(s) && fsync(fd) == 0)
+		renameat(dir, "exit.new", dir, "exit.json");
+	if (s)
+		events_put(dir, all, id, s);
+	json_decref(o);
+}
+
+static int run(int dir, int all, const char *id, json_t *spec)
+{
+	int pipes[2], status = 0;
+
+	if (!same_process(spec)) {
+		events_put(dir, all, id,
+		           "{\"event\":\"error\",\"source\":\"target\",\"code\":3,\"text\":\"the "
+		           "process "
+		           "has ended\",\"remedy\":\"\"}");
+		end(dir, all, id, job_status_name(JOB_BLOCKED), 3);
+		return 0;
+	}
+	if (pipe2(pipes, O_CLOEXEC) < 0)
+		return 1;
+	events_put(dir, all, id, "{\"event\":\"started\"}");
+	haul_pid = start_haul(spec, dir, pipes[1]);
+	close(pipes[1]);
+	if (haul_pid < 0) {
+		haul_pid = 0;
+		close(pipes[0]);
+		end(dir, all, id, job_status_name(JOB_FAILED), -1);
+		return 1;
+	}
+	if (cancelled)
+		kill(haul_pid, SIGINT);
+	pump(pipes[0], dir, all, id);
+	while (waitpid(haul_pid, &status, 0) < 0 && errno == EINTR)
+		;
+	haul_pid = 0;
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		last_words(dir, all, id);
+	end(dir, all, id, status_of(status), WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+	return 0;
+}
+
+int runner_main(const char *path)
+{
+	struct sigaction sa = { .sa_handler = on_cancel };
+	AUTO(fd) int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	AUTO(fd) int all = -1;
+	const char *slash = strrchr(path, '/');
+	json_error_t why;
+
+	sigaction(SIGTERM, &sa, NULL);
+	log_setup(RUNNER_NAME, LOG_WARN_);
+	if (dir < 0 || !slash || take_lock(dir) < 0 || faccessat(dir, "exit.json", F_OK, 0) == 0)
+		return 1;
+	all = openat(dir, "../events.jsonl", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	AUTO(fd) int fd = openat(dir, "job.json", O_RDONLY | O_CLOEXEC);
+	json_t *spec = fd < 0 ? NULL : json_loadfd(fd, 0, &why);
+
+	if (!spec || all < 0) {
+		log_err("%s: job.json or the events cannot be opened", path);
+		return 1;
+	}
+	int r = run(dir, all, slash + 1, spec);
+
+	json_decref(spec);
+	return r;
+}

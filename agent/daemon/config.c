@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* config.c - what of haul.conf concerns hauld, and hauld --check-config: all faults at once. */
+#include "agent/api/api.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/auto.h"
+#include "common/conf.h"
+#include "policies/policies.h"
+
+#define RUNNING_DEFAULT  2
+#define KEPT_DEFAULT     1000
+#define POLICIES_OF_USER "default"
+#define WORDS_MAX        64
+
+/* ---- one key each ---- */
+
+enum kind { TEXT, NUMBER };
+
+static const struct row {
+	const char *key;
+	enum kind kind;
+	size_t at, bytes; /* in struct api_conf */
+	unsigned int min, max;
+} rows[] = {
+#define TEXT_ROW(key, field)                                                                       \
+	{                                                                                          \
+		key, TEXT, offsetof(struct api_conf, field),                                       \
+		        sizeof(((struct api_conf *)0)->field), 0, 0                                \
+	}
+#define NUMBER_ROW(key, field, min, max)                                                           \
+	{                                                                                          \
+		key, NUMBER, offsetof(struct api_conf, field), sizeof(unsigned int), min, max      \
+	}
+	TEXT_ROW("api-socket", socket),
+	TEXT_ROW("api-state", state),
+	TEXT_ROW("api-tokens", tokens),
+	TEXT_ROW("api-bind", bind),
+	TEXT_ROW("api-cert", cert),
+	TEXT_ROW("api-key", key),
+	TEXT_ROW("user-policies", user_policies),
+	TEXT_ROW("webhooks", webhooks),
+	TEXT_ROW("webhook-secret", webhook_secret),
+	TEXT_ROW("webhook-events", webhook_events),
+	NUMBER_ROW("api-port", port, 1, 65535),
+	NUMBER_ROW("migrations-max", running_max, 1, 256),
+	NUMBER_ROW("migrations-kept", kept_max, 10, 100000),
+	NUMBER_ROW("bandwidth-max-mbit", bandwidth_mbit, 0, 1000000),
+};
+
+static int take_row(struct api_conf *c, const struct row *row, struct err *e)
+{
+	char word[1024], *end;
+	char *at = (char *)c + row->at;
+	int r = conf_get(c->config, row->key, word, sizeof(word), e);
+
+	if (r <= 0)
+		return r;
+	if (row->kind == TEXT) {
+		if (strlen(word) < row->bytes)
+			return strcpy(at, word), 0;
+		return err_set(e, ERR_USER, ERANGE, "%s: %s: at most %zu letters", c->config,
+		               row->key, row->bytes - 1);
+	}
+	unsigned long v = strtoul(word, &end, 10);
+
+	if (!*word || *end || *word == '-' || v < row->min || v > row->max)
+		return err_set(e, ERR_USER, ERANGE, "%s: %s = %s: not a number from %u to %u",
+		               c->config, row->key, word, row->min, row->max);
+	*(unsigned int *)(void *)at = (unsigned int)v;
+	return 0;
+}
+
+/* ---- what fits together ---- */
+
+static int tls_complete(const struct api_conf *c, struct err *e)
+{
+	if (c->port == 0 || (c->cert[0] && c->key[0]))
+		return 0;
+	err_set(e, ERR_USER, EINVAL, "%s: api-port needs api-cert and api-key", c->config);
+	return err_fix(e,
+	               "name the files of a certificate and its key: there is no TCP without TLS");
+}
+
+static int hooks_complete(const struct api_conf *c, struct err *e)
+{
+	if (strcmp(c->webhook_events, "main") && strcmp(c->webhook_events, "all"))
+		return err_set(e, ERR_USER, EINVAL, "%s: webhook-events = %s: main or all",
+		               c->config, c->webhook_events);
+	if (!c->webhooks[0] || c->webhook_secret[0])
+		return 0;
+	err_set(e, ERR_USER, EINVAL, "%s: webhooks need webhook-secret", c->config);
+	return err_fix(e, "name a file with a secret, readable by root alone: what is sent is "
+	                  "signed with it");
+}
+
+int api_conf_load(struct api_conf *c, const char *path, struct err *e)
+{
+	int r = 0;
+
+	*c = (struct api_conf){ .config = path,
+		                .running_max = RUNNING_DEFAULT,
+		                .kept_max = KEPT_DEFAULT,
+		                .webhook_events = "main",
+		                .user_policies = POLICIES_OF_USER,
+		                .socket = API_SOCKET,
+		                .state = API_STATE_DIR,
+		                .tokens = API_TOKENS };
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(rows); i++)
+		r = take_row(c, &rows[i], e);
+	if (r == 0)
+		r = tls_complete(c, e);
+	return r ? r : hooks_complete(c, e);
+}
+
+/* ---- --check-config ---- */
+
+static unsigned int complain(const struct err *e)
+{
+	fprintf(stderr, "hauld: %s\n", e->msg);
+	if (e->fix[0])
+		fprintf(stderr, "       %s\n", e->fix);
+	return 1;
+}
+
+__attribute__((format(printf, 3, 4))) static unsigned int fault(const char *config, const char *key,
+                                                                const char *fmt, ...)
+{
+	char text[300];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "hauld: %s: %s: %s\n", config, key, text);
+	return 1;
+}
+
+/* A secret: others must not read it. */
+static unsigned int check_secret(const struct api_conf *c, const char *key, const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return fault(c->config, key, "%s: %s", path, strerror(errno));
+	if (st.st_mode & 077)
+		return fault(c->config, key, "%s: others may read it: chmod 600 %s", path, path);
+	return 0;
+}
+
+static unsigned int check_tokens(const struct api_conf *c)
+{
+	AUTO(file) FILE *f = fopen(c->tokens, "re");
+	char line[512], name[64], role[16], hash[65], more[2];
+	unsigned int bad = 0, n = 0;
+
+	if (!f)
+		return c->port ? fault(c->config, "api-tokens", "%s: %s", c->tokens,
+		                       strerror(errno))
+		               : 0;
+	while (fgets(line, sizeof(line), f)) {
+		n++;
+		if (line[strspn(line, " \t\n")] == 0 || line[strspn(line, " \t")] == '#')
+			continue;
+		if (sscanf(line, " %63s %15s %64s %1s", name, role, hash, more) != 3 ||
+		    !access_role(role) || strspn(hash, "0123456789abcdef") != 64)
+			bad += fault(c->config, "api-tokens",
+			             "%s:%u: not NAME read|operate|admin SHA256", c->tokens, n);
+	}
+	return bad + check_secret(c, "api-tokens", c->tokens);
+}
+
+static unsigned int check_words(const struct api_conf *c)
+{
+	char copy[sizeof(c->user_policies)], *rest = copy, *w;
+	unsigned int bad = 0;
+
+	strcpy(copy, c->user_policies);
+	while ((w = strsep(&rest, " ,"))) {
+		struct policy p;
+		struct err e = ERR_INIT;
+
+		if (*w && pol_load(&p, w, &e) < 0)
+			bad += fault(c->config, "user-policies", "%s", e.msg);
+	}
+	return bad;
+}
+
+static unsigned int check_hooks(const char *config)
+{
+	static const char *const keys[] = { "hook-prepare", "hook-frozen", "hook-arriving",
+		                            "hook-running", "hook-undone" };
+	char path[1024];
+	unsigned int bad = 0;
+	struct err e = ERR_INIT;
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (conf_get(config, keys[i], path, sizeof(path), &e) > 0 && access(path, X_OK) < 0)
+			bad += fault(config, keys[i], "%s: %s", path, strerror(errno));
+	return bad;
+}
+
+int config_check(const char *path, const char *criu_option)
+{
+	struct api_conf c;
+	struct err e = ERR_INIT;
+	char criu[512];
+	unsigned int bad = 0;
+
+	if (api_conf_load(&c, path, &e) < 0)
+		return (int)complain(&e); /* what follows would say the same again */
+	if (conf_criu(criu, sizeof(criu), criu_option, path, &e) < 0)
+		bad += complain(&e);
+	else if (access(criu, X_OK) < 0)
+		bad += fault(path, "criu", "%s: %s", criu, strerror(errno));
+	bad += check_hooks(path) + check_words(&c) + check_tokens(&c);
+	if (c.webhooks[0])
+		bad += check_secret(&c, "webhook-secret", c.webhook_secret);
+	err_clear(&e);
+	if (c.port && (check_secret(&c, "api-key", c.key) || tls_check(&c, &e) < 0))
+		bad += e.src ? complain(&e) : 1;
+	if (!bad)
+		printf("%s: no fault\n", path);
+	return bad ? 1 : 0;
+}

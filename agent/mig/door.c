@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * door.c - where a worker takes further sockets of its migration: a Unix socket named by
+ * the route. A daemon that was started after the worker finds it there, too.
+ */
+#include "agent/mig/mig.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#define DOOR_BACKLOG 32
+#define TAKE_LIMIT_S 1 /* from the daemon's connect to its message */
+
+static int door_dir(struct err *e)
+{
+	struct stat st;
+
+	if (mkdir(AGT_RUN_DIR, 0755) < 0 && errno != EEXIST)
+		return err_sys(e, "make %s", AGT_RUN_DIR);
+	if (lstat(AGT_RUN_DIR, &st) < 0)
+		return err_sys(e, "%s", AGT_RUN_DIR);
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022))
+		return err_set(e, ERR_USER, EPERM,
+		               "%s is not a directory that only we can write to", AGT_RUN_DIR);
+	return 0;
+}
+
+static void door_name(struct sockaddr_un *a, uint64_t route)
+{
+	*a = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	snprintf(a->sun_path, sizeof(a->sun_path), "%s/%016llx", AGT_RUN_DIR,
+	         (unsigned long long)route);
+}
+
+int door_open(uint64_t route, struct err *e)
+{
+	struct sockaddr_un a;
+	AUTO(fd) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return err_sys(e, "socket");
+	if (door_dir(e) < 0)
+		return -e->code;
+	door_name(&a, route);
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, DOOR_BACKLOG) < 0)
+		return err_sys(e, "%s", a.sun_path);
+	return steal_fd(&fd);
+}
+
+void door_remove(uint64_t route)
+{
+	struct sockaddr_un a;
+
+	door_name(&a, route);
+	unlink(a.sun_path);
+}
+
+int door_pass(uint64_t route, int fd)
+{
+	char byte = 0, room[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec io = { &byte, 1 };
+	struct msghdr h = {
+		.msg_iov = &io, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room)
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+	struct sockaddr_un a;
+	/* a worker that does not come to its door must not hold up the daemon */
+	AUTO(fd) int sk = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (sk < 0)
+		return -errno;
+	door_name(&a, route);
+	if (connect(sk, (struct sockaddr *)&a, sizeof(a)) < 0) {
+		int code = errno;
+
+		if (code == ECONNREFUSED)
+			unlink(a.sun_path); /* its worker is dead */
+		return -code;
+	}
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	return sendmsg(sk, &h, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+int door_take(int door)
+{
+	char byte, room[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec io = { &byte, 1 };
+	struct msghdr h = {
+		.msg_iov = &io, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room)
+	};
+	struct timeval limit = { .tv_sec = TAKE_LIMIT_S };
+	AUTO(fd) int sk = accept4(door, NULL, NULL, SOCK_CLOEXEC);
+	int fd = -1;
+
+	if (sk < 0)
+		return -EAGAIN;
+	setsockopt(sk, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (recvmsg(sk, &h, MSG_CMSG_CLOEXEC) <= 0)
+		return -EAGAIN;
+	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	return fd >= 0 ? fd : -EAGAIN;
+}

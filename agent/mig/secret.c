@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* secret.c - the secret of a migration: compared, and written for the journal. */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/mig/mig.h"
+
+bool wrk_secret_is(const uint8_t secret[WRK_SECRET_BYTES], const uint8_t *in, size_t bytes)
+{
+	uint8_t diff = 0;
+
+	if (bytes != WRK_SECRET_BYTES)
+		return false;
+	for (size_t i = 0; i < bytes; i++)
+		diff |= secret[i] ^ in[i];
+	return diff == 0;
+}
+
+int wrk_secret_parse(const char *hex, uint8_t secret[WRK_SECRET_BYTES])
+{
+	if (!hex || strlen(hex) != 2 * WRK_SECRET_BYTES ||
+	    strspn(hex, "0123456789abcdef") != 2 * WRK_SECRET_BYTES)
+		return -EBADMSG;
+	for (size_t i = 0; i < WRK_SECRET_BYTES; i++) {
+		unsigned int byte;
+
+		sscanf(hex + 2 * i, "%2x", &byte);
+		secret[i] = (uint8_t)byte;
+	}
+	return 0;
+}
+
+void wrk_secret_print(const uint8_t secret[WRK_SECRET_BYTES], char out[2 * WRK_SECRET_BYTES + 1])
+{
+	for (size_t i = 0; i < WRK_SECRET_BYTES; i++)
+		snprintf(out + 2 * i, 3, "%02x", secret[i]);
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* offer.c - the answer to an offer: what stands in the way at this host. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "agent/mig/mig.h"
+#include "agent/files/bring.h"
+#include "agent/check/check.h"
+#include "agent/worker/net.h"
+#include "agent/worker/out.h"
+#include "common/clock.h"
+#include "common/conf.h"
+#include "transport/haul.pb-c.h"
+
+/* A CRIU that answers, its version, and whether it can restore lazily here. */
+static int probe_criu(struct wrk *w, struct err *e)
+{
+	AUTO(criu) struct criu *c = NULL;
+	int r = criu_spawn(&c, w->conf->criu_path, -1, e);
+
+	if (r == 0)
+		r = criu_version(c, &w->criu_version, deadline_in_ms(WRK_CRIU_LIMIT_MS), e);
+	if (r == 0)
+		r = criu_has_lazy(c, &w->criu_lazy, deadline_in_ms(WRK_CRIU_LIMIT_MS), e);
+	return r;
+}
+
+static void free_answer(Haul__Answer *a)
+{
+	for (size_t i = 0; i < a->n_finding; i++)
+		free(a->finding[i]);
+	free(a->finding);
+}
+
+static int fill_findings(Haul__Answer *a, const struct findings *f)
+{
+	a->finding = calloc(f->n + 1, sizeof(*a->finding));
+	for (size_t i = 0; a->finding && i < f->n; i++) {
+		Haul__Finding *m = malloc(sizeof(*m));
+
+		if (!m)
+			return -ENOMEM;
+		haul__finding__init(m);
+		m->severity = (Haul__Severity)f->v[i].severity;
+		m->code = (char *)f->v[i].code;
+		m->text = f->v[i].text;
+		m->remedy = f->v[i].remedy;
+		a->finding[a->n_finding++] = m;
+	}
+	return a->finding ? 0 : -ENOMEM;
+}
+
+static int keep_pids(struct wrk *w, const Haul__Offer *o)
+{
+	w->pids = calloc(o->n_pid + 1, sizeof(*w->pids));
+	if (!w->pids)
+		return -ENOMEM;
+	memcpy(w->pids, o->pid, o->n_pid * sizeof(*w->pids));
+	w->n_pids = o->n_pid;
+	w->rss_bytes = o->rss_bytes;
+	return 0;
+}
+
+static int say_answer(struct wrk *w, const struct findings *f, Haul__FileSeen *seen, size_t n,
+                      struct err *e)
+{
+	AUTO(mem) Haul__FileSeen **ptr = calloc(n + 1, sizeof(Haul__FileSeen *));
+	Haul__Msg out = HAUL__MSG__INIT;
+	Haul__Answer a = HAUL__ANSWER__INIT;
+	Haul__Criu c = HAUL__CRIU__INIT;
+	struct utsname u;
+
+	uname(&u);
+	c.path = (char *)w->conf->criu_path;
+	c.version = w->criu_version;
+	c.lazy_pages = w->criu_lazy;
+	a.criu = &c;
+	a.kernel = u.release;
+	a.mem_free_bytes = chk_mem_free_bytes();
+	a.accepted = f->blockers == 0;
+	out.body_case = HAUL__MSG__BODY_ANSWER;
+	out.answer = &a;
+	for (size_t i = 0; ptr && i < n; i++)
+		ptr[a.n_seen++] = &seen[i];
+	a.seen = ptr;
+	int r = !ptr || fill_findings(&a, f) < 0
+	                ? err_set(e, ERR_SYS, ENOMEM, "no memory for the answer")
+	                : wrk_say(w, &out, e);
+
+	free_answer(&a);
+	return r;
+}
+
+int ofr_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
+{
+	const Haul__Offer *o = msg->offer;
+	struct findings f = { 0 };
+	struct err criu = ERR_INIT;
+	AUTO(mem) Haul__FileSeen *seen = calloc(o->n_file + 1, sizeof(*seen));
+	char allow[CONF_VALUE_BYTES];
+	struct chk_host host = { .criu_path = w->conf->criu_path,
+		                 .prove = prf_ask,
+		                 .prove_arg = w,
+		                 .seed = w->route,
+		                 .key = chan_peer(w->ctl),
+		                 .seen = seen };
+
+	if (!seen)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu files", o->n_file);
+	for (size_t i = 0; i < o->n_file; i++)
+		haul__file_seen__init(&seen[i]);
+	int r = conf_get(w->conf->config, "files-allow", allow, sizeof(allow), e);
+
+	if (r < 0)
+		return r;
+	host.allow = r ? allow : NULL;
+	if (probe_criu(w, &criu) < 0)
+		w->criu_version = 0;
+	host.criu_version = w->criu_version;
+	host.criu_lazy = w->criu_lazy;
+	host.criu_error = criu.msg;
+	r = chk_offer(o, &host, &f, e);
+
+	if (r == 0)
+		r = anet_offer(w, o->net, &f, e);
+	if (r == 0)
+		r = aout_offer(w, o, host.allow, &f, e);
+	if (r == 0)
+		r = afs_offer(w, o, &f, e);
+	if (r == 0 && keep_pids(w, o) < 0)
+		r = err_set(e, ERR_SYS, ENOMEM, "no memory for %zu pids", o->n_pid);
+	w->refused = f.blockers > 0;
+	if (r == 0)
+		r = brg_new(w, o, seen, e);
+	if (r == 0 && strlen(o->into_root) > 1 && !(w->into_root = strdup(o->into_root)))
+		r = err_set(e, ERR_SYS, ENOMEM, "no memory for the root directory");
+	if (r == 0)
+		r = say_answer(w, &f, seen, o->n_file, e);
+	findings_fini(&f);
+	return r;
+}

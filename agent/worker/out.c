@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* out.c - opens what takes the place of files that led out of the tree, for CRIU to hand on. */
+#include "agent/worker/out.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "agent/mig/mig.h"
+#include "agent/check/allow.h"
+#include "common/log.h"
+#include "engine/criu/refit.h"
+#include "transport/haul.pb-c.h"
+
+#define PATH_BYTES   512
+#define FILE_MODE    0640
+#define JOURNAL_INFO 6 /* priority of lines that name none */
+
+struct place {
+	Haul__OutKind kind;
+	char path[PATH_BYTES];
+	int sock_type;
+	uint32_t uid, gid;
+	bool made;
+	bool no_links; /* an allowed directory is above it: that is where it has to be */
+};
+
+struct aout {
+	struct place v[CRIU_INHERIT_MAX];
+	struct criu_inherit fd[CRIU_INHERIT_MAX];
+	size_t n;
+	pid_t root;
+	char comm[32];
+};
+
+/* ---- the offer ---- */
+
+static bool path_ok(const char *s, bool socket)
+{
+	if (strlen(s) >= PATH_BYTES || (s[0] != '/' && !(socket && s[0] == '@')))
+		return false;
+	for (; *s; s++)
+		if (iscntrl((unsigned char)*s))
+			return false;
+	return true;
+}
+
+static int check_file(const struct place *p, struct findings *f)
+{
+	char folder[PATH_BYTES];
+	struct stat st;
+
+	if (stat(p->path, &st) == 0)
+		return S_ISREG(st.st_mode)
+		               ? 0
+		               : finding_add(f, SEV_BLOCKER, "map-file", "name a plain file",
+		                             "%s at the destination is no plain file", p->path);
+	if (p->kind == HAUL__OUT_KIND__OUT_READ)
+		return finding_add(f, SEV_BLOCKER, "map-file", "copy it there",
+		                   "%s, to be read, is not at the destination", p->path);
+	snprintf(folder, sizeof(folder), "%s", p->path);
+	*strrchr(folder, '/') = 0;
+	if (stat(folder[0] ? folder : "/", &st) == 0 && S_ISDIR(st.st_mode))
+		return 0;
+	return finding_add(f, SEV_BLOCKER, "map-file", "make the folder there",
+	                   "the destination has no folder for %s", p->path);
+}
+
+static int connect_to(const struct place *p)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	size_t n = strlen(p->path);
+	AUTO(fd) int fd = socket(AF_UNIX, p->sock_type | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || n >= sizeof(a.sun_path))
+		return fd < 0 ? -errno : -ENAMETOOLONG;
+	memcpy(a.sun_path, p->path, n);
+	if (a.sun_path[0] == '@')
+		a.sun_path[0] = 0;
+	if (connect(fd, (struct sockaddr *)&a,
+	            (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n +
+	                        (a.sun_path[0] != 0))) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+static int check_socket(const struct place *p, struct findings *f)
+{
+	int fd = connect_to(p);
+
+	if (fd >= 0) {
+		close(fd);
+		return 0;
+	}
+	return finding_add(f, SEV_BLOCKER, "unix-missing",
+	                   "start the service there, or --map=unix:NAME=null, file:PATH, close",
+	                   "nobody listens at %s at the destination: %s", p->path, strerror(-fd));
+}
+
+static int take(struct aout *a, const Haul__Out *m)
+{
+	struct place *p = &a->v[a->n];
+	struct criu_inherit *in = &a->fd[a->n];
+	bool socket = m->kind == HAUL__OUT_KIND__OUT_UNIX || m->kind == HAUL__OUT_KIND__OUT_JOURNAL;
+
+	*in = (struct criu_inherit){ .fd = -1 };
+	p->kind = m->kind;
+	p->sock_type = (int)m->sock_type;
+	p->uid = m->uid;
+	p->gid = m->gid;
+	if (m->kind == HAUL__OUT_KIND__OUT_TTY)
+		snprintf(in->key, sizeof(in->key), "tty[%llx:%llx]", (unsigned long long)m->rdev,
+		         (unsigned long long)m->dev);
+	else
+		refit_name((unsigned int)a->n, in->key);
+	a->n++;
+	if (m->kind == HAUL__OUT_KIND__OUT_TTY)
+		return 0;
+	if (!path_ok(m->path, socket) || (unsigned int)m->kind > HAUL__OUT_KIND__OUT_TTY ||
+	    (socket && p->sock_type != SOCK_STREAM && p->sock_type != SOCK_DGRAM &&
+	     p->sock_type != SOCK_SEQPACKET))
+		return -EBADMSG;
+	strcpy(p->path, m->path);
+	return 0;
+}
+
+static int check_allowed(const struct wrk *w, struct place *p, const char *allow,
+                         struct findings *f)
+{
+	p->no_links = allow && p->kind == HAUL__OUT_KIND__OUT_FILE;
+	if (p->kind != HAUL__OUT_KIND__OUT_FILE || !allow ||
+	    allow_dir(allow, chan_peer(w->ctl), p->path) >= 0)
+		return 0;
+	return finding_add(f, SEV_BLOCKER, "file-not-allowed",
+	                   "there, in haul.conf: files-allow = DIR, a directory above it",
+	                   "%s: the destination lets nothing be written there by this key",
+	                   p->path);
+}
+
+int aout_offer(struct wrk *w, const Haul__Offer *o, const char *allow, struct findings *f,
+               struct err *e)
+{
+	struct aout *a = w->outs = calloc(1, sizeof(*a));
+	int r = 0;
+
+	if (!a)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for descriptors");
+	a->root = (pid_t)o->root_pid;
+	for (size_t k = 0; o->comm[k] && k < sizeof(a->comm) - 1; k++)
+		a->comm[k] = isgraph((unsigned char)o->comm[k]) ? o->comm[k] : '_';
+	if (o->n_out > CRIU_INHERIT_MAX)
+		return err_set(e, ERR_PEER, EBADMSG, "%zu descriptors", o->n_out);
+	for (size_t k = 0; r == 0 && k < o->n_out; k++) {
+		if (take(a, o->out[k]) < 0)
+			return err_set(e, ERR_PEER, EBADMSG, "a descriptor that cannot be");
+		struct place *p = &a->v[k];
+
+		if (p->kind == HAUL__OUT_KIND__OUT_FILE || p->kind == HAUL__OUT_KIND__OUT_READ)
+			r = check_allowed(w, p, allow, f) < 0 ? -ENOMEM : check_file(p, f);
+		else if (p->kind != HAUL__OUT_KIND__OUT_TTY)
+			r = check_socket(p, f);
+	}
+	return r < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for findings") : 0;
+}
+
+/* ---- opening ---- */
+
+static int open_at(const struct place *p, int flags, mode_t mode)
+{
+	if (!p->no_links)
+		return open(p->path, flags | O_CLOEXEC | O_NOCTTY, mode);
+	AUTO(fd) int top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	return top < 0 ? -1 : afs_open_beneath(top, p->path + 1, flags | O_NOCTTY, mode, true);
+}
+
+static int open_file(struct place *p, struct err *e)
+{
+	int flags = p->kind == HAUL__OUT_KIND__OUT_READ ? O_RDONLY : O_WRONLY | O_APPEND;
+	AUTO(fd) int fd = open_at(p, flags, 0);
+
+	if (fd < 0 && errno == ENOENT && p->kind == HAUL__OUT_KIND__OUT_FILE) {
+		fd = open_at(p, flags | O_CREAT | O_EXCL | O_NOFOLLOW, FILE_MODE);
+		p->made = fd >= 0;
+	}
+	if (fd < 0 || (p->made && fchown(fd, p->uid, p->gid) < 0))
+		return err_sys(e, "%s, for what led out of the tree", p->path);
+	return steal_fd(&fd);
+}
+
+/* What journald wants to know of a stream before its first line. */
+static int greet_journal(int fd, const char *comm)
+{
+	char text[96];
+	/* identifier, unit, priority, prefixes like <4>, and forwarding to three places */
+	int n = snprintf(text, sizeof(text), "%s\n\n%d\n1\n0\n0\n0\n", comm, JOURNAL_INFO);
+
+	shutdown(fd, SHUT_RD);
+	return send(fd, text, (size_t)n, MSG_NOSIGNAL) == n ? 0 : -EIO;
+}
+
+static int open_socket(const struct aout *a, const struct place *p, struct err *e)
+{
+	int r = connect_to(p);
+	AUTO(fd) int fd = r;
+
+	if (r >= 0 && p->kind == HAUL__OUT_KIND__OUT_JOURNAL && greet_journal(fd, a->comm) < 0)
+		r = -EIO;
+	if (r < 0)
+		return err_set(e, ERR_SYS, -r, "connect to %s: %s", p->path, strerror(-r));
+	return steal_fd(&fd);
+}
+
+int aout_open(struct wrk *w, struct err *e)
+{
+	struct aout *a = w->outs;
+
+	for (size_t k = 0; a && k < a->n; k++) {
+		struct place *p = &a->v[k];
+		int r = 0;
+
+		switch (p->kind) {
+		case HAUL__OUT_KIND__OUT_FILE:
+		case HAUL__OUT_KIND__OUT_READ:
+			r = a->fd[k].fd = open_file(p, e);
+			break;
+		case HAUL__OUT_KIND__OUT_TTY:
+			r = tty_open(a->root, &a->fd[k].fd, e);
+			break;
+		default:
+			r = a->fd[k].fd = open_socket(a, p, e);
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+const struct criu_inherit *aout_list(const struct aout *a, size_t *n)
+{
+	*n = a ? a->n : 0;
+	return a ? a->fd : NULL;
+}
+
+void aout_close(struct aout *a)
+{
+	for (size_t k = 0; a && k < a->n; k++) {
+		if (a->fd[k].fd >= 0)
+			close(a->fd[k].fd);
+		a->fd[k].fd = -1;
+	}
+}
+
+void aout_undo(struct aout *a)
+{
+	struct stat st;
+
+	aout_close(a);
+	for (size_t k = 0; a && k < a->n; k++)
+		if (a->v[k].made && lstat(a->v[k].path, &st) == 0 && st.st_size == 0)
+			unlink(a->v[k].path);
+}
+
+void aout_free(struct aout *a)
+{
+	aout_close(a);
+	free(a);
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* proof.c - files of the offer: ask for digests, and look again at shared ones in the freeze. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "agent/mig/mig.h"
+#include "agent/check/files.h"
+#include "agent/files/bring.h"
+#include "common/clock.h"
+
+#define PROOF_LIMIT_MS 60000
+
+static int ask(struct wrk *w, const struct files_doubt *v, size_t n, struct err *e)
+{
+	AUTO(mem) uint32_t *file = calloc(n, sizeof(*file));
+	AUTO(mem) uint64_t *bytes = calloc(n, sizeof(*bytes));
+	Haul__Msg out = HAUL__MSG__INIT;
+	Haul__Doubt d = HAUL__DOUBT__INIT;
+
+	if (!file || !bytes)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory to compare files");
+	for (size_t i = 0; i < n; i++) {
+		file[i] = v[i].file;
+		bytes[i] = v[i].bytes;
+	}
+	d.n_file = d.n_bytes = n;
+	d.file = file;
+	d.bytes = bytes;
+	out.body_case = HAUL__MSG__BODY_DOUBT;
+	out.doubt = &d;
+	return wrk_say(w, &out, e);
+}
+
+int prf_ask(void *arg, struct files_doubt *v, size_t n, struct err *e)
+{
+	struct wrk *w = arg;
+	Haul__Msg *in = NULL;
+	int r = ask(w, v, n, e);
+
+	if (r == 0)
+		r = wire_recv(w->ctl, &in, deadline_in_ms(PROOF_LIMIT_MS), e);
+	if (r < 0)
+		return err_wrap(e, "comparing files");
+	if (in->body_case != HAUL__MSG__BODY_PROOF || in->proof->n_digest != n)
+		r = err_set(e, ERR_PEER, EPROTO, "no answer about %zu files", n);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		const ProtobufCBinaryData *d = &in->proof->digest[i];
+
+		v[i].known = d->len == DIGEST_BYTES;
+		if (v[i].known)
+			memcpy(v[i].theirs, d->data, DIGEST_BYTES);
+	}
+	haul__msg__free_unpacked(in, NULL);
+	if (r == 0 && !(w->doubts = calloc(n, sizeof(*v))))
+		return err_set(e, ERR_SYS, ENOMEM, "no memory to compare files");
+	if (r == 0)
+		memcpy(w->doubts, v, n * sizeof(*v));
+	w->n_doubts = r == 0 ? n : 0;
+	return r;
+}
+
+static int look_again(const char *path, const Haul__Still *s, struct err *e)
+{
+	struct statx st;
+
+	if (statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &st) < 0)
+		return err_sys(e, "%s", path);
+	if (st.stx_size == s->size &&
+	    (uint64_t)st.stx_ctime.tv_sec * 1000000000u + st.stx_ctime.tv_nsec == s->ctime_ns)
+		return 0;
+	err_set(e, ERR_PEER, ESTALE,
+	        "%s looked like the same file on both hosts, but what the tree wrote to it is not "
+	        "at the destination",
+	        path);
+	return err_fix(e, "move it away there, or let haul replace it: --files=ship-differing");
+}
+
+int prf_still(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	const struct bring *l = w->bring;
+	size_t want = 0;
+
+	for (size_t i = 0; i < l->n; i++)
+		want += l->v[i].state == HAUL__FILE_STATE__FILE_SHARED;
+	for (size_t i = 0; i < s->n_still; i++) {
+		uint32_t k = s->still[i]->file;
+
+		if (k >= l->n || l->v[k].state != HAUL__FILE_STATE__FILE_SHARED)
+			return err_set(e, ERR_PEER, EBADMSG, "file %u is not shared", k);
+		if (look_again(l->v[k].path, s->still[i], e) < 0)
+			return -e->code;
+		want--;
+	}
+	return want ? err_set(e, ERR_PEER, EBADMSG, "%zu shared files were not told", want) : 0;
+}

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* restore.c - from the SWITCH message to the gate, and through it. */
+#include "agent/mig/mig.h"
+
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+
+#include "common/clock.h"
+#include "common/fault.h"
+#include "common/log.h"
+#include "transport/haul.pb-c.h"
+
+#define UNDO_LIMIT_MS    10000
+#define RESUME_LIMIT_MS  30000
+#define IMAGE_COST_BYTES 256u /* of one that is empty */
+#define IMAGE_BYTES_MAX  (256u << 20) /* memory; 10,000 processes have some 100 MiB */
+#define LOG_NAME         "restore.log"
+
+int rst_images(struct wrk *w, const Haul__Images *m, struct err *e)
+{
+	for (size_t i = 0; i < m->n_image; i++) {
+		const Haul__Image *img = m->image[i];
+
+		if (!img_name_ok(img->name))
+			return err_set(e, ERR_PEER, EBADMSG, "image with a bad name");
+		w->image_bytes += img->data.len + IMAGE_COST_BYTES;
+		/* deleted files are in them, and counted as memory in the offer */
+		if (w->image_bytes > IMAGE_BYTES_MAX + w->rss_bytes || img->at > w->image_bytes)
+			return err_set(e, ERR_PEER, EFBIG, "images of more than %llu MiB",
+			               (unsigned long long)(IMAGE_BYTES_MAX + w->rss_bytes) >> 20);
+		int r = img_save_at(w->images_fd, img->name, img->at, img->data.data, img->data.len,
+		                    e);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Everything that is said to be here must be here: a hole would read as zero. */
+static int check_here(const struct sobj *o, const struct class_runs *runs, struct err *e)
+{
+	for (size_t i = 0; i < runs->n; i++) {
+		const struct class_run *r = &runs->v[i];
+
+		if (r->class == PC_LAZY_REMOTE)
+			continue;
+		for (uint64_t done = 0; done < r->pages;) {
+			enum page_state st = PAGE_ABSENT;
+			uint64_t vaddr = r->vaddr + done * ENG_PAGE_BYTES;
+			size_t n = o ? sobj_span(o, vaddr, r->pages - done, &st) : 0;
+
+			if (n == 0 || st == PAGE_ABSENT)
+				return err_set(e, ERR_PEER, ENODATA,
+				               "page %llx should be here and is not",
+				               (unsigned long long)vaddr);
+			done += n;
+		}
+	}
+	return 0;
+}
+
+static int split(const struct class_runs *runs, struct runs *local, struct runs *remote,
+                 struct runs *keep)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < runs->n; i++) {
+		const struct class_run *c = &runs->v[i];
+
+		if (c->class == PC_LAZY_REMOTE)
+			r = runs_add(remote, c->vaddr, c->pages);
+		else
+			r = runs_add(keep, c->vaddr, c->pages);
+		if (r == 0 && c->class == PC_LAZY_HERE)
+			r = runs_add(local, c->vaddr, c->pages);
+	}
+	return r;
+}
+
+static void drop_eager(struct sobj *o, const struct class_runs *runs)
+{
+	for (size_t i = 0; i < runs->n; i++)
+		if (runs->v[i].class == PC_EAGER)
+			sobj_drop(o, runs->v[i].vaddr, runs->v[i].pages);
+}
+
+/* A process, or shared memory, all of which CRIU reads before the program runs. */
+static int check_object(uint64_t obj, const struct class_runs *runs, struct err *e)
+{
+	if ((OBJ_TYPE(obj) != 1 && OBJ_TYPE(obj) != 2) ||
+	    (OBJ_TYPE(obj) == 1 && (OBJ_ID(obj) == 0 || OBJ_ID(obj) > INT_MAX)))
+		return err_set(e, ERR_PEER, EBADMSG, "page map of an object %llx that is none",
+		               (unsigned long long)obj);
+	for (size_t i = 0; OBJ_TYPE(obj) == 2 && i < runs->n; i++)
+		if (runs->v[i].class != PC_EAGER)
+			return err_set(e, ERR_PEER, EBADMSG, "shared memory cannot come later");
+	return 0;
+}
+
+static int put_object(struct wrk *w, const Haul__Object *obj, uint32_t id, struct err *e)
+{
+	struct class_runs runs = { 0 };
+	AUTO(runs) struct runs local = { 0 };
+	AUTO(runs) struct runs remote = { 0 };
+	AUTO(runs) struct runs keep = { 0 };
+	int r = cruns_unpack(obj->runs.data, obj->runs.len, &runs, e);
+
+	if (r == 0)
+		r = check_object(obj->obj, &runs, e);
+	struct sobj *o = r == 0 ? store_obj(w->store, obj->obj, true) : NULL;
+
+	if (r == 0 && (!o || split(&runs, &local, &remote, &keep) < 0))
+		r = err_set(e, ERR_SYS, ENOMEM, "no memory for a page map");
+	if (r == 0)
+		r = check_here(o, &runs, e);
+	if (r == 0) {
+		sobj_keep_only(o, &keep);
+		r = img_pagemap(w->images_fd, obj->obj, id, &runs, o, e);
+	}
+	if (r == 0) {
+		drop_eager(o, &runs); /* they are in the pages image now */
+		if (OBJ_TYPE(obj->obj) == 1)
+			r = pager_add(w->pager, (pid_t)OBJ_ID(obj->obj), &local, &remote, e);
+	}
+	cruns_fini(&runs);
+	return r;
+}
+
+static int check_pids(struct wrk *w, struct err *e)
+{
+	struct findings f = { 0 };
+
+	chk_pids_free(w->pids, w->n_pids, &f);
+	if (f.blockers) {
+		err_set(e, ERR_TARGET, EEXIST, "%s", f.v[0].text);
+		err_fix(e, "%s", f.v[0].remedy);
+	}
+	int r = f.blockers ? -EEXIST : 0;
+
+	findings_fini(&f);
+	return r;
+}
+
+/* The one that waits since START is in the host's mount namespace: the tree needs another. */
+static int rooted_criu(struct wrk *w, struct err *e)
+{
+	size_t n;
+	const struct criu_inherit *places = aout_list(w->outs, &n);
+
+	criu_free(steal(w->criu));
+	return criu_spawn_rooted(&w->criu, w->conf->criu_path, w->into_root, places, n, e);
+}
+
+/* An image that makes no sense is left to CRIU to say. */
+static void fit_images(struct wrk *w)
+{
+	struct sysinfo host;
+	struct img_tree tree = { 0 };
+	struct err e = ERR_INIT;
+	int r = sysinfo(&host) < 0 ? -errno : img_tree(w->images_fd, &tree, &e);
+
+	img_forget_cgroups(w->images_fd);
+	for (size_t i = 0; r == 0 && i < tree.n; i++)
+		r = img_fit(w->images_fd, tree.v[i].pid,
+		            ((uint64_t)host.totalram + host.totalswap) * host.mem_unit, &e);
+	img_tree_fini(&tree);
+}
+
+static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	struct pager_ops ops = { .want = rcv_want, .arg = w };
+	int r = check_pids(w, e);
+
+	if (r == 0 && w->into_root)
+		r = rooted_criu(w, e);
+	if (r == 0)
+		r = afs_place(w->fs, e);
+	if (r == 0)
+		r = pager_new_guarded(&w->pager, w->guard, w->store, &ops, e);
+	for (size_t i = 0; r == 0 && i < s->n_object; i++)
+		r = put_object(w, s->object[i], (uint32_t)i + 1, e);
+	if (r == 0)
+		fit_images(w);
+	if (r == 0)
+		r = pager_start(w->pager, w->images_fd, s->tasks, e);
+	if (r == 0)
+		__atomic_store_n(&w->deliver, true, __ATOMIC_RELEASE);
+	return r;
+}
+
+static int restore(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, struct err *e)
+{
+	size_t n_places;
+	const struct criu_inherit *places = aout_list(w->outs, &n_places);
+	struct criu_opts o = {
+		.inherit = places,
+		.n_inherit = n_places,
+		.images_fd = w->images_fd,
+		.tcp_close = s->tcp_close,
+		.shell_job = s->shell_job,
+		.ext_unix = s->ext_unix,
+		.file_locks = s->file_locks,
+		.log_name = LOG_NAME,
+		.version = w->criu_version,
+	};
+	int r = criu_restore(w->criu, &o, e);
+
+	if (r == 0)
+		r = criu_pump(w->criu, CRIU_EV_POST_RESTORE, &w->root_pid, deadline_us, e);
+	return r < 0 ? err_wrap(e, "restore") : 0;
+}
+
+/* From here on the worker may die: who takes its place knows all. */
+static int ready_to_die(struct wrk *w, uint64_t deadline_us, struct err *e)
+{
+	w->keep->root_pid = w->root_pid;
+	w->keep->criu_pid = criu_pid(w->criu);
+	w->keep->criu_rpc = criu_rpc(w->criu);
+	w->keep->images_fd = w->images_fd;
+	guard_keep(w->guard, w->keep->criu_rpc);
+	guard_keep(w->guard, w->images_fd);
+	guard_tree(w->guard, w->root_pid);
+	return pager_announced(w->pager, deadline_us, e);
+}
+
+/* CRIU is not asked for anything yet: while it restores, the link can bring pages. */
+static int say_placed(struct wrk *w, struct err *e)
+{
+	Haul__Msg msg = HAUL__MSG__INIT;
+	Haul__Placed placed = HAUL__PLACED__INIT;
+
+	msg.body_case = HAUL__MSG__BODY_PLACED;
+	msg.placed = &placed;
+	return wrk_say(w, &msg, e);
+}
+
+int rst_run(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	uint64_t t0 = now_us();
+	uint64_t limit_ms = s->limit_ms && s->limit_ms < w->limit_ms ? s->limit_ms : w->limit_ms;
+	uint64_t deadline_us = deadline_in_ms(limit_ms);
+	int r = prepare(w, s, e);
+
+	w->images_us = now_us() - t0;
+	if (r == 0)
+		r = say_placed(w, e);
+	if (r == 0)
+		fault_at(FAULT_D_PLACED);
+	if (r == 0)
+		r = restore(w, s, deadline_us, e);
+	aout_close(w->outs);
+	if (r == 0)
+		r = ready_to_die(w, deadline_us, e);
+	if (r < 0)
+		rst_undo(w);
+	return r;
+}
+
+void rst_kill(struct wrk *w)
+{
+	struct proc_list l = { 0 };
+	struct err ignore = ERR_INIT;
+
+	if (w->root_pid <= 0 || kill(w->root_pid, 0) < 0)
+		return;
+	if (procs_tree(w->root_pid, &l, &ignore) == 0)
+		for (size_t i = 0; i < l.n; i++)
+			kill(l.pid[i], SIGKILL);
+	procs_fini(&l);
+}
+
+void rst_undo(struct wrk *w)
+{
+	struct err ignore = ERR_INIT;
+
+	if (w->criu) {
+		criu_reply(w->criu, false, &ignore);
+		criu_free(steal(w->criu));
+	}
+	rst_kill(w);
+	w->root_pid = 0;
+	afs_end(w->fs);
+}
+
+int rst_open(struct wrk *w, struct err *e)
+{
+	struct pager_stats st;
+
+	pager_get_stats(w->pager, &st);
+	w->left_remote_pages = st.left_remote_pages;
+	w->keep->opening = true;
+	int r = criu_reply(w->criu, true, e);
+
+	if (r == 0)
+		pager_push(w->pager);
+	return r < 0 ? err_wrap(e, "open the gate") : 0;
+}
+
+int rst_resume(struct wrk *w, struct err *e)
+{
+	/* what CRIU says after this does not keep the tasks from running (criu-internals 1.5) */
+	uint64_t deadline = deadline_in_ms(RESUME_LIMIT_MS);
+	int r = criu_pump(w->criu, CRIU_EV_PRE_RESUME, NULL, deadline, e);
+
+	/* out of repair mode, and no instruction yet */
+	if (r != -ECONNRESET)
+		anet_open(w);
+	if (r == 0)
+		r = criu_reply(w->criu, true, e);
+	anet_release(w);
+	if (r == 0)
+		r = criu_pump(w->criu, CRIU_EV_POST_RESUME, NULL, deadline, e);
+
+	w->keep->resumed = r == 0;
+	return r < 0 ? err_wrap(e, "resume") : 0;
+}
+
+void rst_finish(struct wrk *w)
+{
+	struct err e = ERR_INIT;
+
+	if (!w->criu)
+		return;
+	if (criu_reply(w->criu, true, &e) < 0 ||
+	    criu_pump(w->criu, CRIU_EV_DONE, NULL, deadline_in_ms(RESUME_LIMIT_MS), &e) < 0)
+		log_warn("CRIU after the resume: %s", e.msg);
+	guard_unkeep(w->guard, w->keep->criu_rpc);
+	w->keep->criu_rpc = -1;
+	criu_free(steal(w->criu));
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* successor.c - the process that goes on with a committed migration when its worker died. */
+#include "agent/mig/mig.h"
+#include "agent/files/place.h"
+
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#define CRIU_LIMIT_MS   30000
+#define OPEN_AFTER_S    2
+#define JOURNAL_EVERY_S 10
+#define LET_GO_US       50000
+#define LET_GO_TIMES    400
+
+/* Files that were brought: undone, or to stay, as is on record. The lock is as the journal's. */
+static void end_files(struct wrk *w)
+{
+	if (w->keep->place_fd < 0)
+		return;
+	close(w->keep->place_fd);
+	w->keep->place_fd = -1;
+	place_adopt(w->route);
+}
+
+/* No instruction of the tree has run, or nobody can tell: no copy is left here, on record. */
+static int end_it(struct wrk *w, struct guard *g, const char *word, const char *why)
+{
+	struct err e = ERR_INIT;
+
+	log_err("pid %d: %s; its copy here is ended", w->root_pid, why);
+	rst_kill(w);
+	anet_undo(w);
+	end_files(w);
+	if (journal_add(w->journal, &e, word, "%s", "") < 0)
+		log_err("%s", e.msg);
+	guard_over(g);
+	return 1;
+}
+
+/*
+ * The worker has died with CRIU at the gate, its answer given or not. One answer too many
+ * does no harm: CRIU takes it for the next question, and all are answered with yes.
+ * Return: 0, or -errno: CRIU does not say that the tree runs
+ */
+static int finish_criu(struct wrk *w)
+{
+	AUTO(criu) struct criu *c = NULL;
+	struct err e = ERR_INIT;
+	int r = criu_adopt(&c, w->keep->criu_rpc, w->keep->criu_pid, &e);
+
+	if (r == 0)
+		r = criu_reply(c, true, &e);
+	if (r == 0)
+		r = criu_pump(c, CRIU_EV_DONE, NULL, deadline_in_ms(CRIU_LIMIT_MS), &e);
+	if (r < 0)
+		log_warn("CRIU after the worker's death: %s", e.msg);
+	guard_unkeep(w->guard, w->keep->criu_rpc);
+	w->keep->criu_rpc = -1;
+	return r;
+}
+
+/*
+ * The dead worker's descriptor is ours, and its lock: nobody was let in between. Without the
+ * journal nothing is guessed, and nobody else may read it: all stays as it is.
+ */
+static void take_journal(struct wrk *w)
+{
+	struct err e = ERR_INIT;
+
+	while (journal_take(&w->journal, JOURNAL_DIR, JOURNAL_DEST, w->route, w->keep->journal_fd,
+	                    &e) < 0) {
+		log_err("pid %d: %s; what needs its pages waits", w->root_pid, e.msg);
+		err_clear(&e);
+		sleep(JOURNAL_EVERY_S);
+	}
+}
+
+static bool committed(const struct wrk *w)
+{
+	const char *word = journal_word(w->journal);
+
+	return !strcmp(word, "commit") || !strcmp(word, "done");
+}
+
+int suc_main(void *arg, struct guard *g)
+{
+	struct wrk *w = arg;
+	struct pager_ops ops = { .want = rcv_want, .arg = w };
+	struct err e = ERR_INIT;
+
+	w->guard = g;
+	w->keep = guard_user(g);
+	memcpy(w->secret, w->keep->secret, sizeof(w->secret));
+	w->root_pid = w->keep->root_pid;
+	w->images_fd = w->keep->images_fd;
+	anet_adopt(w);
+	take_journal(w);
+	if (!committed(w)) {
+		log_warn("the worker died before the commit was on record: undone");
+		anet_undo(w);
+		end_files(w);
+		guard_over(g);
+		return 1;
+	}
+	if (!w->keep->opening)
+		return end_it(w, g, "undone", "the worker died before it opened the gate");
+	int r = store_new(&w->store, &e);
+
+	if (r == 0)
+		r = pager_adopt(&w->pager, g, w->store, &ops, &e);
+	if (r < 0) {
+		/* its descriptors stay open */
+		log_err("pid %d: the pager cannot go on: %s; what needs its pages waits",
+		        w->root_pid, e.msg);
+		for (;;)
+			pause();
+	}
+	if (w->keep->criu_rpc >= 0 && finish_criu(w) < 0 && !w->keep->resumed)
+		return end_it(w, g, "lost", "the worker died, and CRIU while it opened the gate");
+	w->keep->resumed = true;
+	anet_open(w);
+	end_files(w);
+	return wrk_go_on(w);
+}
+
+/*
+ * CRIU ends the tree when the last of us has ended, and takes its own files away; until then the
+ * tree's sockets may not speak, and directories that were made for it are in use.
+ */
+static void undo_later(struct wrk *w, bool locked)
+{
+	if (fork() != 0)
+		return;
+	syscall(SYS_close_range, 0, ~0U, 0);
+	/* the record's lock ends with the last of us, too */
+	for (int i = 0; i < LET_GO_TIMES && place_adopt(w->route) == -EAGAIN; i++)
+		usleep(LET_GO_US);
+	if (locked) {
+		sleep(OPEN_AFTER_S);
+		anet_adopt(w);
+		anet_undo(w);
+	}
+	_exit(0);
+}
+
+void suc_undone(void *arg, struct guard *g)
+{
+	struct wrk *w = arg;
+
+	w->keep = guard_user(g);
+	bool locked = w->keep->net.locked;
+
+	if (locked) {
+		anet_adopt(w);
+		anet_take_off(w);
+	}
+	if (locked || w->keep->place_fd >= 0)
+		undo_later(w, locked);
+}

@@ -1,0 +1,600 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* criu.c - spawn `criu swrk`, ask, wait, answer. One request per process. */
+#include "engine/criu/criu.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "engine/criu/criu.pb-c.h"
+#include "engine/criu/img_priv.h"
+#include "engine/criu/scans.h"
+
+enum req_type {
+	REQ_DUMP = 1,
+	REQ_RESTORE = 2,
+	REQ_NOTIFY = 6,
+	REQ_CPUINFO_DUMP = 7,
+	REQ_CPUINFO_CHECK = 8,
+	REQ_FEATURE_CHECK = 9,
+	REQ_VERSION = 10,
+};
+
+/* Descriptor numbers in CRIU's own table, after exec. */
+#define CHILD_RPC_FD   3
+#define CHILD_PAGES_FD 4
+#define CHILD_PLACE_FD 5 /* and on: of criu_spawn_with() */
+#define CHILD_HIGH_FD  64 /* out of the way of all these */
+_Static_assert(CHILD_PLACE_FD + CRIU_INHERIT_MAX <= CHILD_HIGH_FD, "numbers overlap");
+
+/*
+ * CRIU's network_lock: we drop or refuse connections, so nothing need be locked. A CRIU that
+ * does not know how to skip it takes nft for the connections that it drops.
+ */
+#define NETWORK_LOCK_NFT  2
+#define NETWORK_LOCK_SKIP 3
+
+/* The first versions that know what we ask for, or ones not much later. */
+#define CRIU_LOCK_SKIPS    31900
+#define CRIU_LEAVE_STOPPED 40000
+
+#define SEIZE_LIMIT_S 10
+#define END_LIMIT_MS  2000
+#define RPC_MAX_BYTES (1u << 20)
+
+struct criu {
+	pid_t pid;
+	int rpc; /* our end of the SEQPACKET pair */
+	int wake; /* eventfd: cancelled */
+	int out; /* memfd: what it printed before its log was open */
+	int images_fd; /* of the request, borrowed; -1 before */
+	char log_name[32];
+};
+
+static const struct {
+	const char *script;
+	enum criu_event ev;
+} scripts[] = {
+	{ "pre-dump", CRIU_EV_PRE_DUMP },
+	{ "network-lock", CRIU_EV_NETWORK_LOCK },
+	{ "query-ext-files", CRIU_EV_QUERY_EXT_FILES },
+	{ "post-dump", CRIU_EV_POST_DUMP },
+	{ "network-unlock", CRIU_EV_NETWORK_UNLOCK },
+	{ "pre-restore", CRIU_EV_PRE_RESTORE },
+	{ "setup-namespaces", CRIU_EV_SETUP_NS },
+	{ "post-setup-namespaces", CRIU_EV_POST_SETUP_NS },
+	{ "post-restore", CRIU_EV_POST_RESTORE },
+	{ "pre-resume", CRIU_EV_PRE_RESUME },
+	{ "post-resume", CRIU_EV_POST_RESUME },
+};
+
+struct child {
+	const char *path;
+	int rpc, pages, out;
+	int tell; /* where the listener's number is written and an answer waited for; -1: none */
+	const struct criu_inherit *place;
+	size_t n_places;
+	const char *root; /* of the tree, for root_enter(); NULL: none */
+	char **env;
+};
+
+/* In the child, between fork and exec: async-signal-safe calls only. */
+static void child_exec(const struct child *c)
+{
+	int rpc, out, pages = -1, tell = c->tell, place[CRIU_INHERIT_MAX];
+	char no_conf[] = "--no-default-config", swrk[] = "swrk", fd[] = "3";
+	char *argv[] = { (char *)c->path, no_conf, swrk, fd, NULL };
+	sigset_t none;
+
+	if (tell >= 0) {
+		int listener = scans_install();
+		char byte;
+
+		if (write(tell, &listener, sizeof(listener)) != sizeof(listener) ||
+		    read(tell, &byte, 1) != 1)
+			_exit(126);
+		if (listener >= 0)
+			close(listener);
+	}
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	/* away from the low numbers first: dup2 must not hit what we still need */
+	rpc = fcntl(c->rpc, F_DUPFD, CHILD_HIGH_FD);
+	out = fcntl(c->out, F_DUPFD, CHILD_HIGH_FD);
+	if (c->pages >= 0)
+		pages = fcntl(c->pages, F_DUPFD, CHILD_HIGH_FD);
+	for (size_t i = 0; i < c->n_places; i++)
+		place[i] = fcntl(c->place[i].fd, F_DUPFD, CHILD_HIGH_FD);
+	int null = open("/dev/null", O_RDONLY);
+
+	dup2(null, STDIN_FILENO);
+	dup2(out, STDOUT_FILENO);
+	dup2(out, STDERR_FILENO);
+	dup2(rpc, CHILD_RPC_FD);
+	dup2(pages >= 0 ? pages : null, CHILD_PAGES_FD);
+	for (size_t i = 0; i < c->n_places; i++)
+		dup2(place[i], CHILD_PLACE_FD + (int)i);
+	syscall(SYS_close_range, CHILD_PLACE_FD + (unsigned int)c->n_places, ~0U, 0);
+	execve(c->path, argv, c->env);
+	_exit(127);
+}
+
+/* The child's end of the talk about the listener. Return: our copy of it, or -1 */
+static int take_listener(int tell, pid_t child)
+{
+	int theirs = -1, ours = -1;
+
+	if (read(tell, &theirs, sizeof(theirs)) != sizeof(theirs))
+		return -1;
+	AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, child, 0);
+
+	if (theirs >= 0 && pidfd >= 0)
+		ours = (int)syscall(SYS_pidfd_getfd, pidfd, theirs, 0);
+	if (write(tell, "", 1) != 1)
+		return -1;
+	return ours;
+}
+
+/* @how: without what is made here */
+static int spawn(struct criu **out, struct child *how, int *listener, struct err *e)
+{
+	AUTO(criu) struct criu *c = calloc(1, sizeof(*c));
+	int sk[2];
+
+	if (!c)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	c->rpc = c->wake = c->out = c->images_fd = -1;
+	if (access(how->path, X_OK) < 0)
+		return err_sys(e, "CRIU at %s", how->path);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sk) < 0)
+		return err_sys(e, "socketpair");
+	c->rpc = sk[0];
+	AUTO(fd) int theirs = sk[1];
+
+	c->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	c->out = memfd_create("criu-output", MFD_CLOEXEC);
+	if (c->wake < 0 || c->out < 0)
+		return err_sys(e, "descriptors for CRIU");
+	int tell[2] = { -1, -1 };
+
+	if (listener && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, tell) < 0)
+		return err_sys(e, "socketpair");
+	AUTO(fd) int tell_ours = tell[0];
+	AUTO(fd) int tell_theirs = tell[1];
+
+	how->rpc = theirs;
+	how->out = c->out;
+	how->tell = tell_theirs;
+	how->env = hwbreak_env();
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return err_sys(e, "fork for CRIU");
+	if (pid == 0 && how->root)
+		root_enter(how->root, c->out);
+	if (pid == 0)
+		child_exec(how);
+	c->pid = pid;
+	if (listener) {
+		close(steal_fd(&tell_theirs));
+		*listener = take_listener(tell_ours, pid);
+	}
+	*out = steal(c);
+	return 0;
+}
+
+int criu_spawn(struct criu **out, const char *path, int page_fd, struct err *e)
+{
+	return spawn(out, &(struct child){ .path = path, .pages = page_fd }, NULL, e);
+}
+
+int criu_spawn_with(struct criu **out, const char *path, const struct criu_inherit *v, size_t n,
+                    struct err *e)
+{
+	return criu_spawn_rooted(out, path, NULL, v, n, e);
+}
+
+int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *listener,
+                       struct err *e)
+{
+	return spawn(out, &(struct child){ .path = path, .pages = page_fd }, listener, e);
+}
+
+int criu_spawn_rooted(struct criu **out, const char *path, const char *root,
+                      const struct criu_inherit *v, size_t n, struct err *e)
+{
+	struct child how = { .path = path, .pages = -1, .place = v, .n_places = n, .root = root };
+
+	if (n > CRIU_INHERIT_MAX)
+		return err_set(e, ERR_BUG, E2BIG, "%zu descriptors for CRIU", n);
+	return spawn(out, &how, NULL, e);
+}
+
+pid_t criu_pid(const struct criu *c)
+{
+	return c->pid;
+}
+
+int criu_rpc(const struct criu *c)
+{
+	return c->rpc;
+}
+
+int criu_adopt(struct criu **out, int rpc, pid_t pid, struct err *e)
+{
+	struct criu *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	c->rpc = rpc;
+	c->pid = pid;
+	c->out = c->images_fd = -1;
+	c->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	*out = c;
+	return 0;
+}
+
+void criu_cancel(struct criu *c)
+{
+	uint64_t one = 1;
+	ssize_t w = write(c->wake, &one, sizeof(one));
+
+	(void)w;
+}
+
+/* Why CRIU has gone: its exit status, and what it printed. */
+static int died(struct criu *c, struct err *e)
+{
+	char text[400] = "";
+	int status = 0;
+	ssize_t n = pread(c->out, text, sizeof(text) - 1, 0);
+
+	for (int i = 0; i < 50 && c->pid > 0; i++) {
+		if (waitpid(c->pid, &status, WNOHANG) == c->pid) {
+			c->pid = 0;
+			break;
+		}
+		usleep(10000);
+	}
+	text[n > 0 ? n : 0] = 0;
+	if (!text[0] && c->images_fd >= 0)
+		criu_errors(c->images_fd, c->log_name, text, sizeof(text));
+	if (WIFSIGNALED(status))
+		return err_set(e, ERR_CRIU, ECONNRESET, "CRIU was killed by signal %d: %s",
+		               WTERMSIG(status), text);
+	return err_set(e, ERR_CRIU, ECONNRESET, "CRIU ended (status %d): %s", WEXITSTATUS(status),
+	               text);
+}
+
+static int send_req(struct criu *c, const Crpc__Req *req, struct err *e)
+{
+	size_t n = crpc__req__get_packed_size(req);
+	AUTO(mem) uint8_t *buf = malloc(n);
+
+	if (!buf)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	crpc__req__pack(req, buf);
+	if (send(c->rpc, buf, n, MSG_NOSIGNAL) != (ssize_t)n)
+		return died(c, e);
+	return 0;
+}
+
+static int recv_resp(struct criu *c, Crpc__Resp **out, uint64_t deadline_us, struct err *e)
+{
+	struct pollfd p[2] = { { .fd = c->rpc, .events = POLLIN },
+		               { .fd = c->wake, .events = POLLIN } };
+	int r;
+
+	do {
+		r = poll(p, 2, deadline_poll_ms(deadline_us));
+	} while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return err_sys(e, "poll");
+	if (p[1].revents)
+		return err_set(e, ERR_STOPPED, ECANCELED, "stopped while waiting for CRIU");
+	if (r == 0)
+		return err_set(e, ERR_CRIU, ETIMEDOUT, "CRIU did not answer in time");
+	ssize_t n = recv(c->rpc, NULL, 0, MSG_PEEK | MSG_TRUNC);
+
+	if (n <= 0)
+		return died(c, e);
+	if ((size_t)n > RPC_MAX_BYTES)
+		return err_set(e, ERR_CRIU, EMSGSIZE, "CRIU's answer has %zd bytes", n);
+	AUTO(mem) uint8_t *buf = malloc((size_t)n);
+
+	if (!buf)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	n = recv(c->rpc, buf, (size_t)n, 0);
+	if (n <= 0)
+		return died(c, e);
+	*out = crpc__resp__unpack(NULL, (size_t)n, buf);
+	if (!*out)
+		return err_set(e, ERR_CRIU, EBADMSG, "CRIU's answer makes no sense");
+	return 0;
+}
+
+/* One request, one answer, CRIU stays for the next. */
+static int ask(struct criu *c, Crpc__Req *req, Crpc__Resp **out, uint64_t deadline_us,
+               struct err *e)
+{
+	req->has_keep_open = req->keep_open = true;
+	int r = send_req(c, req, e);
+
+	if (r == 0)
+		r = recv_resp(c, out, deadline_us, e);
+	return r;
+}
+
+int criu_version(struct criu *c, unsigned int *version, uint64_t deadline_us, struct err *e)
+{
+	Crpc__Req req = CRPC__REQ__INIT;
+	Crpc__Resp *resp = NULL;
+
+	req.type = REQ_VERSION;
+	int r = ask(c, &req, &resp, deadline_us, e);
+
+	if (r < 0)
+		return err_wrap(e, "CRIU's version");
+	if (resp->success && resp->version)
+		*version = (unsigned int)(resp->version->major * 10000 +
+		                          resp->version->minor * 100 + resp->version->sublevel);
+	else
+		r = err_set(e, ERR_CRIU, EPROTO, "CRIU does not tell its version");
+	crpc__resp__free_unpacked(resp, NULL);
+	return r;
+}
+
+int criu_has_lazy(struct criu *c, bool *yes, uint64_t deadline_us, struct err *e)
+{
+	Crpc__Req req = CRPC__REQ__INIT;
+	Crpc__Features want = CRPC__FEATURES__INIT;
+	Crpc__Resp *resp = NULL;
+
+	want.has_lazy_pages = want.lazy_pages = true;
+	req.type = REQ_FEATURE_CHECK;
+	req.features = &want;
+	int r = ask(c, &req, &resp, deadline_us, e);
+
+	if (r < 0)
+		return err_wrap(e, "CRIU's features");
+	*yes = resp->success && resp->features && resp->features->lazy_pages;
+	crpc__resp__free_unpacked(resp, NULL);
+	return 0;
+}
+
+int criu_cpuinfo(const char *path, int images_fd, bool check, uint64_t deadline_us, struct err *e)
+{
+	AUTO(criu) struct criu *c = NULL;
+	Crpc__Req req = CRPC__REQ__INIT;
+	Crpc__Opts o = CRPC__OPTS__INIT;
+	Crpc__Resp *resp = NULL;
+	int r = criu_spawn(&c, path, -1, e);
+
+	if (r < 0)
+		return r;
+	snprintf(c->log_name, sizeof(c->log_name), "cpuinfo.log");
+	o.images_dir_fd = images_fd;
+	o.log_file = c->log_name;
+	req.type = check ? REQ_CPUINFO_CHECK : REQ_CPUINFO_DUMP;
+	req.opts = &o;
+	c->images_fd = images_fd;
+	r = ask(c, &req, &resp, deadline_us, e);
+	if (r < 0)
+		return r;
+	if (!resp->success && resp->cr_errno == ENOTSUP)
+		r = err_set(e, ERR_CRIU, ENOTSUP,
+		            "this CPU lacks features that the process may use");
+	else if (!resp->success)
+		r = err_set(e, ERR_CRIU, EIO, "CRIU's CPU check failed: %s",
+		            resp->cr_errmsg ? resp->cr_errmsg : "no reason given");
+	crpc__resp__free_unpacked(resp, NULL);
+	return r;
+}
+
+bool criu_leaves_stopped(unsigned int version)
+{
+	return version >= CRIU_LEAVE_STOPPED;
+}
+
+static int request(struct criu *c, enum req_type type, const struct criu_opts *o, struct err *e)
+{
+	Crpc__Req req = CRPC__REQ__INIT;
+	Crpc__Opts opts = CRPC__OPTS__INIT;
+	Crpc__PageServer ps = CRPC__PAGE_SERVER__INIT;
+
+	Crpc__InheritFd inherit[CRIU_INHERIT_MAX], *inherit_ptr[CRIU_INHERIT_MAX];
+
+	if (o->n_inherit > CRIU_INHERIT_MAX)
+		return err_set(e, ERR_BUG, E2BIG, "%zu descriptors for CRIU", o->n_inherit);
+	for (size_t i = 0; i < o->n_inherit; i++) {
+		crpc__inherit_fd__init(&inherit[i]);
+		inherit[i].key = (char *)o->inherit[i].key;
+		inherit[i].fd = CHILD_PLACE_FD + (int)i;
+		inherit_ptr[i] = &inherit[i];
+	}
+	opts.n_inherit_fd = o->n_inherit;
+	opts.inherit_fd = inherit_ptr;
+	opts.n_external = o->n_external;
+	opts.external = (char **)o->external;
+	c->images_fd = o->images_fd;
+	snprintf(c->log_name, sizeof(c->log_name), "%s", o->log_name);
+	opts.images_dir_fd = o->images_fd;
+	opts.has_work_dir_fd = true;
+	opts.work_dir_fd = o->images_fd;
+	opts.log_file = c->log_name;
+	opts.has_log_level = true;
+	opts.log_level = 2;
+	opts.has_notify_scripts = opts.notify_scripts = true;
+	opts.has_tcp_close = true;
+	opts.tcp_close = o->tcp_close;
+	opts.has_tcp_established = true;
+	opts.tcp_established = !o->tcp_close;
+	/* a connection that nobody has accepted yet is not worth the migration */
+	opts.has_tcp_skip_in_flight = opts.tcp_skip_in_flight = true;
+	opts.has_shell_job = opts.has_ext_unix_sk = opts.has_file_locks = true;
+	opts.shell_job = o->shell_job;
+	opts.ext_unix_sk = o->ext_unix;
+	opts.file_locks = o->file_locks;
+	opts.has_ghost_limit = true;
+	opts.ghost_limit = CRIU_GHOST_MAX_BYTES;
+	opts.has_timeout = true;
+	opts.timeout = SEIZE_LIMIT_S;
+	opts.has_manage_cgroups = true; /* not: img_forget_cgroups() */
+	opts.has_network_lock = true;
+	opts.network_lock = o->version < CRIU_LOCK_SKIPS ? NETWORK_LOCK_NFT : NETWORK_LOCK_SKIP;
+	if (type == REQ_DUMP) {
+		opts.has_pid = true;
+		opts.pid = o->pid;
+		opts.has_leave_stopped = opts.leave_stopped = criu_leaves_stopped(o->version);
+		opts.has_leave_running = opts.leave_running = !opts.leave_stopped;
+		opts.parent_img = (char *)o->parent;
+		opts.has_track_mem = opts.track_mem = o->parent != NULL;
+		ps.has_fd = true;
+		ps.fd = CHILD_PAGES_FD;
+		opts.ps = &ps;
+	} else {
+		opts.has_lazy_pages = opts.lazy_pages = true;
+	}
+	req.type = type;
+	req.opts = &opts;
+	return send_req(c, &req, e);
+}
+
+int criu_dump(struct criu *c, const struct criu_opts *o, struct err *e)
+{
+	return request(c, REQ_DUMP, o, e);
+}
+
+int criu_restore(struct criu *c, const struct criu_opts *o, struct err *e)
+{
+	return request(c, REQ_RESTORE, o, e);
+}
+
+static enum criu_event parse_script(const char *script)
+{
+	for (size_t i = 0; script && i < ARRAY_SIZE(scripts); i++)
+		if (!strcmp(script, scripts[i].script))
+			return scripts[i].ev;
+	return CRIU_EV_OTHER;
+}
+
+/* What an operator can do about the refusals that are seen most. */
+static const struct {
+	const char *word, *remedy;
+} remedies[] = {
+	{ "has bad size", "make the file the same on both hosts, and keep it so during the move" },
+	{ "bad build-ID", "install the same version of the file on both hosts" },
+	{ "File exists", "a pid of the tree was taken at the destination meanwhile: try again" },
+	{ "Can't open file", "the file has to be at the same path on the destination" },
+	{ "external", "haul check names what leads out of the tree; close it there" },
+	{ "bind inet socket",
+	  "a port of the tree is in use there, or was a minute ago (ss -tan) and the "
+	  "program does not set SO_REUSEADDR: try again later" },
+	{ "Can't lookup mount", "start the program with descriptors above 2 closed" },
+	{ "ulimit -f", "start haul, or hauld, without that limit" },
+	{ "tmpfs for them is full", "free memory on that host" },
+	{ "", "haul check PID HOST may say more; nothing has changed, it can be tried again" },
+};
+
+/* A final "no": CRIU's log says more than its one-line message. */
+static void set_refusal(struct criu *c, const Crpc__Resp *resp, struct err *e)
+{
+	char text[ERR_MSG_BYTES - 64] = "";
+
+	criu_why(c->images_fd, c->log_name, resp->cr_errmsg, c->pid, text, sizeof(text));
+	err_set(e, ERR_CRIU, resp->cr_errno > 0 ? resp->cr_errno : EIO, "CRIU refused: %s", text);
+	for (size_t i = 0; i < ARRAY_SIZE(remedies); i++)
+		if (strstr(text, remedies[i].word)) {
+			err_fix(e, "%s", remedies[i].remedy);
+			break;
+		}
+}
+
+int criu_next(struct criu *c, enum criu_event *ev, pid_t *pid, uint64_t deadline_us, struct err *e)
+{
+	Crpc__Resp *resp = NULL;
+	int r = recv_resp(c, &resp, deadline_us, e);
+
+	if (r < 0)
+		return r;
+	if (resp->type == REQ_NOTIFY && resp->notify) {
+		*ev = parse_script(resp->notify->script);
+		if (pid && resp->notify->has_pid)
+			*pid = resp->notify->pid;
+	} else if (resp->success) {
+		*ev = CRIU_EV_DONE;
+		if (pid && resp->restore)
+			*pid = resp->restore->pid;
+	} else {
+		*ev = CRIU_EV_FAILED;
+		set_refusal(c, resp, e);
+	}
+	log_debug("criu event=%d script=%s", *ev,
+	          resp->notify && resp->notify->script ? resp->notify->script : "-");
+	crpc__resp__free_unpacked(resp, NULL);
+	return 0;
+}
+
+int criu_reply(struct criu *c, bool ok, struct err *e)
+{
+	Crpc__Req req = CRPC__REQ__INIT;
+
+	req.type = REQ_NOTIFY;
+	req.has_notify_success = true;
+	req.notify_success = ok;
+	return send_req(c, &req, e);
+}
+
+int criu_pump(struct criu *c, enum criu_event want, pid_t *pid, uint64_t deadline_us, struct err *e)
+{
+	for (;;) {
+		enum criu_event ev = CRIU_EV_NONE;
+		int r = criu_next(c, &ev, pid, deadline_us, e);
+
+		if (r < 0)
+			return r;
+		if (ev == want)
+			return 0;
+		if (ev == CRIU_EV_FAILED)
+			return -e->code;
+		if (ev == CRIU_EV_DONE)
+			return err_set(e, ERR_CRIU, EPROTO, "CRIU ended too early");
+		r = criu_reply(c, true, e);
+		if (r < 0)
+			return r;
+	}
+}
+
+void criu_free(struct criu *c)
+{
+	if (!c)
+		return;
+	if (c->rpc >= 0)
+		close(c->rpc);
+	for (int i = 0; c->pid > 0 && i < END_LIMIT_MS / 5; i++) {
+		if (waitpid(c->pid, NULL, WNOHANG) != 0)
+			c->pid = 0;
+		else
+			usleep(5000);
+	}
+	if (c->pid > 0) {
+		log_warn("CRIU pid=%d does not end: killed", c->pid);
+		kill(c->pid, SIGKILL);
+		waitpid(c->pid, NULL, 0);
+	}
+	if (c->wake >= 0)
+		close(c->wake);
+	if (c->out >= 0)
+		close(c->out);
+	free(c);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* img_priv.h - framing of image files, for those that read or write them. */
+#ifndef HAUL_ENGINE_IMG_PRIV_H
+#define HAUL_ENGINE_IMG_PRIV_H
+
+#include "engine/criu/criu.h"
+
+#define MAGIC_COMMON 0x54564319u
+
+void img_put_le32(uint8_t *p, uint32_t v);
+/** img_next() - the next message of an image at *at. Return: 1, 0 at the end, -EBADMSG */
+int img_next(const uint8_t *img, size_t bytes, size_t *at, const uint8_t **msg, size_t *n);
+/** img_load_framed() - a whole image; messages start at 8. @img: the caller's */
+int img_load_framed(int dirfd, const char *name, uint32_t magic, uint8_t **img, size_t *bytes,
+                    struct err *e);
+
+/**
+ * root_enter() - a mount namespace of its own, in which @root has a /proc: between fork and exec.
+ * It ends with the last process in it, and with it the mount.
+ * @out: where to say why not, before _exit()
+ */
+void root_enter(const char *root, int out);
+
+#endif

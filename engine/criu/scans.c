@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * scans.c - answer CRIU's page scans for memory that haul brings itself, and its opens of
+ * smaps, so that the freeze does not grow with memory.
+ *
+ * CRIU learns which pages to dump from PAGEMAP_SCAN alone and jumps over what is in
+ * no region. A seccomp filter in the CRIU process hands that one ioctl to us; for a
+ * mapping that is ours the answer is "nothing here, scanned to the end", all others
+ * go on into the kernel. An open of /proc/PID/smaps gets a file that was written without
+ * looking at pages. If we die, the call fails and CRIU aborts the dump cleanly.
+ */
+#include "engine/criu/scans.h"
+
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include "common/log.h"
+#include "engine/tracker/pagemap_scan.h"
+
+struct scans {
+	int listener, stop;
+	pid_t criu;
+	struct scans_ops ops;
+	pthread_t thread;
+	bool started;
+};
+
+/* ---- in the child, between fork and exec ---- */
+
+int scans_install(void)
+{
+	struct sock_filter f[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 7),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 3, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 4),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)PAGEMAP_SCAN, 3, 2),
+		/* of the opens only the plain ones, as CRIU opens smaps: about thirty */
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, O_RDONLY, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+	};
+	struct sock_fprog prog = { .len = ARRAY_SIZE(f), .filter = f };
+
+	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
+	                    &prog);
+}
+
+/* ---- the supervisor ---- */
+
+/* "/proc/123@tail" behind a descriptor of CRIU. Return: the pid, 0 none */
+static pid_t pid_of_fd(pid_t criu, int fd, const char *tail)
+{
+	char path[48], link[64] = "";
+	int pid = 0, end = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", criu, fd);
+	if (readlink(path, link, sizeof(link) - 1) <= 0)
+		return 0;
+	if (sscanf(link, "/proc/%d%n", &pid, &end) != 1 || strcmp(link + end, tail))
+		return 0;
+	return pid;
+}
+
+/* Still the call that we looked at? Its process could have gone. */
+static bool is_valid(const struct scans *s, uint64_t id)
+{
+	return ioctl(s->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
+}
+
+static bool read_arg(pid_t criu, uint64_t at, struct pm_scan_arg *a)
+{
+	struct iovec to = { a, sizeof(*a) }, from = { (void *)(uintptr_t)at, sizeof(*a) };
+
+	return process_vm_readv(criu, &to, 1, &from, 1, 0) == sizeof(*a);
+}
+
+static bool write_walk_end(pid_t criu, uint64_t at, uint64_t end)
+{
+	struct iovec from = { &end, sizeof(end) };
+	struct iovec to = { (void *)(uintptr_t)(at + offsetof(struct pm_scan_arg, walk_end)),
+		            sizeof(end) };
+
+	return process_vm_writev(criu, &from, 1, &to, 1, 0) == sizeof(end);
+}
+
+static bool scan_answered(struct scans *s, const struct seccomp_notif *n)
+{
+	struct pm_scan_arg a;
+	uint64_t at = n->data.args[2];
+	pid_t pid = pid_of_fd((pid_t)n->pid, (int)n->data.args[0], "/pagemap");
+
+	if (pid <= 0 || !read_arg((pid_t)n->pid, at, &a) || !is_valid(s, n->id))
+		return false;
+	return a.flags == 0 && s->ops.scan(s->ops.arg, pid, a.start, a.end) &&
+	       write_walk_end((pid_t)n->pid, at, a.end);
+}
+
+/* openat(/proc/PID, "smaps"). Return: true: CRIU has its answer */
+static bool open_answered(struct scans *s, const struct seccomp_notif *n)
+{
+	char name[sizeof("smaps")] = "";
+	struct iovec to = { name, sizeof(name) };
+	struct iovec from = { (void *)(uintptr_t)n->data.args[1], sizeof(name) };
+
+	if (!s->ops.smaps || process_vm_readv((pid_t)n->pid, &to, 1, &from, 1, 0) != sizeof(name) ||
+	    memcmp(name, "smaps", sizeof(name)))
+		return false;
+	pid_t pid = pid_of_fd((pid_t)n->pid, (int)n->data.args[0], "");
+
+	if (pid <= 0 || pid == (pid_t)n->pid || !is_valid(s, n->id))
+		return false;
+	AUTO(fd) int fd = s->ops.smaps(s->ops.arg, pid);
+	struct seccomp_notif_addfd add = { .id = n->id,
+		                           .flags = SECCOMP_ADDFD_FLAG_SEND,
+		                           .srcfd = (uint32_t)fd };
+
+	return fd >= 0 && ioctl(s->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add) >= 0;
+}
+
+static void answer(struct scans *s)
+{
+	struct seccomp_notif n = { 0 };
+	struct seccomp_notif_resp r = { 0 };
+
+	if (ioctl(s->listener, SECCOMP_IOCTL_NOTIF_RECV, &n) < 0)
+		return;
+	if (n.data.nr == SYS_openat && open_answered(s, &n))
+		return;
+	r.id = n.id;
+	/* in doubt the kernel does what CRIU asked for */
+	if (n.data.nr != SYS_ioctl || !scan_answered(s, &n))
+		r.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+	ioctl(s->listener, SECCOMP_IOCTL_NOTIF_SEND, &r);
+}
+
+static void *scans_main(void *arg)
+{
+	struct scans *s = arg;
+
+	for (;;) {
+		struct pollfd p[2] = { { .fd = s->listener, .events = POLLIN },
+			               { .fd = s->stop, .events = POLLIN } };
+
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			return NULL;
+		if (p[1].revents || (p[0].revents & (POLLHUP | POLLERR)))
+			return NULL;
+		if (p[0].revents & POLLIN)
+			answer(s);
+	}
+}
+
+int scans_start(struct scans **out, int listener, const struct scans_ops *ops, struct err *e)
+{
+	AUTO(fd) int own = listener;
+	struct scans *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	s->ops = *ops;
+	s->listener = steal_fd(&own);
+	s->stop = eventfd(0, EFD_CLOEXEC);
+	int r = pthread_create(&s->thread, NULL, scans_main, s);
+
+	s->started = r == 0;
+	if (r) {
+		scans_free(s);
+		return err_set(e, ERR_SYS, r, "thread for page scans");
+	}
+	*out = s;
+	return 0;
+}
+
+void scans_free(struct scans *s)
+{
+	uint64_t one = 1;
+
+	if (!s)
+		return;
+	if (s->started) {
+		ssize_t n = write(s->stop, &one, sizeof(one));
+
+		(void)n;
+		pthread_join(s->thread, NULL);
+	}
+	close(s->listener);
+	close(s->stop);
+	free(s);
+}

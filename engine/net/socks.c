@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* socks.c - the TCP sockets of a tree: copies of them, their ends, repair mode. */
+#include "engine/net/net.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/inet_diag.h>
+#include <linux/sock_diag.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "common/log.h"
+#include "common/nofile.h"
+#include "engine/engine.h"
+#include "engine/net/netlink.h"
+
+#define ROOM_EXTRA 512
+
+/* <linux/tcp.h> has the options, but not the states, and <netinet/tcp.h> clashes with it */
+enum { ST_ESTABLISHED = 1, ST_SYN_SENT, ST_SYN_RECV, ST_CLOSE = 7, ST_LISTEN = 10, ST_N = 13 };
+
+static const char *const states[ST_N] = { "?",           "established", "connecting", "half-open",
+	                                  "closing",     "half-closed", "time-wait",  "closed",
+	                                  "half-closed", "last-ack",    "listening",  "closing",
+	                                  "half-open" };
+
+bool net_addr_equal(const struct net_addr *a, const struct net_addr *b)
+{
+	return a->family == b->family && !memcmp(a->b, b->b, a->family == AF_INET ? 4 : 16);
+}
+
+bool net_addr_any(const struct net_addr *a)
+{
+	static const uint8_t zero[16];
+
+	return !memcmp(a->b, zero, a->family == AF_INET ? 4 : 16);
+}
+
+bool net_addr_loopback(const struct net_addr *a)
+{
+	static const uint8_t one[16] = { [15] = 1 };
+
+	return a->family == AF_INET ? a->b[0] == IN_LOOPBACKNET : !memcmp(a->b, one, 16);
+}
+
+const char *net_addr_text(const struct net_addr *a, char out[NET_ADDR_TEXT])
+{
+	if (!inet_ntop(a->family, a->b, out, NET_ADDR_TEXT))
+		snprintf(out, NET_ADDR_TEXT, "?");
+	return out;
+}
+
+bool net_addr_take(const struct sockaddr_storage *ss, struct net_addr *a, uint16_t *port)
+{
+	const struct sockaddr_in *in = (const void *)ss;
+	const struct sockaddr_in6 *in6 = (const void *)ss;
+
+	memset(a, 0, sizeof(*a));
+	if (ss->ss_family == AF_INET) {
+		a->family = AF_INET;
+		memcpy(a->b, &in->sin_addr, 4);
+		*port = ntohs(in->sin_port);
+	} else if (ss->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+		a->family = AF_INET;
+		memcpy(a->b, in6->sin6_addr.s6_addr + 12, 4);
+		*port = ntohs(in6->sin6_port);
+	} else if (ss->ss_family == AF_INET6) {
+		a->family = AF_INET6;
+		memcpy(a->b, &in6->sin6_addr, 16);
+		*port = ntohs(in6->sin6_port);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static int look_udp(int fd, struct net_sock *out)
+{
+	struct sockaddr_storage ss;
+	socklen_t n = sizeof(ss);
+
+	out->flow.udp = out->flow.listens = true;
+	return getsockname(fd, (struct sockaddr *)&ss, &n) == 0 &&
+	       net_addr_take(&ss, &out->flow.local, &out->flow.local_port) && out->flow.local_port;
+}
+
+int net_sock_look(int fd, struct net_sock *out)
+{
+	struct tcp_info info = { 0 };
+	struct sockaddr_storage ss;
+	int protocol = 0, reuse = 0;
+	socklen_t n = sizeof(protocol);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &n) < 0)
+		return 0;
+	if (protocol == IPPROTO_UDP)
+		return look_udp(fd, out);
+	if (protocol != IPPROTO_TCP)
+		return 0;
+	n = sizeof(info);
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0)
+		return 0;
+	n = sizeof(ss);
+	if (getsockname(fd, (struct sockaddr *)&ss, &n) < 0 ||
+	    !net_addr_take(&ss, &out->flow.local, &out->flow.local_port) || !out->flow.local_port)
+		return 0;
+	out->state = info.tcpi_state;
+	out->flow.listens = info.tcpi_state == ST_LISTEN;
+	if (out->flow.listens) {
+		out->backlog = info.tcpi_unacked; /* that is what it holds while listening */
+		return 1;
+	}
+	n = sizeof(reuse);
+	getsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, &n);
+	out->reuse = reuse != 0;
+	n = sizeof(ss);
+	return getpeername(fd, (struct sockaddr *)&ss, &n) == 0 &&
+	       net_addr_take(&ss, &out->flow.remote, &out->flow.remote_port);
+}
+
+bool net_sock_moves(const struct net_sock *s)
+{
+	return !s->flow.listens && s->state != ST_CLOSE && s->state != ST_SYN_RECV;
+}
+
+const char *net_sock_state(const struct net_sock *s)
+{
+	return s->state > 0 && s->state < ST_N ? states[s->state] : "?";
+}
+
+static int by_number(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Has it been seen? If not, it has now. Return: 1, 0, -ENOMEM */
+static int seen(void **tree, uint64_t inode)
+{
+	uint64_t *node = malloc(sizeof(*node));
+
+	if (!node)
+		return -ENOMEM;
+	*node = inode;
+	uint64_t **at = tsearch(node, tree, by_number);
+
+	if (!at || *at != node)
+		free(node);
+	return !at ? -ENOMEM : *at != node;
+}
+
+static int append(struct net_socks *s, const struct net_sock *one)
+{
+	if (s->n == s->cap) {
+		size_t cap = s->cap ? s->cap * 2 : 64;
+		struct net_sock *v = realloc(s->v, cap * sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		s->v = v;
+		s->cap = cap;
+	}
+	s->v[s->n++] = *one;
+	return 0;
+}
+
+struct walk {
+	struct net_socks *out;
+	bool listening;
+	void *seen;
+	pid_t pid;
+	int pidfd;
+	struct err *e;
+};
+
+static int collect_one(const struct walk *w, int number, uint64_t inode)
+{
+	struct net_sock one = { .pid = w->pid, .number = number, .inode = inode };
+	AUTO(fd) int fd = (int)syscall(SYS_pidfd_getfd, w->pidfd, number, 0);
+
+	if (fd < 0)
+		return errno == EBADF || errno == ESRCH
+		               ? 0
+		               : err_sys(w->e, "descriptor %d of pid %d", number, w->pid);
+	if (net_sock_look(fd, &one) <= 0 || (w->listening && (!one.flow.listens || one.flow.udp)))
+		return 0;
+	one.fd = fd;
+	if (append(w->out, &one) < 0)
+		return err_set(w->e, ERR_SYS, ENOMEM, "no memory for sockets");
+	steal_fd(&fd);
+	return 0;
+}
+
+static int collect_pid(struct walk *w, pid_t pid)
+{
+	AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	char path[32], link[64];
+	int r = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	AUTO(dir) DIR *d = opendir(path);
+
+	if (pidfd < 0 || !d)
+		return errno == ESRCH || errno == ENOENT ? 0
+		                                         : err_sys(w->e, "sockets of pid %d", pid);
+	w->pid = pid;
+	w->pidfd = pidfd;
+	for (struct dirent *de; r == 0 && (de = readdir(d));) {
+		ssize_t n = readlinkat(dirfd(d), de->d_name, link, sizeof(link) - 1);
+		unsigned long long inode;
+
+		link[n > 0 ? n : 0] = 0;
+		if (sscanf(link, "socket:[%llu]", &inode) != 1)
+			continue;
+		r = seen(&w->seen, inode);
+		if (r < 0)
+			err_set(w->e, ERR_SYS, ENOMEM, "no memory for sockets");
+		r = r == 0 ? collect_one(w, atoi(de->d_name), inode) : r < 0 ? r : 0;
+	}
+	return r;
+}
+
+void net_socks_room(const pid_t *pids, size_t n)
+{
+	size_t all = ROOM_EXTRA;
+	char path[32];
+
+	/* a copy of each socket of the tree */
+	nofile_raise();
+	for (size_t i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "/proc/%d/fd", pids[i]);
+		AUTO(dir) DIR *d = opendir(path);
+
+		while (d && readdir(d))
+			all++;
+	}
+	AUTO(fd) int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	AUTO(fd) int high = fcntl(null, F_DUPFD_CLOEXEC, (int)all);
+
+	(void)high; /* best effort: it is only slower without */
+}
+
+int net_socks_collect(const pid_t *pids, size_t n, bool listening, struct net_socks *out,
+                      struct err *e)
+{
+	struct walk w = { .out = out, .listening = listening, .e = e };
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = collect_pid(&w, pids[i]);
+	tdestroy(w.seen, free);
+	return r;
+}
+
+ssize_t net_socks_flows(const struct net_socks *s, struct net_flow **out)
+{
+	struct net_flow *v = calloc(s->n + 1, sizeof(*v));
+	size_t n = 0;
+
+	if (!v)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->n; i++)
+		if (s->v[i].flow.listens || net_sock_moves(&s->v[i]))
+			v[n++] = s->v[i].flow;
+	*out = v;
+	return (ssize_t)n;
+}
+
+unsigned int net_socks_backlog(const struct net_socks *s)
+{
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < s->n; i++) {
+		struct net_sock now = { 0 };
+
+		if (s->v[i].flow.listens && net_sock_look(s->v[i].fd, &now) > 0)
+			n += now.backlog;
+	}
+	return n;
+}
+
+void net_socks_repair_off(const struct net_socks *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		const struct net_sock *k = &s->v[i];
+		int on = 0, off = 0, queue = TCP_NO_QUEUE, reuse = k->reuse;
+		socklen_t n = sizeof(on);
+
+		if (k->flow.listens || getsockopt(k->fd, IPPROTO_TCP, TCP_REPAIR, &on, &n) < 0 ||
+		    !on)
+			continue;
+		setsockopt(k->fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, &queue, sizeof(queue));
+		if (setsockopt(k->fd, IPPROTO_TCP, TCP_REPAIR, &off, sizeof(off)) < 0)
+			log_err("descriptor %d of pid %d stays in repair mode: %s", k->number,
+			        k->pid, strerror(errno));
+		setsockopt(k->fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse));
+	}
+}
+
+/*
+ * connect() in repair mode takes 536 bytes for the peer's segment size and computes with it;
+ * the real one is set later, and nobody computes again. Setting IP options, even none, does.
+ */
+void net_socks_resegment(const struct net_socks *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		const struct net_sock *k = &s->v[i];
+
+		if (!net_sock_moves(k))
+			continue;
+		if (k->flow.local.family == AF_INET)
+			setsockopt(k->fd, IPPROTO_IP, IP_OPTIONS, NULL, 0);
+		else
+			setsockopt(k->fd, IPPROTO_IPV6, IPV6_HOPOPTS, NULL, 0);
+	}
+}
+
+void net_socks_reset_at_end(const struct net_socks *s)
+{
+	static const struct linger now = { .l_onoff = 1, .l_linger = 0 };
+
+	for (size_t i = 0; i < s->n; i++)
+		if (!s->v[i].flow.listens)
+			setsockopt(s->v[i].fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
+int net_peer_abort(const struct net_flow *f, struct err *e)
+{
+	AUTO(fd) int nl = nl_open(NETLINK_SOCK_DIAG, e);
+	AUTO(nl) struct nl_buf b = { 0 };
+	struct inet_diag_req_v2 q = { .sdiag_family = f->local.family,
+		                      .sdiag_protocol = IPPROTO_TCP,
+		                      .idiag_states = ~0U };
+
+	if (nl < 0)
+		return nl;
+	q.id.idiag_sport = htons(f->remote_port);
+	q.id.idiag_dport = htons(f->local_port);
+	memcpy(q.id.idiag_src, f->remote.b, sizeof(f->remote.b));
+	memcpy(q.id.idiag_dst, f->local.b, sizeof(f->local.b));
+	q.id.idiag_cookie[0] = q.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+	nl_begin(&b, SOCK_DESTROY, NLM_F_ACK, &q, sizeof(q));
+	int r = nl_talk(nl, &b, NULL, NULL, "end a connection of this host", e);
+
+	if (r != -ENOENT)
+		return r;
+	err_clear(e); /* it has ended already */
+	return 0;
+}
+
+void net_socks_fini(struct net_socks *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		close(s->v[i].fd);
+	free(s->v);
+	*s = (struct net_socks){ 0 };
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* family.c - what address spaces share that were forked from one another. */
+#include "engine/pager/priv.h"
+
+#include <sched.h>
+#include <stdlib.h>
+
+#include "common/clock.h"
+
+#define WINDOW_BYTES ((uint64_t)WINDOW_PAGES * ENG_PAGE_BYTES)
+
+static void make_locks(struct family *f)
+{
+	pthread_rwlockattr_t a;
+
+	/* events first: a program and perhaps a fault wait behind them */
+	pthread_rwlockattr_init(&a);
+	pthread_rwlockattr_setkind_np(&a, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&f->lock, &a);
+	pthread_rwlockattr_destroy(&a);
+	pthread_mutex_init(&f->wait_lock, NULL);
+}
+
+struct family *family_new(struct pager *p, uint64_t obj, bool create)
+{
+	struct family *f = arena_alloc(&p->mem, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	f->p = p;
+	f->obj = obj;
+	f->so = store_obj(p->store, obj, create);
+	f->store_fd = f->so ? sobj_fd(f->so) : -1;
+	make_locks(f);
+	return f;
+}
+
+int family_revive(struct family *f, struct pager *p, struct err *e)
+{
+	f->p = p;
+	f->so = NULL;
+	f->wait = NULL;
+	f->n_wait = f->cap_wait = 0;
+	make_locks(f);
+	return f->store_fd < 0 ? 0 : store_adopt(&f->so, p->store, f->obj, f->store_fd, e);
+}
+
+/*
+ * From when the kernel marks a userfaultfd as released until it holds the address space, a thread
+ * that faults there tries again in the kernel, without giving up its CPU (Linux 6.15, and 6.12
+ * with it). Put aside in between in favour of that thread, we would never run again on a machine
+ * with one CPU, nor would anybody. A real-time thread is not put aside. (Taking the ranges out
+ * of it first would do, too, but nobody knows all ranges: the program moves them.)
+ */
+void uffd_close(int fd)
+{
+	struct sched_param was, first = { .sched_priority = 1 };
+	int policy = sched_getscheduler(0);
+	bool known = policy >= 0 && sched_getparam(0, &was) == 0;
+	/* may be refused; then it is as likely as before */
+	bool set = known && sched_setscheduler(0, SCHED_FIFO, &first) == 0;
+
+	close(fd);
+	if (set)
+		sched_setscheduler(0, policy, &was);
+}
+
+void family_free(struct family *f)
+{
+	if (!f)
+		return;
+	while (f->spaces) {
+		struct space *s = f->spaces;
+
+		f->spaces = s->next;
+		if (s->uffd >= 0)
+			uffd_close(s->uffd);
+		space_free(s);
+	}
+	pthread_rwlock_destroy(&f->lock);
+	pthread_mutex_destroy(&f->wait_lock);
+	free(f->wait);
+	arena_free(&f->p->mem, f->sweep, f->cap_sweep * sizeof(*f->sweep));
+	arena_free(&f->p->mem, f, sizeof(*f));
+}
+
+bool family_window_free(const struct family *f, uint64_t orig)
+{
+	for (const struct space *s = f->spaces; s; s = s->next)
+		if (space_any(s, orig & ~(WINDOW_BYTES - 1), WINDOW_PAGES, KIND_LOCAL))
+			return false;
+	return true;
+}
+
+void family_window_drop(struct family *f, uint64_t orig)
+{
+	if (f->so)
+		sobj_drop(f->so, orig & ~(WINDOW_BYTES - 1), WINDOW_PAGES);
+}
+
+void family_window_done(struct family *f, uint64_t orig)
+{
+	if (family_window_free(f, orig))
+		family_window_drop(f, orig);
+}
+
+int family_note_chunks(struct family *f, const struct space *s)
+{
+	f->cap_sweep = s->n_chunks;
+	f->sweep = arena_alloc(&f->p->mem, f->cap_sweep * sizeof(*f->sweep));
+	if (!f->sweep)
+		return -ENOMEM;
+	for (size_t i = 0; f->so && i < s->n_chunks; i++)
+		f->sweep[f->n_sweep++] = s->chunk[i].first;
+	return 0;
+}
+
+bool family_sweep(struct family *f)
+{
+	if (f->swept == f->n_sweep)
+		return false;
+	sobj_drop(f->so, f->sweep[f->swept] << ENG_PAGE_SHIFT, PCHUNK_PAGES);
+	f->swept++;
+	return true;
+}
+
+int family_wait(struct family *f, const struct space *s, uint64_t orig, uint64_t since_us)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&f->wait_lock);
+	if (f->n_wait == f->cap_wait) {
+		size_t cap = f->cap_wait ? 2 * f->cap_wait : 16;
+		struct waiter *w = realloc(f->wait, cap * sizeof(*w));
+
+		r = w ? 0 : -ENOMEM;
+		f->wait = w ? w : f->wait;
+		f->cap_wait = w ? cap : f->cap_wait;
+	}
+	if (r == 0)
+		f->wait[f->n_wait++] = (struct waiter){ s, orig, since_us };
+	pthread_mutex_unlock(&f->wait_lock);
+	return r;
+}
+
+void family_served(struct family *f, const struct space *s, uint64_t orig)
+{
+	uint64_t now = now_us();
+
+	pthread_mutex_lock(&f->wait_lock);
+	for (size_t i = 0; i < f->n_wait;) {
+		struct waiter w = f->wait[i];
+
+		if (w.s != s || w.orig != orig) {
+			i++;
+			continue;
+		}
+		f->wait[i] = f->wait[--f->n_wait];
+		pager_note_time(f->p, now - w.since_us);
+	}
+	pthread_mutex_unlock(&f->wait_lock);
+}

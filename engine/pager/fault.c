@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* fault.c - threads that wait for a page: from the store, the source, or zeros. */
+#include "engine/pager/priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#define HINT_PIECES  4u /* pushed behind a fault before the pusher goes on where it was */
+#define AROUND_PAGES 8u /* filled at once where faults come close to each other */
+#define NEAR_BYTES   (64u * ENG_PAGE_BYTES)
+
+int fault_new(struct pager *p, struct space *s, uint64_t cur, bool for_write, uint64_t now)
+{
+	if (p->n_fault == p->cap_fault) {
+		size_t cap = p->cap_fault ? 2 * p->cap_fault : 64;
+		struct fault *f = realloc(p->fault, cap * sizeof(*f));
+
+		if (!f)
+			return -ENOMEM;
+		p->fault = f;
+		p->cap_fault = cap;
+	}
+	p->fault[p->n_fault++] = (struct fault){ s, cur, now, for_write };
+	__atomic_add_fetch(&p->faults, 1, __ATOMIC_RELAXED);
+	return 0;
+}
+
+/*
+ * Do faults come close to each other? Only then it pays to fill more than is asked
+ * for: a program that writes at random is soonest at its pace when the rest is
+ * pushed in order (measured: 20 MiB instead of 450 MiB were twice in memory, too).
+ */
+static bool near_recent(struct pager *p, uint64_t orig)
+{
+	bool near = false;
+
+	for (unsigned int i = 0; i < FAULTS_RECENT; i++)
+		near |= p->recent[i] < orig + NEAR_BYTES && orig < p->recent[i] + NEAR_BYTES;
+	p->recent[p->at_recent++ % FAULTS_RECENT] = orig;
+	return near;
+}
+
+static size_t local_run(const struct space *s, uint64_t orig, size_t max)
+{
+	const struct pchunk *c = space_chunk(s, orig);
+	size_t first = (orig >> ENG_PAGE_SHIFT) % PCHUNK_PAGES, n = 1;
+
+	while (n < max && first + n < PCHUNK_PAGES &&
+	       __atomic_load_n(&c->st[first + n], __ATOMIC_RELAXED) == P_LOCAL)
+		n++;
+	return n;
+}
+
+static int from_store(struct pager *p, struct space *s, uint64_t orig)
+{
+	bool near = near_recent(p, orig);
+	size_t pages = local_run(s, orig, near ? AROUND_PAGES : 1);
+	size_t bytes = pages * ENG_PAGE_BYTES;
+
+	if (near) {
+		p->hint = s;
+		p->hint_orig = orig + bytes;
+		p->hint_pieces = HINT_PIECES;
+	}
+	if (pread(sobj_fd(s->fam->so), p->piece, bytes, (off_t)orig) != (ssize_t)bytes)
+		return -EIO;
+	return fill_pages(s, orig, pages, p->piece, KIND_LOCAL);
+}
+
+/* Somebody in the family has asked for it: the answer goes to all of them. */
+static bool asked_before(const struct family *f, uint64_t orig)
+{
+	for (const struct space *s = f->spaces; s; s = s->next)
+		if (space_any(s, orig, 1, KIND_ASKED))
+			return true;
+	return false;
+}
+
+/* What serve_locked() says besides 0 and -errno. */
+enum { ASK = 1, WAITS = 2 };
+
+static int wait_remote(struct space *s, const struct fault *f, uint64_t orig)
+{
+	uint8_t *st = space_state(s, orig), was = P_REMOTE;
+	bool first = !asked_before(s->fam, orig);
+
+	/* before the state says that someone waits: whoever fills looks for him */
+	if (family_wait(s->fam, s, orig, f->since_us) < 0)
+		return -ENOMEM;
+	if (!__atomic_compare_exchange_n(st, &was, P_ASKED, false, __ATOMIC_ACQ_REL,
+	                                 __ATOMIC_ACQUIRE) &&
+	    was != P_ASKED) {
+		/* it came in this moment */
+		family_served(s->fam, s, orig);
+		fill_wake(s, f->cur, f->cur + ENG_PAGE_BYTES);
+		return WAITS;
+	}
+	__atomic_add_fetch(&s->fam->p->faults_remote, 1, __ATOMIC_RELAXED);
+	return was == P_REMOTE && first ? ASK : WAITS;
+}
+
+/* fam->lock is held for reading. Return: ASK, WAITS, or as fill_pages() */
+static int serve_locked(struct pager *p, const struct fault *f, uint64_t *orig)
+{
+	struct space *s = f->s;
+
+	*orig = space_orig(s, f->cur);
+	uint8_t *st = *orig == ADDR_NONE ? NULL : space_state(s, *orig);
+
+	switch (st ? __atomic_load_n(st, __ATOMIC_ACQUIRE) : P_NONE) {
+	case P_LOCAL:
+		return from_store(p, s, *orig);
+	case P_REMOTE:
+	case P_ASKED:
+		return wait_remote(s, f, *orig);
+	default:
+		return fill_zero(s, f->cur, f->for_write);
+	}
+}
+
+/* Return: 0 dealt with; -EAGAIN later */
+static int serve(struct pager *p, const struct fault *f)
+{
+	struct space *s = f->s;
+	uint64_t orig;
+
+	if (!space_serves(s))
+		return 0;
+	pthread_rwlock_rdlock(&s->fam->lock);
+	int r = serve_locked(p, f, &orig);
+
+	pthread_rwlock_unlock(&s->fam->lock);
+	if (r == ASK) {
+		/* without any lock: the answer may come while we are in there */
+		r = p->ops.want(p->ops.arg, s->fam->obj, orig, 1);
+		if (r < 0)
+			log_warn("page %llx cannot be asked for: %s", (unsigned long long)orig,
+			         strerror(-r));
+		return 0;
+	}
+	if (r == 0)
+		pager_note_time(p, now_us() - f->since_us);
+	else if (r < 0)
+		return pager_trouble(p, s, r);
+	return 0;
+}
+
+bool fault_serve(struct pager *p)
+{
+	size_t n = p->n_fault, kept = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct fault f = p->fault[i];
+		int r = serve(p, &f);
+
+		if (r < 0)
+			p->fault[kept++] = f;
+	}
+	p->n_fault = kept;
+	return kept > 0;
+}
+
+void fault_forget(struct pager *p, const struct space *s)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < p->n_fault; i++)
+		if (p->fault[i].s != s)
+			p->fault[kept++] = p->fault[i];
+	p->n_fault = kept;
+	if (p->hint == s)
+		p->hint = NULL;
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* fill.c - the ioctls of userfaultfd, and what their errors mean. */
+#include "engine/pager/priv.h"
+
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "common/log.h"
+
+void fill_wake(const struct space *s, uint64_t start, uint64_t end)
+{
+	struct uffdio_range r = { .start = start, .len = end - start };
+
+	if (s->uffd >= 0 && end > start)
+		ioctl(s->uffd, UFFDIO_WAKE, &r);
+}
+
+bool fill_alive(const struct space *s)
+{
+	/* Nothing is write-protected: this only says whether there is a memory to ask. */
+	struct uffdio_writeprotect w = { .range = { .start = ADDR_END / 2,
+		                                    .len = ENG_PAGE_BYTES } };
+
+	return s->uffd < 0 || ioctl(s->uffd, UFFDIO_WRITEPROTECT, &w) == 0 || errno != ESRCH;
+}
+
+/*
+ * One ioctl. Return: bytes that were put in place (perhaps fewer than asked), or
+ * -errno. An EAGAIN that carries no progress is one about a waiting event; older
+ * kernels then leave the count untouched.
+ */
+static int64_t place(const struct space *s, uint64_t cur, uint64_t bytes, const void *data)
+{
+	struct uffdio_copy c = { .dst = cur, .src = (uintptr_t)data, .len = bytes };
+	struct uffdio_zeropage z = { .range = { .start = cur, .len = bytes } };
+	int r = data ? ioctl(s->uffd, UFFDIO_COPY, &c) : ioctl(s->uffd, UFFDIO_ZEROPAGE, &z);
+	int64_t done = data ? c.copy : z.zeropage;
+
+	if (r == 0)
+		return (int64_t)bytes;
+	if (errno == EAGAIN && done > 0)
+		return done;
+	return -errno;
+}
+
+static int64_t place_or_why(const struct space *s, uint64_t cur, uint64_t *bytes, const void *data)
+{
+	int64_t r;
+
+	/*
+	 * Not one mapping of ours: perhaps several, so in smaller pieces. A single page
+	 * is tried twice: the kernel looks for the mapping before it looks for waiting
+	 * events, so mremap() may have taken it away in between; then the second try
+	 * says EAGAIN, because nobody can read that event while fam->lock is held.
+	 */
+	for (int again = 1;;) {
+		r = place(s, cur, *bytes, data);
+		if (r != -ENOENT && r != -EINVAL)
+			return r;
+		if (*bytes > ENG_PAGE_BYTES)
+			*bytes = (*bytes / ENG_PAGE_BYTES + 1) / 2 * ENG_PAGE_BYTES;
+		else if (again-- == 0)
+			return r;
+	}
+}
+
+static void note_lost(struct space *s, uint64_t orig, uint64_t cur)
+{
+	if (__atomic_fetch_add(&s->fam->p->lost_pages, 1, __ATOMIC_RELAXED) == 0)
+		log_warn("pid %d: page %llx, now %llx, has no mapping to go to", s->pid,
+		         (unsigned long long)orig, (unsigned long long)cur);
+}
+
+/*
+ * A run of pages which are all missing; *@pages becomes what was dealt with.
+ */
+static int fill_run(struct space *s, uint64_t orig, size_t *pages, const uint8_t *data,
+                    unsigned int kinds)
+{
+	uint64_t span = 1, cur = space_cur(s, orig, &span);
+	uint64_t bytes = (*pages < span ? *pages : span) * ENG_PAGE_BYTES;
+	int64_t r = cur == ADDR_NONE ? -ENOENT : place_or_why(s, cur, &bytes, data);
+
+	*pages = 1;
+	switch (r) {
+	case -EEXIST:
+		/* somebody was quicker, and his wake may have come before the fault */
+		space_done(s, orig, 1, kinds);
+		fill_wake(s, cur, cur + ENG_PAGE_BYTES);
+		return 0;
+	case -ENOENT:
+	case -EINVAL:
+		note_lost(s, orig, cur);
+		space_done(s, orig, 1, kinds);
+		if (cur != ADDR_NONE)
+			fill_wake(s, cur, cur + ENG_PAGE_BYTES);
+		return 0;
+	case -ENOSPC: /* kernels before 4.13 */
+		return -ESRCH;
+	default:
+		if (r < 0)
+			return (int)r;
+		*pages = (size_t)(r / ENG_PAGE_BYTES);
+		pager_at(PAT_FILLED);
+		space_done(s, orig, *pages, kinds);
+		return 0;
+	}
+}
+
+int fill_pages(struct space *s, uint64_t orig, size_t pages, const uint8_t *data,
+               unsigned int kinds)
+{
+	for (size_t i = 0; i < pages;) {
+		uint64_t at = orig + i * ENG_PAGE_BYTES;
+		struct pchunk *c = space_chunk(s, at);
+		size_t n = 0, max = pages - i;
+		size_t first = (at >> ENG_PAGE_SHIFT) % PCHUNK_PAGES;
+
+		if (max > PCHUNK_PAGES - first)
+			max = PCHUNK_PAGES - first;
+		while (c && n < max &&
+		       (BIT(__atomic_load_n(&c->st[first + n], __ATOMIC_ACQUIRE)) & kinds))
+			n++;
+		if (n == 0) {
+			i += c ? 1 : max;
+			continue;
+		}
+		/* zeros where nobody waits: a fault will get them when it comes */
+		if (!data)
+			space_done(s, at, n, kinds & ~KIND_ASKED);
+		if (!data && !space_any(s, at, n, KIND_ASKED)) {
+			i += n;
+			continue;
+		}
+		int r = fill_run(s, at, &n, data ? data + i * ENG_PAGE_BYTES : NULL, kinds);
+
+		if (r < 0)
+			return r;
+		i += n;
+	}
+	return 0;
+}
+
+int fill_zero(struct space *s, uint64_t cur, bool for_write)
+{
+	static const uint8_t zeros[ENG_PAGE_BYTES] __attribute__((aligned(ENG_PAGE_BYTES)));
+	/* a page of its own at once: the shared zero page would fault again */
+	int64_t r = place(s, cur, ENG_PAGE_BYTES, for_write ? zeros : NULL);
+
+	if (r == -EAGAIN || r == -ENOMEM || r == -ESRCH)
+		return (int)r;
+	if (r == -ENOSPC)
+		return -ESRCH;
+	if (r < 0) /* there already, or no mapping any more: the thread will see */
+		fill_wake(s, cur, cur + ENG_PAGE_BYTES);
+	return 0;
+}

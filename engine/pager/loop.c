@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* loop.c - the pager's thread: faults first, then a piece of the background. */
+#include "engine/pager/priv.h"
+
+#include <string.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#define EVENTS        32
+#define IDLE_MS       100
+#define PROBE_US      200000u
+#define ALONE_PROBES  5u
+#define NOMEM_TELL_US 5000000u
+#define PAUSE_NS      20000
+#define THREAD_NICE   (-5) /* threads wait for us; at -10 one that shares our CPU starves */
+
+static int watch_fd(struct pager *p, int fd, void *tag)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = tag };
+
+	return epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+}
+
+int pager_watch(struct pager *p, struct space *s)
+{
+	__atomic_add_fetch(&p->procs_live, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&p->check, true, __ATOMIC_RELEASE);
+	return watch_fd(p, s->uffd, s);
+}
+
+static struct space *find_pid(struct pager *p, pid_t pid)
+{
+	for (struct family *f = p->book->families; f; f = f->next)
+		for (struct space *s = f->spaces; s; s = s->next)
+			if (s->pid == pid)
+				return s;
+	return NULL;
+}
+
+/* A task of which nothing is lazy: everything it misses is zero. */
+static struct space *unknown_pid(struct pager *p, pid_t pid)
+{
+	struct family *f = family_new(p, OBJ_TASK(pid), false);
+
+	if (f)
+		f->spaces = space_new(f, pid);
+	if (!f || !f->spaces) {
+		family_free(f);
+		return NULL;
+	}
+	f->next = p->book->families;
+	__atomic_store_n(&p->book->families, f, __ATOMIC_RELEASE);
+	return f->spaces;
+}
+
+int pager_take_uffd(struct pager *p, pid_t pid, int fd)
+{
+	struct space *s = find_pid(p, pid);
+
+	if (!s)
+		s = unknown_pid(p, pid);
+	if (!s || s->started) {
+		log_err("pid %d: userfaultfd refused", pid);
+		uffd_close(fd);
+		return s ? -EPROTO : -ENOMEM;
+	}
+	pthread_rwlock_wrlock(&s->fam->lock);
+	s->uffd = fd;
+	s->started = true;
+	pthread_rwlock_unlock(&s->fam->lock);
+	return pager_watch(p, s);
+}
+
+int pager_trouble(struct pager *p, struct space *s, int r)
+{
+	uint64_t now;
+
+	switch (r) {
+	case -EAGAIN:
+		return r;
+	case -ESRCH:
+		__atomic_store_n(&s->gone, true, __ATOMIC_RELEASE);
+		__atomic_store_n(&p->check, true, __ATOMIC_RELEASE);
+		return 0;
+	case -ENOMEM:
+		now = now_us();
+		if (!p->nomem_since_us)
+			p->nomem_since_us = now;
+		if (now - p->nomem_since_us > NOMEM_TELL_US) {
+			log_err("pid %d: no memory for its pages: it waits", s->pid);
+			p->nomem_since_us = now;
+		}
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+		return -EAGAIN;
+	default:
+		pager_fail(p, s, -r, "a page cannot be put in place");
+		return 0;
+	}
+}
+
+/* ---- ends ---- */
+
+/* Close what is complete: then the kernel gives zeros by itself. */
+static void close_space(struct pager *p, struct space *s)
+{
+	struct family *f = s->fam;
+	struct space **at = &f->spaces;
+
+	fault_forget(p, s);
+	if (p->push_now == s)
+		p->push_now = NULL;
+	pthread_rwlock_wrlock(&f->lock);
+	space_drop_all(s);
+	if (s->uffd >= 0) {
+		int fd = s->uffd;
+
+		/* someone else may hold a duplicate: closing alone would leave it in epoll */
+		epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+		/* who takes over must not mistake the number for what gets it next */
+		__atomic_store_n(&s->uffd, -1, __ATOMIC_RELEASE);
+		uffd_close(fd);
+		__atomic_sub_fetch(&p->procs_live, 1, __ATOMIC_RELAXED);
+	}
+	while (*at != s)
+		at = &(*at)->next;
+	*at = s->next;
+	pthread_rwlock_unlock(&f->lock);
+	space_free(s);
+}
+
+static bool complete(const struct space *s)
+{
+	return __atomic_load_n(&s->gone, __ATOMIC_ACQUIRE) ||
+	       (__atomic_load_n(&s->local, __ATOMIC_ACQUIRE) == 0 &&
+	        __atomic_load_n(&s->remote, __ATOMIC_ACQUIRE) == 0);
+}
+
+/* Return: true when nothing is left in @f */
+static bool reap_family(struct pager *p, struct family *f)
+{
+	for (struct space *s = f->spaces, *next; s; s = next) {
+		next = s->next;
+		if (s->stuck)
+			continue;
+		if (!s->started && !complete(s) && sock_complete(&p->sock))
+			pager_fail(p, s, ENOENT, "CRIU gave no userfaultfd for a task");
+		else if (complete(s) && (s->started || sock_complete(&p->sock)))
+			close_space(p, s);
+	}
+	return !f->spaces && f->swept == f->n_sweep;
+}
+
+/* After every batch of events, so that no event of a batch points to what is freed. */
+static void reap(struct pager *p)
+{
+	bool all = true;
+
+	if (!p->pushing || !__atomic_exchange_n(&p->check, false, __ATOMIC_ACQ_REL))
+		return;
+	for (struct family *f = p->book->families; f; f = f->next)
+		all &= reap_family(p, f);
+	if (!all || !sock_complete(&p->sock) || !__atomic_load_n(&p->help_over, __ATOMIC_ACQUIRE))
+		return;
+	if (p->guard)
+		guard_complete(p->guard);
+	pthread_mutex_lock(&p->lock);
+	p->done = true;
+	pthread_cond_broadcast(&p->changed);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/*
+ * Guardians see to each other; only when both die in the same moment nobody is left to
+ * make new ones (we cannot: with threads the child would inherit locks that are held).
+ */
+static void check_guard(struct pager *p)
+{
+	if (!p->guard || p->told_alone || !guard_alone(p->guard)) {
+		p->alone = 0;
+		return;
+	}
+	if (++p->alone < ALONE_PROBES)
+		return;
+	p->told_alone = true;
+	log_err("pager: both guardians are dead. While pages are missing, the death of pid %d "
+	        "would now cost the tree its life",
+	        getpid());
+}
+
+/* Processes end without an event: ask now and then. */
+static void probe(struct pager *p)
+{
+	uint64_t now = now_us();
+
+	if (now < p->probe_at_us)
+		return;
+	p->probe_at_us = now + PROBE_US;
+	check_guard(p);
+	for (struct family *f = p->book->families; f; f = f->next)
+		for (struct space *s = f->spaces; s; s = s->next)
+			if (!s->stuck && !fill_alive(s))
+				pager_trouble(p, s, -ESRCH);
+}
+
+/* ---- the loop ---- */
+
+static void take_event(struct pager *p, void *tag)
+{
+	uint64_t drain;
+	int r = 0;
+
+	if (tag == &p->kick_fd) {
+		ssize_t n = read(p->kick_fd, &drain, sizeof(drain));
+
+		(void)n;
+	} else if (tag == &p->sock.listen_fd) {
+		r = sock_accept(&p->sock);
+		if (r > 0)
+			r = watch_fd(p, p->sock.conn_fd, &p->sock.conn_fd);
+	} else if (tag == &p->sock.conn_fd) {
+		r = sock_read(p);
+	} else {
+		event_pump(p, tag);
+	}
+	if (r < 0)
+		pager_fail(p, NULL, -r, "CRIU's lazy-pages socket");
+}
+
+/* The tree goes on by itself; a program in fork() or munmap() needs the CPU for it. */
+static void pause_short(void)
+{
+	struct timespec t = { .tv_nsec = PAUSE_NS };
+
+	nanosleep(&t, NULL);
+}
+
+static void loop(struct pager *p)
+{
+	struct epoll_event ev[EVENTS];
+	bool busy = false;
+
+	while (!__atomic_load_n(&p->stop, __ATOMIC_ACQUIRE)) {
+		int n = epoll_wait(p->epoll_fd, ev, EVENTS, busy ? 0 : IDLE_MS);
+
+		for (int i = 0; i < n; i++)
+			take_event(p, ev[i].data.ptr);
+		bool again = fault_serve(p);
+
+		if (again && n <= 0)
+			pause_short();
+		busy = again;
+		if (!p->pushing && __atomic_load_n(&p->push, __ATOMIC_ACQUIRE))
+			push_begin(p);
+		if (n <= 0 && p->pushing)
+			busy |= push_step(p);
+		else
+			busy |= n > 0;
+		probe(p);
+		reap(p);
+	}
+}
+
+void *pager_main(void *arg)
+{
+	struct pager *p = arg;
+
+	prctl(PR_SET_NAME, "haul-pager");
+	prctl(PR_SET_TIMERSLACK, 1);
+	/* may be refused; then it is only slower */
+	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), THREAD_NICE);
+	if (watch_fd(p, p->kick_fd, &p->kick_fd) < 0 ||
+	    (p->sock.listen_fd >= 0 && watch_fd(p, p->sock.listen_fd, &p->sock.listen_fd) < 0))
+		pager_fail(p, NULL, errno, "epoll");
+	loop(p);
+	return NULL;
+}

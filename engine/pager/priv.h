@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * pager.h - private header of the pager files: address spaces, their missing pages,
+ * and the threads that fill them.
+ *
+ * Threads. The pager's own thread reads every userfaultfd, serves faults, pushes
+ * from the store, and is the only one that changes the shape of anything (lists,
+ * ranges, families). A helper pushes from the other end; network threads bring pages
+ * in pager_deliver(): these two only fill.
+ *
+ * The rule that keeps content right. A program is held by the kernel in munmap,
+ * mremap, madvise and fork until the event about it is read, and until then every
+ * UFFDIO_COPY fails with EAGAIN. So: whoever fills looks up the page's state and
+ * calls the ioctl under fam->lock held for reading; read(2) of a userfaultfd and the
+ * change of state it asks for are one step under fam->lock held for writing. Then no
+ * fill decided on old state can happen after the program went on.
+ *
+ * States are kept by the address that a page had when it was migrated (orig, also
+ * its place in the store and its name at the source); ranges say where it is now.
+ *
+ * What outlives us. Families, spaces, chunks and shapes lie in memory that is shared
+ * with the guardian (guard.c), at the same place there, together with struct pbook,
+ * where they are found; the table of descriptors is shared, too. Who takes over
+ * (pager_adopt.c) makes locks, threads, counters and the store's states anew, acts upon
+ * events that were read and not acted upon, and wakes every thread that waits: those
+ * whose page still misses fault again. So a change of what is shared is one store of
+ * one word, or can be done twice (pager_event.c); everything else may be lost.
+ */
+#ifndef HAUL_PAGER_H
+#define HAUL_PAGER_H
+
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+
+#include "engine/pager/arena.h"
+#include "engine/engine.h"
+
+#define PCHUNK_PAGES  512u
+#define PIECE_PAGES   32u /* filled in one go by the pusher, between two looks at faults */
+#define WINDOW_PAGES  64u /* freed in the store in one go */
+#define FAULTS_RECENT 16u
+#define ADDR_END      (1ULL << 47)
+#define ADDR_NONE     UINT64_MAX
+
+/* ---- hist.c: times in classes of at most 1/8 width ---- */
+
+#define HIST_SLOTS 256u
+
+struct hist {
+	uint64_t n[HIST_SLOTS];
+	uint64_t count, max;
+};
+
+void hist_add(struct hist *h, uint64_t value);
+/** hist_quantile() - upper end of the class in which @per_mille of all lie */
+uint64_t hist_quantile(const struct hist *h, unsigned int per_mille);
+/** hist_count() - how many lie in classes that end above @from and at @to at most */
+uint64_t hist_count(const struct hist *h, uint64_t from, uint64_t to);
+
+/* ---- pager_space.c: what is missing in an address space, and where ---- */
+
+enum pstate {
+	P_NONE, /* not ours (any more): a fault gets zeros */
+	P_LOCAL, /* in the store */
+	P_REMOTE, /* at the source */
+	P_ASKED, /* at the source, and a thread waits */
+};
+
+#define KIND_LOCAL  BIT(P_LOCAL)
+#define KIND_ASKED  BIT(P_ASKED)
+#define KIND_REMOTE (BIT(P_REMOTE) | BIT(P_ASKED))
+
+struct pchunk {
+	uint64_t first; /* page number of st[0], a multiple of PCHUNK_PAGES */
+	uint32_t local, remote; /* pages in these states; remote includes asked */
+	uint8_t st[PCHUNK_PAGES];
+};
+
+struct prange {
+	uint64_t cur, orig, pages; /* cur, orig: addresses */
+};
+
+#define LATE_MAX 64u
+
+/* An unmapping that is still to be told of, and must not touch what came after it. */
+struct late {
+	uint64_t start, end, since_us;
+	bool exact; /* it will be this range; else any that overlaps */
+};
+
+struct lates {
+	unsigned int n;
+	struct late v[LATE_MAX];
+};
+
+/* Never changed, only replaced. */
+struct shape {
+	uint64_t stamp; /* of the event that made it */
+	struct lates late;
+	size_t n_ranges, prune_at;
+	struct prange range[]; /* ascending by cur */
+};
+
+struct space {
+	struct space *next;
+	struct family *fam;
+	int uffd; /* -1: not come yet, or closed */
+	pid_t pid; /* as CRIU named it; 0 for what was forked since */
+	bool gone; /* its memory is no more: ESRCH; atomic */
+	bool stuck; /* failed: stays open, nothing is filled, threads wait; atomic */
+	bool started; /* was served once: uffd -1 now means closed */
+	struct pchunk *chunk; /* ascending; fixed when made */
+	size_t n_chunks, cap_chunks;
+	struct shape *shape;
+	uint64_t local, remote; /* pages in these states */
+	size_t push_chunk; /* where the pusher goes on */
+	unsigned int push_page;
+	size_t help_chunk; /* the helper has done the chunks from here on */
+};
+
+/** space_new() - nothing missing, every page where it was */
+struct space *space_new(struct family *f, pid_t pid);
+void space_free(struct space *s);
+int space_set(struct space *s, const struct runs *local, const struct runs *remote, struct err *e);
+/** space_clone() - what a forked child lacks */
+struct space *space_clone(const struct space *s);
+/** space_serves() - can anything be filled in it? False before CRIU announced it */
+bool space_serves(const struct space *s);
+struct pchunk *space_chunk(const struct space *s, uint64_t orig);
+uint8_t *space_state(const struct space *s, uint64_t orig);
+/** space_any() - is a page of @kinds among @pages from @orig on? */
+bool space_any(const struct space *s, uint64_t orig, uint64_t pages, unsigned int kinds);
+/** space_done() - pages are in place, or dropped: not missing any more */
+void space_done(struct space *s, uint64_t orig, uint64_t pages, unsigned int kinds);
+/** space_stash() - a page at the source is now in the store, or known to be zero */
+void space_stash(struct space *s, uint64_t orig, enum pstate to);
+/** space_missing() - does anything miss in [start, end) of current addresses? */
+bool space_missing(const struct space *s, uint64_t start, uint64_t end);
+/** space_drop() - [start, end) of current addresses reads as zero from now on */
+void space_drop(struct space *s, uint64_t start, uint64_t end);
+/** space_move() - pages went from @from to @to; the new shape bears @late and @stamp */
+int space_move(struct space *s, uint64_t from, uint64_t to, uint64_t bytes,
+               const struct lates *late, uint64_t stamp);
+void space_drop_all(struct space *s);
+/** space_recount() - counters from states; nobody waits any more */
+void space_recount(struct space *s);
+
+/* ---- pager_shape.c: where pages are now ---- */
+
+struct shape *shape_new(struct pager *p, const struct prange *range, size_t n);
+void shape_free(struct pager *p, struct shape *h);
+/** shape_put() - replace it; @range may be the old one's */
+int shape_put(struct space *s, const struct prange *range, size_t n, const struct lates *late,
+              uint64_t stamp);
+int shape_move(struct space *s, uint64_t from, uint64_t to, uint64_t bytes,
+               const struct lates *late, uint64_t stamp);
+/** shape_from() - the first range that ends behind @cur */
+size_t shape_from(const struct shape *h, uint64_t cur);
+/** range_clip() - the part inside [start, end); pages is 0 when there is none */
+struct prange range_clip(const struct prange *r, uint64_t start, uint64_t end);
+/** space_orig() / space_cur() - translate; @pages: how far it holds. Or ADDR_NONE */
+uint64_t space_orig(const struct space *s, uint64_t cur);
+uint64_t space_cur(const struct space *s, uint64_t orig, uint64_t *pages);
+void lates_note(struct lates *l, uint64_t start, uint64_t end, bool exact, uint64_t now);
+/** lates_take() - the one that [start, end) is, or the first that it overlaps */
+bool lates_take(struct lates *l, uint64_t start, uint64_t end, uint64_t now, struct late *out);
+
+/* ---- pager_family.c: what forks of one migrated process share ---- */
+
+struct waiter {
+	const struct space *s;
+	uint64_t orig, since_us;
+};
+
+struct family {
+	struct family *next;
+	struct pager *p;
+	uint64_t obj;
+	struct sobj *so; /* NULL: nothing in the store, nor will there be */
+	int store_fd; /* of so; or -1 */
+	pthread_rwlock_t lock;
+	struct space *spaces;
+	uint64_t *sweep; /* page numbers of the chunks that the store may hold */
+	size_t n_sweep, cap_sweep, swept;
+	pthread_mutex_t wait_lock;
+	struct waiter *wait; /* faults on remote pages */
+	size_t n_wait, cap_wait;
+};
+
+/** family_revive() - the locks and lists of a process that is dead, made anew */
+int family_revive(struct family *f, struct pager *p, struct err *e);
+/** family_new() - @create: pages may come into the store although there are none yet */
+struct family *family_new(struct pager *p, uint64_t obj, bool create);
+void family_free(struct family *f);
+/** uffd_close() - so that nobody who faults there can keep the CPU from it */
+void uffd_close(int fd);
+/** family_note_chunks() - what is to be freed in the end */
+int family_note_chunks(struct family *f, const struct space *s);
+/** family_window_free() - does nobody need the store's window around @orig any more? */
+bool family_window_free(const struct family *f, uint64_t orig);
+void family_window_drop(struct family *f, uint64_t orig);
+/** family_window_done() - free the store's window around @orig if nobody needs it */
+void family_window_done(struct family *f, uint64_t orig);
+/** family_sweep() - free a bit of what was never filled. Return: false when all is */
+bool family_sweep(struct family *f);
+int family_wait(struct family *f, const struct space *s, uint64_t orig, uint64_t since_us);
+/** family_served() - threads that waited for @orig go on: times to the histogram */
+void family_served(struct family *f, const struct space *s, uint64_t orig);
+
+/* ---- pager_fill.c: ioctls of userfaultfd and what their errors mean ---- */
+
+/**
+ * fill_pages() - put in place every page of @kinds among @pages from @orig on
+ * @data: NULL for zeros; fam->lock is held for reading
+ * Return: 0 none of them is missing any more; -EAGAIN an event must be read first
+ * (call again, states are looked at anew); -ESRCH the process is gone; -ENOMEM;
+ * other: cannot be filled
+ */
+int fill_pages(struct space *s, uint64_t orig, size_t pages, const uint8_t *data,
+               unsigned int kinds);
+/** fill_zero() - for a fault on a page that is not missing. Return: as above */
+int fill_zero(struct space *s, uint64_t cur, bool for_write);
+void fill_wake(const struct space *s, uint64_t start, uint64_t end);
+/** fill_alive() - false: no process has this memory any more */
+bool fill_alive(const struct space *s);
+
+/* ---- pager_event.c: read a userfaultfd ---- */
+
+struct fault {
+	struct space *s;
+	uint64_t cur, since_us;
+	bool for_write;
+};
+
+#define INBOX_MSGS 32u
+
+/* What was read and is not done with; see pager_event.c. */
+struct inbox {
+	struct uffd_msg msg[INBOX_MSGS]; /* event 0: struck out */
+	bool dropped[INBOX_MSGS];
+	struct space *space; /* whose; NULL: none */
+	uint64_t stamp; /* of msg[0] */
+};
+
+/** event_replay() - act upon what a dead process has left in the inbox */
+int event_replay(struct pager *p);
+/** event_pump() - read once: events change @s, faults go to p->fault */
+int event_pump(struct pager *p, struct space *s);
+
+/* ---- pager_fault.c ---- */
+
+int fault_new(struct pager *p, struct space *s, uint64_t cur, bool for_write, uint64_t now);
+/** fault_serve() - all in the queue. Return: true when some have to wait for an event */
+bool fault_serve(struct pager *p);
+/** fault_forget() - of a space that ends */
+void fault_forget(struct pager *p, const struct space *s);
+
+/* ---- pager_push.c: the background ---- */
+
+/** push_begin() - after this nothing comes into the store any more */
+void push_begin(struct pager *p);
+/** push_step() - one piece. Return: false when there is nothing to do */
+bool push_step(struct pager *p);
+/** push_help_main() - thread: the same from the other end, with less right to the CPU */
+void *push_help_main(void *arg);
+
+/* ---- pager_sock.c: CRIU's side ---- */
+
+struct sock {
+	int listen_fd, conn_fd, dir_fd;
+	uint8_t word[4];
+	unsigned int have; /* bytes of word */
+	pid_t pid; /* waiting for its userfaultfd */
+	unsigned int announced, expected;
+	bool ended;
+};
+
+int sock_open(struct sock *k, int dirfd, unsigned int procs, struct err *e);
+void sock_close(struct sock *k);
+/** sock_complete() - has every task been announced? */
+bool sock_complete(const struct sock *k);
+/** sock_accept() - Return: 1 CRIU is there, 0 not yet, -errno */
+int sock_accept(struct sock *k);
+int sock_read(struct pager *p);
+
+/* ---- pager.c, pager_loop.c ---- */
+
+/* Where it all begins; outlives us when there is a guardian. */
+struct pbook {
+	struct family *families;
+	uint64_t lazy_pages;
+	struct inbox inbox;
+};
+
+/* Moments at which tests kill. */
+enum pager_moment { PAT_EVENT_READ, PAT_EVENT_HALF, PAT_FILLED, PAT_N };
+extern void (*pager_test_hook)(enum pager_moment m);
+static inline void pager_at(enum pager_moment m)
+{
+	if (__builtin_expect(pager_test_hook != NULL, 0))
+		pager_test_hook(m);
+}
+
+struct pager {
+	struct store *store;
+	struct pager_ops ops;
+	struct arena_user mem;
+	struct pbook *book;
+	struct guard *guard;
+	struct sock sock;
+	int epoll_fd, kick_fd;
+	bool exact_moves; /* the kernel tells the true length of a move */
+	pthread_t thread, help_thread;
+	bool running, helping;
+
+	/* atomic */
+	bool stop, push, pushing, check, help_over;
+	int cpu; /* where the pager's thread runs */
+	uint64_t left, left_remote, faults, faults_remote, lost_pages;
+	unsigned int procs_live;
+
+	/* of the thread alone */
+	struct fault *fault;
+	size_t n_fault, cap_fault;
+	uint64_t recent[FAULTS_RECENT]; /* addresses of faults, to see locality */
+	unsigned int at_recent;
+	struct space *hint; /* fill here first: behind the latest fault */
+	uint64_t hint_orig;
+	unsigned int hint_pieces;
+	struct space *push_now;
+	uint8_t *piece;
+	uint64_t probe_at_us, nomem_since_us;
+	unsigned int alone; /* probes that found no guardian */
+	bool told_alone;
+
+	pthread_mutex_t lock; /* what follows */
+	pthread_cond_t changed;
+	bool done, failed;
+	struct err err;
+	struct hist hist;
+};
+
+/** pager_blank() - no families yet; @g may be NULL */
+int pager_blank(struct pager **out, struct guard *g, struct store *s, const struct pager_ops *ops,
+                struct err *e);
+/** pager_threads() - from here on it works */
+int pager_threads(struct pager *p, struct err *e);
+void pager_kick(struct pager *p);
+/** pager_fail() - @s (or NULL) cannot be served any more; its threads wait */
+void pager_fail(struct pager *p, struct space *s, int code, const char *what);
+/**
+ * pager_trouble() - what to do about an error of fill_pages(), pager's thread only
+ * Return: 0 nothing more can be done for @s; -EAGAIN try again soon
+ */
+int pager_trouble(struct pager *p, struct space *s, int r);
+void pager_note_time(struct pager *p, uint64_t us);
+/** pager_take_uffd() - CRIU announced a task (@fd taken) */
+int pager_take_uffd(struct pager *p, pid_t pid, int fd);
+/** pager_watch() - serve @s->uffd from now on */
+int pager_watch(struct pager *p, struct space *s);
+void *pager_main(void *arg);
+
+#endif

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * pager_shape.c - where the pages of an address space are now. A shape is replaced as a
+ * whole by one store of a pointer: who dies in between leaves the old one or the new.
+ */
+#include "engine/pager/priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PRUNE_MIN 64u /* ranges; below nobody notices them */
+#define LATE_US   1000000u /* what is late comes soon, or it is no longer meant */
+
+static size_t shape_bytes(size_t n_ranges)
+{
+	return sizeof(struct shape) + n_ranges * sizeof(struct prange);
+}
+
+void shape_free(struct pager *p, struct shape *h)
+{
+	if (h)
+		arena_free(&p->mem, h, shape_bytes(h->n_ranges));
+}
+
+struct shape *shape_new(struct pager *p, const struct prange *range, size_t n)
+{
+	struct shape *h = arena_alloc(&p->mem, shape_bytes(n));
+
+	if (!h)
+		return NULL;
+	h->n_ranges = n;
+	h->prune_at = PRUNE_MIN;
+	memcpy(h->range, range, n * sizeof(*range));
+	return h;
+}
+
+int shape_put(struct space *s, const struct prange *range, size_t n, const struct lates *late,
+              uint64_t stamp)
+{
+	struct shape *was = s->shape, *h = shape_new(s->fam->p, range, n);
+
+	if (!h)
+		return -ENOMEM;
+	h->prune_at = was->prune_at;
+	if (n >= h->prune_at)
+		h->prune_at = 2 * n;
+	h->late = *late;
+	h->stamp = stamp;
+	__atomic_store_n(&s->shape, h, __ATOMIC_RELEASE);
+	shape_free(s->fam->p, was);
+	return 0;
+}
+
+/* ---- unmappings that are told of late ---- */
+
+void lates_note(struct lates *l, uint64_t start, uint64_t end, bool exact, uint64_t now)
+{
+	unsigned int at = l->n;
+
+	if (at == LATE_MAX) {
+		at = 0;
+		for (unsigned int i = 1; i < LATE_MAX; i++)
+			if (l->v[i].since_us < l->v[at].since_us)
+				at = i;
+	} else {
+		l->n++;
+	}
+	l->v[at] = (struct late){ start, end, now, exact };
+}
+
+static bool late_hits(const struct late *v, uint64_t start, uint64_t end)
+{
+	return v->exact ? v->start == start && v->end == end : v->start < end && start < v->end;
+}
+
+bool lates_take(struct lates *l, uint64_t start, uint64_t end, uint64_t now, struct late *out)
+{
+	unsigned int at = LATE_MAX;
+
+	for (unsigned int i = 0; i < l->n;) {
+		const struct late *v = &l->v[i];
+
+		if (now - v->since_us > LATE_US) {
+			l->v[i] = l->v[--l->n];
+			continue;
+		}
+		if (late_hits(v, start, end) && (at == LATE_MAX || v->start < l->v[at].start))
+			at = i;
+		i++;
+	}
+	if (at == LATE_MAX)
+		return false;
+	*out = l->v[at];
+	l->v[at] = l->v[--l->n];
+	return true;
+}
+
+/* ---- ranges ---- */
+
+static uint64_t range_end(const struct prange *r)
+{
+	return r->cur + r->pages * ENG_PAGE_BYTES;
+}
+
+size_t shape_from(const struct shape *h, uint64_t cur)
+{
+	size_t lo = 0, hi = h->n_ranges;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (range_end(&h->range[mid]) <= cur)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+uint64_t space_orig(const struct space *s, uint64_t cur)
+{
+	const struct shape *h = s->shape;
+	size_t i = shape_from(h, cur);
+
+	if (i == h->n_ranges || h->range[i].cur > cur)
+		return ADDR_NONE;
+	return h->range[i].orig + (cur - h->range[i].cur);
+}
+
+uint64_t space_cur(const struct space *s, uint64_t orig, uint64_t *pages)
+{
+	for (size_t i = 0; i < s->shape->n_ranges; i++) {
+		const struct prange *r = &s->shape->range[i];
+		uint64_t off = orig - r->orig;
+
+		if (orig < r->orig || off >> ENG_PAGE_SHIFT >= r->pages)
+			continue;
+		*pages = r->pages - (off >> ENG_PAGE_SHIFT);
+		return r->cur + off;
+	}
+	return ADDR_NONE;
+}
+
+struct prange range_clip(const struct prange *r, uint64_t start, uint64_t end)
+{
+	uint64_t a = r->cur > start ? r->cur : start, b = range_end(r);
+
+	if (b > end)
+		b = end;
+	if (a >= b)
+		return (struct prange){ 0 };
+	return (struct prange){ a, r->orig + (a - r->cur), (b - a) >> ENG_PAGE_SHIFT };
+}
+
+static void range_put(struct prange *v, size_t *n, struct prange r)
+{
+	if (r.pages)
+		v[(*n)++] = r;
+}
+
+static int range_cmp(const void *a, const void *b)
+{
+	const struct prange *x = a, *y = b;
+
+	return x->cur < y->cur ? -1 : x->cur > y->cur;
+}
+
+/* Forget ranges in which nothing is missing. */
+static size_t range_prune(const struct space *s, struct prange *v, size_t n)
+{
+	size_t kept = 0;
+
+	if (n < s->shape->prune_at)
+		return n;
+	for (size_t i = 0; i < n; i++)
+		if (space_any(s, v[i].orig, v[i].pages, KIND_LOCAL | KIND_REMOTE))
+			v[kept++] = v[i];
+	return kept;
+}
+
+int shape_move(struct space *s, uint64_t from, uint64_t to, uint64_t bytes,
+               const struct lates *late, uint64_t stamp)
+{
+	const struct shape *h = s->shape;
+	uint64_t a = from < to ? from : to, b = from < to ? to : from;
+	AUTO(mem) struct prange *v = malloc((4 * h->n_ranges + 1) * sizeof(*v));
+	size_t n = 0;
+
+	if (!v)
+		return -ENOMEM;
+	for (size_t i = 0; i < h->n_ranges; i++) {
+		const struct prange *r = &h->range[i];
+		struct prange moved = range_clip(r, from, from + bytes);
+
+		/* what stays: before, between and behind the two places */
+		range_put(v, &n, range_clip(r, 0, a));
+		range_put(v, &n, range_clip(r, a + bytes, b));
+		range_put(v, &n, range_clip(r, b + bytes, ADDR_END));
+		moved.cur += to - from;
+		range_put(v, &n, moved);
+	}
+	qsort(v, n, sizeof(*v), range_cmp);
+	return shape_put(s, v, range_prune(s, v, n), late, stamp);
+}

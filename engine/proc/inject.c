@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * inject.c - make a userfaultfd inside a running process and take it away.
+ *
+ * All threads are stopped, so that none sees the descriptor or forks with it. One
+ * of them runs two system calls at a syscall instruction that its vdso has anyway:
+ * no byte of the process is changed. It is let go from the same kind of stop that
+ * it was taken in (inside the kernel's signal delivery), where the kernel restarts
+ * an interrupted system call by itself.
+ *
+ * All of it is done by a process of its own that shares our memory and descriptors: if
+ * we are killed in the middle, it still puts the thread's registers back. Without it
+ * the thread would go on at the system call instruction, and crash.
+ */
+#include "engine/engine.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "engine/proc/frost.h"
+#include "engine/proc/hold.h"
+
+#if !defined(__x86_64__)
+#error "inject.c knows x86-64 only"
+#endif
+
+#define RSEQ_TRIES     20
+#define CLOSE_TRIES    10
+#define THAW_LIMIT_MS  100
+#define CS_64BIT       0x33
+#define VDSO_BYTES_MAX 65536
+#define UFFD_FLAGS     (O_CLOEXEC | O_NONBLOCK | 1 /* UFFD_USER_MODE_ONLY */)
+
+struct victim {
+	struct hold h;
+	uint64_t syscall_at; /* address of a syscall instruction */
+};
+
+static bool has_seccomp(pid_t pid)
+{
+	char path[32], line[128];
+	bool yes = false;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	AUTO(file) FILE *f = fopen(path, "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, "Seccomp:", 8))
+			yes = strtol(line + 8, NULL, 10) != 0;
+	return yes;
+}
+
+/* ---- where and who ---- */
+
+static int find_syscall(struct victim *v, struct err *e)
+{
+	struct vma_list l = { 0 };
+	AUTO(mem) uint8_t *code = malloc(VDSO_BYTES_MAX);
+	AUTO(fd) int fd = mem_open(v->h.pid, e);
+	int r = fd < 0 ? fd : procs_maps(v->h.pid, &l, e);
+
+	for (size_t i = 0; r == 0 && code && i < l.n && !v->syscall_at; i++) {
+		const struct vma *m = &l.v[i];
+
+		if (m->kind != VMA_SPECIAL || m->prot[2] != 'x' || m->start >> 47)
+			continue;
+		ssize_t n = pread(fd, code, VDSO_BYTES_MAX, (off_t)m->start);
+
+		for (ssize_t k = 0; k + 1 < n && !v->syscall_at; k++)
+			if (code[k] == 0x0f && code[k + 1] == 0x05)
+				v->syscall_at = m->start + (uint64_t)k;
+	}
+	vmas_fini(&l);
+	if (r == 0 && !v->syscall_at)
+		r = err_set(e, ERR_TARGET, ENOTSUP, "process %d has no usable vdso", v->h.pid);
+	return r;
+}
+
+/* A thread inside a restartable sequence must not be moved: the kernel would forget it. */
+static bool in_rseq(const struct victim *v, pid_t tid)
+{
+	struct __ptrace_rseq_configuration c = { 0 };
+	uint64_t cs = 0;
+
+	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, tid, sizeof(c), &c) < 0 || !c.rseq_abi_pointer)
+		return false;
+	errno = 0;
+	cs = (uint64_t)ptrace(PTRACE_PEEKDATA, tid, c.rseq_abi_pointer + 8, NULL);
+	(void)v;
+	return errno == 0 && cs != 0;
+}
+
+static struct hold_thread *pick(struct victim *v)
+{
+	for (size_t i = 0; i < v->h.n; i++)
+		if (v->h.t[i].trapped && !in_rseq(v, v->h.t[i].tid))
+			return &v->h.t[i];
+	return NULL;
+}
+
+/* ---- running system calls ---- */
+
+/*
+ * The next stop. A thread that gets no processor, or that its cgroup has frozen, is told to stop
+ * where it is, for its registers are not its own: that comes as soon as it can run at all, and
+ * a freezer (version 2) lets it.
+ */
+static int next_stop(struct hold_thread *t, int how, bool *off, int *status)
+{
+	if (ptrace((enum __ptrace_request)how, t->tid, NULL, NULL) < 0)
+		return -errno;
+	int r = hold_wait(t->tid, status, *off ? HOLD_FOR_EVER : deadline_in_ms(HOLD_LIMIT_MS));
+
+	if (r != -ETIMEDOUT)
+		return r;
+	*off = true;
+	ptrace(PTRACE_INTERRUPT, t->tid, NULL, NULL);
+	return hold_wait(t->tid, status, HOLD_FOR_EVER);
+}
+
+/*
+ * When it returns the thread is in the kind of stop that it was taken in, or has ended (-ESRCH).
+ * Return: what the call said; -ETIMEDOUT: it was not made
+ */
+static long run_syscall(const struct victim *v, struct hold_thread *t,
+                        const struct user_regs_struct *saved, long nr, uint64_t arg)
+{
+	struct user_regs_struct r = *saved;
+	bool off = false, inside = false, made = true;
+	long rc = -ETIMEDOUT;
+	int status;
+
+	r.rip = v->syscall_at;
+	r.rax = (unsigned long long)nr;
+	r.orig_rax = (unsigned long long)-1; /* nothing to restart */
+	r.rdi = arg;
+	if (ptrace(PTRACE_SETREGS, t->tid, NULL, &r) < 0)
+		return -errno;
+	for (;;) {
+		int x = next_stop(t, inside || !off ? PTRACE_SYSCALL : PTRACE_CONT, &off, &status);
+
+		if (x < 0)
+			return x;
+		if (hold_is_event(status) && off)
+			return rc;
+		/* signals are blocked: only SIGSTOP and the like come through */
+		if (!hold_is_event(status) && WSTOPSIG(status) != (SIGTRAP | 0x80))
+			t->signal = WSTOPSIG(status);
+		if (WSTOPSIG(status) != (SIGTRAP | 0x80))
+			continue;
+		inside = !inside;
+		if (ptrace(PTRACE_GETREGS, t->tid, NULL, &r) < 0)
+			return -errno;
+		if (inside && off) { /* too late: left out */
+			made = false;
+			r.orig_rax = (unsigned long long)-1;
+			ptrace(PTRACE_SETREGS, t->tid, NULL, &r);
+		} else if (!inside) {
+			rc = made ? (long)r.rax : rc;
+			/* back into signal delivery, before the next instruction */
+			off = true;
+			ptrace(PTRACE_INTERRUPT, t->tid, NULL, NULL);
+		}
+	}
+}
+
+static int fetch_fd(pid_t pid, int remote)
+{
+	AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	if (pidfd < 0)
+		return -errno;
+	int fd = (int)syscall(SYS_pidfd_getfd, pidfd, remote, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* No descriptor was free: is there room up to the hard limit? All threads are stopped. */
+static bool raise_limit(pid_t pid, struct rlimit *old)
+{
+	struct rlimit more;
+
+	if (prlimit(pid, RLIMIT_NOFILE, NULL, old) < 0 || old->rlim_cur >= old->rlim_max)
+		return false;
+	more = (struct rlimit){ old->rlim_max, old->rlim_max };
+	return prlimit(pid, RLIMIT_NOFILE, &more, NULL) == 0;
+}
+
+static int in_thread(const struct victim *v, struct hold_thread *t, int *fd_out, struct err *e)
+{
+	struct user_regs_struct saved;
+	struct rlimit old;
+	uint64_t mask, all = ~0ULL;
+	bool raised = false;
+
+	if (ptrace(PTRACE_GETREGS, t->tid, NULL, &saved) < 0 ||
+	    ptrace(PTRACE_GETSIGMASK, t->tid, sizeof(mask), &mask) < 0)
+		return err_set(e, ERR_TARGET, ESRCH, "process %d went away", v->h.pid);
+	if (saved.cs != CS_64BIT)
+		return err_set(e, ERR_TARGET, ENOTSUP, "process %d is a 32-bit program", v->h.pid);
+	ptrace(PTRACE_SETSIGMASK, t->tid, sizeof(all), &all);
+	long fd = run_syscall(v, t, &saved, SYS_userfaultfd, UFFD_FLAGS);
+	if (fd == -EMFILE && (raised = raise_limit(v->h.pid, &old)))
+		fd = run_syscall(v, t, &saved, SYS_userfaultfd, UFFD_FLAGS);
+	int got = fd >= 0 ? fetch_fd(v->h.pid, (int)fd) : (int)fd;
+
+	for (int i = 0; fd >= 0 && i < CLOSE_TRIES; i++)
+		if (run_syscall(v, t, &saved, SYS_close, (uint64_t)fd) != -ETIMEDOUT)
+			break;
+	if (raised)
+		prlimit(v->h.pid, RLIMIT_NOFILE, &old, NULL);
+	if (ptrace(PTRACE_SETREGS, t->tid, NULL, &saved) < 0 ||
+	    ptrace(PTRACE_SETSIGMASK, t->tid, sizeof(mask), &mask) < 0) {
+		if (got >= 0)
+			close(got);
+		got = -ESRCH; /* it is in a stop, or it has ended */
+	}
+	if (got < 0)
+		return err_set(e, ERR_TARGET, -got, "userfaultfd in process %d: %s", v->h.pid,
+		               strerror(-got));
+	*fd_out = got;
+	return 0;
+}
+
+/* Who is slowed down by a freezer's duty cycle is thawed in a moment. */
+static int wait_thawed(pid_t pid, struct err *e)
+{
+	uint64_t limit = deadline_in_ms(THAW_LIMIT_MS);
+	int r;
+
+	while ((r = frost_refuse(pid, e)) < 0 && now_us() < limit) {
+		err_clear(e);
+		usleep(1000);
+	}
+	return r;
+}
+
+static int inject(pid_t pid, int *fd_out, struct err *e)
+{
+	struct victim v = { .h.pid = pid };
+	long options = PTRACE_O_TRACESYSGOOD;
+	int r = find_syscall(&v, e);
+
+	if (r == 0)
+		r = wait_thawed(pid, e);
+
+	if (has_seccomp(pid))
+		options |= PTRACE_O_SUSPEND_SECCOMP;
+
+	for (int i = 0; r == 0 && i < RSEQ_TRIES; i++) {
+		r = hold_take(&v.h, options);
+		if (r < 0) {
+			hold_let_go(&v.h);
+			return err_set(e, ERR_TARGET, r == -EPERM ? EBUSY : -r,
+			               "process %d cannot be stopped: %s", pid,
+			               r == -EPERM ? "it is traced by another program"
+			                           : strerror(-r));
+		}
+		struct hold_thread *t = pick(&v);
+
+		if (t) {
+			r = in_thread(&v, t, fd_out, e);
+			v.h.again = t->signal;
+			t->signal = 0; /* it is in a stop of ours, which hands nothing on */
+		}
+		hold_let_go(&v.h);
+		if (t)
+			return r;
+		usleep(1000);
+	}
+	return r < 0 ? r : err_set(e, ERR_TARGET, EAGAIN, "process %d: no thread can be used", pid);
+}
+
+/* ---- a process of its own for it ---- */
+
+struct job {
+	pid_t pid;
+	int *fd_out;
+	struct err *e;
+};
+
+static int job_main(void *arg)
+{
+	struct job *j = arg;
+
+	return inject(j->pid, j->fd_out, j->e);
+}
+
+int inject_uffd(pid_t pid, int *fd_out, struct err *e)
+{
+	struct job j = { .pid = pid, .fd_out = fd_out, .e = e };
+	int r = hold_apart(job_main, &j);
+
+	return r < 0 && e->src == ERR_NONE
+	               ? err_set(e, ERR_SYS, -r, "process for the injection: %s", strerror(-r))
+	               : r;
+}

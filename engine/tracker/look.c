@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * look.c - the last scan: which pages a tree has, and which were written. On several
+ * processors at once: nobody runs meanwhile.
+ */
+#include "engine/tracker/look.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "engine/tracker/priv.h"
+
+#define THREADS_MAX 8
+
+/* A large mapping is cut into pieces for the threads; a sparse one not into too many. */
+#define PIECE_BYTES (256ULL << 20)
+#define PIECES_MAX  256
+
+struct piece {
+	pid_t pid;
+	const struct tproc *known; /* to the tracker */
+	const struct vma *vma;
+	uint64_t start, end;
+	struct page_region *v; /* found */
+	size_t n, cap;
+	int result;
+};
+
+struct look {
+	const struct trk *t;
+	struct piece *piece;
+	size_t n, cap;
+	size_t next; /* atomic: the first that nobody has taken */
+	struct vma_list *maps; /* by process */
+	struct proc_list procs;
+};
+
+/* ---- what to look at ---- */
+
+static int add_piece(struct look *l, const struct piece *new)
+{
+	if (l->n == l->cap) {
+		size_t cap = l->cap ? 2 * l->cap : 256;
+		struct piece *p = realloc(l->piece, cap * sizeof(*p));
+
+		if (!p)
+			return -ENOMEM;
+		l->piece = p;
+		l->cap = cap;
+	}
+	l->piece[l->n++] = *new;
+	return 0;
+}
+
+static int add_vma(struct look *l, pid_t pid, const struct tproc *known, const struct vma *vma)
+{
+	uint64_t bytes = vma->end - vma->start, step = PIECE_BYTES;
+	int r = 0;
+
+	while (bytes / step >= PIECES_MAX)
+		step *= 2;
+	for (uint64_t at = vma->start; r == 0 && at < vma->end; at += step) {
+		struct piece p = { .pid = pid, .known = known, .vma = vma, .start = at };
+
+		p.end = vma->end - at > step ? at + step : vma->end;
+		r = add_piece(l, &p);
+	}
+	return r;
+}
+
+static int add_proc(struct look *l, size_t i)
+{
+	struct err ignore = ERR_INIT;
+	struct vma_list *maps = &l->maps[i];
+	pid_t pid = l->procs.pid[i];
+	const struct tproc *known = l->t->ops->known(l->t, pid);
+	int r = procs_maps(pid, maps, &ignore);
+
+	if (r < 0)
+		return r == -ESRCH ? 0 : r; /* it has gone: no error */
+	for (size_t k = 0; k < maps->n; k++) {
+		const struct vma *v = &maps->v[k];
+
+		if ((v->kind == VMA_ANON_PRIVATE || v->kind == VMA_FILE_PRIVATE) &&
+		    add_vma(l, pid, known && vma_among(v, &known->foreign) ? NULL : known, v) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* ---- looking ---- */
+
+static int keep_one(struct piece *p, const struct page_region *r)
+{
+	if (p->n && p->v[p->n - 1].end == r->start && p->v[p->n - 1].categories == r->categories) {
+		p->v[p->n - 1].end = r->end;
+		return 0;
+	}
+	if (p->n == p->cap) {
+		size_t cap = p->cap ? 2 * p->cap : 64;
+		struct page_region *v = realloc(p->v, cap * sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		p->v = v;
+		p->cap = cap;
+	}
+	p->v[p->n++] = *r;
+	return 0;
+}
+
+static int keep(void *arg, const struct page_region *vec, size_t n)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = keep_one(arg, &vec[i]);
+	return r;
+}
+
+/* Return: 0, also when the process has gone; otherwise nothing may be left out */
+static int scan_piece(struct piece *p, const struct trk *t, int pagemap, struct look_room *room)
+{
+	struct look_at l = { .t = t, .p = p->known, .pagemap = pagemap, .vma = p->vma };
+	int r = calm_look(&l, p->start, p->end, room, keep, p);
+
+	return r == -ESRCH ? 0 : r;
+}
+
+static void *look_main(void *arg)
+{
+	struct look *l = arg;
+	AUTO(mem) struct look_room *room = malloc(sizeof(*room));
+	AUTO(fd) int map = -1;
+	pid_t open_pid = 0;
+	int open_error = 0;
+	char path[40];
+	size_t i;
+
+	while ((i = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED)) < l->n) {
+		struct piece *p = &l->piece[i];
+
+		if (p->pid != open_pid) {
+			if (map >= 0)
+				close(steal_fd(&map));
+			snprintf(path, sizeof(path), "/proc/%d/pagemap", p->pid);
+			map = open(path, O_RDONLY | O_CLOEXEC);
+			open_error = map < 0 && errno != ENOENT && errno != ESRCH ? -errno : 0;
+			open_pid = p->pid;
+		}
+		if (map < 0 || !room)
+			p->result = room ? open_error : -ENOMEM;
+		else
+			p->result = scan_piece(p, l->t, map, room);
+	}
+	return NULL;
+}
+
+/* This thread helps, so that it works without any other. */
+static void look_all(struct look *l)
+{
+	pthread_t thread[THREADS_MAX];
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t n = 0, want = cpus > THREADS_MAX ? THREADS_MAX : (size_t)cpus;
+
+	while (n + 1 < want && n + 1 < l->n && pthread_create(&thread[n], NULL, look_main, l) == 0)
+		n++;
+	look_main(l);
+	while (n > 0)
+		pthread_join(thread[--n], NULL);
+}
+
+/* ---- telling ---- */
+
+static unsigned int flags_of(uint64_t categories)
+{
+	unsigned int f = TRK_PRESENT;
+
+	if (!(categories & PAGE_IS_WPALLOWED) || (categories & PAGE_IS_WRITTEN))
+		f |= TRK_DIRTY;
+	if (categories & PAGE_IS_PFNZERO)
+		f |= TRK_ZERO;
+	return f;
+}
+
+static int tell(const struct piece *p, trk_emit_fn emit, void *arg, struct trk_stats *st)
+{
+	int r = p->result;
+
+	for (size_t i = 0; r == 0 && i < p->n; i++) {
+		uint64_t pages = (p->v[i].end - p->v[i].start) >> ENG_PAGE_SHIFT;
+		unsigned int f = flags_of(p->v[i].categories);
+
+		if (f & TRK_DIRTY)
+			st->dirty_pages += pages;
+		st->tracked_pages += pages;
+		r = emit(arg, p->pid, p->vma, p->v[i].start, pages, f);
+	}
+	return r;
+}
+
+static void fini(struct look *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		free(l->piece[i].v);
+	free(l->piece);
+	for (size_t i = 0; l->maps && i < l->procs.n; i++)
+		vmas_fini(&l->maps[i]);
+	free(l->maps);
+	procs_fini(&l->procs);
+}
+
+int look_tree(const struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, struct err *e)
+{
+	struct look l = { .t = t };
+	uint64_t t0 = now_us();
+	int r = procs_tree(t->root, &l.procs, e);
+
+	memset(st, 0, sizeof(*st));
+	if (r < 0)
+		return r;
+	l.maps = calloc(l.procs.n + 1, sizeof(*l.maps));
+	r = l.maps ? 0 : -ENOMEM;
+	for (size_t i = 0; r == 0 && i < l.procs.n; i++)
+		r = add_proc(&l, i);
+	if (r == 0)
+		look_all(&l);
+	for (size_t i = 0; r == 0 && i < l.n; i++)
+		r = tell(&l.piece[i], emit, arg, st);
+	if (r < 0)
+		err_set(e, ERR_SYS, -r, "scan of the tree of process %d: %s", t->root,
+		        strerror(-r));
+	fini(&l);
+	st->scan_us = now_us() - t0;
+	return r;
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * own.c - a process has one tracker at a time: two would take each other's written pages. The
+ * owner holds a lock on its /proc/PID/fd, which strangers cannot open and which ends with him.
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "engine/tracker/priv.h"
+
+static void path_of(pid_t pid, char *out, size_t bytes)
+{
+	snprintf(out, bytes, "/proc/%d/fd", pid);
+}
+
+/* Who has the lock; 0: nobody whom we can see */
+static pid_t holder(pid_t pid)
+{
+	char path[32], line[256];
+	unsigned int major, minor;
+	unsigned long inode;
+	struct stat st;
+	int who;
+	AUTO(file) FILE *f = fopen("/proc/locks", "re");
+
+	path_of(pid, path, sizeof(path));
+	if (stat(path, &st) < 0)
+		return 0;
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%*d: FLOCK %*s %*s %d %x:%x:%lu ", &who, &major, &minor,
+		           &inode) == 4 &&
+		    inode == st.st_ino && makedev(major, minor) == st.st_dev)
+			return who;
+	return 0;
+}
+
+static int refuse(pid_t pid, pid_t who, struct err *e)
+{
+	char path[32], comm[32] = "another program\n";
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", who);
+	AUTO(file) FILE *f = who > 0 ? fopen(path, "re") : NULL;
+
+	if (f && !fgets(comm, sizeof(comm), f))
+		comm[0] = 0;
+	comm[strcspn(comm, "\n")] = 0;
+	err_set(e, ERR_TARGET, EBUSY, "process %d is tracked already, by %s (pid %d)", pid, comm,
+	        who);
+	return err_fix(e, "one haul or haul watch at a time: wait until it has ended, or end it");
+}
+
+int own_take(pid_t pid, struct err *e)
+{
+	char path[32];
+
+	path_of(pid, path, sizeof(path));
+	AUTO(fd) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_set(e, ERR_TARGET, errno == ENOENT ? ESRCH : errno, "%s: %s", path,
+		               strerror(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return steal_fd(&fd);
+	return errno == EWOULDBLOCK ? refuse(pid, holder(pid), e) : err_sys(e, "lock %s", path);
+}
+
+int own_above(pid_t pid, struct err *e)
+{
+	while ((pid = procs_parent(pid)) > 0) {
+		pid_t who = holder(pid);
+
+		if (who)
+			return refuse(pid, who, e);
+	}
+	return 0;
+}

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * tracker.c - which pages of a tree were written since they were last seen: rounds over its
+ * processes, by one of the back ends in the table.
+ */
+#include "engine/tracker/priv.h"
+
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/nofile.h"
+#include "engine/tracker/look.h"
+
+/* More of them, and the usual limit of 1024 descriptors is close. CRIU inherits what is raised. */
+#define MANY_PROCS 200
+
+/* ---- back ends ---- */
+
+/* Nothing is tracked: every page counts as written. */
+static const struct tproc *none_known(const struct trk *t, pid_t pid)
+{
+	(void)t;
+	(void)pid;
+	return NULL;
+}
+
+static int none_probe(struct err *e)
+{
+	(void)e;
+	return 0;
+}
+
+static void none_detach(struct tproc *p)
+{
+	(void)p;
+}
+
+static long none_look(const struct look_at *l, uint64_t *at, uint64_t end, struct page_region *vec)
+{
+	return (l->t->scans ? &trk_scan_ops : &trk_soft_ops)->look(l, at, end, vec);
+}
+
+static const struct trk_ops none_ops = {
+	.name = "none",
+	.probe = none_probe,
+	.known = none_known,
+	.look = none_look,
+	.detach = none_detach,
+};
+
+static const struct trk_ops *const back_ends[] = {
+	[TRK_NONE] = &none_ops,
+	[TRK_WP_ASYNC] = &trk_scan_ops,
+	[TRK_SOFT_DIRTY] = &trk_soft_ops,
+};
+
+int trk_probe(enum trk_kind kind, struct err *e)
+{
+	return back_ends[kind]->probe(e);
+}
+
+enum trk_kind trk_best(void)
+{
+	static const enum trk_kind order[] = { TRK_WP_ASYNC, TRK_SOFT_DIRTY };
+	struct err ignore = ERR_INIT;
+
+	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
+		if (trk_probe(order[i], &ignore) == 0)
+			return order[i];
+	return TRK_NONE;
+}
+
+const char *trk_kind_name(enum trk_kind kind)
+{
+	return back_ends[kind]->name;
+}
+
+bool trk_criu_scans(void)
+{
+	return scan_kernel();
+}
+
+/* ---- processes ---- */
+
+int trk_new(struct trk **out, pid_t root, enum trk_kind kind, struct err *e)
+{
+	AUTO(trk) struct trk *t = calloc(1, sizeof(*t));
+
+	if (t) {
+		pthread_mutex_init(&t->lock, NULL);
+		t->ops = back_ends[kind];
+		t->vec = calloc(VEC_REGIONS, sizeof(*t->vec));
+	}
+	if (!t || !t->vec)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for the tracker");
+	t->root = root;
+	t->scans = scan_kernel();
+	t->calm = t->ops == &trk_scan_ops && calm_kernel();
+	t->guard = scan_guard();
+	t->zero_frame = soft_zero_frame();
+	*out = steal(t);
+	return 0;
+}
+
+const struct tproc *track_known(const struct trk *t, pid_t pid)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->v[i].pid == pid)
+			return &t->v[i];
+	return NULL;
+}
+
+static void let_go(struct trk *t, struct tproc *p)
+{
+	t->ops->detach(p);
+	if (p->lock >= 0)
+		close(steal_fd(&p->lock));
+}
+
+static struct tproc *new_proc(struct tproc *p, pid_t pid, uint64_t born)
+{
+	*p = (struct tproc){ .pid = pid, .born = born, .lock = -1, .uffd = -1 };
+	return p;
+}
+
+static struct tproc *find_or_add(struct trk *t, pid_t pid)
+{
+	uint64_t born = procs_start(pid);
+
+	for (size_t i = 0; i < t->n; i++) {
+		struct tproc *p = &t->v[i];
+
+		if (p->pid != pid)
+			continue;
+		if (p->born == born)
+			return p;
+		let_go(t, p);
+		return new_proc(p, pid, born);
+	}
+	if (t->n == t->cap) {
+		size_t cap = t->cap ? 2 * t->cap : 16;
+		struct tproc *v = realloc(t->v, cap * sizeof(*v));
+
+		if (!v)
+			return NULL;
+		t->v = v;
+		t->cap = cap;
+	}
+	return new_proc(&t->v[t->n++], pid, born);
+}
+
+static struct tproc *find_proc(struct trk *t, pid_t pid)
+{
+	pthread_mutex_lock(&t->lock);
+	struct tproc *p = find_or_add(t, pid);
+
+	pthread_mutex_unlock(&t->lock);
+	return p;
+}
+
+/* Processes that left the tree are let go. */
+static void sweep(struct trk *t)
+{
+	pthread_mutex_lock(&t->lock);
+	for (size_t i = 0; i < t->n;) {
+		if (t->v[i].seen) {
+			t->v[i++].seen = false;
+			continue;
+		}
+		let_go(t, &t->v[i]);
+		t->v[i] = t->v[--t->n];
+	}
+	pthread_mutex_unlock(&t->lock);
+}
+
+bool vma_among(const struct vma *vma, const struct runs *l)
+{
+	size_t i = runs_find(l, vma->start);
+
+	return i < l->n && l->v[i].vaddr < vma->end;
+}
+
+bool track_shared(const struct trk *t, struct tproc *p)
+{
+	for (size_t i = 0; i < t->procs.n; i++)
+		if (t->procs.pid[i] != p->pid &&
+		    syscall(SYS_kcmp, p->pid, t->procs.pid[i], KCMP_VM, 0, 0) == 0) {
+			track_not(p, "it shares its memory with another process");
+			return true;
+		}
+	return false;
+}
+
+void track_not(struct tproc *p, const char *why)
+{
+	if (!p->said)
+		log_warn("pid=%d is not tracked: %s", p->pid, why);
+	p->said = true;
+}
+
+/* ---- whose they are ---- */
+
+static int own(struct tproc *p, struct err *e)
+{
+	if (p->lock < 0)
+		p->lock = own_take(p->pid, e);
+	return p->lock < 0 ? p->lock : 0;
+}
+
+static int own_pid(struct trk *t, pid_t pid, struct err *e)
+{
+	struct tproc *p = find_proc(t, pid);
+	int r = p ? own(p, e) : err_set(e, ERR_SYS, ENOMEM, "no memory for the tracker");
+
+	if (r == 0 || r == -EBUSY || r == -ENOMEM)
+		return r;
+	err_clear(e); /* it has gone, or the rounds will say */
+	return 0;
+}
+
+int trk_own(struct trk *t, struct err *e)
+{
+	struct proc_list l = { 0 };
+	int r = own_pid(t, t->root, e);
+
+	/* the root is ours by now: who begins with a child that is born later sees that */
+	if (r == 0)
+		r = own_above(t->root, e);
+	if (r == 0)
+		r = procs_tree(t->root, &l, e);
+	if (l.n > MANY_PROCS)
+		nofile_raise();
+	for (size_t i = 0; r == 0 && i < l.n; i++)
+		r = own_pid(t, l.pid[i], e);
+	procs_fini(&l);
+	if (r < 0)
+		trk_release(t);
+	return r;
+}
+
+/* ---- rounds ---- */
+
+int track_report(struct scan *s, const struct page_region *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint64_t pages = (v[i].end - v[i].start) >> ENG_PAGE_SHIFT;
+
+		s->st->dirty_pages += pages;
+		s->st->tracked_pages += pages;
+		int e = s->emit(s->arg, s->p->pid, s->vma, v[i].start, pages,
+		                TRK_PRESENT | TRK_DIRTY);
+
+		if (e < 0)
+			return e;
+	}
+	return 0;
+}
+
+static int round_of(struct scan *s, bool *stop)
+{
+	struct tproc *p = s->p;
+	struct err e = ERR_INIT;
+
+	p->tracked = false;
+	if (!s->t->ops->round || !procs_lives(p->pid))
+		return 0;
+	int r = own(p, &e);
+
+	s->io = r == 0 ? direct_io(p->pid) : DIRECT_NONE;
+	if (s->io == DIRECT_AIO) {
+		s->t->ops->detach(p);
+		track_not(p, "it reads past the page cache by native AIO (O_DIRECT)");
+		return 0;
+	}
+	if (r == 0)
+		return s->t->ops->round(s, stop);
+	if (r != -ESRCH)
+		track_not(p, e.msg);
+	return 0;
+}
+
+int trk_round(struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, struct err *e)
+{
+	uint64_t t0 = now_us();
+	bool stop = false;
+	int r = procs_tree(t->root, &t->procs, e);
+
+	memset(st, 0, sizeof(*st));
+	for (size_t i = 0; r == 0 && i < t->procs.n; i++) {
+		struct tproc *p = find_proc(t, t->procs.pid[i]);
+
+		if (!p) {
+			r = err_set(e, ERR_SYS, ENOMEM, "no memory for the tracker");
+			break;
+		}
+		struct scan s = { .t = t, .p = p, .emit = emit, .arg = arg, .st = st };
+
+		p->seen = true;
+		r = round_of(&s, &stop);
+		if (r < 0)
+			err_set(e, ERR_SYS, -r, "scan of process %d: %s", p->pid, strerror(-r));
+		st->procs += p->tracked;
+		st->procs_untracked += !p->tracked;
+	}
+	procs_fini(&t->procs);
+	if (r == 0)
+		sweep(t);
+	st->scan_us = now_us() - t0;
+	st->stopped_us = t->stopped_us;
+	return r;
+}
+
+int trk_places(const struct trk *t, pid_t pid)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	return t->ops->strayed ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+}
+
+void trk_strayed(struct trk *t, pid_t pid, int places, uint64_t vaddr, size_t pages, bool *out)
+{
+	if (places >= 0)
+		t->ops->strayed(t, pid, places, vaddr, pages, out);
+}
+
+int trk_final(struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, struct err *e)
+{
+	return look_tree(t, emit, arg, st, e);
+}
+
+void trk_release(struct trk *t)
+{
+	pthread_mutex_lock(&t->lock);
+	for (size_t i = 0; i < t->n; i++)
+		let_go(t, &t->v[i]);
+	t->n = 0;
+	pthread_mutex_unlock(&t->lock);
+}
+
+void trk_free(struct trk *t)
+{
+	if (!t)
+		return;
+	trk_release(t);
+	free(t->v);
+	free(t->vec);
+	free(t);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* http.h - the command speaks to a hauld: the local one, or one elsewhere by --agent=URL. */
+#ifndef HAUL_HAULER_AGENT_H
+#define HAUL_HAULER_AGENT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "common/err.h"
+#include "hauler/mig/mig.h"
+
+struct agent;
+
+/**
+ * agent_open() - the hauld that @o names
+ * Return: 0; -ENOENT: there is none, or it is not wanted; else wrong options
+ */
+int agent_open(struct agent **out, const struct opts *o, struct err *e);
+void agent_close(struct agent *a);
+
+/**
+ * agent_ask() - one request
+ * @key:    Idempotency-Key, NULL
+ * @body:   taken; NULL: none
+ * @answer: out: a JSON object
+ * Return: 0; -ECONNREFUSED nobody is there; else what hauld says against it
+ */
+int agent_ask(struct agent *a, const char *method, const char *path, const char *key, json_t *body,
+              json_t **answer, struct err *e);
+
+/** @event: borrowed. Return: false when that was the last one */
+typedef bool agent_heard(void *arg, json_t *event);
+
+/**
+ * agent_follow() - events of @path until the last one, also over a hauld that is started again
+ * @stop: looked at now and then; when it becomes true: -ECANCELED, call again to go on
+ * @at:   in and out: where it is; 0 at first
+ */
+int agent_follow(struct agent *a, const char *path, uint64_t *at, agent_heard *heard, void *arg,
+                 const volatile int *stop, struct err *e);
+
+#endif

@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* dirs.c - trees that travel, as steps of a migration: docs/FILES.md. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "hauler/dirs/priv.h"
+#include "hauler/mig/mig.h"
+#include "transport/haul.pb-c.h"
+
+#define SETTLE_PASSES  8
+#define SETTLED_US     30000 /* a pass so short leaves little for the freeze */
+#define FROZEN_PASSES  5 /* others may write there, too: they do not stand */
+#define APPLY_LIMIT_MS 600000
+#define SEND_LIMIT_MS  120000 /* of silence, while the tree runs */
+#define NS_IN_S        1000000000ull
+
+/* ---- options ---- */
+
+static int add_word(const char ***v, size_t *n, const char *word)
+{
+	const char **more = realloc(*v, (*n + 1) * sizeof(char *));
+
+	if (!more)
+		return -ENOMEM;
+	*v = more;
+	more[(*n)++] = word;
+	return 0;
+}
+
+static bool below(const char *path, const char *dir)
+{
+	size_t n = strlen(dir);
+
+	return !strncmp(path, dir, n) && (!path[n] || path[n] == '/');
+}
+
+int fs_option_dir(struct fs_opts *o, const char *dir, struct err *e)
+{
+	char real[PATH_MAX];
+
+	if (!realpath(dir, real))
+		return err_sys(e, "--fs=%s", dir);
+	if (!real[1])
+		return err_set(e, ERR_USER, EINVAL, "--fs=%s: the root directory does not travel",
+		               dir);
+	if (o->n_dirs == FS_DIRS_MAX)
+		return err_set(e, ERR_USER, E2BIG, "--fs: more than %d directories", FS_DIRS_MAX);
+	for (size_t i = 0; i < o->n_dirs; i++)
+		if (below(real, o->dir[i]) || below(o->dir[i], real))
+			return err_set(e, ERR_USER, EINVAL,
+			               "--fs=%s: it lies in --fs=%s, or that in it", dir,
+			               o->dir[i]);
+	char *copy = strdup(real);
+
+	return copy && add_word(&o->dir, &o->n_dirs, copy) == 0
+	               ? 0
+	               : err_set(e, ERR_SYS, ENOMEM, "no memory");
+}
+
+int fs_option_exclude(struct fs_opts *o, const char *pattern, struct err *e)
+{
+	return add_word(&o->exclude, &o->n_excludes, pattern) < 0
+	               ? err_set(e, ERR_SYS, ENOMEM, "no memory")
+	               : 0;
+}
+
+/* ---- life ---- */
+
+static int open_root(struct fs *f, const char *path, struct err *e)
+{
+	struct fs_root *r = &f->root[f->n_roots];
+
+	r->path = path;
+	r->number = (uint32_t)f->n_roots;
+	r->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (r->fd < 0)
+		return err_sys(e, "--fs=%s", path);
+	f->n_roots++;
+	r->fsid = watch_fsid(r->fd);
+	return 0;
+}
+
+/* All or none: what cannot be watched is looked at by its times, and the report says so. */
+static void start_watch(struct fs *f)
+{
+	struct err why = ERR_INIT;
+	int r = getenv("HAUL_FS_NO_WATCH") ? err_set(&why, ERR_USER, EPERM, "HAUL_FS_NO_WATCH")
+	                                   : watch_new(&f->watch, &why);
+
+	for (size_t i = 0; r == 0 && i < f->n_roots; i++)
+		r = watch_mark(f->watch, f->root[i].fd, &why);
+	if (r < 0) {
+		watch_free(steal(f->watch));
+		log_warn("changes of files are found by their times: %s", why.msg);
+	}
+	f->st.watch = f->watch ? "fanotify" : "times";
+}
+
+int fs_new(struct fs **out, const struct fs_opts *o, struct err *e)
+{
+	AUTO(fs) struct fs *f = calloc(1, sizeof(*f));
+	int r = 0;
+
+	if (!f)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for files");
+	f->opt = o;
+	if (getrandom(&f->seed, sizeof(f->seed), 0) != sizeof(f->seed))
+		return err_sys(e, "getrandom");
+	for (size_t i = 0; r == 0 && i < o->n_dirs; i++)
+		r = open_root(f, o->dir[i], e);
+	if (r == 0)
+		start_watch(f);
+	for (size_t i = 0; r == 0 && i < f->n_roots; i++)
+		r = fs_top(f, &f->root[i], e);
+	if (r == 0)
+		r = fs_scan(f, e);
+	for (size_t i = 0; i < f->n_roots; i++) {
+		f->st.bytes += f->root[i].bytes;
+		f->st.inodes += f->root[i].inodes;
+	}
+	if (r == 0)
+		*out = steal(f);
+	return r;
+}
+
+void fs_cancel(struct fs *f)
+{
+	if (!f)
+		return;
+	__atomic_store_n(&f->stop, true, __ATOMIC_RELAXED);
+	if (f->ch)
+		chan_cancel(f->ch);
+}
+
+void fs_free(struct fs *f)
+{
+	if (!f)
+		return;
+	if (f->running && !f->joined) {
+		fs_cancel(f);
+		pthread_join(f->thread, NULL);
+	}
+	watch_free(f->watch);
+	fs_bury(f);
+	for (size_t i = 0; i < f->n_roots; i++)
+		fs_table_free(&f->root[i]);
+	free(f->scan.v);
+	free(f->fresh.v);
+	free(f->dirty.v);
+	free(f->gone.v);
+	free(f->due.v);
+	free(f->mapped);
+	free(f->op);
+	free(f->arena);
+	free(f->buf);
+	chan_free(f->ch);
+	free(f);
+}
+
+const struct fs_stats *fs_get_stats(const struct fs *f)
+{
+	return f ? &f->st : NULL;
+}
+
+bool fs_covers(const struct fs_opts *o, const char *path)
+{
+	for (size_t i = 0; o && i < o->n_dirs; i++)
+		if (below(path, o->dir[i]))
+			return true;
+	return false;
+}
+
+/* ---- the offer ---- */
+
+/* Where it will be: in another root directory, if the process gets one. */
+static int map_root(const struct mig *m, struct fs_root *r, struct findings *out)
+{
+	const char *from = insp_root_dir(m->insp), *to = m->opt->into_root;
+
+	if (!to)
+		snprintf(r->there, sizeof(r->there), "%s", r->path);
+	else if (root_map(r->path, from, to, r->there, sizeof(r->there)) < 0)
+		return finding_add(
+		        out, SEV_BLOCKER, "into-root", "name a directory below it by --fs",
+		        "--fs=%s does not lie below the tree's root directory %s", r->path, from);
+	return 0;
+}
+
+static Haul__TreeRoot *offer_root(const struct fs *f, size_t i)
+{
+	Haul__TreeRoot *t = malloc(sizeof(*t));
+	struct statx x;
+
+	if (!t)
+		return NULL;
+	haul__tree_root__init(t);
+	t->path.data = (uint8_t *)f->root[i].there;
+	t->path.len = strlen(f->root[i].there);
+	t->bytes = f->root[i].bytes;
+	t->inodes = f->root[i].inodes;
+	t->replace = f->opt->replace;
+	if (statx(f->root[i].fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &x) == 0) {
+		t->inode = x.stx_ino;
+		t->birth_ns = (uint64_t)x.stx_btime.tv_sec * NS_IN_S + x.stx_btime.tv_nsec;
+	}
+	return t;
+}
+
+int fs_look(struct mig *m, struct err *e)
+{
+	struct fs *f = NULL;
+	uint64_t t0 = now_us();
+
+	if (!m->opt->fs.n_dirs)
+		return 0;
+	int r = fs_new(&f, &m->opt->fs, e);
+
+	if (r == 0)
+		f->st.look_us = now_us() - t0;
+	pthread_mutex_lock(&m->lock);
+	m->fs = f;
+	pthread_mutex_unlock(&m->lock);
+	return r;
+}
+
+int fs_offer(struct mig *m, Haul__Offer *o, struct findings *out, struct err *e)
+{
+	struct fs *f = m->fs;
+
+	if (!f)
+		return 0;
+	if (f->other_mounts)
+		finding_add(out, SEV_WARNING, "fs-mount",
+		            "give it a --fs of its own, if it is to travel",
+		            "%s is a mount point: what is there does not travel (%u of them)",
+		            f->other_mount, f->other_mounts);
+	o->tree = calloc(f->n_roots, sizeof(Haul__TreeRoot *));
+	for (size_t i = 0; o->tree && i < f->n_roots; i++) {
+		if (map_root(m, &f->root[i], out) < 0)
+			break;
+		o->tree[i] = offer_root(f, i);
+		if (!o->tree[i])
+			break;
+		o->n_tree++;
+	}
+	if (o->n_tree != f->n_roots)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	return 0;
+}
+
+void fs_offer_free(Haul__Offer *o)
+{
+	for (size_t i = 0; i < o->n_tree; i++)
+		free(o->tree[i]);
+	free(o->tree);
+	o->tree = NULL;
+	o->n_tree = 0;
+}
+
+/* ---- passes ---- */
+
+static int applied(struct mig *m, unsigned int number, uint64_t deadline_us, struct err *e)
+{
+	Haul__Msg *msg = NULL;
+	int r = talk_expect(m, m->fs->ch, HAUL__MSG__BODY_APPLIED, &msg, deadline_us, e);
+
+	if (r < 0)
+		return r;
+	if (msg->applied->pass != number)
+		r = err_set(e, ERR_PEER, EPROTO, "pass %u of files, not %u", msg->applied->pass,
+		            number);
+	haul__msg__free_unpacked(msg, NULL);
+	return r;
+}
+
+static int look_again(struct fs *f, struct err *e)
+{
+	void **v = NULL;
+	size_t n = 0;
+	bool all = !f->watch;
+	int r = f->watch ? watch_take(f->watch, &v, &n, &all, e) : 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		if (fs_mark_dirty(f, v[i]) < 0)
+			r = err_set(e, ERR_SYS, ENOMEM, "no memory");
+	free(v);
+	if (r < 0)
+		return r;
+	if (f->watch && all)
+		log_warn("events of files were lost: all are looked at");
+	return all ? fs_look_all(f, e) : fs_scan(f, e);
+}
+
+static bool nothing_to_do(const struct fs *f)
+{
+	return !f->fresh.n && !f->dirty.n && !f->gone.n && !f->due.n;
+}
+
+static int pass(struct mig *m, bool first, struct err *e)
+{
+	struct fs *f = m->fs;
+	uint64_t t0 = now_us(), files = f->st.sent_files, bytes = f->st.sent_bytes;
+	int r = fs_mark_open(f, m->opt->pid, first, e);
+
+	if (r == 0 && !first)
+		r = look_again(f, e);
+	uint64_t t1 = now_us();
+
+	if (r == 0)
+		r = fs_send_pass(f, f->st.passes + 1, e);
+	if (r < 0)
+		return r;
+	f->st.passes++;
+	log_info("files pass=%u files=%llu bytes=%llu look_us=%llu us=%llu", f->st.passes,
+	         (unsigned long long)(f->st.sent_files - files),
+	         (unsigned long long)(f->st.sent_bytes - bytes), (unsigned long long)(t1 - t0),
+	         (unsigned long long)(now_us() - t0));
+	return applied(m, f->st.passes,
+	               f->deadline_us ? f->deadline_us : deadline_in_ms(APPLY_LIMIT_MS), e);
+}
+
+int fs_first(struct mig *m, struct err *e)
+{
+	struct chan *ch = NULL;
+	uint64_t t0 = now_us();
+
+	if (!m->fs)
+		return 0;
+	int r = talk_files(m, &ch, e);
+
+	pthread_mutex_lock(&m->lock);
+	m->fs->ch = ch;
+	m->fs->send = m->send;
+	if (m->stop && r == 0)
+		r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
+	pthread_mutex_unlock(&m->lock);
+	if (r == 0) {
+		chan_silence(ch, SEND_LIMIT_MS);
+		r = pass(m, true, e);
+	}
+	m->fs->st.first_us = now_us() - t0;
+	return r < 0 ? err_wrap(e, "files") : 0;
+}
+
+int fs_settle(struct mig *m, struct err *e)
+{
+	uint64_t last = UINT64_MAX;
+	int r = 0;
+
+	for (unsigned int i = 0; m->fs && r == 0 && i < SETTLE_PASSES; i++) {
+		uint64_t t0 = now_us();
+
+		r = pass(m, false, e);
+
+		uint64_t us = now_us() - t0;
+
+		if (us < SETTLED_US || us > last / 4 * 3)
+			break;
+		last = us;
+	}
+	return r < 0 ? err_wrap(e, "files") : 0;
+}
+
+/* ---- while the tree stands ---- */
+
+/* Until a look finds nothing: others than the tree may write there. */
+static int last_passes(struct mig *m, struct err *e)
+{
+	struct fs *f = m->fs;
+	int r = pass(m, false, e);
+
+	for (unsigned int i = 1; r == 0 && f->watch && i < FROZEN_PASSES; i++) {
+		r = look_again(f, e);
+		if (r < 0 || nothing_to_do(f))
+			return r;
+		log_info("files: somebody else writes in the trees");
+		r = pass(m, false, e);
+	}
+	return r;
+}
+
+static void *frozen_main(void *arg)
+{
+	struct mig *m = arg;
+	struct fs *f = m->fs;
+	uint64_t t0 = now_us(), bytes = f->st.sent_bytes;
+
+	f->result = last_passes(m, &f->err);
+	f->st.frozen_us = now_us() - t0;
+	f->st.frozen_bytes = f->st.sent_bytes - bytes;
+	return NULL;
+}
+
+int fs_frozen(struct mig *m, struct err *e)
+{
+	if (!m->fs || m->fs->running)
+		return 0;
+	m->fs->deadline_us = mig_deadline(m);
+	int r = pthread_create(&m->fs->thread, NULL, frozen_main, m);
+
+	m->fs->running = r == 0;
+	return r ? err_set(e, ERR_SYS, r, "thread for files") : 0;
+}
+
+int fs_wait(struct mig *m, struct err *e)
+{
+	struct fs *f = m->fs;
+
+	if (!f)
+		return 0;
+	pthread_join(f->thread, NULL);
+	f->joined = true;
+	if (f->result < 0) {
+		*e = f->err;
+		return err_wrap(e, "files");
+	}
+	return 0;
+}

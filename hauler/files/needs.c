@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* needs.c - files that the tree needs, with their paths here and there. */
+#include "hauler/files/needs.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "engine/criu/criu.h"
+#include "hauler/mig/mig.h"
+#include "hauler/inspect/priv.h"
+
+static const char *const words[] = {
+	[HAUL__FILE_STATE__FILE_NONE] = "with it",    [HAUL__FILE_STATE__FILE_SAME] = "same",
+	[HAUL__FILE_STATE__FILE_MISSING] = "missing", [HAUL__FILE_STATE__FILE_DIFFERS] = "differs",
+	[HAUL__FILE_STATE__FILE_TAIL] = "older",      [HAUL__FILE_STATE__FILE_KEPT] = "kept",
+	[HAUL__FILE_STATE__FILE_SHARED] = "shared",
+};
+
+const char *needs_word(Haul__FileState s)
+{
+	return (size_t)s < ARRAY_SIZE(words) && words[s] ? words[s] : "?";
+}
+
+bool needs_travels(const struct need *k)
+{
+	return k->state == HAUL__FILE_STATE__FILE_MISSING ||
+	       k->state == HAUL__FILE_STATE__FILE_DIFFERS ||
+	       k->state == HAUL__FILE_STATE__FILE_TAIL;
+}
+
+/* ---- the list ---- */
+
+/* Return: 0; -EXDEV not below the tree's root */
+static int path_there(const struct needs *n, const Haul__File *f, char out[PATH_MAX])
+{
+	/* a service outside the tree is asked by its name on the host */
+	if (!n->into_root || S_ISSOCK(f->mode) || f->path[0] != '/') {
+		snprintf(out, PATH_MAX, "%s", f->path);
+		return 0;
+	}
+	return root_map(f->path, n->root, n->into_root, out, PATH_MAX);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+static int add(struct needs *n, const Haul__File *f, struct findings *out)
+{
+	char there[PATH_MAX];
+
+	if (fs_covers(n->trees, f->path))
+		return 0; /* it comes with its tree */
+	int r = path_there(n, f, there);
+
+	if (r < 0)
+		return finding_add(out, SEV_BLOCKER, "into-root",
+		                   "the process has to close it before it can move there",
+		                   "%s does not lie below the tree's root directory %s", f->path,
+		                   n->root);
+	if (insp_grow(&n->v, n->n, &n->cap, sizeof(*n->v)) < 0)
+		return -ENOMEM;
+	struct need *k = &n->v[n->n];
+
+	*k = (struct need){ .file = *f, .here = strdup(f->path), .there = strdup(there) };
+	k->file.path = k->there;
+	n->n++;
+	return k->here && k->there && tsearch(k->there, &n->by_there, by_name) ? 0 : -ENOMEM;
+}
+
+static bool has(const struct needs *n, const char *there)
+{
+	return tfind(there, &n->by_there, by_name) != NULL;
+}
+
+/* The directories above: they may be missing, too. */
+static int add_above(struct needs *n, struct findings *out)
+{
+	size_t n_files = n->n;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n_files; i++) {
+		char dir[PATH_MAX];
+
+		snprintf(dir, sizeof(dir), "%s", n->v[i].here);
+		for (char *slash; r == 0 && (slash = strrchr(dir, '/')) && slash > dir;) {
+			char there[PATH_MAX];
+			Haul__File f = HAUL__FILE__INIT;
+			struct stat st;
+
+			*slash = 0;
+			f.path = dir;
+			f.directory = true;
+			if (path_there(n, &f, there) < 0 || has(n, there) || stat(dir, &st) < 0)
+				break;
+			f.mode = st.st_mode;
+			r = add(n, &f, out);
+		}
+	}
+	return r;
+}
+
+/* What a private root has besides: programs take these for granted. */
+static const struct {
+	const char *path;
+	mode_t mode;
+	unsigned int minor; /* of the memory devices */
+} basics[] = {
+	{ "/", S_IFDIR | 0755, 0 },
+	{ "/proc", S_IFDIR | 0555, 0 },
+	{ "/dev", S_IFDIR | 0755, 0 },
+	{ "/tmp", S_IFDIR | 01777, 0 },
+	{ "/dev/null", S_IFCHR | 0666, 3 },
+	{ "/dev/zero", S_IFCHR | 0666, 5 },
+	{ "/dev/full", S_IFCHR | 0666, 7 },
+	{ "/dev/random", S_IFCHR | 0666, 8 },
+	{ "/dev/urandom", S_IFCHR | 0666, 9 },
+};
+
+static int add_basics(struct needs *n, struct findings *out)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(basics); i++) {
+		char here[PATH_MAX], there[PATH_MAX];
+		Haul__File f = HAUL__FILE__INIT;
+
+		root_map(basics[i].path, "/", n->root, here, sizeof(here));
+		root_map(basics[i].path, "/", n->into_root, there, sizeof(there));
+		if (has(n, there))
+			continue;
+		f.path = here;
+		f.mode = basics[i].mode;
+		f.directory = S_ISDIR(f.mode);
+		f.device = basics[i].minor ? makedev(1, basics[i].minor) : 0;
+		r = add(n, &f, out);
+	}
+	return r;
+}
+
+static int say_unfit(const struct needs *n, const struct insp *insp, struct findings *out)
+{
+	const char *what = insp_unmovable_root(insp);
+
+	if (!what || !n->into_root || !strcmp(n->into_root, n->root))
+		return 0;
+	return finding_add(out, SEV_BLOCKER, "into-root",
+	                   "restore it into the same root directory as here",
+	                   "%s: CRIU brings it back by its path on the host", what);
+}
+
+int needs_new(struct needs **out, const struct insp *insp, const struct opts *o, struct findings *f,
+              struct err *e)
+{
+	AUTO(needs) struct needs *n = calloc(1, sizeof(*n));
+	size_t n_files;
+	Haul__File *const *files = insp_files(insp, &n_files);
+
+	if (!n)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for the list of files");
+	n->root = insp_root_dir(insp);
+	n->into_root = o->into_root;
+	n->trees = &o->fs;
+	int r = say_unfit(n, insp, f);
+
+	for (size_t i = 0; r == 0 && i < n_files; i++)
+		r = add(n, files[i], f);
+	if (r == 0 && n->into_root && n->into_root[1])
+		r = add_basics(n, f);
+	if (r == 0 && o->pol.v.files != POL_FILES_REQUIRE)
+		r = add_above(n, f);
+	n->ptr = calloc(n->n + 1, sizeof(Haul__File *));
+	if (r < 0 || !n->ptr)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for the list of files");
+	for (size_t i = 0; i < n->n; i++)
+		n->ptr[i] = &n->v[i].file;
+	*out = steal(n);
+	return 0;
+}
+
+void needs_free(struct needs *n)
+{
+	if (!n)
+		return;
+	for (size_t i = 0; i < n->n; i++) {
+		if (n->v[i].there)
+			tdelete(n->v[i].there, &n->by_there, by_name);
+		free(n->v[i].here);
+		free(n->v[i].there);
+		free(n->v[i].block);
+	}
+	free(n->v);
+	free(n->ptr);
+	free(n);
+}
+
+/* ---- the negotiation ---- */
+
+void needs_offer(const struct needs *n, Haul__Offer *o)
+{
+	o->n_file = n->n;
+	o->file = n->ptr;
+	o->proofs = true;
+	if (n->into_root)
+		o->into_root = (char *)n->into_root;
+}
+
+void needs_seen(struct needs *n, const Haul__Answer *a)
+{
+	for (size_t i = 0; i < n->n && i < a->n_seen; i++) {
+		n->v[i].state = a->seen[i]->state;
+		n->v[i].there_bytes = a->seen[i]->bytes;
+	}
+}
+
+int needs_digest(struct needs *n, uint32_t k, uint64_t bytes, uint64_t seed, uint8_t *out)
+{
+	if (k >= n->n || !S_ISREG(n->v[k].file.mode))
+		return -EINVAL;
+	AUTO(fd)
+	int fd = open(n->v[k].here, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	int r = fd < 0 ? -errno : digest_file(fd, bytes, seed, out);
+
+	if (r == 0)
+		memcpy(n->v[k].proven, out, DIGEST_BYTES);
+	return r;
+}
+
+/* ---- the tree stands ---- */
+
+static uint64_t ns(const struct statx_timestamp *t)
+{
+	return (uint64_t)t->tv_sec * 1000000000u + t->tv_nsec;
+}
+
+static int add_still(Haul__Switch *s, uint32_t k, const struct statx *st)
+{
+	Haul__Still **v = realloc(s->still, (s->n_still + 1) * sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	s->still = v;
+	if (!(v[s->n_still] = malloc(sizeof(**v))))
+		return -ENOMEM;
+	Haul__Still *still = v[s->n_still++];
+
+	haul__still__init(still);
+	still->file = k;
+	still->size = st->stx_size;
+	still->ctime_ns = ns(&st->stx_ctime);
+	return 0;
+}
+
+int needs_still(const struct needs *n, Haul__Switch *s, struct err *e)
+{
+	for (uint32_t i = 0; i < n->n; i++) {
+		const struct need *k = &n->v[i];
+		bool same = S_ISREG(k->file.mode) && !k->file.write && k->file.ctime_ns &&
+		            (k->state == HAUL__FILE_STATE__FILE_SAME || needs_travels(k));
+		struct statx st;
+
+		if (!same && k->state != HAUL__FILE_STATE__FILE_SHARED)
+			continue;
+		if (statx(AT_FDCWD, k->here, 0, STATX_BASIC_STATS, &st) < 0)
+			return err_sys(e, "%s", k->here);
+		if (!same && add_still(s, i, &st) < 0)
+			return err_set(e, ERR_SYS, ENOMEM, "no memory for files");
+		if (same && (st.stx_ino != k->file.inode || st.stx_size != k->file.size ||
+		             ns(&st.stx_mtime) != k->file.mtime_ns)) {
+			err_set(e, ERR_TARGET, ESTALE, "%s was changed while the tree moved",
+			        k->here);
+			return err_fix(e, "try again");
+		}
+	}
+	return 0;
+}
+
+void needs_still_free(Haul__Switch *s)
+{
+	for (size_t i = 0; i < s->n_still; i++)
+		free(s->still[i]);
+	free(s->still);
+}
+
+int needs_reroot(const struct needs *n, int images_fd, struct err *e)
+{
+	return n->into_root && strcmp(n->root, n->into_root)
+	               ? img_reroot(images_fd, n->root, n->into_root, e)
+	               : 0;
+}

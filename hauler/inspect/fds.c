@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* fds.c - open descriptors: files to bring along, and kinds that cannot travel. */
+#include "hauler/inspect/priv.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/sysmacros.h>
+
+/* What we look at; what is "descriptor 3 of pid 7". */
+struct look {
+	pid_t pid;
+	int fd;
+	int flags; /* of open(), octal in fdinfo */
+	int mnt_id;
+	int task; /* of a pidfd: -1 ended */
+	struct stat st;
+	char name[INSP_PATH_MAX];
+	char what[48];
+};
+
+/* ---- kernel objects without a path ---- */
+
+/* Kinds that CRIU 4.2 brings back. */
+static const char *const good_anon[] = { "[eventfd]",  "[eventpoll]", "inotify",
+	                                 "[fanotify]", "[signalfd]",  "[timerfd]" };
+
+static const struct {
+	const char *name, *code, *what, *remedy;
+} bad_anon[] = {
+	{ "[io_uring]", "io-uring", "an io_uring",
+	  "switch io_uring off in the program's configuration" },
+	{ "[userfaultfd]", "userfaultfd", "a userfaultfd",
+	  "switch off what uses it (a garbage collector, a tracker)" },
+	{ "[perf_event]", "perf", "a perf event", "end the measurement first" },
+	{ "bpf", "bpf", "a BPF object", "the process has to close it before it can move" },
+	{ "kvm", "kvm", "a virtual machine", "use the hypervisor's own live migration" },
+	{ "[secretmem]", "secretmem", "secret memory", "start the program without it" },
+};
+
+int insp_anon(struct insp *i, const char *what, const char *name)
+{
+	if (strstr(name, "notify") && !i->fixed_root[0])
+		snprintf(i->fixed_root, sizeof(i->fixed_root), "%s watches files", what);
+	for (size_t k = 0; k < ARRAY_SIZE(good_anon); k++)
+		if (!strcmp(name, good_anon[k]))
+			return 0;
+	for (size_t k = 0; k < ARRAY_SIZE(bad_anon); k++)
+		if (!strncmp(name, bad_anon[k].name, strlen(bad_anon[k].name)))
+			return insp_say(i, SEV_BLOCKER, bad_anon[k].code, bad_anon[k].remedy,
+			                "%s is %s", what, bad_anon[k].what);
+	return insp_say(i, SEV_BLOCKER, "unknown-fd",
+	                "the process has to close it before it can move",
+	                "%s is %s, which CRIU does not know", what, name);
+}
+
+static int look_pidfd(struct insp *i, const struct look *l)
+{
+	if (l->task == -1 || insp_in_tree(i, l->task))
+		return 0;
+	return insp_say(i, SEV_BLOCKER, "pidfd", "the process has to close it before it can move",
+	                "%s stands for pid %d, which is not part of the tree", l->what, l->task);
+}
+
+static int look_space(struct insp *i, const struct look *l)
+{
+	char kind[16], what[32], ours[64] = "";
+
+	if (sscanf(l->name, "%15[a-z_]:", kind) == 1) {
+		snprintf(what, sizeof(what), "ns/%s", kind);
+		insp_link(getpid(), what, ours, sizeof(ours));
+	}
+	if (!strcmp(ours, l->name))
+		return 0;
+	return insp_say(i, SEV_BLOCKER, "unknown-fd",
+	                "the process has to close it before it can move",
+	                "%s is %s, which is not of the tree", l->what, l->name);
+}
+
+/* ---- devices ---- */
+
+#define MEM_MAJOR         1
+#define TTY_MAJOR         4
+#define TTYAUX_MAJOR      5
+#define UNIX98_PTY_MAJOR  136
+#define UNIX98_PTY_MAJORS 8
+
+/* null zero full random urandom kmsg */
+static const unsigned int good_mem_minors[] = { 3, 5, 7, 8, 9, 11 };
+
+static bool is_good_device(dev_t dev)
+{
+	for (size_t k = 0; k < ARRAY_SIZE(good_mem_minors); k++)
+		if (dev == makedev(MEM_MAJOR, good_mem_minors[k]))
+			return true;
+	return false;
+}
+
+static bool is_terminal(dev_t dev)
+{
+	return major(dev) == TTY_MAJOR || major(dev) == TTYAUX_MAJOR ||
+	       (major(dev) >= UNIX98_PTY_MAJOR &&
+	        major(dev) < UNIX98_PTY_MAJOR + UNIX98_PTY_MAJORS);
+}
+
+/* ---- rules ---- */
+
+/* As a file that a rule may be for. @what: room for its description */
+static struct insp_lead as_lead(const struct look *l, char what[INSP_PATH_MAX + 64])
+{
+	snprintf(what, INSP_PATH_MAX + 64, "%s, %s,", l->what, l->name);
+	return (struct insp_lead){ .pid = l->pid,
+		                   .fd = l->fd,
+		                   .what = what,
+		                   .inode = l->st.st_ino,
+		                   .reads = (l->flags & O_ACCMODE) == O_RDONLY,
+		                   .writes = (l->flags & O_ACCMODE) != O_RDONLY,
+		                   .rdev = l->st.st_rdev,
+		                   .dev = l->st.st_dev,
+		                   .mnt_id = l->mnt_id };
+}
+
+static int look_terminal(struct insp *i, const struct look *l)
+{
+	char what[INSP_PATH_MAX + 64];
+	struct insp_lead lead = as_lead(l, what);
+
+	lead.kind = REFIT_TTY;
+	int r = insp_out(i, &lead);
+
+	if (r)
+		return r < 0 ? r : 0;
+	return insp_say(i, SEV_BLOCKER, "terminal",
+	                "--map=tty=file:PATH keeps the output, --map=tty=attach keeps it a "
+	                "terminal (haul attach); or start it without one: setsid PROG </dev/null "
+	                ">>LOG 2>&1",
+	                "%s is the terminal %s", l->what, l->name);
+}
+
+/* Kinds that CRIU can dump, so that something else may come in their place. */
+static bool is_replaceable(const struct look *l)
+{
+	if (S_ISREG(l->st.st_mode) || S_ISDIR(l->st.st_mode))
+		return l->name[0] == '/';
+	return S_ISCHR(l->st.st_mode) && is_good_device(l->st.st_rdev);
+}
+
+/* Of neither pipe, socket nor terminal: is there a rule? Return: as insp_out() */
+static int look_rule(struct insp *i, const struct look *l, bool unseen)
+{
+	char what[INSP_PATH_MAX + 64];
+	struct insp_lead lead = as_lead(l, what);
+
+	lead.stray = unseen || insp_inherited(i, l->pid, l->fd, &l->st);
+	lead.unseen = unseen;
+	return is_replaceable(l) ? insp_out(i, &lead) : 0;
+}
+
+/* A launcher's file: it moves, but nobody there wants it. */
+static int look_inherited(struct insp *i, const struct look *l)
+{
+	pid_t from = S_ISFIFO(l->st.st_mode) ? 0 : insp_inherited(i, l->pid, l->fd, &l->st);
+	char comm[INSP_COMM_MAX];
+
+	if (!from)
+		return 0;
+	insp_comm(from, comm);
+	return insp_say(i, SEV_WARNING, "inherited-fd",
+	                "--close-fd=N leaves it behind, --stray=close all of that kind",
+	                "%s (%s) was inherited: pid %d (%s), which is not part of the tree, has "
+	                "it open too",
+	                l->what, l->name, from, comm);
+}
+
+static int look_device(struct insp *i, const struct look *l)
+{
+	if (S_ISCHR(l->st.st_mode) && is_good_device(l->st.st_rdev)) {
+		int r = insp_reachable(i, l->name, &l->st, l->what);
+
+		return r == 1 ? insp_file(i, l->name, INSP_OPEN) : r;
+	}
+	if (S_ISCHR(l->st.st_mode) && is_terminal(l->st.st_rdev))
+		return look_terminal(i, l);
+	return insp_say(i, SEV_BLOCKER, "device", "the process has to close it before it can move",
+	                "%s is the device %s", l->what, l->name);
+}
+
+/* ---- paths ---- */
+
+/* /proc/PID/... of a process that does not come along would be another one's there. */
+static int look_proc(struct insp *i, const struct look *l, int owner)
+{
+	if (insp_in_tree(i, owner))
+		return 0;
+	return insp_say(i, SEV_BLOCKER, "proc-fd", "the process has to close it before it can move",
+	                "%s is %s, of a process outside the tree", l->what, l->name);
+}
+
+/* A descriptor on something with a name: it is opened by that name again. */
+static int look_path(struct insp *i, const struct look *l)
+{
+	const struct insp_mount *m = insp_mount_by_id(i, l->mnt_id);
+	bool writes = (l->flags & O_ACCMODE) != O_RDONLY && !S_ISDIR(l->st.st_mode);
+	bool appends = (l->flags & O_ACCMODE) == O_WRONLY && l->flags & O_APPEND;
+	int owner;
+	int r = look_rule(i, l, !m || m->hidden);
+
+	if (r)
+		return r < 0 ? r : 0;
+	if (!m)
+		return insp_say(i, SEV_BLOCKER, "stray-fd",
+		                "it was inherited from a launcher: --close-fd=N leaves it behind, "
+		                "--stray=close all of that kind",
+		                "%s (%s) lies on a mount that cannot be seen from here", l->what,
+		                l->name);
+	if (m->hidden)
+		return insp_say(i, SEV_BLOCKER, "stray-fd",
+		                "unmount what hides it, or --close-fd=N",
+		                "%s (%s) lies on a mount that another one hides", l->what, l->name);
+	if (S_ISCHR(l->st.st_mode) || S_ISBLK(l->st.st_mode))
+		return look_device(i, l);
+	if (!strcmp(m->fstype, "proc") && sscanf(l->name, "/proc/%d", &owner) == 1)
+		return look_proc(i, l, owner);
+	r = look_inherited(i, l);
+	if (r == 0)
+		r = insp_reachable(i, l->name, &l->st, l->what);
+	if (r != 1)
+		return r;
+	return insp_file(i, l->name,
+	                 (writes ? INSP_WRITE : 0) | (appends ? 0 : INSP_OPEN) |
+	                         (S_ISDIR(l->st.st_mode) ? INSP_DIR : 0));
+}
+
+/* ---- one descriptor ---- */
+
+int insp_end_add(struct insp_ends *l, struct insp_end end)
+{
+	if (insp_grow(&l->v, l->n, &l->cap, sizeof(*l->v)) < 0)
+		return -ENOMEM;
+	l->v[l->n++] = end;
+	return 0;
+}
+
+int insp_dup(pid_t pid, int fd)
+{
+	AUTO(fd) int pidfd = pidfd_open(pid, 0);
+	int copy = pidfd < 0 ? -1 : pidfd_getfd(pidfd, fd, 0);
+
+	return copy < 0 ? -errno : copy;
+}
+
+/* Return: false: closed meanwhile, or the process has gone */
+static bool read_info(struct insp *i, struct look *l)
+{
+	char what[32], line[128];
+	bool whole = false;
+
+	snprintf(what, sizeof(what), "fdinfo/%d", l->fd);
+	AUTO(file) FILE *f = insp_open(l->pid, what);
+
+	l->task = -1;
+	while (f && fgets(line, sizeof(line), f)) {
+		unsigned int flags, passed;
+
+		if (sscanf(line, "flags: %o", &flags) == 1)
+			l->flags = (int)flags;
+		else if (sscanf(line, "scm_fds: %u", &passed) == 1)
+			i->passed_fds += passed;
+		else if (sscanf(line, "mnt_id: %d", &l->mnt_id) == 1)
+			whole = true;
+		else
+			sscanf(line, "Pid: %d", &l->task);
+	}
+	return whole;
+}
+
+/* Sort by what the link of /proc/PID/fd says; pipes and sockets wait for all others. */
+static int look_kind(struct insp *i, const struct look *l)
+{
+	bool fifo = S_ISFIFO(l->st.st_mode);
+	struct insp_end end = { .inode = l->st.st_ino,
+		                .pid = l->pid,
+		                .fd = l->fd,
+		                .reads = (l->flags & O_ACCMODE) != O_WRONLY,
+		                .writes = (l->flags & O_ACCMODE) != O_RDONLY,
+		                .fifo = fifo && l->name[0] == '/' };
+	int r = 0;
+
+	if (!strcmp(l->name, "anon_inode:[pidfd]") || !strncmp(l->name, "pidfd:", 6))
+		return look_pidfd(i, l);
+	if (!strncmp(l->name, "anon_inode:", 11))
+		return insp_anon(i, l->what, l->name + 11);
+	if (S_ISSOCK(l->st.st_mode) && l->name[0] != '/')
+		return insp_end_add(&i->sockets, end);
+	if (fifo)
+		r = insp_end_add(&i->pipes, end);
+	if (r < 0 || (fifo && !end.fifo))
+		return r;
+	if (!strncmp(l->name, "/memfd:", 7)) {
+		r = look_rule(i, l, false);
+		return r ? (r < 0 ? r : 0) : insp_shm(i, &l->st, false);
+	}
+	if (l->name[0] == '/')
+		return look_path(i, l);
+	return look_space(i, l);
+}
+
+int insp_fds(struct insp *i, pid_t pid)
+{
+	char path[32];
+	int r = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	AUTO(dir) DIR *d = opendir(path);
+
+	for (struct dirent *de; d && r == 0 && (de = readdir(d));) {
+		struct look l = { .pid = pid, .fd = atoi(de->d_name) };
+		char link[32];
+
+		if (!isdigit((unsigned char)de->d_name[0]))
+			continue;
+		snprintf(link, sizeof(link), "fd/%d", l.fd);
+		snprintf(l.what, sizeof(l.what), "descriptor %d of pid %d", l.fd, pid);
+		if (insp_link(pid, link, l.name, sizeof(l.name)) <= 0 ||
+		    fstatat(dirfd(d), de->d_name, &l.st, 0) < 0 || !read_info(i, &l))
+			continue; /* closed meanwhile */
+		r = look_kind(i, &l);
+	}
+	return r;
+}

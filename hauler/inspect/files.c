@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* files.c - files that have to be at the destination, and what they lie on. */
+#include "hauler/dirs/dirs.h"
+#include "hauler/inspect/priv.h"
+
+#include <fcntl.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "common/elf.h"
+#include "engine/criu/criu.h"
+
+#define BUILD_ID_MAX 64
+
+/* ---- mounts ---- */
+
+/* mountinfo writes space, tab, newline and backslash as \ and three octal digits. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	for (; *s; s++) {
+		unsigned int c;
+
+		if (*s == '\\' && sscanf(s + 1, "%3o", &c) == 1) {
+			*to++ = (char)c;
+			s += 3;
+		} else {
+			*to++ = *s;
+		}
+	}
+	*to = 0;
+}
+
+static int add_mount(struct insp *i, char *line)
+{
+	char point[INSP_PATH_MAX], type[64];
+	char *tail = strstr(line, " - ");
+	struct insp_mount m = { 0 };
+
+	if (!tail || sscanf(tail, " - %63s", type) != 1 ||
+	    sscanf(line, "%d %d %*s %*s %4095s", &m.id, &m.parent, point) != 3)
+		return 0;
+	struct insp_mount *v = realloc(i->mounts, (i->n_mounts + 1) * sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	i->mounts = v;
+	unescape(point);
+	m.point = strdup(point);
+	m.fstype = strdup(type);
+	v[i->n_mounts++] = m;
+	return m.point && m.fstype ? 0 : -ENOMEM;
+}
+
+static void find_hidden(struct insp *i)
+{
+	for (size_t k = 0; k < i->n_mounts; k++)
+		for (size_t n = 0; n < i->n_mounts; n++)
+			if (i->mounts[n].parent == i->mounts[k].id && n != k &&
+			    !strcmp(i->mounts[n].point, i->mounts[k].point))
+				i->mounts[k].hidden = true;
+}
+
+int insp_mounts(struct insp *i, struct err *e)
+{
+	AUTO(mem) char *line = NULL;
+	AUTO(file) FILE *f = fopen("/proc/self/mountinfo", "re");
+	size_t cap = 0;
+	int r = 0;
+
+	if (!f)
+		return err_sys(e, "/proc/self/mountinfo");
+	while (r == 0 && getline(&line, &cap, f) > 0)
+		r = add_mount(i, line);
+	find_hidden(i);
+	return r < 0 ? err_set(e, ERR_SYS, -r, "no memory for mounts") : 0;
+}
+
+const struct insp_mount *insp_mount_by_id(const struct insp *i, int id)
+{
+	for (size_t k = 0; k < i->n_mounts; k++)
+		if (i->mounts[k].id == id)
+			return &i->mounts[k];
+	return NULL;
+}
+
+/* The longest mount point that leads to @path; of equal ones the last, it is on top. */
+static struct insp_mount *mount_of(struct insp *i, const char *path)
+{
+	struct insp_mount *best = NULL;
+	size_t best_n = 0;
+
+	for (size_t k = 0; k < i->n_mounts; k++) {
+		size_t n = strlen(i->mounts[k].point);
+
+		if (n == 1)
+			n = 0; /* the root */
+		if (n >= best_n && !strncmp(path, i->mounts[k].point, n) &&
+		    (path[n] == '/' || !path[n])) {
+			best = &i->mounts[k];
+			best_n = n;
+		}
+	}
+	return best;
+}
+
+/* What the file system means for a file. */
+static int say_mount(struct insp *i, const char *path)
+{
+	struct insp_mount *m = mount_of(i, path);
+
+	if (!m || fs_covers(i->fs, path))
+		return 0;
+	bool first = !m->used;
+
+	m->used = true;
+	if (first && (!strcmp(m->fstype, "overlay") || !strncmp(m->fstype, "fuse", 4)))
+		return insp_say(i, SEV_WARNING, "file-system",
+		                "mount the same there, or copy what the process uses",
+		                "%s is an %s mount: its content at the destination may differ",
+		                m->point, m->fstype);
+	return 0;
+}
+
+/* ---- the table ---- */
+
+static int by_path(const void *a, const void *b)
+{
+	return strcmp(((const Haul__File *)a)->path, ((const Haul__File *)b)->path);
+}
+
+static uint64_t ns(const struct statx_timestamp *t)
+{
+	return (uint64_t)t->tv_sec * 1000000000u + t->tv_nsec;
+}
+
+static void fill(Haul__File *f, bool mapped)
+{
+	uint8_t id[BUILD_ID_MAX];
+	struct statx st;
+
+	if (statx(AT_FDCWD, f->path, 0, STATX_BASIC_STATS | STATX_BTIME, &st) < 0)
+		return;
+	f->size = S_ISREG(st.stx_mode) ? st.stx_size : 0;
+	f->stored = st.stx_blocks * 512;
+	f->mode = st.stx_mode;
+	f->mtime_ns = ns(&st.stx_mtime);
+	f->ctime_ns = ns(&st.stx_ctime);
+	f->btime_ns = st.stx_mask & STATX_BTIME ? ns(&st.stx_btime) : 0;
+	f->inode = st.stx_ino;
+	f->device = makedev(st.stx_rdev_major, st.stx_rdev_minor);
+	AUTO(fd)
+	int fd = mapped && S_ISREG(st.stx_mode)
+	                 ? open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+	                 : -1;
+	size_t n = fd >= 0 ? elf_build_id(fd, id, sizeof(id)) : 0;
+
+	if (n && (f->build_id.data = malloc(n))) {
+		memcpy(f->build_id.data, id, n);
+		f->build_id.len = n;
+	}
+}
+
+static void free_file(Haul__File *f)
+{
+	if (f) {
+		free(f->path);
+		free(f->build_id.data);
+		free(f);
+	}
+}
+
+/* Return: the file at @path, made when it is new; NULL no memory */
+static Haul__File *file_at(struct insp *i, const char *path, bool mapped)
+{
+	Haul__File key = { .path = (char *)path };
+	void **found = tfind(&key, &i->by_path, by_path);
+
+	if (found)
+		return *found;
+	if (insp_grow(&i->files, i->n_files, &i->cap_files, sizeof(Haul__File *)) < 0)
+		return NULL;
+	Haul__File *f = malloc(sizeof(*f));
+
+	if (!f)
+		return NULL;
+	haul__file__init(f);
+	f->path = strdup(path);
+	if (!f->path || !tsearch(f, &i->by_path, by_path)) {
+		f->build_id.data = NULL;
+		free_file(f);
+		return NULL;
+	}
+	i->files[i->n_files++] = f;
+	fill(f, mapped);
+	return f;
+}
+
+int insp_file(struct insp *i, const char *path, unsigned int use)
+{
+	Haul__File *f = file_at(i, path, use & INSP_MAPPED);
+
+	if (!f)
+		return -ENOMEM;
+	f->mapped |= (use & INSP_MAPPED) != 0;
+	f->open |= (use & INSP_OPEN) != 0;
+	f->write |= (use & INSP_WRITE) != 0;
+	f->directory |= (use & INSP_DIR) != 0;
+	return say_mount(i, path);
+}
+
+int insp_parent(struct insp *i, const char *path)
+{
+	char dir[INSP_PATH_MAX];
+	struct stat st;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	char *slash = strrchr(dir, '/');
+
+	if (!slash)
+		return 0;
+	slash[slash == dir] = 0;
+	if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
+		return 0; /* gone too: CRIU makes it for the moment */
+	return insp_file(i, dir, INSP_DIR);
+}
+
+void insp_files_fini(struct insp *i)
+{
+	for (size_t k = 0; k < i->n_files; k++) {
+		tdelete(i->files[k], &i->by_path, by_path);
+		free_file(i->files[k]);
+	}
+	free(i->files);
+	for (size_t k = 0; k < i->n_mounts; k++) {
+		free(i->mounts[k].point);
+		free(i->mounts[k].fstype);
+	}
+	free(i->mounts);
+}
+
+/* ---- files without their name ---- */
+
+static int say_deleted(struct insp *i, const char *path, const struct stat *st, const char *what)
+{
+	uint64_t bytes = (uint64_t)st->st_blocks * 512;
+
+	if (st->st_nlink > 0 && !S_ISDIR(st->st_mode))
+		return insp_say(i, SEV_BLOCKER, "deleted-link",
+		                "give it its name back (ln), or restart the process",
+		                "%s: %s has lost this name, but has another one", what, path);
+	if (bytes > CRIU_GHOST_MAX_BYTES)
+		return insp_say(i, SEV_BLOCKER, "deleted-large",
+		                "restart the process; deleted files of up to 1024 MiB can travel",
+		                "%s: %s holds %llu MiB", what, path,
+		                (unsigned long long)bytes >> 20);
+	int r = insp_shm(i, st, true);
+
+	if (r == 0)
+		r = insp_parent(i, path);
+
+	return r < 0 ? r
+	             : insp_say(i, SEV_INFO, "deleted-file", NULL, "%s: %s; it travels too", what,
+	                        path);
+}
+
+int insp_reachable(struct insp *i, const char *path, const struct stat *st, const char *what)
+{
+	size_t n = strlen(path), tail = strlen(" (deleted)");
+	bool deleted = n > tail && !strcmp(path + n - tail, " (deleted)");
+	struct stat now;
+	int r;
+
+	if (st->st_nlink > 0 && stat(path, &now) == 0) {
+		if (now.st_dev == st->st_dev && now.st_ino == st->st_ino)
+			return 1;
+		r = insp_say(i, SEV_BLOCKER, "file-replaced", "restart the process",
+		             "%s: another file is at %s now", what, path);
+	} else if (deleted || st->st_nlink == 0) {
+		r = say_deleted(i, path, st, what);
+	} else {
+		r = insp_say(i, SEV_BLOCKER, "file-hidden", "make it reachable by that name again",
+		             "%s: %s cannot be reached: %s", what, path, strerror(errno));
+	}
+	return r;
+}
+
+/* ---- shared memory ---- */
+
+int insp_shm(struct insp *i, const struct stat *st, bool ghost)
+{
+	for (size_t k = 0; k < i->n_shm; k++)
+		if (i->shm[k].inode == st->st_ino && i->shm[k].dev == st->st_dev)
+			return 0;
+	struct insp_shm *v = realloc(i->shm, (i->n_shm + 1) * sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	i->shm = v;
+	v[i->n_shm] = (struct insp_shm){ st->st_dev, st->st_ino, (uint64_t)st->st_blocks * 512 };
+	*(ghost ? &i->ghost_bytes : &i->shm_bytes) += v[i->n_shm++].bytes;
+	return 0;
+}

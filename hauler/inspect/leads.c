@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* leads.c - files that lead out of the tree: which rule is for them; those left by a launcher. */
+#include "hauler/inspect/priv.h"
+
+#include <ctype.h>
+#include <linux/kcmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "engine/criu/criu.h"
+
+#define JOURNAL_PATH  "/run/systemd/journal/stdout"
+#define ANCESTORS_MAX 16
+
+/* ---- rules ---- */
+
+static bool from_rule(struct insp *i, const struct insp_lead *l, struct out *o)
+{
+	const struct out_rules *rules = i->net.rules;
+	const struct out_rule *r = out_rule_find(rules, OUT_BY_FD, l->pid, l->fd, NULL);
+
+	if (!r && l->kind == REFIT_UNIX)
+		r = out_rule_find(rules, OUT_BY_UNIX, l->pid, l->fd, l->peer);
+	if (!r && l->kind == REFIT_TTY)
+		r = out_rule_find(rules, OUT_BY_TTY, l->pid, l->fd, NULL);
+	if (r) {
+		i->rules_used |= 1ULL << (r - rules->v);
+		o->to = r->to;
+		snprintf(o->path, sizeof(o->path), "%s", r->path);
+		return true;
+	}
+	if (rules && rules->close_stray && l->stray && l->fd > 2) {
+		o->to = OUT_TO_CLOSE;
+		return true;
+	}
+	if (l->kind == REFIT_UNIX && l->sock_type == SOCK_STREAM && l->peer &&
+	    !strcmp(l->peer, JOURNAL_PATH)) {
+		o->to = OUT_TO_JOURNAL;
+		snprintf(o->path, sizeof(o->path), "%s", JOURNAL_PATH);
+		return true;
+	}
+	return false;
+}
+
+static void set_external(const struct insp_lead *l, struct out *o)
+{
+	switch (l->kind) {
+	case REFIT_UNIX:
+		snprintf(o->external, sizeof(o->external), "unix[%llu]",
+		         (unsigned long long)l->inode);
+		break;
+	case REFIT_TTY:
+		snprintf(o->external, sizeof(o->external), "tty[%llx:%llx]",
+		         (unsigned long long)l->rdev, (unsigned long long)l->dev);
+		break;
+	default:
+		if (l->unseen)
+			snprintf(o->external, sizeof(o->external), "file[%x:%llx]",
+			         (unsigned int)l->mnt_id, (unsigned long long)l->inode);
+	}
+}
+
+/* What a rule cannot do to this kind. Return: 1 it can; else as insp_say() */
+static int is_possible(struct insp *i, const struct insp_lead *l, const struct out *o)
+{
+	if (o->to == OUT_TO_UNIX && l->kind != REFIT_UNIX)
+		return insp_say(i, SEV_BLOCKER, "map-wrong", "map it to file:PATH, null or close",
+		                "%s is no UNIX socket and cannot become one", l->what);
+	if (o->to != OUT_TO_TTY)
+		return 1;
+	for (size_t k = 0; k < i->outs.n; k++)
+		if (i->outs.v[k].to == OUT_TO_TTY && i->outs.v[k].rdev != l->rdev)
+			return insp_say(i, SEV_BLOCKER, "terminal",
+			                "map the other by its number: --map=fd:N=null",
+			                "%s is a second terminal; only one can be attached",
+			                l->what);
+	return 1;
+}
+
+int insp_out(struct insp *i, const struct insp_lead *l)
+{
+	struct out o = { .refit = { .pid = l->pid, .fd = l->fd, .kind = l->kind },
+		         .reads = l->reads && !l->writes,
+		         .sock_type = l->sock_type };
+	char path[32], text[OUT_PATH_BYTES + 48];
+	struct stat st;
+
+	if (!from_rule(i, l, &o))
+		return 0;
+	int r = is_possible(i, l, &o);
+
+	if (r != 1)
+		return r < 0 ? r : 1;
+	if (l->kind == REFIT_PIPE || l->kind == REFIT_UNIX)
+		o.refit.inode = l->inode;
+	o.reads &= o.to == OUT_TO_FILE;
+	snprintf(path, sizeof(path), "/proc/%d", l->pid);
+	if (stat(path, &st) == 0) {
+		o.uid = st.st_uid;
+		o.gid = st.st_gid;
+	}
+	if (o.to == OUT_TO_TTY) {
+		o.rdev = l->rdev;
+		o.dev = l->dev;
+	}
+	set_external(l, &o);
+	r = outs_add(&i->outs, &o);
+	if (r == -E2BIG)
+		r = insp_say(i, SEV_BLOCKER, "map-many", "map several to one file, null or close",
+		             "more than %u different descriptors are mapped", CRIU_INHERIT_MAX);
+	if (r < 0)
+		return r;
+	outs_text(&o, text, sizeof(text));
+	r = insp_say(i, SEV_INFO, o.to == OUT_TO_CLOSE ? "left-behind" : "mapped", NULL,
+	             "%s %s at the destination", l->what, text);
+	return r < 0 ? r : 1;
+}
+
+int insp_rules_unused(struct insp *i)
+{
+	const struct out_rules *rules = i->net.rules;
+	int r = 0;
+
+	for (size_t k = 0; r == 0 && rules && k < rules->n; k++)
+		if (rules->v[k].by == OUT_BY_FD && !(i->rules_used >> k & 1))
+			r = insp_say(i, SEV_BLOCKER, "map-unused",
+			             "haul check without it says which descriptors lead outside",
+			             "descriptor %d is mapped, but nothing that leads out of the "
+			             "tree, or could be replaced, has that number",
+			             rules->v[k].fd);
+	return r;
+}
+
+/* ---- what a launcher has left open ---- */
+
+struct insp_stray {
+	pid_t pid;
+	int fd;
+	uint64_t dev, inode;
+};
+
+static int note_files(struct insp *i, pid_t pid)
+{
+	char path[32];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	AUTO(dir) DIR *d = opendir(path);
+
+	for (struct dirent *de; d && (de = readdir(d));) {
+		if (!isdigit((unsigned char)de->d_name[0]) ||
+		    fstatat(dirfd(d), de->d_name, &st, 0) < 0)
+			continue;
+		if (insp_grow(&i->strays, i->n_strays, &i->cap_strays, sizeof(*i->strays)) < 0)
+			return -ENOMEM;
+		i->strays[i->n_strays++] = (struct insp_stray){
+			.pid = pid, .fd = atoi(de->d_name), .dev = st.st_dev, .inode = st.st_ino
+		};
+	}
+	return 0;
+}
+
+int insp_ancestors(struct insp *i)
+{
+	pid_t pid = procs_parent(i->root);
+	int r = 0;
+
+	for (int n = 0; r == 0 && pid > 0 && n < ANCESTORS_MAX; n++, pid = procs_parent(pid))
+		r = note_files(i, pid);
+	return r;
+}
+
+pid_t insp_inherited(const struct insp *i, pid_t pid, int fd, const struct stat *st)
+{
+	for (size_t k = 0; fd > 2 && k < i->n_strays; k++) {
+		const struct insp_stray *s = &i->strays[k];
+
+		if (s->dev == st->st_dev && s->inode == st->st_ino &&
+		    syscall(SYS_kcmp, pid, s->pid, KCMP_FILE, fd, s->fd) == 0)
+			return s->pid;
+	}
+	return 0;
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* maps.c - mappings: programs, libraries, shared memory, and what has no file. */
+#include "hauler/inspect/priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ANON_WORD "anon_inode:"
+
+struct mapping {
+	pid_t pid;
+	unsigned long start, end, inode;
+	char prot[8], dev[16];
+	const char *name; /* in the line */
+};
+
+static bool starts(const char *s, const char *with)
+{
+	return !strncmp(s, with, strlen(with));
+}
+
+/* The file itself, also when it has lost its name. */
+static int stat_mapping(const struct mapping *m, struct stat *st)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", m->pid, m->start, m->end);
+	return stat(path, st) < 0 ? -errno : 0;
+}
+
+static int look_file(struct insp *i, const struct mapping *m, const char *what)
+{
+	bool shared = m->prot[3] == 's' && m->prot[1] == 'w';
+	struct stat st;
+
+	if (stat_mapping(m, &st) < 0)
+		return 0; /* unmapped meanwhile */
+	if (S_ISCHR(st.st_mode) && !strcmp(m->name, "/dev/zero"))
+		return 0;
+	if (!S_ISREG(st.st_mode))
+		return insp_say(i, SEV_BLOCKER, "device",
+		                "start the program without the device (a GPU, for example)",
+		                "%s: memory of the device %s", what, m->name);
+	int r = insp_reachable(i, m->name, &st, what);
+
+	return r == 1 ? insp_file(i, m->name, INSP_MAPPED | (shared ? INSP_WRITE | INSP_OPEN : 0))
+	              : r;
+}
+
+/* Names that the kernel gives to memory without a file of the user. */
+static int look_special(struct insp *i, const struct mapping *m, const char *what, bool *done)
+{
+	struct stat st;
+
+	*done = true;
+	if (starts(m->name, "/memfd:") || starts(m->name, "/dev/zero (deleted)"))
+		return stat_mapping(m, &st) < 0 ? 0 : insp_shm(i, &st, false);
+	if (starts(m->name, "/SYSV"))
+		return i->own_ipc ? 0
+		                  : insp_say(i, SEV_BLOCKER, "sysv-shm",
+		                             "start the program in an IPC namespace of its own "
+		                             "(unshare --ipc PROGRAM, or PrivateIPC=yes in its "
+		                             "systemd unit)",
+		                             "%s: System V shared memory %s", what, m->name);
+	if (starts(m->name, "/secretmem"))
+		return insp_say(i, SEV_BLOCKER, "secretmem", "start the program without it",
+		                "%s: secret memory, which nobody else can read", what);
+	if (!strcmp(m->name, "[uprobes]"))
+		return insp_say(i, SEV_BLOCKER, "uprobes",
+		                "end the tracing tool, restart the process",
+		                "%s: probes of a tracing tool", what);
+	if (starts(m->name, ANON_WORD))
+		return insp_anon(i, what, m->name + strlen(ANON_WORD));
+	*done = m->name[0] != '/' || starts(m->name, "/[aio]") || starts(m->name, "/anon_hugepage");
+	return 0;
+}
+
+static int look_mapping(struct insp *i, const struct mapping *m)
+{
+	char what[96];
+	bool done;
+
+	snprintf(what, sizeof(what), "mapping %lx of pid %d", m->start, m->pid);
+	int r = look_special(i, m, what, &done);
+
+	return r < 0 || done ? r : look_file(i, m, what);
+}
+
+int insp_maps(struct insp *i, pid_t pid)
+{
+	AUTO(mem) char *line = NULL;
+	AUTO(file) FILE *f = insp_open(pid, "maps");
+	struct mapping m = { .pid = pid }, last = m;
+	size_t cap = 0;
+	int r = 0;
+
+	while (f && r == 0 && getline(&line, &cap, f) > 0) {
+		int at = 0;
+
+		line[strcspn(line, "\n")] = 0;
+		if (sscanf(line, "%lx-%lx %7s %*s %15s %lu %n", &m.start, &m.end, m.prot, m.dev,
+		           &m.inode, &at) < 5 ||
+		    !line[at])
+			continue;
+		m.name = line + at;
+		/* the segments of one library follow each other: look once */
+		if (m.inode && m.inode == last.inode && !strcmp(m.dev, last.dev) &&
+		    m.prot[3] == last.prot[3] && m.prot[1] == last.prot[1])
+			continue;
+		r = look_mapping(i, &m);
+		last = m;
+	}
+	return r;
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* ports.c - ports of the tree, for the offer: they have to be free over there. */
+#include "hauler/inspect/priv.h"
+
+#include <linux/inet_diag.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static bool is_v6only(const struct insp_end *end)
+{
+	AUTO(fd) int fd = insp_dup(end->pid, end->fd);
+	int v = 0;
+	socklen_t n = sizeof(v);
+
+	return fd >= 0 && getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v, &n) == 0 && v;
+}
+
+int insp_port(struct insp *i, const struct insp_end *end, const struct inet_diag_msg *m, bool udp)
+{
+	bool v6 = m->idiag_family == AF_INET6;
+	size_t n = v6 ? 16 : 4;
+
+	if (!m->id.idiag_sport)
+		return 0;
+	if (insp_grow(&i->ports, i->n_ports, &i->cap_ports, sizeof(Haul__Port *)) < 0)
+		return -ENOMEM;
+	Haul__Port *p = calloc(1, sizeof(*p) + n);
+
+	if (!p)
+		return -ENOMEM;
+	haul__port__init(p);
+	p->address.data = (uint8_t *)(p + 1);
+	p->address.len = n;
+	memcpy(p->address.data, m->id.idiag_src, n);
+	p->port = ntohs(m->id.idiag_sport);
+	p->udp = udp;
+	p->v6only = v6 && is_v6only(end);
+	i->ports[i->n_ports++] = p;
+	return 0;
+}
+
+void insp_ports_fini(struct insp *i)
+{
+	for (size_t k = 0; k < i->n_ports; k++)
+		free(i->ports[k]);
+	free(i->ports);
+}

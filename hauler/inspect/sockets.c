@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* sockets.c - TCP, UDP and all other sockets: what will become of each. */
+#include "hauler/inspect/priv.h"
+
+#include <arpa/inet.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
+struct inet {
+	struct insp *i;
+	struct insp_ends *left;
+	uint8_t protocol;
+	const char *word; /* of the protocol */
+};
+
+int insp_end_take(struct insp_ends *left, uint64_t inode, struct insp_end *out)
+{
+	for (size_t k = 0; k < left->n; k++) {
+		if (left->v[k].inode != inode)
+			continue;
+		if (out)
+			*out = left->v[k];
+		memmove(&left->v[k], &left->v[k + 1], (left->n - k - 1) * sizeof(*left->v));
+		left->n--;
+		return 1;
+	}
+	return 0;
+}
+
+/* ---- sockets that the kernel lists ---- */
+
+/* An address that every host has: none, or of the loopback. */
+static bool is_everywhere(const struct inet_diag_msg *m)
+{
+	const struct in6_addr *a = (const struct in6_addr *)m->id.idiag_src;
+
+	if (m->idiag_family == AF_INET)
+		return !m->id.idiag_src[0] || ntohl(m->id.idiag_src[0]) >> 24 == IN_LOOPBACKNET;
+	if (IN6_IS_ADDR_V4MAPPED(a))
+		return !a->s6_addr32[3] || ntohl(a->s6_addr32[3]) >> 24 == IN_LOOPBACKNET;
+	return IN6_IS_ADDR_UNSPECIFIED(a) || IN6_IS_ADDR_LOOPBACK(a);
+}
+
+static void to_addr(uint8_t family, const uint32_t raw[4], struct net_addr *a)
+{
+	const struct in6_addr *six = (const void *)raw;
+	bool v4 = family == AF_INET || IN6_IS_ADDR_V4MAPPED(six);
+
+	memset(a, 0, sizeof(*a));
+	a->family = v4 ? AF_INET : AF_INET6;
+	memcpy(a->b, v4 && family == AF_INET6 ? &raw[3] : raw, v4 ? 4 : 16);
+}
+
+void insp_sock_of(const struct inet_diag_msg *m, const struct insp_end *end, struct net_sock *s)
+{
+	*s = (struct net_sock){ .pid = end->pid,
+		                .number = end->fd,
+		                .fd = -1,
+		                .inode = m->idiag_inode,
+		                .state = m->idiag_state };
+	s->flow.local_port = ntohs(m->id.idiag_sport);
+	s->flow.remote_port = ntohs(m->id.idiag_dport);
+	s->flow.listens = m->idiag_state == TCP_LISTEN;
+	to_addr(m->idiag_family, m->id.idiag_src, &s->flow.local);
+	to_addr(m->idiag_family, m->id.idiag_dst, &s->flow.remote);
+}
+
+static int say_bound(struct inet *in, const struct insp_end *end, const struct inet_diag_msg *m)
+{
+	char addr[INET6_ADDRSTRLEN] = "?";
+	unsigned int port = ntohs(m->id.idiag_sport);
+
+	struct net_sock s;
+
+	inet_ntop(m->idiag_family, m->id.idiag_src, addr, sizeof(addr));
+	insp_sock_of(m, end, &s);
+	if (insp_goes_along(in->i, &s.flow.local))
+		return insp_say(in->i, SEV_INFO, "address-moves", NULL,
+		                "%s port %u of %s moves, with its address", in->word, port, addr);
+	if (!is_everywhere(m))
+		return insp_say(
+		        in->i, SEV_WARNING, "address-bound",
+		        "give the destination that address, or set "
+		        "net.ipv4.ip_nonlocal_bind=1 (and ipv6) there, or use 0.0.0.0",
+		        "descriptor %d of pid %d is bound to %s %s port %u: the destination "
+		        "must have that address",
+		        end->fd, end->pid, in->word, addr, port);
+	return insp_say(in->i, SEV_INFO, m->idiag_state == TCP_LISTEN ? "listening" : "udp", NULL,
+	                "%s port %u of %s stays open at the destination", in->word, port, addr);
+}
+
+/* Connections that nobody has accepted: there is no descriptor that CRIU could take. */
+static int say_backlog(struct inet *in, const struct inet_diag_msg *m)
+{
+	if (m->idiag_state != TCP_LISTEN || !m->idiag_rqueue)
+		return 0;
+	return insp_say(in->i, SEV_WARNING, "backlog",
+	                "haul lets the program accept them before the stop: --quiet-limit-ms says "
+	                "how long; those that are left are reset",
+	                "%u connections to TCP port %u are not accepted yet", m->idiag_rqueue,
+	                ntohs(m->id.idiag_sport));
+}
+
+/* What CRIU does not take along, haul sends again to where it came, if that is there then. */
+static int say_datagrams(struct inet *in, const struct insp_end *end, const struct inet_diag_msg *m)
+{
+	struct net_sock s;
+
+	if (in->protocol != IPPROTO_UDP || !m->idiag_rqueue)
+		return 0;
+	insp_sock_of(m, end, &s);
+	if (in->i->net.tcp == TCP_MOVE_THEM &&
+	    (net_addr_any(&s.flow.local) || net_addr_loopback(&s.flow.local) ||
+	     insp_goes_along(in->i, &s.flow.local)))
+		return insp_say(in->i, SEV_INFO, "datagrams", NULL,
+		                "%u bytes wait in UDP port %u; what was sent to the loopback or a "
+		                "moved address moves",
+		                m->idiag_rqueue, s.flow.local_port);
+	return insp_say(in->i, SEV_WARNING, "datagrams",
+	                "--tcp=move or --move-address takes along what was sent to the loopback or "
+	                "a moved address",
+	                "%u bytes that wait in UDP port %u will be lost", m->idiag_rqueue,
+	                s.flow.local_port);
+}
+
+static int on_inet(void *arg, const struct nlmsghdr *h)
+{
+	struct inet *in = arg;
+	const struct inet_diag_msg *m = NLMSG_DATA(h);
+	struct insp_end end;
+	struct net_sock s;
+
+	if (h->nlmsg_len >= NLMSG_LENGTH(sizeof(*m)) && !m->idiag_inode && m->idiag_wqueue) {
+		insp_sock_of(m, &(struct insp_end){ 0 }, &s);
+		return insp_orphan(in->i, &s, m->idiag_wqueue);
+	}
+	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)) || !m->idiag_inode ||
+	    !insp_end_take(in->left, m->idiag_inode, &end))
+		return 0;
+	while (insp_end_take(in->left, m->idiag_inode, NULL))
+		; /* its other descriptors */
+	if (in->protocol == IPPROTO_TCP && m->idiag_state != TCP_LISTEN) {
+		insp_sock_of(m, &end, &s);
+		return m->idiag_state == TCP_CLOSE ? 0 : insp_conn(in->i, &s);
+	}
+	int r = insp_port(in->i, &end, m, in->protocol == IPPROTO_UDP);
+
+	if (r == 0)
+		r = say_backlog(in, m);
+	if (r == 0)
+		r = say_datagrams(in, &end, m);
+	return r < 0 ? r : say_bound(in, &end, m);
+}
+
+static int dump(struct inet *in, uint8_t family)
+{
+	struct inet_diag_req_v2 req = { .sdiag_family = family,
+		                        .sdiag_protocol = in->protocol,
+		                        .idiag_states = ~0U };
+
+	return insp_diag(&req, sizeof(req), on_inet, in);
+}
+
+static int look_protocol(struct inet *in, uint8_t protocol, const char *word, const char *module)
+{
+	in->protocol = protocol;
+	in->word = word;
+	int r = in->left->n ? dump(in, AF_INET) : 0;
+
+	if (r == 0 && in->left->n)
+		r = dump(in, AF_INET6);
+	if (r < 0 && r != -ENOMEM)
+		r = insp_say(in->i, SEV_WARNING, "no-diag",
+		             protocol == IPPROTO_TCP ? "modprobe tcp_diag, which CRIU needs too"
+		                                     : "modprobe udp_diag, which CRIU needs too",
+		             "the kernel does not tell of %s sockets (module %s): %s", word, module,
+		             strerror(-r));
+	return r;
+}
+
+/* ---- the others: not bound yet, or of a kind of their own ---- */
+
+static bool is_inet_ok(int type, int protocol)
+{
+	return type == SOCK_RAW || ((type == SOCK_STREAM || type == SOCK_DGRAM) &&
+	                            (protocol == IPPROTO_IP || protocol == IPPROTO_TCP ||
+	                             protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE ||
+	                             protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6));
+}
+
+static int say_plain(struct insp *i, const struct insp_end *end, int domain, int type)
+{
+	return insp_say(i, SEV_INFO, "socket-moves", NULL,
+	                "descriptor %d of pid %d: %s %s socket that is not connected moves",
+	                end->fd, end->pid,
+	                domain == AF_UNIX      ? "UNIX"
+	                : domain == AF_NETLINK ? "netlink"
+	                : domain == AF_INET    ? "IPv4"
+	                                       : "IPv6",
+	                type == SOCK_STREAM  ? "stream"
+	                : type == SOCK_DGRAM ? "datagram"
+	                                     : "raw");
+}
+
+/* Kinds that criu/sockets.c and sk-inet.c of CRIU 4.2 refuse. */
+static int say_kind(struct insp *i, const struct insp_end *end, int domain, int type, int protocol)
+{
+	if (domain == AF_UNIX || domain == AF_NETLINK)
+		return say_plain(i, end, domain, type);
+	if (domain == AF_PACKET)
+		return insp_say(i, SEV_WARNING, "packet-socket",
+		                "the interface must have the same number there (ip link)",
+		                "descriptor %d of pid %d is a packet socket of an interface",
+		                end->fd, end->pid);
+	if ((domain == AF_INET || domain == AF_INET6) && is_inet_ok(type, protocol))
+		return say_plain(i, end, domain, type);
+	if (protocol == IPPROTO_MPTCP && domain != AF_VSOCK)
+		return insp_say(
+		        i, SEV_BLOCKER, "mptcp",
+		        "switch it off: GODEBUG=multipathtcp=0 for Go programs, "
+		        "net.mptcp.enabled=0",
+		        "descriptor %d of pid %d is an MPTCP socket, which CRIU does not know",
+		        end->fd, end->pid);
+	return insp_say(i, SEV_BLOCKER, "socket-kind",
+	                "start the program without it; CRIU does not know this kind",
+	                "descriptor %d of pid %d is a socket of family %d, type %d, protocol %d",
+	                end->fd, end->pid, domain, type, protocol);
+}
+
+static int look_other(struct insp *i, const struct insp_end *end)
+{
+	AUTO(fd) int fd = insp_dup(end->pid, end->fd);
+	int domain = 0, type = 0, protocol = 0;
+	socklen_t n = sizeof(int);
+
+	if (fd == -EBADF || fd == -ESRCH)
+		return 0; /* closed meanwhile */
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &n) < 0)
+		return insp_say(i, SEV_WARNING, "unknown-socket", "see what CRIU says",
+		                "descriptor %d of pid %d is a socket that cannot be looked at",
+		                end->fd, end->pid);
+	return say_kind(i, end, domain, type, protocol);
+}
+
+int insp_sockets(struct insp *i, struct insp_ends *left)
+{
+	struct inet in = { .i = i, .left = left };
+	int r = look_protocol(&in, IPPROTO_TCP, "TCP", "tcp_diag");
+
+	if (r == 0)
+		r = look_protocol(&in, IPPROTO_UDP, "UDP", "udp_diag");
+	for (size_t k = 0; r == 0 && k < left->n; k++)
+		r = look_other(i, &left->v[k]);
+	return r;
+}

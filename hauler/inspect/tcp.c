@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* tcp.c - established connections: which move, which are closed, which forbid it. */
+#include "hauler/inspect/priv.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define TEXT_BYTES (2 * NET_ADDR_TEXT + 32)
+
+bool insp_goes_along(const struct insp *i, const struct net_addr *a)
+{
+	for (size_t k = 0; k < i->net.n_moves; k++)
+		if (net_addr_equal(&i->net.moves[k].addr, a))
+			return true;
+	return false;
+}
+
+int insp_conn(struct insp *i, const struct net_sock *s)
+{
+	if (insp_grow(&i->conns, i->n_conns, &i->cap_conns, sizeof(*i->conns)) < 0)
+		return -ENOMEM;
+	i->conns[i->n_conns++] = (struct insp_conn){ .sock = *s };
+	return 0;
+}
+
+/* Is the other end in the tree, too? */
+static bool is_inner(const struct insp *i, const struct net_flow *f)
+{
+	for (size_t k = 0; k < i->n_conns; k++) {
+		const struct net_flow *o = &i->conns[k].sock.flow;
+
+		if (o->local_port == f->remote_port && o->remote_port == f->local_port &&
+		    net_addr_equal(&o->local, &f->remote) && net_addr_equal(&o->remote, &f->local))
+			return true;
+	}
+	return false;
+}
+
+static int add_local(struct insp *i, const struct net_addr *a)
+{
+	for (size_t k = 0; k < i->n_locals; k++)
+		if (net_addr_equal(&i->locals[k], a))
+			return 0;
+	if (insp_grow(&i->locals, i->n_locals, &i->cap_locals, sizeof(*i->locals)) < 0)
+		return -ENOMEM;
+	i->locals[i->n_locals++] = *a;
+	return 0;
+}
+
+static const char *conn_text(const struct net_sock *s, char out[TEXT_BYTES])
+{
+	char a[NET_ADDR_TEXT], b[NET_ADDR_TEXT];
+
+	snprintf(out, TEXT_BYTES, "%s port %u with %s port %u", net_addr_text(&s->flow.local, a),
+	         s->flow.local_port, net_addr_text(&s->flow.remote, b), s->flow.remote_port);
+	return out;
+}
+
+/* Its peer talks to an address that is somewhere else, or means another host, afterwards. */
+static int say_stays(struct insp *i, const struct net_sock *s, const char *text)
+{
+	return insp_say(
+	        i, SEV_WARNING, "tcp-local-peer",
+	        "its peer has to connect again, to the destination",
+	        "descriptor %d of pid %d: TCP %s will be reset: the peer is on this host and "
+	        "reaches it by an address that does not lead to the destination",
+	        s->number, s->pid, text);
+}
+
+static int say_moves(struct insp *i, const struct net_sock *s, const char *text)
+{
+	bool inner = is_inner(i, &s->flow), along = insp_goes_along(i, &s->flow.local);
+
+	if (!inner &&
+	    (net_addr_loopback(&s->flow.local) || (along && insp_goes_along(i, &s->flow.remote))))
+		return say_stays(i, s, text);
+	if (!along && !net_addr_loopback(&s->flow.local) && add_local(i, &s->flow.local) < 0)
+		return -ENOMEM;
+	return insp_say(i, SEV_INFO, "tcp-moves", NULL,
+	                "descriptor %d of pid %d: TCP %s (%s) moves%s", s->number, s->pid, text,
+	                net_sock_state(s),
+	                inner   ? ", with its other end"
+	                : along ? ", with its address"
+	                        : "; the destination has to have the address");
+}
+
+static int say_one(struct insp *i, const struct net_sock *s)
+{
+	char text[TEXT_BYTES];
+
+	conn_text(s, text);
+	if (i->net.tcp == TCP_MOVE_THEM && net_sock_moves(s))
+		return say_moves(i, s, text);
+	if (i->net.tcp == TCP_REFUSE_THEM)
+		return insp_say(i, SEV_BLOCKER, "tcp-open",
+		                "--tcp=close closes them, --move-address=ADDR takes them along",
+		                "descriptor %d of pid %d: TCP %s is open", s->number, s->pid, text);
+	return insp_say(i, SEV_WARNING, "tcp-closed",
+	                "clients have to connect again, to the destination; "
+	                "--move-address=ADDR takes address and connections along",
+	                "descriptor %d of pid %d: TCP %s will be closed", s->number, s->pid, text);
+}
+
+int insp_orphan(struct insp *i, const struct net_sock *s, uint32_t bytes)
+{
+	char text[TEXT_BYTES];
+
+	if (s->flow.listens || !insp_goes_along(i, &s->flow.local))
+		return 0;
+	return insp_say(i, SEV_WARNING, "tcp-orphan",
+	                "--quiet-limit-ms=N waits so long for it; else its peer is reset; ss -to "
+	                "state all shows it",
+	                "TCP %s was closed by its program with %u bytes to send: no descriptor is "
+	                "left that could move",
+	                conn_text(s, text), bytes);
+}
+
+int insp_tcp(struct insp *i)
+{
+	int r = 0;
+
+	for (size_t k = 0; r == 0 && k < i->n_conns; k++)
+		r = say_one(i, &i->conns[k].sock);
+	return r;
+}

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* unix.c - UNIX sockets: which lead out of the tree, and to whom. */
+#include "hauler/inspect/priv.h"
+
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <linux/unix_diag.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define NAME_MAX_BYTES sizeof(((struct sockaddr_un *)0)->sun_path)
+
+struct usock {
+	uint64_t inode, peer; /* 0: none */
+	uint8_t type, state;
+	char name[NAME_MAX_BYTES + 1]; /* an abstract one starts with @ here */
+};
+
+/* A client that its listener has not accepted yet: the kernel shows it no peer. */
+struct waiting {
+	uint64_t client, listener;
+};
+
+struct usocks {
+	struct usock *v;
+	size_t n, cap;
+	struct waiting *waiting;
+	size_t n_waiting, cap_waiting;
+};
+
+/* ---- all of them ---- */
+
+static void take_attr(struct usock *s, const struct rtattr *a)
+{
+	size_t n = RTA_PAYLOAD(a);
+	uint32_t peer;
+
+	if (a->rta_type == UNIX_DIAG_PEER && n >= sizeof(peer)) {
+		memcpy(&peer, RTA_DATA(a), sizeof(peer));
+		s->peer = peer;
+	}
+	if (a->rta_type == UNIX_DIAG_NAME && n > 0 && n < sizeof(s->name)) {
+		memcpy(s->name, RTA_DATA(a), n);
+		s->name[n] = 0;
+		if (!s->name[0])
+			s->name[0] = '@';
+	}
+}
+
+static int take_waiting(struct usocks *l, uint64_t listener, const struct rtattr *a)
+{
+	const char *p = RTA_DATA(a);
+
+	if (a->rta_type != UNIX_DIAG_ICONS)
+		return 0;
+	for (size_t at = 0; at + sizeof(uint32_t) <= RTA_PAYLOAD(a); at += sizeof(uint32_t)) {
+		uint32_t client;
+
+		memcpy(&client, p + at, sizeof(client));
+		if (insp_grow(&l->waiting, l->n_waiting, &l->cap_waiting, sizeof(*l->waiting)) < 0)
+			return -ENOMEM;
+		l->waiting[l->n_waiting++] = (struct waiting){ client, listener };
+	}
+	return 0;
+}
+
+static int on_socket(void *arg, const struct nlmsghdr *h)
+{
+	struct usocks *l = arg;
+	const struct unix_diag_msg *u = NLMSG_DATA(h);
+	int left = (int)h->nlmsg_len - (int)NLMSG_LENGTH(sizeof(*u));
+
+	if (left < 0 || insp_grow(&l->v, l->n, &l->cap, sizeof(*l->v)) < 0)
+		return left < 0 ? -EPROTO : -ENOMEM;
+	struct usock *s = &l->v[l->n++];
+
+	*s = (struct usock){ .inode = u->udiag_ino,
+		             .type = u->udiag_type,
+		             .state = u->udiag_state };
+	for (const struct rtattr *a = (const struct rtattr *)(u + 1); RTA_OK(a, left);
+	     a = RTA_NEXT(a, left)) {
+		take_attr(s, a);
+		if (take_waiting(l, s->inode, a) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int by_inode(const void *a, const void *b)
+{
+	uint64_t x = ((const struct usock *)a)->inode, y = ((const struct usock *)b)->inode;
+
+	return x < y ? -1 : x > y;
+}
+
+static struct usock *find(const struct usocks *l, uint64_t inode)
+{
+	struct usock key = { .inode = inode };
+
+	return l->n ? bsearch(&key, l->v, l->n, sizeof(key), by_inode) : NULL;
+}
+
+/* ---- those of the tree ---- */
+
+static bool is_ours(const struct insp_ends *l, uint64_t inode)
+{
+	for (size_t k = 0; k < l->n; k++)
+		if (l->v[k].inode == inode)
+			return true;
+	return false;
+}
+
+/* CRIU binds the name again and removes what is there; it needs the folder. */
+static int look_name(struct insp *i, const struct insp_end *end, const struct usock *s)
+{
+	bool listens = s->state == TCP_LISTEN;
+
+	if (!s->name[0])
+		return 0;
+	if (s->name[0] == '/' && !i->fixed_root[0])
+		snprintf(i->fixed_root, sizeof(i->fixed_root), "pid %d has the UNIX socket %s",
+		         end->pid, s->name);
+	if (listens &&
+	    insp_say(i, SEV_INFO, "listening", NULL,
+	             "pid %d listens on the UNIX socket %s; it will at the destination, in place "
+	             "of one that is there",
+	             end->pid, s->name) < 0)
+		return -ENOMEM;
+	return s->name[0] == '/' ? insp_parent(i, s->name) : 0;
+}
+
+/* A datagram socket finds its peer by name again, if there is one at the destination. */
+static int say_datagram(struct insp *i, const struct insp_end *end, const struct usock *peer)
+{
+	i->ext_unix = true;
+	if (insp_say(i, SEV_WARNING, "unix-datagram", "see that the same service runs there",
+	             "descriptor %d of pid %d sends to the UNIX socket %s outside the tree; it "
+	             "will send to the one of that name at the destination",
+	             end->fd, end->pid, peer->name) < 0)
+		return -ENOMEM;
+	return peer->name[0] == '/' ? insp_file(i, peer->name, INSP_SEEN) : 0;
+}
+
+static int say_inside(struct insp *i, const struct insp_end *end, const struct usock *s)
+{
+	static const char *const types[] = {
+		[SOCK_STREAM] = "stream", [SOCK_DGRAM] = "datagram", [SOCK_SEQPACKET] = "packet"
+	};
+	const char *type = s->type < ARRAY_SIZE(types) && types[s->type] ? types[s->type] : "other";
+
+	if (s->state == TCP_LISTEN)
+		return 0; /* look_name() */
+	return insp_say(i, SEV_INFO, "unix-moves", NULL,
+	                "descriptor %d of pid %d: UNIX %s socket%s%s%s moves", end->fd, end->pid,
+	                type, s->name[0] ? " at " : "", s->name,
+	                s->peer ? ", with its other end, and what waits in it" : "");
+}
+
+static int say_outside(struct insp *i, const struct insp_end *end, const struct usock *s,
+                       const struct usock *peer, const struct insp_want *w)
+{
+	char who[96], what[NAME_MAX_BYTES + 192];
+	bool named = peer && peer->name[0];
+
+	insp_holder(w, who, sizeof(who));
+	snprintf(what, sizeof(what), "descriptor %d of pid %d, a UNIX socket connected to %s%s%s,",
+	         end->fd, end->pid, who, named ? ", at " : "", named ? peer->name : "");
+	struct insp_lead lead = { .pid = end->pid,
+		                  .fd = end->fd,
+		                  .kind = REFIT_UNIX,
+		                  .what = what,
+		                  .inode = s->inode,
+		                  .peer = named ? peer->name : NULL,
+		                  .sock_type = s->type,
+		                  .stray = !named };
+	int r = insp_out(i, &lead);
+
+	if (r)
+		return r < 0 ? r : 0;
+	if (s->type == SOCK_DGRAM && named)
+		return say_datagram(i, end, peer);
+	return insp_say(i, SEV_BLOCKER, "unix-outside",
+	                named ? "--map=unix:NAME=unix:PATH connects it again there, if the service "
+	                        "bears that; =null, =close, =file:PATH"
+	                      : "end the connection first; --close-fd=N leaves it behind, "
+	                        "--map=fd:N=unix:PATH connects it to something else",
+	                "descriptor %d of pid %d is a UNIX socket connected to %s outside the "
+	                "tree%s%s",
+	                end->fd, end->pid, who, peer && peer->name[0] ? ", at " : "",
+	                peer ? peer->name : "");
+}
+
+/* Outside peers are looked up together: each look goes through all of /proc. */
+static int look_at_all(struct insp *i, const struct insp_ends *ours, const struct usocks *all)
+{
+	AUTO(mem) struct insp_want *want = calloc(ours->n + 1, sizeof(*want));
+	size_t n = 0;
+	int r = want ? 0 : -ENOMEM;
+
+	for (size_t k = 0; r == 0 && k < ours->n; k++) {
+		const struct usock *s = find(all, ours->v[k].inode);
+
+		r = look_name(i, &ours->v[k], s);
+		if (s->peer && !is_ours(ours, s->peer))
+			want[n++].inode = s->peer;
+	}
+	if (r == 0)
+		insp_outside(i, want, n, false);
+	for (size_t k = 0; r == 0 && k < ours->n; k++) {
+		const struct usock *s = find(all, ours->v[k].inode);
+		const struct insp_want *w = s->peer ? insp_want_find(want, n, s->peer) : NULL;
+
+		r = w ? say_outside(i, &ours->v[k], s, find(all, s->peer), w)
+		      : say_inside(i, &ours->v[k], s);
+	}
+	return r;
+}
+
+static int dump(struct usocks *all)
+{
+	struct unix_diag_req req = { .sdiag_family = AF_UNIX,
+		                     .udiag_states = ~0U,
+		                     .udiag_show = UDIAG_SHOW_PEER | UDIAG_SHOW_NAME |
+		                                   UDIAG_SHOW_ICONS };
+	int r = insp_diag(&req, sizeof(req), on_socket, all);
+
+	if (r == 0 && all->n)
+		qsort(all->v, all->n, sizeof(*all->v), by_inode);
+	for (size_t k = 0; r == 0 && k < all->n_waiting; k++) {
+		struct usock *s = find(all, all->waiting[k].client);
+
+		if (s && !s->peer)
+			s->peer = all->waiting[k].listener;
+	}
+	return r;
+}
+
+int insp_unix(struct insp *i, struct insp_ends *left)
+{
+	struct usocks all = { 0 };
+	struct insp_ends ours = { 0 };
+	int r = left->n ? dump(&all) : 0;
+
+	if (r < 0 && r != -ENOMEM)
+		r = insp_say(i, SEV_WARNING, "no-diag", "modprobe unix_diag, which CRIU needs too",
+		             "the kernel does not tell of UNIX sockets: %s", strerror(-r));
+	for (size_t k = 0; r == 0 && k < left->n;) {
+		struct insp_end end = left->v[k];
+
+		if (!find(&all, end.inode)) {
+			k++;
+			continue;
+		}
+		/* a socket with several descriptors is one; the first names it */
+		while (insp_end_take(left, end.inode, NULL))
+			;
+		r = insp_end_add(&ours, end);
+	}
+	if (r == 0)
+		r = look_at_all(i, &ours, &all);
+	free(ours.v);
+	free(all.v);
+	free(all.waiting);
+	return r;
+}

@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * net.c - the network of the tree, at the source: addresses and connections leave, or
+ * stay as they were. docs/PROTOCOL.md section 9 has the order on both hosts.
+ */
+#include "hauler/net/priv.h"
+
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "hauler/inspect/priv.h"
+
+#define QUIET_STEP_US  1000
+#define SHIP_BYTES_MAX (1u << 20)
+/* of the kernel; <netinet/tcp.h> and the inspection have others */
+#define STATE_SYN_RECV  3
+#define STATES_STANDING (BIT(1) | BIT(8)) /* ESTABLISHED, CLOSE_WAIT */
+#define STATES_GOING    (BIT(4) | BIT(9) | BIT(11)) /* FIN_WAIT1, LAST_ACK, CLOSING */
+
+/* ---- new connections ---- */
+
+struct half_open {
+	const struct net_socks *listening;
+	unsigned int n;
+};
+
+static int on_half_open(void *arg, const struct nlmsghdr *h)
+{
+	struct half_open *o = arg;
+	const struct inet_diag_msg *d = NLMSG_DATA(h);
+
+	/* with an inode it belongs to a process, and moves with it */
+	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*d)) || d->idiag_inode)
+		return 0;
+	for (size_t i = 0; i < o->listening->n; i++)
+		if (o->listening->v[i].flow.local_port == ntohs(d->id.idiag_sport)) {
+			o->n++;
+			break;
+		}
+	return 0;
+}
+
+/*
+ * Connections of no descriptor, which cannot move: those that are being made or that the tree
+ * has not accepted, and those that it has closed and that have still something to send.
+ */
+static unsigned int count_loose(const struct net_socks *listening)
+{
+	static const uint8_t families[] = { AF_INET, AF_INET6 };
+	struct half_open o = { .listening = listening };
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		struct inet_diag_req_v2 q = { .sdiag_family = families[i],
+			                      .sdiag_protocol = IPPROTO_TCP,
+			                      .idiag_states = BIT(STATE_SYN_RECV) | STATES_GOING };
+
+		insp_diag(&q, sizeof(q), on_half_open, &o);
+	}
+	return o.n + net_socks_backlog(listening);
+}
+
+int mnet_quiet(struct mig *m, struct err *e)
+{
+	struct mnet *n = m->net;
+	struct net_socks listening = { 0 };
+	AUTO(mem) struct net_flow *flows = NULL;
+	uint64_t deadline = deadline_in_ms(m->opt->pol.v.quiet_limit_ms);
+	size_t n_pids;
+	int r = mnet_needs_lock(n) ? net_lock_new(&n->lock, m->id, e) : 0;
+
+	if (r < 0 || !mnet_moves_tcp(n))
+		return r;
+	const pid_t *pids = insp_pids(m->insp, &n_pids);
+
+	net_socks_room(pids, n_pids);
+	r = net_socks_collect(pids, n_pids, true, &listening, e);
+	ssize_t k = r == 0 ? net_socks_flows(&listening, &flows) : 0;
+
+	if (r == 0)
+		r = k < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for sockets")
+		          : net_park_watch(n->park, flows, (size_t)k, e);
+	if (r == 0)
+		r = net_lock_add(n->lock, flows, (size_t)k, e);
+	while (r == 0 && k && (n->loose_left = count_loose(&listening)) && now_us() < deadline &&
+	       !mig_stopped(m))
+		usleep(QUIET_STEP_US);
+	if (r == 0 && mig_stopped(m))
+		r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
+	if (r == 0 && n->loose_left)
+		log_warn("%u connections that the tree has not accepted, or has closed already, "
+		         "will be reset",
+		         n->loose_left);
+	net_socks_fini(&listening);
+	return r;
+}
+
+/* ---- the freeze ---- */
+
+/* Whoever's it is: without its address it is lost. */
+static int on_lost(void *arg, const struct nlmsghdr *h)
+{
+	struct mnet *n = arg;
+	const struct inet_diag_msg *d = NLMSG_DATA(h);
+	struct net_sock s;
+
+	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*d)) || d->idiag_inode)
+		return 0;
+	insp_sock_of(d, &(struct insp_end){ 0 }, &s);
+	bool ours = false;
+
+	for (size_t i = 0; i < n->n_moves; i++)
+		ours |= net_addr_equal(&n->here[i].addr, &s.flow.local);
+	if (!ours)
+		return 0;
+	struct net_flow *v = realloc(n->flows, (n->n_flows + 1) * sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	s.flow.lost = true;
+	n->flows = v;
+	v[n->n_flows++] = s.flow;
+	return 0;
+}
+
+/*
+ * Connections that have no descriptor now have none at the destination. Their peers have to hear of
+ * it, once the tree is there.
+ */
+static int add_lost(struct mnet *n)
+{
+	static const uint8_t families[] = { AF_INET, AF_INET6 };
+	size_t before = n->n_flows;
+	/* with many connections the list of those that stand is long, and seldom needed */
+	uint32_t states = STATES_GOING | (n->loose_left ? STATES_STANDING : 0);
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(families); i++) {
+		struct inet_diag_req_v2 q = { .sdiag_family = families[i],
+			                      .sdiag_protocol = IPPROTO_TCP,
+			                      .idiag_states = states };
+
+		r = insp_diag(&q, sizeof(q), on_lost, n);
+	}
+	n->loose_left = (unsigned int)(n->n_flows - before);
+	return r;
+}
+
+/* Is this an address of the destination, once the tree is there? */
+static bool arrives_there(void *arg, const struct net_addr *a)
+{
+	const struct mnet *n = arg;
+
+	for (size_t i = 0; i < n->n_moves; i++)
+		if (net_addr_equal(&n->here[i].addr, a))
+			return true;
+	return net_addr_loopback(a);
+}
+
+/* Datagrams for another address come here afterwards, too. Return: how many flows are left */
+static size_t drop_udp_elsewhere(struct mnet *n, size_t all)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < all; i++) {
+		const struct net_flow *f = &n->flows[i];
+
+		if (!f->udp || net_addr_any(&f->local) || arrives_there(n, &f->local))
+			n->flows[left++] = *f;
+	}
+	return left;
+}
+
+/* Return: how many are TCP; they come first */
+static size_t tcp_first(struct mnet *n)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < n->n_flows; i++)
+		if (!n->flows[i].udp) {
+			struct net_flow f = n->flows[i];
+
+			n->flows[i] = n->flows[at];
+			n->flows[at++] = f;
+		}
+	return at;
+}
+
+static int lock(struct mig *m, struct err *e)
+{
+	struct mnet *n = m->net;
+	struct proc_list procs = { 0 };
+	int r = procs_tree(m->opt->pid, &procs, e);
+
+	if (r == 0)
+		r = net_socks_collect(procs.pid, procs.n, false, &n->socks, e);
+	procs_fini(&procs);
+	ssize_t k = r == 0 ? net_socks_flows(&n->socks, &n->flows) : 0;
+
+	if (r == 0 && k < 0)
+		r = err_set(e, ERR_SYS, ENOMEM, "no memory for sockets");
+	n->n_flows = k > 0 ? drop_udp_elsewhere(n, (size_t)k) : 0;
+	if (r == 0 && n->n_moves && add_lost(n) == -ENOMEM)
+		r = err_set(e, ERR_SYS, ENOMEM, "no memory for sockets");
+	size_t n_tcp = tcp_first(n);
+
+	if (r == 0)
+		r = net_park_pull(n->park);
+	if (r == 0)
+		r = net_park_watch(n->park, n->flows, n_tcp, e);
+	if (r == 0)
+		r = net_lock_add(n->lock, n->flows, n->n_flows, e);
+	/* a datagram must not be among those that wait and seen by the tap, too */
+	for (size_t i = 0; r == 0 && i < n->socks.n; i++)
+		if (net_udp_waiting(&n->socks.v[i], n->park, arrives_there, n) < 0)
+			r = err_set(e, ERR_SYS, ENOMEM, "no memory for datagrams");
+	if (r == 0 && n_tcp < n->n_flows)
+		r = net_park_watch(n->park, n->flows, n->n_flows, e);
+	return r < 0 ? err_wrap(e, "lock the network") : 0;
+}
+
+int mnet_freeze(struct mig *m, struct err *e)
+{
+	if (!m->net->lock || !mnet_moves_tcp(m->net))
+		return 0;
+	uint64_t t0 = now_us();
+	int r = lock(m, e);
+
+	log_info("flows=%zu lock_us=%llu", m->net->n_flows, (unsigned long long)(now_us() - t0));
+	return r;
+}
+
+int mnet_give(struct mig *m, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < m->net->n_moves; i++)
+		r = net_move_del(&m->net->here[i], e);
+	return r < 0 ? r : mnet_hook(m, HOOK_FROZEN, e);
+}
+
+static bool same_flow(const struct net_flow *a, const struct net_flow *b)
+{
+	return a->udp == b->udp && a->listens == b->listens && a->local_port == b->local_port &&
+	       net_addr_equal(&a->local, &b->local) &&
+	       (a->listens ||
+	        (a->remote_port == b->remote_port && net_addr_equal(&a->remote, &b->remote)));
+}
+
+static void fill_options(struct flow_options *f, Haul__Flow *v)
+{
+	for (size_t i = 0; i < NET_OPTIONS_MAX; i++) {
+		if (!f->o.has[i])
+			continue;
+		haul__sock_option__init(&f->v[i]);
+		f->v[i].which = (uint32_t)i;
+		f->v[i].value = f->o.value[i];
+		f->ptr[v->n_option++] = &f->v[i];
+	}
+	v->option = f->ptr;
+	v->congestion = f->o.congestion;
+}
+
+/* What CRIU would lose of the sockets. Flows and sockets are in about the same order. */
+static int add_options(struct mnet *n, struct err *e)
+{
+	size_t at = 0;
+
+	n->flow_options = calloc(n->socks.n + 1, sizeof(*n->flow_options));
+	if (!n->flow_options)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for connections");
+	for (size_t i = 0; i < n->socks.n; i++) {
+		struct flow_options *f = &n->flow_options[n->n_flow_options];
+
+		if (n->socks.v[i].flow.udp || !net_options_read(&n->socks.v[i], &f->o))
+			continue;
+		for (size_t k = 0; k < n->n_flows; k++, at = (at + 1) % n->n_flows)
+			if (same_flow(&n->flows[at], &n->socks.v[i].flow)) {
+				fill_options(f, n->flow_ptr[at]);
+				n->n_flow_options++;
+				break;
+			}
+	}
+	return 0;
+}
+
+int mnet_switch(struct mig *m, Haul__Switch *s, struct err *e)
+{
+	struct mnet *n = m->net;
+
+	s->tcp_close = !mnet_moves_tcp(n);
+	n->flow_msg = calloc(n->n_flows + 1, sizeof(*n->flow_msg));
+	n->flow_ptr = calloc(n->n_flows + 1, sizeof(Haul__Flow *));
+	if (!n->flow_msg || !n->flow_ptr)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for connections");
+	for (size_t i = 0; i < n->n_flows; i++) {
+		const struct net_flow *f = &n->flows[i];
+		Haul__Flow *v = n->flow_ptr[i] = &n->flow_msg[i];
+
+		haul__flow__init(v);
+		v->local = mnet_addr_msg(&f->local);
+		v->local_port = f->local_port;
+		v->udp = f->udp;
+		v->lost = f->lost;
+		if (f->listens)
+			continue;
+		v->remote = mnet_addr_msg(&f->remote);
+		v->remote_port = f->remote_port;
+	}
+	s->n_flow = n->n_flows;
+	s->flow = n->flow_ptr;
+	return mnet_moves_tcp(n) ? add_options(n, e) : 0;
+}
+
+int mnet_ship(struct mig *m, struct err *e)
+{
+	struct mnet *n = m->net;
+	Haul__Msg msg = HAUL__MSG__INIT;
+	Haul__Parked parked = HAUL__PARKED__INIT;
+	size_t bytes = 0;
+
+	if (!n->park || net_park_pull(n->park) < 0 || net_park_count(n->park) == n->n_shipped)
+		return 0;
+	size_t count = net_park_count(n->park) - n->n_shipped;
+	AUTO(mem) ProtobufCBinaryData *v = calloc(count, sizeof(*v));
+
+	if (!v)
+		return 0; /* they are sent again */
+	parked.packet = v;
+	for (; parked.n_packet < count && bytes < SHIP_BYTES_MAX; parked.n_packet++) {
+		ProtobufCBinaryData *d = &v[parked.n_packet];
+
+		d->data = (uint8_t *)net_park_packet(n->park, n->n_shipped + parked.n_packet,
+		                                     &d->len);
+		bytes += d->len;
+	}
+	n->n_shipped += parked.n_packet;
+	log_info("parked=%zu bytes=%zu", parked.n_packet, bytes);
+	msg.body_case = HAUL__MSG__BODY_PARKED;
+	msg.parked = &parked;
+	return wire_send(m->ctl, &msg, mig_freeze_end(m), e);
+}
+
+/* ---- it is there ---- */
+
+void mnet_count(const struct mig *m, unsigned int *moved, unsigned int *lost)
+{
+	const struct mnet *n = m->net;
+
+	*moved = 0;
+	*lost = n ? n->loose_left : 0;
+	for (size_t i = 0; n && i < n->n_flows; i++)
+		*moved += !n->flows[i].listens && !n->flows[i].lost;
+}
+
+void mnet_running(struct mig *m)
+{
+	mnet_hook_late(m, HOOK_RUNNING);
+}
+
+/* In a close, our copy's sockets end with a reset; moved ones are in repair mode: silent. */
+void mnet_end(struct mig *m)
+{
+	struct mnet *n = m->net;
+	struct err e = ERR_INIT;
+
+	if (n && n->park)
+		net_park_stop(n->park);
+	if (!n || mnet_moves_tcp(n))
+		return;
+	for (size_t i = 0; i < m->n_held; i++)
+		net_socks_collect(&m->held[i].pid, 1, false, &n->socks, &e);
+	net_socks_reset_at_end(&n->socks);
+	net_socks_fini(&n->socks);
+}
+
+/* Peers on this host whose packets never left it. */
+static bool has_local_peer(const struct mnet *n, const struct net_flow *f)
+{
+	bool along = false;
+
+	for (size_t i = 0; i < n->n_moves; i++)
+		along |= net_addr_equal(&n->here[i].addr, &f->remote);
+	if (f->listens || (!along && !net_addr_loopback(&f->local)))
+		return false;
+	for (size_t i = 0; i < n->n_flows; i++)
+		if (n->flows[i].local_port == f->remote_port &&
+		    net_addr_equal(&n->flows[i].local, &f->remote))
+			return false; /* it moved, too */
+	return true;
+}
+
+void mnet_done(struct mig *m)
+{
+	struct mnet *n = m->net;
+	struct err e = ERR_INIT;
+
+	if (!n || !n->lock)
+		return;
+	for (size_t i = 0; i < n->socks.n; i++)
+		if (has_local_peer(n, &n->socks.v[i].flow) &&
+		    net_peer_abort(&n->socks.v[i].flow, &e) < 0)
+			log_warn("a peer on this host waits in vain: %s", e.msg);
+	net_socks_fini(&n->socks);
+	err_clear(&e);
+	/* all sockets that moved are gone: only now may the kernel answer for them */
+	if (net_lock_open(n->lock, &e) < 0)
+		log_warn("%s: %s", e.msg, e.fix);
+}
+
+/* ---- it was not to be ---- */
+
+void mnet_undo(struct mig *m)
+{
+	struct mnet *n = m->net;
+
+	if (!n || !n->lock)
+		return;
+	for (size_t i = 0; i < n->n_moves; i++) {
+		struct err e = ERR_INIT;
+
+		if (!n->here[i].gone)
+			continue;
+		if (net_move_add(&n->here[i], &e) < 0)
+			log_err("the address does not come back: %s", e.msg);
+		else
+			net_move_announce(&n->here[i]);
+	}
+	struct err e = ERR_INIT;
+
+	net_socks_repair_off(&n->socks);
+	if (n->park)
+		net_park_stop(n->park);
+	if (net_lock_open(n->lock, &e) < 0)
+		log_err("%s: %s", e.msg, e.fix);
+	if (n->park && net_park_pull(n->park) == 0)
+		net_park_release(n->park);
+	net_socks_fini(&n->socks);
+}
+
+void mnet_undone(struct mig *m)
+{
+	if (!m->net)
+		return;
+	mnet_undo(m);
+	/* the destination had them for a moment, and may have said so */
+	for (size_t i = 0; i < m->net->n_moves; i++)
+		net_move_announce(&m->net->here[i]);
+	mnet_hook_late(m, HOOK_UNDONE);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* priv.h - what net_plan.c, net.c and net_word.c share. */
+#ifndef HAUL_HAULER_NET_PRIV_H
+#define HAUL_HAULER_NET_PRIV_H
+
+#include "hauler/mig/mig.h"
+#include "transport/haul.pb-c.h"
+
+/* Options of one flow, and room for them in a message. */
+struct flow_options {
+	struct net_options o;
+	Haul__SockOption v[NET_OPTIONS_MAX], *ptr[NET_OPTIONS_MAX];
+};
+
+struct mnet {
+	struct insp_net judge;
+	struct hooks hooks;
+	struct net_move here[NET_MOVES_MAX], there[NET_MOVES_MAX];
+	size_t n_moves;
+	struct net_lock *lock; /* NULL: connections are closed, and nothing is locked */
+	struct net_park *park;
+	struct net_socks socks; /* copies of all TCP sockets, from the freeze on */
+	struct net_flow *flows;
+	size_t n_flows, n_shipped;
+	unsigned int loose_left;
+
+	/* of messages */
+	Haul__Net msg;
+	Haul__Move move_msg[NET_MOVES_MAX], *move_ptr[NET_MOVES_MAX];
+	ProtobufCBinaryData *local_msg;
+	Haul__Flow *flow_msg, **flow_ptr;
+	struct flow_options *flow_options; /* of flow_msg that have some */
+	size_t n_flow_options;
+};
+
+/** mnet_needs_lock() - something of the network moves */
+bool mnet_needs_lock(const struct mnet *n);
+/** mnet_hook() - run the hook of @p, if there is one */
+int mnet_hook(struct mig *m, enum hook_point p, struct err *e);
+/** mnet_hook_late() - the same when its answer changes nothing */
+void mnet_hook_late(struct mig *m, enum hook_point p);
+ProtobufCBinaryData mnet_addr_msg(const struct net_addr *a);
+
+#endif

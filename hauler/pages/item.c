@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* item.c - one item of a sender's queue: pages that are read, and make a frame. */
+#include "hauler/pages/priv.h"
+
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "common/clock.h"
+
+static const uint8_t zero_page[ENG_PAGE_BYTES];
+
+struct build {
+	struct frame f;
+	struct iovec iov[FRAME_PAGES_MAX];
+	int n_iov;
+	struct send_stats st;
+};
+
+static void build_page(struct build *b, uint64_t obj, uint64_t vaddr, uint8_t *page, bool zero)
+{
+	uint32_t kind = zero ? RUN_ZERO : RUN_DATA;
+	struct frame_run *last = b->f.n_runs ? &b->f.runs[b->f.n_runs - 1] : NULL;
+
+	if (last && last->kind == kind &&
+	    last->vaddr + (uint64_t)last->pages * ENG_PAGE_BYTES == vaddr)
+		last->pages++;
+	else
+		b->f.runs[b->f.n_runs++] = (struct frame_run){ obj, vaddr, 1, kind };
+	if (zero)
+		return;
+	struct iovec *io = b->n_iov ? &b->iov[b->n_iov - 1] : NULL;
+
+	if (io && (uint8_t *)io->iov_base + io->iov_len == page)
+		io->iov_len += ENG_PAGE_BYTES;
+	else
+		b->iov[b->n_iov++] = (struct iovec){ page, ENG_PAGE_BYTES };
+}
+
+static int take_page(struct send *s, const struct item *it, struct build *b, uint64_t vaddr,
+                     uint8_t *page)
+{
+	bool zero = !memcmp(page, zero_page, ENG_PAGE_BYTES);
+
+	b->st.pages++;
+	if (it->what != SEND_ALL) {
+		XXH128_hash_t h = XXH3_128bits(page, ENG_PAGE_BYTES);
+		int r = sent_same(s->sent, it->obj, vaddr, (struct sent_hash){ h.low64, h.high64 });
+
+		if (r < 0)
+			return r;
+		if (r == 1) {
+			b->st.same_pages++;
+			return 0;
+		}
+	}
+	b->st.zero_pages += zero;
+	b->st.data_pages += !zero;
+	build_page(b, it->obj, vaddr, page, zero);
+	return 0;
+}
+
+/*
+ * A page that cannot be read. While the tree runs it is gone, or will be dirty again. Of one that
+ * stands the page exists: before the switch that ends the migration, later it is for send_lost().
+ */
+static int miss_page(struct send *s, const struct item *it, struct build *b, uint64_t vaddr,
+                     struct err *e)
+{
+	struct err why = ERR_INIT;
+
+	b->st.gone_pages++;
+	if (it->what == SEND_CHANGED) {
+		sent_forget(s->sent, it->obj, vaddr, 1);
+		return 0;
+	}
+	err_set(&why, ERR_TARGET, EIO, "page %llx of process %d cannot be read here",
+	        (unsigned long long)vaddr, it->pid);
+	err_fix(&why, "look into the kernel's log: memory or swap may be broken; or it was killed");
+	if (it->what == SEND_STANDING) {
+		*e = why;
+		return -EIO;
+	}
+	pthread_mutex_lock(&s->lock);
+	if (s->lost.src == ERR_NONE)
+		s->lost = why;
+	pthread_mutex_unlock(&s->lock);
+	return 0;
+}
+
+/*
+ * @n pages that were read. What was moved away in between is not what the tracker knows, and may be
+ * back, and clean, at the next round: it counts as not sent.
+ */
+static int take_pages(struct send *s, const struct item *it, struct build *b, uint64_t vaddr,
+                      size_t n, const bool *strayed, uint8_t *buf)
+{
+	int r = 0;
+
+	for (size_t k = 0; r == 0 && k < n; k++, vaddr += ENG_PAGE_BYTES, buf += ENG_PAGE_BYTES)
+		if (strayed[k])
+			sent_forget(s->sent, it->obj, vaddr, 1);
+		else
+			r = take_page(s, it, b, vaddr, buf);
+	return r;
+}
+
+/* @places: see trk_strayed() */
+static int take_run(struct send *s, const struct item *it, struct build *b, int places,
+                    const struct frame_run *run, uint8_t *buf, struct err *e)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < run->pages;) {
+		uint64_t vaddr = run->vaddr + (uint64_t)i * ENG_PAGE_BYTES;
+		ssize_t n = run->pages - i;
+		bool strayed[FRAME_PAGES_MAX] = { false };
+
+		trk_strayed(s->trk, it->pid, places, vaddr, (size_t)n, strayed);
+		if (it->memfd >= 0)
+			n = mem_read(it->memfd, it->pid, vaddr, buf, (size_t)n);
+		if (n <= 0) {
+			r = miss_page(s, it, b, vaddr, e);
+			n = 1;
+			buf += ENG_PAGE_BYTES;
+		} else {
+			trk_strayed(s->trk, it->pid, places, vaddr, (size_t)n, strayed);
+			r = take_pages(s, it, b, vaddr, (size_t)n, strayed, buf);
+			buf += n * ENG_PAGE_BYTES;
+			if (r < 0)
+				err_set(e, ERR_SYS, ENOMEM, "no memory to remember sent pages");
+		}
+		i += (uint32_t)n;
+	}
+	return r;
+}
+
+int item_send(struct stream *t, const struct item *it, struct err *e)
+{
+	struct build b = { .f = { .type = FRAME_PAGES, .codec = t->codec.use } };
+	uint8_t *buf = it->data ? it->data : t->buf;
+	struct trk *trk = it->what == SEND_CHANGED ? t->s->trk : NULL;
+	AUTO(fd) int places = trk ? trk_places(trk, it->pid) : -1;
+
+	for (unsigned int i = 0; i < it->n_runs; i++) {
+		if (take_run(t->s, it, &b, places, &it->runs[i], buf, e) < 0)
+			return -e->code;
+		buf += (size_t)it->runs[i].pages * ENG_PAGE_BYTES;
+	}
+	if (b.f.n_runs) {
+		uint64_t t0 = now_us();
+		int r = frame_send(t->ch, &b.f, b.iov, b.n_iov, DEADLINE_NEVER, e);
+
+		if (r < 0)
+			return r;
+		if (b.f.data_pages)
+			codec_account(&t->codec, b.f.data_pages, now_us() - t0);
+		b.st.frames = 1;
+		b.st.packed_frames = b.f.codec != CODEC_NONE;
+		b.st.wire_bytes = FRAME_HEAD_BYTES + b.f.body_bytes;
+	}
+	pace_correct(&t->s->pace, it->pages * ENG_PAGE_BYTES, b.st.wire_bytes);
+	struct send_stats *st = &t->s->st;
+
+	pthread_mutex_lock(&t->s->lock);
+	st->pages += b.st.pages;
+	st->data_pages += b.st.data_pages;
+	st->zero_pages += b.st.zero_pages;
+	st->same_pages += b.st.same_pages;
+	st->gone_pages += b.st.gone_pages;
+	st->wire_bytes += b.st.wire_bytes;
+	st->frames += b.st.frames;
+	st->packed_frames += b.st.packed_frames;
+	pthread_mutex_unlock(&t->s->lock);
+	return 0;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* order.h - what is pushed next after the switch-over. */
+#ifndef HAUL_ORDER_H
+#define HAUL_ORDER_H
+
+#include "hauler/mig/mig.h"
+
+struct order;
+
+/**
+ * order_new() - of the pages of class PC_LAZY_REMOTE in @left
+ * @s: knows which of them were written often; borrowed only for this call
+ */
+int order_new(struct order **out, const struct left_obj *left, size_t n, const struct sent *s,
+              struct err *e);
+/** order_waits() - the program waits for these: they are answered now, their neighbours go next */
+void order_waits(struct order *o, uint64_t obj, uint64_t vaddr, uint64_t pages);
+/** order_next() - pages to push, which count as gone then. Return: false: there are no more */
+bool order_next(struct order *o, uint64_t *obj, uint64_t *vaddr, uint64_t *pages);
+void order_free(struct order *o);
+
+#endif

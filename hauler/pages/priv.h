@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* priv.h - between the files of the sender: the queue and its threads, and one item of it. */
+#ifndef HAUL_SEND_PRIV_H
+#define HAUL_SEND_PRIV_H
+
+#include <pthread.h>
+
+#include "hauler/pages/send.h"
+
+#define STREAMS_MAX 16
+
+struct item {
+	struct item *next;
+	enum send_what what;
+	uint64_t obj;
+	pid_t pid;
+	int memfd; /* -1: data holds the bytes */
+	uint8_t *data;
+	unsigned int n_runs, pages;
+	struct frame_run runs[FRAME_RUNS_MAX];
+};
+
+struct stream {
+	struct send *s;
+	struct chan *ch;
+	pthread_t thread;
+	bool started;
+	uint32_t mark_done;
+	bool busy;
+	uint8_t *buf;
+	struct codec_choice codec;
+};
+
+struct send {
+	struct sent *sent;
+	struct trk *trk; /* of what is read while the tree runs; NULL: nothing is */
+	struct pace pace;
+	pthread_mutex_t lock;
+	pthread_cond_t work, room, idle;
+	struct item *head, *tail, *filling, *spare;
+	unsigned int queued;
+	uint32_t mark;
+	bool stop;
+	int result;
+	struct err err;
+	struct err lost; /* the first page of SEND_ALL that could not be read */
+	struct send_stats st;
+	unsigned int n;
+	struct stream stream[STREAMS_MAX];
+};
+
+/** item_send() - read its pages, leave out what the destination has, send the frame. Return: 0; -errno */
+int item_send(struct stream *t, const struct item *it, struct err *e);
+
+#endif

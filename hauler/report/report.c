@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* report.c - what happens, as events; say.c shows them. */
+#include "hauler/mig/mig.h"
+
+#include <jansson.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "hauler/report/say.h"
+#include "transport/haul.pb-c.h"
+
+#define PROGRESS_EVERY_US 500000
+#define PROGRESS_PLAIN_US 2000000
+
+static uint64_t last_progress_us;
+
+static struct say_how how_of(const struct mig *m)
+{
+	return (struct say_how){ m->opt->json, m->opt->quiet, m->opt->verbose };
+}
+
+static void put(const struct mig *m, json_t *o)
+{
+	say_event(o, how_of(m));
+}
+
+static double since_s(const struct mig *m)
+{
+	return (double)(now_us() - m->t.start_us) / 1e6;
+}
+
+static json_t *event(const struct mig *m, const char *name)
+{
+	json_t *o = json_object();
+	char id[20];
+
+	snprintf(id, sizeof(id), "%016llx", (unsigned long long)m->id);
+	json_object_set_new(o, "event", json_string(name));
+	json_object_set_new(o, "migration", json_string(id));
+	json_object_set_new(o, "time_s", json_real(since_s(m)));
+	return o;
+}
+
+static void set_u(json_t *o, const char *key, uint64_t v)
+{
+	json_object_set_new(o, key, json_integer((json_int_t)v));
+}
+
+void rep_state(const struct mig *m)
+{
+	json_t *o = event(m, "state");
+
+	json_object_set_new(o, "state", json_string(mig_state_name(m->state)));
+	/* before the streams there is nothing to undo */
+	if (m->state == MIG_UNDO)
+		json_object_set_new(o, "begun", json_boolean(m->send != NULL));
+	put(m, o);
+}
+
+void rep_freeze_mode(const struct mig *m)
+{
+	json_t *o = event(m, "freeze");
+
+	json_object_set_new(o, "freeze_mode", json_string(ours_mode(m)));
+	json_object_set_new(o, "tracking", json_string(trk_kind_name(m->trk_kind)));
+	put(m, o);
+}
+
+/* Different pages written per second, over the last round. */
+static double written_ps(const struct mig *m)
+{
+	return m->round_us ? (double)m->pol.written_pages * 1e6 / (double)m->round_us : 0;
+}
+
+void rep_round(const struct mig *m)
+{
+	json_t *o = event(m, "round");
+
+	set_u(o, "round", m->pol.round + m->pol.in_round);
+	json_object_set_new(o, "cut", json_boolean(m->pol.in_round));
+	set_u(o, "pages", m->round_pages);
+	set_u(o, "round_us", m->round_us);
+	json_object_set_new(o, "link_Bps", json_real(m->pol.link_Bps));
+	json_object_set_new(o, "dirty_pages_ps", json_real(written_ps(m)));
+	set_u(o, "predicted_left_pages", m->answer.left_pages);
+	set_u(o, "predicted_downtime_us", m->answer.downtime_us);
+	set_u(o, "predicted_degraded_us", m->answer.degraded_us);
+	set_u(o, "predicted_total_us", m->answer.total_us);
+	json_object_set_new(o, "verdict", json_string(pol_verdict_name(m->answer.verdict)));
+	json_object_set_new(o, "why", json_string(m->answer.why));
+	put(m, o);
+}
+
+void rep_throttle(const struct mig *m)
+{
+	json_t *o = event(m, "throttle");
+
+	set_u(o, "throttle_percent", m->pol.slow_percent);
+	json_object_set_new(o, "throttle_by", json_string(slow_by(m->slow)));
+	json_object_set_new(o, "why", json_string(m->answer.why));
+	put(m, o);
+}
+
+static uint64_t downtime_us(const struct mig *m)
+{
+	return m->t.running_us - m->t.freeze_us - m->t.rtt_us / 2;
+}
+
+void rep_running(const struct mig *m)
+{
+	json_t *o = event(m, "running");
+
+	json_object_set_new(o, "destination", json_string(m->opt->dest));
+	set_u(o, "downtime_us", downtime_us(m));
+	put(m, o);
+}
+
+void rep_progress(struct mig *m, bool force)
+{
+	bool tty = isatty(STDOUT_FILENO);
+	uint64_t now = now_us();
+	struct send_stats st = { 0 };
+
+	if (m->opt->quiet || !m->send)
+		return;
+	if (!force && now - last_progress_us < (tty ? PROGRESS_EVERY_US : PROGRESS_PLAIN_US))
+		return;
+	last_progress_us = now;
+	json_t *o = event(m, "progress");
+
+	mig_send_stats(m, &st);
+	json_object_set_new(o, "state", json_string(mig_state_name(m->state)));
+	set_u(o, "round", m->pol.round + 1);
+	set_u(o, "pages", st.pages);
+	set_u(o, "wire_bytes", st.wire_bytes);
+	json_object_set_new(o, "link_Bps", json_real(m->pol.link_Bps));
+	set_u(o, "predicted_downtime_us", m->answer.downtime_us);
+	set_u(o, "throttle_percent", m->pol.slow_percent);
+	set_u(o, "left_pages", m->peer_left_pages);
+	set_u(o, "faults", m->peer_faults);
+	put(m, o);
+}
+
+static void set_fs(json_t *o, const struct fs_stats *st)
+{
+	if (!st)
+		return;
+	set_u(o, "fs_inodes", st->inodes);
+	set_u(o, "fs_tree_bytes", st->bytes);
+	set_u(o, "fs_files", st->sent_files);
+	set_u(o, "fs_bytes", st->sent_bytes);
+	set_u(o, "fs_wire_bytes", st->wire_bytes);
+	set_u(o, "fs_passes", st->passes);
+	set_u(o, "fs_look_us", st->look_us);
+	set_u(o, "fs_first_us", st->first_us);
+	set_u(o, "fs_frozen_us", st->frozen_us);
+	set_u(o, "fs_frozen_bytes", st->frozen_bytes);
+	json_object_set_new(o, "fs_watch", json_string(st->watch));
+}
+
+/* How many waited so long, each with its upper end; the last has none. */
+static void set_faults(json_t *o, const struct mig *m)
+{
+	json_t *n = json_array(), *le = json_array();
+
+	for (size_t i = 0; i < ARRAY_SIZE(m->fault_n); i++)
+		json_array_append_new(n, json_integer((json_int_t)m->fault_n[i]));
+	for (size_t i = 0; i < PAGER_FAULT_BOUNDS; i++)
+		json_array_append_new(le, json_integer(pager_fault_le_us[i]));
+	json_object_set_new(o, "fault_n", n);
+	json_object_set_new(o, "fault_le_us", le);
+}
+
+static json_t *end_json(struct mig *m, const struct send_stats *st)
+{
+	json_t *o = event(m, m->state == MIG_DONE ? "done" : "failed");
+
+	json_object_set_new(o, "state", json_string(mig_state_name(m->state)));
+	json_object_set_new(o, "comm", json_string(m->comm));
+	if (m->opt->dest)
+		json_object_set_new(o, "destination", json_string(m->opt->dest));
+	set_u(o, "pid", (uint64_t)m->opt->pid);
+	set_u(o, "tasks", m->tasks);
+	set_u(o, "rss_bytes", m->rss_bytes);
+	set_u(o, "total_us", m->t.end_us - m->t.start_us);
+	set_u(o, "rounds", m->rounds);
+	set_u(o, "throttle_percent", m->slowest_percent);
+	set_u(o, "wire_bytes", st->wire_bytes);
+	set_u(o, "data_pages", st->data_pages);
+	set_u(o, "zero_pages", st->zero_pages);
+	set_u(o, "same_pages", st->same_pages);
+	set_u(o, "files", m->shipped_files);
+	set_u(o, "files_bytes", m->shipped_bytes);
+	set_u(o, "files_frozen_us", m->ship_us);
+	set_fs(o, fs_get_stats(m->fs));
+	if (m->t.running_us && m->t.freeze_us) {
+		unsigned int moved, lost;
+
+		mnet_count(m, &moved, &lost);
+		set_u(o, "connections_moved", moved);
+		set_u(o, "connections_lost", lost);
+		set_u(o, "downtime_us", downtime_us(m));
+		json_object_set_new(o, "freeze_mode", json_string(ours_mode(m)));
+		set_u(o, "stop_us", m->t.stopped_us - m->t.freeze_us);
+		set_u(o, "dump_us", m->t.dumped_us - m->t.stopped_us);
+		set_u(o, "look_us", m->t.look_us);
+		set_u(o, "scan_us", m->t.scanned_us - m->t.dumped_us);
+		set_u(o, "send_us", m->t.sent_us - m->t.scanned_us);
+		set_u(o, "restore_us", m->t.restored_us - m->t.sent_us);
+		set_u(o, "dest_images_us", m->t.dest_images_us);
+		set_u(o, "dest_criu_us", m->t.dest_restore_us - m->t.dest_images_us);
+		set_u(o, "commit_us", m->t.running_us - m->t.restored_us);
+		set_u(o, "dest_resume_us", m->t.dest_resume_us);
+		set_u(o, "rtt_us", m->t.rtt_us);
+		set_u(o, "remote_pages", m->remote_pages);
+		set_u(o, "eager_pages", m->eager_pages);
+		set_u(o, "final_pages", m->final_pages);
+		set_u(o, "early_pages", m->early_pages);
+		set_u(o, "present_pages", m->present_pages);
+		set_u(o, "faults", m->faults);
+		set_u(o, "faults_remote", m->faults_remote);
+		set_u(o, "fault_p50_us", m->fault_p50_us);
+		set_u(o, "fault_p99_us", m->fault_p99_us);
+		set_u(o, "fault_max_us", m->fault_max_us);
+		set_u(o, "store_peak_bytes", m->store_peak_bytes);
+		set_faults(o, m);
+		set_u(o, "freeze_to_running_us", m->t.running_us - m->t.freeze_us);
+	}
+	return o;
+}
+
+void rep_end(struct mig *m)
+{
+	struct send_stats st = { 0 };
+
+	mig_send_stats(m, &st);
+	put(m, end_json(m, &st));
+}
+
+void rep_waiting(const struct mig *m, const struct err *e)
+{
+	json_t *o = event(m, "link-lost");
+
+	json_object_set_new(o, "reason", json_string(e->msg));
+	put(m, o);
+}
+
+void rep_findings(const struct findings *f, bool json)
+{
+	static const char *const names[] = { "info", "warning", "blocker" };
+
+	for (size_t i = 0; i < f->n; i++) {
+		json_t *o = json_object();
+
+		json_object_set_new(o, "event", json_string("finding"));
+		json_object_set_new(o, "severity", json_string(names[f->v[i].severity]));
+		json_object_set_new(o, "code", json_string(f->v[i].code));
+		json_object_set_new(o, "text", json_string(f->v[i].text));
+		json_object_set_new(o, "remedy", json_string(f->v[i].remedy));
+		say_event(o, (struct say_how){ .json = json });
+	}
+}
+
+void rep_needs(const struct needs *n, bool json, bool all)
+{
+	struct say_how how = { .json = json, .verbose = all };
+	unsigned int same = 0;
+
+	for (size_t i = 0; i < n->n; i++) {
+		const struct need *k = &n->v[i];
+		json_t *o = json_object();
+
+		same += k->state == HAUL__FILE_STATE__FILE_SAME;
+		json_object_set_new(o, "event", json_string("file"));
+		json_object_set_new(o, "state", json_string(needs_word(k->state)));
+		json_object_set_new(o, "path", json_string(k->there));
+		set_u(o, "bytes", k->file.size);
+		say_event(o, how);
+	}
+	json_t *o = json_object();
+
+	json_object_set_new(o, "event", json_string("files"));
+	set_u(o, "same", same);
+	say_event(o, how);
+}
+
+void rep_error(const struct err *e, bool json)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "event", json_string("error"));
+	json_object_set_new(o, "source", json_string(err_src_name(e->src)));
+	set_u(o, "code", (uint64_t)e->code);
+	json_object_set_new(o, "text", json_string(e->msg));
+	json_object_set_new(o, "remedy", json_string(e->fix));
+	say_event(o, (struct say_how){ .json = json });
+}

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * say.c - events for people: a line that is rewritten on a terminal, plain lines elsewhere;
+ * for programs one JSON object a line. What is shown is in the event, and nowhere else.
+ */
+#include "hauler/report/say.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/auto.h"
+
+#define MIB        1048576.0
+#define PAGE_BYTES 4096
+
+static bool line_open;
+
+static double num(const json_t *o, const char *key)
+{
+	return json_number_value(json_object_get(o, key));
+}
+
+static unsigned long long count(const json_t *o, const char *key)
+{
+	return (unsigned long long)json_integer_value(json_object_get(o, key));
+}
+
+static const char *str(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+static double ms(const json_t *o, const char *key)
+{
+	return num(o, key) / 1e3;
+}
+
+/* On a terminal the progress line is replaced by what comes next. */
+static void end_line(void)
+{
+	if (line_open)
+		fputs("\r\033[K", stdout);
+	line_open = false;
+}
+
+static void say_state(const json_t *o, struct say_how how)
+{
+	static const struct {
+		const char *state, *text;
+	} words[] = { { "connect", "connecting" },
+		      { "prepare", "destination accepts; opening streams" },
+		      { "freeze", "freeze" },
+		      { "undo", "undoing: the process goes on here" } };
+	const char *state = str(o, "state");
+
+	if (how.quiet || (!strcmp(state, "freeze") && !how.verbose) ||
+	    (!strcmp(state, "undo") && !json_is_true(json_object_get(o, "begun"))))
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (!strcmp(state, words[i].state)) {
+			end_line();
+			printf("%8.3f s  %s\n", num(o, "time_s"), words[i].text);
+		}
+}
+
+static void say_freeze(const json_t *o, struct say_how how)
+{
+	if (!how.verbose)
+		return;
+	end_line();
+	printf("%8.3f s  the freeze will be by %s; writes tracked by %s\n", num(o, "time_s"),
+	       str(o, "freeze_mode"), str(o, "tracking"));
+}
+
+/* Of a link that was not measured: nothing. */
+static const char *link_text(const json_t *o, char out[static 32])
+{
+	out[0] = 0;
+	if (num(o, "link_Bps") > 0)
+		snprintf(out, 32, ", %.0f MiB/s", num(o, "link_Bps") / MIB);
+	return out;
+}
+
+static void say_round(const json_t *o, struct say_how how)
+{
+	char link[32];
+	bool on = !strcmp(str(o, "verdict"), "round") || !strcmp(str(o, "verdict"), "throttle");
+
+	if (how.quiet)
+		return;
+	end_line();
+	printf("%8.3f s  round %llu: %.1f MiB in %.2f s%s; %.0f pages/s written; "
+	       "stop now: %.0f ms%s%s\n",
+	       num(o, "time_s"), count(o, "round"), num(o, "pages") * PAGE_BYTES / MIB,
+	       num(o, "round_us") / 1e6, link_text(o, link), num(o, "dirty_pages_ps"),
+	       ms(o, "predicted_downtime_us"), on ? "" : "; stopping: ", on ? "" : str(o, "why"));
+}
+
+static void say_throttle(const json_t *o, struct say_how how)
+{
+	if (how.quiet)
+		return;
+	end_line();
+	printf("%8.3f s  throttled by %llu %% (%s): %s\n", num(o, "time_s"),
+	       count(o, "throttle_percent"), str(o, "throttle_by"), str(o, "why"));
+}
+
+static void say_running(const json_t *o, struct say_how how)
+{
+	if (how.quiet)
+		return;
+	end_line();
+	printf("%8.3f s  running at %s; stopped for %.1f ms\n", num(o, "time_s"),
+	       str(o, "destination"), ms(o, "downtime_us"));
+}
+
+static void say_progress(const json_t *o, struct say_how how)
+{
+	bool tty = isatty(STDOUT_FILENO);
+	char link[32];
+
+	if (how.quiet)
+		return;
+	printf("%s%8.3f s  ", tty ? "\r\033[K" : "", num(o, "time_s"));
+	if (!strcmp(str(o, "state"), "rounds"))
+		printf("round %llu: %llu pages, %.0f MiB on the wire%s; stop now: %.0f "
+		       "ms",
+		       count(o, "round"), count(o, "pages"), num(o, "wire_bytes") / MIB,
+		       link_text(o, link), ms(o, "predicted_downtime_us"));
+	else
+		printf("filling: %llu pages left, %llu faults", count(o, "left_pages"),
+		       count(o, "faults"));
+	if (!tty)
+		putchar('\n');
+	line_open = tty;
+}
+
+static void say_fs(const json_t *o)
+{
+	if (!json_object_get(o, "fs_inodes"))
+		return;
+	printf("  files         %9llu inodes  %.1f MiB sent in %llu passes (%.1f on the wire), "
+	       "first %.2f s; %.1f ms of it in the downtime; changes by %s\n",
+	       count(o, "fs_inodes"), num(o, "fs_bytes") / MIB, count(o, "fs_passes"),
+	       num(o, "fs_wire_bytes") / MIB, num(o, "fs_first_us") / 1e6, ms(o, "fs_frozen_us"),
+	       str(o, "fs_watch"));
+}
+
+static void say_done(const json_t *o, struct say_how how)
+{
+	double rss = num(o, "rss_bytes");
+
+	/* recovered: another haul did the rest, and knew the times */
+	if (how.quiet || !json_object_get(o, "downtime_us"))
+		return;
+	end_line();
+	printf("\n%s (pid %llu, %llu task%s) now runs on %s\n", str(o, "comm"), count(o, "pid"),
+	       count(o, "tasks"), count(o, "tasks") == 1 ? "" : "s", str(o, "destination"));
+	printf("  downtime      %9.1f ms   stop %.1f, dump %.1f, scan %.1f, send %.1f, "
+	       "restore %.1f, commit %.1f (freeze by %s)\n",
+	       ms(o, "downtime_us"), ms(o, "stop_us"), ms(o, "dump_us"), ms(o, "scan_us"),
+	       ms(o, "send_us"), ms(o, "restore_us"), ms(o, "commit_us"), str(o, "freeze_mode"));
+	if (count(o, "files"))
+		printf("  files         %9llu      %.1f MiB brought, %.1f ms of it in the "
+		       "downtime\n",
+		       count(o, "files"), num(o, "files_bytes") / MIB, ms(o, "files_frozen_us"));
+	printf("  total         %9.2f s    %llu round%s\n", num(o, "total_us") / 1e6,
+	       count(o, "rounds"), count(o, "rounds") == 1 ? "" : "s");
+	if (count(o, "throttle_percent"))
+		printf("  throttled     %9llu %%    at most; undone before it was stopped\n",
+		       count(o, "throttle_percent"));
+	printf("  on the wire   %9.1f MiB  %.2f of %.1f MiB resident; %llu zero, %llu unchanged "
+	       "pages not sent\n",
+	       num(o, "wire_bytes") / MIB, rss > 0 ? num(o, "wire_bytes") / rss : 0.0, rss / MIB,
+	       count(o, "zero_pages"), count(o, "same_pages"));
+	if (count(o, "connections_moved") || count(o, "connections_lost"))
+		printf("  connections   %9llu moved; %llu were not accepted, or were closed and "
+		       "not "
+		       "sent, in time: reset\n",
+		       count(o, "connections_moved"), count(o, "connections_lost"));
+	say_fs(o);
+	printf("  after resume  %9llu pages came lazily from the source; %llu faults, "
+	       "p50 %llu us, p99 %llu us\n",
+	       count(o, "remote_pages"), count(o, "faults"), count(o, "fault_p50_us"),
+	       count(o, "fault_p99_us"));
+}
+
+static void say_lost(const json_t *o)
+{
+	const char *dest = str(o, "destination"), *id = str(o, "migration");
+
+	fprintf(stderr,
+	        "haul: the process was handed over to %s, and is not known to be well there.\n"
+	        "      The copy on this host (pid %llu) stays stopped. When %s can be reached "
+	        "again:\n"
+	        "        haul recover %s\n"
+	        "      When it is gone for good, it is yours to say: haul resolve %s\n"
+	        "        --keep-here  only if the process certainly does not run at %s: it goes "
+	        "on\n"
+	        "                     here, as it was when it was stopped\n"
+	        "        --drop-here  if it runs there with all it needs: the copy here is "
+	        "killed\n",
+	        dest, count(o, "pid"), dest, id, id, dest);
+}
+
+static void say_link_lost(const json_t *o, struct say_how how)
+{
+	(void)how;
+	end_line();
+	fprintf(stderr,
+	        "%8.3f s  the link is lost: %s\n"
+	        "            the copy here stays stopped; trying again (Ctrl-C: stop trying)\n",
+	        num(o, "time_s"), str(o, "reason"));
+}
+
+static void say_finding(const json_t *o, struct say_how how)
+{
+	const char *severity = str(o, "severity"), *remedy = str(o, "remedy");
+
+	(void)how;
+	printf("  %s  %-18s %s\n",
+	       !strcmp(severity, "info")      ? "note   "
+	       : !strcmp(severity, "warning") ? "warning"
+	                                      : "BLOCKER",
+	       str(o, "code"), str(o, "text"));
+	if (remedy[0] && strcmp(severity, "info"))
+		printf("           %-18s -> %s\n", "", remedy);
+}
+
+static void say_file(const json_t *o, struct say_how how)
+{
+	const char *state = str(o, "state");
+
+	if (how.verbose || (strcmp(state, "same") && strcmp(state, "with it")))
+		printf("  %-8s  %s\n", state, str(o, "path"));
+}
+
+static void say_files(const json_t *o, struct say_how how)
+{
+	(void)how;
+	if (count(o, "same"))
+		printf("  %-8s  %llu files are the same there\n", "same", count(o, "same"));
+}
+
+static void say_error(const json_t *o, struct say_how how)
+{
+	(void)how;
+	end_line();
+	fflush(stdout);
+	fprintf(stderr, "haul: %s\n", str(o, "text"));
+	if (*str(o, "remedy"))
+		fprintf(stderr, "      remedy: %s\n", str(o, "remedy"));
+}
+
+/* What haul itself had to say to standard error, when hauld ran it */
+static void say_stderr(const json_t *o, struct say_how how)
+{
+	(void)how;
+	end_line();
+	fflush(stdout);
+	fprintf(stderr, "%s\n", str(o, "text"));
+}
+
+static void say_peer(const json_t *o, struct say_how how)
+{
+	const json_t *fits = json_object_get(o, "fits");
+
+	(void)how;
+	printf("%-24s port %llu  ", str(o, "host"), count(o, "port"));
+	if (!json_is_true(json_object_get(o, "reachable")))
+		printf("not reachable: %s\n", str(o, "error"));
+	else
+		printf("%s, CRIU %s, Linux %s, %.0f MiB free%s\n", str(o, "program"),
+		       str(o, "criu"), str(o, "kernel"), num(o, "mem_free_bytes") / MIB,
+		       !fits                ? ""
+		       : json_is_true(fits) ? ": it fits"
+		                            : ": too little");
+}
+
+static const struct {
+	const char *event;
+	void (*say)(const json_t *o, struct say_how how);
+} table[] = {
+	{ "state", say_state },       { "freeze", say_freeze },       { "round", say_round },
+	{ "throttle", say_throttle }, { "running", say_running },     { "progress", say_progress },
+	{ "done", say_done },         { "link-lost", say_link_lost }, { "finding", say_finding },
+	{ "file", say_file },         { "files", say_files },         { "error", say_error },
+	{ "stderr", say_stderr },     { "peer", say_peer },
+};
+
+static void say_json(const json_t *o)
+{
+	AUTO(mem) char *s = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(6));
+
+	if (s)
+		puts(s);
+}
+
+void say_event(json_t *o, struct say_how how)
+{
+	const char *name = str(o, "event");
+
+	if (how.json)
+		say_json(o);
+	for (size_t i = 0; !how.json && i < ARRAY_SIZE(table); i++)
+		if (!strcmp(name, table[i].event))
+			table[i].say(o, how);
+	if (!strcmp(name, "failed") && !strcmp(str(o, "state"), "lost")) {
+		end_line();
+		say_lost(o);
+	}
+	fflush(stdout);
+	json_decref(o);
+}

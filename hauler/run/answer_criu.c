@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* answer_criu.c - what CRIU is told instead of looking itself: pages that haul brings, smaps. */
+#include <stdlib.h>
+
+#include "common/log.h"
+#include "engine/criu/smaps.h"
+#include "hauler/mig/mig.h"
+
+/* Smaller ones are cheap for CRIU, and it scans several of them in one call. */
+#define OURS_BYTES_MIN (2u << 20)
+
+#define CRIU_WITH_SCANS   40000
+#define CRIU_SAYS_STOPPED 31900
+
+bool ours_could(const struct vma *v)
+{
+	return v->kind == VMA_ANON_PRIVATE && v->end - v->start >= OURS_BYTES_MIN;
+}
+
+static bool is_one_anon(pid_t pid, uint64_t start, uint64_t end)
+{
+	struct vma_list l = { 0 };
+	struct err ignore = ERR_INIT;
+	bool yes = false;
+
+	if (procs_maps(pid, &l, &ignore) == 0)
+		for (size_t i = 0; i < l.n; i++)
+			yes |= l.v[i].start == start && l.v[i].end == end && ours_could(&l.v[i]);
+	vmas_fini(&l);
+	return yes;
+}
+
+static bool has(const struct mig *m, pid_t pid, uint64_t vaddr)
+{
+	for (size_t i = 0; i < m->n_ours; i++)
+		if (m->ours[i].pid == pid && vaddr >= m->ours[i].start && vaddr < m->ours[i].end)
+			return true;
+	return false;
+}
+
+static bool ours_answer(void *arg, pid_t pid, uint64_t start, uint64_t end)
+{
+	struct mig *m = arg;
+
+	if (end <= start || end - start < OURS_BYTES_MIN || !is_one_anon(pid, start, end))
+		return false;
+	pthread_mutex_lock(&m->ours_lock);
+	bool have = has(m, pid, start);
+	struct own_vma *v = have ? m->ours : realloc(m->ours, (m->n_ours + 1) * sizeof(*v));
+
+	if (v) {
+		m->ours = v;
+		if (!have)
+			m->ours[m->n_ours++] = (struct own_vma){ pid, start, end };
+	}
+	pthread_mutex_unlock(&m->ours_lock);
+	return v != NULL;
+}
+
+static int smaps_answer(void *arg, pid_t pid)
+{
+	struct mig *m = arg;
+	struct err e = ERR_INIT;
+	int fd = smaps_open(m->smaps, pid, &e);
+
+	if (fd < 0)
+		log_info("CRIU reads smaps itself: %s", e.msg);
+	if (fd >= 0)
+		__atomic_fetch_add(&m->smaps_answered, 1, __ATOMIC_RELAXED);
+	return fd;
+}
+
+/* CRIU that makes no page scans, or a kernel without them: nothing to answer. */
+static bool is_push(const struct mig *m)
+{
+	return !m->scans || m->criu_version < CRIU_WITH_SCANS || !trk_criu_scans();
+}
+
+bool ours_clean(const struct mig *m)
+{
+	return is_push(m) && m->trk_kind == TRK_SOFT_DIRTY && m->criu_version >= CRIU_SAYS_STOPPED;
+}
+
+const char *ours_mode(const struct mig *m)
+{
+	/* once the tree is dumped: what came of it */
+	bool smaps = m->smaps &&
+	             (__atomic_load_n(&m->smaps_answered, __ATOMIC_RELAXED) || !m->t.dumped_us);
+
+	if (ours_clean(m))
+		return "push-dirty";
+	return is_push(m) ? "push" : smaps ? "scans+smaps" : "scans";
+}
+
+int ours_start(struct mig *m, int listener, struct err *e)
+{
+	struct scans_ops ops = { .scan = ours_answer, .arg = m };
+	struct err why = ERR_INIT;
+
+	if (smaps_new(&m->smaps, &why) == 0)
+		ops.smaps = smaps_answer;
+	else
+		log_info("smaps is left to CRIU: %s", why.msg);
+	return scans_start(&m->scans, listener, &ops, e);
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* connect.c - connect, negotiate, prepare: all that happens before pages move. */
+#include "hauler/mig/mig.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/clock.h"
+#include "common/conf.h"
+#include "common/log.h"
+#include "transport/haul.pb-c.h"
+
+#define CRIU_LIMIT_MS     10000
+#define STREAM_SOCK_BYTES (4 << 20)
+#define PARENT_NAME       "before" /* in the directory of images */
+
+/* What was asked for, or the best that this kernel has. */
+static int choose_tracker(struct mig *m, struct err *e)
+{
+	static const enum trk_kind kinds[] = {
+		[POL_TRACKER_SCAN] = TRK_WP_ASYNC,
+		[POL_TRACKER_SOFT] = TRK_SOFT_DIRTY,
+		[POL_TRACKER_NONE] = TRK_NONE,
+	};
+	unsigned int word = m->opt->pol.v.tracker;
+
+	m->trk_kind = word == POL_TRACKER_AUTO ? trk_best() : kinds[word];
+	if (word == POL_TRACKER_AUTO && m->trk_kind == TRK_NONE)
+		log_warn("this kernel cannot tell which pages are written: nothing is copied "
+		         "before the "
+		         "process is stopped");
+	if (trk_probe(m->trk_kind, e) == 0)
+		return 0;
+	err_wrap(e, "tracker %s cannot be used on this host", trk_kind_name(m->trk_kind));
+	return err_fix(e, "leave it to haul: --tracker=auto would take %s here",
+	               trk_kind_name(trk_best()));
+}
+
+int connect_run(struct mig *m, struct err *e)
+{
+	struct findings f = { 0 };
+	int r = choose_tracker(m, e);
+
+	if (r == 0 && m->opt->owned)
+		r = insp_owner(m->opt->pid, m->opt->owner, e);
+	if (r == 0)
+		r = mnet_new(m, e);
+	if (r == 0)
+		r = insp_new_with(&m->insp, m->opt->pid, mnet_judge(m->net), &m->opt->fs, e);
+	if (r == 0)
+		r = mnet_findings(m, &f, e);
+	if (r == 0 && f.blockers) {
+		rep_findings(&f, m->opt->json);
+		r = err_set(e, ERR_TARGET, EPERM, "%s", f.v[0].text);
+		err_fix(e, "%s", f.v[0].remedy);
+	}
+	findings_fini(&f);
+	if (r < 0)
+		return r;
+	if (insp_findings(m->insp)->blockers) {
+		rep_findings(insp_findings(m->insp), m->opt->json);
+		err_set(e, ERR_TARGET, EPERM, "process %d cannot be hauled as it is", m->opt->pid);
+		return err_fix(e, "see the blockers above; haul check %d explains", m->opt->pid);
+	}
+	r = trk_new(&m->trk, m->opt->pid, m->trk_kind, e);
+	if (r == 0)
+		r = trk_own(m->trk, e);
+	if (r < 0)
+		return r;
+	r = conf_criu(m->criu_path, sizeof(m->criu_path), m->opt->criu, m->opt->config, e);
+	if (r < 0)
+		return r;
+	AUTO(criu) struct criu *c = NULL;
+
+	r = criu_spawn(&c, m->criu_path, -1, e);
+	if (r == 0)
+		r = criu_version(c, &m->criu_version, deadline_in_ms(CRIU_LIMIT_MS), e);
+	if (r < 0) {
+		err_wrap(e, "CRIU on this host (%s)", m->criu_path);
+		return err_fix(e, "run contrib/find-criu, or name one with --criu PATH");
+	}
+	r = fs_look(m, e);
+	return r < 0 ? r : talk_connect(m, e);
+}
+
+void connect_undo(struct mig *m)
+{
+	if (m->ctl && !mig_stopped(m))
+		talk_abort(m, &m->err);
+}
+
+int negotiate_run(struct mig *m, struct err *e)
+{
+	struct findings f = { 0 };
+	int r = mnet_findings(m, &f, e);
+
+	if (r == 0 && !f.blockers)
+		r = talk_offer(m, false, &f, e);
+
+	if (r == 0 && f.n)
+		rep_findings(&f, m->opt->json);
+	if (r == 0 && f.blockers) {
+		err_set(e, ERR_PEER, EPERM, "%s cannot take process %d: %s", m->opt->dest,
+		        m->opt->pid, f.v[0].text);
+		for (size_t i = 0; i < f.n; i++)
+			if (f.v[i].severity == SEV_BLOCKER) {
+				snprintf(e->msg, sizeof(e->msg), "%s cannot take process %d: %s",
+				         m->opt->dest, m->opt->pid, f.v[i].text);
+				err_fix(e, "%s", f.v[i].remedy);
+				break;
+			}
+		r = -e->code;
+	}
+	findings_fini(&f);
+	return r;
+}
+
+/*
+ * CRIU has to suspend the filters of tasks that have some, which the kernel does not
+ * let a tracer do that is filtered itself: then CRIU walks all pages (push mode).
+ */
+static bool has_seccomp(const struct mig *m)
+{
+	const struct findings *f = insp_findings(m->insp);
+
+	for (size_t i = 0; i < f->n; i++)
+		if (!strcmp(f->v[i].code, "seccomp"))
+			return true;
+	return false;
+}
+
+/* CRIU is started now and held before it touches the tree. */
+static int start_criu(struct mig *m, struct err *e)
+{
+	struct sink_ops ops;
+	int sk[2], bytes = STREAM_SOCK_BYTES;
+
+	if (img_dir(&m->images_fd, e) < 0)
+		return -e->code;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sk) < 0)
+		return err_sys(e, "socketpair");
+	setsockopt(sk[1], SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
+	AUTO(fd) int theirs = sk[1];
+	struct criu *c = NULL;
+	int listener = -1;
+	int r = criu_spawn_scanned(&c, m->criu_path, theirs, has_seccomp(m) ? NULL : &listener, e);
+
+	pthread_mutex_lock(&m->lock);
+	m->criu = c;
+	if (m->stop && r == 0)
+		r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
+	pthread_mutex_unlock(&m->lock);
+	if (r == 0 && listener >= 0)
+		r = ours_start(m, listener, e);
+	if (r < 0) {
+		close(sk[0]);
+		return r;
+	}
+	ops = (struct sink_ops){ .shmem = freeze_shmem, .parent = ours_clean(m), .arg = m };
+
+	r = sink_start(&m->sink, sk[0], m->criu_version, &ops, e);
+	if (r == 0 && ops.parent)
+		r = img_parent(m->images_fd, PARENT_NAME, e);
+	if (r < 0)
+		return r;
+	AUTO(mem) char **external = NULL;
+	ssize_t n_external = outs_external(insp_outs(m->insp), &external);
+
+	if (n_external < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for descriptors");
+	struct criu_opts o = {
+		.external = external,
+		.n_external = (size_t)n_external,
+		.images_fd = m->images_fd,
+		.pid = m->opt->pid,
+		.tcp_close = !mnet_moves_tcp(m->net),
+		.shell_job = insp_shell_job(m->insp),
+		.ext_unix = insp_ext_unix(m->insp),
+		.file_locks = true,
+		.log_name = "dump.log",
+		.version = m->criu_version,
+		.parent = ops.parent ? PARENT_NAME : NULL,
+	};
+
+	r = criu_dump(m->criu, &o, e);
+	m->dump_asked = r == 0;
+	if (r == 0)
+		r = criu_pump(m->criu, CRIU_EV_PRE_DUMP, NULL, deadline_in_ms(CRIU_LIMIT_MS), e);
+	return r < 0 ? err_wrap(e, "CRIU will not dump") : 0;
+}
+
+int prepare_run(struct mig *m, struct err *e)
+{
+	int r = start_criu(m, e);
+
+	if (r == 0)
+		r = talk_start(m, e);
+	if (r == 0)
+		rep_freeze_mode(m);
+	if (r == 0)
+		r = talk_streams(m, e);
+	if (r == 0)
+		r = talk_ping(m, e);
+	if (r == 0)
+		r = mnet_prepare(m, e);
+	if (r == 0)
+		r = sent_new(&m->sent, e);
+	if (r == 0) {
+		struct send *s = NULL;
+
+		r = send_new(&s, m->data, m->opt->pol.v.streams, m->sent, e);
+		pthread_mutex_lock(&m->lock);
+		m->send = s;
+		if (m->stop && r == 0)
+			r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
+		pthread_mutex_unlock(&m->lock);
+	}
+	if (r == 0) {
+		limits_apply(m, false);
+		r = bring_files(m, true, e);
+	}
+	if (r == 0)
+		r = fs_first(m, e);
+	if (r < 0)
+		talk_reason(m, e);
+	return r;
+}
+
+void prepare_undo(struct mig *m)
+{
+	if (m->send)
+		send_cancel(m->send);
+	/* after Ctrl-C the channel is cancelled: its end means ABORT, too */
+	if (m->ctl && !mig_stopped(m))
+		talk_abort(m, &m->err);
+	mnet_undone(m);
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * ship.c - CRIU's images go to the destination as they are written, while CRIU still dumps.
+ * A file that is closed goes; one that is opened and closed again goes again.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+
+#include "hauler/mig/mig.h"
+#include "transport/haul.pb-c.h"
+
+#define IMAGE_PART_BYTES (8u << 20)
+#define EVENT_BYTES      16384
+
+struct gone {
+	char *name;
+	size_t bytes;
+};
+
+struct ship {
+	struct mig *m;
+	int notify, stop;
+	pthread_t thread;
+	bool running;
+	bool lost; /* the kernel dropped events: everything goes again */
+	struct gone *v;
+	size_t n;
+	int result;
+	struct err err;
+};
+
+static struct gone *gone_of(struct ship *s, const char *name)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (!strcmp(s->v[i].name, name))
+			return &s->v[i];
+	struct gone *v = realloc(s->v, (s->n + 1) * sizeof(*v));
+
+	if (!v)
+		return NULL;
+	s->v = v;
+	v[s->n] = (struct gone){ .name = strdup(name) };
+	return v[s->n].name ? &v[s->n++] : NULL;
+}
+
+static int send_part(struct ship *s, const struct gone *g, uint64_t at, uint8_t *data, size_t n,
+                     struct err *e)
+{
+	Haul__Msg msg = HAUL__MSG__INIT;
+	Haul__Images images = HAUL__IMAGES__INIT;
+	Haul__Image img = HAUL__IMAGE__INIT, *one = &img;
+
+	img.name = g->name;
+	img.at = at;
+	img.data.data = data;
+	img.data.len = n;
+	images.n_image = 1;
+	images.image = &one;
+	msg.body_case = HAUL__MSG__BODY_IMAGES;
+	msg.images = &images;
+	return wire_send(s->m->ctl, &msg, mig_deadline(s->m), e);
+}
+
+/* In parts: a deleted file may be as large as CRIU_GHOST_MAX_BYTES. */
+static int send_one(struct ship *s, const char *name, struct err *e)
+{
+	AUTO(mem) uint8_t *data = malloc(IMAGE_PART_BYTES);
+	AUTO(fd) int fd = openat(s->m->images_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct gone *g = gone_of(s, name);
+	ssize_t n = 0;
+	int r = 0;
+
+	if (!g || !data)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for images");
+	if (fd < 0)
+		return err_sys(e, "image %s", name);
+	g->bytes = 0;
+	do {
+		n = read(fd, data, IMAGE_PART_BYTES);
+		if (n > 0 || (n == 0 && g->bytes == 0))
+			r = send_part(s, g, g->bytes, data, (size_t)n, e);
+		g->bytes += n > 0 ? (size_t)n : 0;
+	} while (r == 0 && n > 0);
+	return r < 0 || n == 0 ? r : err_sys(e, "read image %s", name);
+}
+
+/* Return: 0 when no event waits any more */
+static int take_events(struct ship *s, struct err *e)
+{
+	_Alignas(struct inotify_event) char buf[EVENT_BYTES];
+	ssize_t n;
+	int r = 0;
+
+	while (r == 0 && (n = read(s->notify, buf, sizeof(buf))) > 0)
+		for (ssize_t at = 0; r == 0 && at < n;) {
+			const struct inotify_event *ev = (const void *)(buf + at);
+
+			s->lost |= (ev->mask & IN_Q_OVERFLOW) != 0;
+			if (ev->len && img_name_ok(ev->name))
+				r = send_one(s, ev->name, e);
+			at += (ssize_t)(sizeof(*ev) + ev->len);
+		}
+	return r;
+}
+
+static void *ship_main(void *arg)
+{
+	struct ship *s = arg;
+	struct pollfd p[2] = { { .fd = s->notify, .events = POLLIN },
+		               { .fd = s->stop, .events = POLLIN } };
+
+	while (s->result == 0 && !p[1].revents) {
+		s->result = take_events(s, &s->err);
+		if (s->result == 0 && poll(p, 2, -1) < 0 && errno != EINTR)
+			break;
+	}
+	return NULL;
+}
+
+int ship_start(struct mig *m, struct err *e)
+{
+	struct ship *s = m->ship = calloc(1, sizeof(*s));
+	char path[40];
+
+	if (!s)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for images");
+	s->m = m;
+	s->notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	s->stop = eventfd(0, EFD_CLOEXEC);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->images_fd);
+	if (s->notify < 0 || s->stop < 0 || inotify_add_watch(s->notify, path, IN_CLOSE_WRITE) < 0)
+		return err_sys(e, "watch the images");
+	int r = pthread_create(&s->thread, NULL, ship_main, s);
+
+	s->running = r == 0;
+	return r ? err_set(e, ERR_SYS, r, "thread for images") : 0;
+}
+
+static void end_thread(struct ship *s)
+{
+	if (!s->running)
+		return;
+	eventfd_write(s->stop, 1);
+	pthread_join(s->thread, NULL);
+	s->running = false;
+}
+
+/* Nothing is believed: what the directory has and did not go like that, goes. */
+static int send_rest(struct ship *s, struct err *e)
+{
+	int fd = openat(s->m->images_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	AUTO(dir) DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	int r = d ? 0 : err_sys(e, "images");
+
+	for (struct dirent *de; r == 0 && (de = readdir(d));) {
+		struct stat st;
+		size_t i = 0;
+
+		if (!img_name_ok(de->d_name))
+			continue;
+		if (fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return err_sys(e, "image %s", de->d_name);
+		while (i < s->n && strcmp(s->v[i].name, de->d_name))
+			i++;
+		if (s->lost || i == s->n || s->v[i].bytes != (size_t)st.st_size)
+			r = send_one(s, de->d_name, e);
+	}
+	return r;
+}
+
+int ship_end(struct mig *m, struct err *e)
+{
+	struct ship *s = m->ship;
+
+	end_thread(s);
+	if (s->result < 0) {
+		*e = s->err;
+		return s->result;
+	}
+	int r = take_events(s, e);
+
+	return r == 0 ? send_rest(s, e) : r;
+}
+
+void ship_free(struct ship *s)
+{
+	if (!s)
+		return;
+	end_thread(s);
+	for (size_t i = 0; i < s->n; i++)
+		free(s->v[i].name);
+	free(s->v);
+	if (s->notify >= 0)
+		close(s->notify);
+	if (s->stop >= 0)
+		close(s->stop);
+	free(s);
+}

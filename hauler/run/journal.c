@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* journal.c - the source's journal: written before what depends on it, read by recover. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "hauler/mig/mig.h"
+
+#define CGROUP_BYTES 256
+#define SECRET_BYTES sizeof(((struct mig *)0)->secret)
+
+/* A word for the journal; what would not be one is left out, and asked for at recovery. */
+static const char *word(const char *s)
+{
+	for (const char *p = s; p && *p; p++)
+		if (*p <= ' ' || *p > '~')
+			return "-";
+	return s && *s ? s : "-";
+}
+
+/* A cgroup whose name does not fit in leads back to the root. */
+static const char *cgroup_word(const char *path)
+{
+	if (!path || strlen(path) >= CGROUP_BYTES || strpbrk(path, ",:") ||
+	    !strcmp(word(path), "-"))
+		return "/";
+	return path;
+}
+
+static void to_hex(const uint8_t *in, char *out)
+{
+	for (size_t i = 0; i < SECRET_BYTES; i++)
+		snprintf(out + 2 * i, 3, "%02x", in[i]);
+}
+
+int rec_freeze(struct mig *m, struct err *e)
+{
+	char hex[2 * SECRET_BYTES + 1];
+	AUTO(mem) char *net = mnet_word(m), *from = frost_cgroup_of(m->opt->pid);
+	int r = net ? journal_new(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, m->route, e)
+	            : err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
+
+	if (r < 0)
+		return r;
+	to_hex(m->secret, hex);
+	if (from)
+		slow_home(from);
+	m->home = strdup(cgroup_word(from));
+	if (!m->home)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
+	return journal_add(m->journal, e, "freeze",
+	                   "dest=%s port=%u streams=%u mbit=%u cpu=%u secret=%s pid=%d "
+	                   "start=%llu peer-boot=%s identity=%s known-hosts=%s net=%s cgroup=%s",
+	                   word(m->opt->dest), m->opt->port, m->opt->pol.v.streams,
+	                   m->opt->pol.v.bandwidth_limit_mbit, m->opt->pol.v.cpu_limit_percent, hex,
+	                   m->opt->pid, (unsigned long long)procs_start(m->opt->pid),
+	                   word(m->peer_boot), word(m->opt->identity), word(m->opt->known_hosts),
+	                   net, m->home);
+}
+
+int rec_held(struct mig *m, struct err *e)
+{
+	size_t bytes = m->n_held * (48 + CGROUP_BYTES) + 1, at = 0;
+	AUTO(mem) char *list = calloc(1, bytes);
+
+	if (!list)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
+	for (size_t i = 0; i < m->n_held; i++) {
+		AUTO(mem) char *from = frost_cgroup_of(m->held[i].pid);
+
+		at += (size_t)snprintf(list + at, bytes - at, "%s%d:%llu:%d:%s", i ? "," : "",
+		                       m->held[i].pid,
+		                       (unsigned long long)procs_start(m->held[i].pid),
+		                       m->held[i].was_stopped, cgroup_word(from));
+	}
+	return journal_add(m->journal, e, "held", "pids=%s", list);
+}
+
+int rec_commit(struct mig *m, struct err *e)
+{
+	return journal_add(m->journal, e, "commit", "%s", "");
+}
+
+void rec_undone(struct mig *m)
+{
+	struct err e = ERR_INIT;
+
+	/* not recorded, it goes on all the same: who recovers it later would only ask once more */
+	if (m->journal && !strcmp(journal_word(m->journal), "commit") &&
+	    journal_add(m->journal, &e, "undone", "%s", "") < 0)
+		log_err("%s", e.msg);
+}
+
+void rec_ran(struct mig *m)
+{
+	struct err ignore = ERR_INIT; /* then only this process knows */
+
+	if (!m->ran && m->journal)
+		journal_add(m->journal, &ignore, "commit", "ran=1");
+	m->ran = true;
+}
+
+void rec_end(struct mig *m, bool remove)
+{
+	journal_close(steal(m->journal), remove);
+}
+
+/* ---- reading ---- */
+
+static unsigned int number(const struct journal *j, const char *key)
+{
+	const char *v = journal_get(j, key);
+
+	return v ? (unsigned int)strtoul(v, NULL, 10) : 0;
+}
+
+/* Return: a copy, NULL when it was left out */
+static char *text(const struct journal *j, const char *key)
+{
+	const char *v = journal_get(j, key);
+
+	return v && strcmp(v, "-") ? strdup(v) : NULL;
+}
+
+static int from_hex(const char *in, uint8_t *out)
+{
+	if (!in || strlen(in) != 2 * SECRET_BYTES ||
+	    strspn(in, "0123456789abcdef") != 2 * SECRET_BYTES)
+		return -EBADMSG;
+	for (size_t i = 0; i < SECRET_BYTES; i++) {
+		unsigned int byte;
+
+		sscanf(in + 2 * i, "%2x", &byte);
+		out[i] = (uint8_t)byte;
+	}
+	return 0;
+}
+
+int rec_load(struct mig *m, struct opts *o, struct err *e)
+{
+	const struct journal *j = m->journal;
+
+	o->pid = (pid_t)number(j, "pid");
+	if (!o->dest)
+		o->dest = m->loaded.dest = text(j, "dest");
+	o->port = number(j, "port");
+	o->pol.v.streams = number(j, "streams");
+	o->pol.v.bandwidth_limit_mbit = number(j, "mbit");
+	o->pol.v.cpu_limit_percent = number(j, "cpu");
+	if (!o->identity)
+		o->identity = m->loaded.identity = text(j, "identity");
+	if (!o->known_hosts)
+		o->known_hosts = m->loaded.known_hosts = text(j, "known-hosts");
+	m->opt = o;
+	m->ran = journal_get(j, "ran");
+	const char *boot = journal_get(j, "peer-boot");
+
+	snprintf(m->peer_boot, sizeof(m->peer_boot), "%s", boot ? boot : "");
+	if (from_hex(journal_get(j, "secret"), m->secret) < 0 || o->pol.v.streams == 0 ||
+	    o->pol.v.streams > STREAMS_LIMIT || o->port == 0 || o->port > 65535)
+		return err_set(e, ERR_USER, EBADMSG, "the journal does not say enough");
+	if (!o->dest) {
+		err_set(e, ERR_USER, EINVAL, "the journal does not know the destination");
+		return err_fix(e, "name it with --to");
+	}
+	return 0;
+}
+
+static int hold_one(struct mig *m, const char *item)
+{
+	unsigned long long start;
+	int pid, was_stopped, at = 0;
+
+	if (sscanf(item, "%d:%llu:%d:%n", &pid, &start, &was_stopped, &at) != 3 || pid <= 0 ||
+	    at == 0 || item[at] != '/')
+		return -EBADMSG;
+	struct held *h = &m->held[m->n_held];
+
+	*h = (struct held){ .pid = pid, .was_stopped = was_stopped };
+	h->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	/* opened first, then compared: it cannot become another one in between */
+	if (h->pidfd >= 0 && procs_start(pid) != start)
+		close(steal_fd(&h->pidfd));
+	if (h->pidfd < 0)
+		return 0;
+	m->n_held++;
+	return m->frost ? frost_know(m->frost, pid, item + at) : 0;
+}
+
+int rec_held_again(struct mig *m, unsigned int *gone, struct err *e)
+{
+	AUTO(mem) char *list = text(m->journal, "pids");
+	unsigned int n = 0;
+	char *save = NULL;
+
+	for (const char *p = list; p && *p; p++)
+		n += *p == ',';
+	m->held = calloc(n + 2, sizeof(*m->held));
+	if (!m->held)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	n = 0;
+	struct err ignore = ERR_INIT; /* -ENOENT: it was not that far, or has no cgroups */
+
+	m->home = text(m->journal, "cgroup");
+	if (m->home)
+		frost_adopt(&m->frost, m->route, m->home, &ignore);
+	for (char *p = list ? strtok_r(list, ",", &save) : NULL; p;
+	     p = strtok_r(NULL, ",", &save)) {
+		if (hold_one(m, p) < 0)
+			return err_set(e, ERR_USER, EBADMSG, "the journal's list of processes");
+		n++;
+	}
+	*gone = n - (unsigned int)m->n_held;
+	return 0;
+}

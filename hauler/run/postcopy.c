@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * postcopy.c - the tree is restored, and then runs, at the destination: answer what it waits
+ * for, push the rest, and end our stopped copy when every page is in place there.
+ */
+#include "hauler/pages/order.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/fault.h"
+#include "common/log.h"
+#include "transport/haul.pb-c.h"
+
+#define SILENCE_LIMIT_MS 10000
+#define URGENT_BYTES     (FRAME_BODY_MAX + FRAME_PAGES_MAX * FRAME_PAGE_BYTES)
+
+static bool is_ours(const struct mig *m, pid_t pid)
+{
+	for (size_t i = 0; i < m->n_held; i++)
+		if (m->held[i].pid == pid)
+			return true;
+	return false;
+}
+
+static int answer_run(struct mig *m, const struct frame_run *want, uint8_t *buf, struct err *e)
+{
+	pid_t pid = (pid_t)OBJ_ID(want->obj);
+	struct frame f = { .type = FRAME_PAGES, .n_runs = 1 };
+	struct iovec io = { .iov_base = buf };
+	int fd = -1;
+
+	if (OBJ_TYPE(want->obj) != 1 || !is_ours(m, pid))
+		return err_set(e, ERR_PEER, EPROTO, "the destination asks for pages of pid %d",
+		               pid);
+	for (size_t i = 0; i < m->n_mem; i++)
+		if (m->mem[i].pid == pid)
+			fd = m->mem[i].fd;
+	pthread_mutex_lock(&m->lock);
+	if (m->order)
+		order_waits(m->order, want->obj, want->vaddr, want->pages);
+	pthread_mutex_unlock(&m->lock);
+	ssize_t n = fd >= 0 ? mem_read(fd, pid, want->vaddr, buf, want->pages) : -1;
+
+	f.runs[0] = *want;
+	f.runs[0].kind = n > 0 ? RUN_DATA : RUN_GONE;
+	if (n > 0)
+		f.runs[0].pages = (uint32_t)n;
+	io.iov_len = n > 0 ? (size_t)n * ENG_PAGE_BYTES : 0;
+	return frame_send(m->urgent, &f, &io, n > 0, DEADLINE_NEVER, e);
+}
+
+/*
+ * From a thread: one connection of several is gone. The others are given up with it; but before the
+ * commit the control connection may still bring the reason, and commit_run() looks.
+ */
+static void lost(struct mig *m, const char *what, const struct err *e)
+{
+	log_info("%s: %s", what, e->msg);
+	pthread_mutex_lock(&m->lock);
+	if (!m->link_lost && m->ctl) {
+		m->link_lost = true;
+		m->push_err = *e;
+		if (m->committed)
+			chan_cancel(m->ctl);
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
+static void *urgent_main(void *arg)
+{
+	struct mig *m = arg;
+	struct err e = ERR_INIT;
+	AUTO(mem) uint8_t *buf = malloc(URGENT_BYTES);
+	AUTO(mem) uint8_t *page = malloc(FRAME_PAGES_MAX * ENG_PAGE_BYTES);
+	int r = buf && page ? 0 : err_set(&e, ERR_SYS, ENOMEM, "no memory");
+
+	while (r == 0) {
+		AUTO(mem) struct frame *f = malloc(sizeof(*f));
+		const uint8_t *data;
+
+		r = f ? frame_recv(m->urgent, f, buf, &data, DEADLINE_NEVER, &e) : -ENOMEM;
+		if (r < 0 || f->type == FRAME_BYE)
+			break;
+		if (f->type != FRAME_WANT)
+			r = err_set(&e, ERR_PEER, EPROTO, "frame %d on the urgent stream", f->type);
+		for (uint32_t i = 0; r == 0 && i < f->n_runs; i++)
+			r = f->runs[i].pages <= FRAME_PAGES_MAX
+			            ? answer_run(m, &f->runs[i], page, &e)
+			            : -EPROTO;
+	}
+	if (r < 0 && r != -ECANCELED)
+		lost(m, "urgent stream", &e);
+	return NULL;
+}
+
+static void *push_main(void *arg)
+{
+	struct mig *m = arg;
+	struct err e = ERR_INIT;
+	uint64_t obj, vaddr, pages;
+	struct order *o = NULL;
+	int r = order_new(&o, m->left, m->n_left, m->sent, &e);
+
+	pthread_mutex_lock(&m->lock);
+	m->order = o;
+	pthread_mutex_unlock(&m->lock);
+	while (r == 0 && order_next(m->order, &obj, &vaddr, &pages)) {
+		pid_t pid = (pid_t)OBJ_ID(obj);
+		int fd = mem_fd(m, pid, &e);
+
+		r = fd < 0 ? fd : send_pages(m->send, SEND_ALL, pid, fd, vaddr, pages, &e);
+	}
+	if (r == 0)
+		r = send_barrier(m->send, ++m->mark, DEADLINE_NEVER, &e);
+	if (r == 0) /* all the others are there */
+		r = send_lost(m->send, &e);
+	if (r < 0 && r != -ECANCELED)
+		lost(m, "the rest of the pages", &e);
+	return NULL;
+}
+
+int postcopy_listen(struct mig *m, struct err *e)
+{
+	chan_silence(m->urgent, SILENCE_LIMIT_MS);
+	int r = pthread_create(&m->urgent_thread, NULL, urgent_main, m);
+
+	m->urgent_running = r == 0;
+	return r ? err_set(e, ERR_SYS, r, "thread for the urgent stream") : 0;
+}
+
+/* What is left is what the final page maps said; after a lost link, what D said. */
+static int take_left(struct mig *m, struct err *e)
+{
+	size_t n;
+	const struct sink_obj *objs = m->left ? NULL : sink_objs(m->sink, &n);
+
+	if (!objs)
+		return 0;
+	m->left = calloc(n + 1, sizeof(*m->left));
+	if (!m->left)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	for (; m->n_left < n; m->n_left++) {
+		m->left[m->n_left] = (struct left_obj){ objs[m->n_left].obj, m->maps[m->n_left] };
+		m->maps[m->n_left] = (struct class_runs){ 0 };
+	}
+	return 0;
+}
+
+int postcopy_push(struct mig *m, struct err *e)
+{
+	if (take_left(m, e) < 0)
+		return -e->code;
+	limits_apply(m, false);
+	int r = pthread_create(&m->push_thread, NULL, push_main, m);
+
+	m->push_running = r == 0;
+	return r ? err_set(e, ERR_SYS, r, "thread for post-copy") : 0;
+}
+
+static int wait_drained(struct mig *m, struct err *e)
+{
+	while (!m->drained) {
+		Haul__Msg *msg = NULL;
+
+		freeze_watch(m);
+		int r = wire_recv(m->ctl, &msg, deadline_in_ms(SILENCE_LIMIT_MS), e);
+
+		if (r < 0)
+			return err_wrap(e, "post-copy");
+		int kind = (int)msg->body_case;
+
+		if (kind == HAUL__MSG__BODY_PROGRESS) {
+			m->peer_left_pages = msg->progress->left_pages;
+			m->peer_faults = msg->progress->faults;
+			rep_progress(m, false);
+		} else if (kind == HAUL__MSG__BODY_DRAINED) {
+			talk_drained(m, msg->drained);
+		} else if (kind == HAUL__MSG__BODY_ABORT) {
+			err_set(e, ERR_PEER, EIO, "destination: %s", msg->abort->reason);
+		}
+		haul__msg__free_unpacked(msg, NULL);
+		if (e->src != ERR_NONE)
+			return -e->code;
+	}
+	return 0;
+}
+
+void postcopy_end_threads(struct mig *m)
+{
+	if (m->push_running)
+		pthread_join(m->push_thread, NULL);
+	if (m->urgent_running) {
+		chan_cancel(m->urgent);
+		pthread_join(m->urgent_thread, NULL);
+	}
+	m->push_running = m->urgent_running = m->link_lost = false;
+	order_free(steal(m->order));
+}
+
+int postcopy_run(struct mig *m, struct err *e)
+{
+	/* a new link has to begin anew with what is left */
+	int r = m->n_left && !m->push_running ? postcopy_push(m, e) : 0;
+
+	fault_at(FAULT_S_PUSHING);
+	if (r == 0)
+		r = wait_drained(m, e);
+	if (r == 0)
+		fault_at(FAULT_S_DRAINED);
+	if (r < 0) {
+		send_cancel(m->send);
+		pthread_mutex_lock(&m->lock);
+		if (m->link_lost)
+			*e = m->push_err;
+		pthread_mutex_unlock(&m->lock);
+		postcopy_end_threads(m);
+		return r;
+	}
+	postcopy_end_threads(m);
+	source_kill(m);
+	talk_simple(m, HAUL__MSG__BODY_BYE, &(struct err)ERR_INIT);
+	return 0;
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * exist.c - which pages a stopped tree has: what CRIU listed, and in the mappings that
+ * it did not look into what our own last scan found. The scan runs while CRIU dumps.
+ */
+#include "hauler/run/present.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+
+struct exist {
+	struct exist_task *v;
+	size_t n;
+	struct trk *trk;
+	struct sent *sent; /* learns what was written last; NULL: nobody will ask */
+	unsigned int scan; /* and by this number */
+	pthread_t thread;
+	bool running;
+	int result;
+	struct err err;
+	uint64_t scan_us;
+};
+
+const struct exist_task *exist_task(const struct exist *x, pid_t pid)
+{
+	for (size_t i = x->n; i-- > 0;)
+		if (x->v[i].pid == pid)
+			return &x->v[i];
+	return NULL;
+}
+
+static struct exist_task *task_of(struct exist *x, pid_t pid)
+{
+	/* processes come one after the other */
+	if (x->n && x->v[x->n - 1].pid == pid)
+		return &x->v[x->n - 1];
+	struct exist_task *v = realloc(x->v, (x->n + 1) * sizeof(*v));
+
+	if (!v)
+		return NULL;
+	x->v = v;
+	v[x->n] = (struct exist_task){ .pid = pid };
+	return &v[x->n++];
+}
+
+static int collect(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
+                   unsigned int flags)
+{
+	struct exist *x = arg;
+	struct exist_task *t = task_of(x, pid);
+
+	if (!t)
+		return -ENOMEM;
+	if (x->sent && (flags & TRK_DIRTY))
+		sent_wrote(x->sent, OBJ_TASK(pid), vaddr, pages, x->scan);
+	int r = flags & TRK_DIRTY ? runs_add(&t->dirty, vaddr, pages) : 0;
+
+	if (r == 0 && !(flags & TRK_ZERO) && ours_could(vma))
+		r = runs_add(&t->present, vaddr, pages);
+	return r;
+}
+
+static void *exist_main(void *arg)
+{
+	struct exist *x = arg;
+	struct trk_stats st = { 0 };
+	uint64_t t0 = now_us();
+
+	x->result = trk_final(x->trk, collect, x, &st, &x->err);
+	x->scan_us = now_us() - t0;
+	return NULL;
+}
+
+int exist_start(struct exist **out, const struct mig *m, struct err *e)
+{
+	struct exist *x = calloc(1, sizeof(*x));
+
+	if (!x)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	x->trk = m->trk;
+	x->sent = m->switch_over && m->rounds ? m->sent : NULL;
+	x->scan = m->pol.round + 1;
+	int r = pthread_create(&x->thread, NULL, exist_main, x);
+
+	x->running = r == 0;
+	*out = x;
+	return r ? err_set(e, ERR_SYS, r, "thread for the last scan") : 0;
+}
+
+int exist_wait(struct exist *x, uint64_t *scan_us, struct err *e)
+{
+	if (x->running) {
+		pthread_join(x->thread, NULL);
+		x->running = false;
+	}
+	if (scan_us)
+		*scan_us = x->scan_us;
+	if (x->result < 0)
+		*e = x->err;
+	return x->result;
+}
+
+void exist_free(struct exist *x)
+{
+	struct err ignore = ERR_INIT;
+
+	if (!x)
+		return;
+	exist_wait(x, NULL, &ignore);
+	for (size_t i = 0; i < x->n; i++) {
+		runs_fini(&x->v[i].dirty);
+		runs_fini(&x->v[i].present);
+	}
+	free(x->v);
+	free(x);
+}
+
+/* ---- all pages of a task ---- */
+
+/* Where a walk over several ascending lists of runs stands. */
+struct walk {
+	const struct runs *runs[4];
+	bool eager[4];
+	size_t at[4];
+};
+
+/* The list whose next run comes first; -1: all are done. */
+static int walk_next(const struct walk *w)
+{
+	int best = -1;
+
+	for (int i = 0; i < 4; i++)
+		if (w->at[i] < w->runs[i]->n &&
+		    (best < 0 ||
+		     w->runs[i]->v[w->at[i]].vaddr < w->runs[best]->v[w->at[best]].vaddr))
+			best = i;
+	return best;
+}
+
+/* The part of the present pages that lies in @own. */
+static int cut_out(const struct runs *present, const struct own_vma *own, struct runs *out)
+{
+	int r = 0;
+
+	for (size_t i = runs_find(present, own->start); r == 0 && i < present->n; i++) {
+		uint64_t start = present->v[i].vaddr;
+		uint64_t end = start + present->v[i].pages * ENG_PAGE_BYTES;
+
+		if (start >= own->end)
+			break;
+		start = start < own->start ? own->start : start;
+		end = end > own->end ? own->end : end;
+		r = runs_add(out, start, (end - start) >> ENG_PAGE_SHIFT);
+	}
+	return r;
+}
+
+static int by_start(const void *a, const void *b)
+{
+	const struct own_vma *x = a, *y = b;
+
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+/* Ours, by what CRIU says of the mappings: locked memory must be there at once. */
+static int split_own(const struct mig *m, const struct exist_task *t, struct runs *lazy,
+                     struct runs *eager, struct err *e)
+{
+	struct img_vmas *v = NULL;
+	size_t n = 0;
+	AUTO(mem) struct own_vma *own = NULL;
+
+	if (!t || !t->present.n || !m->n_ours)
+		return 0;
+	int r = img_vmas(m->images_fd, t->pid, &v, e);
+
+	own = r == 0 ? calloc(m->n_ours, sizeof(*own)) : NULL;
+	if (r == 0 && !own)
+		r = err_set(e, ERR_SYS, ENOMEM, "no memory to classify pages");
+	for (size_t i = 0; own && i < m->n_ours; i++)
+		if (m->ours[i].pid == t->pid)
+			own[n++] = m->ours[i];
+	if (own)
+		qsort(own, n, sizeof(*own), by_start);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		if (cut_out(&t->present, &own[i], img_vmas_lazy(v, own[i].start) ? lazy : eager) <
+		    0)
+			r = err_set(e, ERR_SYS, ENOMEM, "no memory to classify pages");
+	img_vmas_free(v);
+	return r;
+}
+
+/* What CRIU left out as clean: lazy or not by its own rule, which it does not tell then. */
+static int split_clean(const struct mig *m, const struct sink_obj *o, struct runs *lazy,
+                       struct runs *eager, struct err *e)
+{
+	struct img_vmas *v = NULL;
+
+	if (!o->clean.n)
+		return 0;
+	int r = img_vmas(m->images_fd, (pid_t)OBJ_ID(o->obj), &v, e);
+
+	for (size_t i = 0; r == 0 && i < o->clean.n; i++) {
+		uint64_t at = o->clean.v[i].vaddr, to;
+		uint64_t end = at + o->clean.v[i].pages * ENG_PAGE_BYTES;
+
+		for (; r == 0 && at < end; at = to) {
+			to = img_vmas_end(v, at);
+			to = to < end ? to : end;
+			if (runs_add(img_vmas_lazy(v, at) ? lazy : eager, at,
+			             (to - at) >> ENG_PAGE_SHIFT) < 0)
+				r = err_set(e, ERR_SYS, ENOMEM, "no memory to classify pages");
+		}
+	}
+	img_vmas_free(v);
+	return r;
+}
+
+int exist_walk(struct mig *m, const struct exist_task *t, const struct sink_obj *o, exist_fn fn,
+               void *arg, struct err *e)
+{
+	AUTO(runs) struct runs lazy = { 0 };
+	AUTO(runs) struct runs eager = { 0 };
+	struct walk w = { .runs = { &o->lazy, &o->eager, &lazy, &eager },
+		          .eager = { false, true, false, true } };
+	/* CRIU looks at all mappings itself, or is answered: one of these lists is empty */
+	pthread_mutex_lock(&m->ours_lock);
+	int i, r = m->n_ours ? split_own(m, t, &lazy, &eager, e)
+	                     : split_clean(m, o, &lazy, &eager, e);
+
+	pthread_mutex_unlock(&m->ours_lock);
+
+	if (r < 0)
+		return r;
+	while (r == 0 && (i = walk_next(&w)) >= 0)
+		r = fn(arg, &w.runs[i]->v[w.at[i]++], w.eager[i]);
+	return r < 0 ? err_set(e, ERR_SYS, -r, "classify pages: %s", strerror(-r)) : 0;
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * recover.c - end what a killed haul began. docs/HANDOVER.md: before the commit the tree
+ * goes on here; after it only the destination knows, and is asked; when nobody can be
+ * asked any more the operator decides (haul resolve).
+ */
+#include "hauler/run/recover.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#define TRACED_LIMIT_MS 10000
+
+struct found_ids {
+	uint64_t *v;
+	size_t n;
+};
+
+static int note_id(void *arg, uint64_t id)
+{
+	struct found_ids *f = arg;
+	uint64_t *v = realloc(f->v, (f->n + 1) * sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	f->v = v;
+	v[f->n++] = id;
+	return 0;
+}
+
+static struct mig *new_mig(void)
+{
+	struct mig *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	pthread_mutex_init(&m->lock, NULL);
+	pthread_mutex_init(&m->ours_lock, NULL);
+	m->images_fd = -1;
+	return m;
+}
+
+/* CRIU may live on, and stops its tasks when it ends: what wakes them comes behind that. */
+static void wait_untraced(pid_t pid)
+{
+	uint64_t deadline = deadline_in_ms(TRACED_LIMIT_MS);
+
+	while (procs_tracer(pid) > 0 && now_us() < deadline)
+		usleep(1000);
+}
+
+static void thaw(struct mig *m)
+{
+	mnet_undo(m);
+	if (m->frost)
+		frost_thaw(m->frost);
+	for (size_t i = 0; i < m->n_held; i++)
+		wait_untraced(m->held[i].pid);
+	for (size_t i = 0; i < m->n_held; i++)
+		if (!m->held[i].was_stopped)
+			syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGCONT, NULL, 0);
+}
+
+/* ---- where its network is ---- */
+
+/*
+ * Its addresses and its lock are in the network namespace that haul was run in, which is that of the tree;
+ * who recovers it may be elsewhere. Return: the way back; -1: none is needed
+ */
+static int enter_net(const struct mig *m)
+{
+	const char *start = journal_get(m->journal, "start");
+	struct stat here, there;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", m->opt->pid);
+	AUTO(fd) int to = open(path, O_RDONLY | O_CLOEXEC);
+	AUTO(fd) int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	if (to < 0 || own < 0 || !start || procs_start(m->opt->pid) != strtoull(start, NULL, 10) ||
+	    fstat(to, &there) < 0 || fstat(own, &here) < 0 || there.st_ino == here.st_ino)
+		return -1;
+	if (setns(to, CLONE_NEWNET) < 0) {
+		log_err("the network namespace of pid %d: %s", m->opt->pid, strerror(errno));
+		return -1;
+	}
+	return steal_fd(&own);
+}
+
+static void leave_net(int own)
+{
+	if (own >= 0 && setns(own, CLONE_NEWNET) < 0)
+		log_err("back to our network namespace: %s", strerror(errno));
+	if (own >= 0)
+		close(own);
+}
+
+/* ---- one migration ---- */
+
+/* What the journal says of it. @gone: processes that are no more; @net: for leave_net() */
+static int load(struct mig *m, struct opts *o, unsigned int *gone, int *net)
+{
+	if (rec_load(m, o, &m->err) < 0 || rec_held_again(m, gone, &m->err) < 0)
+		return -m->err.code;
+	*net = enter_net(m);
+	return mnet_adopt(m, journal_get(m->journal, "net"), &m->err);
+}
+
+enum phase { PH_NOTHING, PH_HELD, PH_COMMIT };
+
+static enum phase phase_of(const struct journal *j)
+{
+	const char *w = journal_word(j);
+
+	if (!strcmp(w, "commit"))
+		return PH_COMMIT;
+	return !strcmp(w, "held") || !strcmp(w, "undone") ? PH_HELD : PH_NOTHING;
+}
+
+static void say(const struct recover *rc, const struct mig *m, const char *what)
+{
+	if (rc->opt->json)
+		printf("{\"event\":\"recover\",\"migration\":\"%016llx\",\"pid\":%d,\"outcome\":\"%"
+		       "s\"}\n",
+		       (unsigned long long)m->route, m->opt ? m->opt->pid : 0, what);
+	else if (!rc->opt->quiet)
+		printf("migration %016llx (pid %d): %s\n", (unsigned long long)m->route,
+		       m->opt ? m->opt->pid : 0, what);
+	fflush(stdout);
+}
+
+/* Return: is nothing left to do, and the journal of no use? */
+static bool recover_loaded(const struct recover *rc, struct mig *m, struct opts *o, int *net)
+{
+	enum phase ph = phase_of(m->journal);
+	unsigned int gone = 0;
+
+	if (!journal_of_this_boot(m->journal)) {
+		say(rc, m, "this host has rebooted since; nothing of it is left here");
+		return true;
+	}
+	if (load(m, o, &gone, net) < 0)
+		return false;
+	if (ph != PH_COMMIT) {
+		if (!rc->list)
+			thaw(m);
+		say(rc, m,
+		    rc->list        ? "was not handed over; goes on here when recovered"
+		    : ph == PH_HELD ? "was not handed over; it goes on here"
+		                    : "was not stopped yet; it goes on here");
+		return !rc->list;
+	}
+	if (m->n_held == 0) {
+		if (!rc->list)
+			mnet_done(m);
+		say(rc, m, "was handed over; the copy here is gone");
+		return !rc->list;
+	}
+	if (rc->list) {
+		say(rc, m, "was handed over, or perhaps not; the stopped copy is here");
+		return false;
+	}
+	mig_recover(m);
+	rep_end(m);
+	if (m->state == MIG_DONE)
+		say(rc, m, "runs at the destination, with every page");
+	else if (m->state == MIG_UNDONE)
+		say(rc, m, "was not handed over; it goes on here");
+	return m->state != MIG_LOST;
+}
+
+static int adopt(struct mig *m)
+{
+	int r = journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, m->route, &m->err);
+
+	if (r != -ENOENT)
+		return r;
+	err_clear(&m->err);
+	return err_set(&m->err, ERR_USER, ENOENT, "no migration %016llx was left behind here",
+	               (unsigned long long)m->route);
+}
+
+static int recover_one(struct recover *rc, uint64_t id)
+{
+	struct mig *m = new_mig();
+	struct opts o = *rc->opt;
+	bool over = false;
+	int net = -1;
+
+	if (!m)
+		return -ENOMEM;
+	m->id = m->route = id;
+	log_migration(id);
+	int r = adopt(m);
+
+	if (r == -EBUSY) {
+		if (rc->list)
+			say(rc, m, "under way");
+		free(m);
+		return 0;
+	}
+	bool missing = r == -ENOENT;
+
+	rc->current = m;
+	if (r == 0)
+		over = recover_loaded(rc, m, &o, &net);
+	leave_net(net);
+	rc->current = NULL;
+	r = m->err.src != ERR_NONE ? -m->err.code : 0;
+	if (r < 0)
+		rep_error(&m->err, o.json);
+	rec_end(m, over);
+	mig_fini(m);
+	free(m);
+	if (missing) /* somebody else has ended it meanwhile, unless it was asked for */
+		return rc->id ? r : 0;
+	rc->left += !over && !rc->list;
+	return 0;
+}
+
+int recover_all(struct recover *rc)
+{
+	struct found_ids f = { 0 };
+	unsigned int slowed = rc->list ? 0 : slow_sweep();
+	int r = 0;
+
+	if (slowed && !rc->opt->quiet && !rc->opt->json)
+		printf("%u process tree%s at full speed again\n", slowed, slowed == 1 ? "" : "s");
+	if (rc->id)
+		r = recover_one(rc, rc->id);
+	else
+		journal_each(JOURNAL_DIR, JOURNAL_SOURCE, note_id, &f);
+	for (size_t i = 0; r == 0 && i < f.n; i++)
+		r = recover_one(rc, f.v[i]);
+	if (!rc->id && f.n == 0 && !rc->opt->quiet && !rc->opt->json)
+		puts("no migration was left behind here");
+	free(f.v);
+	return r;
+}
+
+/* ---- haul resolve: the operator knows better ---- */
+
+static int resolve_loaded(struct recover *rc, struct mig *m, struct opts *o, bool keep, int *net)
+{
+	unsigned int gone = 0;
+
+	if (!journal_of_this_boot(m->journal))
+		return err_set(&m->err, ERR_USER, ESRCH,
+		               "this host has rebooted since: nothing of it is left here");
+	if (load(m, o, &gone, net) < 0)
+		return -m->err.code;
+	if (keep && gone)
+		return err_set(&m->err, ERR_USER, ESRCH, "%u of its processes are gone", gone);
+	if (keep)
+		thaw(m);
+	else
+		source_kill(m);
+	say(rc, m,
+	    keep ? "goes on here, as it was when it was stopped" : "the copy here was killed");
+	return 0;
+}
+
+int resolve(struct recover *rc, bool keep)
+{
+	struct mig *m = new_mig();
+	struct opts o = *rc->opt;
+	int net = -1;
+
+	if (!m)
+		return -ENOMEM;
+	m->id = m->route = rc->id;
+	int r = adopt(m);
+
+	if (r == 0)
+		r = resolve_loaded(rc, m, &o, keep, &net);
+	leave_net(net);
+	if (r < 0)
+		rep_error(&m->err, o.json);
+	rec_end(m, r == 0);
+	mig_fini(m);
+	free(m);
+	return r;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* recover.h - haul recover and haul resolve. */
+#ifndef HAUL_RECOVER_H
+#define HAUL_RECOVER_H
+
+#include "hauler/mig/mig.h"
+
+struct recover {
+	const struct opts *opt; /* dest, identity, ... given here win over the journal's */
+	uint64_t id; /* 0: all */
+	bool list; /* say what there is, change nothing */
+	unsigned int left; /* out: not ended, an operator is needed */
+	struct mig *current; /* for the signal thread */
+};
+
+/** recover_all() - end every migration whose haul is dead. Return: 0, or -errno */
+int recover_all(struct recover *rc);
+/**
+ * resolve() - the operator decides what only the destination could know
+ * @keep: the copy here goes on; else it is killed
+ */
+int resolve(struct recover *rc, bool keep);
+
+#endif

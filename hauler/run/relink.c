@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * relink.c - the link broke after the hand-over: ask the destination how it stands, until
+ * it answers, and go on from what it lacks. The stopped copy here stays what it is.
+ */
+#include "hauler/mig/mig.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "transport/haul.pb-c.h"
+
+#define TRY_EVERY_MS     1000
+#define LOOK_EVERY_MS    100
+#define TELL_EVERY_US    10000000
+#define OUTCOME_LIMIT_MS 30000
+#define MISSING_LIMIT_MS 60000
+#define MISSING_MSGS_MAX 4096u
+#define MISSING_RUNS_MAX (1u << 24)
+
+static void drop_left(struct mig *m)
+{
+	for (size_t i = 0; i < m->n_left; i++)
+		cruns_fini(&m->left[i].runs);
+	free(steal(m->left));
+	m->n_left = 0;
+}
+
+/* Every connection ends, and every thread that used one. */
+static void drop_link(struct mig *m)
+{
+	if (m->send)
+		send_cancel(m->send);
+	if (m->ctl)
+		chan_cancel(m->ctl);
+	postcopy_end_threads(m);
+	if (m->send) {
+		mig_send_stats(m, &m->sent_stats);
+		send_free(steal(m->send));
+	}
+	pthread_mutex_lock(&m->lock);
+	struct chan *ctl = steal(m->ctl);
+
+	pthread_mutex_unlock(&m->lock);
+	chan_free(ctl);
+	chan_free(steal(m->urgent));
+	for (unsigned int i = 0; i < STREAMS_LIMIT; i++)
+		chan_free(steal(m->data[i]));
+	mem_close_all(m);
+	drop_left(m);
+}
+
+static bool is_held(const struct mig *m, uint64_t obj)
+{
+	for (size_t i = 0; i < m->n_held; i++)
+		if (obj == OBJ_TASK(m->held[i].pid))
+			return true;
+	return false;
+}
+
+/* Of the stopped copy and of nothing else on this host; and not more than we can hold. */
+static int keep_missing(struct mig *m, const Haul__Missing *in, struct err *e)
+{
+	size_t runs = 0;
+
+	if (!is_held(m, in->obj))
+		return err_set(e, ERR_PEER, EPROTO, "the destination misses pages of object %llx",
+		               (unsigned long long)in->obj);
+	for (size_t i = 0; i < m->n_left; i++)
+		runs += m->left[i].runs.n;
+	if (m->n_left == MISSING_MSGS_MAX || runs > MISSING_RUNS_MAX)
+		return err_set(e, ERR_PEER, E2BIG, "the destination misses too much");
+	struct left_obj *v = realloc(m->left, (m->n_left + 1) * sizeof(*v));
+
+	if (!v)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for what is missing");
+	m->left = v;
+	v[m->n_left] = (struct left_obj){ .obj = in->obj };
+	m->n_left++; /* what it holds is freed with the others, also when it is bad */
+	return cruns_unpack(in->runs.data, in->runs.len, &v[m->n_left - 1].runs, e);
+}
+
+/* Until the destination has told all that it lacks. */
+static int take_missing(struct mig *m, struct err *e)
+{
+	uint64_t deadline = deadline_in_ms(MISSING_LIMIT_MS);
+	bool last = false;
+	int r = 0;
+
+	while (r == 0 && !last) {
+		Haul__Msg *msg = NULL;
+
+		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_MISSING, &msg, deadline, e);
+		if (r < 0)
+			return r;
+		last = msg->missing->last;
+		if (msg->missing->runs.len)
+			r = keep_missing(m, msg->missing, e);
+		haul__msg__free_unpacked(msg, NULL);
+	}
+	return r;
+}
+
+/* It runs there: streams again, and all that it lacks in one list. */
+static int go_on(struct mig *m, struct err *e)
+{
+	struct send *s = NULL;
+	int r = 0;
+
+	/* before a WANT can come */
+	for (size_t i = 0; r == 0 && i < m->n_held; i++)
+		r = mem_fd(m, m->held[i].pid, e) < 0 ? -e->code : 0;
+	if (r == 0)
+		r = talk_streams(m, e);
+	if (r == 0)
+		r = postcopy_listen(m, e);
+	if (r == 0)
+		r = take_missing(m, e);
+	if (r == 0)
+		r = send_new(&s, m->data, m->opt->pol.v.streams, m->sent, e);
+	m->send = s;
+	if (m->t.running_us == 0)
+		m->t.running_us = now_us();
+	m->mark = 0;
+	rec_ran(m);
+	if (r == 0 && m->drained)
+		source_kill(m);
+	m->back_to = m->drained ? MIG_DONE : MIG_POSTCOPY;
+	return r;
+}
+
+/* Return: 0 and m->back_to; -errno */
+static int attempt(struct mig *m, struct err *e)
+{
+	Haul__Msg *msg = NULL;
+	int r = m->sent ? 0 : sent_new(&m->sent, e);
+
+	if (r == 0)
+		r = talk_resume(m, e);
+	if (r == 0)
+		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_OUTCOME, &msg,
+		                deadline_in_ms(OUTCOME_LIMIT_MS), e);
+	if (r < 0)
+		return r;
+	int state = (int)msg->outcome->state;
+
+	haul__msg__free_unpacked(msg, NULL);
+	switch (state) {
+	case HAUL__STATE__STATE_UNDONE:
+		if (m->ran)
+			return err_set(e, ERR_PEER, EPROTO,
+			               "%s has said that the process runs there, and now that it "
+			               "never did",
+			               m->opt->dest);
+		m->aborted = true;
+		m->committed = false; /* COMMIT never arrived, and never will */
+		m->back_to = MIG_UNDO;
+		err_set(e, ERR_LINK, ECONNRESET,
+		        "the link broke before the hand-over; %s has removed its copy",
+		        m->opt->dest);
+		return 0;
+	case HAUL__STATE__STATE_RUNNING:
+		return go_on(m, e);
+	case HAUL__STATE__STATE_DONE:
+		source_kill(m);
+		m->back_to = MIG_DONE;
+		return 0;
+	case HAUL__STATE__STATE_LOST:
+		return err_set(e, ERR_PEER, EOWNERDEAD,
+		               "the copy at %s was ended: CRIU, or who brought its pages, had died",
+		               m->opt->dest);
+	default:
+		return err_set(e, ERR_PEER, ENOENT, "%s knows nothing of this migration",
+		               m->opt->dest);
+	}
+}
+
+/* Or the destination still waits for a connection of ours that is no more. */
+static bool worth_another(const struct err *e)
+{
+	return e->src == ERR_LINK || e->code == EBUSY;
+}
+
+/* Return: false when it is time to give up */
+static bool pause_between(struct mig *m, uint64_t until_us)
+{
+	freeze_watch(m);
+	for (unsigned int ms = 0; ms < TRY_EVERY_MS; ms += LOOK_EVERY_MS) {
+		if (m->leave || now_us() >= until_us)
+			return false;
+		usleep(LOOK_EVERY_MS * 1000);
+	}
+	return true;
+}
+
+int relink_run(struct mig *m, struct err *e)
+{
+	uint64_t until = deadline_in_ms((uint64_t)m->opt->link_limit_s * 1000), told_us = 0;
+	int r;
+
+	log_warn("%s", e->msg);
+	rep_waiting(m, e);
+	do {
+		drop_link(m);
+		err_clear(e);
+		r = attempt(m, e);
+		if (r < 0 && now_us() - told_us > TELL_EVERY_US) {
+			rep_waiting(m, e);
+			told_us = now_us();
+		}
+	} while (r < 0 && worth_another(e) && pause_between(m, until));
+	if (r < 0) {
+		struct err why = *e;
+
+		drop_link(m);
+		*e = why;
+	}
+	return r;
+}

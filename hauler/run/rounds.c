@@ -1,0 +1,562 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * rounds.c - pre-copy: scan, send, look how much is written meanwhile, decide, until the
+ * decision is to stop.
+ *
+ * A scan re-arms the tracker and only lists what was written; the list is sent with a look
+ * at the tracker now and then. What is written again before its turn is left out:
+ * it is for the next round. What a round that is cut has not sent is forgotten, so that
+ * it counts as never sent.
+ */
+#include "hauler/mig/mig.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#define MARK_LIMIT_MS 60000
+
+/* So many pages are queued between two glances at the clock. */
+#define PIECE_PAGES 512u
+
+/* Looks come at growing distances, and cost at most a twentieth of the time. */
+#define LOOK_MIN_US 20000
+#define LOOK_MAX_US 250000
+#define LOOK_COST   20
+
+/* A round that moves less than this, and soon, does not fill the pipe: it says nothing of the link. */
+#define LINK_FULL_BYTES (4u << 20)
+#define LINK_SURE_US    500000
+
+/* Files that take longer than this before the stop are worth another round, so often. */
+#define FILES_LATE_US 100000
+#define FILES_TRIES   3
+
+/* Pages of one process. */
+struct pages_of {
+	pid_t pid;
+	struct runs runs;
+};
+
+struct pages_list {
+	struct pages_of *v;
+	size_t n;
+};
+
+/* A round under way. */
+struct round {
+	struct mig *m;
+	struct pages_list todo, again; /* again: written since the scan */
+	uint64_t scan_us, look_us, moved; /* times; bytes moved before it */
+	uint64_t pages, done_pages, queued_pages; /* done: queued or left out */
+	uint64_t written, present; /* by the last look */
+	double link_Bps; /* known before it */
+	size_t next; /* process of the list, and address, that come next */
+	uint64_t next_vaddr;
+	bool cut, arrived;
+};
+
+/* ---- lists ---- */
+
+static int list_add(struct pages_list *l, pid_t pid, uint64_t vaddr, uint64_t pages)
+{
+	if (l->n == 0 || l->v[l->n - 1].pid != pid) {
+		struct pages_of *v = realloc(l->v, (l->n + 1) * sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		l->v = v;
+		l->v[l->n++] = (struct pages_of){ .pid = pid };
+	}
+	return runs_add(&l->v[l->n - 1].runs, vaddr, pages);
+}
+
+static void list_fini(struct pages_list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		runs_fini(&l->v[i].runs);
+	free(l->v);
+	memset(l, 0, sizeof(*l));
+}
+
+static const struct runs *list_of(const struct pages_list *l, pid_t pid)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (l->v[i].pid == pid)
+			return &l->v[i].runs;
+	return NULL;
+}
+
+/* ---- /proc/PID/mem ---- */
+
+int mem_fd(struct mig *m, pid_t pid, struct err *e)
+{
+	for (size_t i = 0; i < m->n_mem; i++)
+		if (m->mem[i].pid == pid)
+			return m->mem[i].fd;
+	if (m->n_mem == m->cap_mem) {
+		size_t cap = m->cap_mem ? 2 * m->cap_mem : 64;
+		struct task_mem *v = realloc(m->mem, cap * sizeof(*v));
+
+		if (!v)
+			return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu processes", cap);
+		m->mem = v;
+		m->cap_mem = cap;
+	}
+	int fd = mem_open(pid, e);
+
+	if (fd >= 0)
+		m->mem[m->n_mem++] = (struct task_mem){ pid, fd };
+	return fd;
+}
+
+void mem_close_all(struct mig *m)
+{
+	for (size_t i = 0; i < m->n_mem; i++)
+		close(m->mem[i].fd);
+	free(steal(m->mem));
+	m->n_mem = m->cap_mem = 0;
+}
+
+/* ---- what is measured ---- */
+
+/*
+ * What the link carries is counted in memory, not in bytes on the wire: with
+ * compression, zero pages and pages that need not be sent, the two are far apart.
+ */
+static uint64_t moved_bytes(struct mig *m)
+{
+	struct send_stats st;
+
+	send_get_stats(m->send, &st);
+	return st.pages * ENG_PAGE_BYTES;
+}
+
+static int listed(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
+                  unsigned int flags)
+{
+	struct round *r = arg;
+
+	(void)vma;
+	(void)flags;
+	r->pages += pages;
+	if (r->m->pol.round > 0) /* the first scan names everything */
+		sent_wrote(r->m->sent, OBJ_TASK(pid), vaddr, pages, r->m->pol.round);
+	return list_add(&r->todo, pid, vaddr, pages);
+}
+
+static int seen(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
+                unsigned int flags)
+{
+	struct round *r = arg;
+
+	(void)vma;
+	if (flags & (TRK_ZERO | TRK_FILE))
+		return 0;
+	r->present += pages;
+	if (!(flags & TRK_DIRTY))
+		return 0;
+	r->written += pages;
+	return list_add(&r->again, pid, vaddr, pages);
+}
+
+/* Pages of @l from @from on that are not in @again. */
+static uint64_t not_again(const struct runs *l, const struct runs *again, uint64_t from)
+{
+	uint64_t n = 0;
+
+	for (size_t i = runs_find(l, from), k = 0; i < l->n; i++) {
+		uint64_t at = l->v[i].vaddr > from ? l->v[i].vaddr : from;
+		uint64_t end = l->v[i].vaddr + l->v[i].pages * ENG_PAGE_BYTES;
+
+		if (at >= end)
+			continue;
+		n += (end - at) >> ENG_PAGE_SHIFT;
+		k = again ? runs_find(again, at) : 0;
+		for (; again && k < again->n && again->v[k].vaddr < end; k++) {
+			uint64_t a = again->v[k].vaddr > at ? again->v[k].vaddr : at;
+			uint64_t b = again->v[k].vaddr + again->v[k].pages * ENG_PAGE_BYTES;
+
+			n -= ((b < end ? b : end) - a) >> ENG_PAGE_SHIFT;
+		}
+	}
+	return n;
+}
+
+/* What the round still has to send, by the last look. */
+static uint64_t unsent(const struct round *r)
+{
+	uint64_t n = 0;
+
+	for (size_t i = r->next; i < r->todo.n; i++)
+		n += not_again(&r->todo.v[i].runs, list_of(&r->again, r->todo.v[i].pid),
+		               i == r->next ? r->next_vaddr : 0);
+	return n;
+}
+
+/* In how many pieces what is left lies, about: where both lists overlap too many are counted. */
+static uint64_t left_runs(const struct round *r)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < r->again.n; i++)
+		n += r->again.v[i].runs.n;
+	for (size_t i = r->next; i < r->todo.n; i++) {
+		const struct runs *l = &r->todo.v[i].runs;
+
+		n += l->n - (i == r->next ? runs_find(l, r->next_vaddr) : 0);
+	}
+	return n;
+}
+
+/* A short time says little of the link: what was known before counts as well. */
+static double link_now(const struct round *r, double Bps, uint64_t us)
+{
+	double weight = us < LINK_SURE_US ? (double)us / LINK_SURE_US : 1;
+
+	return r->link_Bps > 0 ? r->link_Bps + weight * (Bps - r->link_Bps) : Bps;
+}
+
+void rounds_free(struct mig *m)
+{
+	slow_free(steal(m->slow));
+	pol_slowed(&m->pol, 0);
+}
+
+/* Who was to thaw it may have been killed. */
+static void keeper_check(struct mig *m)
+{
+	if (!m->slow || slow_kept(m->slow))
+		return;
+	log_warn("what slowed the process down was killed: it goes on at full speed");
+	rounds_free(m);
+	m->pol.slow_cannot = true;
+}
+
+/* How much is written since the scan; nothing is re-armed. Then: what does that mean? */
+static int look(struct round *r, struct err *e)
+{
+	struct mig *m = r->m;
+	struct trk_stats st = { 0 };
+	uint64_t t0 = now_us(), link_us = t0 - r->scan_us, moved = moved_bytes(m) - r->moved;
+	double Bps = (double)moved * 1e6 / (double)(link_us + 1);
+
+	keeper_check(m);
+	list_fini(&r->again);
+	r->written = r->present = 0;
+	int x = trk_final(m->trk, seen, r, &st, e);
+
+	if (x < 0)
+		return x;
+	uint64_t now = now_us(), us = now - r->scan_us;
+	uint64_t sent = (moved_bytes(m) - r->moved) / ENG_PAGE_BYTES;
+	uint64_t gap = us / 4;
+
+	if (gap < LOOK_MIN_US)
+		gap = LOOK_MIN_US;
+	if (gap > LOOK_MAX_US)
+		gap = LOOK_MAX_US;
+	if (gap < LOOK_COST * (now - t0))
+		gap = LOOK_COST * (now - t0);
+	r->look_us = now + gap;
+	pol_wrote(&m->pol, us, r->written);
+	m->pol.elapsed_us = now - m->t.start_us;
+	m->pol.written_pages = r->written;
+	m->pol.left_runs = left_runs(r);
+	m->pol.total_pages = r->present;
+	/* what is queued is not sent */
+	m->pol.unsent_pages = unsent(r);
+	m->pol.unsent_pages += r->queued_pages > sent ? r->queued_pages - sent : 0;
+	if (moved > LINK_FULL_BYTES || link_us > LINK_SURE_US)
+		m->pol.link_Bps = link_now(r, Bps, link_us);
+	if (r->arrived && Bps > m->pol.link_least_Bps)
+		m->pol.link_least_Bps = Bps;
+	return 0;
+}
+
+/* ---- one round ---- */
+
+/* These pages are not sent as they are now, and the tracker does not know. */
+static void forget(struct round *r, pid_t pid, uint64_t vaddr, uint64_t pages)
+{
+	sent_forget(r->m->sent, OBJ_TASK(pid), vaddr, pages);
+}
+
+/*
+ * What the last look found written again is left out, and forgotten: with soft-dirty bits a
+ * page that was swapped out for that look may be back at its frame, and clean, by the next scan.
+ */
+static int send_run(struct round *r, pid_t pid, int fd, uint64_t vaddr, uint64_t pages,
+                    struct err *e)
+{
+	const struct runs *again = list_of(&r->again, pid);
+	uint64_t end = vaddr + pages * ENG_PAGE_BYTES;
+	int x = 0;
+
+	r->done_pages += pages;
+	while (x == 0 && vaddr < end) {
+		size_t i = again ? runs_find(again, vaddr) : 0;
+		uint64_t stop = end;
+
+		if (again && i < again->n && again->v[i].vaddr <= vaddr) {
+			stop = again->v[i].vaddr + again->v[i].pages * ENG_PAGE_BYTES;
+			stop = stop < end ? stop : end;
+			forget(r, pid, vaddr, (stop - vaddr) >> ENG_PAGE_SHIFT);
+			vaddr = stop;
+			continue;
+		}
+		if (again && i < again->n && again->v[i].vaddr < end)
+			stop = again->v[i].vaddr;
+		uint64_t n = (stop - vaddr) >> ENG_PAGE_SHIFT;
+
+		x = send_pages(r->m->send, SEND_CHANGED, pid, fd, vaddr, n, e);
+		r->queued_pages += n;
+		vaddr = stop;
+	}
+	return x;
+}
+
+/* By the tree, since rounds began: until now it ran at full speed. */
+static double cpus_used(const struct mig *m)
+{
+	uint64_t us = procs_cpu_us(m->opt->pid), since_us = now_us() - m->cpu_at_us;
+
+	return us > m->cpu_us && since_us ? (double)(us - m->cpu_us) / (double)since_us : 0;
+}
+
+/* A program that cannot be slowed down goes on as it is. */
+static void slow_down(struct mig *m)
+{
+	struct err why = ERR_INIT;
+	unsigned int percent = m->answer.slow_percent;
+	int r = 0;
+
+	if (!m->slow)
+		r = slow_new(&m->slow, m->opt->pid, m->route, cpus_used(m), &why);
+	if (r == 0)
+		r = slow_set(m->slow, percent, &why);
+	if (r < 0) {
+		rounds_free(m);
+		m->pol.slow_cannot = true;
+		log_warn("the process is not slowed down: %s", why.msg);
+		return;
+	}
+	pol_slowed(&m->pol, percent);
+	if (percent > m->slowest_percent)
+		m->slowest_percent = percent;
+	rep_throttle(m);
+}
+
+/* Return: go on with rounds? */
+static bool decide(struct mig *m)
+{
+	m->answer = pol_decide(&m->pol);
+	if (m->answer.verdict == POL_THROTTLE)
+		slow_down(m);
+	return m->answer.verdict == POL_ROUND || m->answer.verdict == POL_THROTTLE;
+}
+
+/* Pieces of one process's list; when the round is cut, the rest is forgotten. */
+static int send_list(struct round *r, const struct pages_of *l, struct err *e)
+{
+	struct mig *m = r->m;
+	struct err ignore = ERR_INIT;
+	int fd = mem_fd(m, l->pid, &ignore), x = 0;
+
+	for (size_t i = 0; x == 0 && i < l->runs.n; i++)
+		for (uint64_t vaddr = l->runs.v[i].vaddr, left = l->runs.v[i].pages;
+		     x == 0 && left;) {
+			uint64_t n = left < PIECE_PAGES ? left : PIECE_PAGES;
+
+			if (r->cut || fd < 0) { /* it has gone, or it travels in the freeze */
+				forget(r, l->pid, vaddr, left);
+				break;
+			}
+			x = send_run(r, l->pid, fd, vaddr, n, e);
+			r->next_vaddr = vaddr += n * ENG_PAGE_BYTES;
+			left -= n;
+			if (x < 0 || now_us() < r->look_us)
+				continue;
+			x = look(r, e);
+			r->cut = !decide(m);
+			rep_progress(m, false);
+		}
+	return x;
+}
+
+/* However long it takes: what is queued may be much for the link. Standing still has a limit. */
+static int barrier(struct mig *m, struct err *e)
+{
+	int r = send_barrier(m->send, ++m->mark, DEADLINE_NEVER, e);
+
+	while (r == 0) {
+		uint64_t was = send_unacked(m->send);
+
+		keeper_check(m);
+		r = talk_marked(m, m->mark, deadline_in_ms(MARK_LIMIT_MS), e);
+		if (r == 0 || e->src != ERR_LINK || e->code != ETIMEDOUT ||
+		    send_unacked(m->send) == was)
+			break;
+		err_clear(e);
+		r = 0;
+	}
+	return r;
+}
+
+static int copy(struct round *r, struct err *e)
+{
+	struct mig *m = r->m;
+	int x = trk_round(m->trk, listed, r, &m->trk_stats, e);
+
+	r->scan_us = now_us();
+	r->look_us = r->scan_us + LOOK_MIN_US;
+	r->moved = moved_bytes(m);
+	r->link_Bps = m->pol.link_Bps;
+	m->pol.in_round = true;
+	m->pol.curve.n = 0;
+	m->pol.skew_us = 0;
+	if (m->pol.round == 0)
+		m->pol.total_pages = r->pages;
+	for (size_t i = 0; x == 0 && i < r->todo.n; i++) {
+		if (!r->cut) {
+			r->next = i;
+			r->next_vaddr = 0;
+		}
+		x = send_list(r, &r->todo.v[i], e);
+	}
+	if (!r->cut)
+		r->next = r->todo.n;
+	return x;
+}
+
+static int one_round(struct mig *m, bool *cut, struct err *e)
+{
+	struct round r = { .m = m };
+	uint64_t t0 = now_us();
+	int x = copy(&r, e);
+
+	if (x == 0)
+		x = barrier(m, e);
+	r.arrived = true;
+	if (x == 0)
+		x = look(&r, e);
+	if (x == 0) { /* or else the streams may still read: mig_fini() closes */
+		mem_close_all(m);
+		m->round_pages = r.cut ? r.done_pages : r.pages;
+		m->round_us = now_us() - t0;
+		m->pol.round_base_us = m->trk_stats.scan_us + m->t.rtt_us;
+	}
+	if (x == 0 && !r.cut) {
+		struct pol_round p = { .us = m->round_us,
+			               .pages = r.pages,
+			               .left_pages = r.written };
+
+		pol_round_done(&m->pol, &p);
+	}
+	*cut = r.cut;
+	list_fini(&r.todo);
+	list_fini(&r.again);
+	return x;
+}
+
+/* ---- all rounds ---- */
+
+static void rounds_start(struct mig *m)
+{
+	struct pol_size z = { .how = !m->scans   ? POL_FREEZE_PUSH
+		                     : !m->smaps ? POL_FREEZE_SCANS
+		                                 : POL_FREEZE_SMAPS };
+
+	insp_size(m->insp, &z);
+	limits_apply(m, false);
+	send_tracker(m->send, m->trk);
+	m->pol.opt = &m->opt->pol.v;
+	m->pol.total_pages = m->pol.written_pages = z.pages;
+	m->pol.fixed_pages = z.fixed_pages;
+	m->pol.freeze_us = pol_freeze_us(&z);
+	m->pol.elapsed_us = now_us() - m->t.start_us;
+	if (m->pol.opt->throttle_max_percent)
+		m->cpu_us = procs_cpu_us(m->opt->pid);
+	m->cpu_at_us = now_us();
+}
+
+static int given_up(struct mig *m, struct err *e)
+{
+	err_set(e, ERR_USER, EBUSY, "given up: %s (stop now: %.0f ms, post-copy: %.1f s)",
+	        m->answer.why, (double)m->answer.downtime_us / 1e3,
+	        (double)m->answer.degraded_us / 1e6);
+	if (m->pol.no_rounds)
+		err_fix(e, "without a tracker nothing is measured, and the link is taken to carry "
+		           "100 Mbit/s: allow more, or use --mode=post-copy");
+	return err_fix(e, "try in a calmer moment (haul watch %d), or with another --policy",
+	               m->opt->pid);
+}
+
+/*
+ * Before a stop, and while pages are written: so when it takes long the decision is made anew. Files
+ * that are open for writing are read again in the freeze; this says how long that takes.
+ */
+static int files_first(struct mig *m, uint64_t freeze_us, bool *late, struct err *e)
+{
+	uint64_t t0 = now_us();
+	int r = bring_files(m, false, e);
+
+	if (r == 0)
+		r = fs_settle(m, e);
+	m->pol.freeze_us = freeze_us + m->ship_us;
+	m->pol.elapsed_us = now_us() - m->t.start_us;
+	*late = now_us() - t0 > FILES_LATE_US;
+	return r;
+}
+
+int rounds_run(struct mig *m, struct err *e)
+{
+	bool cut = false, settled = false, late;
+	unsigned int tries = 0;
+	int r = 0;
+
+	rounds_start(m);
+	m->pol.no_rounds = m->trk_kind == TRK_NONE;
+	uint64_t freeze_us = m->pol.freeze_us;
+
+	for (;;) {
+		bool on = !cut && decide(m);
+
+		if ((m->pol.round || cut) && !(settled && !on && m->answer.verdict != POL_GIVE_UP))
+			rep_round(m);
+		if (!on && (settled || m->answer.verdict == POL_GIVE_UP))
+			break;
+		if (!on) {
+			r = files_first(m, freeze_us, &late, e);
+			if (r < 0 || cut)
+				break;
+			settled = !late || ++tries >= FILES_TRIES || !m->pol.round ||
+			          m->pol.round >= m->opt->pol.v.max_rounds;
+			if (settled)
+				continue;
+		}
+		settled = false;
+		r = one_round(m, &cut, e);
+		if (r < 0)
+			break;
+	}
+	m->rounds = m->pol.round + cut;
+	m->switch_over = m->answer.verdict == POL_SWITCH;
+	if (r == 0 && m->answer.verdict == POL_GIVE_UP)
+		r = given_up(m, e);
+	if (r < 0)
+		talk_reason(m, e);
+	return r;
+}
+
+void rounds_undo(struct mig *m)
+{
+	rounds_free(m);
+	if (m->send)
+		send_cancel(m->send);
+	if (m->trk)
+		trk_release(m->trk);
+}

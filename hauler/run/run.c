@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* run.c - the states of a migration at the source. The only file that writes m->state. */
+#include "engine/criu/smaps.h"
+#include "hauler/run/present.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/fault.h"
+#include "common/log.h"
+
+struct step {
+	const char *name;
+	enum mig_state next; /* when it went well; RELINK decides by itself */
+	unsigned int may_go_to; /* bit mask of states */
+	enum mig_home home; /* who may run the tree while it lasts */
+	bool frozen; /* counts against the freeze limit */
+	int (*run)(struct mig *m, struct err *e);
+	void (*undo)(struct mig *m); /* NULL: nothing to undo, or past the commit */
+};
+
+#define TO(s) BIT(MIG_##s)
+
+/* COMMIT is the point of no return: from there on no row has an undo; RELINK may find
+ * that COMMIT never arrived, and then undoes what RESTORE and those before it did. */
+static const struct step steps[] = {
+	/* clang-format off */
+[MIG_NEW]       = { "new",       MIG_CONNECT,   TO(CONNECT) | TO(RELINK), HOME_SOURCE, false, NULL,          NULL },
+[MIG_CONNECT]   = { "connect",   MIG_NEGOTIATE, TO(NEGOTIATE) | TO(UNDO), HOME_SOURCE, false, connect_run,   connect_undo },
+[MIG_NEGOTIATE] = { "negotiate", MIG_PREPARE,   TO(PREPARE) | TO(UNDO),   HOME_SOURCE, false, negotiate_run, NULL },
+[MIG_PREPARE]   = { "prepare",   MIG_ROUNDS,    TO(ROUNDS) | TO(UNDO),    HOME_SOURCE, false, prepare_run,   prepare_undo },
+[MIG_ROUNDS]    = { "rounds",    MIG_FREEZE,    TO(FREEZE) | TO(UNDO),    HOME_SOURCE, false, rounds_run,    rounds_undo },
+[MIG_FREEZE]    = { "freeze",    MIG_SEND,      TO(SEND) | TO(UNDO),      HOME_NOBODY, true,  freeze_run,    freeze_undo },
+[MIG_SEND]      = { "send",      MIG_RESTORE,   TO(RESTORE) | TO(UNDO),   HOME_NOBODY, true,  final_run,     NULL },
+[MIG_RESTORE]   = { "restore",   MIG_COMMIT,    TO(COMMIT) | TO(UNDO),    HOME_NOBODY, true,  restore_run,   restore_undo },
+[MIG_COMMIT]    = { "commit",    MIG_POSTCOPY,  TO(POSTCOPY) | TO(RELINK) | TO(UNDO),
+                                                                          HOME_DEST,   false, commit_run,    NULL },
+[MIG_POSTCOPY]  = { "post-copy", MIG_DONE,      TO(DONE) | TO(RELINK) | TO(LOST),
+                                                                          HOME_DEST,   false, postcopy_run,  NULL },
+[MIG_RELINK]    = { "relink",    MIG_RELINK,    TO(POSTCOPY) | TO(DONE) | TO(UNDO) | TO(LOST),
+                                                                          HOME_DEST,   false, relink_run,    NULL },
+[MIG_DONE]      = { "done",      MIG_DONE,      0,                        HOME_DEST,   false, NULL,          NULL },
+[MIG_UNDO]      = { "undo",      MIG_UNDONE,    TO(UNDONE),               HOME_SOURCE, false, NULL,          NULL },
+[MIG_UNDONE]    = { "undone",    MIG_UNDONE,    0,                        HOME_SOURCE, false, NULL,          NULL },
+[MIG_LOST]      = { "lost",      MIG_LOST,      0,                        HOME_DEST,   false, NULL,          NULL },
+	/* clang-format on */
+};
+_Static_assert(ARRAY_SIZE(steps) == MIG_NSTATES, "a state has no row");
+
+const char *mig_state_name(enum mig_state s)
+{
+	return (unsigned int)s < MIG_NSTATES ? steps[s].name : "?";
+}
+
+enum mig_home mig_state_home(enum mig_state s)
+{
+	return steps[s].home;
+}
+
+bool mig_may(enum mig_state from, enum mig_state to)
+{
+	return steps[from].may_go_to & BIT(to);
+}
+
+uint64_t mig_freeze_end(const struct mig *m)
+{
+	return m->t.freeze_us + (uint64_t)m->opt->pol.v.freeze_limit_ms * 1000;
+}
+
+uint64_t mig_deadline(const struct mig *m)
+{
+	/* other threads ask, too */
+	if (steps[__atomic_load_n(&m->state, __ATOMIC_RELAXED)].frozen && m->t.freeze_us)
+		return mig_freeze_end(m);
+	return deadline_in_ms(30000);
+}
+
+static int go_to(struct mig *m, enum mig_state to)
+{
+	if (!mig_may(m->state, to))
+		return err_set(&m->err, ERR_BUG, EINVAL, "no edge %s -> %s",
+		               mig_state_name(m->state), mig_state_name(to));
+	log_info("state=%s next=%s", mig_state_name(m->state), mig_state_name(to));
+	__atomic_store_n(&m->state, to, __ATOMIC_RELAXED);
+	rep_state(m);
+	return 0;
+}
+
+/* The steps that were begun, last first: the tree comes back before anything else. */
+static void undo_from(struct mig *m, enum mig_state failed)
+{
+	struct err why = m->err;
+
+	go_to(m, MIG_UNDO);
+	rec_undone(m);
+	fault_at(FAULT_S_UNDO);
+	for (int s = (int)failed; s > MIG_NEW; s--)
+		if (steps[s].undo)
+			steps[s].undo(m);
+	fault_at(FAULT_S_UNDONE);
+	m->err = why;
+	go_to(m, MIG_UNDONE);
+}
+
+/* After a step that failed. Return: the state that deals with it */
+static enum mig_state after_failure(const struct mig *m)
+{
+	/* whatever was said after COMMIT, its outcome is what the destination has on record */
+	bool link = m->err.src == ERR_LINK || m->state == MIG_COMMIT;
+
+	if (!m->committed)
+		return MIG_UNDO;
+	return link && (steps[m->state].may_go_to & TO(RELINK)) ? MIG_RELINK : MIG_LOST;
+}
+
+/* The fault point behind each step. */
+static const enum fault passed[MIG_NSTATES] = {
+	[MIG_CONNECT] = FAULT_S_CONNECTED,    [MIG_NEGOTIATE] = FAULT_S_NEGOTIATED,
+	[MIG_PREPARE] = FAULT_S_PREPARED,     [MIG_ROUNDS] = FAULT_S_ROUNDS,
+	[MIG_FREEZE] = FAULT_S_HELD_RECORDED, [MIG_SEND] = FAULT_S_SENT,
+	[MIG_RESTORE] = FAULT_S_RESTORED,     [MIG_COMMIT] = FAULT_S_RUNNING,
+	[MIG_POSTCOPY] = FAULT_S_KILLED,
+};
+
+static void run_step(struct mig *m)
+{
+	int r = steps[m->state].run(m, &m->err);
+
+	if (r == 0)
+		fault_at(passed[m->state]);
+	if (r < 0 && m->err.src == ERR_NONE)
+		err_set(&m->err, ERR_BUG, -r, "step %s", mig_state_name(m->state));
+	enum mig_state next = r < 0                    ? after_failure(m)
+	                      : m->state == MIG_RELINK ? m->back_to
+	                                               : steps[m->state].next;
+
+	if (next == MIG_UNDO) {
+		m->t.end_us = now_us();
+		undo_from(m, m->state == MIG_RELINK ? MIG_RESTORE : m->state);
+	} else {
+		go_to(m, next);
+	}
+}
+
+static int finish(struct mig *m)
+{
+	if (m->t.end_us == 0)
+		m->t.end_us = now_us();
+	if (m->send)
+		send_cancel(m->send);
+	postcopy_end_threads(m);
+	if (m->state == MIG_DONE)
+		err_clear(&m->err);
+	rec_end(m, m->state != MIG_LOST);
+	return m->state == MIG_DONE ? 0 : -m->err.code;
+}
+
+int mig_run(struct mig *m, const struct opts *opt)
+{
+	m->opt = opt;
+	m->t.start_us = now_us();
+	go_to(m, MIG_CONNECT);
+	while (steps[m->state].run)
+		run_step(m);
+	return finish(m);
+}
+
+int mig_recover(struct mig *m)
+{
+	m->t.start_us = now_us();
+	m->committed = m->dump_done = true;
+	err_set(&m->err, ERR_LINK, ECONNRESET, "the haul that moved it was killed");
+	go_to(m, MIG_RELINK);
+	while (steps[m->state].run)
+		run_step(m);
+	return finish(m);
+}
+
+void mig_send_stats(struct mig *m, struct send_stats *out)
+{
+	struct send_stats st = { 0 }, sum = m->sent_stats;
+
+	if (m->send)
+		send_get_stats(m->send, &st);
+	sum.pages += st.pages;
+	sum.data_pages += st.data_pages;
+	sum.zero_pages += st.zero_pages;
+	sum.same_pages += st.same_pages;
+	sum.gone_pages += st.gone_pages;
+	sum.wire_bytes += st.wire_bytes;
+	sum.packed_frames += st.packed_frames;
+	sum.frames += st.frames;
+	*out = sum;
+}
+
+bool mig_stop(struct mig *m)
+{
+	pthread_mutex_lock(&m->lock);
+	bool can = !m->committed;
+
+	m->leave = !can;
+	if (can && !m->stop) {
+		m->stop = true;
+		if (m->send)
+			send_cancel(m->send);
+		if (m->criu)
+			criu_cancel(m->criu);
+		if (m->ctl)
+			chan_cancel(m->ctl);
+		fs_cancel(m->fs);
+	}
+	pthread_mutex_unlock(&m->lock);
+	return can;
+}
+
+bool mig_stopped(struct mig *m)
+{
+	pthread_mutex_lock(&m->lock);
+	bool is = m->stop;
+
+	pthread_mutex_unlock(&m->lock);
+	return is;
+}
+
+void mig_fini(struct mig *m)
+{
+	/* the signal thread may still look */
+	pthread_mutex_lock(&m->lock);
+	struct send *s = steal(m->send);
+	struct criu *c = steal(m->criu);
+	struct chan *ctl = steal(m->ctl);
+	struct fs *fs = steal(m->fs);
+
+	pthread_mutex_unlock(&m->lock);
+	send_free(s);
+	criu_free(c);
+	sink_free(steal(m->sink));
+	scans_free(steal(m->scans));
+	smaps_free(steal(m->smaps));
+	exist_free(steal(m->exist));
+	ship_free(steal(m->ship));
+	free(steal(m->ours));
+	free(steal(m->loaded.dest));
+	free(steal(m->loaded.identity));
+	free(steal(m->loaded.known_hosts));
+	slow_free(steal(m->slow));
+	trk_free(steal(m->trk));
+	sent_free(steal(m->sent));
+	needs_free(steal(m->needs));
+	insp_free(steal(m->insp));
+	mnet_free(steal(m->net));
+	fs_free(fs);
+	size_t n_maps = m->maps ? m->n_maps : 0;
+
+	for (size_t i = 0; i < n_maps; i++)
+		cruns_fini(&m->maps[i]);
+	free(steal(m->maps));
+	for (size_t i = 0; i < m->n_left; i++)
+		cruns_fini(&m->left[i].runs);
+	free(steal(m->left));
+	frost_free(steal(m->frost));
+	free(steal(m->home));
+	rings_free(steal(m->rings));
+	for (size_t i = 0; i < m->n_held; i++)
+		close(m->held[i].pidfd);
+	free(steal(m->held));
+	mem_close_all(m);
+	for (unsigned int i = 0; i < STREAMS_LIMIT; i++)
+		chan_free(steal(m->data[i]));
+	chan_free(steal(m->urgent));
+	chan_free(ctl);
+	if (m->images_fd >= 0)
+		close(m->images_fd);
+}

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * final.c - the tree is stopped: last scan, class of every page, send what has to
+ * go now, switch over, commit.
+ *
+ * Of what exists (exist.c), a page is clean if it was sent and not written since. A
+ * page that was sent but does not exist was discarded by the program: it is in no
+ * run, so it reads as zero.
+ */
+#include "hauler/run/present.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/fault.h"
+#include "common/log.h"
+#include "transport/haul.pb-c.h"
+
+/* One object on its way through classification. */
+struct classify {
+	struct mig *m;
+	uint64_t obj;
+	pid_t pid;
+	int memfd;
+	const struct runs *dirty;
+	size_t at_dirty;
+	const uint64_t *now; /* pages that must be there before the gate; ascending */
+	size_t n_now;
+	struct class_runs *out;
+	struct err *e;
+};
+
+/* How many of @max pages from @vaddr on are alike: dirty or not. */
+static uint64_t dirty_span(struct classify *c, uint64_t vaddr, uint64_t max, bool *is)
+{
+	const struct runs *d = c->dirty;
+
+	while (c->at_dirty < d->n &&
+	       d->v[c->at_dirty].vaddr + d->v[c->at_dirty].pages * ENG_PAGE_BYTES <= vaddr)
+		c->at_dirty++;
+	*is = false;
+	if (c->at_dirty == d->n)
+		return max;
+	const struct run *r = &d->v[c->at_dirty];
+	uint64_t n;
+
+	if (r->vaddr > vaddr) {
+		n = (r->vaddr - vaddr) >> ENG_PAGE_SHIFT;
+	} else {
+		*is = true;
+		n = r->pages - ((vaddr - r->vaddr) >> ENG_PAGE_SHIFT);
+	}
+	return n < max ? n : max;
+}
+
+static bool is_now(const struct classify *c, uint64_t vaddr, uint64_t pages, uint64_t *first)
+{
+	for (size_t i = 0; i < c->n_now; i++)
+		if (c->now[i] >= vaddr && c->now[i] < vaddr + pages * ENG_PAGE_BYTES) {
+			*first = c->now[i];
+			return true;
+		}
+	return false;
+}
+
+static int send_now(struct classify *c, uint64_t vaddr, uint64_t pages, enum page_class class)
+{
+	int r = send_pages(c->m->send, SEND_STANDING, c->pid, c->memfd, vaddr, pages, c->e);
+
+	if (r == 0)
+		r = cruns_add(c->out, vaddr, pages, class);
+	c->m->final_pages += pages;
+	return r;
+}
+
+/* Pages that the destination does not have as they are now. */
+static int class_stale(struct classify *c, uint64_t vaddr, uint64_t pages, bool eager)
+{
+	uint64_t first;
+	int r = 0;
+
+	if (eager)
+		return send_now(c, vaddr, pages, PC_EAGER);
+	if (!c->m->switch_over)
+		return send_now(c, vaddr, pages, PC_LAZY_HERE);
+	while (r == 0 && pages && is_now(c, vaddr, pages, &first)) {
+		uint64_t before = (first - vaddr) >> ENG_PAGE_SHIFT;
+
+		c->m->remote_pages += before;
+		if (before)
+			r = cruns_add(c->out, vaddr, before, PC_LAZY_REMOTE);
+		if (r == 0)
+			r = send_now(c, first, 1, PC_LAZY_HERE);
+		vaddr = first + ENG_PAGE_BYTES;
+		pages -= before + 1;
+	}
+	if (r == 0 && pages) {
+		c->m->remote_pages += pages;
+		r = cruns_add(c->out, vaddr, pages, PC_LAZY_REMOTE);
+	}
+	return r;
+}
+
+static int class_run(void *arg, const struct run *run, bool eager)
+{
+	struct classify *c = arg;
+	uint64_t vaddr = run->vaddr, left = run->pages;
+	int r = 0;
+
+	while (r == 0 && left) {
+		bool dirty, sent = false;
+		uint64_t n = dirty_span(c, vaddr, left, &dirty);
+
+		if (!dirty)
+			n = sent_span(c->m->sent, c->obj, vaddr, n, &sent);
+		if (dirty || !sent)
+			r = class_stale(c, vaddr, n, eager);
+		else
+			r = cruns_add(c->out, vaddr, n, eager ? PC_EAGER : PC_LAZY_HERE);
+		vaddr += n * ENG_PAGE_BYTES;
+		left -= n;
+	}
+	c->m->present_pages += run->pages;
+	c->m->eager_pages += eager ? run->pages : 0;
+	return r;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* The rseq areas of a task's threads: the restorer writes them before the gate. */
+static int load_now(struct mig *m, const struct img_task *t, uint64_t **out, size_t *n,
+                    struct err *e)
+{
+	uint64_t *v = calloc(2 * (size_t)t->n_threads + 1, sizeof(*v));
+
+	if (!v)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	*n = 0;
+	for (unsigned int i = 0; i < t->n_threads; i++) {
+		struct img_core core;
+
+		if (img_core(m->images_fd, t->threads[i], &core, e) < 0) {
+			free(v);
+			return -e->code;
+		}
+		if (!core.rseq)
+			continue;
+		v[(*n)++] = core.rseq & ~(uint64_t)(ENG_PAGE_BYTES - 1);
+		v[(*n)++] = (core.rseq + 31) & ~(uint64_t)(ENG_PAGE_BYTES - 1);
+	}
+	qsort(v, *n, sizeof(*v), by_value);
+	*out = v;
+	return 0;
+}
+
+static int class_task(struct mig *m, const struct img_tree *tree, const struct exist *x,
+                      const struct sink_obj *o, struct class_runs *out, struct err *e)
+{
+	pid_t pid = (pid_t)OBJ_ID(o->obj);
+	static const struct runs none;
+	struct classify c = { .m = m, .obj = o->obj, .pid = pid, .out = out, .e = e };
+	AUTO(mem) uint64_t *now = NULL;
+	const struct img_task *task = NULL;
+
+	for (size_t i = 0; i < tree->n; i++)
+		if (tree->v[i].pid == pid)
+			task = &tree->v[i];
+	if (!task)
+		return err_set(e, ERR_CRIU, EPROTO, "CRIU sent pages of pid %d outside the tree",
+		               pid);
+	int r = load_now(m, task, &now, &c.n_now, e);
+
+	if (r < 0)
+		return r;
+	c.memfd = mem_fd(m, pid, e);
+	if (c.memfd < 0)
+		return c.memfd;
+	const struct exist_task *t = exist_task(x, pid);
+
+	c.now = now;
+	c.dirty = t ? &t->dirty : &none;
+	return exist_walk(m, t, o, class_run, &c, e);
+}
+
+static int class_shmem(const struct sink_obj *o, struct class_runs *out, struct err *e)
+{
+	for (size_t i = 0; i < o->eager.n; i++)
+		if (cruns_add(out, o->eager.v[i].vaddr, o->eager.v[i].pages, PC_EAGER) < 0)
+			return err_set(e, ERR_SYS, ENOMEM, "no memory for page maps");
+	return 0;
+}
+
+static int class_all(struct mig *m, const struct exist *x, struct err *e)
+{
+	struct img_tree tree = { 0 };
+	size_t n;
+	const struct sink_obj *objs = sink_objs(m->sink, &n);
+	int r = img_tree(m->images_fd, &tree, e);
+
+	m->maps = calloc(n + 1, sizeof(*m->maps));
+	m->n_maps = n;
+	if (!m->maps && r == 0)
+		r = err_set(e, ERR_SYS, ENOMEM, "no memory for page maps");
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (OBJ_TYPE(objs[i].obj) == 1)
+			r = class_task(m, &tree, x, &objs[i], &m->maps[i], e);
+		else
+			r = class_shmem(&objs[i], &m->maps[i], e);
+	}
+	img_tree_fini(&tree);
+	return r;
+}
+
+/* CRIU has said what it had to say; it leaves the tasks in state T and ends. */
+static int criu_gone(struct mig *m, struct err *e)
+{
+	int r = criu_pump(m->criu, CRIU_EV_DONE, NULL, mig_deadline(m), e);
+
+	return r < 0 ? err_wrap(e, "CRIU did not leave the tree stopped") : 0;
+}
+
+int final_run(struct mig *m, struct err *e)
+{
+	int r = exist_wait(m->exist, &m->t.look_us, e);
+
+	if (r == 0)
+		r = class_all(m, m->exist, e);
+	m->t.scanned_us = now_us();
+	if (r == 0)
+		r = send_barrier(m->send, ++m->mark, mig_deadline(m), e);
+	if (r == 0)
+		r = talk_marked(m, m->mark, mig_deadline(m), e);
+	m->t.sent_us = now_us();
+	exist_free(steal(m->exist));
+	if (r < 0)
+		talk_reason(m, e);
+	return r;
+}
+
+int restore_run(struct mig *m, struct err *e)
+{
+	int r = m->remote_pages ? postcopy_listen(m, e) : 0;
+
+	if (r == 0)
+		r = fs_wait(m, e);
+	if (r == 0)
+		r = mnet_give(m, e);
+	/* images that change go again */
+	if (r == 0)
+		r = outs_refit(insp_outs(m->insp), m->images_fd, e);
+	if (r == 0)
+		r = needs_reroot(m->needs, m->images_fd, e);
+	if (r == 0)
+		r = ship_end(m, e);
+	if (r == 0)
+		r = bring_files(m, false, e);
+	if (r == 0)
+		r = talk_switch(m, e);
+	if (r == 0)
+		r = mnet_ship(m, e);
+	if (r == 0)
+		r = talk_placed(m, e);
+	if (r == 0 && m->remote_pages)
+		r = postcopy_push(m, e);
+	if (r == 0)
+		fault_at(FAULT_S_PLACED);
+	/*
+	 * While the destination restores: CRIU, which has held the tree by ptrace up to here, stops it
+	 * and ends; with thousands of sockets that takes long. So does moving it into a cgroup.
+	 */
+	if (r == 0)
+		r = criu_gone(m, e);
+	if (r == 0)
+		r = freeze_hold(m, e);
+	if (r == 0)
+		r = talk_restored(m, e);
+	m->t.restored_us = now_us();
+	if (r < 0)
+		talk_reason(m, e);
+	return r;
+}
+
+void restore_undo(struct mig *m)
+{
+	/* finish() waits for the threads: the tree goes on before */
+	if (m->send)
+		send_cancel(m->send);
+}
+
+int commit_run(struct mig *m, struct err *e)
+{
+	Haul__Msg *answer = NULL;
+	int r = mnet_ship(m, e);
+
+	/* the last looks: behind all that can wait */
+	if (r == 0)
+		r = freeze_kept(m, e);
+	if (r == 0 && m->rings)
+		r = rings_same(m->rings, e);
+	if (r == 0)
+		r = send_lost(m->send, e);
+	if (r == 0)
+		r = rec_commit(m, e);
+	if (r < 0)
+		return r;
+	fault_at(FAULT_S_COMMIT_RECORDED);
+	pthread_mutex_lock(&m->lock);
+	if (m->stop) {
+		pthread_mutex_unlock(&m->lock);
+		return err_set(e, ERR_STOPPED, ECANCELED, "stopped");
+	}
+	if (m->link_lost) {
+		*e = m->push_err;
+		pthread_mutex_unlock(&m->lock);
+		return err_wrap(e, "before the hand-over");
+	}
+	m->committed = true; /* from here on the destination may run it */
+	pthread_mutex_unlock(&m->lock);
+	r = talk_simple(m, HAUL__MSG__BODY_COMMIT, e);
+	fault_at(FAULT_S_COMMIT_SENT);
+	if (r == 0)
+		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_RUNNING, &answer,
+		                deadline_in_ms(m->opt->pol.v.freeze_limit_ms), e);
+	if (r < 0) {
+		pthread_mutex_lock(&m->lock);
+		if (m->link_lost) /* another connection was lost first, and knows why */
+			*e = m->push_err;
+		pthread_mutex_unlock(&m->lock);
+		return err_wrap(e, "no word from the destination after the commit");
+	}
+	m->t.running_us = now_us();
+	rec_ran(m);
+	m->t.dest_resume_us = answer->running->resume_us;
+	if (answer->running->left_remote_pages < m->remote_pages)
+		m->early_pages = m->remote_pages - answer->running->left_remote_pages;
+	haul__msg__free_unpacked(answer, NULL);
+	mnet_running(m);
+	rep_running(m);
+	return 0;
+}
