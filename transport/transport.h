@@ -202,6 +202,16 @@ struct Haul__Msg;
 /** wire_send() - length-prefixed protobuf */
 int wire_send(struct chan *c, const struct Haul__Msg *m, uint64_t deadline_us, struct err *e);
 /**
+ * wire_say() - send one control message
+ * @kind: HAUL__MSG__BODY_...
+ * @body: the message of that kind, borrowed; NULL sends one without fields
+ * Return: 0; -errno as chan_write(); -EINVAL when @body is a message of another kind
+ */
+int wire_say(struct chan *c, int kind, const void *body, uint64_t deadline_us, struct err *e);
+struct Haul__Ping;
+/** wire_pong() - answer @ping */
+int wire_pong(struct chan *c, const struct Haul__Ping *ping, uint64_t deadline_us, struct err *e);
+/**
  * wire_recv() - next message; the caller frees with haul__msg__free_unpacked
  * An ABORT from the peer is returned like any other message.
  */
