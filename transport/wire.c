@@ -2,14 +2,11 @@
 /* wire.c - control messages: a length of 4 bytes in network order, then protobuf. */
 #include "transport/transport.h"
 
-#include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "transport/haul.pb-c.h"
 
 #define LENGTH_BYTES 4
-#define EMPTY_WORDS  16 /* room for any message, so that one without fields needs no body */
 
 /* Memory is taken as bytes arrive, so that a length alone cannot make us take it. */
 #define GROW_BYTES     (64u << 10) /* at first, then as much again as there is */
@@ -31,36 +28,6 @@ int wire_send(struct chan *c, const Haul__Msg *m, uint64_t deadline_us, struct e
 	struct iovec io = { buf, n + LENGTH_BYTES };
 
 	return chan_write(c, &io, 1, deadline_us, e);
-}
-
-int wire_say(struct chan *c, int kind, const void *body, uint64_t deadline_us, struct err *e)
-{
-	union {
-		ProtobufCMessage base;
-		max_align_t align[EMPTY_WORDS];
-	} empty = { 0 };
-	const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(
-	        &haul__msg__descriptor, (unsigned int)kind);
-	const ProtobufCMessageDescriptor *d = f ? f->descriptor : NULL;
-	Haul__Msg msg = HAUL__MSG__INIT;
-
-	if (d && !body && d->sizeof_message <= sizeof(empty)) {
-		d->message_init(&empty.base);
-		body = &empty;
-	}
-	if (!d || !body || ((const ProtobufCMessage *)body)->descriptor != d)
-		return err_set(e, ERR_BUG, EINVAL, "message %d with the body of another", kind);
-	msg.body_case = (Haul__Msg__BodyCase)kind;
-	memcpy((char *)&msg + f->offset, &body, sizeof(body));
-	return wire_send(c, &msg, deadline_us, e);
-}
-
-int wire_pong(struct chan *c, const Haul__Ping *ping, uint64_t deadline_us, struct err *e)
-{
-	Haul__Pong pong = HAUL__PONG__INIT;
-
-	pong.cookie = ping->cookie;
-	return wire_say(c, HAUL__MSG__BODY_PONG, &pong, deadline_us, e);
 }
 
 /* ---- receiving ---- */
