@@ -2,7 +2,7 @@
 /*
  * fuzz-batch.c - any bytes as a batch of file operations: no crash, no memory out of proportion,
  * and what passes the checks names nothing outside its tree. The first byte says whether the rest
- * is packed; then the next two are its length, in 64 bytes. With -DFUZZ_REPLAY: run the files given.
+ * is packed; then the next two are its length, in 64 bytes. It runs the files given; with -DLIBFUZZER the fuzzer does.
  */
 #include "transport/batch.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * fuzz-conf.c - any bytes as a configuration file: no crash, and an error has a place and a
- * reason. With -DFUZZ_REPLAY: run the files given.
+ * reason. It runs the files given; with -DLIBFUZZER the fuzzer does.
  */
 #include "common/conf.h"
 

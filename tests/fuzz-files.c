@@ -2,7 +2,7 @@
 /*
  * fuzz-files.c - any bytes as files whose content a program that is moved can choose: an ELF
  * file that it maps, a line of its maps with the name of a file, a preamble. The first byte
- * says which. With -DFUZZ_REPLAY: run the files given.
+ * says which. It runs the files given; with -DLIBFUZZER the fuzzer does.
  */
 #include "engine/proc/procs.c" /* NOLINT: the parser of a line is static */
 

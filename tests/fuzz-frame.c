@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * fuzz-frame.c - any bytes as a stream of page frames: no crash, and what is accepted
- * packs to the same header again. With -DFUZZ_REPLAY: run the files given.
+ * packs to the same header again. It runs the files given; with -DLIBFUZZER the fuzzer does.
  */
 #include "transport/transport.h"
 

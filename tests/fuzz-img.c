@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * fuzz-img.c - any bytes as one of the images of CRIU that haul reads, or as a packed page
- * map of the other host; the first byte says which. With -DFUZZ_REPLAY: run the files given.
+ * map of the other host; the first byte says which. It runs the files given; with -DLIBFUZZER the fuzzer does.
  */
 #include "engine/criu/criu.h"
 

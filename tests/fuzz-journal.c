@@ -3,7 +3,7 @@
  * fuzz-journal.c - any bytes as a journal: no crash; it is refused with a reason, or what is
  * recorded next is read back, and what was there before it still is. The first byte chooses
  * whether each line gets a right checksum first (else hardly any would come through it).
- * With -DFUZZ_REPLAY: run the files given.
+ * It runs the files given; with -DLIBFUZZER the fuzzer does.
  */
 #include "common/journal.h"
 

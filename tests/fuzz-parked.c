@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * fuzz-parked.c - any bytes as a parked packet of the other host: none is taken that is not
- * TCP of a flow that moves, and what is taken can be looked at again, and summed. With
- * -DFUZZ_REPLAY: run the files given.
+ * TCP of a flow that moves, and what is taken can be looked at again, and summed. It runs the files given; with -DLIBFUZZER the fuzzer does.
  */
 #include "engine/net/park.c" /* NOLINT: what sums and looks is static */
 

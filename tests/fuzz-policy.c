@@ -2,7 +2,7 @@
 /*
  * fuzz-policy.c - any bytes as a policy file or, when the first byte is odd, as a trace of
  * `haul watch`: no crash; a fault has its file, line and reason, what is accepted is
- * within its bounds, and a migration of it ends. With -DFUZZ_REPLAY: run the files given.
+ * within its bounds, and a migration of it ends. It runs the files given; with -DLIBFUZZER the fuzzer does.
  */
 #include "policies/policies.h"
 

@@ -2,7 +2,7 @@
 /*
  * fuzz-rpc.c - any bytes as what CRIU answers, or as its log; the first byte says which. In
  * place of its socket there is a buffer: each answer has a length of two bytes before it.
- * With -DFUZZ_REPLAY: run the files given.
+ * It runs the files given; with -DLIBFUZZER the fuzzer does.
  */
 #include "engine/criu/criu.h"
 

@@ -2,7 +2,7 @@
 /*
  * fuzz-sink.c - any bytes as CRIU's page stream, in the layout that the first byte says:
  * no crash, an end, and a reason. The parser is run on a buffer instead of its thread and
- * socket, for which t-sink.c is there. With -DFUZZ_REPLAY: run the files given.
+ * socket, for which t-sink.c is there. It runs the files given; with -DLIBFUZZER the fuzzer does.
  */
 #include "engine/criu/criu.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * fuzz-wire.c - any bytes as a stream of control messages: no crash, and memory stays
- * in proportion to what was sent. With -DFUZZ_REPLAY: run the files given.
+ * in proportion to what was sent. It runs the files given; with -DLIBFUZZER the fuzzer does.
  */
 #include "transport/transport.h"
 

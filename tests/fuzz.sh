@@ -45,7 +45,7 @@ command -v clang >/dev/null || { echo "fuzz.sh: no clang: apt-get install clang"
 obj=$build/fuzz-build
 packages='libssh libprotobuf-c liblz4 libxxhash jansson'
 # shellcheck disable=SC2046,SC2086
-flags=(-std=c17 -DPOLICY_DIR='"/nonexistent"' -D_GNU_SOURCE -g -O1 -fno-omit-frame-pointer -I"$top" -I"$build" $(pkg-config --cflags $packages)
+flags=(-std=c17 -DLIBFUZZER -DPOLICY_DIR='"/nonexistent"' -D_GNU_SOURCE -g -O1 -fno-omit-frame-pointer -I"$top" -I"$build" $(pkg-config --cflags $packages)
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined)
 mkdir -p "$obj"
 for folder in common transport engine policies; do

@@ -14,6 +14,10 @@ export LAB=${LAB:-t$$}
 export HAUL_AGENT=${HAUL_AGENT-none} # haul itself, not hauld for it
 dir=
 
+# A command that ends the test under "set -e" says which it was.
+set -E
+trap 'rc=$?; printf "FAIL: %s:%s: status %s: %s\n" "${BASH_SOURCE[0]##*/}" "$LINENO" "$rc" "$BASH_COMMAND" >&2' ERR
+
 fail() { printf 'FAIL: %s\n' "$*" >&2; exit 1; }
 note() { printf '%s\n' "$*"; }
 skip() { printf 'SKIP: %s\n' "$*"; exit 77; }
@@ -47,13 +51,28 @@ lab_up() {
 	"$lab" run B "$haul" trust -y hostA >/dev/null
 }
 
-# listens HOST PORT: waits until somebody does
-listens() {
-	for _ in $(seq 200); do
-		"$lab" run "$1" bash -c "exec 3<>/dev/tcp/localhost/$2" 2>/dev/null && return
+# until_true SECONDS COMMAND...: waits until COMMAND succeeds; status 1 when it does not within SECONDS.
+# Its output is thrown away. Many times as long as it should take: a busy machine is not a fault.
+until_true() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ "$SECONDS" -lt "$end" ] || return 1
 		sleep 0.05
 	done
-	fail "nobody listens on port $2 of $1"
+}
+
+# wait_for SECONDS WORDS COMMAND...: the same, and the test fails with WORDS
+wait_for() {
+	local s=$1 words=$2
+	shift 2
+	until_true "$s" "$@" || fail "$words: not within $s s: $*"
+}
+
+# listens HOST PORT: waits until a program listens there
+listens() {
+	wait_for 60 "no program listens on port $2 of $1" \
+		"$lab" run "$1" bash -c "exec 3<>/dev/tcp/localhost/$2"
 }
 
 start_hauld() {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* replay.h - run a fuzz target on files, without a fuzzer (-DFUZZ_REPLAY). */
+/* replay.h - run a fuzz target on files, without a fuzzer: unless built with -DLIBFUZZER. */
 #ifndef HAUL_REPLAY_H
 #define HAUL_REPLAY_H
 
@@ -8,7 +8,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t bytes);
 
-#ifdef FUZZ_REPLAY
+#ifndef LIBFUZZER
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -12,7 +12,7 @@ failed=0
 try() {
 	local want=$1 pattern=$2 out rc=0
 	shift 2
-	out=$(timeout 20 "$build/$@" 2>&1 </dev/null) || rc=$?
+	out=$(timeout 20 "$build/$1" "${@:2}" 2>&1 </dev/null) || rc=$?
 	if [ $rc != "$want" ] || ! grep -qE -- "$pattern" <<<"$out"; then
 		printf 'FAIL: %s: status %s, not %s; no "%s" in: %s\n' "$*" "$rc" "$want" "$pattern" "$out"
 		failed=1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# t-style - the form of the code: clang-format, lengths of files, SPDX lines, options in the man pages.
+# t-style - the form of the code: clang-format, length of files and functions, SPDX lines, options in the man pages.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top"
@@ -14,6 +14,13 @@ for f in $(list); do
 	[ "$(wc -l <"$f")" -le 600 ] || complain "$f: more than 600 lines"
 	head -1 "$f" | grep -q SPDX-License-Identifier || complain "$f: no SPDX line"
 done
+command -v ctags >/dev/null || { echo "SKIP: universal-ctags is not installed"; exit 77; }
+# shellcheck disable=SC2046	# words
+while read -r name file first last; do
+	[ $((last - first)) -lt 100 ] || complain "$file: $name() has $((last - first + 1)) lines, more than 100"
+done < <(ctags --languages=C --kinds-C=f --fields=+ne -f - $(list) |
+	awk -F'\t' '{ f = l = 0; for (i = 4; i <= NF; i++) { if ($i ~ /^line:/) f = substr($i, 6); if ($i ~ /^end:/) l = substr($i, 5) }
+		print $1, $2, f, l }')
 for pair in haul:hauler/cli/main.c hauld:agent/daemon/main.c; do
 	for o in $(grep -oE '^	\{ "[a-z-]+", (no|required)_argument' "${pair#*:}" | cut -d'"' -f2); do
 		grep -q -- "\\\\-\\\\-${o//-/\\\\-}\\|Fl -$o" "docs/${pair%%:*}.8" || complain "docs/${pair%%:*}.8: --$o is missing"
