@@ -72,9 +72,9 @@ static inline void t_end(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
-static inline const struct finding *t_find(const struct insp *i, const char *code)
+static inline const struct finding *t_find(const struct inspect *i, const char *code)
 {
-	const struct findings *f = insp_findings(i);
+	const struct findings *f = inspect_findings(i);
 
 	for (size_t k = 0; k < f->n; k++)
 		if (!strcmp(f->v[k].code, code))
@@ -82,22 +82,22 @@ static inline const struct finding *t_find(const struct insp *i, const char *cod
 	return NULL;
 }
 
-static inline void t_show(const struct insp *i)
+static inline void t_show(const struct inspect *i)
 {
-	const struct findings *f = insp_findings(i);
+	const struct findings *f = inspect_findings(i);
 
 	for (size_t k = 0; k < f->n; k++)
 		printf("  %d %s: %s [%s]\n", f->v[k].severity, f->v[k].code, f->v[k].text,
 		       f->v[k].remedy);
 }
 
-static inline struct insp *t_look(pid_t pid)
+static inline struct inspect *t_look(pid_t pid)
 {
 	struct err e = ERR_INIT;
-	struct insp *i = NULL;
-	int r = insp_new(&i, pid, &e);
+	struct inspect *i = NULL;
+	int r = inspect_new(&i, pid, &e);
 
-	CHECK(r == 0, "insp_new(%d): %d %s", pid, r, e.msg);
+	CHECK(r == 0, "inspect_new(%d): %d %s", pid, r, e.msg);
 	return i;
 }
 
@@ -113,13 +113,13 @@ static inline void t_case(const char *name, t_setup setup, void *arg, const char
 		return;
 	}
 	CHECK(pid > 0, "%s: no child", name);
-	AUTO(insp) struct insp *i = pid > 0 ? t_look(pid) : NULL;
+	AUTO(inspect) struct inspect *i = pid > 0 ? t_look(pid) : NULL;
 
 	if (pid > 0)
 		t_end(pid);
 	if (!i)
 		return;
-	const struct findings *f = insp_findings(i);
+	const struct findings *f = inspect_findings(i);
 	const struct finding *hit = code ? t_find(i, code) : NULL;
 	bool failed = checks_failed;
 

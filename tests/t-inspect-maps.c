@@ -171,12 +171,12 @@ static int deleted_program(void *arg)
 static uint64_t rss_of(t_setup setup)
 {
 	pid_t pid = t_child(setup, NULL);
-	AUTO(insp) struct insp *i = pid > 0 ? t_look(pid) : NULL;
+	AUTO(inspect) struct inspect *i = pid > 0 ? t_look(pid) : NULL;
 	Haul__Offer o = HAUL__OFFER__INIT;
 	struct err e = ERR_INIT;
 
 	if (i)
-		insp_offer(i, &o, &e);
+		inspect_offer(i, &o, &e);
 	t_end(pid);
 	return o.rss_bytes;
 }

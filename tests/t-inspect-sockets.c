@@ -76,18 +76,18 @@ static void datagram(void)
 {
 	int s = at_path(SOCK_DGRAM | SOCK_CLOEXEC, SOCK_PATH, true);
 	pid_t pid = t_child(sends, NULL);
-	AUTO(insp) struct insp *i = pid > 0 ? t_look(pid) : NULL;
+	AUTO(inspect) struct inspect *i = pid > 0 ? t_look(pid) : NULL;
 
 	CHECK(pid > 0 && i, "no child");
 	if (!i)
 		return;
-	CHECK(t_find(i, "unix-datagram") && insp_ext_unix(i), "to %s", SOCK_PATH);
-	CHECK(insp_findings(i)->blockers == 0, "%u", insp_findings(i)->blockers);
+	CHECK(t_find(i, "unix-datagram") && inspect_ext_unix(i), "to %s", SOCK_PATH);
+	CHECK(inspect_findings(i)->blockers == 0, "%u", inspect_findings(i)->blockers);
 	struct err e = ERR_INIT;
 	Haul__Offer o = HAUL__OFFER__INIT;
 	bool offered = false;
 
-	CHECK(insp_offer(i, &o, &e) == 0, "%s", e.msg);
+	CHECK(inspect_offer(i, &o, &e) == 0, "%s", e.msg);
 	for (size_t k = 0; k < o.n_file; k++)
 		offered |= !strcmp(o.file[k]->path, SOCK_PATH);
 	CHECK(offered, "the name of the peer is not offered");
@@ -244,12 +244,12 @@ static void offered_ports(void)
 	struct err e = ERR_INIT;
 	Haul__Offer o = HAUL__OFFER__INIT;
 	pid_t pid = t_child(tcp_listens, NULL);
-	AUTO(insp) struct insp *i = pid > 0 ? t_look(pid) : NULL;
+	AUTO(inspect) struct inspect *i = pid > 0 ? t_look(pid) : NULL;
 
 	CHECK(pid > 0 && i, "no child");
 	if (!i)
 		return;
-	CHECK(insp_offer(i, &o, &e) == 0 && o.n_port == 1, "%zu ports %s", o.n_port, e.msg);
+	CHECK(inspect_offer(i, &o, &e) == 0 && o.n_port == 1, "%zu ports %s", o.n_port, e.msg);
 	if (o.n_port == 1) {
 		const Haul__Port *p = o.port[0];
 		char word[40];

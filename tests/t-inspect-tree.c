@@ -18,11 +18,11 @@
 /* @pid is looked at as it is; @code is to be found. */
 static void look_for(const char *name, pid_t pid, const char *code, enum severity severity)
 {
-	AUTO(insp) struct insp *i = t_look(pid);
+	AUTO(inspect) struct inspect *i = t_look(pid);
 	const struct finding *f = i ? t_find(i, code) : NULL;
 
 	CHECK(f && f->severity == severity && f->remedy[0], "%s: %s", name, code);
-	CHECK(i && insp_findings(i)->n == 1, "%s: %zu findings", name, insp_findings(i)->n);
+	CHECK(i && inspect_findings(i)->n == 1, "%s: %zu findings", name, inspect_findings(i)->n);
 	if (i && getenv("SHOW")) {
 		printf("%s:\n", name);
 		t_show(i);
@@ -49,18 +49,18 @@ static const Haul__File *file_of(const Haul__Offer *o, const char *path)
 
 static void nobody(void)
 {
-	AUTO(insp) struct insp *i = NULL;
+	AUTO(inspect) struct inspect *i = NULL;
 	struct err e = ERR_INIT;
 	pid_t pid = fork();
 
 	if (pid == 0)
 		_exit(0);
 	waitpid(pid, NULL, 0);
-	CHECK(insp_new(&i, pid, &e) == -ESRCH && !i, "%s", e.msg);
+	CHECK(inspect_new(&i, pid, &e) == -ESRCH && !i, "%s", e.msg);
 	err_clear(&e);
-	CHECK(insp_new(&i, -1, &e) == -ESRCH && !i, "%s", e.msg);
+	CHECK(inspect_new(&i, -1, &e) == -ESRCH && !i, "%s", e.msg);
 	err_clear(&e);
-	CHECK(insp_new(&i, 0, &e) == -ESRCH && !i, "%s", e.msg);
+	CHECK(inspect_new(&i, 0, &e) == -ESRCH && !i, "%s", e.msg);
 }
 
 static void zombie(void)
@@ -169,10 +169,10 @@ static void shell_job(void)
 	if (pid == 0)
 		for (;;)
 			pause();
-	AUTO(insp) struct insp *i = t_look(pid);
+	AUTO(inspect) struct inspect *i = t_look(pid);
 	const struct finding *f = i ? t_find(i, "session") : NULL;
 
-	CHECK(f && f->severity == SEV_WARNING && insp_shell_job(i), "shell job");
+	CHECK(f && f->severity == SEV_WARNING && inspect_shell_job(i), "shell job");
 	t_end(pid);
 }
 
@@ -290,20 +290,21 @@ static pid_t second_thread(pid_t pid)
 static void all_numbers(int *leader)
 {
 	pid_t pid = t_child(numbers, leader);
-	AUTO(insp) struct insp *i = pid > 0 ? t_look(pid) : NULL;
+	AUTO(inspect) struct inspect *i = pid > 0 ? t_look(pid) : NULL;
 	Haul__Offer o = HAUL__OFFER__INIT;
 	struct err e = ERR_INIT;
 
-	CHECK(i && insp_offer(i, &o, &e) == 0, "%s", e.msg);
+	CHECK(i && inspect_offer(i, &o, &e) == 0, "%s", e.msg);
 	if (!i)
 		return;
 	pid_t tid = second_thread(pid);
 
 	CHECK(o.n_pid && o.pid[0] == (uint32_t)pid && o.root_pid == (uint32_t)pid, "root first");
-	CHECK(insp_tasks(i) == 2 && o.n_pid == 4, "%zu tasks, %zu ids", insp_tasks(i), o.n_pid);
+	CHECK(inspect_tasks(i) == 2 && o.n_pid == 4, "%zu tasks, %zu ids", inspect_tasks(i),
+	      o.n_pid);
 	CHECK(offers(&o, (uint32_t)tid), "thread %d", tid);
 	CHECK(offers(&o, (uint32_t)*leader), "dead leader %d", *leader);
-	CHECK(insp_findings(i)->blockers == 0, "%u", insp_findings(i)->blockers);
+	CHECK(inspect_findings(i)->blockers == 0, "%u", inspect_findings(i)->blockers);
 	look_for("a thread", tid, "thread", SEV_BLOCKER);
 	kill(-*leader, SIGKILL);
 	t_end(pid);
@@ -322,13 +323,13 @@ static int opens(void *arg)
 static void offer(void)
 {
 	pid_t pid = t_child(opens, NULL);
-	AUTO(insp) struct insp *i = t_look(pid);
+	AUTO(inspect) struct inspect *i = t_look(pid);
 	Haul__Offer o = HAUL__OFFER__INIT;
 	char exe[512] = "", path[32];
 	struct err e = ERR_INIT;
 	struct stat st;
 
-	CHECK(i && insp_offer(i, &o, &e) == 0, "%s", e.msg);
+	CHECK(i && inspect_offer(i, &o, &e) == 0, "%s", e.msg);
 	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
 	CHECK(readlink(path, exe, sizeof(exe) - 1) > 0 && stat(exe, &st) == 0, "exe");
 	const Haul__File *f = file_of(&o, exe), *passwd = file_of(&o, "/etc/passwd"),

@@ -232,7 +232,7 @@ static int option_root(struct opts *o, const char *text)
 	return -EINVAL;
 }
 
-static int option_fs(struct fs_opts *o, int c, const char *text)
+static int option_fs(struct dirs_opts *o, int c, const char *text)
 {
 	struct err e = ERR_INIT;
 	int r = 0;
@@ -242,7 +242,7 @@ static int option_fs(struct fs_opts *o, int c, const char *text)
 	else if (c == OPT_FS_POLICY)
 		o->from_policy = true;
 	else
-		r = c == OPT_FS ? fs_option_dir(o, text, &e) : fs_option_exclude(o, text, &e);
+		r = c == OPT_FS ? dirs_opts_add(o, text, &e) : dirs_opts_exclude(o, text, &e);
 	if (r < 0)
 		fprintf(stderr, "haul: %s\n", e.msg);
 	return r;
@@ -419,17 +419,17 @@ static int cmd_check(const struct opts *o)
 
 	signal(SIGPIPE, SIG_IGN);
 	m->opt = o;
-	int r = o->owned ? insp_owner(o->pid, o->owner, &m->err) : 0;
+	int r = o->owned ? inspect_owner(o->pid, o->owner, &m->err) : 0;
 
 	if (r == 0)
 		r = mnet_new(m, &m->err);
 
 	if (r == 0)
-		r = insp_new_with(&m->insp, o->pid, mnet_judge(m->net), &o->fs, &m->err);
+		r = inspect_new_with(&m->insp, o->pid, mnet_judge(m->net), &o->fs, &m->err);
 	if (r == 0)
 		r = mnet_findings(m, &f, &m->err);
 	if (r == 0) {
-		rep_findings(insp_findings(m->insp), o->json);
+		rep_findings(inspect_findings(m->insp), o->json);
 		if (o->dest)
 			r = check_remote(m, &f, &m->err);
 		if (m->needs && r == 0)
@@ -439,7 +439,7 @@ static int cmd_check(const struct opts *o)
 	if (r < 0)
 		rep_error(&m->err, o->json);
 	bool no_target = m->err.src == ERR_TARGET;
-	unsigned int blockers = r == 0 ? insp_findings(m->insp)->blockers + f.blockers : 0;
+	unsigned int blockers = r == 0 ? inspect_findings(m->insp)->blockers + f.blockers : 0;
 
 	if (r == 0 && !o->json)
 		printf("%s\n", blockers  ? "cannot be hauled: see the blockers"

@@ -70,10 +70,10 @@ static int take_trees(struct opts *o, struct err *e)
 		return err_fix(e, "its key \"fs\" is a list of them");
 	}
 	for (size_t i = 0; r == 0 && i < dirs->n; i++)
-		if (fs_option_dir(&o->fs, dirs->v[i], e) < 0)
+		if (dirs_opts_add(&o->fs, dirs->v[i], e) < 0)
 			r = lists_err(&o->pol, POL_FS, i, e);
 	for (size_t i = 0; r == 0 && i < not ->n; i++)
-		r = fs_option_exclude(&o->fs, not ->v[i], e);
+		r = dirs_opts_exclude(&o->fs, not ->v[i], e);
 	return r;
 }
 

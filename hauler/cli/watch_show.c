@@ -161,12 +161,12 @@ static void line(const struct watch *w)
 
 void watch_size(struct watch *w)
 {
-	AUTO(insp) struct insp *i = NULL;
+	AUTO(inspect) struct inspect *i = NULL;
 	struct err ignore = ERR_INIT;
 	struct pol_size z = { 0 };
 
-	if (insp_new(&i, w->opt->pid, &ignore) == 0)
-		insp_size(i, &z);
+	if (inspect_new(&i, w->opt->pid, &ignore) == 0)
+		inspect_size(i, &z);
 	if (z.pages)
 		w->t.of = z;
 }

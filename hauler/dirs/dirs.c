@@ -20,56 +20,6 @@
 #define SEND_LIMIT_MS  120000 /* of silence, while the tree runs */
 #define NS_IN_S        1000000000ull
 
-/* ---- options ---- */
-
-static int add_word(const char ***v, size_t *n, const char *word)
-{
-	const char **more = realloc(*v, (*n + 1) * sizeof(char *));
-
-	if (!more)
-		return -ENOMEM;
-	*v = more;
-	more[(*n)++] = word;
-	return 0;
-}
-
-static bool below(const char *path, const char *dir)
-{
-	size_t n = strlen(dir);
-
-	return !strncmp(path, dir, n) && (!path[n] || path[n] == '/');
-}
-
-int fs_option_dir(struct fs_opts *o, const char *dir, struct err *e)
-{
-	char real[PATH_MAX];
-
-	if (!realpath(dir, real))
-		return err_sys(e, "--fs=%s", dir);
-	if (!real[1])
-		return err_set(e, ERR_USER, EINVAL, "--fs=%s: the root directory does not travel",
-		               dir);
-	if (o->n_dirs == FS_DIRS_MAX)
-		return err_set(e, ERR_USER, E2BIG, "--fs: more than %d directories", FS_DIRS_MAX);
-	for (size_t i = 0; i < o->n_dirs; i++)
-		if (below(real, o->dir[i]) || below(o->dir[i], real))
-			return err_set(e, ERR_USER, EINVAL,
-			               "--fs=%s: it lies in --fs=%s, or that in it", dir,
-			               o->dir[i]);
-	char *copy = strdup(real);
-
-	return copy && add_word(&o->dir, &o->n_dirs, copy) == 0
-	               ? 0
-	               : err_set(e, ERR_SYS, ENOMEM, "no memory");
-}
-
-int fs_option_exclude(struct fs_opts *o, const char *pattern, struct err *e)
-{
-	return add_word(&o->exclude, &o->n_excludes, pattern) < 0
-	               ? err_set(e, ERR_SYS, ENOMEM, "no memory")
-	               : 0;
-}
-
 /* ---- life ---- */
 
 static int open_root(struct fs *f, const char *path, struct err *e)
@@ -102,7 +52,7 @@ static void start_watch(struct fs *f)
 	f->st.watch = f->watch ? "fanotify" : "times";
 }
 
-int fs_new(struct fs **out, const struct fs_opts *o, struct err *e)
+int fs_new(struct fs **out, const struct dirs_opts *o, struct err *e)
 {
 	AUTO(fs) struct fs *f = calloc(1, sizeof(*f));
 	int r = 0;
@@ -168,20 +118,12 @@ const struct fs_stats *fs_get_stats(const struct fs *f)
 	return f ? &f->st : NULL;
 }
 
-bool fs_covers(const struct fs_opts *o, const char *path)
-{
-	for (size_t i = 0; o && i < o->n_dirs; i++)
-		if (below(path, o->dir[i]))
-			return true;
-	return false;
-}
-
 /* ---- the offer ---- */
 
 /* Where it will be: in another root directory, if the process gets one. */
 static int map_root(const struct mig *m, struct fs_root *r, struct findings *out)
 {
-	const char *from = insp_root_dir(m->insp), *to = m->opt->into_root;
+	const char *from = inspect_root_dir(m->insp), *to = m->opt->into_root;
 
 	if (!to)
 		snprintf(r->there, sizeof(r->there), "%s", r->path);

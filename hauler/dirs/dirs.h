@@ -16,15 +16,10 @@
 #include "common/auto.h"
 #include "common/err.h"
 #include "common/finding.h"
+#include "hauler/options/dirs.h"
 
 struct mig;
 struct Haul__Offer;
-
-struct fs_opts {
-	const char **dir, **exclude;
-	size_t n_dirs, n_excludes;
-	bool replace, from_policy;
-};
 
 struct fs_stats {
 	uint64_t inodes, bytes; /* of the trees, as first seen; bytes: allocated */
@@ -37,14 +32,9 @@ struct fs_stats {
 struct fs;
 
 /** fs_new() - look at all that is there, and from now on at what changes */
-int fs_new(struct fs **out, const struct fs_opts *o, struct err *e);
+int fs_new(struct fs **out, const struct dirs_opts *o, struct err *e);
 void fs_free(struct fs *f);
 DEFINE_AUTO(fs, fs_free)
-/** fs_option_dir(), fs_option_exclude() - from the command line. Return: 0; -EINVAL */
-int fs_option_dir(struct fs_opts *o, const char *dir, struct err *e);
-int fs_option_exclude(struct fs_opts *o, const char *pattern, struct err *e);
-/** fs_covers() - does the absolute @path lie in a tree that travels? @o may be NULL */
-bool fs_covers(const struct fs_opts *o, const char *path);
 const struct fs_stats *fs_get_stats(const struct fs *f);
 
 /* ---- as steps of a migration; all do nothing when there is no --fs ---- */

@@ -14,7 +14,6 @@
 #include "transport/batch.h"
 
 #define FS_BLOCK_BYTES (16u << 10)
-#define FS_DIRS_MAX    64
 
 /* ---- fs_watch.c: what changes, told by the kernel ---- */
 
@@ -83,8 +82,8 @@ struct fs_list {
 };
 
 struct fs {
-	const struct fs_opts *opt;
-	struct fs_root root[FS_DIRS_MAX];
+	const struct dirs_opts *opt;
+	struct fs_root root[DIRS_MAX];
 	size_t n_roots;
 	struct watch *watch; /* NULL: by times */
 	struct fs_stats st;

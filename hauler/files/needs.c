@@ -56,7 +56,7 @@ static int add(struct needs *n, const Haul__File *f, struct findings *out)
 {
 	char there[PATH_MAX];
 
-	if (fs_covers(n->trees, f->path))
+	if (dirs_opts_cover(n->trees, f->path))
 		return 0; /* it comes with its tree */
 	int r = path_there(n, f, there);
 
@@ -65,7 +65,7 @@ static int add(struct needs *n, const Haul__File *f, struct findings *out)
 		                   "the process has to close it before it can move there",
 		                   "%s does not lie below the tree's root directory %s", f->path,
 		                   n->root);
-	if (insp_grow(&n->v, n->n, &n->cap, sizeof(*n->v)) < 0)
+	if (inspect_grow(&n->v, n->n, &n->cap, sizeof(*n->v)) < 0)
 		return -ENOMEM;
 	struct need *k = &n->v[n->n];
 
@@ -145,9 +145,9 @@ static int add_basics(struct needs *n, struct findings *out)
 	return r;
 }
 
-static int say_unfit(const struct needs *n, const struct insp *insp, struct findings *out)
+static int say_unfit(const struct needs *n, const struct inspect *insp, struct findings *out)
 {
-	const char *what = insp_unmovable_root(insp);
+	const char *what = inspect_unmovable_root(insp);
 
 	if (!what || !n->into_root || !strcmp(n->into_root, n->root))
 		return 0;
@@ -156,16 +156,16 @@ static int say_unfit(const struct needs *n, const struct insp *insp, struct find
 	                   "%s: CRIU brings it back by its path on the host", what);
 }
 
-int needs_new(struct needs **out, const struct insp *insp, const struct opts *o, struct findings *f,
-              struct err *e)
+int needs_new(struct needs **out, const struct inspect *insp, const struct opts *o,
+              struct findings *f, struct err *e)
 {
 	AUTO(needs) struct needs *n = calloc(1, sizeof(*n));
 	size_t n_files;
-	Haul__File *const *files = insp_files(insp, &n_files);
+	Haul__File *const *files = inspect_files(insp, &n_files);
 
 	if (!n)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the list of files");
-	n->root = insp_root_dir(insp);
+	n->root = inspect_root_dir(insp);
 	n->into_root = o->into_root;
 	n->trees = &o->fs;
 	int r = say_unfit(n, insp, f);

@@ -12,9 +12,9 @@
 #include "transport/haul.pb-c.h"
 
 struct mig;
-struct insp;
+struct inspect;
 struct opts;
-struct fs_opts;
+struct dirs_opts;
 
 struct need {
 	Haul__File file; /* as offered: its path is the one at the destination */
@@ -36,15 +36,15 @@ struct needs {
 	Haul__File **ptr; /* for the offer */
 	const char *into_root; /* NULL: the root directory stays what it is */
 	const char *root; /* of the tree here */
-	const struct fs_opts *trees; /* what is in these comes with them */
+	const struct dirs_opts *trees; /* what is in these comes with them */
 };
 
 /**
  * needs_new() - from the inspection; @o: the root directory there, which trees travel, and
  * whether files do: then the directories above each belong to it, which may have to be made
  */
-int needs_new(struct needs **out, const struct insp *insp, const struct opts *o, struct findings *f,
-              struct err *e);
+int needs_new(struct needs **out, const struct inspect *insp, const struct opts *o,
+              struct findings *f, struct err *e);
 void needs_free(struct needs *n);
 DEFINE_AUTO(needs, needs_free)
 

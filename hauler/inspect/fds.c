@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/sysmacros.h>
 
 /* What we look at; what is "descriptor 3 of pid 7". */
@@ -17,7 +16,7 @@ struct look {
 	int mnt_id;
 	int task; /* of a pidfd: -1 ended */
 	struct stat st;
-	char name[INSP_PATH_MAX];
+	char name[INSPECT_PATH_MAX];
 	char what[48];
 };
 
@@ -40,7 +39,7 @@ static const struct {
 	{ "[secretmem]", "secretmem", "secret memory", "start the program without it" },
 };
 
-int insp_anon(struct insp *i, const char *what, const char *name)
+int inspect_anon(struct inspect *i, const char *what, const char *name)
 {
 	if (strstr(name, "notify") && !i->fixed_root[0])
 		snprintf(i->fixed_root, sizeof(i->fixed_root), "%s watches files", what);
@@ -49,34 +48,35 @@ int insp_anon(struct insp *i, const char *what, const char *name)
 			return 0;
 	for (size_t k = 0; k < ARRAY_SIZE(bad_anon); k++)
 		if (!strncmp(name, bad_anon[k].name, strlen(bad_anon[k].name)))
-			return insp_say(i, SEV_BLOCKER, bad_anon[k].code, bad_anon[k].remedy,
-			                "%s is %s", what, bad_anon[k].what);
-	return insp_say(i, SEV_BLOCKER, "unknown-fd",
-	                "the process has to close it before it can move",
-	                "%s is %s, which CRIU does not know", what, name);
+			return inspect_say(i, SEV_BLOCKER, bad_anon[k].code, bad_anon[k].remedy,
+			                   "%s is %s", what, bad_anon[k].what);
+	return inspect_say(i, SEV_BLOCKER, "unknown-fd",
+	                   "the process has to close it before it can move",
+	                   "%s is %s, which CRIU does not know", what, name);
 }
 
-static int look_pidfd(struct insp *i, const struct look *l)
+static int look_pidfd(struct inspect *i, const struct look *l)
 {
-	if (l->task == -1 || insp_in_tree(i, l->task))
+	if (l->task == -1 || inspect_in_tree(i, l->task))
 		return 0;
-	return insp_say(i, SEV_BLOCKER, "pidfd", "the process has to close it before it can move",
-	                "%s stands for pid %d, which is not part of the tree", l->what, l->task);
+	return inspect_say(i, SEV_BLOCKER, "pidfd",
+	                   "the process has to close it before it can move",
+	                   "%s stands for pid %d, which is not part of the tree", l->what, l->task);
 }
 
-static int look_space(struct insp *i, const struct look *l)
+static int look_space(struct inspect *i, const struct look *l)
 {
 	char kind[16], what[32], ours[64] = "";
 
 	if (sscanf(l->name, "%15[a-z_]:", kind) == 1) {
 		snprintf(what, sizeof(what), "ns/%s", kind);
-		insp_link(getpid(), what, ours, sizeof(ours));
+		inspect_link(getpid(), what, ours, sizeof(ours));
 	}
 	if (!strcmp(ours, l->name))
 		return 0;
-	return insp_say(i, SEV_BLOCKER, "unknown-fd",
-	                "the process has to close it before it can move",
-	                "%s is %s, which is not of the tree", l->what, l->name);
+	return inspect_say(i, SEV_BLOCKER, "unknown-fd",
+	                   "the process has to close it before it can move",
+	                   "%s is %s, which is not of the tree", l->what, l->name);
 }
 
 /* ---- devices ---- */
@@ -108,35 +108,36 @@ static bool is_terminal(dev_t dev)
 /* ---- rules ---- */
 
 /* As a file that a rule may be for. @what: room for its description */
-static struct insp_lead as_lead(const struct look *l, char what[INSP_PATH_MAX + 64])
+static struct inspect_lead as_lead(const struct look *l, char what[INSPECT_PATH_MAX + 64])
 {
-	snprintf(what, INSP_PATH_MAX + 64, "%s, %s,", l->what, l->name);
-	return (struct insp_lead){ .pid = l->pid,
-		                   .fd = l->fd,
-		                   .what = what,
-		                   .inode = l->st.st_ino,
-		                   .reads = (l->flags & O_ACCMODE) == O_RDONLY,
-		                   .writes = (l->flags & O_ACCMODE) != O_RDONLY,
-		                   .rdev = l->st.st_rdev,
-		                   .dev = l->st.st_dev,
-		                   .mnt_id = l->mnt_id };
+	snprintf(what, INSPECT_PATH_MAX + 64, "%s, %s,", l->what, l->name);
+	return (struct inspect_lead){ .pid = l->pid,
+		                      .fd = l->fd,
+		                      .what = what,
+		                      .inode = l->st.st_ino,
+		                      .reads = (l->flags & O_ACCMODE) == O_RDONLY,
+		                      .writes = (l->flags & O_ACCMODE) != O_RDONLY,
+		                      .rdev = l->st.st_rdev,
+		                      .dev = l->st.st_dev,
+		                      .mnt_id = l->mnt_id };
 }
 
-static int look_terminal(struct insp *i, const struct look *l)
+static int look_terminal(struct inspect *i, const struct look *l)
 {
-	char what[INSP_PATH_MAX + 64];
-	struct insp_lead lead = as_lead(l, what);
+	char what[INSPECT_PATH_MAX + 64];
+	struct inspect_lead lead = as_lead(l, what);
 
 	lead.kind = REFIT_TTY;
-	int r = insp_out(i, &lead);
+	int r = inspect_out(i, &lead);
 
 	if (r)
 		return r < 0 ? r : 0;
-	return insp_say(i, SEV_BLOCKER, "terminal",
-	                "--map=tty=file:PATH keeps the output, --map=tty=attach keeps it a "
-	                "terminal (haul attach); or start it without one: setsid PROG </dev/null "
-	                ">>LOG 2>&1",
-	                "%s is the terminal %s", l->what, l->name);
+	return inspect_say(
+	        i, SEV_BLOCKER, "terminal",
+	        "--map=tty=file:PATH keeps the output, --map=tty=attach keeps it a "
+	        "terminal (haul attach); or start it without one: setsid PROG </dev/null "
+	        ">>LOG 2>&1",
+	        "%s is the terminal %s", l->what, l->name);
 }
 
 /* Kinds that CRIU can dump, so that something else may come in their place. */
@@ -147,61 +148,63 @@ static bool is_replaceable(const struct look *l)
 	return S_ISCHR(l->st.st_mode) && is_good_device(l->st.st_rdev);
 }
 
-/* Of neither pipe, socket nor terminal: is there a rule? Return: as insp_out() */
-static int look_rule(struct insp *i, const struct look *l, bool unseen)
+/* Of neither pipe, socket nor terminal: is there a rule? Return: as inspect_out() */
+static int look_rule(struct inspect *i, const struct look *l, bool unseen)
 {
-	char what[INSP_PATH_MAX + 64];
-	struct insp_lead lead = as_lead(l, what);
+	char what[INSPECT_PATH_MAX + 64];
+	struct inspect_lead lead = as_lead(l, what);
 
-	lead.stray = unseen || insp_inherited(i, l->pid, l->fd, &l->st);
+	lead.stray = unseen || inspect_inherited(i, l->pid, l->fd, &l->st);
 	lead.unseen = unseen;
-	return is_replaceable(l) ? insp_out(i, &lead) : 0;
+	return is_replaceable(l) ? inspect_out(i, &lead) : 0;
 }
 
 /* A launcher's file: it moves, but nobody there wants it. */
-static int look_inherited(struct insp *i, const struct look *l)
+static int look_inherited(struct inspect *i, const struct look *l)
 {
-	pid_t from = S_ISFIFO(l->st.st_mode) ? 0 : insp_inherited(i, l->pid, l->fd, &l->st);
-	char comm[INSP_COMM_MAX];
+	pid_t from = S_ISFIFO(l->st.st_mode) ? 0 : inspect_inherited(i, l->pid, l->fd, &l->st);
+	char comm[INSPECT_COMM_MAX];
 
 	if (!from)
 		return 0;
-	insp_comm(from, comm);
-	return insp_say(i, SEV_WARNING, "inherited-fd",
-	                "--close-fd=N leaves it behind, --stray=close all of that kind",
-	                "%s (%s) was inherited: pid %d (%s), which is not part of the tree, has "
-	                "it open too",
-	                l->what, l->name, from, comm);
+	inspect_comm(from, comm);
+	return inspect_say(i, SEV_WARNING, "inherited-fd",
+	                   "--close-fd=N leaves it behind, --stray=close all of that kind",
+	                   "%s (%s) was inherited: pid %d (%s), which is not part of the tree, has "
+	                   "it open too",
+	                   l->what, l->name, from, comm);
 }
 
-static int look_device(struct insp *i, const struct look *l)
+static int look_device(struct inspect *i, const struct look *l)
 {
 	if (S_ISCHR(l->st.st_mode) && is_good_device(l->st.st_rdev)) {
-		int r = insp_reachable(i, l->name, &l->st, l->what);
+		int r = inspect_reachable(i, l->name, &l->st, l->what);
 
-		return r == 1 ? insp_file(i, l->name, INSP_OPEN) : r;
+		return r == 1 ? inspect_file(i, l->name, INSPECT_OPEN) : r;
 	}
 	if (S_ISCHR(l->st.st_mode) && is_terminal(l->st.st_rdev))
 		return look_terminal(i, l);
-	return insp_say(i, SEV_BLOCKER, "device", "the process has to close it before it can move",
-	                "%s is the device %s", l->what, l->name);
+	return inspect_say(i, SEV_BLOCKER, "device",
+	                   "the process has to close it before it can move", "%s is the device %s",
+	                   l->what, l->name);
 }
 
 /* ---- paths ---- */
 
 /* /proc/PID/... of a process that does not come along would be another one's there. */
-static int look_proc(struct insp *i, const struct look *l, int owner)
+static int look_proc(struct inspect *i, const struct look *l, int owner)
 {
-	if (insp_in_tree(i, owner))
+	if (inspect_in_tree(i, owner))
 		return 0;
-	return insp_say(i, SEV_BLOCKER, "proc-fd", "the process has to close it before it can move",
-	                "%s is %s, of a process outside the tree", l->what, l->name);
+	return inspect_say(i, SEV_BLOCKER, "proc-fd",
+	                   "the process has to close it before it can move",
+	                   "%s is %s, of a process outside the tree", l->what, l->name);
 }
 
 /* A descriptor on something with a name: it is opened by that name again. */
-static int look_path(struct insp *i, const struct look *l)
+static int look_path(struct inspect *i, const struct look *l)
 {
-	const struct insp_mount *m = insp_mount_by_id(i, l->mnt_id);
+	const struct inspect_mount *m = inspect_mount_by_id(i, l->mnt_id);
 	bool writes = (l->flags & O_ACCMODE) != O_RDONLY && !S_ISDIR(l->st.st_mode);
 	bool appends = (l->flags & O_ACCMODE) == O_WRONLY && l->flags & O_APPEND;
 	int owner;
@@ -210,55 +213,39 @@ static int look_path(struct insp *i, const struct look *l)
 	if (r)
 		return r < 0 ? r : 0;
 	if (!m)
-		return insp_say(i, SEV_BLOCKER, "stray-fd",
-		                "it was inherited from a launcher: --close-fd=N leaves it behind, "
-		                "--stray=close all of that kind",
-		                "%s (%s) lies on a mount that cannot be seen from here", l->what,
-		                l->name);
+		return inspect_say(
+		        i, SEV_BLOCKER, "stray-fd",
+		        "it was inherited from a launcher: --close-fd=N leaves it behind, "
+		        "--stray=close all of that kind",
+		        "%s (%s) lies on a mount that cannot be seen from here", l->what, l->name);
 	if (m->hidden)
-		return insp_say(i, SEV_BLOCKER, "stray-fd",
-		                "unmount what hides it, or --close-fd=N",
-		                "%s (%s) lies on a mount that another one hides", l->what, l->name);
+		return inspect_say(
+		        i, SEV_BLOCKER, "stray-fd", "unmount what hides it, or --close-fd=N",
+		        "%s (%s) lies on a mount that another one hides", l->what, l->name);
 	if (S_ISCHR(l->st.st_mode) || S_ISBLK(l->st.st_mode))
 		return look_device(i, l);
 	if (!strcmp(m->fstype, "proc") && sscanf(l->name, "/proc/%d", &owner) == 1)
 		return look_proc(i, l, owner);
 	r = look_inherited(i, l);
 	if (r == 0)
-		r = insp_reachable(i, l->name, &l->st, l->what);
+		r = inspect_reachable(i, l->name, &l->st, l->what);
 	if (r != 1)
 		return r;
-	return insp_file(i, l->name,
-	                 (writes ? INSP_WRITE : 0) | (appends ? 0 : INSP_OPEN) |
-	                         (S_ISDIR(l->st.st_mode) ? INSP_DIR : 0));
+	return inspect_file(i, l->name,
+	                    (writes ? INSPECT_WRITE : 0) | (appends ? 0 : INSPECT_OPEN) |
+	                            (S_ISDIR(l->st.st_mode) ? INSPECT_DIR : 0));
 }
 
 /* ---- one descriptor ---- */
 
-int insp_end_add(struct insp_ends *l, struct insp_end end)
-{
-	if (insp_grow(&l->v, l->n, &l->cap, sizeof(*l->v)) < 0)
-		return -ENOMEM;
-	l->v[l->n++] = end;
-	return 0;
-}
-
-int insp_dup(pid_t pid, int fd)
-{
-	AUTO(fd) int pidfd = pidfd_open(pid, 0);
-	int copy = pidfd < 0 ? -1 : pidfd_getfd(pidfd, fd, 0);
-
-	return copy < 0 ? -errno : copy;
-}
-
 /* Return: false: closed meanwhile, or the process has gone */
-static bool read_info(struct insp *i, struct look *l)
+static bool read_info(struct inspect *i, struct look *l)
 {
 	char what[32], line[128];
 	bool whole = false;
 
 	snprintf(what, sizeof(what), "fdinfo/%d", l->fd);
-	AUTO(file) FILE *f = insp_open(l->pid, what);
+	AUTO(file) FILE *f = inspect_open(l->pid, what);
 
 	l->task = -1;
 	while (f && fgets(line, sizeof(line), f)) {
@@ -277,37 +264,37 @@ static bool read_info(struct insp *i, struct look *l)
 }
 
 /* Sort by what the link of /proc/PID/fd says; pipes and sockets wait for all others. */
-static int look_kind(struct insp *i, const struct look *l)
+static int look_kind(struct inspect *i, const struct look *l)
 {
 	bool fifo = S_ISFIFO(l->st.st_mode);
-	struct insp_end end = { .inode = l->st.st_ino,
-		                .pid = l->pid,
-		                .fd = l->fd,
-		                .reads = (l->flags & O_ACCMODE) != O_WRONLY,
-		                .writes = (l->flags & O_ACCMODE) != O_RDONLY,
-		                .fifo = fifo && l->name[0] == '/' };
+	struct inspect_end end = { .inode = l->st.st_ino,
+		                   .pid = l->pid,
+		                   .fd = l->fd,
+		                   .reads = (l->flags & O_ACCMODE) != O_WRONLY,
+		                   .writes = (l->flags & O_ACCMODE) != O_RDONLY,
+		                   .fifo = fifo && l->name[0] == '/' };
 	int r = 0;
 
 	if (!strcmp(l->name, "anon_inode:[pidfd]") || !strncmp(l->name, "pidfd:", 6))
 		return look_pidfd(i, l);
 	if (!strncmp(l->name, "anon_inode:", 11))
-		return insp_anon(i, l->what, l->name + 11);
+		return inspect_anon(i, l->what, l->name + 11);
 	if (S_ISSOCK(l->st.st_mode) && l->name[0] != '/')
-		return insp_end_add(&i->sockets, end);
+		return inspect_end_add(&i->sockets, end);
 	if (fifo)
-		r = insp_end_add(&i->pipes, end);
+		r = inspect_end_add(&i->pipes, end);
 	if (r < 0 || (fifo && !end.fifo))
 		return r;
 	if (!strncmp(l->name, "/memfd:", 7)) {
 		r = look_rule(i, l, false);
-		return r ? (r < 0 ? r : 0) : insp_shm(i, &l->st, false);
+		return r ? (r < 0 ? r : 0) : inspect_shm(i, &l->st, false);
 	}
 	if (l->name[0] == '/')
 		return look_path(i, l);
 	return look_space(i, l);
 }
 
-int insp_fds(struct insp *i, pid_t pid)
+int inspect_fds(struct inspect *i, pid_t pid)
 {
 	char path[32];
 	int r = 0;
@@ -323,7 +310,7 @@ int insp_fds(struct insp *i, pid_t pid)
 			continue;
 		snprintf(link, sizeof(link), "fd/%d", l.fd);
 		snprintf(l.what, sizeof(l.what), "descriptor %d of pid %d", l.fd, pid);
-		if (insp_link(pid, link, l.name, sizeof(l.name)) <= 0 ||
+		if (inspect_link(pid, link, l.name, sizeof(l.name)) <= 0 ||
 		    fstatat(dirfd(d), de->d_name, &l.st, 0) < 0 || !read_info(i, &l))
 			continue; /* closed meanwhile */
 		r = look_kind(i, &l);

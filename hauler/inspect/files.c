@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* files.c - files that have to be at the destination, and what they lie on. */
-#include "hauler/dirs/dirs.h"
+#include "hauler/options/dirs.h"
 #include "hauler/inspect/priv.h"
 
 #include <fcntl.h>
@@ -34,16 +34,16 @@ static void unescape(char *s)
 	*to = 0;
 }
 
-static int add_mount(struct insp *i, char *line)
+static int add_mount(struct inspect *i, char *line)
 {
-	char point[INSP_PATH_MAX], type[64];
+	char point[INSPECT_PATH_MAX], type[64];
 	char *tail = strstr(line, " - ");
-	struct insp_mount m = { 0 };
+	struct inspect_mount m = { 0 };
 
 	if (!tail || sscanf(tail, " - %63s", type) != 1 ||
 	    sscanf(line, "%d %d %*s %*s %4095s", &m.id, &m.parent, point) != 3)
 		return 0;
-	struct insp_mount *v = realloc(i->mounts, (i->n_mounts + 1) * sizeof(*v));
+	struct inspect_mount *v = realloc(i->mounts, (i->n_mounts + 1) * sizeof(*v));
 
 	if (!v)
 		return -ENOMEM;
@@ -55,7 +55,7 @@ static int add_mount(struct insp *i, char *line)
 	return m.point && m.fstype ? 0 : -ENOMEM;
 }
 
-static void find_hidden(struct insp *i)
+static void find_hidden(struct inspect *i)
 {
 	for (size_t k = 0; k < i->n_mounts; k++)
 		for (size_t n = 0; n < i->n_mounts; n++)
@@ -64,7 +64,7 @@ static void find_hidden(struct insp *i)
 				i->mounts[k].hidden = true;
 }
 
-int insp_mounts(struct insp *i, struct err *e)
+int inspect_mounts(struct inspect *i, struct err *e)
 {
 	AUTO(mem) char *line = NULL;
 	AUTO(file) FILE *f = fopen("/proc/self/mountinfo", "re");
@@ -79,7 +79,7 @@ int insp_mounts(struct insp *i, struct err *e)
 	return r < 0 ? err_set(e, ERR_SYS, -r, "no memory for mounts") : 0;
 }
 
-const struct insp_mount *insp_mount_by_id(const struct insp *i, int id)
+const struct inspect_mount *inspect_mount_by_id(const struct inspect *i, int id)
 {
 	for (size_t k = 0; k < i->n_mounts; k++)
 		if (i->mounts[k].id == id)
@@ -88,9 +88,9 @@ const struct insp_mount *insp_mount_by_id(const struct insp *i, int id)
 }
 
 /* The longest mount point that leads to @path; of equal ones the last, it is on top. */
-static struct insp_mount *mount_of(struct insp *i, const char *path)
+static struct inspect_mount *mount_of(struct inspect *i, const char *path)
 {
-	struct insp_mount *best = NULL;
+	struct inspect_mount *best = NULL;
 	size_t best_n = 0;
 
 	for (size_t k = 0; k < i->n_mounts; k++) {
@@ -108,20 +108,20 @@ static struct insp_mount *mount_of(struct insp *i, const char *path)
 }
 
 /* What the file system means for a file. */
-static int say_mount(struct insp *i, const char *path)
+static int say_mount(struct inspect *i, const char *path)
 {
-	struct insp_mount *m = mount_of(i, path);
+	struct inspect_mount *m = mount_of(i, path);
 
-	if (!m || fs_covers(i->fs, path))
+	if (!m || dirs_opts_cover(i->fs, path))
 		return 0;
 	bool first = !m->used;
 
 	m->used = true;
 	if (first && (!strcmp(m->fstype, "overlay") || !strncmp(m->fstype, "fuse", 4)))
-		return insp_say(i, SEV_WARNING, "file-system",
-		                "mount the same there, or copy what the process uses",
-		                "%s is an %s mount: its content at the destination may differ",
-		                m->point, m->fstype);
+		return inspect_say(i, SEV_WARNING, "file-system",
+		                   "mount the same there, or copy what the process uses",
+		                   "%s is an %s mount: its content at the destination may differ",
+		                   m->point, m->fstype);
 	return 0;
 }
 
@@ -174,14 +174,14 @@ static void free_file(Haul__File *f)
 }
 
 /* Return: the file at @path, made when it is new; NULL no memory */
-static Haul__File *file_at(struct insp *i, const char *path, bool mapped)
+static Haul__File *file_at(struct inspect *i, const char *path, bool mapped)
 {
 	Haul__File key = { .path = (char *)path };
 	void **found = tfind(&key, &i->by_path, by_path);
 
 	if (found)
 		return *found;
-	if (insp_grow(&i->files, i->n_files, &i->cap_files, sizeof(Haul__File *)) < 0)
+	if (inspect_grow(&i->files, i->n_files, &i->cap_files, sizeof(Haul__File *)) < 0)
 		return NULL;
 	Haul__File *f = malloc(sizeof(*f));
 
@@ -199,22 +199,22 @@ static Haul__File *file_at(struct insp *i, const char *path, bool mapped)
 	return f;
 }
 
-int insp_file(struct insp *i, const char *path, unsigned int use)
+int inspect_file(struct inspect *i, const char *path, unsigned int use)
 {
-	Haul__File *f = file_at(i, path, use & INSP_MAPPED);
+	Haul__File *f = file_at(i, path, use & INSPECT_MAPPED);
 
 	if (!f)
 		return -ENOMEM;
-	f->mapped |= (use & INSP_MAPPED) != 0;
-	f->open |= (use & INSP_OPEN) != 0;
-	f->write |= (use & INSP_WRITE) != 0;
-	f->directory |= (use & INSP_DIR) != 0;
+	f->mapped |= (use & INSPECT_MAPPED) != 0;
+	f->open |= (use & INSPECT_OPEN) != 0;
+	f->write |= (use & INSPECT_WRITE) != 0;
+	f->directory |= (use & INSPECT_DIR) != 0;
 	return say_mount(i, path);
 }
 
-int insp_parent(struct insp *i, const char *path)
+int inspect_parent(struct inspect *i, const char *path)
 {
-	char dir[INSP_PATH_MAX];
+	char dir[INSPECT_PATH_MAX];
 	struct stat st;
 
 	snprintf(dir, sizeof(dir), "%s", path);
@@ -225,10 +225,10 @@ int insp_parent(struct insp *i, const char *path)
 	slash[slash == dir] = 0;
 	if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
 		return 0; /* gone too: CRIU makes it for the moment */
-	return insp_file(i, dir, INSP_DIR);
+	return inspect_file(i, dir, INSPECT_DIR);
 }
 
-void insp_files_fini(struct insp *i)
+void inspect_files_fini(struct inspect *i)
 {
 	for (size_t k = 0; k < i->n_files; k++) {
 		tdelete(i->files[k], &i->by_path, by_path);
@@ -244,30 +244,30 @@ void insp_files_fini(struct insp *i)
 
 /* ---- files without their name ---- */
 
-static int say_deleted(struct insp *i, const char *path, const struct stat *st, const char *what)
+static int say_deleted(struct inspect *i, const char *path, const struct stat *st, const char *what)
 {
 	uint64_t bytes = (uint64_t)st->st_blocks * 512;
 
 	if (st->st_nlink > 0 && !S_ISDIR(st->st_mode))
-		return insp_say(i, SEV_BLOCKER, "deleted-link",
-		                "give it its name back (ln), or restart the process",
-		                "%s: %s has lost this name, but has another one", what, path);
+		return inspect_say(i, SEV_BLOCKER, "deleted-link",
+		                   "give it its name back (ln), or restart the process",
+		                   "%s: %s has lost this name, but has another one", what, path);
 	if (bytes > CRIU_GHOST_MAX_BYTES)
-		return insp_say(i, SEV_BLOCKER, "deleted-large",
-		                "restart the process; deleted files of up to 1024 MiB can travel",
-		                "%s: %s holds %llu MiB", what, path,
-		                (unsigned long long)bytes >> 20);
-	int r = insp_shm(i, st, true);
+		return inspect_say(
+		        i, SEV_BLOCKER, "deleted-large",
+		        "restart the process; deleted files of up to 1024 MiB can travel",
+		        "%s: %s holds %llu MiB", what, path, (unsigned long long)bytes >> 20);
+	int r = inspect_shm(i, st, true);
 
 	if (r == 0)
-		r = insp_parent(i, path);
+		r = inspect_parent(i, path);
 
 	return r < 0 ? r
-	             : insp_say(i, SEV_INFO, "deleted-file", NULL, "%s: %s; it travels too", what,
-	                        path);
+	             : inspect_say(i, SEV_INFO, "deleted-file", NULL, "%s: %s; it travels too",
+	                           what, path);
 }
 
-int insp_reachable(struct insp *i, const char *path, const struct stat *st, const char *what)
+int inspect_reachable(struct inspect *i, const char *path, const struct stat *st, const char *what)
 {
 	size_t n = strlen(path), tail = strlen(" (deleted)");
 	bool deleted = n > tail && !strcmp(path + n - tail, " (deleted)");
@@ -277,30 +277,31 @@ int insp_reachable(struct insp *i, const char *path, const struct stat *st, cons
 	if (st->st_nlink > 0 && stat(path, &now) == 0) {
 		if (now.st_dev == st->st_dev && now.st_ino == st->st_ino)
 			return 1;
-		r = insp_say(i, SEV_BLOCKER, "file-replaced", "restart the process",
-		             "%s: another file is at %s now", what, path);
+		r = inspect_say(i, SEV_BLOCKER, "file-replaced", "restart the process",
+		                "%s: another file is at %s now", what, path);
 	} else if (deleted || st->st_nlink == 0) {
 		r = say_deleted(i, path, st, what);
 	} else {
-		r = insp_say(i, SEV_BLOCKER, "file-hidden", "make it reachable by that name again",
-		             "%s: %s cannot be reached: %s", what, path, strerror(errno));
+		r = inspect_say(i, SEV_BLOCKER, "file-hidden",
+		                "make it reachable by that name again",
+		                "%s: %s cannot be reached: %s", what, path, strerror(errno));
 	}
 	return r;
 }
 
 /* ---- shared memory ---- */
 
-int insp_shm(struct insp *i, const struct stat *st, bool ghost)
+int inspect_shm(struct inspect *i, const struct stat *st, bool ghost)
 {
 	for (size_t k = 0; k < i->n_shm; k++)
 		if (i->shm[k].inode == st->st_ino && i->shm[k].dev == st->st_dev)
 			return 0;
-	struct insp_shm *v = realloc(i->shm, (i->n_shm + 1) * sizeof(*v));
+	struct inspect_shm *v = realloc(i->shm, (i->n_shm + 1) * sizeof(*v));
 
 	if (!v)
 		return -ENOMEM;
 	i->shm = v;
-	v[i->n_shm] = (struct insp_shm){ st->st_dev, st->st_ino, (uint64_t)st->st_blocks * 512 };
+	v[i->n_shm] = (struct inspect_shm){ st->st_dev, st->st_ino, (uint64_t)st->st_blocks * 512 };
 	*(ghost ? &i->ghost_bytes : &i->shm_bytes) += v[i->n_shm++].bytes;
 	return 0;
 }

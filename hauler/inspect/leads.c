@@ -16,7 +16,7 @@
 
 /* ---- rules ---- */
 
-static bool from_rule(struct insp *i, const struct insp_lead *l, struct out *o)
+static bool from_rule(struct inspect *i, const struct inspect_lead *l, struct out *o)
 {
 	const struct out_rules *rules = i->net.rules;
 	const struct out_rule *r = out_rule_find(rules, OUT_BY_FD, l->pid, l->fd, NULL);
@@ -44,7 +44,7 @@ static bool from_rule(struct insp *i, const struct insp_lead *l, struct out *o)
 	return false;
 }
 
-static void set_external(const struct insp_lead *l, struct out *o)
+static void set_external(const struct inspect_lead *l, struct out *o)
 {
 	switch (l->kind) {
 	case REFIT_UNIX:
@@ -62,24 +62,25 @@ static void set_external(const struct insp_lead *l, struct out *o)
 	}
 }
 
-/* What a rule cannot do to this kind. Return: 1 it can; else as insp_say() */
-static int is_possible(struct insp *i, const struct insp_lead *l, const struct out *o)
+/* What a rule cannot do to this kind. Return: 1 it can; else as inspect_say() */
+static int is_possible(struct inspect *i, const struct inspect_lead *l, const struct out *o)
 {
 	if (o->to == OUT_TO_UNIX && l->kind != REFIT_UNIX)
-		return insp_say(i, SEV_BLOCKER, "map-wrong", "map it to file:PATH, null or close",
-		                "%s is no UNIX socket and cannot become one", l->what);
+		return inspect_say(i, SEV_BLOCKER, "map-wrong",
+		                   "map it to file:PATH, null or close",
+		                   "%s is no UNIX socket and cannot become one", l->what);
 	if (o->to != OUT_TO_TTY)
 		return 1;
 	for (size_t k = 0; k < i->outs.n; k++)
 		if (i->outs.v[k].to == OUT_TO_TTY && i->outs.v[k].rdev != l->rdev)
-			return insp_say(i, SEV_BLOCKER, "terminal",
-			                "map the other by its number: --map=fd:N=null",
-			                "%s is a second terminal; only one can be attached",
-			                l->what);
+			return inspect_say(i, SEV_BLOCKER, "terminal",
+			                   "map the other by its number: --map=fd:N=null",
+			                   "%s is a second terminal; only one can be attached",
+			                   l->what);
 	return 1;
 }
 
-int insp_out(struct insp *i, const struct insp_lead *l)
+int inspect_out(struct inspect *i, const struct inspect_lead *l)
 {
 	struct out o = { .refit = { .pid = l->pid, .fd = l->fd, .kind = l->kind },
 		         .reads = l->reads && !l->writes,
@@ -108,40 +109,42 @@ int insp_out(struct insp *i, const struct insp_lead *l)
 	set_external(l, &o);
 	r = outs_add(&i->outs, &o);
 	if (r == -E2BIG)
-		r = insp_say(i, SEV_BLOCKER, "map-many", "map several to one file, null or close",
-		             "more than %u different descriptors are mapped", CRIU_INHERIT_MAX);
+		r = inspect_say(i, SEV_BLOCKER, "map-many",
+		                "map several to one file, null or close",
+		                "more than %u different descriptors are mapped", CRIU_INHERIT_MAX);
 	if (r < 0)
 		return r;
 	outs_text(&o, text, sizeof(text));
-	r = insp_say(i, SEV_INFO, o.to == OUT_TO_CLOSE ? "left-behind" : "mapped", NULL,
-	             "%s %s at the destination", l->what, text);
+	r = inspect_say(i, SEV_INFO, o.to == OUT_TO_CLOSE ? "left-behind" : "mapped", NULL,
+	                "%s %s at the destination", l->what, text);
 	return r < 0 ? r : 1;
 }
 
-int insp_rules_unused(struct insp *i)
+int inspect_rules_unused(struct inspect *i)
 {
 	const struct out_rules *rules = i->net.rules;
 	int r = 0;
 
 	for (size_t k = 0; r == 0 && rules && k < rules->n; k++)
 		if (rules->v[k].by == OUT_BY_FD && !(i->rules_used >> k & 1))
-			r = insp_say(i, SEV_BLOCKER, "map-unused",
-			             "haul check without it says which descriptors lead outside",
-			             "descriptor %d is mapped, but nothing that leads out of the "
-			             "tree, or could be replaced, has that number",
-			             rules->v[k].fd);
+			r = inspect_say(
+			        i, SEV_BLOCKER, "map-unused",
+			        "haul check without it says which descriptors lead outside",
+			        "descriptor %d is mapped, but nothing that leads out of the "
+			        "tree, or could be replaced, has that number",
+			        rules->v[k].fd);
 	return r;
 }
 
 /* ---- what a launcher has left open ---- */
 
-struct insp_stray {
+struct inspect_stray {
 	pid_t pid;
 	int fd;
 	uint64_t dev, inode;
 };
 
-static int note_files(struct insp *i, pid_t pid)
+static int note_files(struct inspect *i, pid_t pid)
 {
 	char path[32];
 	struct stat st;
@@ -153,16 +156,16 @@ static int note_files(struct insp *i, pid_t pid)
 		if (!isdigit((unsigned char)de->d_name[0]) ||
 		    fstatat(dirfd(d), de->d_name, &st, 0) < 0)
 			continue;
-		if (insp_grow(&i->strays, i->n_strays, &i->cap_strays, sizeof(*i->strays)) < 0)
+		if (inspect_grow(&i->strays, i->n_strays, &i->cap_strays, sizeof(*i->strays)) < 0)
 			return -ENOMEM;
-		i->strays[i->n_strays++] = (struct insp_stray){
+		i->strays[i->n_strays++] = (struct inspect_stray){
 			.pid = pid, .fd = atoi(de->d_name), .dev = st.st_dev, .inode = st.st_ino
 		};
 	}
 	return 0;
 }
 
-int insp_ancestors(struct insp *i)
+int inspect_ancestors(struct inspect *i)
 {
 	pid_t pid = procs_parent(i->root);
 	int r = 0;
@@ -172,10 +175,10 @@ int insp_ancestors(struct insp *i)
 	return r;
 }
 
-pid_t insp_inherited(const struct insp *i, pid_t pid, int fd, const struct stat *st)
+pid_t inspect_inherited(const struct inspect *i, pid_t pid, int fd, const struct stat *st)
 {
 	for (size_t k = 0; fd > 2 && k < i->n_strays; k++) {
-		const struct insp_stray *s = &i->strays[k];
+		const struct inspect_stray *s = &i->strays[k];
 
 		if (s->dev == st->st_dev && s->inode == st->st_ino &&
 		    syscall(SYS_kcmp, pid, s->pid, KCMP_FILE, fd, s->fd) == 0)

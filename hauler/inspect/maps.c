@@ -28,7 +28,7 @@ static int stat_mapping(const struct mapping *m, struct stat *st)
 	return stat(path, st) < 0 ? -errno : 0;
 }
 
-static int look_file(struct insp *i, const struct mapping *m, const char *what)
+static int look_file(struct inspect *i, const struct mapping *m, const char *what)
 {
 	bool shared = m->prot[3] == 's' && m->prot[1] == 'w';
 	struct stat st;
@@ -38,44 +38,45 @@ static int look_file(struct insp *i, const struct mapping *m, const char *what)
 	if (S_ISCHR(st.st_mode) && !strcmp(m->name, "/dev/zero"))
 		return 0;
 	if (!S_ISREG(st.st_mode))
-		return insp_say(i, SEV_BLOCKER, "device",
-		                "start the program without the device (a GPU, for example)",
-		                "%s: memory of the device %s", what, m->name);
-	int r = insp_reachable(i, m->name, &st, what);
+		return inspect_say(i, SEV_BLOCKER, "device",
+		                   "start the program without the device (a GPU, for example)",
+		                   "%s: memory of the device %s", what, m->name);
+	int r = inspect_reachable(i, m->name, &st, what);
 
-	return r == 1 ? insp_file(i, m->name, INSP_MAPPED | (shared ? INSP_WRITE | INSP_OPEN : 0))
+	return r == 1 ? inspect_file(i, m->name,
+	                             INSPECT_MAPPED | (shared ? INSPECT_WRITE | INSPECT_OPEN : 0))
 	              : r;
 }
 
 /* Names that the kernel gives to memory without a file of the user. */
-static int look_special(struct insp *i, const struct mapping *m, const char *what, bool *done)
+static int look_special(struct inspect *i, const struct mapping *m, const char *what, bool *done)
 {
 	struct stat st;
 
 	*done = true;
 	if (starts(m->name, "/memfd:") || starts(m->name, "/dev/zero (deleted)"))
-		return stat_mapping(m, &st) < 0 ? 0 : insp_shm(i, &st, false);
+		return stat_mapping(m, &st) < 0 ? 0 : inspect_shm(i, &st, false);
 	if (starts(m->name, "/SYSV"))
 		return i->own_ipc ? 0
-		                  : insp_say(i, SEV_BLOCKER, "sysv-shm",
-		                             "start the program in an IPC namespace of its own "
-		                             "(unshare --ipc PROGRAM, or PrivateIPC=yes in its "
-		                             "systemd unit)",
-		                             "%s: System V shared memory %s", what, m->name);
+		                  : inspect_say(i, SEV_BLOCKER, "sysv-shm",
+		                                "start the program in an IPC namespace of its own "
+		                                "(unshare --ipc PROGRAM, or PrivateIPC=yes in its "
+		                                "systemd unit)",
+		                                "%s: System V shared memory %s", what, m->name);
 	if (starts(m->name, "/secretmem"))
-		return insp_say(i, SEV_BLOCKER, "secretmem", "start the program without it",
-		                "%s: secret memory, which nobody else can read", what);
+		return inspect_say(i, SEV_BLOCKER, "secretmem", "start the program without it",
+		                   "%s: secret memory, which nobody else can read", what);
 	if (!strcmp(m->name, "[uprobes]"))
-		return insp_say(i, SEV_BLOCKER, "uprobes",
-		                "end the tracing tool, restart the process",
-		                "%s: probes of a tracing tool", what);
+		return inspect_say(i, SEV_BLOCKER, "uprobes",
+		                   "end the tracing tool, restart the process",
+		                   "%s: probes of a tracing tool", what);
 	if (starts(m->name, ANON_WORD))
-		return insp_anon(i, what, m->name + strlen(ANON_WORD));
+		return inspect_anon(i, what, m->name + strlen(ANON_WORD));
 	*done = m->name[0] != '/' || starts(m->name, "/[aio]") || starts(m->name, "/anon_hugepage");
 	return 0;
 }
 
-static int look_mapping(struct insp *i, const struct mapping *m)
+static int look_mapping(struct inspect *i, const struct mapping *m)
 {
 	char what[96];
 	bool done;
@@ -86,10 +87,10 @@ static int look_mapping(struct insp *i, const struct mapping *m)
 	return r < 0 || done ? r : look_file(i, m, what);
 }
 
-int insp_maps(struct insp *i, pid_t pid)
+int inspect_maps(struct inspect *i, pid_t pid)
 {
 	AUTO(mem) char *line = NULL;
-	AUTO(file) FILE *f = insp_open(pid, "maps");
+	AUTO(file) FILE *f = inspect_open(pid, "maps");
 	struct mapping m = { .pid = pid }, last = m;
 	size_t cap = 0;
 	int r = 0;

@@ -47,7 +47,7 @@ static int process_owner(pid_t pid, uid_t uid, struct err *e)
 	return r;
 }
 
-int insp_owner(pid_t root, uid_t uid, struct err *e)
+int inspect_owner(pid_t root, uid_t uid, struct err *e)
 {
 	struct proc_list l = { 0 };
 	int r = procs_tree(root, &l, e);

@@ -12,7 +12,8 @@
 
 static int by_inode(const void *a, const void *b)
 {
-	uint64_t x = ((const struct insp_want *)a)->inode, y = ((const struct insp_want *)b)->inode;
+	uint64_t x = ((const struct inspect_want *)a)->inode,
+	         y = ((const struct inspect_want *)b)->inode;
 
 	return x < y ? -1 : x > y;
 }
@@ -36,7 +37,7 @@ static uint64_t inode_of(int dir, const char *fd, bool fifos)
 }
 
 /* Note for each wanted inode that @pid has it, and for which direction. */
-static void look_outside(pid_t pid, struct insp_want *want, size_t n, bool fifos)
+static void look_outside(pid_t pid, struct inspect_want *want, size_t n, bool fifos)
 {
 	char path[32];
 
@@ -44,9 +45,9 @@ static void look_outside(pid_t pid, struct insp_want *want, size_t n, bool fifos
 	AUTO(dir) DIR *d = opendir(path);
 
 	for (struct dirent *de; d && (de = readdir(d));) {
-		struct insp_want key = { .inode = inode_of(dirfd(d), de->d_name, fifos) };
-		struct insp_want *w = key.inode ? bsearch(&key, want, n, sizeof(*w), by_inode)
-		                                : NULL;
+		struct inspect_want key = { .inode = inode_of(dirfd(d), de->d_name, fifos) };
+		struct inspect_want *w = key.inode ? bsearch(&key, want, n, sizeof(*w), by_inode)
+		                                   : NULL;
 		struct stat st;
 
 		/* the permissions of the link itself are what it was opened for */
@@ -56,32 +57,33 @@ static void look_outside(pid_t pid, struct insp_want *want, size_t n, bool fifos
 		w->writes |= (st.st_mode & S_IWUSR) != 0;
 		if (!w->pid) {
 			w->pid = pid;
-			insp_comm(pid, w->comm);
+			inspect_comm(pid, w->comm);
 		}
 	}
 }
 
-const struct insp_want *insp_want_find(const struct insp_want *want, size_t n, uint64_t inode)
+const struct inspect_want *inspect_want_find(const struct inspect_want *want, size_t n,
+                                             uint64_t inode)
 {
-	struct insp_want key = { .inode = inode };
+	struct inspect_want key = { .inode = inode };
 
 	return n ? bsearch(&key, want, n, sizeof(key), by_inode) : NULL;
 }
 
-void insp_outside(const struct insp *i, struct insp_want *want, size_t n, bool fifos)
+void inspect_outside(const struct inspect *i, struct inspect_want *want, size_t n, bool fifos)
 {
 	AUTO(dir) DIR *d = n ? opendir("/proc") : NULL;
 
 	qsort(want, n, sizeof(*want), by_inode);
 	for (struct dirent *de; d && (de = readdir(d));)
-		if (isdigit((unsigned char)de->d_name[0]) && !insp_in_tree(i, atoi(de->d_name)))
+		if (isdigit((unsigned char)de->d_name[0]) && !inspect_in_tree(i, atoi(de->d_name)))
 			look_outside(atoi(de->d_name), want, n, fifos);
 }
 
 /* ---- pipes ---- */
 
 struct pipe {
-	const struct insp_end *first; /* of the tree, to name it */
+	const struct inspect_end *first; /* of the tree, to name it */
 	bool reads, writes; /* by the tree */
 };
 
@@ -91,7 +93,7 @@ struct pipe {
  */
 static int other_side_lives(const struct pipe *p)
 {
-	AUTO(fd) int fd = insp_dup(p->first->pid, p->first->fd);
+	AUTO(fd) int fd = inspect_dup(p->first->pid, p->first->fd);
 	struct pollfd q = { .fd = fd, .events = p->reads ? POLLIN : POLLOUT };
 
 	if (fd < 0)
@@ -101,7 +103,7 @@ static int other_side_lives(const struct pipe *p)
 	return p->reads ? !(q.revents & POLLHUP) : !(q.revents & POLLERR);
 }
 
-void insp_holder(const struct insp_want *w, char *out, size_t bytes)
+void inspect_holder(const struct inspect_want *w, char *out, size_t bytes)
 {
 	if (w->pid)
 		snprintf(out, bytes, "pid %d (%s)", w->pid, w->comm);
@@ -109,76 +111,78 @@ void insp_holder(const struct insp_want *w, char *out, size_t bytes)
 		snprintf(out, bytes, "a process that cannot be seen from here");
 }
 
-/* A rule may name any of its descriptors. Return: as insp_out() */
-static int find_rule(struct insp *i, const struct pipe *p, const char *who)
+/* A rule may name any of its descriptors. Return: as inspect_out() */
+static int find_rule(struct inspect *i, const struct pipe *p, const char *who)
 {
 	int r = 0;
 
 	for (size_t k = 0; r == 0 && k < i->pipes.n; k++) {
-		const struct insp_end *end = &i->pipes.v[k];
+		const struct inspect_end *end = &i->pipes.v[k];
 		char what[192];
-		struct insp_lead lead = { .pid = end->pid,
-			                  .fd = end->fd,
-			                  .kind = end->fifo ? REFIT_ANY : REFIT_PIPE,
-			                  .what = what,
-			                  .inode = end->inode,
-			                  .reads = p->reads,
-			                  .writes = p->writes,
-			                  .stray = true };
+		struct inspect_lead lead = { .pid = end->pid,
+			                     .fd = end->fd,
+			                     .kind = end->fifo ? REFIT_ANY : REFIT_PIPE,
+			                     .what = what,
+			                     .inode = end->inode,
+			                     .reads = p->reads,
+			                     .writes = p->writes,
+			                     .stray = true };
 
 		if (end->inode != p->first->inode)
 			continue;
 		snprintf(what, sizeof(what), "descriptor %d of pid %d, a %s that %s %s,", end->fd,
 		         end->pid, end->fifo ? "fifo" : "pipe", who, p->reads ? "writes" : "reads");
-		r = insp_out(i, &lead);
+		r = inspect_out(i, &lead);
 	}
 	return r;
 }
 
-static int say_half(struct insp *i, const struct pipe *p, const struct insp_want *w)
+static int say_half(struct inspect *i, const struct pipe *p, const struct inspect_want *w)
 {
-	const struct insp_end *end = p->first;
+	const struct inspect_end *end = p->first;
 	char who[96];
 
 	if (other_side_lives(p) == 0)
 		return 0;
-	insp_holder(w, who, sizeof(who));
+	inspect_holder(w, who, sizeof(who));
 	int r = find_rule(i, p, who);
 
 	if (r)
 		return r < 0 ? r : 0;
 	if (!w->pid && i->passed_fds)
-		return insp_say(i, SEV_WARNING, "pipe-passed",
-		                "if that is not so, the other end is cut off",
-		                "descriptor %d of pid %d is a %s whose other end nobody has open; "
-		                "it may be among the %u that wait in UNIX sockets of the tree",
-		                end->fd, end->pid, end->fifo ? "fifo" : "pipe", i->passed_fds);
-	return insp_say(i, SEV_BLOCKER, "pipe-outside",
-	                end->fd > 2
-	                        ? "--close-fd=N leaves it behind, --map=fd:N=file:PATH makes "
-	                          "it a file there"
-	                        : "--map=fd:N=file:PATH makes it a file there; or start it with "
-	                          "its input and output in files",
-	                "descriptor %d of pid %d is a %s that %s outside the tree %s", end->fd,
-	                end->pid, end->fifo ? "fifo" : "pipe", who, p->reads ? "writes" : "reads");
+		return inspect_say(
+		        i, SEV_WARNING, "pipe-passed",
+		        "if that is not so, the other end is cut off",
+		        "descriptor %d of pid %d is a %s whose other end nobody has open; "
+		        "it may be among the %u that wait in UNIX sockets of the tree",
+		        end->fd, end->pid, end->fifo ? "fifo" : "pipe", i->passed_fds);
+	return inspect_say(
+	        i, SEV_BLOCKER, "pipe-outside",
+	        end->fd > 2 ? "--close-fd=N leaves it behind, --map=fd:N=file:PATH makes "
+	                      "it a file there"
+	                    : "--map=fd:N=file:PATH makes it a file there; or start it with "
+	                      "its input and output in files",
+	        "descriptor %d of pid %d is a %s that %s outside the tree %s", end->fd, end->pid,
+	        end->fifo ? "fifo" : "pipe", who, p->reads ? "writes" : "reads");
 }
 
-static int say_pipe(struct insp *i, const struct pipe *p, const struct insp_want *w)
+static int say_pipe(struct inspect *i, const struct pipe *p, const struct inspect_want *w)
 {
 	if (!p->reads || !p->writes)
 		return say_half(i, p, w);
 	if (!w->pid || p->first->fifo)
 		return 0;
-	return insp_say(i, SEV_WARNING, "pipe-shared",
-	                "close it there, or start the tree with its own pipe",
-	                "descriptor %d of pid %d is a pipe that pid %d (%s) outside the tree has "
-	                "open too; it will be cut off",
-	                p->first->fd, p->first->pid, w->pid, w->comm);
+	return inspect_say(
+	        i, SEV_WARNING, "pipe-shared",
+	        "close it there, or start the tree with its own pipe",
+	        "descriptor %d of pid %d is a pipe that pid %d (%s) outside the tree has "
+	        "open too; it will be cut off",
+	        p->first->fd, p->first->pid, w->pid, w->comm);
 }
 
 static int end_by_inode(const void *a, const void *b)
 {
-	const struct insp_end *x = a, *y = b;
+	const struct inspect_end *x = a, *y = b;
 
 	if (x->inode != y->inode)
 		return x->inode < y->inode ? -1 : 1;
@@ -187,11 +191,11 @@ static int end_by_inode(const void *a, const void *b)
 	return x->fd - y->fd;
 }
 
-int insp_pipes(struct insp *i)
+int inspect_pipes(struct inspect *i)
 {
-	struct insp_ends *l = &i->pipes;
+	struct inspect_ends *l = &i->pipes;
 	AUTO(mem) struct pipe *pipes = calloc(l->n + 1, sizeof(*pipes));
-	AUTO(mem) struct insp_want *want = calloc(l->n + 1, sizeof(*want));
+	AUTO(mem) struct inspect_want *want = calloc(l->n + 1, sizeof(*want));
 	bool fifos = false;
 	size_t n = 0;
 	int r = 0;
@@ -208,7 +212,7 @@ int insp_pipes(struct insp *i)
 		want[n - 1].inode = l->v[k].inode;
 		fifos |= l->v[k].fifo;
 	}
-	insp_outside(i, want, n, fifos);
+	inspect_outside(i, want, n, fifos);
 	for (size_t k = 0; r == 0 && k < n; k++)
 		r = say_pipe(i, &pipes[k], &want[k]);
 	return r;

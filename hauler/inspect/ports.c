@@ -8,23 +8,24 @@
 #include <string.h>
 #include <sys/socket.h>
 
-static bool is_v6only(const struct insp_end *end)
+static bool is_v6only(const struct inspect_end *end)
 {
-	AUTO(fd) int fd = insp_dup(end->pid, end->fd);
+	AUTO(fd) int fd = inspect_dup(end->pid, end->fd);
 	int v = 0;
 	socklen_t n = sizeof(v);
 
 	return fd >= 0 && getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v, &n) == 0 && v;
 }
 
-int insp_port(struct insp *i, const struct insp_end *end, const struct inet_diag_msg *m, bool udp)
+int inspect_port(struct inspect *i, const struct inspect_end *end, const struct inet_diag_msg *m,
+                 bool udp)
 {
 	bool v6 = m->idiag_family == AF_INET6;
 	size_t n = v6 ? 16 : 4;
 
 	if (!m->id.idiag_sport)
 		return 0;
-	if (insp_grow(&i->ports, i->n_ports, &i->cap_ports, sizeof(Haul__Port *)) < 0)
+	if (inspect_grow(&i->ports, i->n_ports, &i->cap_ports, sizeof(Haul__Port *)) < 0)
 		return -ENOMEM;
 	Haul__Port *p = calloc(1, sizeof(*p) + n);
 
@@ -41,7 +42,7 @@ int insp_port(struct insp *i, const struct insp_end *end, const struct inet_diag
 	return 0;
 }
 
-void insp_ports_fini(struct insp *i)
+void inspect_ports_fini(struct inspect *i)
 {
 	for (size_t k = 0; k < i->n_ports; k++)
 		free(i->ports[k]);

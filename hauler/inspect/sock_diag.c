@@ -13,7 +13,7 @@
 #define DIAG_LIMIT_S 5
 
 /* Return: 1 the dump is complete, 0 more comes, -errno */
-static int take(const char *buf, size_t n, insp_diag_fn fn, void *arg)
+static int take(const char *buf, size_t n, inspect_diag_fn fn, void *arg)
 {
 	for (const struct nlmsghdr *h = (const struct nlmsghdr *)buf; NLMSG_OK(h, n);
 	     h = NLMSG_NEXT(h, n)) {
@@ -34,7 +34,7 @@ static int take(const char *buf, size_t n, insp_diag_fn fn, void *arg)
 	return 0;
 }
 
-int insp_diag(const void *req, size_t bytes, insp_diag_fn fn, void *arg)
+int inspect_diag(const void *req, size_t bytes, inspect_diag_fn fn, void *arg)
 {
 	AUTO(fd) int nl = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
 	AUTO(mem) char *buf = malloc(DIAG_BYTES);

@@ -17,25 +17,11 @@
 #endif
 
 struct inet {
-	struct insp *i;
-	struct insp_ends *left;
+	struct inspect *i;
+	struct inspect_ends *left;
 	uint8_t protocol;
 	const char *word; /* of the protocol */
 };
-
-int insp_end_take(struct insp_ends *left, uint64_t inode, struct insp_end *out)
-{
-	for (size_t k = 0; k < left->n; k++) {
-		if (left->v[k].inode != inode)
-			continue;
-		if (out)
-			*out = left->v[k];
-		memmove(&left->v[k], &left->v[k + 1], (left->n - k - 1) * sizeof(*left->v));
-		left->n--;
-		return 1;
-	}
-	return 0;
-}
 
 /* ---- sockets that the kernel lists ---- */
 
@@ -61,7 +47,8 @@ static void to_addr(uint8_t family, const uint32_t raw[4], struct net_addr *a)
 	memcpy(a->b, v4 && family == AF_INET6 ? &raw[3] : raw, v4 ? 4 : 16);
 }
 
-void insp_sock_of(const struct inet_diag_msg *m, const struct insp_end *end, struct net_sock *s)
+void inspect_sock_of(const struct inet_diag_msg *m, const struct inspect_end *end,
+                     struct net_sock *s)
 {
 	*s = (struct net_sock){ .pid = end->pid,
 		                .number = end->fd,
@@ -75,7 +62,7 @@ void insp_sock_of(const struct inet_diag_msg *m, const struct insp_end *end, str
 	to_addr(m->idiag_family, m->id.idiag_dst, &s->flow.remote);
 }
 
-static int say_bound(struct inet *in, const struct insp_end *end, const struct inet_diag_msg *m)
+static int say_bound(struct inet *in, const struct inspect_end *end, const struct inet_diag_msg *m)
 {
 	char addr[INET6_ADDRSTRLEN] = "?";
 	unsigned int port = ntohs(m->id.idiag_sport);
@@ -83,20 +70,22 @@ static int say_bound(struct inet *in, const struct insp_end *end, const struct i
 	struct net_sock s;
 
 	inet_ntop(m->idiag_family, m->id.idiag_src, addr, sizeof(addr));
-	insp_sock_of(m, end, &s);
-	if (insp_goes_along(in->i, &s.flow.local))
-		return insp_say(in->i, SEV_INFO, "address-moves", NULL,
-		                "%s port %u of %s moves, with its address", in->word, port, addr);
+	inspect_sock_of(m, end, &s);
+	if (inspect_goes_along(in->i, &s.flow.local))
+		return inspect_say(in->i, SEV_INFO, "address-moves", NULL,
+		                   "%s port %u of %s moves, with its address", in->word, port,
+		                   addr);
 	if (!is_everywhere(m))
-		return insp_say(
+		return inspect_say(
 		        in->i, SEV_WARNING, "address-bound",
 		        "give the destination that address, or set "
 		        "net.ipv4.ip_nonlocal_bind=1 (and ipv6) there, or use 0.0.0.0",
 		        "descriptor %d of pid %d is bound to %s %s port %u: the destination "
 		        "must have that address",
 		        end->fd, end->pid, in->word, addr, port);
-	return insp_say(in->i, SEV_INFO, m->idiag_state == TCP_LISTEN ? "listening" : "udp", NULL,
-	                "%s port %u of %s stays open at the destination", in->word, port, addr);
+	return inspect_say(in->i, SEV_INFO, m->idiag_state == TCP_LISTEN ? "listening" : "udp",
+	                   NULL, "%s port %u of %s stays open at the destination", in->word, port,
+	                   addr);
 }
 
 /* Connections that nobody has accepted: there is no descriptor that CRIU could take. */
@@ -104,56 +93,60 @@ static int say_backlog(struct inet *in, const struct inet_diag_msg *m)
 {
 	if (m->idiag_state != TCP_LISTEN || !m->idiag_rqueue)
 		return 0;
-	return insp_say(in->i, SEV_WARNING, "backlog",
-	                "haul lets the program accept them before the stop: --quiet-limit-ms says "
-	                "how long; those that are left are reset",
-	                "%u connections to TCP port %u are not accepted yet", m->idiag_rqueue,
-	                ntohs(m->id.idiag_sport));
+	return inspect_say(
+	        in->i, SEV_WARNING, "backlog",
+	        "haul lets the program accept them before the stop: --quiet-limit-ms says "
+	        "how long; those that are left are reset",
+	        "%u connections to TCP port %u are not accepted yet", m->idiag_rqueue,
+	        ntohs(m->id.idiag_sport));
 }
 
 /* What CRIU does not take along, haul sends again to where it came, if that is there then. */
-static int say_datagrams(struct inet *in, const struct insp_end *end, const struct inet_diag_msg *m)
+static int say_datagrams(struct inet *in, const struct inspect_end *end,
+                         const struct inet_diag_msg *m)
 {
 	struct net_sock s;
 
 	if (in->protocol != IPPROTO_UDP || !m->idiag_rqueue)
 		return 0;
-	insp_sock_of(m, end, &s);
+	inspect_sock_of(m, end, &s);
 	if (in->i->net.tcp == TCP_MOVE_THEM &&
 	    (net_addr_any(&s.flow.local) || net_addr_loopback(&s.flow.local) ||
-	     insp_goes_along(in->i, &s.flow.local)))
-		return insp_say(in->i, SEV_INFO, "datagrams", NULL,
-		                "%u bytes wait in UDP port %u; what was sent to the loopback or a "
-		                "moved address moves",
-		                m->idiag_rqueue, s.flow.local_port);
-	return insp_say(in->i, SEV_WARNING, "datagrams",
-	                "--tcp=move or --move-address takes along what was sent to the loopback or "
-	                "a moved address",
-	                "%u bytes that wait in UDP port %u will be lost", m->idiag_rqueue,
-	                s.flow.local_port);
+	     inspect_goes_along(in->i, &s.flow.local)))
+		return inspect_say(
+		        in->i, SEV_INFO, "datagrams", NULL,
+		        "%u bytes wait in UDP port %u; what was sent to the loopback or a "
+		        "moved address moves",
+		        m->idiag_rqueue, s.flow.local_port);
+	return inspect_say(
+	        in->i, SEV_WARNING, "datagrams",
+	        "--tcp=move or --move-address takes along what was sent to the loopback or "
+	        "a moved address",
+	        "%u bytes that wait in UDP port %u will be lost", m->idiag_rqueue,
+	        s.flow.local_port);
 }
 
 static int on_inet(void *arg, const struct nlmsghdr *h)
 {
 	struct inet *in = arg;
 	const struct inet_diag_msg *m = NLMSG_DATA(h);
-	struct insp_end end;
+	struct inspect_end end;
 	struct net_sock s;
 
 	if (h->nlmsg_len >= NLMSG_LENGTH(sizeof(*m)) && !m->idiag_inode && m->idiag_wqueue) {
-		insp_sock_of(m, &(struct insp_end){ 0 }, &s);
-		return insp_orphan(in->i, &s, m->idiag_wqueue);
+		inspect_sock_of(m, &(struct inspect_end){ 0 }, &s);
+		return inspect_orphan(in->i, &s, m->idiag_wqueue);
 	}
 	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)) || !m->idiag_inode ||
-	    !insp_end_take(in->left, m->idiag_inode, &end))
+	    !inspect_end_take(in->left, m->idiag_inode, &end))
 		return 0;
-	while (insp_end_take(in->left, m->idiag_inode, NULL))
+	while (inspect_end_take(in->left, m->idiag_inode, NULL))
 		; /* its other descriptors */
 	if (in->protocol == IPPROTO_TCP && m->idiag_state != TCP_LISTEN) {
-		insp_sock_of(m, &end, &s);
-		return m->idiag_state == TCP_CLOSE ? 0 : insp_conn(in->i, &s);
+		inspect_sock_of(m, &end, &s);
+		return m->idiag_state == TCP_CLOSE ? 0 : inspect_conn(in->i, &s);
 	}
-	int r = insp_port(in->i, &end, m, in->protocol == IPPROTO_UDP);
+	int r = inspect_port(in->i, &end, m, in->protocol == IPPROTO_UDP);
 
 	if (r == 0)
 		r = say_backlog(in, m);
@@ -168,7 +161,7 @@ static int dump(struct inet *in, uint8_t family)
 		                        .sdiag_protocol = in->protocol,
 		                        .idiag_states = ~0U };
 
-	return insp_diag(&req, sizeof(req), on_inet, in);
+	return inspect_diag(&req, sizeof(req), on_inet, in);
 }
 
 static int look_protocol(struct inet *in, uint8_t protocol, const char *word, const char *module)
@@ -180,11 +173,11 @@ static int look_protocol(struct inet *in, uint8_t protocol, const char *word, co
 	if (r == 0 && in->left->n)
 		r = dump(in, AF_INET6);
 	if (r < 0 && r != -ENOMEM)
-		r = insp_say(in->i, SEV_WARNING, "no-diag",
-		             protocol == IPPROTO_TCP ? "modprobe tcp_diag, which CRIU needs too"
-		                                     : "modprobe udp_diag, which CRIU needs too",
-		             "the kernel does not tell of %s sockets (module %s): %s", word, module,
-		             strerror(-r));
+		r = inspect_say(in->i, SEV_WARNING, "no-diag",
+		                protocol == IPPROTO_TCP ? "modprobe tcp_diag, which CRIU needs too"
+		                                        : "modprobe udp_diag, which CRIU needs too",
+		                "the kernel does not tell of %s sockets (module %s): %s", word,
+		                module, strerror(-r));
 	return r;
 }
 
@@ -198,48 +191,49 @@ static bool is_inet_ok(int type, int protocol)
 	                             protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6));
 }
 
-static int say_plain(struct insp *i, const struct insp_end *end, int domain, int type)
+static int say_plain(struct inspect *i, const struct inspect_end *end, int domain, int type)
 {
-	return insp_say(i, SEV_INFO, "socket-moves", NULL,
-	                "descriptor %d of pid %d: %s %s socket that is not connected moves",
-	                end->fd, end->pid,
-	                domain == AF_UNIX      ? "UNIX"
-	                : domain == AF_NETLINK ? "netlink"
-	                : domain == AF_INET    ? "IPv4"
-	                                       : "IPv6",
-	                type == SOCK_STREAM  ? "stream"
-	                : type == SOCK_DGRAM ? "datagram"
-	                                     : "raw");
+	return inspect_say(i, SEV_INFO, "socket-moves", NULL,
+	                   "descriptor %d of pid %d: %s %s socket that is not connected moves",
+	                   end->fd, end->pid,
+	                   domain == AF_UNIX      ? "UNIX"
+	                   : domain == AF_NETLINK ? "netlink"
+	                   : domain == AF_INET    ? "IPv4"
+	                                          : "IPv6",
+	                   type == SOCK_STREAM  ? "stream"
+	                   : type == SOCK_DGRAM ? "datagram"
+	                                        : "raw");
 }
 
 /* Kinds that criu/sockets.c and sk-inet.c of CRIU 4.2 refuse. */
-static int say_kind(struct insp *i, const struct insp_end *end, int domain, int type, int protocol)
+static int say_kind(struct inspect *i, const struct inspect_end *end, int domain, int type,
+                    int protocol)
 {
 	if (domain == AF_UNIX || domain == AF_NETLINK)
 		return say_plain(i, end, domain, type);
 	if (domain == AF_PACKET)
-		return insp_say(i, SEV_WARNING, "packet-socket",
-		                "the interface must have the same number there (ip link)",
-		                "descriptor %d of pid %d is a packet socket of an interface",
-		                end->fd, end->pid);
+		return inspect_say(i, SEV_WARNING, "packet-socket",
+		                   "the interface must have the same number there (ip link)",
+		                   "descriptor %d of pid %d is a packet socket of an interface",
+		                   end->fd, end->pid);
 	if ((domain == AF_INET || domain == AF_INET6) && is_inet_ok(type, protocol))
 		return say_plain(i, end, domain, type);
 	if (protocol == IPPROTO_MPTCP && domain != AF_VSOCK)
-		return insp_say(
+		return inspect_say(
 		        i, SEV_BLOCKER, "mptcp",
 		        "switch it off: GODEBUG=multipathtcp=0 for Go programs, "
 		        "net.mptcp.enabled=0",
 		        "descriptor %d of pid %d is an MPTCP socket, which CRIU does not know",
 		        end->fd, end->pid);
-	return insp_say(i, SEV_BLOCKER, "socket-kind",
-	                "start the program without it; CRIU does not know this kind",
-	                "descriptor %d of pid %d is a socket of family %d, type %d, protocol %d",
-	                end->fd, end->pid, domain, type, protocol);
+	return inspect_say(i, SEV_BLOCKER, "socket-kind",
+	                   "start the program without it; CRIU does not know this kind",
+	                   "descriptor %d of pid %d is a socket of family %d, type %d, protocol %d",
+	                   end->fd, end->pid, domain, type, protocol);
 }
 
-static int look_other(struct insp *i, const struct insp_end *end)
+static int look_other(struct inspect *i, const struct inspect_end *end)
 {
-	AUTO(fd) int fd = insp_dup(end->pid, end->fd);
+	AUTO(fd) int fd = inspect_dup(end->pid, end->fd);
 	int domain = 0, type = 0, protocol = 0;
 	socklen_t n = sizeof(int);
 
@@ -248,13 +242,13 @@ static int look_other(struct insp *i, const struct insp_end *end)
 	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) < 0 ||
 	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0 ||
 	    getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &n) < 0)
-		return insp_say(i, SEV_WARNING, "unknown-socket", "see what CRIU says",
-		                "descriptor %d of pid %d is a socket that cannot be looked at",
-		                end->fd, end->pid);
+		return inspect_say(i, SEV_WARNING, "unknown-socket", "see what CRIU says",
+		                   "descriptor %d of pid %d is a socket that cannot be looked at",
+		                   end->fd, end->pid);
 	return say_kind(i, end, domain, type, protocol);
 }
 
-int insp_sockets(struct insp *i, struct insp_ends *left)
+int inspect_sockets(struct inspect *i, struct inspect_ends *left)
 {
 	struct inet in = { .i = i, .left = left };
 	int r = look_protocol(&in, IPPROTO_TCP, "TCP", "tcp_diag");

@@ -47,7 +47,7 @@ static void read_status(pid_t pid, const char *of, struct status *s)
 
 	memset(s, 0, sizeof(*s));
 	snprintf(what, sizeof(what), "%sstatus", of);
-	AUTO(file) FILE *f = insp_open(pid, what);
+	AUTO(file) FILE *f = inspect_open(pid, what);
 
 	while (f && fgets(line, sizeof(line), f)) {
 		if (sscanf(line, "State: %c", &s->state) == 1 ||
@@ -62,11 +62,11 @@ static void read_status(pid_t pid, const char *of, struct status *s)
 }
 
 /* Return: the flags of the kernel; group and session go into @t */
-static unsigned int read_stat(struct insp_task *t)
+static unsigned int read_stat(struct inspect_task *t)
 {
 	char buf[1024];
 	unsigned int flags = 0;
-	AUTO(file) FILE *f = insp_open(t->pid, "stat");
+	AUTO(file) FILE *f = inspect_open(t->pid, "stat");
 	size_t n = f ? fread(buf, 1, sizeof(buf) - 1, f) : 0;
 
 	buf[n] = 0;
@@ -77,7 +77,7 @@ static unsigned int read_stat(struct insp_task *t)
 	return flags;
 }
 
-static int add_uid(struct insp *i, uint32_t uid)
+static int add_uid(struct inspect *i, uint32_t uid)
 {
 	for (size_t k = 0; k < i->n_uids; k++)
 		if (i->uids[k] == uid)
@@ -115,40 +115,41 @@ static bool is_ipc(size_t k)
 }
 
 /* CRIU takes the root's IPC namespace along: then all of the tree has to be in it. */
-static int look_space(struct insp *i, pid_t pid, size_t k)
+static int look_space(struct inspect *i, pid_t pid, size_t k)
 {
 	char what[32], theirs[64], ours[64], roots[64] = "";
 
 	snprintf(what, sizeof(what), "ns/%s", spaces[k].name);
-	if (insp_link(pid, what, theirs, sizeof(theirs)) < 0 ||
-	    insp_link(getpid(), what, ours, sizeof(ours)) < 0)
+	if (inspect_link(pid, what, theirs, sizeof(theirs)) < 0 ||
+	    inspect_link(getpid(), what, ours, sizeof(ours)) < 0)
 		return 0;
-	if (pid != i->root && insp_link(i->root, what, roots, sizeof(roots)) < 0)
+	if (pid != i->root && inspect_link(i->root, what, roots, sizeof(roots)) < 0)
 		return 0;
 	bool own = strcmp(theirs, ours) != 0, as_root = !strcmp(theirs, roots);
 
 	if (is_ipc(k) && pid == i->root) {
 		i->own_ipc = own;
 		return !own ? 0
-		            : insp_say(i, SEV_INFO, "ipc-moves", NULL,
-		                       "pid %d lives in an IPC namespace of its own, which goes "
-		                       "along "
-		                       "with its System V shared memory, semaphores and queues",
-		                       pid);
+		            : inspect_say(i, SEV_INFO, "ipc-moves", NULL,
+		                          "pid %d lives in an IPC namespace of its own, which goes "
+		                          "along "
+		                          "with its System V shared memory, semaphores and queues",
+		                          pid);
 	}
 	if (is_ipc(k) && !as_root)
-		return insp_say(i, SEV_BLOCKER, spaces[k].code, spaces[k].remedy,
-		                "pid %d lives in another IPC namespace than pid %d", pid, i->root);
+		return inspect_say(i, SEV_BLOCKER, spaces[k].code, spaces[k].remedy,
+		                   "pid %d lives in another IPC namespace than pid %d", pid,
+		                   i->root);
 	if (!own || is_ipc(k))
 		return 0;
 	i->foreign |= strcmp(spaces[k].name, "uts") != 0;
 	return as_root ? 0 /* told once for all that share it */
-	               : insp_say(i, SEV_BLOCKER, spaces[k].code, spaces[k].remedy,
-	                          "pid %d lives in another %s namespace than haul", pid,
-	                          spaces[k].what);
+	               : inspect_say(i, SEV_BLOCKER, spaces[k].code, spaces[k].remedy,
+	                             "pid %d lives in another %s namespace than haul", pid,
+	                             spaces[k].what);
 }
 
-static int look_spaces(struct insp *i, pid_t pid)
+static int look_spaces(struct inspect *i, pid_t pid)
 {
 	int r = 0;
 
@@ -159,7 +160,7 @@ static int look_spaces(struct insp *i, pid_t pid)
 
 /* ---- threads ---- */
 
-static int look_thread(struct insp *i, pid_t pid, const char *tid)
+static int look_thread(struct inspect *i, pid_t pid, const char *tid)
 {
 	char of[40];
 	struct status s;
@@ -167,19 +168,19 @@ static int look_thread(struct insp *i, pid_t pid, const char *tid)
 
 	snprintf(of, sizeof(of), "task/%.20s/", tid);
 	read_status(pid, of, &s);
-	int r = id == pid ? 0 : insp_number(i, id);
+	int r = id == pid ? 0 : inspect_number(i, id);
 
 	if (r < 0 || !s.tracer)
 		return r;
-	char comm[INSP_COMM_MAX];
+	char comm[INSPECT_COMM_MAX];
 
-	insp_comm(s.tracer, comm);
-	return insp_say(i, SEV_BLOCKER, "traced", "detach the debugger or tracer first",
-	                "%s %d is traced by pid %d (%s)", id == pid ? "pid" : "thread", id,
-	                s.tracer, comm);
+	inspect_comm(s.tracer, comm);
+	return inspect_say(i, SEV_BLOCKER, "traced", "detach the debugger or tracer first",
+	                   "%s %d is traced by pid %d (%s)", id == pid ? "pid" : "thread", id,
+	                   s.tracer, comm);
 }
 
-static int look_threads(struct insp *i, pid_t pid)
+static int look_threads(struct inspect *i, pid_t pid)
 {
 	char path[32];
 	int r = 0;
@@ -195,7 +196,7 @@ static int look_threads(struct insp *i, pid_t pid)
 
 /* ---- its own directories and program ---- */
 
-static int look_bits(struct insp *i, pid_t pid)
+static int look_bits(struct inspect *i, pid_t pid)
 {
 	char path[32];
 	unsigned char id[EI_NIDENT] = { 0 };
@@ -207,73 +208,73 @@ static int look_bits(struct insp *i, pid_t pid)
 		return 0;
 	if ((id[EI_CLASS] == ELFCLASS64) == (sizeof(void *) == 8))
 		return 0;
-	return insp_say(i, SEV_BLOCKER, "32-bit", "use the 64-bit program",
-	                "pid %d runs a program of another word size", pid);
+	return inspect_say(i, SEV_BLOCKER, "32-bit", "use the 64-bit program",
+	                   "pid %d runs a program of another word size", pid);
 }
 
-static int look_link(struct insp *i, pid_t pid, const char *what, unsigned int use)
+static int look_link(struct inspect *i, pid_t pid, const char *what, unsigned int use)
 {
-	char path[40], name[INSP_PATH_MAX], text[48];
+	char path[40], name[INSPECT_PATH_MAX], text[48];
 	struct stat st;
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", pid, what);
 	snprintf(text, sizeof(text), "%s of pid %d", what, pid);
-	if (insp_link(pid, what, name, sizeof(name)) <= 0 || stat(path, &st) < 0)
+	if (inspect_link(pid, what, name, sizeof(name)) <= 0 || stat(path, &st) < 0)
 		return 0;
 	if (pid == i->root && !strcmp(what, "root"))
 		snprintf(i->root_dir, sizeof(i->root_dir), "%s", name);
-	int r = insp_reachable(i, name, &st, text);
+	int r = inspect_reachable(i, name, &st, text);
 
-	return r == 1 ? insp_file(i, name, use) : r;
+	return r == 1 ? inspect_file(i, name, use) : r;
 }
 
-static int look_links(struct insp *i, pid_t pid)
+static int look_links(struct inspect *i, pid_t pid)
 {
-	int r = look_link(i, pid, "exe", INSP_MAPPED | INSP_OPEN);
+	int r = look_link(i, pid, "exe", INSPECT_MAPPED | INSPECT_OPEN);
 
 	if (r == 0)
-		r = look_link(i, pid, "cwd", INSP_DIR | INSP_OPEN);
+		r = look_link(i, pid, "cwd", INSPECT_DIR | INSPECT_OPEN);
 	if (r == 0)
-		r = look_link(i, pid, "root", INSP_DIR | INSP_OPEN);
+		r = look_link(i, pid, "root", INSPECT_DIR | INSPECT_OPEN);
 	return r < 0 ? r : look_bits(i, pid);
 }
 
 /* A zombie by its state, but its threads run: CRIU dumps no such process (4.2.1). */
-static int look_headless(struct insp *i, pid_t pid)
+static int look_headless(struct inspect *i, pid_t pid)
 {
-	return insp_say(i, SEV_BLOCKER, "main-thread",
-	                "wait until its threads have ended, or end the process",
-	                "the main thread of pid %d has ended, others of it run", pid);
+	return inspect_say(i, SEV_BLOCKER, "main-thread",
+	                   "wait until its threads have ended, or end the process",
+	                   "the main thread of pid %d has ended, others of it run", pid);
 }
 
 /* Return: 1 it can be looked at; 0 it cannot, and that was told; -ENOMEM */
-static int look_root(struct insp *i, const struct insp_task *t, const struct status *s,
+static int look_root(struct inspect *i, const struct inspect_task *t, const struct status *s,
                      unsigned int flags)
 {
 	if (t->zombie && s->threads > 1)
 		return look_headless(i, t->pid);
 	if (t->zombie)
-		return insp_say(i, SEV_BLOCKER, "zombie", "its parent has to collect it",
-		                "pid %d has ended already", t->pid);
+		return inspect_say(i, SEV_BLOCKER, "zombie", "its parent has to collect it",
+		                   "pid %d has ended already", t->pid);
 	if (flags & KERNEL_THREAD)
-		return insp_say(i, SEV_BLOCKER, "kernel-thread", "name a process",
-		                "pid %d is a thread of the kernel", t->pid);
+		return inspect_say(i, SEV_BLOCKER, "kernel-thread", "name a process",
+		                   "pid %d is a thread of the kernel", t->pid);
 	if (s->group && s->group != t->pid)
-		return insp_say(i, SEV_BLOCKER, "thread", "name the process",
-		                "%d is a thread of pid %d", t->pid, s->group);
+		return inspect_say(i, SEV_BLOCKER, "thread", "name the process",
+		                   "%d is a thread of pid %d", t->pid, s->group);
 	if (t->pid == 1)
-		return insp_say(i, SEV_BLOCKER, "self", "name another process",
-		                "pid 1 is the init of this host");
-	if (insp_in_tree(i, getpid()))
-		return insp_say(i, SEV_BLOCKER, "self",
-		                "name another process, or start haul from outside the tree",
-		                "haul itself (pid %d) is part of the tree of pid %d", getpid(),
-		                i->root);
+		return inspect_say(i, SEV_BLOCKER, "self", "name another process",
+		                   "pid 1 is the init of this host");
+	if (inspect_in_tree(i, getpid()))
+		return inspect_say(i, SEV_BLOCKER, "self",
+		                   "name another process, or start haul from outside the tree",
+		                   "haul itself (pid %d) is part of the tree of pid %d", getpid(),
+		                   i->root);
 	return 1;
 }
 
 /* CRIU reads them from outside; root may do that with others' processes if it has all its rights. */
-static int look_limits(struct insp *i, pid_t pid)
+static int look_limits(struct inspect *i, pid_t pid)
 {
 	struct rlimit ignore;
 
@@ -281,27 +282,27 @@ static int look_limits(struct insp *i, pid_t pid)
 	    errno != EPERM)
 		return 0;
 	i->limits_said = true;
-	return insp_say(i, SEV_BLOCKER, "limits",
-	                "give haul CAP_SYS_RESOURCE; containers often lack it",
-	                "the limits of pid %d, which belongs to another user, cannot be read", pid);
+	return inspect_say(
+	        i, SEV_BLOCKER, "limits", "give haul CAP_SYS_RESOURCE; containers often lack it",
+	        "the limits of pid %d, which belongs to another user, cannot be read", pid);
 }
 
-static int look_freezer(struct insp *i, pid_t pid)
+static int look_freezer(struct inspect *i, pid_t pid)
 {
 	struct err e = ERR_INIT;
 
 	if (i->frozen_said || frost_refuse(pid, &e) == 0)
 		return 0;
 	i->frozen_said = true;
-	return insp_say(i, SEV_BLOCKER, "frozen", e.fix, "%s", e.msg);
+	return inspect_say(i, SEV_BLOCKER, "frozen", e.fix, "%s", e.msg);
 }
 
-static int look_direct(struct insp *i, pid_t pid)
+static int look_direct(struct inspect *i, pid_t pid)
 {
 	if (direct_io(pid) != DIRECT_AIO)
 		return 0;
 	i->aio = true;
-	return insp_say(
+	return inspect_say(
 	        i, SEV_WARNING, "direct-aio",
 	        "switch native AIO off in the program (innodb_use_native_aio=OFF), or move it "
 	        "while its disk has little to do; expect a longer stop, or take a mode with "
@@ -311,13 +312,13 @@ static int look_direct(struct insp *i, pid_t pid)
 	        pid);
 }
 
-static int look_inside(struct insp *i, const struct insp_task *t, const struct status *s)
+static int look_inside(struct inspect *i, const struct inspect_task *t, const struct status *s)
 {
 	int r = 0;
 
 	if (s->state == 'D')
-		r = insp_say(i, SEV_WARNING, "busy", "wait until its disk or network answers",
-		             "pid %d waits uninterruptibly; it may not stop in time", t->pid);
+		r = inspect_say(i, SEV_WARNING, "busy", "wait until its disk or network answers",
+		                "pid %d waits uninterruptibly; it may not stop in time", t->pid);
 	if (r == 0)
 		r = look_freezer(i, t->pid);
 	if (r == 0)
@@ -333,9 +334,9 @@ static int look_inside(struct insp *i, const struct insp_task *t, const struct s
 	return r < 0 || i->foreign ? r : look_links(i, t->pid);
 }
 
-int insp_task(struct insp *i, size_t k)
+int inspect_task(struct inspect *i, size_t k)
 {
-	struct insp_task *t = &i->tasks[k];
+	struct inspect_task *t = &i->tasks[k];
 	struct status s;
 
 	t->pid = i->procs.pid[k];
@@ -343,7 +344,7 @@ int insp_task(struct insp *i, size_t k)
 	unsigned int flags = read_stat(t);
 
 	t->zombie = s.state == 'Z' || s.state == 'X' || !s.state;
-	int r = insp_number(i, t->pid);
+	int r = inspect_number(i, t->pid);
 
 	if (r == 0 && t->pid == i->root) {
 		r = look_root(i, t, &s, flags);
@@ -364,32 +365,33 @@ int insp_task(struct insp *i, size_t k)
  * CRIU gives the root's outside session and group to the tree anew at the
  * destination; leaders that are gone it makes again, with their number.
  */
-static int keep_leader(struct insp *i, pid_t id)
+static int keep_leader(struct inspect *i, pid_t id)
 {
-	const struct insp_task *root = &i->tasks[0];
+	const struct inspect_task *root = &i->tasks[0];
 
-	if (id <= 0 || insp_in_tree(i, id))
+	if (id <= 0 || inspect_in_tree(i, id))
 		return 0;
 	if (i->shell_job && (id == root->sid || (root->pgid != root->pid && id == root->pgid)))
 		return 0;
-	return insp_number(i, id);
+	return inspect_number(i, id);
 }
 
-int insp_sessions(struct insp *i)
+int inspect_sessions(struct inspect *i)
 {
-	const struct insp_task *root = &i->tasks[0];
+	const struct inspect_task *root = &i->tasks[0];
 	int r = 0;
 
 	if (i->filtered)
-		r = insp_say(i, SEV_INFO, "seccomp", NULL,
-		             "%u process%s a system call filter; it travels too", i->filtered,
-		             i->filtered == 1 ? " has" : "es have");
+		r = inspect_say(i, SEV_INFO, "seccomp", NULL,
+		                "%u process%s a system call filter; it travels too", i->filtered,
+		                i->filtered == 1 ? " has" : "es have");
 	i->shell_job = root->sid != root->pid && !i->foreign;
 	if (r == 0 && i->shell_job)
-		r = insp_say(i, SEV_WARNING, "session", "start it with setsid to keep its session",
-		             "pid %d belongs to session %d, led from outside the tree; at the "
-		             "destination it will join the session of hauld",
-		             root->pid, root->sid);
+		r = inspect_say(i, SEV_WARNING, "session",
+		                "start it with setsid to keep its session",
+		                "pid %d belongs to session %d, led from outside the tree; at the "
+		                "destination it will join the session of hauld",
+		                root->pid, root->sid);
 	for (size_t k = 0; r == 0 && k < i->procs.n && !i->foreign; k++) {
 		r = keep_leader(i, i->tasks[k].sid);
 		if (r == 0)

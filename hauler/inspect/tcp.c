@@ -7,7 +7,7 @@
 
 #define TEXT_BYTES (2 * NET_ADDR_TEXT + 32)
 
-bool insp_goes_along(const struct insp *i, const struct net_addr *a)
+bool inspect_goes_along(const struct inspect *i, const struct net_addr *a)
 {
 	for (size_t k = 0; k < i->net.n_moves; k++)
 		if (net_addr_equal(&i->net.moves[k].addr, a))
@@ -15,16 +15,16 @@ bool insp_goes_along(const struct insp *i, const struct net_addr *a)
 	return false;
 }
 
-int insp_conn(struct insp *i, const struct net_sock *s)
+int inspect_conn(struct inspect *i, const struct net_sock *s)
 {
-	if (insp_grow(&i->conns, i->n_conns, &i->cap_conns, sizeof(*i->conns)) < 0)
+	if (inspect_grow(&i->conns, i->n_conns, &i->cap_conns, sizeof(*i->conns)) < 0)
 		return -ENOMEM;
-	i->conns[i->n_conns++] = (struct insp_conn){ .sock = *s };
+	i->conns[i->n_conns++] = (struct inspect_conn){ .sock = *s };
 	return 0;
 }
 
 /* Is the other end in the tree, too? */
-static bool is_inner(const struct insp *i, const struct net_flow *f)
+static bool is_inner(const struct inspect *i, const struct net_flow *f)
 {
 	for (size_t k = 0; k < i->n_conns; k++) {
 		const struct net_flow *o = &i->conns[k].sock.flow;
@@ -36,12 +36,12 @@ static bool is_inner(const struct insp *i, const struct net_flow *f)
 	return false;
 }
 
-static int add_local(struct insp *i, const struct net_addr *a)
+static int add_local(struct inspect *i, const struct net_addr *a)
 {
 	for (size_t k = 0; k < i->n_locals; k++)
 		if (net_addr_equal(&i->locals[k], a))
 			return 0;
-	if (insp_grow(&i->locals, i->n_locals, &i->cap_locals, sizeof(*i->locals)) < 0)
+	if (inspect_grow(&i->locals, i->n_locals, &i->cap_locals, sizeof(*i->locals)) < 0)
 		return -ENOMEM;
 	i->locals[i->n_locals++] = *a;
 	return 0;
@@ -57,9 +57,9 @@ static const char *conn_text(const struct net_sock *s, char out[TEXT_BYTES])
 }
 
 /* Its peer talks to an address that is somewhere else, or means another host, afterwards. */
-static int say_stays(struct insp *i, const struct net_sock *s, const char *text)
+static int say_stays(struct inspect *i, const struct net_sock *s, const char *text)
 {
-	return insp_say(
+	return inspect_say(
 	        i, SEV_WARNING, "tcp-local-peer",
 	        "its peer has to connect again, to the destination",
 	        "descriptor %d of pid %d: TCP %s will be reset: the peer is on this host and "
@@ -67,24 +67,24 @@ static int say_stays(struct insp *i, const struct net_sock *s, const char *text)
 	        s->number, s->pid, text);
 }
 
-static int say_moves(struct insp *i, const struct net_sock *s, const char *text)
+static int say_moves(struct inspect *i, const struct net_sock *s, const char *text)
 {
-	bool inner = is_inner(i, &s->flow), along = insp_goes_along(i, &s->flow.local);
+	bool inner = is_inner(i, &s->flow), along = inspect_goes_along(i, &s->flow.local);
 
-	if (!inner &&
-	    (net_addr_loopback(&s->flow.local) || (along && insp_goes_along(i, &s->flow.remote))))
+	if (!inner && (net_addr_loopback(&s->flow.local) ||
+	               (along && inspect_goes_along(i, &s->flow.remote))))
 		return say_stays(i, s, text);
 	if (!along && !net_addr_loopback(&s->flow.local) && add_local(i, &s->flow.local) < 0)
 		return -ENOMEM;
-	return insp_say(i, SEV_INFO, "tcp-moves", NULL,
-	                "descriptor %d of pid %d: TCP %s (%s) moves%s", s->number, s->pid, text,
-	                net_sock_state(s),
-	                inner   ? ", with its other end"
-	                : along ? ", with its address"
-	                        : "; the destination has to have the address");
+	return inspect_say(i, SEV_INFO, "tcp-moves", NULL,
+	                   "descriptor %d of pid %d: TCP %s (%s) moves%s", s->number, s->pid, text,
+	                   net_sock_state(s),
+	                   inner   ? ", with its other end"
+	                   : along ? ", with its address"
+	                           : "; the destination has to have the address");
 }
 
-static int say_one(struct insp *i, const struct net_sock *s)
+static int say_one(struct inspect *i, const struct net_sock *s)
 {
 	char text[TEXT_BYTES];
 
@@ -92,30 +92,33 @@ static int say_one(struct insp *i, const struct net_sock *s)
 	if (i->net.tcp == TCP_MOVE_THEM && net_sock_moves(s))
 		return say_moves(i, s, text);
 	if (i->net.tcp == TCP_REFUSE_THEM)
-		return insp_say(i, SEV_BLOCKER, "tcp-open",
-		                "--tcp=close closes them, --move-address=ADDR takes them along",
-		                "descriptor %d of pid %d: TCP %s is open", s->number, s->pid, text);
-	return insp_say(i, SEV_WARNING, "tcp-closed",
-	                "clients have to connect again, to the destination; "
-	                "--move-address=ADDR takes address and connections along",
-	                "descriptor %d of pid %d: TCP %s will be closed", s->number, s->pid, text);
+		return inspect_say(i, SEV_BLOCKER, "tcp-open",
+		                   "--tcp=close closes them, --move-address=ADDR takes them along",
+		                   "descriptor %d of pid %d: TCP %s is open", s->number, s->pid,
+		                   text);
+	return inspect_say(i, SEV_WARNING, "tcp-closed",
+	                   "clients have to connect again, to the destination; "
+	                   "--move-address=ADDR takes address and connections along",
+	                   "descriptor %d of pid %d: TCP %s will be closed", s->number, s->pid,
+	                   text);
 }
 
-int insp_orphan(struct insp *i, const struct net_sock *s, uint32_t bytes)
+int inspect_orphan(struct inspect *i, const struct net_sock *s, uint32_t bytes)
 {
 	char text[TEXT_BYTES];
 
-	if (s->flow.listens || !insp_goes_along(i, &s->flow.local))
+	if (s->flow.listens || !inspect_goes_along(i, &s->flow.local))
 		return 0;
-	return insp_say(i, SEV_WARNING, "tcp-orphan",
-	                "--quiet-limit-ms=N waits so long for it; else its peer is reset; ss -to "
-	                "state all shows it",
-	                "TCP %s was closed by its program with %u bytes to send: no descriptor is "
-	                "left that could move",
-	                conn_text(s, text), bytes);
+	return inspect_say(
+	        i, SEV_WARNING, "tcp-orphan",
+	        "--quiet-limit-ms=N waits so long for it; else its peer is reset; ss -to "
+	        "state all shows it",
+	        "TCP %s was closed by its program with %u bytes to send: no descriptor is "
+	        "left that could move",
+	        conn_text(s, text), bytes);
 }
 
-int insp_tcp(struct insp *i)
+int inspect_tcp(struct inspect *i)
 {
 	int r = 0;
 

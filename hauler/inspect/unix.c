@@ -61,7 +61,8 @@ static int take_waiting(struct usocks *l, uint64_t listener, const struct rtattr
 		uint32_t client;
 
 		memcpy(&client, p + at, sizeof(client));
-		if (insp_grow(&l->waiting, l->n_waiting, &l->cap_waiting, sizeof(*l->waiting)) < 0)
+		if (inspect_grow(&l->waiting, l->n_waiting, &l->cap_waiting, sizeof(*l->waiting)) <
+		    0)
 			return -ENOMEM;
 		l->waiting[l->n_waiting++] = (struct waiting){ client, listener };
 	}
@@ -74,7 +75,7 @@ static int on_socket(void *arg, const struct nlmsghdr *h)
 	const struct unix_diag_msg *u = NLMSG_DATA(h);
 	int left = (int)h->nlmsg_len - (int)NLMSG_LENGTH(sizeof(*u));
 
-	if (left < 0 || insp_grow(&l->v, l->n, &l->cap, sizeof(*l->v)) < 0)
+	if (left < 0 || inspect_grow(&l->v, l->n, &l->cap, sizeof(*l->v)) < 0)
 		return left < 0 ? -EPROTO : -ENOMEM;
 	struct usock *s = &l->v[l->n++];
 
@@ -106,7 +107,7 @@ static struct usock *find(const struct usocks *l, uint64_t inode)
 
 /* ---- those of the tree ---- */
 
-static bool is_ours(const struct insp_ends *l, uint64_t inode)
+static bool is_ours(const struct inspect_ends *l, uint64_t inode)
 {
 	for (size_t k = 0; k < l->n; k++)
 		if (l->v[k].inode == inode)
@@ -115,7 +116,7 @@ static bool is_ours(const struct insp_ends *l, uint64_t inode)
 }
 
 /* CRIU binds the name again and removes what is there; it needs the folder. */
-static int look_name(struct insp *i, const struct insp_end *end, const struct usock *s)
+static int look_name(struct inspect *i, const struct inspect_end *end, const struct usock *s)
 {
 	bool listens = s->state == TCP_LISTEN;
 
@@ -125,27 +126,28 @@ static int look_name(struct insp *i, const struct insp_end *end, const struct us
 		snprintf(i->fixed_root, sizeof(i->fixed_root), "pid %d has the UNIX socket %s",
 		         end->pid, s->name);
 	if (listens &&
-	    insp_say(i, SEV_INFO, "listening", NULL,
-	             "pid %d listens on the UNIX socket %s; it will at the destination, in place "
-	             "of one that is there",
-	             end->pid, s->name) < 0)
+	    inspect_say(
+	            i, SEV_INFO, "listening", NULL,
+	            "pid %d listens on the UNIX socket %s; it will at the destination, in place "
+	            "of one that is there",
+	            end->pid, s->name) < 0)
 		return -ENOMEM;
-	return s->name[0] == '/' ? insp_parent(i, s->name) : 0;
+	return s->name[0] == '/' ? inspect_parent(i, s->name) : 0;
 }
 
 /* A datagram socket finds its peer by name again, if there is one at the destination. */
-static int say_datagram(struct insp *i, const struct insp_end *end, const struct usock *peer)
+static int say_datagram(struct inspect *i, const struct inspect_end *end, const struct usock *peer)
 {
 	i->ext_unix = true;
-	if (insp_say(i, SEV_WARNING, "unix-datagram", "see that the same service runs there",
-	             "descriptor %d of pid %d sends to the UNIX socket %s outside the tree; it "
-	             "will send to the one of that name at the destination",
-	             end->fd, end->pid, peer->name) < 0)
+	if (inspect_say(i, SEV_WARNING, "unix-datagram", "see that the same service runs there",
+	                "descriptor %d of pid %d sends to the UNIX socket %s outside the tree; it "
+	                "will send to the one of that name at the destination",
+	                end->fd, end->pid, peer->name) < 0)
 		return -ENOMEM;
-	return peer->name[0] == '/' ? insp_file(i, peer->name, INSP_SEEN) : 0;
+	return peer->name[0] == '/' ? inspect_file(i, peer->name, INSPECT_SEEN) : 0;
 }
 
-static int say_inside(struct insp *i, const struct insp_end *end, const struct usock *s)
+static int say_inside(struct inspect *i, const struct inspect_end *end, const struct usock *s)
 {
 	static const char *const types[] = {
 		[SOCK_STREAM] = "stream", [SOCK_DGRAM] = "datagram", [SOCK_SEQPACKET] = "packet"
@@ -154,50 +156,51 @@ static int say_inside(struct insp *i, const struct insp_end *end, const struct u
 
 	if (s->state == TCP_LISTEN)
 		return 0; /* look_name() */
-	return insp_say(i, SEV_INFO, "unix-moves", NULL,
-	                "descriptor %d of pid %d: UNIX %s socket%s%s%s moves", end->fd, end->pid,
-	                type, s->name[0] ? " at " : "", s->name,
-	                s->peer ? ", with its other end, and what waits in it" : "");
+	return inspect_say(i, SEV_INFO, "unix-moves", NULL,
+	                   "descriptor %d of pid %d: UNIX %s socket%s%s%s moves", end->fd, end->pid,
+	                   type, s->name[0] ? " at " : "", s->name,
+	                   s->peer ? ", with its other end, and what waits in it" : "");
 }
 
-static int say_outside(struct insp *i, const struct insp_end *end, const struct usock *s,
-                       const struct usock *peer, const struct insp_want *w)
+static int say_outside(struct inspect *i, const struct inspect_end *end, const struct usock *s,
+                       const struct usock *peer, const struct inspect_want *w)
 {
 	char who[96], what[NAME_MAX_BYTES + 192];
 	bool named = peer && peer->name[0];
 
-	insp_holder(w, who, sizeof(who));
+	inspect_holder(w, who, sizeof(who));
 	snprintf(what, sizeof(what), "descriptor %d of pid %d, a UNIX socket connected to %s%s%s,",
 	         end->fd, end->pid, who, named ? ", at " : "", named ? peer->name : "");
-	struct insp_lead lead = { .pid = end->pid,
-		                  .fd = end->fd,
-		                  .kind = REFIT_UNIX,
-		                  .what = what,
-		                  .inode = s->inode,
-		                  .peer = named ? peer->name : NULL,
-		                  .sock_type = s->type,
-		                  .stray = !named };
-	int r = insp_out(i, &lead);
+	struct inspect_lead lead = { .pid = end->pid,
+		                     .fd = end->fd,
+		                     .kind = REFIT_UNIX,
+		                     .what = what,
+		                     .inode = s->inode,
+		                     .peer = named ? peer->name : NULL,
+		                     .sock_type = s->type,
+		                     .stray = !named };
+	int r = inspect_out(i, &lead);
 
 	if (r)
 		return r < 0 ? r : 0;
 	if (s->type == SOCK_DGRAM && named)
 		return say_datagram(i, end, peer);
-	return insp_say(i, SEV_BLOCKER, "unix-outside",
-	                named ? "--map=unix:NAME=unix:PATH connects it again there, if the service "
-	                        "bears that; =null, =close, =file:PATH"
-	                      : "end the connection first; --close-fd=N leaves it behind, "
-	                        "--map=fd:N=unix:PATH connects it to something else",
-	                "descriptor %d of pid %d is a UNIX socket connected to %s outside the "
-	                "tree%s%s",
-	                end->fd, end->pid, who, peer && peer->name[0] ? ", at " : "",
-	                peer ? peer->name : "");
+	return inspect_say(
+	        i, SEV_BLOCKER, "unix-outside",
+	        named ? "--map=unix:NAME=unix:PATH connects it again there, if the service "
+	                "bears that; =null, =close, =file:PATH"
+	              : "end the connection first; --close-fd=N leaves it behind, "
+	                "--map=fd:N=unix:PATH connects it to something else",
+	        "descriptor %d of pid %d is a UNIX socket connected to %s outside the "
+	        "tree%s%s",
+	        end->fd, end->pid, who, peer && peer->name[0] ? ", at " : "",
+	        peer ? peer->name : "");
 }
 
 /* Outside peers are looked up together: each look goes through all of /proc. */
-static int look_at_all(struct insp *i, const struct insp_ends *ours, const struct usocks *all)
+static int look_at_all(struct inspect *i, const struct inspect_ends *ours, const struct usocks *all)
 {
-	AUTO(mem) struct insp_want *want = calloc(ours->n + 1, sizeof(*want));
+	AUTO(mem) struct inspect_want *want = calloc(ours->n + 1, sizeof(*want));
 	size_t n = 0;
 	int r = want ? 0 : -ENOMEM;
 
@@ -209,10 +212,10 @@ static int look_at_all(struct insp *i, const struct insp_ends *ours, const struc
 			want[n++].inode = s->peer;
 	}
 	if (r == 0)
-		insp_outside(i, want, n, false);
+		inspect_outside(i, want, n, false);
 	for (size_t k = 0; r == 0 && k < ours->n; k++) {
 		const struct usock *s = find(all, ours->v[k].inode);
-		const struct insp_want *w = s->peer ? insp_want_find(want, n, s->peer) : NULL;
+		const struct inspect_want *w = s->peer ? inspect_want_find(want, n, s->peer) : NULL;
 
 		r = w ? say_outside(i, &ours->v[k], s, find(all, s->peer), w)
 		      : say_inside(i, &ours->v[k], s);
@@ -226,7 +229,7 @@ static int dump(struct usocks *all)
 		                     .udiag_states = ~0U,
 		                     .udiag_show = UDIAG_SHOW_PEER | UDIAG_SHOW_NAME |
 		                                   UDIAG_SHOW_ICONS };
-	int r = insp_diag(&req, sizeof(req), on_socket, all);
+	int r = inspect_diag(&req, sizeof(req), on_socket, all);
 
 	if (r == 0 && all->n)
 		qsort(all->v, all->n, sizeof(*all->v), by_inode);
@@ -239,26 +242,27 @@ static int dump(struct usocks *all)
 	return r;
 }
 
-int insp_unix(struct insp *i, struct insp_ends *left)
+int inspect_unix(struct inspect *i, struct inspect_ends *left)
 {
 	struct usocks all = { 0 };
-	struct insp_ends ours = { 0 };
+	struct inspect_ends ours = { 0 };
 	int r = left->n ? dump(&all) : 0;
 
 	if (r < 0 && r != -ENOMEM)
-		r = insp_say(i, SEV_WARNING, "no-diag", "modprobe unix_diag, which CRIU needs too",
-		             "the kernel does not tell of UNIX sockets: %s", strerror(-r));
+		r = inspect_say(i, SEV_WARNING, "no-diag",
+		                "modprobe unix_diag, which CRIU needs too",
+		                "the kernel does not tell of UNIX sockets: %s", strerror(-r));
 	for (size_t k = 0; r == 0 && k < left->n;) {
-		struct insp_end end = left->v[k];
+		struct inspect_end end = left->v[k];
 
 		if (!find(&all, end.inode)) {
 			k++;
 			continue;
 		}
 		/* a socket with several descriptors is one; the first names it */
-		while (insp_end_take(left, end.inode, NULL))
+		while (inspect_end_take(left, end.inode, NULL))
 			;
-		r = insp_end_add(&ours, end);
+		r = inspect_end_add(&ours, end);
 	}
 	if (r == 0)
 		r = look_at_all(i, &ours, &all);

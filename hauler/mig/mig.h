@@ -55,7 +55,7 @@ struct opts {
 	bool list, keep_here, drop_here; /* recover, resolve */
 	struct net_opts net;
 	const char *into_root; /* the tree's root directory at the destination */
-	struct fs_opts fs;
+	struct dirs_opts fs;
 };
 
 /* ---- cmd_peers.c ---- */
@@ -135,7 +135,7 @@ struct mig {
 	bool link_lost; /* a thread has noticed: postcopy.c, lost() */
 	enum mig_state back_to; /* where RELINK leads */
 
-	struct insp *insp;
+	struct inspect *insp;
 	struct needs *needs;
 	struct mnet *net;
 	struct fs *fs; /* trees that travel; NULL: none */

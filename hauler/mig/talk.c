@@ -301,14 +301,14 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	Haul__Offer offer = HAUL__OFFER__INIT;
 	Haul__Criu criu = HAUL__CRIU__INIT;
 	AUTO(mem) uint8_t *cpu = NULL;
-	int r = insp_offer(m->insp, &offer, e);
+	int r = inspect_offer(m->insp, &offer, e);
 
 	if (r == 0 && !m->needs)
 		r = needs_new(&m->needs, m->insp, m->opt, out, e);
 	if (r == 0)
 		r = mnet_offer(m, &offer, e);
 	if (r == 0)
-		r = outs_offer(insp_outs(m->insp), &offer, e);
+		r = outs_offer(inspect_outs(m->insp), &offer, e);
 	if (r == 0)
 		r = fs_offer(m, &offer, out, e);
 	if (r < 0) {
@@ -322,7 +322,7 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	offer.criu = &criu;
 	offer.check_only = check_only;
 	m->rss_bytes = offer.rss_bytes;
-	m->tasks = insp_tasks(m->insp);
+	m->tasks = inspect_tasks(m->insp);
 	snprintf(m->comm, sizeof(m->comm), "%s", offer.comm);
 	msg.body_case = HAUL__MSG__BODY_OFFER;
 	msg.offer = &offer;
@@ -448,8 +448,8 @@ int talk_switch(struct mig *m, struct err *e)
 	Haul__Switch s = HAUL__SWITCH__INIT;
 	uint64_t now = now_us(), until = mig_deadline(m);
 
-	s.shell_job = insp_shell_job(m->insp);
-	s.ext_unix = insp_ext_unix(m->insp);
+	s.shell_job = inspect_shell_job(m->insp);
+	s.ext_unix = inspect_ext_unix(m->insp);
 	s.file_locks = true;
 	s.tasks = m->tasks;
 	s.limit_ms = until > now ? (until - now) / 1000 : 1;

@@ -58,7 +58,7 @@ static unsigned int count_loose(const struct net_socks *listening)
 			                      .sdiag_protocol = IPPROTO_TCP,
 			                      .idiag_states = BIT(STATE_SYN_RECV) | STATES_GOING };
 
-		insp_diag(&q, sizeof(q), on_half_open, &o);
+		inspect_diag(&q, sizeof(q), on_half_open, &o);
 	}
 	return o.n + net_socks_backlog(listening);
 }
@@ -74,7 +74,7 @@ int mnet_quiet(struct mig *m, struct err *e)
 
 	if (r < 0 || !mnet_moves_tcp(n))
 		return r;
-	const pid_t *pids = insp_pids(m->insp, &n_pids);
+	const pid_t *pids = inspect_pids(m->insp, &n_pids);
 
 	net_socks_room(pids, n_pids);
 	r = net_socks_collect(pids, n_pids, true, &listening, e);
@@ -109,7 +109,7 @@ static int on_lost(void *arg, const struct nlmsghdr *h)
 
 	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*d)) || d->idiag_inode)
 		return 0;
-	insp_sock_of(d, &(struct insp_end){ 0 }, &s);
+	inspect_sock_of(d, &(struct inspect_end){ 0 }, &s);
 	bool ours = false;
 
 	for (size_t i = 0; i < n->n_moves; i++)
@@ -143,7 +143,7 @@ static int add_lost(struct mnet *n)
 			                      .sdiag_protocol = IPPROTO_TCP,
 			                      .idiag_states = states };
 
-		r = insp_diag(&q, sizeof(q), on_lost, n);
+		r = inspect_diag(&q, sizeof(q), on_lost, n);
 	}
 	n->loose_left = (unsigned int)(n->n_flows - before);
 	return r;

@@ -24,8 +24,8 @@ int net_opts_move(struct net_opts *o, const char *text, struct err *e);
 
 /** mnet_new() - find the addresses that move; hooks of the configuration */
 int mnet_new(struct mig *m, struct err *e);
-/** mnet_judge() - for insp_new_with(); lives as long as the mnet */
-const struct insp_net *mnet_judge(const struct mnet *n);
+/** mnet_judge() - for inspect_new_with(); lives as long as the mnet */
+const struct inspect_net *mnet_judge(const struct mnet *n);
 /** mnet_findings() - what stands in the way of moving the addresses. Return: 0; -errno */
 int mnet_findings(struct mig *m, struct findings *f, struct err *e);
 /** mnet_offer() - fill in offer->net; freed by mnet_free() */

@@ -76,7 +76,7 @@ int mnet_new(struct mig *m, struct err *e)
 	return r;
 }
 
-const struct insp_net *mnet_judge(const struct mnet *n)
+const struct inspect_net *mnet_judge(const struct mnet *n)
 {
 	return &n->judge;
 }
@@ -160,7 +160,7 @@ int mnet_offer(struct mig *m, Haul__Offer *offer, struct err *e)
 {
 	struct mnet *n = m->net;
 	size_t locals;
-	const struct net_addr *local = insp_locals(m->insp, &locals);
+	const struct net_addr *local = inspect_locals(m->insp, &locals);
 
 	free(n->local_msg);
 	n->local_msg = calloc(locals + 1, sizeof(*n->local_msg));

@@ -13,7 +13,7 @@ struct flow_options {
 };
 
 struct mnet {
-	struct insp_net judge;
+	struct inspect_net judge;
 	struct hooks hooks;
 	struct net_move here[NET_MOVES_MAX], there[NET_MOVES_MAX];
 	size_t n_moves;

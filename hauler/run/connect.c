@@ -43,11 +43,11 @@ int connect_run(struct mig *m, struct err *e)
 	int r = choose_tracker(m, e);
 
 	if (r == 0 && m->opt->owned)
-		r = insp_owner(m->opt->pid, m->opt->owner, e);
+		r = inspect_owner(m->opt->pid, m->opt->owner, e);
 	if (r == 0)
 		r = mnet_new(m, e);
 	if (r == 0)
-		r = insp_new_with(&m->insp, m->opt->pid, mnet_judge(m->net), &m->opt->fs, e);
+		r = inspect_new_with(&m->insp, m->opt->pid, mnet_judge(m->net), &m->opt->fs, e);
 	if (r == 0)
 		r = mnet_findings(m, &f, e);
 	if (r == 0 && f.blockers) {
@@ -58,8 +58,8 @@ int connect_run(struct mig *m, struct err *e)
 	findings_fini(&f);
 	if (r < 0)
 		return r;
-	if (insp_findings(m->insp)->blockers) {
-		rep_findings(insp_findings(m->insp), m->opt->json);
+	if (inspect_findings(m->insp)->blockers) {
+		rep_findings(inspect_findings(m->insp), m->opt->json);
 		err_set(e, ERR_TARGET, EPERM, "process %d cannot be hauled as it is", m->opt->pid);
 		return err_fix(e, "see the blockers above; haul check %d explains", m->opt->pid);
 	}
@@ -122,7 +122,7 @@ int negotiate_run(struct mig *m, struct err *e)
  */
 static bool has_seccomp(const struct mig *m)
 {
-	const struct findings *f = insp_findings(m->insp);
+	const struct findings *f = inspect_findings(m->insp);
 
 	for (size_t i = 0; i < f->n; i++)
 		if (!strcmp(f->v[i].code, "seccomp"))
@@ -165,7 +165,7 @@ static int start_criu(struct mig *m, struct err *e)
 	if (r < 0)
 		return r;
 	AUTO(mem) char **external = NULL;
-	ssize_t n_external = outs_external(insp_outs(m->insp), &external);
+	ssize_t n_external = outs_external(inspect_outs(m->insp), &external);
 
 	if (n_external < 0)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for descriptors");
@@ -175,8 +175,8 @@ static int start_criu(struct mig *m, struct err *e)
 		.images_fd = m->images_fd,
 		.pid = m->opt->pid,
 		.tcp_close = !mnet_moves_tcp(m->net),
-		.shell_job = insp_shell_job(m->insp),
-		.ext_unix = insp_ext_unix(m->insp),
+		.shell_job = inspect_shell_job(m->insp),
+		.ext_unix = inspect_ext_unix(m->insp),
 		.file_locks = true,
 		.log_name = "dump.log",
 		.version = m->criu_version,

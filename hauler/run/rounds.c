@@ -470,7 +470,7 @@ static void rounds_start(struct mig *m)
 		                     : !m->smaps ? POL_FREEZE_SCANS
 		                                 : POL_FREEZE_SMAPS };
 
-	insp_size(m->insp, &z);
+	inspect_size(m->insp, &z);
 	limits_apply(m, false);
 	send_tracker(m->send, m->trk);
 	m->pol.opt = &m->opt->pol.v;

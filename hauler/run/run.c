@@ -249,7 +249,7 @@ void mig_fini(struct mig *m)
 	trk_free(steal(m->trk));
 	sent_free(steal(m->sent));
 	needs_free(steal(m->needs));
-	insp_free(steal(m->insp));
+	inspect_free(steal(m->insp));
 	mnet_free(steal(m->net));
 	fs_free(fs);
 	size_t n_maps = m->maps ? m->n_maps : 0;

@@ -253,7 +253,7 @@ int restore_run(struct mig *m, struct err *e)
 		r = mnet_give(m, e);
 	/* images that change go again */
 	if (r == 0)
-		r = outs_refit(insp_outs(m->insp), m->images_fd, e);
+		r = outs_refit(inspect_outs(m->insp), m->images_fd, e);
 	if (r == 0)
 		r = needs_reroot(m->needs, m->images_fd, e);
 	if (r == 0)
