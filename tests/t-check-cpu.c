@@ -19,7 +19,7 @@ static unsigned int failed;
 /* @bytes of cpuinfo.img are offered; @code (NULL: nothing) is found of the CPU */
 static void expect(const char *name, uint8_t *data, size_t bytes, const char *code)
 {
-	struct chk_host host = { .criu_path = path, .criu_version = 40201, .criu_lazy = true };
+	struct check_host host = { .criu_path = path, .criu_version = 40201, .criu_lazy = true };
 	Haul__Offer o = HAUL__OFFER__INIT;
 	Haul__Criu criu = HAUL__CRIU__INIT;
 	struct findings f = { 0 };
@@ -42,7 +42,7 @@ static void expect(const char *name, uint8_t *data, size_t bytes, const char *co
 	o.n_pid = 1;
 	criu.version = 40201;
 	criu.cpuinfo = (ProtobufCBinaryData){ bytes, data };
-	int r = chk_offer(&o, &host, &f, &e);
+	int r = check_offer(&o, &host, &f, &e);
 
 	for (size_t k = 0; k < f.n; k++)
 		if (!strncmp(f.v[k].code, "cpu", 3)) {

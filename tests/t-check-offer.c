@@ -32,7 +32,7 @@ struct set {
 	uint32_t pid[4];
 	uint32_t uid;
 	char *mount;
-	struct chk_host host;
+	struct check_host host;
 };
 
 /* A pid that was just given back. */
@@ -74,9 +74,9 @@ static void good(struct set *s)
 	s->o.n_mount = 1;
 	s->o.mount = &s->mount;
 	/* a CRIU that is none: the CPU check says that it cannot be done */
-	s->host = (struct chk_host){ .criu_path = "/bin/false",
-		                     .criu_version = CRIU,
-		                     .criu_lazy = true };
+	s->host = (struct check_host){ .criu_path = "/bin/false",
+		                       .criu_version = CRIU,
+		                       .criu_lazy = true };
 }
 
 static const struct finding *find(const struct findings *f, const char *code)
@@ -92,7 +92,7 @@ static void expect(const char *name, struct set *s, const char *code, enum sever
 {
 	struct findings f = { 0 };
 	struct err e = ERR_INIT;
-	int r = chk_offer(&s->o, &s->host, &f, &e);
+	int r = check_offer(&s->o, &s->host, &f, &e);
 	const struct finding *hit = code ? find(&f, code) : NULL;
 
 	CHECK(r == 0, "%s: %s", name, e.msg);
@@ -149,7 +149,7 @@ static void hosts(void)
 static void memory(void)
 {
 	struct set s;
-	uint64_t have = chk_mem_free_bytes();
+	uint64_t have = check_mem_free_bytes();
 
 	CHECK(have > 1 << 20, "%llu free", (unsigned long long)have);
 	good(&s);
@@ -175,8 +175,8 @@ static void pids(void)
 	s.pid[1] = (uint32_t)getpid();
 	s.o.n_pid = 2;
 	expect("taken", &s, "pid-taken", SEV_BLOCKER);
-	CHECK(chk_pids_free(s.pid, 1, &f) == 0 && f.n == 0, "%zu findings", f.n);
-	CHECK(chk_pids_free(s.pid, 2, &f) == 0 && f.blockers == 1, "%u blockers", f.blockers);
+	CHECK(check_pids_free(s.pid, 1, &f) == 0 && f.n == 0, "%zu findings", f.n);
+	CHECK(check_pids_free(s.pid, 2, &f) == 0 && f.blockers == 1, "%u blockers", f.blockers);
 	CHECK(f.n && strstr(f.v[0].text, "t-check-offer"), "%s", f.n ? f.v[0].text : "");
 	findings_fini(&f);
 	for (size_t k = 0; k < ARRAY_SIZE(many); k++) {
@@ -187,7 +187,7 @@ static void pids(void)
 				pause();
 		many[k] = (uint32_t)parent;
 	}
-	CHECK(chk_pids_free(many, ARRAY_SIZE(many), &f) == 0 && f.n == 17, "%zu findings", f.n);
+	CHECK(check_pids_free(many, ARRAY_SIZE(many), &f) == 0 && f.n == 17, "%zu findings", f.n);
 	findings_fini(&f);
 	for (size_t k = 0; k < ARRAY_SIZE(many); k++) {
 		kill((pid_t)many[k], SIGKILL);
@@ -335,7 +335,7 @@ static void many(struct set *s)
 		s->files[k] = &bad[k];
 	}
 	s->o.n_file = ARRAY_SIZE(bad);
-	CHECK(chk_offer(&s->o, &s->host, &f, &e) == 0, "%s", e.msg);
+	CHECK(check_offer(&s->o, &s->host, &f, &e) == 0, "%s", e.msg);
 	CHECK(f.blockers == 17, "%u blockers", f.blockers);
 	for (size_t k = 0; k < f.n; k++)
 		CHECK(!strchr(f.v[k].text, 0x1b), "an escape sequence");
@@ -440,7 +440,7 @@ static void one_port(const struct port_case *c, bool other_protocol)
 	char word[40];
 
 	snprintf(word, sizeof(word), "pid %d (t-check-offer)", getpid());
-	CHECK(chk_ports(&s.o, &f) == 0 && f.n == 1, "%s: %zu findings", c->name, f.n);
+	CHECK(ports_check(&s.o, &f) == 0 && f.n == 1, "%s: %zu findings", c->name, f.n);
 	CHECK(f.n && strstr(f.v[0].text, word), "%s", f.n ? f.v[0].text : "");
 	snprintf(word, sizeof(word), "port %u of %s", number, c->want);
 	CHECK(f.n && strstr(f.v[0].text, word), "%s", f.n ? f.v[0].text : "");
@@ -461,7 +461,7 @@ static void refused(const char *name, struct set *s)
 {
 	struct findings f = { 0 };
 	struct err e = ERR_INIT;
-	int r = chk_offer(&s->o, &s->host, &f, &e);
+	int r = check_offer(&s->o, &s->host, &f, &e);
 
 	CHECK(r == -EBADMSG && e.src == ERR_PEER, "%s: %d %s", name, r, e.msg);
 	findings_fini(&f);

@@ -94,7 +94,7 @@ done
 # its data as a tree, below the root directory
 for h in A B; do "$lab" run $h sh -c 'echo "fs-allow = /srv" >>/etc/haul/haul.conf'; done
 ! "$lab" run A "$haul" --into-root=/srv/root --fs=/srv/app --files=ship-differing "$pid" hostB >"$dir/out" 2>&1 || fail "took the place of a tree"
-grep -q '/srv/root/srv/app is there and not empty' "$dir/out" || fail "$(cat "$dir/out")"
+grep -q '/srv/root/srv/app exists and is not empty' "$dir/out" || fail "$(cat "$dir/out")"
 check_at A "$dir/disk.A"
 echo new >"$dir/disk.A/app/only-by-tree"
 move A --into-root=/srv/root --files=ship-differing --fs=/srv/app --fs-replace

@@ -29,20 +29,20 @@
 #define NAMES_LOOKED  64 /* each may ask a directory server */
 #define SAME_KIND_MAX 16 /* findings of one kind; the rest is a number */
 
-struct chk {
+struct check {
 	const Haul__Offer *o;
-	const struct chk_host *host;
+	const struct check_host *host;
 	struct findings *out;
-	bool *absent; /* mount points of the offer that are none here */
+	bool *absent; /* mount points of the offer that are not mount points here */
 	bool no_memory;
 };
 
-/* A finding that does not get into the list must not read as "nothing found". */
+/* A finding that could not be stored must not read as "nothing found". */
 #define say(c, ...) ((c)->no_memory |= finding_add((c)->out, __VA_ARGS__) < 0)
 
 /* ---- the host ---- */
 
-uint64_t chk_mem_free_bytes(void)
+uint64_t check_mem_free_bytes(void)
 {
 	AUTO(file) FILE *f = fopen("/proc/meminfo", "re");
 	char line[128];
@@ -54,7 +54,7 @@ uint64_t chk_mem_free_bytes(void)
 	return (uint64_t)kib * 1024;
 }
 
-static void check_host(struct chk *c)
+static void check_host(struct check *c)
 {
 	char theirs[128];
 	long page = sysconf(_SC_PAGESIZE);
@@ -75,8 +75,8 @@ static void check_host(struct chk *c)
 		    files_clean(c->o->kernel, theirs, sizeof(theirs)), u.release);
 }
 
-/* Images are read by the same or a newer CRIU; memory comes by userfaultfd. */
-static void check_criu(struct chk *c)
+/* Only the same or a newer CRIU reads the images; memory needs userfaultfd. */
+static void check_criu(struct check *c)
 {
 	unsigned int here = c->host->criu_version, there = c->o->criu ? c->o->criu->version : 0;
 
@@ -102,24 +102,32 @@ static void check_criu(struct chk *c)
 		    "CRIU at the destination cannot restore with userfaultfd");
 }
 
-/* CRIU compares: its file of the source against the CPU here. */
-static void check_cpu(struct chk *c)
+/* CRIU compares the source's cpuinfo.img with the CPU here. Return: -ENOTSUP ours is less */
+static int compare_cpu(const struct check *c, struct err *e)
 {
 	const Haul__Criu *theirs = c->o->criu;
 	AUTO(fd) int dir = -1;
+
+	if (!theirs || !theirs->cpuinfo.len || theirs->cpuinfo.len > CPUINFO_MAX)
+		return err_set(e, ERR_PEER, ENODATA, "the source did not send its own");
+	int r = img_dir(&dir, e);
+
+	if (r < 0)
+		return r;
+	r = img_save(dir, "cpuinfo.img", theirs->cpuinfo.data, theirs->cpuinfo.len, e);
+	if (r < 0)
+		return r;
+	return criu_cpuinfo(c->host->criu_path, dir, true, deadline_in_ms(CPU_LIMIT_MS), e);
+}
+
+static void check_cpu(struct check *c)
+{
 	struct err e = ERR_INIT;
-	int r = 0;
 
 	if (!c->host->criu_version)
 		return;
-	if (!theirs || !theirs->cpuinfo.len || theirs->cpuinfo.len > CPUINFO_MAX)
-		r = err_set(&e, ERR_PEER, ENODATA, "the source did not tell of its own");
-	if (r == 0)
-		r = img_dir(&dir, &e);
-	if (r == 0)
-		r = img_save(dir, "cpuinfo.img", theirs->cpuinfo.data, theirs->cpuinfo.len, &e);
-	if (r == 0)
-		r = criu_cpuinfo(c->host->criu_path, dir, true, deadline_in_ms(CPU_LIMIT_MS), &e);
+	int r = compare_cpu(c, &e);
+
 	if (r == -ENOTSUP)
 		say(c, SEV_BLOCKER, "cpu",
 		    "choose a host whose CPU has all features of the source's (see lscpu)",
@@ -130,9 +138,9 @@ static void check_cpu(struct chk *c)
 		    "the CPUs could not be compared: %s", files_clean(e.msg, e.msg, sizeof(e.msg)));
 }
 
-static void check_mem(struct chk *c)
+static void check_mem(struct check *c)
 {
-	uint64_t have = chk_mem_free_bytes(), want = c->o->rss_bytes;
+	uint64_t have = check_mem_free_bytes(), want = c->o->rss_bytes;
 	uint64_t spare = want / 10 + MEM_SPARE;
 
 	if (want <= have && spare <= have - want)
@@ -143,7 +151,7 @@ static void check_mem(struct chk *c)
 	    (unsigned long long)have >> 20);
 }
 
-static void check_users(struct chk *c)
+static void check_users(struct check *c)
 {
 	for (size_t i = 0; i < c->o->n_uid && i < NAMES_LOOKED; i++)
 		if (!getpwuid(c->o->uid[i]))
@@ -185,7 +193,7 @@ static int say_taken(struct findings *out, uint32_t id, uint32_t by, const char 
 	        "pid %u is taken at the destination%s by pid %u (%s)", id, as, by, comm);
 }
 
-int chk_pids_free(const uint32_t *pid, size_t n, struct findings *out)
+int check_pids_free(const uint32_t *pid, size_t n, struct findings *out)
 {
 	unsigned int taken = 0;
 	int r = 0;
@@ -193,7 +201,7 @@ int chk_pids_free(const uint32_t *pid, size_t n, struct findings *out)
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		char path[40];
 
-		/* not listed there, but found by name: threads too */
+		/* threads are not listed in /proc, but found by name */
 		snprintf(path, sizeof(path), "/proc/%u", pid[i]);
 		if (access(path, F_OK) == 0 && taken++ < SAME_KIND_MAX)
 			r = say_taken(out, pid[i], pid[i], "");
@@ -204,8 +212,8 @@ int chk_pids_free(const uint32_t *pid, size_t n, struct findings *out)
 	return r;
 }
 
-/* A number stays in use while it names a group or session, its leader gone or not. */
-static void check_groups_of(struct chk *c, uint32_t pid, const uint32_t *sorted, size_t n)
+/* A number stays in use while it names a group or session, even without its leader. */
+static void check_groups_of(struct check *c, uint32_t pid, const uint32_t *sorted, size_t n)
 {
 	char path[40], buf[1024];
 	uint32_t id[2]; /* group, session */
@@ -222,7 +230,7 @@ static void check_groups_of(struct chk *c, uint32_t pid, const uint32_t *sorted,
 	for (int k = 0; k < 2; k++) {
 		snprintf(path, sizeof(path), "/proc/%u", id[k]);
 		if (!bsearch(&id[k], sorted, n, sizeof(*sorted), by_number) ||
-		    access(path, F_OK) == 0) /* chk_pids_free() told it */
+		    access(path, F_OK) == 0) /* check_pids_free() has said so */
 			continue;
 		c->no_memory |= say_taken(c->out, id[k], pid, k ? " as a session" : " as a group") <
 		                0;
@@ -230,7 +238,7 @@ static void check_groups_of(struct chk *c, uint32_t pid, const uint32_t *sorted,
 	}
 }
 
-static void check_groups(struct chk *c)
+static void check_groups(struct check *c)
 {
 	size_t n = c->o->n_pid;
 	AUTO(mem) uint32_t *sorted = malloc(n * sizeof(*sorted));
@@ -246,7 +254,7 @@ static void check_groups(struct chk *c)
 			check_groups_of(c, (uint32_t)strtoul(de->d_name, NULL, 10), sorted, n);
 }
 
-static void check_pid_max(struct chk *c)
+static void check_pid_max(struct check *c)
 {
 	AUTO(file) FILE *f = fopen("/proc/sys/kernel/pid_max", "re");
 	uint32_t max, top = 0;
@@ -263,7 +271,7 @@ static void check_pid_max(struct chk *c)
 
 /* ---- files ---- */
 
-static void check_mounts(struct chk *c)
+static void check_mounts(struct check *c)
 {
 	char name[PATH_BYTES];
 	struct statx st;
@@ -280,9 +288,9 @@ static void check_mounts(struct chk *c)
 	}
 }
 
-static int check_files(struct chk *c, struct err *e)
+static int check_files(struct check *c, struct err *e)
 {
-	const struct chk_host *h = c->host;
+	const struct check_host *h = c->host;
 	AUTO(mem) Haul__FileSeen *own = calloc(c->o->n_file + 1, sizeof(*own));
 	struct files f = { .o = c->o,
 		           .seen = h->seen ? h->seen : own,
@@ -308,7 +316,7 @@ static bool is_path_ok(const char *path)
 	return path[0] == '/' && strlen(path) < PATH_BYTES;
 }
 
-/* Return: 0; -EBADMSG it is nothing that haul would send */
+/* Return: 0; -EBADMSG: haul would never send this */
 static int check_form(const Haul__Offer *o, struct err *e)
 {
 	if (o->n_file > FILES_MAX || o->n_pid > PIDS_MAX || o->n_uid > UIDS_MAX ||
@@ -334,10 +342,10 @@ static int check_form(const Haul__Offer *o, struct err *e)
 	return 0;
 }
 
-int chk_offer(const Haul__Offer *offer, const struct chk_host *host, struct findings *out,
-              struct err *e)
+int check_offer(const Haul__Offer *offer, const struct check_host *host, struct findings *out,
+                struct err *e)
 {
-	struct chk c = { .o = offer, .host = host, .out = out };
+	struct check c = { .o = offer, .host = host, .out = out };
 	int r = check_form(offer, e);
 
 	if (r < 0)
@@ -345,7 +353,7 @@ int chk_offer(const Haul__Offer *offer, const struct chk_host *host, struct find
 	AUTO(mem) bool *absent = calloc(offer->n_mount + 1, sizeof(*absent));
 
 	c.absent = absent;
-	c.no_memory = !absent || chk_pids_free(offer->pid, offer->n_pid, out) < 0;
+	c.no_memory = !absent || check_pids_free(offer->pid, offer->n_pid, out) < 0;
 	if (!c.no_memory) {
 		check_host(&c);
 		check_criu(&c);
@@ -356,7 +364,7 @@ int chk_offer(const Haul__Offer *offer, const struct chk_host *host, struct find
 		check_pid_max(&c);
 		check_mounts(&c);
 		r = check_files(&c, e);
-		c.no_memory |= chk_ports(offer, out) < 0;
+		c.no_memory |= ports_check(offer, out) < 0;
 	}
 	if (r < 0)
 		return r;

@@ -13,37 +13,36 @@ struct Haul__Offer;
 struct Haul__FileSeen;
 struct files_doubt;
 
-struct chk_host {
+struct check_host {
 	const char *criu_path;
 	unsigned int criu_version; /* 40201; 0: no working CRIU here */
 	bool criu_lazy;
 	const char *criu_error; /* when criu_version is 0 */
-	/* asks the source for digests of files; NULL: nobody can be asked */
+	/* asks the source for digests of files; NULL: it cannot be asked */
 	int (*prove)(void *arg, struct files_doubt *v, size_t n, struct err *e);
 	void *prove_arg;
-	uint64_t seed; /* of these digests */
+	uint64_t seed; /* for these digests */
 	const char *allow, *key; /* files: allow_dir(); allow NULL: anywhere */
 	struct Haul__FileSeen *seen; /* out, one for each file of the offer; may be NULL */
 };
 
 /**
- * chk_offer() - compare kernel, machine, page size, CRIU version and lazy feature,
+ * check_offer() - compare kernel, machine, page size, CRIU version and lazy feature,
  * CPU (criu_cpuinfo with the source's cpuinfo.img in a private tmpfs), free
  * memory, pids taken, files (files.h), users, mount points, ports
- * @offer is untrusted: names are only used to look (O_PATH, no following out
- * of the ordinary), never to write
+ * @offer is untrusted: its names are only looked at (O_PATH), never written to
  * Return: 0, also with blockers in @out
  */
-int chk_offer(const struct Haul__Offer *offer, const struct chk_host *host, struct findings *out,
-              struct err *e);
+int check_offer(const struct Haul__Offer *offer, const struct check_host *host,
+                struct findings *out, struct err *e);
 
-/** chk_pids_free() - again at the switch-over: are these pids free? */
-int chk_pids_free(const uint32_t *pid, size_t n, struct findings *out);
+/** check_pids_free() - are these pids free? Asked again at the switch-over */
+int check_pids_free(const uint32_t *pid, size_t n, struct findings *out);
 
-/** chk_ports() - is a port of the offer in use here, and by whom? */
-int chk_ports(const struct Haul__Offer *offer, struct findings *out);
+/** ports_check() - is a port of the offer in use here, and by which process? */
+int ports_check(const struct Haul__Offer *offer, struct findings *out);
 
-/** chk_mem_free_bytes() - MemAvailable */
-uint64_t chk_mem_free_bytes(void);
+/** check_mem_free_bytes() - MemAvailable of this host */
+uint64_t check_mem_free_bytes(void);
 
 #endif

@@ -16,7 +16,7 @@
 #define BUILD_ID_MAX 64
 
 /*
- * What has no build-id is read as a whole on both hosts, up to so much. Beyond it a file counts
+ * A file without a build-id is read as a whole on both hosts, up to this size. A larger one counts
  * as the same if its size and its time of modification, to the nanosecond, are.
  */
 #define READ_FILE_MAX_BYTES (64ULL << 20)
@@ -33,7 +33,7 @@ static uint64_t ns(const struct statx_timestamp *t)
 	return (uint64_t)t->tv_sec * 1000000000u + t->tv_nsec;
 }
 
-/* Through the descriptor whose type we know: nobody can put a device there. */
+/* By the descriptor whose type we know: no one can put a device there meanwhile. */
 static int open_again(const struct here *h)
 {
 	char path[32];
@@ -52,8 +52,8 @@ static bool is_same_build(const struct here *h, const Haul__File *f)
 }
 
 /*
- * The very same file, on storage that both hosts see, or on disks that were copied and on which
- * nothing was written to it since: the number and the times of its inode cannot be had otherwise.
+ * The very same file on storage that both hosts see, or on a copied disk where it was not written
+ * since: only then do inode number and times agree.
  */
 static bool is_one_inode(const struct here *h, const Haul__File *f)
 {
@@ -61,7 +61,7 @@ static bool is_one_inode(const struct here *h, const Haul__File *f)
 	       f->size == h->st.stx_size;
 }
 
-/* No disk of this host. 9p before Linux 6.6 has no type of its own in statfs(2). */
+/* Not on a disk of this host. 9p before Linux 6.6 has no type of its own in statfs(2). */
 static bool is_on_network(const struct here *h)
 {
 	struct statfs fs;
@@ -71,8 +71,8 @@ static bool is_on_network(const struct here *h)
 }
 
 /*
- * While it is written its times run on, but for the one of its making; where a network's file
- * system does not know that one (9p, NFS), they must have run on. Looked at again in the freeze.
+ * While a file is written its times change, except the time of birth. Network file systems without
+ * that (9p, NFS) must show later times. Looked at again in the freeze.
  */
 static bool may_be_shared(const struct here *h, const Haul__File *f)
 {
@@ -84,7 +84,7 @@ static bool may_be_shared(const struct here *h, const Haul__File *f)
 	       (f->ctime_ns < ns(&h->st.stx_ctime) && is_on_network(h));
 }
 
-/* Is content to be compared? Then the state is open until the source has answered. */
+/* Ask the source to compare contents? Then the state is open until it has answered. */
 static bool doubt(struct files *fs, uint32_t i, uint64_t bytes)
 {
 	if (!fs->prove || bytes > READ_FILE_MAX_BYTES ||
@@ -95,7 +95,7 @@ static bool doubt(struct files *fs, uint32_t i, uint64_t bytes)
 	return true;
 }
 
-/* Nobody is expected to write it: programs, libraries, data that is only read. */
+/* A file that the tree does not write: programs, libraries, data that is only read. */
 static Haul__FileState look_fixed(struct files *fs, uint32_t i, const struct here *h)
 {
 	const Haul__File *f = fs->o->file[i];
@@ -109,11 +109,11 @@ static Haul__FileState look_fixed(struct files *fs, uint32_t i, const struct her
 		return is_same_build(h, f) ? HAUL__FILE_STATE__FILE_SAME
 		                           : HAUL__FILE_STATE__FILE_DIFFERS;
 	if (!fs->prove || !f->size || doubt(fs, i, f->size) || f->mtime_ns == ns(&h->st.stx_mtime))
-		return HAUL__FILE_STATE__FILE_SAME; /* a doubt may end it */
+		return HAUL__FILE_STATE__FILE_SAME; /* until a doubt says otherwise */
 	return HAUL__FILE_STATE__FILE_DIFFERS;
 }
 
-/* A log: an older copy of it is brought up to date, another one stays. */
+/* A log: an older copy of it is completed, another log of that name stays. */
 static Haul__FileState look_log(struct files *fs, uint32_t i, const struct here *h)
 {
 	const Haul__File *f = fs->o->file[i];
@@ -121,7 +121,7 @@ static Haul__FileState look_log(struct files *fs, uint32_t i, const struct here 
 	if (fs->o->files == HAUL__FILES__FILES_REQUIRE || h->st.stx_size > f->size)
 		return HAUL__FILE_STATE__FILE_KEPT;
 	if (!h->st.stx_size || doubt(fs, i, h->st.stx_size))
-		return HAUL__FILE_STATE__FILE_TAIL; /* a doubt may end it */
+		return HAUL__FILE_STATE__FILE_TAIL; /* until a doubt says otherwise */
 	return HAUL__FILE_STATE__FILE_KEPT;
 }
 
@@ -133,17 +133,17 @@ static Haul__FileState look_written(struct files *fs, uint32_t i, const struct h
 		return HAUL__FILE_STATE__FILE_SHARED;
 	if (!f->open && !f->mapped)
 		return look_log(fs, i, h);
-	/* an older source does not say enough: CRIU will compare sizes */
+	/* an older source sends no times: CRIU will compare sizes */
 	if (!f->ctime_ns && f->size == h->st.stx_size)
 		return HAUL__FILE_STATE__FILE_SAME;
-	/* with what the tree had in it a moment ago it is an older copy */
+	/* the content that the tree wrote a moment ago: an older copy */
 	if (fs->o->files != HAUL__FILES__FILES_REQUIRE && f->size == h->st.stx_size &&
 	    (!f->size || doubt(fs, i, f->size)))
-		return HAUL__FILE_STATE__FILE_TAIL; /* a doubt may end it */
+		return HAUL__FILE_STATE__FILE_TAIL; /* until a doubt says otherwise */
 	return HAUL__FILE_STATE__FILE_DIFFERS;
 }
 
-/* Names that mean nothing on another host, or come with the tree. */
+/* Names that mean nothing on another host, or move with the tree. */
 static bool is_exempt(const Haul__Offer *o, const char *path)
 {
 	static const char tail[] = " (deleted)";
@@ -178,7 +178,7 @@ static Haul__FileState look(struct files *fs, uint32_t i)
 	return f->write ? look_written(fs, i, &h) : look_fixed(fs, i, &h);
 }
 
-/* What the source says of the contents decides. */
+/* The source's digest decides. */
 static void settle(struct files *fs, const struct files_doubt *d)
 {
 	const Haul__File *f = fs->o->file[d->file];

@@ -19,7 +19,7 @@
 struct files_doubt {
 	uint32_t file; /* of the offer */
 	uint64_t bytes;
-	bool known; /* theirs is */
+	bool known; /* is theirs set? */
 	uint8_t theirs[DIGEST_BYTES];
 };
 
@@ -34,7 +34,7 @@ struct files {
 	files_prove_fn prove; /* NULL: sizes and build-ids have to do */
 	void *arg;
 	struct findings *out;
-	const bool *absent; /* mount points of the offer that are none here */
+	const bool *absent; /* mount points of the offer that are not mount points here */
 	/* kept while looking */
 	struct files_doubt *doubt;
 	size_t n_doubt;
@@ -43,16 +43,16 @@ struct files {
 	bool no_memory;
 };
 
-/** files_check() - fill f->seen, and say what stands in the way. Return: 0; -errno */
+/** files_check() - fill f->seen, and add blockers to f->out. Return: 0; -errno */
 int files_check(struct files *f, struct err *e);
 
 /* ---- files_say.c ---- */
 
-/** files_is_system() - does it belong to this host, rather than to a program that moves? */
+/** files_is_system() - does @path belong to this host rather than to a program that moves? */
 bool files_is_system(const Haul__Offer *o, const char *path);
-/** files_judge() - f->seen is complete: what of it stands in the way, what will be shipped */
+/** files_judge() - with f->seen complete: add blockers, and say which files will be shipped */
 void files_judge(struct files *f);
-/** files_clean() - words of the other host end up on a terminal: one line, no escapes */
+/** files_clean() - make text of the other host fit for a terminal: one line, no escapes */
 const char *files_clean(const char *text, char *out, size_t bytes);
 void files_say_missing(struct files *f, const Haul__File *file);
 /** files_say_differs() - @how: "has 7 bytes at the destination, 9 at the source" */
@@ -64,9 +64,9 @@ struct file_id {
 	dev_t dev;
 	ino_t ino;
 	uint32_t file; /* of the offer */
-	pid_t by; /* out: a process that has it open or mapped; 0: none */
+	pid_t by; /* out: a process that has it open or mapped; 0: no process */
 };
-/** users_of() - who uses these files? Goes through /proc once */
+/** users_of() - which processes use these files? Walks /proc once */
 void users_of(struct file_id *v, size_t n);
 
 #endif

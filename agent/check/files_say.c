@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* files_say.c - what the states of files mean: blockers with remedies, and what will be shipped. */
+/* files_say.c - turn the states of files into findings: blockers with remedies, files to ship. */
 #include <ctype.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -12,11 +12,11 @@
 #include "common/auto.h"
 
 #define PATH_BYTES   4096
-#define SPARE_BYTES  (16ULL << 20) /* is left free on a file system that files are shipped to */
+#define SPARE_BYTES  (16ULL << 20) /* stays free on a file system that gets files */
 #define VOLUMES_MAX  64
 #define PRIVATE_ROOT "or let the tree have a root directory of its own there: --into-root=DIR"
 
-/* A finding that does not get into the list must not read as "nothing found". */
+/* A finding that could not be stored must not read as "nothing found". */
 #define say(f, ...) ((f)->no_memory |= finding_add((f)->out, __VA_ARGS__) < 0)
 
 const char *files_clean(const char *text, char *out, size_t bytes)
@@ -38,7 +38,7 @@ bool files_is_system(const Haul__Offer *o, const char *path)
 		                            "/proc/", "/sys/",  "/nix/",   "/gnu/" };
 	size_t root = strlen(o->into_root);
 
-	/* what lies in a private root is nobody else's */
+	/* a private root belongs to this migration alone */
 	if (root > 1 && !strncmp(path, o->into_root, root) && path[root] == '/')
 		return false;
 	if (!strncmp(path, "/usr/local/", 11) || !strncmp(path, "/dev/shm/", 9))
@@ -107,7 +107,7 @@ void files_say_differs(struct files *f, const Haul__File *file, const char *how)
 	say(f, SEV_BLOCKER, "file-differs",
 	    system ? "install the same version there, " PRIVATE_ROOT
 	    : f->o->files == HAUL__FILES__FILES_SHIP_DIFFERING
-	            ? "end what uses it there, " PRIVATE_ROOT
+	            ? "end the program that uses it there, " PRIVATE_ROOT
 	            : "keep it on storage that both hosts see, copy it there, or let haul "
 	              "replace it: --files=ship-differing",
 	    "%s %s%s", files_clean(file->path, name, sizeof(name)), how,
@@ -179,7 +179,7 @@ static void judge_mode(struct files *f, uint32_t i)
 	    files_clean(file->path, name, sizeof(name)), st.st_mode & 07777, file->mode & 07777);
 }
 
-/* ---- what will be written ---- */
+/* ---- files to ship ---- */
 
 struct volume {
 	dev_t dev;
@@ -187,7 +187,7 @@ struct volume {
 	const char *path;
 };
 
-/* Where @path will be: the file system of what is there of it. */
+/* The file system of @path, or of its nearest existing directory. */
 static int volume_at(const char *path, struct stat *st, struct statvfs *v)
 {
 	char dir[PATH_BYTES];
@@ -224,7 +224,7 @@ static void add_volume(struct volume *list, size_t *n, const char *path, uint64_
 	list[k].files++;
 }
 
-/* What travels of a file; the same rule at the source. */
+/* How many bytes of a file travel; the source has the same rule. */
 static bool travels(const struct files *f, uint32_t i, uint64_t *bytes)
 {
 	const Haul__File *file = f->o->file[i];
@@ -321,7 +321,7 @@ static void judge(struct files *f, uint32_t i, const struct file_id *used, size_
 		    files_clean(file->path, name, sizeof(name)));
 }
 
-/* Asked only where something could be replaced: it takes a walk through /proc. */
+/* Only where a file could be replaced: it walks /proc. */
 static size_t find_users(const struct files *f, struct file_id *v)
 {
 	struct stat st;

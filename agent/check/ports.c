@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * ports.c - ports that the tree listens on: are they free here? Reads the kernel's
- * lists of sockets; nothing is bound to find out.
+ * ports.c - are the ports that the tree listens on free here? Reads the kernel's lists of sockets and
+ * binds nothing.
  */
 #include "agent/check/check.h"
 
@@ -30,7 +30,7 @@ struct end {
 
 /* The process that has a socket here. */
 struct owner {
-	pid_t pid; /* 0: none that we see */
+	pid_t pid; /* 0: we cannot see it */
 	char comm[32];
 	bool v6only, shares; /* of its socket */
 };
@@ -95,7 +95,7 @@ static bool is_set(int fd, int level, int name)
 	return getsockopt(fd, level, name, &v, &n) == 0 && v;
 }
 
-/* What a copy of the owner's descriptor tells and the lists do not. */
+/* Options of the socket that the lists do not show: read from a copy of the descriptor. */
 static void ask_socket(struct owner *w, int remote, unsigned int uid)
 {
 	AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, w->pid, 0);
@@ -222,7 +222,7 @@ static int look(struct ports *p)
 	return r;
 }
 
-int chk_ports(const Haul__Offer *offer, struct findings *out)
+int ports_check(const Haul__Offer *offer, struct findings *out)
 {
 	struct ports p = { .o = offer, .out = out };
 	int r = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* users.c - which process of this host uses a file? */
+/* users.c - find a process of this host that uses a file. */
 #include <ctype.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@ static void match(struct file_id *v, size_t n, const struct stat *st, pid_t pid)
 			v[i].by = pid;
 }
 
-/* Every link in a directory of /proc/PID leads to a file that is in use. */
+/* Every link in such a directory of /proc/PID leads to a file in use. */
 static void look(struct file_id *v, size_t n, pid_t pid, const char *what)
 {
 	char path[64];

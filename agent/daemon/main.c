@@ -246,15 +246,15 @@ static void sweep_trees(uint64_t route)
 {
 	sigset_t none;
 
-	if (!afs_left() || fork() != 0)
+	if (!dirs_in_left() || fork() != 0)
 		return;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
 	if (route)
-		afs_adopt_dead(route);
+		dirs_in_adopt_dead(route);
 	else
-		afs_sweep();
+		dirs_in_sweep();
 	_exit(0);
 }
 

@@ -1,42 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * afs_apply.c - operations of the source on a staged tree. The tree is in a directory of mode 0700,
- * so nobody but the source can make links in it; its own are not followed either.
+ * apply.c - apply the source's operations to a staged directory. Its hidden parent has mode 0700, so
+ * only the source can create links in it, and those are not followed either.
  */
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include "agent/dirs/priv.h"
+#include "agent/files/beneath.h"
 #include "common/log.h"
 
 #define XATTR_LIST_BYTES 65536
 
-int afs_open_beneath(int dir, const char *path, int flags, mode_t mode, bool other_fs)
-{
-	struct open_how how = {
-		.flags = (uint64_t)(flags | O_CLOEXEC | O_NOFOLLOW),
-		.mode = flags & O_CREAT ? mode : 0,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS |
-		           (other_fs ? 0 : RESOLVE_NO_XDEV),
-	};
-
-	return (int)syscall(SYS_openat2, dir, *path ? path : ".", &how, sizeof(how));
-}
-
 /* ---- removing ---- */
 
-/* From descriptor to descriptor: whoever moves a link in between changes nothing. */
+/* By descriptors: a link that is swapped in meanwhile changes nothing. */
 static int remove_dir(int dir, const char *name)
 {
-	int fd = afs_open_beneath(dir, name, O_RDONLY | O_DIRECTORY, 0, false);
+	int fd = beneath_open(dir, name, O_RDONLY | O_DIRECTORY, 0, false);
 	AUTO(dir) DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
 	int r = 0;
 
@@ -44,20 +31,20 @@ static int remove_dir(int dir, const char *name)
 		return errno == ENOENT ? 0 : -errno;
 	for (struct dirent *de; r == 0 && (de = readdir(d));)
 		if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0)
-			r = afs_remove(fd, de->d_name);
+			r = dirs_in_remove(fd, de->d_name);
 	if (r == 0 && unlinkat(dir, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		r = -errno;
 	return r;
 }
 
-int afs_remove(int dir, const char *name)
+int dirs_in_remove(int dir, const char *name)
 {
 	if (unlinkat(dir, name, 0) == 0 || errno == ENOENT)
 		return 0;
 	return errno == EISDIR || errno == EPERM ? remove_dir(dir, name) : -errno;
 }
 
-/* ---- where ---- */
+/* ---- finding the place ---- */
 
 static void close_fd(int *fd)
 {
@@ -65,7 +52,7 @@ static void close_fd(int *fd)
 		close(steal_fd(fd));
 }
 
-void afs_at_close(struct afs_at *a)
+void dirs_in_at_close(struct dirs_in_at *a)
 {
 	close_fd(&a->dir_fd);
 	close_fd(&a->file_fd);
@@ -83,20 +70,20 @@ static int said(const struct place *p, const char *what, struct err *e)
 
 	err_sys(e, "%s %s", what, p->path);
 	if (code == ENOSPC || code == EDQUOT)
-		err_fix(e, "make room on the destination's file system; the process goes on "
-		           "where it is");
+		err_fix(e, "make room on the destination's file system; the process keeps "
+		           "running at the source");
 	return -code;
 }
 
-/* The directory of @path. It stays open for those that follow. */
-static int find(struct afs *s, uint32_t root, const ProtobufCBinaryData *path, struct place *p,
+/* Open the directory of @path; it stays open for the next operation. */
+static int find(struct dirs_in *s, uint32_t root, const ProtobufCBinaryData *path, struct place *p,
                 struct err *e)
 {
 	char dir[BATCH_PATH_MAX_BYTES + 1];
-	struct afs_at *a = &s->at;
+	struct dirs_in_at *a = &s->at;
 
 	if (root >= s->n)
-		return err_set(e, ERR_PEER, EBADMSG, "files of tree %u of %zu", root, s->n);
+		return err_set(e, ERR_PEER, EBADMSG, "files of directory %u of %zu", root, s->n);
 	if (path->len)
 		memcpy(p->path, path->data, path->len);
 	p->path[path->len] = 0;
@@ -105,7 +92,7 @@ static int find(struct afs *s, uint32_t root, const ProtobufCBinaryData *path, s
 
 	if (!path->len) {
 		p->dir = s->root[root].box_fd;
-		snprintf(p->name, sizeof(p->name), "%s", AFS_NEW);
+		snprintf(p->name, sizeof(p->name), "%s", DIRS_IN_NEW);
 		return 0;
 	}
 	snprintf(p->name, sizeof(p->name), "%.*s", NAME_MAX, slash ? slash + 1 : p->path);
@@ -116,8 +103,7 @@ static int find(struct afs *s, uint32_t root, const ProtobufCBinaryData *path, s
 	a->stale = false;
 	if (a->dir_fd < 0 || a->root != root || strcmp(a->dir, dir)) {
 		close_fd(&a->dir_fd);
-		a->dir_fd = afs_open_beneath(s->root[root].top_fd, dir, O_PATH | O_DIRECTORY, 0,
-		                             false);
+		a->dir_fd = beneath_open(s->root[root].top_fd, dir, O_PATH | O_DIRECTORY, 0, false);
 		if (a->dir_fd < 0)
 			return said(p, "the directory of", e);
 		a->root = root;
@@ -127,20 +113,21 @@ static int find(struct afs *s, uint32_t root, const ProtobufCBinaryData *path, s
 	return 0;
 }
 
-static int open_file(struct afs *s, uint32_t root, const struct place *p, struct err *e)
+static int open_file(struct dirs_in *s, uint32_t root, const struct place *p, struct err *e)
 {
-	struct afs_at *a = &s->at;
+	struct dirs_in_at *a = &s->at;
 	struct stat st;
 
 	if (a->file_fd >= 0 && a->file_root == root && !strcmp(a->file, p->path))
 		return a->file_fd;
 	close_fd(&a->file_fd);
-	a->file_fd = afs_open_beneath(p->dir, p->name, O_WRONLY | O_NONBLOCK | O_NOCTTY, 0, false);
+	a->file_fd = beneath_open(p->dir, p->name, O_WRONLY | O_NONBLOCK | O_NOCTTY, 0, false);
 	if (a->file_fd < 0)
 		return said(p, "open", e);
 	if (fstat(a->file_fd, &st) < 0 || !S_ISREG(st.st_mode)) {
 		close_fd(&a->file_fd);
-		return err_set(e, ERR_PEER, EBADMSG, "content for %s, which is no file", p->path);
+		return err_set(e, ERR_PEER, EBADMSG, "content for %s, which is not a file",
+		               p->path);
 	}
 	a->file_root = root;
 	snprintf(a->file, sizeof(a->file), "%s", p->path);
@@ -164,7 +151,7 @@ static bool is_label(const char *name)
 	return !strncmp(name, "security.", 9) && strcmp(name, "security.capability") != 0;
 }
 
-/* What the directory has given it, or an older pass. */
+/* Remove attributes inherited from the directory or left by an earlier pass. */
 static int drop_xattrs(const char *path, const Haul__TreeMeta *m)
 {
 	char few[1024];
@@ -214,7 +201,7 @@ static int set_meta(const struct place *p, const Haul__TreeMeta *m, struct err *
 		                           { m->mtime_s, m->mtime_ns } };
 	bool link = S_ISLNK(m->mode);
 
-	/* in this order: an owner's change takes the set-id bits and capabilities away */
+	/* owner first: a change of owner clears the set-id bits and capabilities */
 	if (fchownat(p->dir, p->name, m->uid, m->gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return said(p, "owner of", e);
 	if (!link && fchmodat(p->dir, p->name, m->mode & 07777, 0) < 0)
@@ -244,7 +231,7 @@ static int write_all(int fd, const uint8_t *data, size_t n, uint64_t at)
 	return 0;
 }
 
-/* As set_meta(), by the descriptor: most files of a tree are made once and are small. */
+/* The same by descriptor: most files are small and created once. */
 static int set_meta_of(int fd, const struct place *p, const Haul__TreeMeta *m, struct err *e)
 {
 	const struct timespec times[2] = { { m->atime_s, m->atime_ns },
@@ -293,8 +280,8 @@ static int make_node(const Haul__TreeOp *op, const struct place *p, struct err *
 	return r < 0 ? said(p, "create", e) : 0;
 }
 
-/* What has the name gives way, but a directory to a directory. Return: 1: it is one already */
-static int clear(struct afs *s, const struct place *p, bool for_dir, struct err *e)
+/* Remove what has the name, but not a directory for a directory. Return: 1: it is one already */
+static int clear(struct dirs_in *s, const struct place *p, bool for_dir, struct err *e)
 {
 	struct stat st;
 
@@ -304,11 +291,11 @@ static int clear(struct afs *s, const struct place *p, bool for_dir, struct err 
 		return 1;
 	close_fd(&s->at.file_fd);
 	s->at.stale |= S_ISDIR(st.st_mode);
-	errno = -afs_remove(p->dir, p->name);
+	errno = -dirs_in_remove(p->dir, p->name);
 	return errno ? said(p, "remove", e) : 0;
 }
 
-static int make(struct afs *s, const Haul__TreeOp *op, struct err *e)
+static int make(struct dirs_in *s, const Haul__TreeOp *op, struct err *e)
 {
 	struct place p;
 	bool dir = S_ISDIR(op->meta->mode);
@@ -333,7 +320,7 @@ static int make(struct afs *s, const Haul__TreeOp *op, struct err *e)
 	return r == 0 ? set_meta(&p, op->meta, e) : r;
 }
 
-static int put_meta(struct afs *s, const Haul__TreeOp *op, struct err *e)
+static int put_meta(struct dirs_in *s, const Haul__TreeOp *op, struct err *e)
 {
 	struct place p;
 	struct stat st;
@@ -356,7 +343,7 @@ static int put_meta(struct afs *s, const Haul__TreeOp *op, struct err *e)
 	return set_meta(&p, op->meta, e);
 }
 
-static int put_write(struct afs *s, const Haul__TreeOp *op, struct err *e)
+static int put_write(struct dirs_in *s, const Haul__TreeOp *op, struct err *e)
 {
 	struct place p;
 	int r = find(s, op->root, &op->path, &p, e);
@@ -368,7 +355,7 @@ static int put_write(struct afs *s, const Haul__TreeOp *op, struct err *e)
 	                                                                  : 0;
 }
 
-static int put_hole(struct afs *s, const Haul__TreeOp *op, struct err *e)
+static int put_hole(struct dirs_in *s, const Haul__TreeOp *op, struct err *e)
 {
 	static const uint8_t zero[65536];
 	struct place p;
@@ -396,7 +383,7 @@ static int put_hole(struct afs *s, const Haul__TreeOp *op, struct err *e)
 	return 0;
 }
 
-static int put_link(struct afs *s, const Haul__TreeOp *op, struct err *e)
+static int put_link(struct dirs_in *s, const Haul__TreeOp *op, struct err *e)
 {
 	struct place from, to;
 	struct stat st;
@@ -418,7 +405,7 @@ static int put_link(struct afs *s, const Haul__TreeOp *op, struct err *e)
 	return r;
 }
 
-static int put_remove(struct afs *s, const Haul__TreeOp *op, struct err *e)
+static int put_remove(struct dirs_in *s, const Haul__TreeOp *op, struct err *e)
 {
 	struct place p;
 	struct err missing = ERR_INIT;
@@ -433,11 +420,11 @@ static int put_remove(struct afs *s, const Haul__TreeOp *op, struct err *e)
 	}
 	close_fd(&s->at.file_fd);
 	s->at.stale = true;
-	errno = -afs_remove(p.dir, p.name);
+	errno = -dirs_in_remove(p.dir, p.name);
 	return errno ? said(&p, "remove", e) : 0;
 }
 
-int afs_apply(struct afs *s, const Haul__TreeOp *op, struct err *e)
+int dirs_in_apply(struct dirs_in *s, const Haul__TreeOp *op, struct err *e)
 {
 	s->ops++;
 	switch (op->kind) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* dirs.c - trees that travel, as steps of the worker: may they come, what comes. docs/FILES.md. */
+/* dirs.c - directories that move: judge the offer, stage them, apply batches. docs/FILES.md. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/dirs/priv.h"
+#include "agent/files/beneath.h"
 #include "agent/mig/mig.h"
 #include "agent/check/allow.h"
 #include "common/clock.h"
@@ -19,11 +20,11 @@
 #define NS_IN_S          1000000000ull
 #define APPLIED_LIMIT_MS 10000
 
-/* ---- may it come? ---- */
+/* ---- the offer ---- */
 
 static bool is_empty(int parent, const char *name)
 {
-	int fd = afs_open_beneath(parent, name, O_RDONLY | O_DIRECTORY, 0, false);
+	int fd = beneath_open(parent, name, O_RDONLY | O_DIRECTORY, 0, false);
 	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
 	int n = 0;
 
@@ -34,10 +35,10 @@ static bool is_empty(int parent, const char *name)
 	return d && n <= 2;
 }
 
-/* All that comes to the file system of root @k; once, at the first of them. */
-static void judge_room(const struct afs *s, size_t k, struct findings *f)
+/* Room for every directory on the file system of @k; said once, at the first of them. */
+static void judge_room(const struct dirs_in *s, size_t k, struct findings *f)
 {
-	const struct afs_root *r = &s->root[k];
+	const struct dirs_in_root *r = &s->root[k];
 	uint64_t bytes = 0, inodes = 0;
 	struct statvfs v;
 
@@ -54,16 +55,16 @@ static void judge_room(const struct afs *s, size_t k, struct findings *f)
 
 	if (bytes + bytes / 100 * SPARE_PERCENT > room)
 		finding_add(f, SEV_BLOCKER, "fs-space", "make room there, or --exclude something",
-		            "%s/%s: %llu MiB are to come, %llu MiB are free", r->parent, r->name,
+		            "%s/%s needs %llu MiB, %llu MiB are free", r->parent, r->name,
 		            (unsigned long long)(bytes >> 20), (unsigned long long)(room >> 20));
 	if (v.f_files && inodes > v.f_favail)
 		finding_add(f, SEV_BLOCKER, "fs-inodes", "make room there, or --exclude something",
-		            "%s/%s: %llu inodes are to come, %llu are free", r->parent, r->name,
+		            "%s/%s needs %llu inodes, %llu are free", r->parent, r->name,
 		            (unsigned long long)inodes, (unsigned long long)v.f_favail);
 }
 
-/* What has the name already? */
-static void judge_there(const Haul__TreeRoot *t, const struct afs_root *r, struct findings *f)
+/* Does something have this name already? */
+static void judge_there(const Haul__TreeRoot *t, const struct dirs_in_root *r, struct findings *f)
 {
 	struct statx x, above;
 
@@ -75,7 +76,7 @@ static void judge_there(const Haul__TreeRoot *t, const struct afs_root *r, struc
 
 	if (!S_ISDIR(x.stx_mode))
 		finding_add(f, SEV_BLOCKER, "fs-taken", "move it away",
-		            "%s/%s is there, and no directory", r->parent, r->name);
+		            "%s/%s exists and is not a directory", r->parent, r->name);
 	else if (x.stx_ino == t->inode && birth && birth == t->birth_ns)
 		finding_add(f, SEV_BLOCKER, "fs-shared",
 		            "leave out --fs for it: nothing has to travel",
@@ -88,10 +89,10 @@ static void judge_there(const Haul__TreeRoot *t, const struct afs_root *r, struc
 	else if (!t->replace && !is_empty(r->parent_fd, r->name))
 		finding_add(f, SEV_BLOCKER, "fs-exists",
 		            "--fs-replace takes its place, once the process runs there",
-		            "%s/%s is there and not empty", r->parent, r->name);
+		            "%s/%s exists and is not empty", r->parent, r->name);
 }
 
-/* The record has it in a line. Return: to be freed; NULL */
+/* The record holds one path a line. Return: the path, to be freed; NULL */
 static char *take_path(const ProtobufCBinaryData *p)
 {
 	bool fits = p->len && p->len < BATCH_PATH_MAX_BYTES && !memchr(p->data, 0, p->len) &&
@@ -106,13 +107,13 @@ static char *take_path(const ProtobufCBinaryData *p)
 
 static int take_root(struct wrk *w, const Haul__TreeRoot *t, struct findings *f, struct err *e)
 {
-	struct afs *s = w->fs;
-	struct afs_root *r = &s->root[s->n];
+	struct dirs_in *s = w->fs;
+	struct dirs_in_root *r = &s->root[s->n];
 	char list[CONF_VALUE_BYTES] = "", dir[PATH_MAX], above[PATH_MAX];
 	AUTO(mem) char *path = take_path(&t->path);
 
 	if (!path)
-		return err_set(e, ERR_PEER, EBADMSG, "a tree with a path that is not allowed");
+		return err_set(e, ERR_PEER, EBADMSG, "a directory with a path that is not allowed");
 	if (conf_get(w->conf->config, "fs-allow", list, sizeof(list), e) < 0)
 		return -e->code;
 	long n = allow_dir(list, chan_peer(w->ctl), path);
@@ -129,13 +130,13 @@ static int take_root(struct wrk *w, const Haul__TreeRoot *t, struct findings *f,
 	snprintf(above, sizeof(above), "%.*s", rest > slash ? 0 : (int)(slash - rest), rest);
 	AUTO(fd) int top = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	r->parent_fd = top < 0 ? -1 : afs_open_beneath(top, above, O_RDONLY | O_DIRECTORY, 0, true);
+	r->parent_fd = top < 0 ? -1 : beneath_open(top, above, O_RDONLY | O_DIRECTORY, 0, true);
 	if (r->parent_fd < 0) {
 		*slash = 0;
 		return finding_add(f, SEV_BLOCKER, "fs-parent",
 		                   "make it there; symbolic links below the allowed directory are "
 		                   "not followed",
-		                   "%s is to come, but %s there: %s", slash + 1, path,
+		                   "%s cannot be written: its parent %s there: %s", slash + 1, path,
 		                   strerror(errno));
 	}
 	r->name = strdup(slash + 1);
@@ -147,28 +148,30 @@ static int take_root(struct wrk *w, const Haul__TreeRoot *t, struct findings *f,
 	         s->n);
 	if (fstat(r->parent_fd, &r->parent_st) < 0)
 		return err_sys(e, "%s", r->parent);
-	r->bytes = t->bytes < INT64_MAX / AFS_ROOTS_MAX ? t->bytes : INT64_MAX / AFS_ROOTS_MAX;
-	r->inodes = t->inodes < INT64_MAX / AFS_ROOTS_MAX ? t->inodes : INT64_MAX / AFS_ROOTS_MAX;
+	r->bytes = t->bytes < INT64_MAX / DIRS_IN_ROOTS_MAX ? t->bytes
+	                                                    : INT64_MAX / DIRS_IN_ROOTS_MAX;
+	r->inodes = t->inodes < INT64_MAX / DIRS_IN_ROOTS_MAX ? t->inodes
+	                                                      : INT64_MAX / DIRS_IN_ROOTS_MAX;
 	s->n++;
 	judge_there(t, r, f);
 	return 0;
 }
 
-int afs_offer(struct wrk *w, const Haul__Offer *o, struct findings *f, struct err *e)
+int dirs_in_offer(struct wrk *w, const Haul__Offer *o, struct findings *f, struct err *e)
 {
 	int r = 0;
 
 	if (!o->n_tree)
 		return 0;
-	if (o->n_tree > AFS_ROOTS_MAX)
-		return err_set(e, ERR_PEER, E2BIG, "%zu trees", o->n_tree);
+	if (o->n_tree > DIRS_IN_ROOTS_MAX)
+		return err_set(e, ERR_PEER, E2BIG, "%zu directories", o->n_tree);
 	w->fs = calloc(1, sizeof(*w->fs));
 	if (!w->fs)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
 	w->fs->route = w->route;
 	w->fs->record_fd = w->fs->at.dir_fd = w->fs->at.file_fd = -1;
 	pthread_mutex_init(&w->fs->lock, NULL);
-	for (size_t i = 0; i < AFS_ROOTS_MAX; i++)
+	for (size_t i = 0; i < DIRS_IN_ROOTS_MAX; i++)
 		w->fs->root[i].parent_fd = w->fs->root[i].box_fd = w->fs->root[i].top_fd = -1;
 	for (size_t i = 0; r == 0 && i < o->n_tree; i++)
 		r = take_root(w, o->tree[i], f, e);
@@ -177,42 +180,39 @@ int afs_offer(struct wrk *w, const Haul__Offer *o, struct findings *f, struct er
 	return r;
 }
 
-int afs_stage(struct afs *s, struct settle *on, struct err *e)
+int dirs_in_stage(struct dirs_in *s, struct settle *on, struct err *e)
 {
-	int r = s ? afs_record(s, false, e) : 0;
+	int r = s ? dirs_in_record(s, false, e) : 0;
 
 	for (size_t i = 0; s && r == 0 && i < s->n; i++) {
-		r = afs_record_root(s, &s->root[i], e);
+		r = dirs_in_record_root(s, &s->root[i], e);
 		if (r == 0)
-			r = afs_box(s, &s->root[i], e);
+			r = dirs_in_box(s, &s->root[i], e);
 		if (r == 0)
 			settle_note(on, s->root[i].top_fd);
 	}
 	return r;
 }
 
-void afs_fini(struct wrk *w)
+void dirs_in_fini(struct wrk *w, bool committed)
 {
 	if (!w->fs)
-		afs_adopt(w->route, wrk_committed(w));
-	afs_end(w->fs);
-	afs_free(steal(w->fs));
+		dirs_in_adopt(w->route, committed);
+	dirs_in_end(w->fs);
+	dirs_in_free(steal(w->fs));
 }
 
-/* ---- what comes ---- */
+/* ---- operations ---- */
 
 static int say_applied(struct chan *ch, uint32_t pass, struct err *e)
 {
-	Haul__Msg msg = HAUL__MSG__INIT;
 	Haul__Applied a = HAUL__APPLIED__INIT;
 
 	a.pass = pass;
-	msg.body_case = HAUL__MSG__BODY_APPLIED;
-	msg.applied = &a;
-	return wire_send(ch, &msg, deadline_in_ms(APPLIED_LIMIT_MS), e);
+	return wire_say(ch, HAUL__MSG__BODY_APPLIED, &a, deadline_in_ms(APPLIED_LIMIT_MS), e);
 }
 
-static int apply_ops(struct afs *s, const Haul__TreeOps *ops, struct chan *ch, struct err *e)
+static int apply_ops(struct dirs_in *s, const Haul__TreeOps *ops, struct chan *ch, struct err *e)
 {
 	int r = 0;
 
@@ -223,12 +223,12 @@ static int apply_ops(struct afs *s, const Haul__TreeOps *ops, struct chan *ch, s
 		if (r == 0 && op->kind == HAUL__TREE_KIND__TREE_PASS)
 			r = say_applied(ch, (uint32_t)op->offset, e);
 		else if (r == 0)
-			r = afs_apply(s, op, e);
+			r = dirs_in_apply(s, op, e);
 	}
 	return r;
 }
 
-static int apply_batch(struct afs *s, const Haul__Batch *b, struct chan *ch, struct err *e)
+static int apply_batch(struct dirs_in *s, const Haul__Batch *b, struct chan *ch, struct err *e)
 {
 	Haul__TreeOps *ops = NULL;
 	int r = batch_unpack(b, &ops, e);
@@ -236,14 +236,15 @@ static int apply_batch(struct afs *s, const Haul__Batch *b, struct chan *ch, str
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&s->lock);
-	r = s->closed ? err_set(e, ERR_PEER, EPROTO, "files after the trees were put in place")
-	              : apply_ops(s, ops, ch, e);
+	r = s->closed
+	            ? err_set(e, ERR_PEER, EPROTO, "files after the directories were put in place")
+	            : apply_ops(s, ops, ch, e);
 	pthread_mutex_unlock(&s->lock);
 	haul__tree_ops__free_unpacked(ops, NULL);
 	return r;
 }
 
-int afs_loop(struct afs *s, struct chan *ch, struct err *e)
+int dirs_in_loop(struct dirs_in *s, struct chan *ch, struct err *e)
 {
 	for (;;) {
 		Haul__Msg *msg = NULL;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * afs.h - trees that travel, at the destination: docs/FILES.md. They grow in a hidden directory
- * beside their place and take it, by one rename each, before the restore.
+ * dirs.h - directories that move with the process, at the destination: docs/FILES.md. Each is built
+ * in a hidden directory beside its place and takes that place, by one rename, before the restore.
  */
-#ifndef HAUL_AGENT_AFS_H
-#define HAUL_AGENT_AFS_H
+#ifndef HAUL_AGENT_DIRS_H
+#define HAUL_AGENT_DIRS_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,40 +15,43 @@
 
 struct wrk;
 struct chan;
-struct afs;
+struct dirs_in;
 struct Haul__Offer;
 
-/** afs_open_beneath() - @path in @dir, through no link and into no other file system */
-int afs_open_beneath(int dir, const char *path, int flags, mode_t mode, bool other_fs);
-/** afs_offer() - may the trees come, is there room? w->fs is made, nothing else */
-int afs_offer(struct wrk *w, const struct Haul__Offer *o, struct findings *f, struct err *e);
+/** dirs_in_offer() - may the directories be written here, is there room? Makes w->fs, nothing else */
+int dirs_in_offer(struct wrk *w, const struct Haul__Offer *o, struct findings *f, struct err *e);
 struct settle;
 /**
- * afs_stage() - the hidden directories, on record before they are made. @s may be NULL, as below
- * @on: is told their file systems
+ * dirs_in_stage() - make the hidden directories, each on record first
+ * @s:  NULL: there is nothing to do; the same for the functions below
+ * @on: gets their file systems (settle_note())
  */
-int afs_stage(struct afs *s, struct settle *on, struct err *e);
-/** afs_loop() - what comes on the connection for files */
-int afs_loop(struct afs *s, struct chan *ch, struct err *e);
-/** afs_place() - all trees take their places; nothing more is taken from the source */
-int afs_place(struct afs *s, struct err *e);
-/** afs_keep() - on record: they stay */
-void afs_keep(struct afs *s);
-/** afs_end() - remove what was replaced, or, without afs_keep(), undo all. Again: nothing */
-void afs_end(struct afs *s);
+int dirs_in_stage(struct dirs_in *s, struct settle *on, struct err *e);
+/** dirs_in_loop() - take and apply operations from the connection for files, until it ends */
+int dirs_in_loop(struct dirs_in *s, struct chan *ch, struct err *e);
+/** dirs_in_place() - rename every directory into its place; no operation is taken afterwards */
+int dirs_in_place(struct dirs_in *s, struct err *e);
+/** dirs_in_keep() - put on record that they stay */
+void dirs_in_keep(struct dirs_in *s);
+/** dirs_in_end() - remove the replaced directories, or, without dirs_in_keep(), undo all. Once */
+void dirs_in_end(struct dirs_in *s);
 /**
- * afs_adopt() - the same for a worker that is dead, by its record
- * @kept: the tree runs here; else the journal tells
- * Return: 0; -EAGAIN: its owner lives
+ * dirs_in_adopt() - the same for a dead worker, by its record
+ * @kept: true: the process tree runs here; false: the journal decides
+ * Return: 0; -EAGAIN: the worker lives
  */
-int afs_adopt(uint64_t route, bool kept);
-/** afs_fini() - when no connection is left; also of a successor, which finds the dead worker's trees */
-void afs_fini(struct wrk *w);
-/** afs_left() - are there records? */
-bool afs_left(void);
-/** afs_adopt_dead() - the same when it was just killed: waits until its record is free */
-void afs_adopt_dead(uint64_t route);
-/** afs_sweep() - adopt all that have no owner */
-void afs_sweep(void);
+int dirs_in_adopt(uint64_t route, bool kept);
+/**
+ * dirs_in_fini() - end what is left, when no connection is left
+ * @committed: the process tree runs here, so the directories stay
+ * Also for a successor, which finds the dead worker's directories by their record.
+ */
+void dirs_in_fini(struct wrk *w, bool committed);
+/** dirs_in_left() - is there any record? */
+bool dirs_in_left(void);
+/** dirs_in_adopt_dead() - the same for a worker that was just killed: waits until its record is free */
+void dirs_in_adopt_dead(uint64_t route);
+/** dirs_in_sweep() - adopt every record whose worker is dead */
+void dirs_in_sweep(void);
 
 #endif

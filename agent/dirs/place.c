@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * afs_place.c - staged trees get their names, and lose them again when the migration fails.
+ * place.c - give staged directories their names, and take the names away when the migration fails.
  *
- * The record says what was going to be made: parent directory, name, box, and the inode of the new
- * tree. What was done is seen in the file system: the tree is in place when its inode has
- * the name. So no crash between the act and the record can mislead.
+ * The record says what will be created: parent directory, name, box, and the inode of the new
+ * directory. The file system says what was done: the directory is in place when its inode has the
+ * name. So no crash between the act and the record can mislead.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "agent/dirs/priv.h"
+#include "agent/files/beneath.h"
 #include "common/journal.h"
 #include "common/log.h"
 
@@ -30,32 +31,32 @@
 
 static void record_path(uint64_t route, char out[64])
 {
-	snprintf(out, 64, AFS_DIR "/%016llx", (unsigned long long)route);
+	snprintf(out, 64, DIRS_IN_DIR "/%016llx", (unsigned long long)route);
 }
 
-int afs_record(struct afs *s, bool adopt, struct err *e)
+int dirs_in_record(struct dirs_in *s, bool adopt, struct err *e)
 {
 	char path[64];
 
 	mkdir("/run/haul", 0700);
-	if (mkdir(AFS_DIR, 0700) < 0 && errno != EEXIST)
-		return err_sys(e, "make %s", AFS_DIR);
+	if (mkdir(DIRS_IN_DIR, 0700) < 0 && errno != EEXIST)
+		return err_sys(e, "make %s", DIRS_IN_DIR);
 	record_path(s->route, path);
 	s->record_fd = open(path, O_RDWR | O_APPEND | O_CLOEXEC | (adopt ? 0 : O_CREAT | O_EXCL),
 	                    0600);
 	if (s->record_fd < 0 || flock(s->record_fd, LOCK_EX | LOCK_NB) < 0)
-		return err_sys(e, "record of trees %s", path);
+		return err_sys(e, "record of directories %s", path);
 	return 0;
 }
 
-static int record(struct afs *s, const char *line, size_t n, struct err *e)
+static int record(struct dirs_in *s, const char *line, size_t n, struct err *e)
 {
 	return write(s->record_fd, line, n) == (ssize_t)n
 	               ? 0
-	               : err_sys(e, "record of trees in %s", AFS_DIR);
+	               : err_sys(e, "record of directories in %s", DIRS_IN_DIR);
 }
 
-int afs_record_root(struct afs *s, struct afs_root *r, struct err *e)
+int dirs_in_record_root(struct dirs_in *s, struct dirs_in_root *r, struct err *e)
 {
 	char line[RECORD_LINE_BYTES];
 
@@ -69,8 +70,8 @@ int afs_record_root(struct afs *s, struct afs_root *r, struct err *e)
 	return record(s, line, (size_t)n, e);
 }
 
-/* The new tree's inode is known when it is there; before that nothing can be in place. */
-static int record_inode(struct afs *s, const struct afs_root *r, struct err *e)
+/* Before this is on record the new directory cannot be in its place. */
+static int record_inode(struct dirs_in *s, const struct dirs_in_root *r, struct err *e)
 {
 	char line[128];
 	int n = snprintf(line, sizeof(line), "top %s %llu %llu\n", r->box,
@@ -87,7 +88,7 @@ static void no_default_acl(int fd)
 	fremovexattr(fd, "system.posix_acl_access");
 }
 
-int afs_box(struct afs *s, struct afs_root *r, struct err *e)
+int dirs_in_box(struct dirs_in *s, struct dirs_in_root *r, struct err *e)
 {
 	struct stat st;
 
@@ -95,15 +96,15 @@ int afs_box(struct afs *s, struct afs_root *r, struct err *e)
 		err_sys(e, "make %s/%s", r->parent, r->box);
 		return err_fix(e, "is the file system there writable?");
 	}
-	r->box_fd = afs_open_beneath(r->parent_fd, r->box, O_RDONLY | O_DIRECTORY, 0, false);
+	r->box_fd = beneath_open(r->parent_fd, r->box, O_RDONLY | O_DIRECTORY, 0, false);
 	if (r->box_fd < 0 || fstat(r->box_fd, &st) < 0)
 		return err_sys(e, "open %s/%s", r->parent, r->box);
 	if (st.st_uid != geteuid() || (fchmod(r->box_fd, 0700), st.st_mode & 077))
 		return err_set(e, ERR_SYS, EPERM, "%s/%s is not ours alone", r->parent, r->box);
 	no_default_acl(r->box_fd);
-	if (mkdirat(r->box_fd, AFS_NEW, 0700) < 0)
+	if (mkdirat(r->box_fd, DIRS_IN_NEW, 0700) < 0)
 		return err_sys(e, "make a directory in %s/%s", r->parent, r->box);
-	r->top_fd = afs_open_beneath(r->box_fd, AFS_NEW, O_RDONLY | O_DIRECTORY, 0, false);
+	r->top_fd = beneath_open(r->box_fd, DIRS_IN_NEW, O_RDONLY | O_DIRECTORY, 0, false);
 	if (r->top_fd < 0 || fstat(r->top_fd, &st) < 0)
 		return err_sys(e, "open a directory in %s/%s", r->parent, r->box);
 	r->ino = st.st_ino;
@@ -111,7 +112,7 @@ int afs_box(struct afs *s, struct afs_root *r, struct err *e)
 	return record_inode(s, r, e);
 }
 
-static bool has_inode(int dir, const char *name, const struct afs_root *r)
+static bool has_inode(int dir, const char *name, const struct dirs_in_root *r)
 {
 	struct stat st;
 
@@ -126,17 +127,17 @@ static bool exists(int dir, const char *name)
 	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* The parent directory keeps its times when nothing else of it has changed in the end. */
+/* After an undo the parent directory has its old times again. */
 static void put_times(int fd, const struct stat *st)
 {
 	futimens(fd, (struct timespec[]){ st->st_atim, st->st_mtim });
 }
 
-static int place_root(struct afs_root *r, struct err *e)
+static int place_root(struct dirs_in_root *r, struct err *e)
 {
 	bool old = exists(r->parent_fd, r->name);
 
-	if (renameat2(r->box_fd, AFS_NEW, r->parent_fd, r->name,
+	if (renameat2(r->box_fd, DIRS_IN_NEW, r->parent_fd, r->name,
 	              old ? RENAME_EXCHANGE : RENAME_NOREPLACE) < 0) {
 		err_sys(e, "put %s/%s in its place", r->parent, r->name);
 		return err_fix(e, "is it a mount point, or in use as one?");
@@ -144,7 +145,7 @@ static int place_root(struct afs_root *r, struct err *e)
 	return 0;
 }
 
-int afs_place(struct afs *s, struct err *e)
+int dirs_in_place(struct dirs_in *s, struct err *e)
 {
 	int r = 0;
 
@@ -152,26 +153,26 @@ int afs_place(struct afs *s, struct err *e)
 		return 0;
 	pthread_mutex_lock(&s->lock);
 	s->closed = true;
-	afs_at_close(&s->at);
+	dirs_in_at_close(&s->at);
 	for (size_t i = 0; r == 0 && i < s->n; i++)
 		r = place_root(&s->root[i], e);
 	pthread_mutex_unlock(&s->lock);
 	return r;
 }
 
-static void take_back(struct afs_root *r)
+static void take_back(struct dirs_in_root *r)
 {
 	if (r->box_fd < 0 || !has_inode(r->parent_fd, r->name, r))
 		return;
-	bool old = exists(r->box_fd, AFS_NEW);
+	bool old = exists(r->box_fd, DIRS_IN_NEW);
 
-	if (renameat2(r->parent_fd, r->name, r->box_fd, AFS_NEW,
+	if (renameat2(r->parent_fd, r->name, r->box_fd, DIRS_IN_NEW,
 	              old ? RENAME_EXCHANGE : RENAME_NOREPLACE) < 0)
 		log_err("%s/%s cannot be taken back: %s%s", r->parent, r->name, strerror(errno),
-		        old ? "; what it replaced is in the hidden directory beside it" : "");
+		        old ? "; the directory it replaced is in the hidden one beside it" : "");
 }
 
-void afs_keep(struct afs *s)
+void dirs_in_keep(struct dirs_in *s)
 {
 	struct err e = ERR_INIT;
 
@@ -182,15 +183,15 @@ void afs_keep(struct afs *s)
 		log_err("%s", e.msg);
 }
 
-/* Never a box that may hold what was replaced while the new one is not in place. */
-static void drop_box(const struct afs_root *r, bool keep)
+/* Never remove a box that may hold the replaced directory while the new one is not in place. */
+static void drop_box(const struct dirs_in_root *r, bool keep)
 {
 	if (r->parent_fd < 0 || (r->box_fd >= 0 && has_inode(r->parent_fd, r->name, r) != keep)) {
-		log_err("%s/%s is left as it is: the tree is %s", r->parent, r->box,
+		log_err("%s/%s is left as it is: the new directory is %s", r->parent, r->box,
 		        keep ? "not in its place" : "still in its place");
 		return;
 	}
-	int error = -afs_remove(r->parent_fd, r->box);
+	int error = -dirs_in_remove(r->parent_fd, r->box);
 
 	if (error)
 		log_err("remove %s/%s: %s", r->parent, r->box, strerror(error));
@@ -198,13 +199,13 @@ static void drop_box(const struct afs_root *r, bool keep)
 		put_times(r->parent_fd, &r->parent_st);
 }
 
-void afs_free(struct afs *s)
+void dirs_in_free(struct dirs_in *s)
 {
 	if (!s)
 		return;
-	afs_at_close(&s->at);
-	for (size_t i = 0; i < AFS_ROOTS_MAX; i++) {
-		struct afs_root *r = &s->root[i];
+	dirs_in_at_close(&s->at);
+	for (size_t i = 0; i < DIRS_IN_ROOTS_MAX; i++) {
+		struct dirs_in_root *r = &s->root[i];
 
 		free(r->parent);
 		free(r->name);
@@ -220,7 +221,7 @@ void afs_free(struct afs *s)
 	free(s);
 }
 
-void afs_end(struct afs *s)
+void dirs_in_end(struct dirs_in *s)
 {
 	char path[64];
 
@@ -229,7 +230,7 @@ void afs_end(struct afs *s)
 	s->ended = true;
 	pthread_mutex_lock(&s->lock);
 	s->closed = true;
-	afs_at_close(&s->at);
+	dirs_in_at_close(&s->at);
 	pthread_mutex_unlock(&s->lock);
 	if (s->record_fd < 0)
 		return;
@@ -246,14 +247,14 @@ void afs_end(struct afs *s)
 
 /* ---- after a crash ---- */
 
-static void parse_box(struct afs *s, char *line)
+static void parse_box(struct dirs_in *s, char *line)
 {
-	struct afs_root *r = &s->root[s->n];
+	struct dirs_in_root *r = &s->root[s->n];
 	struct timespec *a = &r->parent_st.st_atim, *m = &r->parent_st.st_mtim;
 	char *path, *slash = strrchr(line, '/');
 	int at = 0;
 
-	if (!slash || s->n == AFS_ROOTS_MAX ||
+	if (!slash || s->n == DIRS_IN_ROOTS_MAX ||
 	    sscanf(line, "%ld.%ld %ld.%ld %39s %n", &a->tv_sec, &a->tv_nsec, &m->tv_sec,
 	           &m->tv_nsec, r->box, &at) != 5)
 		return;
@@ -263,13 +264,12 @@ static void parse_box(struct afs *s, char *line)
 	r->name = strdup(slash + 1);
 	r->parent_fd = open(*path ? path : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (r->parent_fd >= 0)
-		r->box_fd = afs_open_beneath(r->parent_fd, r->box, O_RDONLY | O_DIRECTORY, 0,
-		                             false);
+		r->box_fd = beneath_open(r->parent_fd, r->box, O_RDONLY | O_DIRECTORY, 0, false);
 	if (r->parent && r->name)
 		s->n++;
 }
 
-static void parse_top(struct afs *s, const char *line)
+static void parse_top(struct dirs_in *s, const char *line)
 {
 	unsigned long long dev, ino;
 	char box[40];
@@ -283,7 +283,7 @@ static void parse_top(struct afs *s, const char *line)
 		}
 }
 
-static void parse(struct afs *s)
+static void parse(struct dirs_in *s)
 {
 	AUTO(mem) char *line = NULL;
 	size_t cap = 0;
@@ -294,7 +294,7 @@ static void parse(struct afs *s)
 		char *end = strchr(line, '\n');
 
 		if (!end)
-			return; /* was not written: nothing was done after it */
+			return; /* half a line: nothing was done after it */
 		*end = 0;
 		if (!strncmp(line, "box ", 4))
 			parse_box(s, line + 4);
@@ -324,9 +324,9 @@ static int committed(uint64_t route)
 	return yes;
 }
 
-int afs_adopt(uint64_t route, bool kept)
+int dirs_in_adopt(uint64_t route, bool kept)
 {
-	struct afs *s = calloc(1, sizeof(*s));
+	struct dirs_in *s = calloc(1, sizeof(*s));
 	struct err e = ERR_INIT;
 
 	if (!s)
@@ -334,30 +334,30 @@ int afs_adopt(uint64_t route, bool kept)
 	s->route = route;
 	s->record_fd = s->at.dir_fd = s->at.file_fd = -1;
 	pthread_mutex_init(&s->lock, NULL);
-	for (size_t i = 0; i < AFS_ROOTS_MAX; i++)
+	for (size_t i = 0; i < DIRS_IN_ROOTS_MAX; i++)
 		s->root[i].parent_fd = s->root[i].box_fd = s->root[i].top_fd = -1;
-	if (afs_record(s, true, &e) < 0) {
-		afs_free(s);
+	if (dirs_in_record(s, true, &e) < 0) {
+		dirs_in_free(s);
 		return e.code == EWOULDBLOCK ? -EAGAIN : 0;
 	}
 	parse(s);
 	int known = s->keep || kept ? 1 : committed(route);
 
 	if (known < 0) {
-		afs_free(s);
+		dirs_in_free(s);
 		return -EAGAIN;
 	}
 	s->keep = known;
-	log_info("trees of route=%016llx: %s", (unsigned long long)route,
+	log_info("directories of route=%016llx: %s", (unsigned long long)route,
 	         s->keep ? "they stay" : "undone");
-	afs_end(s);
-	afs_free(s);
+	dirs_in_end(s);
+	dirs_in_free(s);
 	return 0;
 }
 
 static int each(bool (*fn)(uint64_t route))
 {
-	AUTO(dir) DIR *d = opendir(AFS_DIR);
+	AUTO(dir) DIR *d = opendir(DIRS_IN_DIR);
 	int n = 0;
 
 	for (struct dirent *de; d && (de = readdir(d));)
@@ -374,23 +374,23 @@ static bool count(uint64_t route)
 
 static bool adopt(uint64_t route)
 {
-	afs_adopt(route, false);
+	dirs_in_adopt(route, false);
 	return true;
 }
 
-bool afs_left(void)
+bool dirs_in_left(void)
 {
 	return each(count) > 0;
 }
 
-/* The locks of a worker that was killed go with its descriptors, one by one. */
-void afs_adopt_dead(uint64_t route)
+/* The locks of a killed worker vanish one by one, with its descriptors. */
+void dirs_in_adopt_dead(uint64_t route)
 {
-	for (int i = 0; i < LET_GO_TIMES && afs_adopt(route, false) == -EAGAIN; i++)
+	for (int i = 0; i < LET_GO_TIMES && dirs_in_adopt(route, false) == -EAGAIN; i++)
 		usleep(LET_GO_US);
 }
 
-void afs_sweep(void)
+void dirs_in_sweep(void)
 {
 	each(adopt);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* priv.h - between agent/afs*.c only. */
-#ifndef HAUL_AGENT_AFS_PRIV_H
-#define HAUL_AGENT_AFS_PRIV_H
+/* priv.h - shared by the files of agent/dirs/ only. */
+#ifndef HAUL_AGENT_DIRS_PRIV_H
+#define HAUL_AGENT_DIRS_PRIV_H
 
 #include <pthread.h>
 #include <sys/stat.h>
@@ -11,24 +11,24 @@
 #include "common/auto.h"
 #include "transport/batch.h"
 
-#define AFS_DIR       "/run/haul/fs"
-#define AFS_ROOTS_MAX 64
-#define AFS_NEW       "new" /* in the box: the tree that comes; after the exchange the old one */
+#define DIRS_IN_DIR       "/run/haul/fs"
+#define DIRS_IN_ROOTS_MAX 64
+#define DIRS_IN_NEW       "new" /* in the box: the new directory; after the exchange the old one */
 
-struct afs_root {
-	char *parent, *name; /* where it will be */
+struct dirs_in_root {
+	char *parent, *name; /* of its final place */
 	char box[40]; /* the hidden directory in parent */
 	int parent_fd, box_fd, top_fd;
-	ino_t ino; /* of the new tree's top */
+	ino_t ino; /* of the new directory */
 	dev_t dev;
-	struct stat parent_st; /* before anything was made in it */
-	uint64_t bytes, inodes; /* that are to come */
+	struct stat parent_st; /* before anything was created in it */
+	uint64_t bytes, inodes; /* as offered */
 };
 
-/* Where the last operation was: most of them are in the same directory. */
-struct afs_at {
+/* The directory and file of the last operation: most operations follow in the same one. */
+struct dirs_in_at {
 	int dir_fd; /* -1: none */
-	bool stale; /* it may be a directory that is no more */
+	bool stale; /* the directory may have been removed */
 	uint32_t root;
 	char dir[BATCH_PATH_MAX_BYTES + 1];
 	int file_fd;
@@ -36,34 +36,34 @@ struct afs_at {
 	uint32_t file_root;
 };
 
-struct afs {
+struct dirs_in {
 	uint64_t route;
 	int record_fd;
 	pthread_mutex_t lock; /* applying against placing and undoing */
-	bool closed; /* nothing more is taken */
+	bool closed; /* no operation is taken any more */
 	bool keep, ended;
-	struct afs_root root[AFS_ROOTS_MAX];
+	struct dirs_in_root root[DIRS_IN_ROOTS_MAX];
 	size_t n;
-	struct afs_at at;
+	struct dirs_in_at at;
 	uint64_t ops;
 };
 
-/* ---- afs_apply.c ---- */
+/* ---- apply.c ---- */
 
-/** afs_apply() - one operation, checked by batch_op_ok() */
-int afs_apply(struct afs *s, const Haul__TreeOp *op, struct err *e);
-void afs_at_close(struct afs_at *a);
-/** afs_remove() - @name in @dir with all that is in it. Return: 0; -errno */
-int afs_remove(int dir, const char *name);
+/** dirs_in_apply() - apply one operation that batch_op_ok() has checked */
+int dirs_in_apply(struct dirs_in *s, const Haul__TreeOp *op, struct err *e);
+void dirs_in_at_close(struct dirs_in_at *a);
+/** dirs_in_remove() - remove @name of @dir with its contents. Return: 0; -errno */
+int dirs_in_remove(int dir, const char *name);
 
-/* ---- afs_place.c ---- */
+/* ---- place.c ---- */
 
-/** afs_record() - create and lock; @adopt: an existing one that has no owner */
-int afs_record(struct afs *s, bool adopt, struct err *e);
-/** afs_record_root() - on record what is going to be made */
-int afs_record_root(struct afs *s, struct afs_root *r, struct err *e);
-/** afs_box() - make the hidden directory, and the top of the tree in it */
-int afs_box(struct afs *s, struct afs_root *r, struct err *e);
-void afs_free(struct afs *s);
+/** dirs_in_record() - create and lock the record; @adopt: one that a dead worker left */
+int dirs_in_record(struct dirs_in *s, bool adopt, struct err *e);
+/** dirs_in_record_root() - put on record what will be created for @r */
+int dirs_in_record_root(struct dirs_in *s, struct dirs_in_root *r, struct err *e);
+/** dirs_in_box() - create the hidden directory, and the new directory in it */
+int dirs_in_box(struct dirs_in *s, struct dirs_in_root *r, struct err *e);
+void dirs_in_free(struct dirs_in *s);
 
 #endif

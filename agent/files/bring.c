@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* bring.c - files that the source brings: under other names first, in their places at the switch. */
+/* bring.c - receive files under hidden names, and give them their own at the switch. */
 #include "agent/files/bring.h"
 
 #include <fcntl.h>
@@ -23,7 +23,7 @@ static bool travels(const struct bring_file *f)
 	       f->state == HAUL__FILE_STATE__FILE_TAIL;
 }
 
-int brg_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, struct err *e)
+int bring_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, struct err *e)
 {
 	struct bring *s = calloc(1, sizeof(*s));
 
@@ -50,7 +50,7 @@ int brg_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, str
 		};
 		s->n++;
 		if (!s->v[i].path || !s->v[i].link) {
-			brg_free(s);
+			bring_free(s);
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu files", o->n_file);
 		}
 	}
@@ -60,7 +60,7 @@ int brg_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, str
 	return 0;
 }
 
-void brg_free(struct bring *s)
+void bring_free(struct bring *s)
 {
 	if (!s)
 		return;
@@ -79,9 +79,9 @@ void brg_free(struct bring *s)
 	free(s);
 }
 
-/* ---- while it comes ---- */
+/* ---- receiving ---- */
 
-/* The beginning is here already: as much of it as the source has compared, and not more. */
+/* This host has the beginning already: copy exactly as much as the source has compared. */
 static int copy_beginning(const struct wrk *w, struct bring_file *f, struct err *e)
 {
 	uint8_t digest[DIGEST_BYTES];
@@ -102,7 +102,8 @@ static int copy_beginning(const struct wrk *w, struct bring_file *f, struct err 
 	}
 	if (f->there_bytes && (digest_file(f->fd, f->there_bytes, w->route, digest) < 0 ||
 	                       memcmp(digest, f->proven, DIGEST_BYTES)))
-		return err_set(e, ERR_SYS, ESTALE, "%s was changed here meanwhile", f->path);
+		return err_set(e, ERR_SYS, ESTALE, "%s has changed at the destination meanwhile",
+		               f->path);
 	return 0;
 }
 
@@ -136,7 +137,7 @@ static int write_at(const struct bring_file *f, const Haul__FilePart *part, stru
 	return 0;
 }
 
-/* The last part of a pass. The disk is waited for in the first one only: the tree runs. */
+/* The last part of a pass. Only the first pass waits for the disk: the process runs then. */
 static int take_meta(struct bring_file *f, const Haul__FileMeta *m, struct err *e)
 {
 	size_t n = haul__file_meta__get_packed_size(m);
@@ -158,7 +159,7 @@ static int take_meta(struct bring_file *f, const Haul__FileMeta *m, struct err *
 	return 0;
 }
 
-int brg_part(struct wrk *w, const Haul__FilePart *part, struct err *e)
+int bring_part(struct wrk *w, const Haul__FilePart *part, struct err *e)
 {
 	struct bring *s = w->bring;
 
@@ -178,14 +179,14 @@ int brg_part(struct wrk *w, const Haul__FilePart *part, struct err *e)
 	return r == 0 && part->meta ? take_meta(f, part->meta, e) : r;
 }
 
-/* ---- into their places ---- */
+/* ---- placing ---- */
 
 static struct timespec at_ns(uint64_t ns)
 {
 	return (struct timespec){ (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };
 }
 
-/* Owner before mode: a change of owner takes the set-user-ID bit away. Times last. */
+/* Owner before mode: a change of owner clears the set-user-ID bit. Times last. */
 static int look_like(int fd, const struct bring_file *f, struct err *e)
 {
 	const Haul__FileMeta *m = f->meta;
@@ -216,7 +217,7 @@ static int place_one(struct wrk *w, struct bring_file *f, struct err *e)
 	int r;
 
 	if (!f->meta)
-		return err_set(e, ERR_PEER, EPROTO, "%s was to be brought, and was not", f->path);
+		return err_set(e, ERR_PEER, EPROTO, "the source has not sent %s", f->path);
 	if (S_ISLNK(f->mode))
 		return place_link(s->place, f->path, f->link, e);
 	if (f->directory) {
@@ -242,10 +243,10 @@ static int by_depth(const void *a, const void *b)
 
 	if (x->directory != y->directory)
 		return x->directory ? -1 : 1;
-	return strcmp(x->path, y->path); /* a directory comes before what is in it */
+	return strcmp(x->path, y->path); /* a directory before its files */
 }
 
-int brg_place(struct wrk *w, struct err *e)
+int bring_place(struct wrk *w, struct err *e)
 {
 	struct bring *s = w->bring;
 	AUTO(mem) struct bring_file **v = calloc(s->n + 1, sizeof(*v));
@@ -260,7 +261,7 @@ int brg_place(struct wrk *w, struct err *e)
 	qsort(v, n, sizeof(*v), by_depth);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = place_one(w, v[i], e);
-	/* what was put into a directory has changed its time */
+	/* the files put into a directory have changed its times */
 	for (size_t i = n; r == 0 && i > 0; i--) {
 		AUTO(fd) int fd = v[i - 1]->directory ? open_placed(v[i - 1], O_DIRECTORY) : -1;
 
@@ -272,7 +273,7 @@ int brg_place(struct wrk *w, struct err *e)
 	return r < 0 ? err_wrap(e, "files") : 0;
 }
 
-void brg_keep(struct wrk *w)
+void bring_keep(struct wrk *w)
 {
 	struct err e = ERR_INIT;
 
@@ -280,7 +281,7 @@ void brg_keep(struct wrk *w)
 		log_err("%s", e.msg);
 }
 
-void brg_end(struct wrk *w)
+void bring_end(struct wrk *w)
 {
 	if (!w->bring || !w->bring->place)
 		return;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* bring.h - files of the offer that the source brings, at the destination. */
+/* bring.h - files of the offer that the source ships, at the destination. */
 #ifndef HAUL_AGENT_BRING_H
 #define HAUL_AGENT_BRING_H
 
@@ -10,7 +10,7 @@
 struct wrk;
 struct files_doubt;
 
-/* A file of the offer; temp and meta: of what has come of it. */
+/* A file of the offer. temp and meta belong to the bytes received so far. */
 struct bring_file {
 	char *path, *link, *temp;
 	uint32_t mode;
@@ -18,26 +18,26 @@ struct bring_file {
 	bool directory, write;
 	uint8_t proven[DIGEST_BYTES]; /* of the first there_bytes, when state is FILE_TAIL */
 	Haul__FileState state;
-	int fd; /* -1: nothing has come yet */
+	int fd; /* -1: nothing received yet */
 	Haul__FileMeta *meta;
 };
 
 struct bring {
 	struct bring_file *v;
 	size_t n;
-	struct place *place; /* NULL: nothing has come */
+	struct place *place; /* NULL: nothing received */
 };
 
-/** brg_new() - remember what is to become of the offer's files; w->doubts are answered */
-int brg_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, struct err *e);
-/** brg_part() - bytes of a file, or how it is to look */
-int brg_part(struct wrk *w, const Haul__FilePart *part, struct err *e);
-/** brg_place() - all get their names; before the restore */
-int brg_place(struct wrk *w, struct err *e);
-/** brg_keep() - the tree will run here: what was placed stays */
-void brg_keep(struct wrk *w);
-/** brg_end() - drop what was replaced, or undo */
-void brg_end(struct wrk *w);
-void brg_free(struct bring *s);
+/** bring_new() - w->bring, from the offer and the answer; w->doubts must be answered */
+int bring_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, struct err *e);
+/** bring_part() - take bytes or metadata of a file */
+int bring_part(struct wrk *w, const Haul__FilePart *part, struct err *e);
+/** bring_place() - give every file its name; before the restore */
+int bring_place(struct wrk *w, struct err *e);
+/** bring_keep() - the process will run here: placed files stay */
+void bring_keep(struct wrk *w);
+/** bring_end() - remove the replaced files, or undo */
+void bring_end(struct wrk *w);
+void bring_free(struct bring *s);
 
 #endif

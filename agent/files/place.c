@@ -5,14 +5,13 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/files/beneath.h"
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -21,15 +20,15 @@
 #define RETRY_US         20000
 
 /*
- * What is on record, each before it is done. A record is the letter, a number in decimal, a
- * space, a path, NUL, a second path, NUL.
+ * Each step is on record before it is done: a letter, a number in decimal, a space, a path, NUL, a
+ * second path, NUL.
  */
 enum {
-	OP_TEMP = 't', /* path was made, to be removed in the end whatever happens */
-	OP_DIR = 'd', /* path was made */
-	OP_NAME = 'n', /* path was given to the inode of that number */
-	OP_SWAP = 'x', /* path and the second path have changed places; path: the inode */
-	OP_KEEP = 'k', /* from here on all that was placed stays */
+	OP_TEMP = 't', /* path was created; it is removed in the end, whatever happens */
+	OP_DIR = 'd', /* the directory path was created */
+	OP_NAME = 'n', /* the inode of that number got the name path */
+	OP_SWAP = 'x', /* path and the second path were exchanged; the number is path's new inode */
+	OP_KEEP = 'k', /* all files placed so far stay */
 };
 
 struct place {
@@ -39,15 +38,6 @@ struct place {
 };
 
 /* ---- paths ---- */
-
-static int open_dir(const char *path)
-{
-	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
-		                .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
-	long fd = syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
-
-	return fd < 0 ? -errno : (int)fd;
-}
 
 int place_parent(const char *path, bool nearest, const char **rest)
 {
@@ -65,7 +55,7 @@ int place_parent(const char *path, bool nearest, const char **rest)
 		if (rest)
 			*rest = path + (slash - dir) + 1;
 		slash[slash == dir] = 0;
-		fd = open_dir(dir);
+		fd = beneath_dir(dir);
 		if (slash == dir && fd == -ENOENT)
 			return fd;
 		*slash = 0;
@@ -101,7 +91,7 @@ static int record(struct place *p, char op, uint64_t number, const char *path, c
 	if (n < 0 || (size_t)n >= sizeof(line))
 		return err_set(e, ERR_PEER, ENAMETOOLONG, "%s: the name is too long", path);
 	if (write(p->record, line, (size_t)n + 1) != n + 1)
-		return err_sys(e, "record what is done to %s", path);
+		return err_sys(e, "record the change of %s", path);
 	return 0;
 }
 
@@ -118,7 +108,7 @@ static int open_record(struct place *p, int flags, struct err *e)
 	if (p->record < 0)
 		return err_sys(e, "%s", path);
 	if (flock(p->record, LOCK_EX | LOCK_NB) < 0)
-		return err_sys(e, "%s has an owner", path);
+		return err_sys(e, "%s belongs to another process", path);
 	return 0;
 }
 
@@ -139,7 +129,7 @@ int place_new(struct place **out, uint64_t id, struct err *e)
 
 /* ---- making ---- */
 
-/* A name that is on record. Return: the directory it is in */
+/* A hidden name, put on record. Return: a descriptor of its directory */
 static int temp_name(struct place *p, const char *path, char **name, struct err *e)
 {
 	char dir_path[PATH_MAX], link[32];
@@ -171,7 +161,7 @@ int place_temp(struct place *p, const char *path, char **name, struct err *e)
 	return fd < 0 ? err_sys(e, "create a file for %s", path) : fd;
 }
 
-/* The inode of the new file goes on record: undo takes away only what was put there. */
+/* The new file's inode is on record, so that an undo removes only that file. */
 int place_put(struct place *p, const char *temp, const char *path, bool replace, struct err *e)
 {
 	const char *from_name, *to_name;
@@ -187,7 +177,7 @@ int place_put(struct place *p, const char *temp, const char *path, bool replace,
 		return -e->code;
 	if (renameat2(from, from_name, to, to_name, replace ? RENAME_EXCHANGE : RENAME_NOREPLACE) <
 	    0)
-		return err_sys(e, "put the file that was brought at %s", path);
+		return err_sys(e, "put the new file at %s", path);
 	return 0;
 }
 
@@ -256,7 +246,7 @@ static bool is_inode(int dir, const char *name, uint64_t number)
 	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == number;
 }
 
-/* A CRIU that was left alone takes its own files out of the directory: it gets the time for it. */
+/* A CRIU that lost its worker still removes its own files from the directory: wait for it. */
 static int remove_dir(int dir, const char *name, uint64_t deadline_us)
 {
 	int r;
@@ -305,7 +295,7 @@ static char *load(int fd, size_t *bytes)
 	return text;
 }
 
-/* Return: true; false at the end, also of a record that was cut short: it was not done */
+/* Return: false at the end, or at a record that was cut short: its step was not done */
 static bool next_step(const char *text, size_t bytes, size_t *at, struct step *s)
 {
 	const char *p = text + *at, *end = text + bytes;
@@ -332,7 +322,7 @@ static void take_all_away(int fd)
 		struct step *more = realloc(v, (n + 1) * sizeof(*v));
 
 		if (!more) {
-			log_err("no memory to undo what was placed: see " PLACE_DIR);
+			log_err("no memory to remove the placed files: see " PLACE_DIR);
 			return;
 		}
 		v = more;
@@ -371,7 +361,7 @@ int place_adopt(uint64_t id)
 		return 0;
 	}
 	if (e.code != ENOENT && e.code != EWOULDBLOCK)
-		log_warn("what was placed is not looked after: %s", e.msg);
+		log_warn("cannot undo or finish placed files: %s", e.msg);
 	if (p->record >= 0)
 		close(p->record);
 	free(p);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * place.h - files arrive under names that nobody looks for, get their own just before the restore,
- * and lose them again if it fails. What is done is on record first (/run/haul/files/ID), so that
- * whoever comes after a crash can undo or finish it.
+ * place.h - files arrive under hidden names, get their own just before the restore, and lose them
+ * again if it fails. Each step is on record first (/run/haul/files/ID), so that a process that comes
+ * after a crash can undo or finish it.
  *
- * No path leads through a symbolic link: what somebody swaps in is an error, not another place.
+ * No path leads through a symbolic link: a link that is swapped in is an error, not another place.
  */
 #ifndef HAUL_AGENT_PLACE_H
 #define HAUL_AGENT_PLACE_H
@@ -20,35 +20,36 @@
 
 struct place;
 
-/** place_new() - nothing is made but the record */
+/** place_new() - create the record, nothing else */
 int place_new(struct place **out, uint64_t id, struct err *e);
 /**
- * place_temp() - a new empty file on the file system where @path will be
+ * place_temp() - create an empty file on the file system where @path will be
  * @name: out, freed by the caller
  * Return: its descriptor, for reading and writing; -errno
  */
 int place_temp(struct place *p, const char *path, char **name, struct err *e);
-/** place_put() - @temp gets the name @path; @replace: in the place of the file there */
+/** place_put() - give @temp the name @path; @replace: exchange it with the file there */
 int place_put(struct place *p, const char *temp, const char *path, bool replace, struct err *e);
-/** place_dir(), place_link(), place_node() - make it; -EEXIST when something is there */
+/** place_dir(), place_link(), place_node() - create it; -EEXIST when the name is taken */
 int place_dir(struct place *p, const char *path, mode_t mode, struct err *e);
 int place_link(struct place *p, const char *path, const char *to, struct err *e);
 int place_node(struct place *p, const char *path, mode_t mode, dev_t dev, struct err *e);
-/** place_fd() - of the record: its lock says that it has an owner */
+/** place_fd() - the record's descriptor: while it is open the record is locked */
 int place_fd(const struct place *p);
-/** place_keep() - on record: what was placed stays */
+/** place_keep() - put on record that the placed files stay */
 int place_keep(struct place *p, struct err *e);
-/** place_end() - after place_keep(): remove what was replaced; without it: undo all */
+/** place_end() - after place_keep(): remove the replaced files; without it: undo all */
 void place_end(struct place *p);
-/** place_adopt() - the record of a dead worker: end it so. Return: 0; -EAGAIN it has an owner */
+/** place_adopt() - the same by the record of a dead worker. Return: 0; -EAGAIN: it lives */
 int place_adopt(uint64_t id);
 /** place_sweep() - the same for all records of this host */
 void place_sweep(void);
 
 /**
- * place_parent() - the directory that holds @path, or the nearest one above it that is there
- * @rest: out, may be NULL: the part of @path below it
- * Return: a descriptor (O_PATH); -ELOOP a symbolic link is in the way; -errno
+ * place_parent() - open the directory that holds @path
+ * @nearest: or the nearest directory above it that exists
+ * @rest:    out, may be NULL: the part of @path below that directory
+ * Return: a descriptor (O_PATH), the caller's; -ELOOP a symbolic link is in the way; -errno
  */
 int place_parent(const char *path, bool nearest, const char **rest);
 

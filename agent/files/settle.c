@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * settle.c - files that came are on the disk before the source gives its copy away. Not in the freeze:
- * the tree runs here by then, and what it syncs itself is not held up.
+ * settle.c - write the files that arrived to the disk before the source gives its copy away. Done after
+ * the resume, not in the freeze: the program's own fsync() calls are not held up.
  */
-#include "agent/mig/mig.h"
+#include "agent/files/settle.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,7 +25,7 @@ void settle_note(struct settle *s, int fd)
 	int copy = s->n < SETTLE_MAX ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
 
 	if (copy < 0) {
-		log_warn("files that came will be on the disk when the kernel writes them");
+		log_warn("new files will be on the disk when the kernel writes them, not before");
 		return;
 	}
 	s->dev[s->n] = st.st_dev;
@@ -37,7 +38,7 @@ static void *settle_main(void *arg)
 
 	for (size_t i = 0; i < s->n; i++)
 		if (syncfs(s->fd[i]) < 0)
-			log_err("files that came may not be on the disk: %s", strerror(errno));
+			log_err("new files may not be on the disk: %s", strerror(errno));
 	__atomic_store_n(&s->over, true, __ATOMIC_RELEASE);
 	return NULL;
 }

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "agent/dirs/dirs.h"
+#include "agent/files/settle.h"
 #include "agent/check/check.h"
 #include "agent/worker/net.h"
 #include "agent/worker/out.h"
@@ -67,27 +68,6 @@ struct wrk_keep {
 	struct anet_keep net;
 };
 
-/* ---- settle.c ---- */
-
-#define SETTLE_MAX 64
-
-/* File systems on which files came. */
-struct settle {
-	int fd[SETTLE_MAX];
-	dev_t dev[SETTLE_MAX];
-	size_t n;
-	pthread_t thread;
-	bool begun, over; /* over: atomic */
-};
-
-/** settle_note() - the file system of @fd has got files */
-void settle_note(struct settle *s, int fd);
-/** settle_begin() - write them to the disk, in a thread */
-void settle_begin(struct settle *s);
-bool settle_is_over(const struct settle *s);
-/** settle_fini() - waits for the thread */
-void settle_fini(struct settle *s);
-
 struct wrk {
 	const struct agt_conf *conf;
 	const struct chan_server *server;
@@ -139,8 +119,8 @@ struct wrk {
 	uint64_t images_us; /* to write what CRIU reads; for the report */
 	uint64_t left_remote_pages; /* still at the source when the gate opened; for the report */
 	struct anet *net;
-	struct aout *outs;
-	struct afs *fs; /* trees that come; NULL: none */
+	struct out_places *outs;
+	struct dirs_in *fs; /* trees that come; NULL: none */
 	struct settle settle;
 };
 
@@ -177,11 +157,11 @@ void wrk_secret_print(const uint8_t secret[WRK_SECRET_BYTES], char out[2 * WRK_S
 /* ---- proof.c: files of the offer ---- */
 
 struct files_doubt;
-/** prf_ask() - chk_host.prove: the source's digests. @arg: struct wrk * */
-int prf_ask(void *arg, struct files_doubt *v, size_t n, struct err *e);
+/** proof_ask() - check_host.prove: the source's digests. @arg: struct wrk * */
+int proof_ask(void *arg, struct files_doubt *v, size_t n, struct err *e);
 struct Haul__Switch;
-/** prf_still() - are they still the same? Before the restore */
-int prf_still(struct wrk *w, const struct Haul__Switch *s, struct err *e);
+/** proof_still() - are they still the same? Before the restore */
+int proof_still(struct wrk *w, const struct Haul__Switch *s, struct err *e);
 
 /* ---- refuse.c ---- */
 
@@ -256,8 +236,8 @@ struct Haul__Switch;
 #define WRK_CRIU_LIMIT_MS 10000
 
 struct Haul__Msg;
-/** ofr_take() - check what is offered and say what stands in the way: an ANSWER */
-int ofr_take(struct wrk *w, const struct Haul__Msg *msg, struct err *e);
+/** offer_take() - check what is offered and say what stands in the way: an ANSWER */
+int offer_take(struct wrk *w, const struct Haul__Msg *msg, struct err *e);
 
 struct Haul__Images;
 /** rst_images() - images of the source, each as soon as it was written; before SWITCH */

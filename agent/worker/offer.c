@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* offer.c - the answer to an offer: what stands in the way at this host. */
+/* offer.c - answer an offer: findings about this host. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -13,17 +13,18 @@
 #include "common/conf.h"
 #include "transport/haul.pb-c.h"
 
-/* A CRIU that answers, its version, and whether it can restore lazily here. */
+/* Does CRIU work here, which version is it, can it restore lazily? */
 static int probe_criu(struct wrk *w, struct err *e)
 {
 	AUTO(criu) struct criu *c = NULL;
 	int r = criu_spawn(&c, w->conf->criu_path, -1, e);
 
-	if (r == 0)
-		r = criu_version(c, &w->criu_version, deadline_in_ms(WRK_CRIU_LIMIT_MS), e);
-	if (r == 0)
-		r = criu_has_lazy(c, &w->criu_lazy, deadline_in_ms(WRK_CRIU_LIMIT_MS), e);
-	return r;
+	if (r < 0)
+		return r;
+	r = criu_version(c, &w->criu_version, deadline_in_ms(WRK_CRIU_LIMIT_MS), e);
+	if (r < 0)
+		return r;
+	return criu_has_lazy(c, &w->criu_lazy, deadline_in_ms(WRK_CRIU_LIMIT_MS), e);
 }
 
 static void free_answer(Haul__Answer *a)
@@ -77,7 +78,7 @@ static int say_answer(struct wrk *w, const struct findings *f, Haul__FileSeen *s
 	c.lazy_pages = w->criu_lazy;
 	a.criu = &c;
 	a.kernel = u.release;
-	a.mem_free_bytes = chk_mem_free_bytes();
+	a.mem_free_bytes = check_mem_free_bytes();
 	a.accepted = f->blockers == 0;
 	out.body_case = HAUL__MSG__BODY_ANSWER;
 	out.answer = &a;
@@ -92,19 +93,66 @@ static int say_answer(struct wrk *w, const struct findings *f, Haul__FileSeen *s
 	return r;
 }
 
-int ofr_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
+/* Every part of the host looks at its part of the offer. */
+static int judge(struct wrk *w, const Haul__Offer *o, const struct check_host *host,
+                 struct findings *f, struct err *e)
+{
+	int r = check_offer(o, host, f, e);
+
+	if (r < 0)
+		return r;
+	r = anet_offer(w, o->net, f, e);
+	if (r < 0)
+		return r;
+	r = out_offer(w, o, host->allow, f, e);
+	if (r < 0)
+		return r;
+	return dirs_in_offer(w, o, f, e);
+}
+
+static int remember(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, struct err *e)
+{
+	if (keep_pids(w, o) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu pids", o->n_pid);
+	if (strlen(o->into_root) > 1 && !(w->into_root = strdup(o->into_root)))
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for the root directory");
+	return bring_new(w, o, seen, e);
+}
+
+static int answer(struct wrk *w, const Haul__Offer *o, const char *allow, Haul__FileSeen *seen,
+                  struct findings *f, struct err *e)
+{
+	struct err criu = ERR_INIT;
+
+	if (probe_criu(w, &criu) < 0)
+		w->criu_version = 0;
+	struct check_host host = { .criu_path = w->conf->criu_path,
+		                   .criu_version = w->criu_version,
+		                   .criu_lazy = w->criu_lazy,
+		                   .criu_error = criu.msg,
+		                   .prove = proof_ask,
+		                   .prove_arg = w,
+		                   .seed = w->route,
+		                   .allow = allow,
+		                   .key = chan_peer(w->ctl),
+		                   .seen = seen };
+	int r = judge(w, o, &host, f, e);
+
+	if (r < 0)
+		return r;
+	w->refused = f->blockers > 0;
+	r = remember(w, o, seen, e);
+	if (r < 0)
+		return r;
+	return say_answer(w, f, seen, o->n_file, e);
+}
+
+int offer_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 {
 	const Haul__Offer *o = msg->offer;
-	struct findings f = { 0 };
-	struct err criu = ERR_INIT;
 	AUTO(mem) Haul__FileSeen *seen = calloc(o->n_file + 1, sizeof(*seen));
+	struct findings f = { 0 };
 	char allow[CONF_VALUE_BYTES];
-	struct chk_host host = { .criu_path = w->conf->criu_path,
-		                 .prove = prf_ask,
-		                 .prove_arg = w,
-		                 .seed = w->route,
-		                 .key = chan_peer(w->ctl),
-		                 .seen = seen };
 
 	if (!seen)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu files", o->n_file);
@@ -114,29 +162,7 @@ int ofr_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 
 	if (r < 0)
 		return r;
-	host.allow = r ? allow : NULL;
-	if (probe_criu(w, &criu) < 0)
-		w->criu_version = 0;
-	host.criu_version = w->criu_version;
-	host.criu_lazy = w->criu_lazy;
-	host.criu_error = criu.msg;
-	r = chk_offer(o, &host, &f, e);
-
-	if (r == 0)
-		r = anet_offer(w, o->net, &f, e);
-	if (r == 0)
-		r = aout_offer(w, o, host.allow, &f, e);
-	if (r == 0)
-		r = afs_offer(w, o, &f, e);
-	if (r == 0 && keep_pids(w, o) < 0)
-		r = err_set(e, ERR_SYS, ENOMEM, "no memory for %zu pids", o->n_pid);
-	w->refused = f.blockers > 0;
-	if (r == 0)
-		r = brg_new(w, o, seen, e);
-	if (r == 0 && strlen(o->into_root) > 1 && !(w->into_root = strdup(o->into_root)))
-		r = err_set(e, ERR_SYS, ENOMEM, "no memory for the root directory");
-	if (r == 0)
-		r = say_answer(w, &f, seen, o->n_file, e);
+	r = answer(w, o, r ? allow : NULL, seen, &f, e);
 	findings_fini(&f);
 	return r;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* out.c - opens what takes the place of files that led out of the tree, for CRIU to hand on. */
+/* out.c - open the replacements for files that led out of the tree, for CRIU to hand on. */
 #include "agent/worker/out.h"
 
 #include <ctype.h>
@@ -12,6 +12,7 @@
 
 #include "agent/mig/mig.h"
 #include "agent/check/allow.h"
+#include "agent/files/beneath.h"
 #include "common/log.h"
 #include "engine/criu/refit.h"
 #include "transport/haul.pb-c.h"
@@ -26,10 +27,10 @@ struct place {
 	int sock_type;
 	uint32_t uid, gid;
 	bool made;
-	bool no_links; /* an allowed directory is above it: that is where it has to be */
+	bool no_links; /* it must lie below an allowed directory: follow no link */
 };
 
-struct aout {
+struct out_places {
 	struct place v[CRIU_INHERIT_MAX];
 	struct criu_inherit fd[CRIU_INHERIT_MAX];
 	size_t n;
@@ -58,16 +59,17 @@ static int check_file(const struct place *p, struct findings *f)
 		return S_ISREG(st.st_mode)
 		               ? 0
 		               : finding_add(f, SEV_BLOCKER, "map-file", "name a plain file",
-		                             "%s at the destination is no plain file", p->path);
+		                             "%s at the destination is not a plain file", p->path);
 	if (p->kind == HAUL__OUT_KIND__OUT_READ)
 		return finding_add(f, SEV_BLOCKER, "map-file", "copy it there",
-		                   "%s, to be read, is not at the destination", p->path);
+		                   "%s, which the process reads, is not at the destination",
+		                   p->path);
 	snprintf(folder, sizeof(folder), "%s", p->path);
 	*strrchr(folder, '/') = 0;
 	if (stat(folder[0] ? folder : "/", &st) == 0 && S_ISDIR(st.st_mode))
 		return 0;
-	return finding_add(f, SEV_BLOCKER, "map-file", "make the folder there",
-	                   "the destination has no folder for %s", p->path);
+	return finding_add(f, SEV_BLOCKER, "map-file", "make the directory there",
+	                   "the destination has no directory for %s", p->path);
 }
 
 static int connect_to(const struct place *p)
@@ -98,10 +100,11 @@ static int check_socket(const struct place *p, struct findings *f)
 	}
 	return finding_add(f, SEV_BLOCKER, "unix-missing",
 	                   "start the service there, or --map=unix:NAME=null, file:PATH, close",
-	                   "nobody listens at %s at the destination: %s", p->path, strerror(-fd));
+	                   "no program listens at %s at the destination: %s", p->path,
+	                   strerror(-fd));
 }
 
-static int take(struct aout *a, const Haul__Out *m)
+static int take(struct out_places *a, const Haul__Out *m)
 {
 	struct place *p = &a->v[a->n];
 	struct criu_inherit *in = &a->fd[a->n];
@@ -141,10 +144,10 @@ static int check_allowed(const struct wrk *w, struct place *p, const char *allow
 	                   p->path);
 }
 
-int aout_offer(struct wrk *w, const Haul__Offer *o, const char *allow, struct findings *f,
-               struct err *e)
+int out_offer(struct wrk *w, const Haul__Offer *o, const char *allow, struct findings *f,
+              struct err *e)
 {
-	struct aout *a = w->outs = calloc(1, sizeof(*a));
+	struct out_places *a = w->outs = calloc(1, sizeof(*a));
 	int r = 0;
 
 	if (!a)
@@ -156,7 +159,7 @@ int aout_offer(struct wrk *w, const Haul__Offer *o, const char *allow, struct fi
 		return err_set(e, ERR_PEER, EBADMSG, "%zu descriptors", o->n_out);
 	for (size_t k = 0; r == 0 && k < o->n_out; k++) {
 		if (take(a, o->out[k]) < 0)
-			return err_set(e, ERR_PEER, EBADMSG, "a descriptor that cannot be");
+			return err_set(e, ERR_PEER, EBADMSG, "a descriptor of an unknown kind");
 		struct place *p = &a->v[k];
 
 		if (p->kind == HAUL__OUT_KIND__OUT_FILE || p->kind == HAUL__OUT_KIND__OUT_READ)
@@ -175,7 +178,7 @@ static int open_at(const struct place *p, int flags, mode_t mode)
 		return open(p->path, flags | O_CLOEXEC | O_NOCTTY, mode);
 	AUTO(fd) int top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	return top < 0 ? -1 : afs_open_beneath(top, p->path + 1, flags | O_NOCTTY, mode, true);
+	return top < 0 ? -1 : beneath_open(top, p->path + 1, flags | O_NOCTTY, mode, true);
 }
 
 static int open_file(struct place *p, struct err *e)
@@ -188,11 +191,11 @@ static int open_file(struct place *p, struct err *e)
 		p->made = fd >= 0;
 	}
 	if (fd < 0 || (p->made && fchown(fd, p->uid, p->gid) < 0))
-		return err_sys(e, "%s, for what led out of the tree", p->path);
+		return err_sys(e, "%s, in place of a file outside the tree", p->path);
 	return steal_fd(&fd);
 }
 
-/* What journald wants to know of a stream before its first line. */
+/* The header that journald reads before the first line of a stream. */
 static int greet_journal(int fd, const char *comm)
 {
 	char text[96];
@@ -203,7 +206,7 @@ static int greet_journal(int fd, const char *comm)
 	return send(fd, text, (size_t)n, MSG_NOSIGNAL) == n ? 0 : -EIO;
 }
 
-static int open_socket(const struct aout *a, const struct place *p, struct err *e)
+static int open_socket(const struct out_places *a, const struct place *p, struct err *e)
 {
 	int r = connect_to(p);
 	AUTO(fd) int fd = r;
@@ -215,9 +218,9 @@ static int open_socket(const struct aout *a, const struct place *p, struct err *
 	return steal_fd(&fd);
 }
 
-int aout_open(struct wrk *w, struct err *e)
+int out_open(struct wrk *w, struct err *e)
 {
-	struct aout *a = w->outs;
+	struct out_places *a = w->outs;
 
 	for (size_t k = 0; a && k < a->n; k++) {
 		struct place *p = &a->v[k];
@@ -240,13 +243,13 @@ int aout_open(struct wrk *w, struct err *e)
 	return 0;
 }
 
-const struct criu_inherit *aout_list(const struct aout *a, size_t *n)
+const struct criu_inherit *out_list(const struct out_places *a, size_t *n)
 {
 	*n = a ? a->n : 0;
 	return a ? a->fd : NULL;
 }
 
-void aout_close(struct aout *a)
+void out_close(struct out_places *a)
 {
 	for (size_t k = 0; a && k < a->n; k++) {
 		if (a->fd[k].fd >= 0)
@@ -255,18 +258,18 @@ void aout_close(struct aout *a)
 	}
 }
 
-void aout_undo(struct aout *a)
+void out_undo(struct out_places *a)
 {
 	struct stat st;
 
-	aout_close(a);
+	out_close(a);
 	for (size_t k = 0; a && k < a->n; k++)
 		if (a->v[k].made && lstat(a->v[k].path, &st) == 0 && st.st_size == 0)
 			unlink(a->v[k].path);
 }
 
-void aout_free(struct aout *a)
+void out_free(struct out_places *a)
 {
-	aout_close(a);
+	out_close(a);
 	free(a);
 }

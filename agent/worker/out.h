@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* out.h - what takes the place of files that led out of the tree. docs/PROTOCOL.md section 10. */
+/* out.h - replacements for files that led out of the tree. docs/PROTOCOL.md section 10. */
 #ifndef HAUL_AGENT_OUT_H
 #define HAUL_AGENT_OUT_H
 
@@ -7,30 +7,30 @@
 #include "engine/criu/criu.h"
 
 struct wrk;
-struct aout;
+struct out_places;
 struct Haul__Offer;
 
-/** aout_offer() - remember what is wanted; can this host give it? Return: 0; -errno */
-int aout_offer(struct wrk *w, const struct Haul__Offer *o, const char *allow, struct findings *f,
-               struct err *e);
-/** aout_open() - open all, before CRIU is started */
-int aout_open(struct wrk *w, struct err *e);
-/** aout_list() - for CRIU; lives as long as the aout */
-const struct criu_inherit *aout_list(const struct aout *a, size_t *n);
-/** aout_close() - CRIU has its copies, or needs none any more */
-void aout_close(struct aout *a);
-/** aout_undo() - files that we made, and nobody has written to, go */
-void aout_undo(struct aout *a);
-void aout_free(struct aout *a);
+/** out_offer() - remember the replacements, and add a finding for each that this host lacks */
+int out_offer(struct wrk *w, const struct Haul__Offer *o, const char *allow, struct findings *f,
+              struct err *e);
+/** out_open() - open all of them, before CRIU is started */
+int out_open(struct wrk *w, struct err *e);
+/** out_list() - the descriptors for CRIU; borrowed from @a */
+const struct criu_inherit *out_list(const struct out_places *a, size_t *n);
+/** out_close() - close ours: CRIU has copies, or needs none any more */
+void out_close(struct out_places *a);
+/** out_undo() - remove files that we created and that are still empty */
+void out_undo(struct out_places *a);
+void out_free(struct out_places *a);
 
 /* ---- tty.c ---- */
 
 /**
- * tty_open() - a terminal, and a process that holds its other end until nobody has it open
+ * tty_open() - open a terminal, and start a process that holds its other end while it is in use
  * @pid: of the process that will have it; names its door
  */
 int tty_open(pid_t pid, int *slave, struct err *e);
-/** tty_main() - that process: hauld --hold-tty PID. Return: exit status */
+/** tty_main() - main function of that process, hauld --hold-tty PID. Return: exit status */
 int tty_main(const char *pid);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* proof.c - files of the offer: ask for digests, and look again at shared ones in the freeze. */
+/* proof.c - ask the source for digests of files, and look again at shared files in the freeze. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +33,7 @@ static int ask(struct wrk *w, const struct files_doubt *v, size_t n, struct err 
 	return wrk_say(w, &out, e);
 }
 
-int prf_ask(void *arg, struct files_doubt *v, size_t n, struct err *e)
+int proof_ask(void *arg, struct files_doubt *v, size_t n, struct err *e)
 {
 	struct wrk *w = arg;
 	Haul__Msg *in = NULL;
@@ -71,13 +71,13 @@ static int look_again(const char *path, const Haul__Still *s, struct err *e)
 	    (uint64_t)st.stx_ctime.tv_sec * 1000000000u + st.stx_ctime.tv_nsec == s->ctime_ns)
 		return 0;
 	err_set(e, ERR_PEER, ESTALE,
-	        "%s looked like the same file on both hosts, but what the tree wrote to it is not "
-	        "at the destination",
+	        "%s looked like the same file on both hosts, but the last writes to it are not at "
+	        "the destination",
 	        path);
 	return err_fix(e, "move it away there, or let haul replace it: --files=ship-differing");
 }
 
-int prf_still(struct wrk *w, const Haul__Switch *s, struct err *e)
+int proof_still(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	const struct bring *l = w->bring;
 	size_t want = 0;
@@ -93,5 +93,7 @@ int prf_still(struct wrk *w, const Haul__Switch *s, struct err *e)
 			return -e->code;
 		want--;
 	}
-	return want ? err_set(e, ERR_PEER, EBADMSG, "%zu shared files were not told", want) : 0;
+	return want ? err_set(e, ERR_PEER, EBADMSG, "the source did not describe %zu shared files",
+	                      want)
+	            : 0;
 }

@@ -134,7 +134,7 @@ static int check_pids(struct wrk *w, struct err *e)
 {
 	struct findings f = { 0 };
 
-	chk_pids_free(w->pids, w->n_pids, &f);
+	check_pids_free(w->pids, w->n_pids, &f);
 	if (f.blockers) {
 		err_set(e, ERR_TARGET, EEXIST, "%s", f.v[0].text);
 		err_fix(e, "%s", f.v[0].remedy);
@@ -149,7 +149,7 @@ static int check_pids(struct wrk *w, struct err *e)
 static int rooted_criu(struct wrk *w, struct err *e)
 {
 	size_t n;
-	const struct criu_inherit *places = aout_list(w->outs, &n);
+	const struct criu_inherit *places = out_list(w->outs, &n);
 
 	criu_free(steal(w->criu));
 	return criu_spawn_rooted(&w->criu, w->conf->criu_path, w->into_root, places, n, e);
@@ -178,7 +178,7 @@ static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 	if (r == 0 && w->into_root)
 		r = rooted_criu(w, e);
 	if (r == 0)
-		r = afs_place(w->fs, e);
+		r = dirs_in_place(w->fs, e);
 	if (r == 0)
 		r = pager_new_guarded(&w->pager, w->guard, w->store, &ops, e);
 	for (size_t i = 0; r == 0 && i < s->n_object; i++)
@@ -195,7 +195,7 @@ static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 static int restore(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, struct err *e)
 {
 	size_t n_places;
-	const struct criu_inherit *places = aout_list(w->outs, &n_places);
+	const struct criu_inherit *places = out_list(w->outs, &n_places);
 	struct criu_opts o = {
 		.inherit = places,
 		.n_inherit = n_places,
@@ -252,7 +252,7 @@ int rst_run(struct wrk *w, const Haul__Switch *s, struct err *e)
 		fault_at(FAULT_D_PLACED);
 	if (r == 0)
 		r = restore(w, s, deadline_us, e);
-	aout_close(w->outs);
+	out_close(w->outs);
 	if (r == 0)
 		r = ready_to_die(w, deadline_us, e);
 	if (r < 0)
@@ -283,7 +283,7 @@ void rst_undo(struct wrk *w)
 	}
 	rst_kill(w);
 	w->root_pid = 0;
-	afs_end(w->fs);
+	dirs_in_end(w->fs);
 }
 
 int rst_open(struct wrk *w, struct err *e)

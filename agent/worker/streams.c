@@ -212,7 +212,7 @@ static void *stream_main(void *arg)
 			agt_refuse(t->ch, &e);
 		shutdown(t->peer, SHUT_RDWR);
 	}
-	if (r == 0 && (t->files ? afs_loop(t->w->fs, t->ch, &e) : stream_loop(t, &e)) < 0)
+	if (r == 0 && (t->files ? dirs_in_loop(t->w->fs, t->ch, &e) : stream_loop(t, &e)) < 0)
 		stream_ended(t, &e);
 	__atomic_store_n(&t->over, true, __ATOMIC_RELEASE);
 	return NULL;

@@ -53,7 +53,7 @@ static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e);
 static const struct row rows[] = {
 	/* clang-format off */
 [WRK_HELLO]   = { "hello",   HAUL__MSG__BODY_HELLO,       WRK_OFFER,   WRK_UNDONE, false, FAULT_D_HELLO,    take_hello },
-[WRK_OFFER]   = { "offer",   HAUL__MSG__BODY_OFFER,       WRK_START,   WRK_UNDONE, false, FAULT_D_ANSWERED, ofr_take },
+[WRK_OFFER]   = { "offer",   HAUL__MSG__BODY_OFFER,       WRK_START,   WRK_UNDONE, false, FAULT_D_ANSWERED, offer_take },
 [WRK_START]   = { "start",   HAUL__MSG__BODY_START,       WRK_ROUNDS,  WRK_UNDONE, false, FAULT_D_STARTED,  take_start },
 [WRK_ROUNDS]  = { "rounds",  HAUL__MSG__BODY_SWITCH_OVER, WRK_GATE,    WRK_UNDONE, false, FAULT_D_RESTORED, take_switch },
 [WRK_GATE]    = { "gate",    HAUL__MSG__BODY_COMMIT,      WRK_RUNNING, WRK_UNDONE, false, FAULT_D_RUNNING,  take_commit },
@@ -191,7 +191,7 @@ static int take_hello(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	uname(&u);
 	if (in->probe) {
 		h.kernel = u.release;
-		h.mem_free_bytes = chk_mem_free_bytes();
+		h.mem_free_bytes = check_mem_free_bytes();
 		h.criu_version = criu_here(w);
 	}
 	h.version = PROTOCOL_VERSION;
@@ -229,11 +229,11 @@ static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	if (r == 0)
 		r = store_new(&w->store, e);
 	if (r == 0)
-		r = afs_stage(w->fs, &w->settle, e);
+		r = dirs_in_stage(w->fs, &w->settle, e);
 	if (r == 0)
-		r = aout_open(w, e);
+		r = out_open(w, e);
 	size_t n;
-	const struct criu_inherit *places = aout_list(w->outs, &n);
+	const struct criu_inherit *places = out_list(w->outs, &n);
 
 	/* ready before anything stops: no fork in the freeze, and no large memory */
 	pager_warm(w->guard, w->rss_bytes);
@@ -256,10 +256,10 @@ static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	Haul__Restored m = HAUL__RESTORED__INIT;
 	uint64_t t0 = now_us();
 	fault_at(FAULT_D_SWITCH);
-	int r = brg_place(w, e);
+	int r = bring_place(w, e);
 
 	if (r == 0)
-		r = prf_still(w, msg->switch_over, e);
+		r = proof_still(w, msg->switch_over, e);
 
 	if (r == 0)
 		r = anet_arrive(w, msg->switch_over, e);
@@ -345,7 +345,7 @@ static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	if (kind == HAUL__MSG__BODY_PONG)
 		return 0;
 	if (kind == HAUL__MSG__BODY_FILE_PART && w->state == WRK_ROUNDS)
-		return brg_part(w, msg->file_part, e);
+		return bring_part(w, msg->file_part, e);
 	if (kind == HAUL__MSG__BODY_PARKED)
 		return anet_parked(w, msg->parked, e);
 	if (kind == HAUL__MSG__BODY_IMAGES && w->state == WRK_ROUNDS)
@@ -368,13 +368,13 @@ static int take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		/* on record before the tree runs: no undo from here */
 		if (journal_add(w->journal, e, "commit", "%s", "") < 0)
 			return -e->code;
-		brg_keep(w);
+		bring_keep(w);
 		fault_at(FAULT_D_COMMIT_RECORDED);
 		/* a CRIU that was dead by then has not let it run, and nobody else will */
 		if (rst_open(w, e) < 0)
 			return -e->code;
 		go_to(w, WRK_RUNNING);
-		afs_keep(w->fs);
+		dirs_in_keep(w->fs);
 	}
 	int r = row->take(w, msg, e);
 
@@ -411,8 +411,8 @@ static void undo(struct wrk *w, struct err *why)
 	fault_at(FAULT_D_UNDO);
 	rst_undo(w);
 	anet_undo(w);
-	brg_end(w);
-	aout_undo(w->outs);
+	bring_end(w);
+	out_undo(w->outs);
 	if (w->journal && journal_add(w->journal, &ignore, "undone", "%s", "") < 0)
 		log_err("%s", ignore.msg);
 	fault_at(FAULT_D_UNDONE);
@@ -476,8 +476,8 @@ static void fini(struct wrk *w)
 	close(w->door);
 	criu_free(w->criu);
 	anet_free(w->net);
-	aout_free(w->outs);
-	afs_fini(w);
+	out_free(w->outs);
+	dirs_in_fini(w, wrk_committed(w));
 	pager_free(w->pager);
 	guard_over(w->guard);
 	store_free(w->store);
@@ -486,8 +486,8 @@ static void fini(struct wrk *w)
 	chan_free(w->ctl);
 	journal_close(w->journal, w->nobody_asks);
 	free(w->pids);
-	brg_end(w);
-	brg_free(w->bring);
+	bring_end(w);
+	bring_free(w->bring);
 	settle_fini(&w->settle);
 	free(w->into_root);
 	free(w->doubts);
