@@ -51,7 +51,7 @@ clients_ok() {
 watch() {
 	"$lab" run C "$work/tcpwatch" "$1" "$dir/watch.json" 2>"$dir/watch.err" </dev/null &
 	watcher=$!
-	sleep 0.2
+	until_true 60 '"$lab" run C pgrep -x tcpwatch' || fail "tcpwatch: $(cat "$dir/watch.err")"
 	moves_made=0
 }
 
@@ -68,6 +68,9 @@ sys.exit(not (w["packets"] > 100 and w["resets"] == 0 and w["again"] == 0 and w[
               w["turns_max"] <= int(sys.argv[2])))
 END
 }
+
+# clean_soon HOST: no_traces, when the guardian or the worker has had time to notice
+clean_soon() { until_true 60 '(no_traces "$1")' "$1" || no_traces "$1"; }
 
 # no_traces: no lock is left, the address is on host $1 alone
 no_traces() {

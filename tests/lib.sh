@@ -51,34 +51,47 @@ lab_up() {
 	"$lab" run B "$haul" trust -y hostA >/dev/null
 }
 
-# until_true SECONDS COMMAND...: waits until COMMAND succeeds; status 1 when it does not within SECONDS.
-# Its output is thrown away. Many times as long as it should take: a busy machine is not a fault.
+# until_true SECONDS CONDITION [ARG]...: waits until the condition, a piece of shell with the ARGs as $1 and
+# so on, is true; status 1 when it is not within SECONDS. That is many times as long as it should take: a busy
+# machine is not a fault.
 until_true() {
-	local end=$((SECONDS + $1))
-	shift
-	until "$@" >/dev/null 2>&1; do
-		[ "$SECONDS" -lt "$end" ] || return 1
-		sleep 0.05
+	local until_end=$((SECONDS + $1)) until_condition=$2
+	shift 2
+	until eval "$until_condition" >/dev/null 2>&1; do
+		[ "$SECONDS" -lt "$until_end" ] || return 1
+		sleep "${UNTIL_STEP_S:-0.02}"
 	done
 }
 
-# wait_for SECONDS WORDS COMMAND...: the same, and the test fails with WORDS
-wait_for() {
-	local s=$1 words=$2
-	shift 2
-	until_true "$s" "$@" || fail "$words: not within $s s: $*"
-}
+# works SECONDS: lets programs and clients do their work for this long; never to wait for something
+works() { sleep "$1"; }
 
 # listens HOST PORT: waits until a program listens there
 listens() {
-	wait_for 60 "no program listens on port $2 of $1" \
-		"$lab" run "$1" bash -c "exec 3<>/dev/tcp/localhost/$2"
+	until_true 60 '"$lab" run "$1" bash -c "exec 3<>/dev/tcp/localhost/$2"' "$@" || fail "no program listens on port $2 of $1"
 }
 
 start_hauld() {
 	local h=$1
 	shift
 	"$lab" run "$h" setsid "$hauld" -v "$@" </dev/null >>"$dir/hauld.$h.log" 2>&1 &
+	(listens "$h" 4285) || fail "hauld on $h: $(cat "$dir/hauld.$h.log")"
+}
+
+# daemon HOST: the pid of its hauld, the one that listens
+daemon() { "$lab" run "$1" ss -Hltnp 'sport = :4285' | grep -o 'pid=[0-9]*' | head -1 | cut -d= -f2; }
+
+# stop_hauld HOST: it ends, and its port is free
+stop_hauld() {
+	"$lab" run "$1" kill -TERM "$(daemon "$1")"
+	until_true 60 '! "$lab" run "$1" bash -c "exec 3<>/dev/tcp/localhost/4285"' "$1" || fail "hauld on $1 does not end"
+}
+
+# start_hauld_with HOST VARIABLE=VALUE [ARG]...: the same with a variable in its environment
+start_hauld_with() {
+	local h=$1 variable=$2
+	shift 2
+	"$lab" run "$h" env "$variable" setsid "$hauld" -v "$@" </dev/null >>"$dir/hauld.$h.log" 2>&1 &
 	(listens "$h" 4285) || fail "hauld on $h: $(cat "$dir/hauld.$h.log")"
 }
 
@@ -92,13 +105,8 @@ start() {
 	mkdir -p "$wdir"
 	chmod 777 "$wdir"
 	pid=$("$lab" spawn "$h" "$(basename "$wdir")" "$prog" --dir "$wdir" "$@")
-	local i
-	for i in $(seq 600); do
-		[ -e "$wdir/ready" ] && break
-		"$lab" run "$h" kill -0 "$pid" 2>/dev/null || fail "$prog ended: $(cat "$("$lab" log "$(basename "$wdir")")")"
-		sleep 0.1
-	done
-	[ -e "$wdir/ready" ] || fail "$prog is not ready"
+	until_true 120 '[ -e "$wdir/ready" ] || ! "$lab" run "$1" kill -0 "$pid"' "$h" || fail "$prog is not ready"
+	[ -e "$wdir/ready" ] || fail "$prog ended: $(cat "$("$lab" log "$(basename "$wdir")")")"
 	verified=0
 }
 
@@ -108,12 +116,8 @@ verify() {
 	verified=$((verified + 1))
 	f=$wdir/verify.$verified
 	"$lab" run "$h" kill -USR1 "$pid" || fail "process $pid is not on host $h"
-	for _ in $(seq 600); do
-		[ -e "$f" ] && break
-		[ ! -e "$wdir/failed" ] || fail "workload noticed: $(cat "$wdir/failed")"
-		sleep 0.05
-	done
-	[ -e "$f" ] || fail "no answer from the workload on $h"
+	until_true 120 '[ -e "$f" ] || [ -e "$wdir/failed" ]' || fail "no answer from the workload on $h"
+	[ ! -e "$wdir/failed" ] || fail "workload noticed: $(cat "$wdir/failed")"
 	grep -q '"ok": *true' "$f" || fail "verification on $h: $(cat "$f")"
 }
 

@@ -56,7 +56,11 @@ grep -q 'it fits' "$dir/o2" || fail "peers PID: $(cat "$dir/o2")"
 note "  check, peers, wrong words: the same statuses and words"
 
 # ---- Ctrl-C ----
-in_a timeout -s INT 2 "$haul" --bandwidth-limit-mbit=10 --mode=pre-copy "$pid" hostB >"$dir/o1" 2>"$dir/e1" && fail "Ctrl-C: it moved" || got=$?
+in_a "$haul" --bandwidth-limit-mbit=10 --mode=pre-copy "$pid" hostB >"$dir/o1" 2>"$dir/e1" &
+job=$!
+until_true 60 'grep -q "opening streams" "$dir/o1"' || fail "it does not begin: $(cat "$dir/o1" "$dir/e1")"
+in_a pkill -INT -f "^$haul --bandwidth-limit-mbit=10"
+wait $job && fail "Ctrl-C: it moved" || got=$?
 [ "$got" = 124 ] || [ "$got" = 130 ] || fail "Ctrl-C: $got"
 newest() { in_a "$haul" ls --json | python3 -c 'import json, sys; print(json.loads(sys.stdin.read().split("\n")[0])[sys.argv[1]])' "$1"; }
 [ "$(newest status)" = cancelled ] || fail "after Ctrl-C it is $(newest status)"
@@ -66,13 +70,13 @@ verify A
 # ---- ls, show, watch, cancel; a queue ----
 in_a "$haul" --bandwidth-limit-mbit=10 --mode=pre-copy "$pid" hostB >"$dir/o1" 2>&1 &
 slow_pid=$!
-for _ in $(seq 100); do [ "$(newest status)" = running ] && break; sleep 0.1; done
+until_true 60 '[ "$(newest status)" = running ]' || fail "it does not run: $(newest status)"
 id=$(newest id)
 in_a "$haul" show "$id" | grep -q '"status": "running"' || fail "show"
 in_a "$haul" ls | grep -q "^$id .* running .* hostB" || fail "ls: $(in_a "$haul" ls)"
 in_a "$haul" --json watch "$id" >"$dir/watched" 2>&1 &
 watch_pid=$!
-sleep 1
+until_true 60 '[ -s "$dir/watched" ]' || fail "haul watch says nothing"
 in_a "$haul" cancel "$id" || fail "cancel"
 wait $slow_pid && fail "cancelled, and haul ends with 0" || got=$?
 [ "$got" = 130 ] || fail "a cancelled one ends with $got"
@@ -108,7 +112,7 @@ as_user "$haul" check 1 2>"$dir/e1" && fail "a user checks init" || true
 wdir=$dir/user
 mkdir -m 777 "$wdir"
 pid=$("$lab" spawn A user setpriv --reuid 1001 --regid 1001 --clear-groups "$work/writer" --dir "$wdir" --mib 8 --rate 100)
-for _ in $(seq 100); do [ -e "$wdir/ready" ] && break; sleep 0.1; done
+until_true 60 '[ -e "$wdir/ready" ]' || fail "the user's workload is not ready"
 can=0
 prlimit --pid "$("$lab" pid A "$pid")" >/dev/null 2>&1 || can=3 # without CAP_SYS_RESOURCE another user's process is blocked
 got=0

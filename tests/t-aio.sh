@@ -22,7 +22,7 @@ slowly() {
 	for mode in stop-copy post-copy pre-copy; do
 		to=$(other "$where")
 		"$lab" pid "$where" "$pid" >"$slow/cgroup.procs"
-		sleep 0.5
+		works 0.5
 		move "$where" --mode=$mode
 		verify "$to"
 		where=$to
@@ -37,4 +37,4 @@ else
 	note "  NOT SHOWN: nothing here limits the disk $dev (no blkio cgroup)"
 fi
 stop "$where"
-for _ in $(seq 50); do [ -z "$slow" ] || rmdir "$slow" 2>/dev/null && break; sleep 0.1; done
+until_true 60 '[ -z "$slow" ] || rmdir "$slow"' || fail "$slow is still in use"

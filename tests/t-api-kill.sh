@@ -35,8 +35,7 @@ waiting=$(ask start "$pid" hostB)
 ask state "$running" rounds
 runner=$(in_a pgrep -f "^hauld-runner.*$running")
 in_a kill -9 "$(in_a pgrep -xo hauld)"
-for _ in $(seq 100); do in_a pgrep -x hauld-api >/dev/null || break; sleep 0.05; done
-! in_a pgrep -x hauld-api >/dev/null || fail "the API process outlives hauld"
+until_true 60 '! in_a pgrep -x hauld-api >/dev/null' || fail "the API process outlives hauld"
 in_a kill -0 "$runner" || fail "the runner died with hauld"
 start_hauld A
 [ "$(ask field "$over" status)" = done ] || fail "what was over is not listed any more"

@@ -7,7 +7,6 @@
 n=${QUEUE_PROCESSES:-50}
 api_options=("migrations-max = 1" "migrations-kept = 1000")
 api_up
-daemon() { "$lab" run "$1" pgrep -x hauld | head -1; }
 running_limit() { "$lab" run "$1" curl -s --unix-socket /run/haul/api.sock http://h/metrics | awk '$1 == "haul_running_limit" { print $2 }'; }
 
 declare -A at
@@ -21,8 +20,7 @@ done
 for limit in ${QUEUE_LIMITS:-1 2 4}; do
 	for h in A B; do
 		"$lab" run "$h" sh -c "sed -i '/^migrations-max/d' /etc/haul/haul.conf; echo 'migrations-max = $limit' >>/etc/haul/haul.conf; kill -HUP $(daemon $h)"
-		for _ in $(seq 100); do [ "$(running_limit $h)" = "$limit" ] && break; sleep 0.1; done
-		[ "$(running_limit $h)" = "$limit" ] || fail "the limit on $h is not $limit"
+		until_true 60 '[ "$(running_limit $h)" = "$limit" ]' || fail "the limit on $h is not $limit"
 	done
 	of() { for p in "${!at[@]}"; do [ "${at[$p]}" = "$1" ] && echo "$p"; done; true; }
 	mapfile -t from_a < <(of A)

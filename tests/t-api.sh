@@ -12,8 +12,7 @@ start_as() {
 	mkdir -m 777 "$wdir"
 	pid=$("$lab" spawn A "$(basename "$wdir")" setpriv --reuid "$uid" --regid "$uid" --clear-groups \
 		"$work/writer" --dir "$wdir" --mib 24 --rate 2000)
-	for _ in $(seq 200); do [ -e "$wdir/ready" ] && return; sleep 0.05; done
-	fail "no workload of user $uid"
+	until_true 60 '[ -e "$wdir/ready" ]' || fail "no workload of user $uid"
 }
 
 api_options=("webhooks = http://hostA:9099/hook?key=not-for-logs" "webhook-secret = /etc/haul/hook-secret" "user-policies = default gentle")
@@ -38,10 +37,7 @@ start_as 1002
 	fail "process $own1 is not on one of the hosts"
 
 # ---- webhooks: each event once taken, in order, signed ----
-for _ in $(seq 300); do
-	[ "$(grep -c '"event":"ended"' "$dir/hooked")" = 3 ] && break
-	sleep 0.1
-done
+until_true 60 '[ "$(grep -c "\"event\":\"ended\"" "$dir/hooked")" = 3 ]' || fail "webhooks: $(cat "$dir/hooked")"
 python3 - "$dir/hooked" <<'END' || fail "webhooks"
 import json, sys
 v = [json.loads(line) for line in open(sys.argv[1])]
@@ -62,11 +58,9 @@ set_limit() {
 }
 [ "$(limit)" = 2 ] || fail "the limit is $(limit)"
 set_limit 5
-for _ in $(seq 100); do [ "$(limit)" = 5 ] && break; sleep 0.1; done
-[ "$(limit)" = 5 ] || fail "SIGHUP: the limit is $(limit)"
+until_true 60 '[ "$(limit)" = 5 ]' || fail "SIGHUP: the limit is $(limit)"
 set_limit many
-for _ in $(seq 100); do grep -q 'migrations-max = many: not a number' "$dir/hauld.A.log" && break; sleep 0.1; done
-grep -q 'migrations-max = many: not a number' "$dir/hauld.A.log" || fail "a wrong configuration is not complained of"
+until_true 60 'grep -q "migrations-max = many: not a number" "$dir/hauld.A.log"' || fail "a wrong configuration is not complained of"
 [ "$(limit)" = 5 ] || fail "a wrong configuration changed something: $(limit)"
 [ "$("$lab" run A pgrep -x hauld | head -1)" = "$daemon" ] || fail "hauld is another one"
 note "  SIGHUP: a new limit; a wrong one changes nothing and is named"

@@ -39,8 +39,7 @@ for m in ${MODES:-stop-copy pre-copy post-copy hybrid auto}; do
 	[ "$(at B "$pid")" = "$(at B "$daemon")" ] || fail "at B it is in $(at B "$pid"), hauld in $(at B "$daemon")"
 	note "  $m: downtime $(($(field downtime_us) / 1000)) ms"
 	stop B
-	for _ in $(seq 50); do no_service; "$lab" run A test -e "$service" || break; sleep 0.1; done
-	! "$lab" run A test -e "$service" || fail "$service is still in use"
+	until_true 60 'no_service; ! "$lab" run A test -e "$service"' || fail "$service is still in use"
 done
 
 # While the copy is stopped its cgroup is not empty: who watches it, as systemd does, would take it for ended.
@@ -57,4 +56,4 @@ child=$(tree | tail -1)
 [ -z "$("$lab" run A sh -c "ls -d $service/haul-* 2>/dev/null || true")" ] || fail "a cgroup is left"
 note "  killed before the hand-over, and recovered: where it was"
 stop A
-for _ in $(seq 50); do no_service; "$lab" run A test -e "$service" || break; sleep 0.1; done
+until_true 60 'no_service; ! "$lab" run A test -e "$service"' || fail "$service is still in use"

@@ -29,18 +29,13 @@ compare "$kinds" "$dir" sysv
 
 # the same process hauled while it is stopped; its memory there, page by page
 wait_stopped() {
-	for _ in $(seq 200); do
-		"$lab" run "$1" grep -q '^State:.T' "/proc/$pid/status" && return
-		sleep 0.05
-	done
-	fail "the process did not stop on $1"
+	until_true 60 '"$lab" run "$1" grep -q "^State:.T" "/proc/$pid/status"' "$@" || fail "the process did not stop on $1"
 }
 arrives() {
 	pid=$("$lab" spawn A "kinds.$2" "$1" "$dir/kinds.data")
 	wait_stopped A
 	"$lab" run A kill -CONT "$pid"
 	"$lab" run A kill -USR1 "$pid"
-	sleep 0.3
 	wait_stopped A
 	"$lab" run A "$builddir/tests/pagesum" write "$pid" "$dir/sums"
 	move A --mode="$2"

@@ -14,7 +14,7 @@ note "  $("$old" --version | head -1)"
 lab_up
 for h in A B; do
 	"$lab" run "$h" pkill -x hauld || true
-	for _ in $(seq 50); do "$lab" run "$h" pgrep -x hauld >/dev/null || break; sleep 0.1; done
+	until_true 60 '! "$lab" run "$h" pgrep -x hauld >/dev/null' || fail "hauld on $h does not end"
 	start_hauld "$h" --criu "$old"
 done
 start A "$work/writer" --mib 64 --rate 10000

@@ -24,7 +24,7 @@ refused() {
 
 hauld_again() {
 	"$lab" run B pkill -x hauld || true
-	for _ in $(seq 50); do "$lab" run B pgrep -x hauld >/dev/null || break; sleep 0.1; done
+	until_true 60 '! "$lab" run B pgrep -x hauld >/dev/null' || fail "hauld on B does not end"
 	start_hauld B "$@"
 }
 
@@ -55,7 +55,7 @@ done
 taken || fail "no process of B could be given pid $pid"
 refused 3 "pid $pid is taken.*sleep"
 "$lab" run B pkill -x sleep
-sleep 0.2
+until_true 60 '! taken' || fail "the sleep on B does not end"
 
 # A port that the tree listens on is busy there: refused before anything moves.
 listener='import socket, sys, time
@@ -70,7 +70,7 @@ timeout 60 "$lab" run A "$haul" "$pid" hostB >"$dir/out" 2>&1 || rc=$?
 grep -q "TCP port 7177 of 0.0.0.0 is taken at the destination by pid $theirs (python3" "$dir/out" || fail "busy port: $(cat "$dir/out")"
 "$lab" run A kill -0 "$pid" || fail "the listener on A is gone"
 "$lab" run B kill "$theirs"
-for _ in $(seq 50); do "$lab" run B test -e "/proc/$theirs" || break; sleep 0.1; done
+until_true 60 '! "$lab" run B test -e "/proc/$theirs"' || fail "the listener on B does not end"
 timeout 60 "$lab" run A "$haul" "$pid" hostB >"$dir/out" 2>&1 || fail "the port is free again: $(cat "$dir/out")"
 "$lab" run B bash -c 'exec 3<>/dev/tcp/localhost/7177' || fail "nobody listens on B"
 "$lab" run B kill "$pid"
@@ -140,7 +140,7 @@ for point in s-freeze-recorded s-stopped; do
 	# before 3.19 it does not say when the program stands
 	case $point:${HAUL_CRIU:+$("$lab" run A "$HAUL_CRIU" --version | head -1)} in s-stopped:*" 3.1"[0-8]*) continue ;; esac
 	(
-		for _ in $(seq 1000); do [ ! -s "$fault" ] || break; sleep 0.02; done
+		until_true 60 '[ -s "$fault" ]' || fail "$point was not reached"
 		"$lab" run A pkill -STOP -x criu || true
 		rm -f "$fault"
 	) &
@@ -158,9 +158,8 @@ start A "$work/writer" --mib "${FAIL_MIB:-256}" --rate "${WRITER_RATE:-20000}"
 for delay in ${FAIL_DELAYS_S:-0.02 0.1 0.3 0.6 1.0 1.5}; do
 	rc=0
 	"$lab" run A timeout -s INT "$delay" "$haul" --mode=pre-copy "$pid" hostB >"$dir/out" 2>&1 || rc=$?
-	sleep 0.3
 	verify A
-	! "$lab" run B test -e "/proc/$pid" || fail "a copy is on B after Ctrl-C"
+	until_true 60 '! "$lab" run B test -e "/proc/$pid"' || fail "a copy is on B after Ctrl-C"
 	cases=$((cases + 1))
 done
 note "  Ctrl-C at six moments: the process goes on"

@@ -35,15 +35,14 @@ cd /srv/app
 exec /usr/bin/python3 /srv/app/bin/keepfiles.py --dir /srv/app/log --data /srv/app >/dev/null 2>&1
 EOF
 pid=$("$lab" spawn A kept /bin/sh "$dir/run")
-for _ in $(seq 300); do [ -e "$dir/disk.A/app/log/ready" ] && break; sleep 0.1; done
-[ -e "$dir/disk.A/app/log/ready" ] || fail "not ready"
+until_true 60 '[ -e "$dir/disk.A/app/log/ready" ]' || fail "not ready"
 verified=0
 
 # check_at HOST DIR: the program, whose files lie in DIR as we see it, verifies itself
 check_at() {
 	verified=$((verified + 1))
 	"$lab" run "$1" kill -USR1 "$pid" || fail "no process $pid on $1"
-	for _ in $(seq 600); do [ -e "$2/app/log/verify.$verified" ] && break; sleep 0.05; done
+	until_true 60 '[ -e "$2/app/log/verify.$verified" ]' "$@" || fail "no answer from the program on $1"
 	grep -q '"ok": true' "$2/app/log/verify.$verified" || fail "on $1: $(cat "$2/app/log/verify.$verified")"
 }
 check_at A "$dir/disk.A"
@@ -65,8 +64,7 @@ note "  another libc: $(grep -m1 'another build-id' "$dir/out")"
 "$lab" run A env HAUL_FAULT=s-restored-heard:kill HAUL_FAULT_FILE="$dir/fault" "$haul" --into-root=/srv/root "$pid" hostB >"$dir/out" 2>&1 &&
 	fail "the fault was not reached"
 [ -e "$dir/fault" ] || fail "the fault was not reached: $(cat "$dir/out")"
-for _ in $(seq 100); do [ -z "$(ls -A "$dir/disk.B")" ] && break; sleep 0.1; done
-[ -z "$(ls -A "$dir/disk.B")" ] || fail "left at B: $(find "$dir/disk.B")"
+until_true 60 '[ -z "$(ls -A "$dir/disk.B")" ]' || fail "left at B: $(find "$dir/disk.B")"
 "$lab" run A "$haul" recover >/dev/null 2>&1 || true
 check_at A "$dir/disk.A"
 note "  a source that dies leaves nothing in the root directory"

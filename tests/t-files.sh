@@ -32,13 +32,11 @@ begin() {
 	pid=$("$lab" spawn A "$(basename "$wdir")" /usr/bin/env PYTHONHOME=/usr /srv/app/lib/ld-linux-x86-64.so.2 \
 		--library-path /srv/app/lib /srv/app/bin/python3 /srv/app/bin/keepfiles.py --dir "$wdir" --data /srv/app/var "$@")
 	local i
-	for i in $(seq 300); do [ -e "$wdir/ready" ] && break; sleep 0.1; done
-	[ -e "$wdir/ready" ] || fail "not ready: $(cat "$("$lab" log "$(basename "$wdir")")")"
+	until_true 60 '[ -e "$wdir/ready" ]' || fail "not ready: $(cat "$("$lab" log "$(basename "$wdir")")")"
 	verified=0
 }
 
 # The pid of the hauld that listens; its workers are called hauld, too.
-daemon() { "$lab" run "$1" ss -Hltnp 'sport = :4285' | grep -o 'pid=[0-9]*' | head -1 | cut -d= -f2; }
 
 listing() { (cd "$dir/disk.$1" && find . -printf '%p %y %m %U %G %s %l\n' | sort); }
 
@@ -83,18 +81,15 @@ note "  check names what is missing"
 
 # failures leave nothing
 for fault in d-switch-heard d-gate d-restored-said; do
-	"$lab" run B kill "$(daemon B)"
-	sleep 0.2
+	stop_hauld B
 	HAUL_FAULT=$fault:kill HAUL_FAULT_FILE=$dir/fault.$fault start_hauld B
 	! "$lab" run A "$haul" "$pid" hostB >"$dir/report" 2>&1 || fail "$fault: moved although the worker was killed"
 	[ -e "$dir/fault.$fault" ] || fail "$fault was not reached: $(cat "$dir/report")"
-	for _ in $(seq 300); do [ "$(listing B)" = "$empty" ] && break; sleep 0.1; done
-	[ "$(listing B)" = "$empty" ] || fail "$fault: left at B: $(diff <(echo "$empty") <(listing B))"
-		"$lab" run A "$haul" recover >/dev/null 2>&1 || true
+	until_true 60 '[ "$(listing B)" = "$empty" ]' || fail "$fault: left at B: $(diff <(echo "$empty") <(listing B))"
+	"$lab" run A "$haul" recover >/dev/null 2>&1 || true
 	verify A
 done
-"$lab" run B kill "$(daemon B)"
-sleep 0.2
+stop_hauld B
 start_hauld B
 note "  a worker that dies leaves nothing at the destination, and the program goes on"
 

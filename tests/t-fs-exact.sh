@@ -43,11 +43,8 @@ for watch in fanotify times; do
 	"$lab" run "$h" bash -c "echo \$\$ >$dir/haul.pid; exec $haul --json --mode=pre-copy --max-rounds=2 --bandwidth-limit-mbit=200 \
 		--fs=/srv/x/zoo --fs-replace $pid host$to" >"$dir/report" 2>"$dir/stderr" &
 	moving=$!
-	for _ in $(seq 1200); do
-		grep -q '"state":"rounds"' "$dir/report" && break
-		kill -0 $moving 2>/dev/null || fail "haul: $(cat "$dir/stderr" "$dir/report")"
-		sleep 0.01
-	done
+	UNTIL_STEP_S=0.01 until_true 60 'grep -q "\"state\":\"rounds\"" "$dir/report" || ! kill -0 $moving' || fail "no rounds"
+	kill -0 $moving 2>/dev/null || fail "haul: $(cat "$dir/stderr" "$dir/report")"
 	# the first pass is over; haul waits for us before it looks again
 	"$lab" run "$h" kill -STOP "$(cat "$dir/haul.pid")"
 	wait $changes || fail "the tree could not be changed"

@@ -18,11 +18,7 @@ check() {
 	"$lab" run "$1" python3 "$load" check --host 127.0.0.1 --port 6379 --record "$dir/acked" >"$dir/check" || fail "$2: $(cat "$dir/check")"
 }
 answers() {
-	for _ in $(seq 300); do
-		[ "$("$lab" run "$1" redis-cli ping 2>&1)" = PONG ] && return
-		sleep 0.1
-	done
-	fail "redis on $1 does not answer"
+	until_true 60 '[ "$("$lab" run "$1" redis-cli ping 2>&1)" = PONG ]' "$@" || fail "redis on $1 does not answer"
 }
 
 h=A
@@ -31,7 +27,7 @@ answers A
 for m in ${MODES:-stop-copy pre-copy post-copy hybrid auto}; do
 	"$lab" run $h python3 "$load" load --host 127.0.0.1 --port 6379 --record "$dir/acked" &
 	client=$!
-	sleep 2
+	works 2
 	# CRIU 4.2.1 may restore the epoll set that redis shares with a child that saves in the child, which
 	# has fewer descriptors, and refuse: then it goes on where it is
 	for try in $(seq 10); do

@@ -17,10 +17,7 @@ state() { "$lab" run B find /srv -printf '%p %i %T@ %s\n' | LC_ALL=C sort; }
 goes_on() {
 	local what=$1
 	verify A
-	for _ in $(seq 100); do
-		"$lab" run B sh -c '[ -z "$(ls -A /run/haul/fs 2>/dev/null)" ]' && break
-		sleep 0.1
-	done
+	until_true 60 '[ -z "$("$lab" run B ls -A /run/haul/fs)" ]' || fail "$what: /run/haul/fs of B is not empty"
 	state >"$dir/after"
 	diff "$dir/before" "$dir/after" >"$dir/diff" || fail "$what: B is not as it was: $(cat "$dir/diff")"
 	note "  $what: $(grep -o '"text":"[^"]*"' "$dir/report" | tail -1)"
@@ -30,11 +27,7 @@ goes_on() {
 restart_hauld() {
 	for p in $("$lab" run B pidof hauld); do "$lab" run B kill -9 "$p" 2>/dev/null || true; done
 	"$lab" run B env ${1:+HAUL_FAULT="$1"} setsid "$hauld" -v </dev/null >>"$dir/hauld.B.log" 2>&1 &
-	for _ in $(seq 100); do
-		"$lab" run B bash -c 'exec 3<>/dev/tcp/localhost/4285' 2>/dev/null && return
-		sleep 0.05
-	done
-	fail "hauld on B does not listen"
+	listens B 4285
 }
 
 # refused WHAT CODE [OPTION]...
@@ -114,10 +107,7 @@ for who in haul worker; do
 	"$lab" rate 100mbit
 	"$lab" run A bash -c "echo \$\$ >$dir/haul.pid; exec $haul --json --fs=/srv/x/keeper --fs-replace $pid hostB" >"$dir/report" 2>&1 &
 	moving=$!
-	for _ in $(seq 500); do
-		"$lab" run B sh -c 'ls /srv/x/.haul-*/new/bulk' >/dev/null 2>&1 && break
-		sleep 0.01
-	done
+	until_true 60 '"$lab" run B sh -c "ls /srv/x/.haul-*/new/bulk"' || fail "$what: no file arrives"
 	case $who in
 	haul) "$lab" run A kill -9 "$(cat "$dir/haul.pid")" ;;
 	worker) "$lab" run B kill -9 "$(grep -o 'worker=[0-9]* route' "$dir/hauld.B.log" | tail -1 | grep -o '[0-9]*')" ;;

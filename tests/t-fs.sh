@@ -9,7 +9,7 @@ for h in A B; do
 done
 
 start A "$work/filekeeper.py" --tree /srv/x/keeper --aio ${FULL:+--full}
-sleep 1
+works 1
 verify A
 echo '{ "fs": ["/srv/x/keeper"], "exclude": ["*.none"] }' >"$dir/policy.json"
 ! "$lab" run A "$haul" --fs-from-policy "$pid" hostB >"$dir/report" 2>&1 || fail "it moved with no directories"
@@ -26,7 +26,7 @@ for mode in ${MODES:-stop-copy post-copy auto}; do
 		[ "$kept" = "$([ "$mode" = auto ] || echo yes)" ] || fail "$mode: --exclude and $f"
 	done
 	"$lab" run "$h" test -e /srv/x/keeper/cache/x.c -a -e /srv/x/keeper/x.a || fail "$mode: excluded too much"
-	sleep 0.5
+	works 0.5
 	verify "$h"
 	note "  $mode to $h: downtime $(($(field downtime_us) / 1000)) ms, files $(($(field fs_frozen_us) / 1000)) ms of it, $(field fs_passes) passes by $(field fs_watch)"
 	[ -z "$("$lab" run "$h" sh -c 'ls -A /srv/x | grep -v "^keeper$"')" ] || fail "something is left: $("$lab" run "$h" ls -A /srv/x)"

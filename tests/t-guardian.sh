@@ -8,14 +8,11 @@ lab_up
 # killed_at PATTERN MODE: haul in MODE from A; as soon as hauld on B says PATTERN its worker
 # dies by $kill; what haul said is in $dir/out, its exit status in $rc
 killed_at() {
-	local pattern=$1 mode=$2 from worker i
+	local pattern=$1 mode=$2 from worker
 	from=$(wc -l <"$dir/hauld.B.log")
 	"$lab" run A "$haul" --link-limit-s=8 --mode="$mode" "$pid" hostB >"$dir/out" 2>&1 &
 	local h=$!
-	for i in $(seq 6000); do
-		tail -n +$((from + 1)) "$dir/hauld.B.log" | grep -q "$pattern" && break
-		sleep 0.002
-	done
+	UNTIL_STEP_S=0.002 until_true 60 'tail -n +$((from + 1)) "$dir/hauld.B.log" | grep -q "$pattern"' || fail "hauld on B does not say \"$pattern\""
 	worker=$(tail -n +$((from + 1)) "$dir/hauld.B.log" | grep -m1 -oE 'worker=[0-9]+' | cut -d= -f2) || true
 	[ -n "$worker" ] || fail "no worker on B: $(cat "$dir/out")"
 	$kill "$worker"
@@ -35,13 +32,8 @@ all() {
 	"$lab" run B kill -KILL "$1" "$g1" "$g2"
 }
 
-since() { # since PATTERN: hauld on B says it within 10 s of the kill
-	for _ in $(seq 100); do
-		tail -n +1 "$dir/hauld.B.log" >"$dir/since"
-		grep -qE "$1" "$dir/since" && return
-		sleep 0.1
-	done
-	fail "hauld on B does not say \"$1\": $(tail -5 "$dir/since")"
+since() { # since PATTERN: hauld on B says it
+	until_true 60 'tail -n +1 "$dir/hauld.B.log" >"$dir/since"; grep -qE "$1" "$dir/since"' "$1" || fail "hauld on B does not say \"$1\": $(tail -5 "$dir/since")"
 }
 
 forget() { # the copies of this case, on both hosts

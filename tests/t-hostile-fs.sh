@@ -12,10 +12,7 @@ state | awk '$1 != "/srv"' >"$dir/before"
 
 "$lab" run A "$builddir/tests/hostile-fs" hostB >"$dir/attack" 2>&1 || { cat "$dir/attack" >&2; fail "hostile-fs"; }
 note "  $(tail -1 "$dir/attack")"
-for _ in $(seq 100); do
-	[ -z "$("$lab" run B sh -c 'ls -A /run/haul/fs /run/haul/files 2>/dev/null | grep -v :')" ] && break
-	sleep 0.1
-done
+until_true 60 '[ -z "$("$lab" run B sh -c "ls -A /run/haul/fs /run/haul/files 2>/dev/null | grep -v :")" ]' || fail "files are left at B"
 state | awk '$1 != "/srv"' >"$dir/after"
 diff "$dir/before" "$dir/after" >"$dir/diff" || fail "B is not as it was: $(cat "$dir/diff")"
 
@@ -26,7 +23,7 @@ key=$(ssh-keygen -lf "$dir/id.pub" | cut -d' ' -f2)
 pid=$("$lab" spawn A reader /usr/bin/python3 -c 'import time
 f = open("/srv/x/own/blob", "rb")
 while True: time.sleep(1)')
-sleep 0.5
+until_true 60 '"$lab" run A ls -l "/proc/$pid/fd" | grep -q own/blob' || fail "the reader does not open its file"
 may() { # WANT FILES-ALLOW
 	"$lab" run B sed -i "s,^files-allow.*,files-allow = $2," /etc/haul/haul.conf
 	local rc=0

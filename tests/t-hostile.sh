@@ -23,10 +23,7 @@ under_way() {
 	HOSTILE=tell:$dir/secret "$lab" run A "$evil/hostile-haul" --json --mode="$mode" "$@" "$pid" hostB \
 		>"$dir/report" 2>"$dir/stderr" &
 	job=$!
-	for _ in $(seq 400); do
-		[ -s "$dir/secret" ] && grep -q "\"state\": *\"$waits_in\"" "$dir/report" && break
-		sleep 0.05
-	done
+	until_true 60 '[ -s "$dir/secret" ] && grep -q "\"state\": *\"$waits_in\"" "$dir/report"' || fail "no migration under way: $(cat "$dir/stderr")"
 	read -r route secret <"$dir/secret" || fail "no migration under way: $(cat "$dir/stderr")"
 }
 
@@ -67,7 +64,7 @@ attack strangers "$route" "$old"
 silent 25 "4841554c01000000$route"
 silent 80 4841554c010000000000000000000000
 silent 200 ''
-sleep 0.5
+works 0.5
 attack lengths
 attack frames
 still_in

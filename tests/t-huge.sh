@@ -13,11 +13,7 @@ had=$(huge_kib A)
 for m in pre-copy post-copy; do
 	move "${where:-A}" --mode=$m
 	where=$(other "${where:-A}")
-	for _ in $(seq 100); do
-		has=$(huge_kib "$where")
-		[ "$has" -ge $((had * 9 / 10)) ] && break
-		sleep 0.1
-	done
+	until_true 60 'has=$(huge_kib "$where"); [ "$has" -ge $((had * 9 / 10)) ]' || true
 	note "  $m to $where: $had KiB in huge pages before, $has KiB after"
 	[ "$has" -ge $((had * 9 / 10)) ] || fail "huge pages were lost"
 	verify "$where"

@@ -11,10 +11,7 @@ for h in A B; do
 		</dev/null >"$dir/proxy.$h.log" 2>&1 &
 done
 for h in A B; do
-	for _ in $(seq 200); do
-		"$lab" run "$h" bash -c 'exec 3<>/dev/tcp/localhost/4290' 2>/dev/null && break
-		sleep 0.05
-	done
+	listens "$h" 4290
 done
 "$lab" run A "$haul" trust -y -p 4290 hostB >/dev/null
 "$lab" run B "$haul" trust -y -p 4290 hostA >/dev/null
@@ -26,20 +23,17 @@ break_it() {
 	"$lab" run "$from" "$haul" ${HAUL_OPTIONS:-} --json --mode=post-copy -p 4290 --link-limit-s=60 "$pid" "host$to" \
 		>"$dir/report" 2>"$dir/stderr" &
 	job=$!
-	for _ in $(seq 400); do
-		grep -q '"state": *"post-copy"' "$dir/report" && break
-		sleep 0.02
-	done
-	sleep 0.4
+	until_true 60 'grep -q "\"state\": *\"post-copy\"" "$dir/report"' || fail "no post-copy: $(cat "$dir/report")"
+	works 0.4
 	case $word in
 	restart) # the destination's daemon is killed, another takes its place
-		"$lab" run "$to" kill -9 "$(daemon_of "$to")"
+		"$lab" run "$to" kill -9 "$(daemon "$to")"
 		start_hauld "$to"
 		echo reset >"$broken.$to"
 		;;
 	down)
 		echo down >"$broken.$to"
-		sleep 2
+		works 2
 		! "$lab" run "$from" test -e "/proc/$pid" && fail "the copy on $from is gone while the link is down"
 		"$lab" run "$from" grep -q '^State:.*T' "/proc/$pid/status" || fail "the copy on $from is not stopped"
 		"$lab" run "$to" grep -q '^State:.*[RS]' "/proc/$pid/status" || fail "the process on $to does not run"
@@ -53,11 +47,6 @@ break_it() {
 	gone "$from"
 	verify "$to"
 	[ -z "${HAUL_OPTIONS:-}" ] || cat "$dir/stderr" "$dir/report"; note "  $word: went on, $(field faults_remote) faults at the source"
-}
-
-# The pid there of the hauld that listens; its workers are called hauld, too.
-daemon_of() {
-	"$lab" run "$1" ss -Hltnp 'sport = :4285' | grep -o 'pid=[0-9]*' | head -1 | cut -d= -f2
 }
 
 here=A

@@ -26,11 +26,7 @@ while True:
     c = s.accept()[0]
     threading.Thread(target=copy, args=(c,), daemon=True).start()
 ' "$2" "$3" "$4" >/dev/null
-	for _ in $(seq 100); do
-		"$lab" run "$1" test -S "$2" && return
-		sleep 0.05
-	done
-	fail "no listener at $2 on $1"
+	until_true 60 '"$lab" run "$1" test -S "$2"' "$@" || fail "no listener at $2 on $1"
 }
 
 # check_says CODE STATUS OPTION...
@@ -73,11 +69,7 @@ has() {
 	local name=$1 f
 	shift
 	for f in "$@"; do
-		for _ in $(seq 300); do
-			[ "$(grep -c "^$name [0-9]" "$f" 2>/dev/null)" -gt 1 ] 2>/dev/null && continue 2
-			sleep 0.05
-		done
-		fail "no lines of $name in $f"
+		until_true 60 '[ "$(grep -c "^$name [0-9]" "$f")" -gt 1 ]' || fail "no lines of $name in $f"
 	done
 }
 
@@ -88,11 +80,7 @@ launch() {
 	chmod 777 "$wdir"
 	verified=0
 	"$lab" spawn A "$(basename "$wdir")" bash -c "$1" "$outs" "$wdir" "$dir" >/dev/null
-	for _ in $(seq 200); do
-		[ -s "$wdir/ready" ] && break
-		sleep 0.05
-	done
-	[ -s "$wdir/ready" ] || fail "not ready: $(cat "$("$lab" log "$(basename "$wdir")")")"
+	until_true 60 '[ -s "$wdir/ready" ]' || fail "not ready: $(cat "$("$lab" log "$(basename "$wdir")")")"
 	pid=$(cat "$wdir/ready")
 }
 
@@ -216,24 +204,16 @@ for where in outside inside; do
 	terminal $where "tty.$where"
 	move A --map=tty=attach
 	# a first look, then Ctrl-C (to the program, which notes it), then Ctrl-]
-	(sleep 0.7; printf "\003"; sleep 0.7; printf '\035') |
+	(until_true 60 '[ -s "$dir/attached.$where" ]'; printf "\003"; until_true 60 '[ -e "$wdir/interrupted" ]'; printf '\035') |
 		"$lab" run B "$haul" attach "$pid" >"$dir/attached.$where" 2>"$dir/stderr" || fail "attach: $(cat "$dir/stderr")"
-	for _ in $(seq 100); do
-		[ ! -e "$wdir/interrupted" ] || break
-		sleep 0.05
-	done
-	[ -e "$wdir/interrupted" ] || fail "Ctrl-C did not arrive ($where)"
+	until_true 60 '[ -e "$wdir/interrupted" ]' || fail "Ctrl-C did not arrive ($where)"
 	verify B
 	is 0 /dev/pts/
 	grep -q "\"terminal\": $([ $where = inside ] && echo true || echo false)" "$wdir/verify.$verified" || fail "$(cat "$wdir/verify.$verified")"
-	(sleep 1; printf '\035') | "$lab" run B "$haul" attach "$pid" >>"$dir/attached.$where"
+	(works 1; printf '\035') | "$lab" run B "$haul" attach "$pid" >>"$dir/attached.$where"
 	stop B
 	sed -i 's/\^C//' "$dir/attached.$where"
 	lines out "$dir/tty.$where" "$dir/attached.$where"
-	for _ in $(seq 40); do
-		"$lab" run B test -e "/run/haul/tty-$pid" || break
-		sleep 0.05
-	done
-	"$lab" run B test -e "/run/haul/tty-$pid" && fail "the terminal's holder stays"
+	until_true 60 '! "$lab" run B test -e "/run/haul/tty-$pid"' || fail "the terminal's holder stays"
 	note "  attached, session led from $where: every line, Ctrl-C"
 done

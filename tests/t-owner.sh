@@ -15,11 +15,17 @@ refused() {
 }
 by='is tracked already, by haul (pid'
 
+# tracked FILE PATTERN: until the haul in the background says that it has begun; then it has the lock
+tracked() {
+	until_true 60 'grep -qE "$2" "$1"' "$@" || fail "it does not begin: $(cat "$1")"
+	works 1
+}
+
 start A "$work/writer" --mib 64 --rate 100 --compress 0
 
 note "beside haul watch"
 "$lab" run A "$haul" watch --seconds=5 "$pid" >"$dir/watch" 2>&1 &
-sleep 2
+tracked "$dir/watch" .
 refused "$by" "$pid" hostB
 refused "$by" --mode=stop-copy "$pid" hostB
 refused "$by" watch --seconds=1 "$pid"
@@ -28,7 +34,7 @@ verify A
 
 note "beside another haul"
 move A --mode=pre-copy --bandwidth-limit-mbit=100 --max-rounds=1 &
-sleep 2
+tracked "$dir/report" '"rounds"'
 refused "$by" "$pid" hostB
 refused "$by" --mode=stop-copy "$pid" hostB
 refused "$by" watch --seconds=1 "$pid"
@@ -37,7 +43,7 @@ verify B
 
 note "the first is killed"
 "$lab" run B "$haul" --mode=pre-copy --bandwidth-limit-mbit=50 "$pid" hostA >"$dir/out" 2>&1 &
-sleep 2
+tracked "$dir/out" 'opening streams'
 first=$("$lab" run B pgrep -f "bandwidth-limit-mbit=50 $pid" | tail -1)
 "$lab" run B kill -9 "$first"
 wait $! || true

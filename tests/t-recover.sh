@@ -17,11 +17,7 @@ hold() {
 	rm -f "$fault" "$fault.over"
 	HAUL_FAULT=$point:hold HAUL_FAULT_FILE=$fault "$lab" run A "$haul" --json --mode=post-copy "$@" "$pid" hostB >"$dir/report" 2>"$dir/stderr" &
 	job=$!
-	for _ in $(seq 500); do
-		[ -e "$fault" ] && return
-		sleep 0.02
-	done
-	fail "$point was not reached: $(cat "$dir/report" "$dir/stderr")"
+	until_true 60 '[ -e "$fault" ]' || fail "$point was not reached: $(cat "$dir/report" "$dir/stderr")"
 }
 
 go_on() { touch "$fault.over"; rm -f "$fault"; }
@@ -54,12 +50,11 @@ says() {
 state() { "$lab" run "$1" sh -c "cut -d' ' -f3 /proc/$pid/stat 2>/dev/null" || true; }
 ran() { "$lab" run A sh -c "cut -d' ' -f10,14 /proc/$pid/stat; cat /proc/$pid/syscall"; }	# faults, user time, place
 no_journal() { [ -z "$("$lab" run A sh -c 'ls /run/haul/journal/source-* 2>/dev/null' || true)" ] || fail "a journal is left"; }
-daemon() { "$lab" run "$1" ss -Hltnp 'sport = :4285' | grep -o 'pid=[0-9]*' | head -1 | cut -d= -f2; }
 
 # kill_all HOST: every hauld, worker and guardian there, and the copy
 kill_all() {
 	"$lab" run "$1" sh -c "kill -KILL \$(pgrep -x 'hauld|haul-guard'); kill -KILL $pid" 2>/dev/null || true
-	sleep 0.2
+	until_true 60 '! "$lab" run "$1" pgrep -x "hauld|haul-guard"' "$1" || fail "hauld on $1 does not end"
 }
 
 note "nothing to do, and wrong words"
@@ -78,7 +73,7 @@ says A 0 'goes on here when recovered' recover --list
 stands A "--list has changed something"
 "$lab" run A kill -KILL "$(daemon A)"
 start_hauld A
-for _ in $(seq 100); do [ "$(state A)" != T ] && break; sleep 0.05; done
+until_true 60 '[ "$(state A)" != T ]' || fail "the copy on A is still stopped"
 verify A
 no_journal
 
@@ -110,7 +105,7 @@ verify A
 hold s-pushing
 before=$(ran)
 "$lab" run A kill -CONT "$pid"
-sleep 0.3
+works 0.3
 [ "$(ran)" = "$before" ] || fail "SIGCONT has woken the copy: $before, now $(ran)"
 go_on
 ended 0

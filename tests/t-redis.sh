@@ -14,7 +14,7 @@ listens $h 6379
 for m in ${MODES:-stop-copy pre-copy post-copy hybrid auto}; do
 	"$lab" run $h python3 "$load" load --host 127.0.0.1 --port 6379 --record "$dir/acked" &
 	client=$!
-	sleep 1.5
+	works 1.5
 	move $h --mode="$m"
 	wait $client || true	# its connection broke: it has ended
 	h=$(other $h)

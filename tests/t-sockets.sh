@@ -31,10 +31,7 @@ u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(("192.0.2.9", 5353)
 v = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); v.connect(("192.0.2.9", 5353)); v.send(b"waits")
 open(sys.argv[1], "w").close()
 time.sleep(1000)' "$wdir/ready")
-for _ in $(seq 200); do
-	[ ! -e "$wdir/ready" ] || break
-	sleep 0.05
-done
+until_true 60 '[ -e "$wdir/ready" ]' || fail "the program is not ready"
 "$lab" run A "$haul" check --json --tcp=move "$pid" >"$dir/check" 2>&1 || true
 for code in backlog address-bound datagrams; do
 	grep -q "\"code\": *\"$code\"" "$dir/check" || fail "check: no $code: $(cat "$dir/check")"

@@ -9,30 +9,26 @@ watch 7000
 client put put "$addr" --mib 200 --mbyte-s 8
 client echo echo "$addr" --clients 10 --depth 4 --seconds 22
 moves=(--move-address="$addr" --move-address="$addr6")
-sleep 1
+works 1
 
 # source_dies FAULT HOST: where it runs after the recovery
 source_dies() {
 	"$lab" run A env HAUL_FAULT="$1:kill" "$haul" --json "${moves[@]}" "$pid" hostB >"$dir/report" 2>&1 && fail "$1: not killed"
 	"$lab" run A "$haul" recover >"$dir/recover" 2>&1 || fail "$1: recover: $(cat "$dir/recover")"
-	no_traces "$2"
+	clean_soon "$2"
 	"$lab" run "$2" kill -0 "$pid" || fail "$1: it does not run on $2"
 	note "  $1: $(tail -1 "$dir/recover" | cut -c1-100)"
-	sleep 0.5
+	works 0.5
 }
 
 # worker_dies FAULT: before the commit
 worker_dies() {
-	local rc=0 p
-	p=$("$lab" run B sh -c "ps -eo pid,args | awk '/[h]auld -v/ {print \$1; exit}'")
-	"$lab" run B kill -TERM "$p"
-	sleep 0.3
-	"$lab" run B env HAUL_FAULT="$1:kill" setsid "$hauld" -v </dev/null >>"$dir/hauld.B.log" 2>&1 &
-	sleep 0.5
+	local rc=0
+	stop_hauld B
+	start_hauld_with B HAUL_FAULT="$1:kill"
 	"$lab" run A "$haul" --json "${moves[@]}" "$pid" hostB >"$dir/report" 2>&1 || rc=$?
 	[ $rc = 1 ] || fail "$1: status $rc: $(tail -3 "$dir/report")"
-	sleep 2.5	# the guardian opens the lock when the tasks at the gate are gone
-	no_traces A
+	clean_soon A
 	note "  $1: goes on at A"
 }
 
@@ -42,9 +38,7 @@ source_dies s-dumped A
 source_dies s-sent A
 worker_dies d-switch-heard
 worker_dies d-gate
-p=$("$lab" run B sh -c "ps -eo pid,args | awk '/[h]auld -v/ {print \$1; exit}'")
-"$lab" run B kill -TERM "$p"
-sleep 0.3
+stop_hauld B
 start_hauld B
 source_dies s-commit-sent B
 moves_made=1

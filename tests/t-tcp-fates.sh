@@ -23,11 +23,7 @@ refused() {
 
 # wait_answer FILE TEXT: what a client of ours wrote
 wait_answer() {
-	for _ in $(seq 100); do
-		grep -q "$2" "$1" 2>/dev/null && return
-		sleep 0.05
-	done
-	fail "$2 is not in $1: $(cat "$1")"
+	until_true 60 'grep -q "$2" "$1"' "$@" || fail "$2 is not in $1: $(cat "$1")"
 }
 
 # an idle client that says how its connection ends
@@ -76,11 +72,7 @@ wait_answer "$dir/idle" 'end\|reset'
 serve "$addr"
 # closed_on HOST: until a connection of port 7000 has no descriptor any more
 closed_on() {
-	for _ in $(seq 200); do
-		[ -z "$("$lab" run "$1" ss -Htn state fin-wait-1 state closing state last-ack sport = :7000)" ] || return 0
-		sleep 0.02
-	done
-	fail "no closed connection with data left on $1"
+	until_true 60 '[ -n "$("$lab" run "$1" ss -Htn state fin-wait-1 state closing state last-ack sport = :7000)" ]' "$@" || fail "no closed connection with data left on $1"
 }
 client orphan orphan "$addr" --mib 3 --every 0.15
 closed_on A
@@ -107,7 +99,7 @@ wait_answer "$dir/idle" ready
 check_says tcp-local-peer 0 --move-address="$addr"
 watch 7000
 client echo echo "$addr" --clients 4 --depth 4 --seconds 3
-sleep 1
+works 1
 move A --move-address="$addr" --move-address="$addr6"
 wait_answer "$dir/idle" reset
 wait $near || fail "a client on A by A's own address: $(cat "$dir/near")"

@@ -17,10 +17,7 @@ with open(sys.argv[1], "wb") as f:
 END
 want=$(sha256sum <"$wdir/file" | cut -d' ' -f1)
 pid=$("$lab" spawn A http python3 -m http.server --bind :: --directory "$wdir" 7000)
-for _ in $(seq 100); do
-	"$lab" run C curl -sf -o /dev/null "http://$addr:7000/" && break
-	sleep 0.1
-done
+until_true 60 '"$lab" run C curl -sf -o /dev/null "http://$addr:7000/"' || fail "the HTTP server does not answer"
 watch 7000
 
 # download NAME HOST: the sum and what curl says go to files
@@ -32,7 +29,7 @@ download() {
 downloads=()
 download v4 "$addr"
 download v6 "[$addr6]"
-sleep 1
+works 1
 h=A
 for m in ${MODES:-stop-copy pre-copy post-copy hybrid auto}; do
 	for _ in there back; do

@@ -8,17 +8,17 @@ wdir=$dir/data
 mkdir "$wdir"
 chmod 777 "$wdir"
 pid=$("$lab" spawn A redis redis-server --port 6379 --bind "$addr" --save '' --appendonly no --dir "$wdir" --protected-mode no)
-sleep 1
+until_true 60 '[ "$("$lab" run A redis-cli -h "$addr" ping)" = PONG ]' || fail "redis does not answer"
 watch 6379
 client redis redis "$addr" --port 6379 --clients 200 --depth 16
-sleep 2
+works 2
 h=A
 for m in ${MODES:-stop-copy pre-copy post-copy hybrid}; do
 	move $h --mode="$m" --move-address="$addr" --move-address="$addr6"
 	h=$(other $h)
 	no_traces $h
 	note "  $m to $h: downtime $(($(field downtime_us) / 1000)) ms"
-	sleep 1
+	works 1
 done
 touch "$wdir/enough"
 clients_ok

@@ -13,13 +13,13 @@ client echo6 echo "$addr6" --clients 4 --depth 2 --seconds 3600
 client both both "$addr" --mib "${MIB:-1400}" --mbyte-s 10
 client slow slow "$addr" --mib "${SLOW_MIB:-120}"
 moves=(--move-address="$addr" --move-address="$addr6")
-sleep 1
+works 1
 
 runs_at_A() {
 	"$lab" run A kill -0 "$pid" || fail "$1: the server is gone from A"
-	no_traces A
+	clean_soon A
 	note "  $1"
-	sleep 0.3
+	works 0.3
 }
 
 for p in $source_points; do
@@ -27,14 +27,9 @@ for p in $source_points; do
 	rm -f "$dir/held" "$dir/held.over"
 	"$lab" run A env HAUL_FAULT="$p:hold" HAUL_FAULT_FILE="$dir/held" "$haul" --json "${moves[@]}" "$pid" hostB >"$dir/report" 2>&1 &
 	job=$!
-	for _ in $(seq 400); do
-		[ -s "$dir/held" ] && break
-		sleep 0.02
-	done
-	[ -s "$dir/held" ] || fail "$p was not reached: $(cat "$dir/report")"
+	until_true 60 '[ -s "$dir/held" ]' || fail "$p was not reached: $(cat "$dir/report")"
 	touch "$dir/held.over"
 	"$lab" run A kill -INT "$(cat "$dir/held")"
-	sleep 0.05
 	rm "$dir/held"
 	rc=0
 	wait $job || rc=$?
@@ -43,27 +38,18 @@ for p in $source_points; do
 	# dead
 	"$lab" run A env HAUL_FAULT="$p:kill" "$haul" --json "${moves[@]}" "$pid" hostB >"$dir/report" 2>&1 && fail "$p: not killed"
 	"$lab" run A "$haul" recover >"$dir/recover" 2>&1 || fail "$p: recover: $(cat "$dir/recover")"
-	sleep 0.5	# the worker hears that nobody is there any more
 	runs_at_A "haul killed at $p"
 done
 
-listener() {
-	"$lab" run B sh -c "ps -eo pid,args | awk '/[h]auld -v/ {print \$1; exit}'"
-}
-
 for p in $dest_points; do
-	"$lab" run B kill -TERM "$(listener)"
-	sleep 0.3
-	"$lab" run B env HAUL_FAULT="$p:kill" setsid "$hauld" -v </dev/null >>"$dir/hauld.B.log" 2>&1 &
-	sleep 0.5
+	stop_hauld B
+	start_hauld_with B HAUL_FAULT="$p:kill"
 	rc=0
 	"$lab" run A "$haul" --json "${moves[@]}" "$pid" hostB >"$dir/report" 2>&1 || rc=$?
 	[ $rc = 1 ] || fail "$p: status $rc: $(tail -3 "$dir/report")"
-	sleep 2.5	# the guardian opens the lock when the tasks at the gate are gone
 	runs_at_A "worker killed at $p"
 done
-"$lab" run B kill -TERM "$(listener)"
-sleep 0.3
+stop_hauld B
 start_hauld B
 move A "${moves[@]}"
 no_traces B

@@ -21,18 +21,15 @@ for a in "$addr" "$addr6"; do
 	serve "$a"
 	watch 7000
 	streams "${a##*[.:]}" "$a"
-	sleep 2
+	works 2
 	for h in A B; do
 		move $h --mode="${MODE:-auto}" --move-address="$addr/24@eth0" --move-address="$addr6"
 		no_traces "$(other $h)"
 		note "  $a to $(other $h): downtime $(($(field downtime_us) / 1000)) ms"
-		sleep 1
+		works 1
 	done
 	clients_ok
 	watch_ok 7000
 	stop A
-	for _ in $(seq 50); do
-		"$lab" run A test -e "/proc/$pid" || break
-		sleep 0.05
-	done
+	until_true 60 '! "$lab" run A test -e "/proc/$pid"' || fail "the killed server stays on A"
 done

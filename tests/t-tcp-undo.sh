@@ -19,7 +19,7 @@ undone() {
 	grep -q '"state": *"undone"' "$dir/report" || fail "$what: not undone: $(tail -3 "$dir/report")"
 	no_traces A
 	"$lab" run A kill -0 "$pid" || fail "$what: the server is gone"
-	sleep 0.7
+	works 0.7
 	note "  $what: $(python3 -c 'import json, sys
 print([e["text"] for e in map(json.loads, open(sys.argv[1])) if e.get("event") == "error"][0][:110])' "$dir/report")"
 }
@@ -30,7 +30,7 @@ hook() {
 	echo "$dir/hook.$1"
 }
 
-sleep 1
+works 1
 undone "prepare hook says no" --hook=prepare="$(hook no 'echo not today; exit 3')"
 undone "freeze limit too short" --freeze-limit-ms=100 --mode=stop-copy --hook=frozen="$(hook late 'sleep 0.3')"
 undone "hook in the freeze says no" --hook=frozen="$(hook no 'echo not today; exit 3')"
@@ -52,7 +52,7 @@ END
 chmod +x "$dir/take-pid"
 "$lab" run B sh -c "echo 'hook-arriving = $dir/take-pid' >/etc/haul/haul.conf"
 undone "the pid is taken before the restore"
-sleep 3
+until_true 60 '! "$lab" run B pgrep -x sleep' || fail "the sleep that took the pid does not end"
 "$lab" run B rm /etc/haul/haul.conf
 # Ctrl-C while it is stopped
 "$lab" run A timeout -s INT 0.9 "$haul" --json --move-address="$addr" --move-address="$addr6" --hook=frozen="$(hook slow 'sleep 1.2')" "$pid" hostB >"$dir/report" 2>&1 && fail "not interrupted"

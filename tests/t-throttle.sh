@@ -15,11 +15,7 @@ outside() { "$lab" run A true; find "$cgroups" -name 'haul-slow-*' -newer "$dir/
 
 # ends WHAT: it is where it was, thawed, and no cgroup is left
 ends() {
-	for _ in $(seq 100); do
-		slow || break
-		sleep 0.05
-	done
-	if slow; then fail "$1: it is still in $(here)"; fi
+	until_true 60 '! slow' || fail "$1: it is still in $(here)"
 	[ "$(here)" = "$before" ] || fail "$1: it was in $before, and is in $(here)"
 	[ ! -e "$was" ] || fail "$1: $was is left"
 	verify A
@@ -29,11 +25,7 @@ ends() {
 # throttled OPTION...: a haul of it in the background that has begun to throttle; sets $haul_pid
 throttled() {
 	"$lab" run A "$haul" --json --mode=pre-copy --throttle-max-percent=90 "$pid" hostB >"$dir/report" 2>"$dir/stderr" &
-	for _ in $(seq 600); do
-		slow && grep -q '"event": *"throttle"' "$dir/report" && break
-		sleep 0.05
-	done
-	slow || fail "it was not slowed down: $(cat "$dir/report" "$dir/stderr")"
+	until_true 120 'slow && grep -q "\"event\": *\"throttle\"" "$dir/report"' || fail "it was not slowed down: $(cat "$dir/report" "$dir/stderr")"
 	was=$(slow_dir)
 	haul_pid=$(pgrep -f "^$haul --json --mode=pre-copy --throttle-max-percent=90 $pid hostB" | head -1)
 	keeper_pid=$(pgrep -P "$haul_pid" -x haul-slow)
@@ -69,10 +61,7 @@ ends "haul recover"
 note "SIGKILL of the keeper alone, in the middle"
 throttled
 kill -KILL "$keeper_pid"
-for _ in $(seq 1200); do
-	kill -0 "$haul_pid" 2>/dev/null || break
-	sleep 0.1
-done
+until_true 240 '! kill -0 "$haul_pid"' || fail "haul does not end: $(tail -3 "$dir/report" "$dir/stderr")"
 grep -q '"event": *"done"' "$dir/report" || fail "$(tail -3 "$dir/report" "$dir/stderr")"
 [ ! -e "$was" ] || fail "$was is left"
 verify B

@@ -26,11 +26,11 @@ else:
             time.sleep(0.01)
 E2
 "$lab" run A python3 "$dir/echo.py" serve &
-sleep 0.5
+until_true 60 '[ -n "$("$lab" run A ss -Htnl sport = :4311)" ]' || fail "no echo"
 "$lab" run B python3 "$dir/echo.py" ask "$dir/echo" &
-sleep 1
+works 1
 start A "$work/writer" --mib 48 --rate 2000 --compress 0 --hot-percent 50
-sleep 1
+works 1
 # median FROM_US TO_US: of the echo
 median() { awk -v a="$1" -v b="$2" '$1 >= a && $1 < b {print $2}' "$dir/echo" | sort -n | awk '{v[NR] = $1} END {print NR ? v[int((NR + 1) / 2)] : 0}'; }
 idle_us=$(median 0 "$(date +%s%6N)")
@@ -38,12 +38,9 @@ from=$(date +%s%6N)
 move A --mode=post-copy &
 job=$!
 # on either host control and urgent are marked to go first (AF21), and the others are not
+marked() { for h in A B; do "$lab" run $h ss -tnH --tos state established '( sport = :4285 or dport = :4285 )' | grep -c 'tos:0x48' || true; done | xargs; }
 marks=
-for _ in $(seq 200); do
-	[ "$marks" != "2 2" ] || break
-	marks=$(for h in A B; do "$lab" run $h ss -tnH --tos state established '( sport = :4285 or dport = :4285 )' | grep -c 'tos:0x48' || true; done | xargs)
-	sleep 0.02
-done
+until_true 60 'marks=$(marked); [ "$marks" = "2 2" ]' || true
 wait "$job" || fail "post-copy"
 to=$(date +%s%6N)
 [ "$marks" = "2 2" ] || fail "connections that go first at A and B: $marks, not 2 2"
@@ -59,11 +56,8 @@ verify B
 rm -f "$dir/hold"
 HAUL_FAULT=s-restored-heard:hold HAUL_FAULT_FILE=$dir/hold move B --mode=post-copy &
 job=$!
-for _ in $(seq 500); do
-	[ ! -e "$dir/hold" ] || break
-	sleep 0.02
-done
-sleep 1
+until_true 60 '[ -e "$dir/hold" ]' || fail "haul did not come to the commit: $(cat "$dir/report")"
+works 1
 rm "$dir/hold"
 wait "$job" || fail "haul that was held before the commit"
 verify A

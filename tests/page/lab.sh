@@ -36,11 +36,7 @@ api_up() {
 		api_config "$1" "${api_options[@]}"
 		plain_start_hauld "$@"
 		local _
-		for _ in $(seq 100); do
-			"$lab" run "$1" curl -sf --unix-socket /run/haul/api.sock http://h/healthz >/dev/null && return
-			sleep 0.05
-		done
-		fail "no API on $1"
+		until_true 60 '"$lab" run "$1" curl -sf --unix-socket /run/haul/api.sock http://h/healthz >/dev/null' || fail "no API on $1"
 	}
 	lab_up "$@"
 }

@@ -33,21 +33,14 @@ binds() {
 	local first _
 	[ "$(on cat $own/cpu.max)" != "$limit" ] || fail "cpu.max is $limit, as before"
 	first=$(throttled)
-	for _ in $(seq 50); do
-		[ "$(throttled)" -le "$first" ] || return 0
-		sleep 0.1
-	done
-	fail "cpu.max $(on cat $own/cpu.max) never binds"
+	until_true 60 '! [ "$(throttled)" -le "$first" ]' || fail "cpu.max $(on cat $own/cpu.max) never binds"
 }
 
 # undone WHAT
 undone() {
 	local _
 	wait $job || true
-	for _ in $(seq 100); do
-		[ -n "$(marks)" ] || break
-		sleep 0.1
-	done
+	until_true 60 '[ ! -n "$(marks)" ]'
 	[ -z "$(marks)" ] || fail "$1: $(marks) is left"
 	[ "$(on sed -n 's/^0:://p' "/proc/$pid/cgroup")" = /own ] || fail "$1: it is in $(on cat "/proc/$pid/cgroup")"
 	[ "$(on cat $own/cpu.max)" = "$limit" ] || fail "$1: cpu.max was $limit, is $(on cat $own/cpu.max)"
