@@ -179,7 +179,7 @@ struct shared_page {
 	uint64_t obj, vaddr, hash;
 };
 
-struct dump {
+struct one_dump {
 	struct mig m;
 	int memfd;
 	uint64_t task_pages;
@@ -190,7 +190,7 @@ struct dump {
 /* CRIU's bytes against those that haul reads. */
 static int same_bytes(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size_t pages)
 {
-	struct dump *d = arg;
+	struct one_dump *d = arg;
 	uint8_t page[ENG_PAGE_BYTES];
 
 	for (size_t i = 0; i < pages; i++, vaddr += ENG_PAGE_BYTES) {
@@ -205,7 +205,7 @@ static int same_bytes(void *arg, uint64_t obj, uint64_t vaddr, const void *data,
 
 static int keep_shared(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size_t pages)
 {
-	struct dump *d = arg;
+	struct one_dump *d = arg;
 	struct shared_page *v = realloc(d->shared, (d->n_shared + pages) * sizeof(*v));
 
 	if (!v)
@@ -220,7 +220,7 @@ static int keep_shared(void *arg, uint64_t obj, uint64_t vaddr, const void *data
 }
 
 /* Return: as criu_pump() to the end of the dump */
-static int dump(struct dump *d, bool answered, struct err *e)
+static int dump(struct one_dump *d, bool answered, struct err *e)
 {
 	struct mig *m = &d->m;
 	struct sink_ops ops = { .shmem = keep_shared,
@@ -231,35 +231,35 @@ static int dump(struct dump *d, bool answered, struct err *e)
 	};
 	int sk[2], listener = -1;
 
-	pthread_mutex_init(&m->ours_lock, NULL);
-	check(img_dir(&m->images_fd, e), e, "images");
-	o.images_fd = m->images_fd;
+	mig_init(m);
+	check(img_dir(&m->dump.images_fd, e), e, "images");
+	o.images_fd = m->dump.images_fd;
 	d->memfd = mem_open(target, e);
 	if (d->memfd < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sk) < 0)
 		die("descriptors for the dump");
-	check(criu_spawn_scanned(&m->criu, criu_path, sk[1], answered ? &listener : NULL, e), e,
-	      "CRIU");
+	check(criu_spawn_scanned(&m->dump.criu, criu_path, sk[1], answered ? &listener : NULL, e),
+	      e, "CRIU");
 	close(sk[1]);
 	if (answered && listener < 0)
 		die("no listener for CRIU's scans: seccomp does not allow it");
 	if (answered)
 		check(ours_start(m, listener, e), e, "scans");
-	check(criu_version(m->criu, &o.version, deadline_in_ms(LIMIT_MS), e), e, "version");
-	check(sink_start(&m->sink, sk[0], o.version, &ops, e), e, "sink");
-	check(criu_dump(m->criu, &o, e), e, "dump");
-	return criu_pump(m->criu, CRIU_EV_DONE, NULL, deadline_in_ms(LIMIT_MS), e);
+	check(criu_version(m->dump.criu, &o.version, deadline_in_ms(LIMIT_MS), e), e, "version");
+	check(sink_start(&m->dump.sink, sk[0], o.version, &ops, e), e, "sink");
+	check(criu_dump(m->dump.criu, &o, e), e, "dump");
+	return criu_pump(m->dump.criu, CRIU_EV_DONE, NULL, deadline_in_ms(LIMIT_MS), e);
 }
 
-static void dump_fini(struct dump *d)
+static void dump_fini(struct one_dump *d)
 {
-	criu_free(d->m.criu);
-	sink_free(d->m.sink);
-	scans_free(d->m.scans);
-	smaps_free(d->m.smaps);
-	free(d->m.ours);
+	criu_free(d->m.dump.criu);
+	sink_free(d->m.dump.sink);
+	scans_free(d->m.dump.scans);
+	smaps_free(d->m.dump.smaps);
+	free(d->m.dump.ours);
 	free(d->shared);
 	close(d->memfd);
-	close(d->m.images_fd);
+	close(d->m.dump.images_fd);
 }
 
 /* ---- the comparison ---- */
@@ -303,14 +303,14 @@ struct page {
 	bool eager;
 };
 
-struct pages {
+struct page_set {
 	struct page *v;
 	size_t n, cap;
 };
 
 static int add_run(void *arg, const struct run *run, bool eager)
 {
-	struct pages *p = arg;
+	struct page_set *p = arg;
 
 	if (p->n + run->pages > p->cap) {
 		p->cap = 2 * p->cap + run->pages;
@@ -323,7 +323,7 @@ static int add_run(void *arg, const struct run *run, bool eager)
 	return 0;
 }
 
-static void compare_pages(const struct pages *criu, const struct pages *ours)
+static void compare_pages(const struct page_set *criu, const struct page_set *ours)
 {
 	size_t i = 0, k = 0;
 
@@ -347,7 +347,7 @@ static void compare_pages(const struct pages *criu, const struct pages *ours)
 }
 
 /* A page that is not dirty must still be what it was in the round. */
-static void check_clean(const struct pages *p, const struct exist_task *t, struct round *r,
+static void check_clean(const struct page_set *p, const struct exist_task *t, struct round *r,
                         uint64_t *clean)
 {
 	uint8_t page[ENG_PAGE_BYTES];
@@ -375,7 +375,7 @@ static void check_clean(const struct pages *p, const struct exist_task *t, struc
 	}
 }
 
-static void compare_shared(const struct dump *a, const struct dump *b)
+static void compare_shared(const struct one_dump *a, const struct one_dump *b)
 {
 	if (a->n_shared != b->n_shared)
 		die("shared memory: %zu pages from CRIU alone, %zu with its scans answered",
@@ -386,7 +386,7 @@ static void compare_shared(const struct dump *a, const struct dump *b)
 }
 
 /* What CRIU makes of the mappings: the same, whoever wrote the smaps that it read. */
-static void compare_mm(const struct dump *a, const struct dump *b)
+static void compare_mm(const struct one_dump *a, const struct one_dump *b)
 {
 	AUTO(mem) uint8_t *x = NULL;
 	AUTO(mem) uint8_t *y = NULL;
@@ -394,13 +394,13 @@ static void compare_mm(const struct dump *a, const struct dump *b)
 	size_t n, k;
 	char name[32];
 
-	if (!b->m.smaps || !b->m.smaps_answered) {
+	if (!b->m.dump.smaps || !b->m.dump.smaps_answered) {
 		printf("smaps was CRIU's own: not compared\n");
 		return;
 	}
 	snprintf(name, sizeof(name), "mm-%d.img", target);
-	check(img_load(a->m.images_fd, name, 1 << 20, &x, &n, &e), &e, name);
-	check(img_load(b->m.images_fd, name, 1 << 20, &y, &k, &e), &e, name);
+	check(img_load(a->m.dump.images_fd, name, 1 << 20, &x, &n, &e), &e, name);
+	check(img_load(b->m.dump.images_fd, name, 1 << 20, &y, &k, &e), &e, name);
 	if (n != k || memcmp(x, y, n))
 		die("%s differs when haul answers the open of smaps", name);
 	printf("%s is the same, %zu bytes, with smaps answered\n", name, n);
@@ -419,28 +419,29 @@ static const struct sink_obj *object(const struct sink *s)
 
 static void compare(struct round *round, struct trk *trk)
 {
-	struct dump alone = { 0 }, answered = { 0 };
-	struct pages criu = { 0 }, ours = { 0 };
+	struct one_dump alone = { 0 }, answered = { 0 };
+	struct page_set criu = { 0 }, ours = { 0 };
 	static struct mig m; /* of which only the tracker matters here */
 	struct exist *x = NULL;
 	struct err e = ERR_INIT;
 	uint64_t clean = 0;
 
-	m.trk = trk;
+	m.precopy.trk = trk;
 	find_stack_pointers();
 	check(dump(&alone, false, &e), &e, "CRIU alone");
-	check(sink_wait(alone.m.sink, DEADLINE_NEVER, &e), &e, "CRIU alone");
+	check(sink_wait(alone.m.dump.sink, DEADLINE_NEVER, &e), &e, "CRIU alone");
 	check(dump(&answered, true, &e), &e, "CRIU with its scans answered");
-	check(sink_wait(answered.m.sink, DEADLINE_NEVER, &e), &e, "CRIU with its scans answered");
+	check(sink_wait(answered.m.dump.sink, DEADLINE_NEVER, &e), &e,
+	      "CRIU with its scans answered");
 	check(exist_start(&x, &m, &e), &e, "last scan");
 	check(exist_wait(x, NULL, &e), &e, "last scan");
 	const struct exist_task *t = exist_task(x, target);
 
-	if (!t || !answered.m.n_ours)
+	if (!t || !answered.m.dump.n_ours)
 		die("nothing was left to haul: the test would prove nothing");
-	check(exist_walk(&alone.m, NULL, object(alone.m.sink), add_run, &criu, &e), &e,
+	check(exist_walk(&alone.m, NULL, object(alone.m.dump.sink), add_run, &criu, &e), &e,
 	      "pages of CRIU alone");
-	const struct sink_obj *listed = object(answered.m.sink);
+	const struct sink_obj *listed = object(answered.m.dump.sink);
 
 	check(exist_walk(&answered.m, t, listed, add_run, &ours, &e), &e, "pages of haul");
 	compare_pages(&criu, &ours);
@@ -451,7 +452,7 @@ static void compare(struct round *round, struct trk *trk)
 	       "%zu mappings of its own, %lu clean since the round; %u differences\n",
 	       criu.n, (unsigned long)alone.task_pages, alone.n_shared, ours.n,
 	       (unsigned long)(ours.n - listed->lazy.pages - listed->eager.pages),
-	       answered.m.n_ours, (unsigned long)clean, faults);
+	       answered.m.dump.n_ours, (unsigned long)clean, faults);
 	if (alone.task_pages != criu.n || clean == 0)
 		die("the comparison was not complete");
 	exist_free(x);
@@ -485,7 +486,7 @@ static void run_kinds(const char *kinds)
 
 static void refuse(const char *kinds, bool answered)
 {
-	struct dump d = { 0 };
+	struct one_dump d = { 0 };
 	struct err e = ERR_INIT;
 
 	start(kinds, "sysv");

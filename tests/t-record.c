@@ -33,10 +33,8 @@ static struct mig *new_mig(void)
 	struct mig *m = calloc(1, sizeof(*m));
 
 	CHECK(m);
-	pthread_mutex_init(&m->lock, NULL);
-	pthread_mutex_init(&m->ours_lock, NULL);
-	m->images_fd = -1;
-	m->id = m->route = ID;
+	mig_init(m);
+	m->id = m->link.route = ID;
 	return m;
 }
 
@@ -52,11 +50,12 @@ static void record(void)
 	struct mig *m = new_mig();
 
 	CHECK(journal_new(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, ID, &e) == 0);
-	m->held = calloc(TASKS, sizeof(*m->held));
-	for (; m->n_held < TASKS; m->n_held++)
-		m->held[m->n_held] = (struct held){ .pid = child[m->n_held % CHILDREN],
-			                            .pidfd = -1,
-			                            .was_stopped = m->n_held % 3 == 0 };
+	m->copy.held = calloc(TASKS, sizeof(*m->copy.held));
+	for (; m->copy.n_held < TASKS; m->copy.n_held++)
+		m->copy.held[m->copy.n_held] =
+		        (struct held){ .pid = child[m->copy.n_held % CHILDREN],
+			               .pidfd = -1,
+			               .was_stopped = m->copy.n_held % 3 == 0 };
 	CHECK(rec_held(m, &e) == 0 && strlen(journal_get(m->journal, "pids")) > 65536);
 	CHECK(rec_commit(m, &e) == 0);
 	end(m, false);
@@ -69,9 +68,9 @@ static struct mig *found(unsigned int *gone)
 
 	CHECK(journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, ID, &e) == 0);
 	CHECK(!strcmp(journal_word(m->journal), "commit"));
-	CHECK(rec_held_again(m, gone, &e) == 0 && m->n_held + *gone == TASKS);
-	for (size_t i = 0; i < m->n_held; i++)
-		CHECK(m->held[i].pidfd >= 0);
+	CHECK(rec_held_again(m, gone, &e) == 0 && m->copy.n_held + *gone == TASKS);
+	for (size_t i = 0; i < m->copy.n_held; i++)
+		CHECK(m->copy.held[i].pidfd >= 0);
 	return m;
 }
 
@@ -84,8 +83,8 @@ static void pid_is_used_again(void)
 	CHECK(journal_new(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, ID, &e) == 0);
 	CHECK(journal_add(m->journal, &e, "held", "pids=%d:%llu:0:/,%d:1:0:/", child[0],
 	                  (unsigned long long)procs_start(child[0]), child[1]) == 0);
-	CHECK(rec_held_again(m, &gone, &e) == 0 && gone == 1 && m->n_held == 1);
-	CHECK(m->held[0].pid == child[0]);
+	CHECK(rec_held_again(m, &gone, &e) == 0 && gone == 1 && m->copy.n_held == 1);
+	CHECK(m->copy.held[0].pid == child[0]);
 	/* then it goes on here: that is said once, and only behind a commit */
 	rec_undone(m);
 	CHECK(!strcmp(journal_word(m->journal), "held"));
@@ -140,8 +139,8 @@ int main(void)
 
 	CHECK(gone == 0);
 	for (size_t i = 0; i < TASKS; i++)
-		CHECK(m->held[i].pid == child[i % CHILDREN] &&
-		      m->held[i].was_stopped == (i % 3 == 0));
+		CHECK(m->copy.held[i].pid == child[i % CHILDREN] &&
+		      m->copy.held[i].was_stopped == (i % 3 == 0));
 	end(m, false);
 	CHECK(kill(child[7], SIGKILL) == 0 && waitpid(child[7], NULL, 0) == child[7]);
 	m = found(&gone);

@@ -62,8 +62,8 @@ static void many(struct mig *m)
 				pause();
 	for (size_t i = 0; i < ARRAY_SIZE(child); i++)
 		CHECK(child[i] > 0 && mem_fd(m, child[i], &e) >= 0);
-	CHECK(m->n_mem == ARRAY_SIZE(child) && mem_fd(m, child[0], &e) == m->mem[0].fd &&
-	      m->n_mem == ARRAY_SIZE(child));
+	CHECK(m->pages.n_mem == ARRAY_SIZE(child) &&
+	      mem_fd(m, child[0], &e) == m->pages.mem[0].fd && m->pages.n_mem == ARRAY_SIZE(child));
 	mem_close_all(m);
 	for (size_t i = 0; i < ARRAY_SIZE(child); i++)
 		kill(child[i], SIGKILL);
@@ -77,9 +77,9 @@ int main(void)
 	struct round r = { .m = &m };
 	struct err e = ERR_INIT;
 
-	CHECK(sent_new(&m.sent, &e) == 0);
+	CHECK(sent_new(&m.pages.sent, &e) == 0);
 	for (unsigned int i = 0; i < PAGES; i++) {
-		sent_same(m.sent, OBJ_TASK(PID), page(i), (struct sent_hash){ 1, i });
+		sent_same(m.pages.sent, OBJ_TASK(PID), page(i), (struct sent_hash){ 1, i });
 		if (is_again(i))
 			CHECK(list_add(&r.again, PID, page(i), 1) == 0);
 	}
@@ -87,13 +87,13 @@ int main(void)
 	for (unsigned int i = 0; i < PAGES; i++) {
 		bool listed = i >= 2 && i < 14, has;
 
-		sent_span(m.sent, OBJ_TASK(PID), page(i), 1, &has);
+		sent_span(m.pages.sent, OBJ_TASK(PID), page(i), 1, &has);
 		CHECK(queued[i] == (listed && !is_again(i)));
 		CHECK(has == !(listed && is_again(i)));
 	}
 	CHECK(r.queued_pages == 7 && r.done_pages == 12);
 	list_fini(&r.again);
-	sent_free(m.sent);
+	sent_free(m.pages.sent);
 	many(&m);
 	return 0;
 }

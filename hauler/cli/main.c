@@ -377,7 +377,7 @@ static int cmd_haul(const struct opts *o)
 	if (r < 0)
 		rep_error(&the_mig.err, o->json);
 	rep_end(&the_mig);
-	bool lost = the_mig.state == MIG_LOST, stopped = the_mig.stop;
+	bool lost = the_mig.state == MIG_LOST, stopped = the_mig.halt.stop;
 	bool blocked = the_mig.err.src == ERR_TARGET || the_mig.err.code == EPERM;
 
 	mig_fini(&the_mig);
@@ -392,12 +392,13 @@ static int cmd_haul(const struct opts *o)
 static int check_remote(struct mig *m, struct findings *f, struct err *e)
 {
 	struct criu *c = NULL;
-	int r = conf_criu(m->criu_path, sizeof(m->criu_path), m->opt->criu, m->opt->config, e);
+	int r = conf_criu(m->dump.criu_path, sizeof(m->dump.criu_path), m->opt->criu,
+	                  m->opt->config, e);
 
 	if (r == 0)
-		r = criu_spawn(&c, m->criu_path, -1, e);
+		r = criu_spawn(&c, m->dump.criu_path, -1, e);
 	if (r == 0)
-		r = criu_version(c, &m->criu_version, deadline_in_ms(10000), e);
+		r = criu_version(c, &m->dump.criu_version, deadline_in_ms(10000), e);
 	criu_free(c);
 	if (r == 0)
 		r = fs_look(m, e);
@@ -581,8 +582,6 @@ int main(int argc, char **argv)
 			return r < 0 ? EXIT_USAGE : EXIT_OK;
 	}
 	log_setup("haul", o.verbose ? LOG_DEBUG_ : o.quiet ? LOG_ERR_ : LOG_WARN_);
-	pthread_mutex_init(&the_mig.lock, NULL);
-	pthread_mutex_init(&the_mig.ours_lock, NULL);
-	the_mig.images_fd = -1;
+	mig_init(&the_mig);
 	return dispatch(&o, argc - optind, argv + optind);
 }

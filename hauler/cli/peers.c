@@ -70,15 +70,13 @@ static void *ask_main(void *arg)
 
 	if (!m)
 		return NULL;
+	mig_init(m);
 	o.dest = a->p.host;
 	o.port = a->p.port;
 	if (o.connect_limit_ms > PEER_LIMIT_MS)
 		o.connect_limit_ms = PEER_LIMIT_MS;
 	m->opt = &o;
 	m->peer = &a->p;
-	m->images_fd = -1;
-	pthread_mutex_init(&m->lock, NULL);
-	pthread_mutex_init(&m->ours_lock, NULL);
 	if (talk_connect(m, &a->p.err) == 0)
 		talk_simple(m, HAUL__MSG__BODY_BYE, &(struct err)ERR_INIT);
 	mig_fini(m);

@@ -165,9 +165,9 @@ int fs_look(struct mig *m, struct err *e)
 
 	if (r == 0)
 		f->st.look_us = now_us() - t0;
-	pthread_mutex_lock(&m->lock);
+	pthread_mutex_lock(&m->halt.lock);
 	m->fs = f;
-	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_unlock(&m->halt.lock);
 	return r;
 }
 
@@ -276,12 +276,12 @@ int fs_first(struct mig *m, struct err *e)
 		return 0;
 	int r = talk_files(m, &ch, e);
 
-	pthread_mutex_lock(&m->lock);
+	pthread_mutex_lock(&m->halt.lock);
 	m->fs->ch = ch;
-	m->fs->send = m->send;
-	if (m->stop && r == 0)
+	m->fs->send = m->pages.send;
+	if (m->halt.stop && r == 0)
 		r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
-	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_unlock(&m->halt.lock);
 	if (r == 0) {
 		chan_silence(ch, SEND_LIMIT_MS);
 		r = pass(m, true, e);

@@ -55,10 +55,10 @@ static int send_part(struct pass *p, uint64_t offset, const uint8_t *data, size_
 	part.meta = meta;
 	msg.body_case = HAUL__MSG__BODY_FILE_PART;
 	msg.file_part = &part;
-	p->m->shipped_bytes += n;
+	p->m->fig.shipped_bytes += n;
 	if (!p->deadline_us)
-		send_paced(p->m->send, n);
-	return wire_send(p->m->ctl, &msg, p->deadline_us ? p->deadline_us : DEADLINE_NEVER, e);
+		send_paced(p->m->pages.send, n);
+	return wire_send(p->m->link.ctl, &msg, p->deadline_us ? p->deadline_us : DEADLINE_NEVER, e);
 }
 
 /* ---- how it looks ---- */
@@ -188,8 +188,8 @@ static int send_range(struct pass *p, uint64_t at, size_t n, struct err *e)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the blocks of %s", k->here);
 	for (size_t done = 0; r == 0 && done < n;) {
 		size_t size = n - done < BLOCK_BYTES ? n - done : BLOCK_BYTES;
-		bool there = is_there(k, p->m->route, first + done / BLOCK_BYTES, p->buf + done,
-		                      size);
+		bool there = is_there(k, p->m->link.route, first + done / BLOCK_BYTES,
+		                      p->buf + done, size);
 
 		if (!there) {
 			from = to == done && to > from ? from : done;
@@ -239,7 +239,7 @@ static int know_beginning(struct pass *p, struct err *e)
 	if (grow_blocks(k, (size_t)(whole / BLOCK_BYTES)) < 0)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the blocks of %s", k->here);
 	XXH3_INITSTATE(&all);
-	XXH3_128bits_reset_withSeed(&all, p->m->route);
+	XXH3_128bits_reset_withSeed(&all, p->m->link.route);
 	for (uint64_t at = 0; at < k->there_bytes; at += BLOCK_BYTES) {
 		size_t n = at < whole ? BLOCK_BYTES : (size_t)(k->there_bytes - at);
 
@@ -248,7 +248,7 @@ static int know_beginning(struct pass *p, struct err *e)
 		XXH3_128bits_update(&all, p->buf, n);
 		if (at < whole)
 			k->block[at / BLOCK_BYTES] = (struct bring_block){
-				XXH3_128bits_withSeed(p->buf, n, p->m->route), true
+				XXH3_128bits_withSeed(p->buf, n, p->m->link.route), true
 			};
 	}
 	XXH128_canonicalFromHash(&now, XXH3_128bits_digest(&all));
@@ -362,7 +362,7 @@ int bring_files(struct mig *m, bool first, struct err *e)
 
 	if (!buf)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for files");
-	chan_silence(m->ctl, SEND_LIMIT_MS);
+	chan_silence(m->link.ctl, SEND_LIMIT_MS);
 	for (uint32_t i = 0; r == 0 && i < m->needs->n; i++) {
 		struct need *k = &m->needs->v[i];
 		struct pass p = { .m = m, .k = k, .number = i, .fd = -1, .buf = buf };
@@ -370,12 +370,12 @@ int bring_files(struct mig *m, bool first, struct err *e)
 
 		if (!needs_travels(k) || (!first && !(regular && k->file.write)))
 			continue;
-		p.deadline_us = m->t.stopped_us ? mig_deadline(m) : 0;
+		p.deadline_us = m->fig.t.stopped_us ? mig_deadline(m) : 0;
 		r = regular ? bring_regular(&p, e) : bring_other(&p, e);
 		files++;
 	}
-	m->shipped_files += first ? files : 0;
-	m->ship_us = now_us() - t0;
-	log_debug("files sent: %u in %llu us", files, (unsigned long long)m->ship_us);
+	m->fig.shipped_files += first ? files : 0;
+	m->fig.ship_us = now_us() - t0;
+	log_debug("files sent: %u in %llu us", files, (unsigned long long)m->fig.ship_us);
 	return r < 0 ? err_wrap(e, "files") : 0;
 }

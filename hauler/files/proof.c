@@ -24,12 +24,12 @@ int talk_prove(struct mig *m, const Haul__Doubt *d, struct err *e)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory to compare files");
 	for (size_t i = 0; i < d->n_file; i++) {
 		v[i].data = digest + i * DIGEST_BYTES;
-		if (needs_digest(m->needs, d->file[i], d->bytes[i], m->route, v[i].data) == 0)
+		if (needs_digest(m->needs, d->file[i], d->bytes[i], m->link.route, v[i].data) == 0)
 			v[i].len = DIGEST_BYTES;
 	}
 	p.n_digest = d->n_file;
 	p.digest = v;
 	msg.body_case = HAUL__MSG__BODY_PROOF;
 	msg.proof = &p;
-	return wire_send(m->ctl, &msg, deadline_in_ms(SEND_LIMIT_MS), e);
+	return wire_send(m->link.ctl, &msg, deadline_in_ms(SEND_LIMIT_MS), e);
 }

@@ -116,102 +116,118 @@ struct left_obj {
 	struct class_runs runs;
 };
 
+/* Times of the steps, in microseconds of the monotonic clock; 0: not reached. */
 struct mig_times {
 	uint64_t start_us, freeze_us, stopped_us, dumped_us, scanned_us, sent_us, restored_us,
 	        running_us, end_us;
-	uint64_t look_us; /* the last scan, beside CRIU's dump */
-	uint64_t dest_restore_us, dest_images_us, dest_resume_us, rtt_us;
+	uint64_t look_us; /* duration of the last scan, which runs beside CRIU's dump */
+	uint64_t dest_restore_us, dest_images_us, dest_resume_us, rtt_us; /* durations */
 };
 
-struct mig {
-	const struct opts *opt;
-	enum mig_state state;
-	uint64_t id;
-	struct err err;
+/*
+ * A migration is made of the parts below; each names the folder or file that owns it. Locks are
+ * taken in this order: halt.lock, link.lock, rest.lock, dump.lock; most code holds one at a time.
+ */
 
-	pthread_mutex_t lock; /* stop against committed */
-	bool stop, committed;
+/* Whether the user wants to stop, and whether that is still possible. Owner: mig/mig.c. */
+struct halt {
+	pthread_mutex_t lock; /* also guards the pointers that mig_stop() cancels: link.ctl,
+	                         dump.criu, pages.send, fs */
+	bool stop; /* stop asked for before the commit */
+	bool committed; /* COMMIT may have been sent: only the destination knows the outcome */
 	bool leave; /* Ctrl-C after the commit: do not wait for a lost link */
-	bool link_lost; /* a thread has noticed: postcopy.c, lost() */
-	enum mig_state back_to; /* where RELINK leads */
+};
 
-	struct inspect *insp;
-	struct needs *needs;
-	struct mnet *net;
-	struct fs *fs; /* trees that travel; NULL: none */
-	struct chan *ctl, *urgent, *data[STREAMS_LIMIT];
+/* The connections to the destination. Owner: mig/. */
+struct link {
+	pthread_mutex_t lock; /* lost, why */
+	struct chan *ctl; /* halt.lock: the signal thread cancels it */
+	struct chan *urgent, *data[STREAMS_LIMIT];
 	uint64_t route;
 	uint8_t secret[32];
 	char peer_boot[JOURNAL_BOOT_BYTES]; /* boot id of the destination */
-	struct peer *peer; /* haul peers: to be filled; NULL */
-	struct journal *journal; /* from the freeze on */
-	struct {
-		char *dest, *identity, *known_hosts; /* of the journal, for @opt */
-	} loaded;
-	bool ran; /* the destination has said that it runs there */
-	bool drained; /* the destination has every page */
 	bool aborted; /* ABORT was sent: once is enough */
+	bool lost; /* a thread has lost a connection */
+	struct err why; /* its error */
+};
 
+/* CRIU at work, and what is learned from its images. Owner: run/. */
+struct dump {
 	char criu_path[512];
 	unsigned int criu_version;
-	struct criu *criu;
+	struct criu *criu; /* halt.lock */
 	struct sink *sink;
 	int images_fd;
-	bool dump_asked, dump_done, thawed;
-
-	struct trk *trk;
-	enum trk_kind trk_kind;
-	struct sent *sent;
-	struct send *send;
-	uint32_t mark;
-	struct pol_state pol;
-	struct pol_answer answer;
-	uint64_t round_pages, round_us; /* of the last one */
-	struct slow *slow; /* NULL: it was never slowed down, or is free again */
-	unsigned int slowest_percent;
-	uint64_t cpu_us, cpu_at_us; /* of the tree, when rounds began; for that */
-	bool switch_over; /* bring the rest after the resume */
-
-	struct task_mem *mem; /* open for the round; more are opened as needed */
-	size_t n_mem, cap_mem; /* none is added while others answer a WANT */
-	struct frost *frost; /* holds the stopped copy; NULL: SIGSTOP alone does */
-	char *home; /* its cgroup, in which that is made; below the mount */
-	struct held *held;
-	size_t n_held;
-	struct rings *rings; /* whose answers must not change any more; NULL: none */
+	bool done; /* CRIU has its last answer and leaves the processes stopped */
 
 	struct scans *scans; /* NULL: CRIU walks all pages itself */
-	struct smaps *smaps; /* NULL: and reads the kernel's smaps */
-	unsigned int smaps_answered;
-	pthread_mutex_t ours_lock;
-	struct own_vma *ours; /* whose scans were answered */
+	struct smaps *smaps; /* NULL: CRIU reads the kernel's smaps */
+	unsigned int smaps_answered; /* atomic */
+	pthread_mutex_t lock; /* ours, n_ours */
+	struct own_vma *ours; /* mappings whose scans were answered */
 	size_t n_ours;
-	struct exist *exist; /* the last scan; exist.h */
+	struct exist *exist; /* the last scan; run/present.h */
 	struct ship *ship; /* images on their way */
-
 	struct class_runs *maps; /* one for each object of the sink */
 	size_t n_maps;
-	struct order *order; /* of m->left, while it is pushed; lock */
-	struct left_obj *left; /* what the destination still lacks, to be pushed */
-	size_t n_left;
-	uint64_t remote_pages, eager_pages, final_pages, present_pages;
-	uint64_t early_pages; /* of the remote ones, there when the gate opened */
+};
 
+/* Copying while the program runs: what is measured, and what is decided. Owner: run/rounds.c. */
+struct precopy {
+	struct trk *trk;
+	enum trk_kind trk_kind;
+	struct pol_state decision;
+	struct pol_answer answer;
+	struct slow *slow; /* NULL: the program runs at full speed */
+	uint64_t cpu_us, cpu_at_us; /* CPU time of the tree when rounds began, and when that was */
+	bool switch_over; /* send the rest after the program has resumed */
+};
+
+/* The sender of pages and what it reads from. Owner: pages/ and mig/memfd.c. */
+struct pages {
+	struct sent *sent;
+	struct send *send; /* halt.lock */
+	uint32_t mark;
+	struct task_mem *mem; /* /proc/PID/mem of the round; more are opened as needed */
+	size_t n_mem, cap_mem; /* nothing is added while another thread answers a WANT */
+};
+
+/* The stopped processes at the source. Owner: run/freeze.c. */
+struct copy {
+	struct frost *frost; /* holds the stopped copy; NULL: SIGSTOP alone does */
+	char *home; /* the cgroup in which frost makes its own, below the mount */
+	struct held *held;
+	size_t n_held;
+	struct rings *rings; /* AIO rings whose answers must not change any more; NULL: none */
+};
+
+/* Pages that go after the switch. Owner: run/postcopy.c. */
+struct rest {
+	pthread_mutex_t lock; /* order */
+	struct order *order; /* of @left, while it is pushed */
+	struct left_obj *left; /* what the destination still lacks */
+	size_t n_left;
 	pthread_t urgent_thread, push_thread;
 	bool urgent_running, push_running;
-	struct err push_err;
+	bool ran; /* the destination has said that the program runs there */
+	bool drained; /* the destination has every page */
+};
 
-	/* for the report */
+/* Figures for the report. Each step writes those it measures. */
+struct figures {
 	struct mig_times t;
 	unsigned int rounds;
-	uint64_t peer_left_pages, peer_faults;
+	uint64_t round_pages, round_us; /* of the last round */
+	unsigned int slowest_percent;
+	uint64_t peer_left_pages, peer_faults; /* as the destination says meanwhile */
 	uint64_t faults, faults_remote;
 	uint32_t fault_p50_us, fault_p99_us, fault_max_us;
 	uint64_t fault_n[PAGER_FAULT_BOUNDS + 1]; /* by pager_fault_le_us */
 	uint64_t store_peak_bytes;
 	struct send_stats sent_stats; /* of links that were lost */
-	uint64_t wire_bytes;
 	struct trk_stats trk_stats;
+	uint64_t remote_pages, eager_pages, final_pages, present_pages;
+	uint64_t early_pages; /* of the remote ones, at the destination when the gate opened */
 	uint64_t rss_bytes;
 	unsigned int shipped_files;
 	uint64_t shipped_bytes, ship_us; /* us: of the last pass, in the freeze */
@@ -219,6 +235,39 @@ struct mig {
 	unsigned int tasks;
 };
 
+struct mig {
+	const struct opts *opt;
+	enum mig_state state; /* written by run.c only; other threads read it atomically */
+	enum mig_state back_to; /* where RELINK leads */
+	uint64_t id;
+	struct err err;
+	struct peer *peer; /* haul peers: to be filled; NULL */
+	struct journal *journal; /* from the freeze on */
+	struct {
+		char *dest, *identity, *known_hosts; /* of the journal, for @opt */
+	} loaded;
+
+	struct inspect *insp;
+	struct needs *needs;
+	struct mnet *net;
+	struct fs *fs; /* directories that travel; NULL: none. halt.lock */
+
+	struct halt halt;
+	struct link link;
+	struct dump dump;
+	struct precopy precopy;
+	struct pages pages;
+	struct copy copy;
+	struct rest rest;
+	struct figures fig;
+};
+
+/** mig_init() - an empty migration: its locks, and no open file */
+void mig_init(struct mig *m);
+/** link_lost() - a connection was lost, with error @why. Return: is it the first one? */
+bool link_lost(struct link *l, const struct err *why);
+/** link_reason() - @e: out, why the first connection was lost. Return: was one lost? */
+bool link_reason(struct link *l, struct err *e);
 /** mig_run() - the whole migration. Return: 0, or -errno with m->err set */
 int mig_run(struct mig *m, const struct opts *opt);
 /** mig_recover() - from the journal of a commit: ask, and go on from the answer */

@@ -17,7 +17,7 @@
 
 static int send_msg(struct mig *m, Haul__Msg *msg, struct err *e)
 {
-	return wire_send(m->ctl, msg, deadline_in_ms(HELLO_LIMIT_MS), e);
+	return wire_send(m->link.ctl, msg, deadline_in_ms(HELLO_LIMIT_MS), e);
 }
 
 static int from_abort(Haul__Abort *a, struct err *e)
@@ -46,15 +46,15 @@ static int pong(struct chan *ch, const Haul__Ping *ping, struct err *e)
 
 void talk_drained(struct mig *m, const Haul__Drained *d)
 {
-	m->drained = true;
-	m->faults = d->faults;
-	m->faults_remote = d->faults_remote;
-	m->fault_p50_us = d->fault_p50_us;
-	m->fault_p99_us = d->fault_p99_us;
-	m->fault_max_us = d->fault_max_us;
-	for (size_t i = 0; i < ARRAY_SIZE(m->fault_n); i++)
-		m->fault_n[i] = i < d->n_fault_n ? d->fault_n[i] : 0;
-	m->store_peak_bytes = d->store_peak_bytes;
+	m->rest.drained = true;
+	m->fig.faults = d->faults;
+	m->fig.faults_remote = d->faults_remote;
+	m->fig.fault_p50_us = d->fault_p50_us;
+	m->fig.fault_p99_us = d->fault_p99_us;
+	m->fig.fault_max_us = d->fault_max_us;
+	for (size_t i = 0; i < ARRAY_SIZE(m->fig.fault_n); i++)
+		m->fig.fault_n[i] = i < d->n_fault_n ? d->fault_n[i] : 0;
+	m->fig.store_peak_bytes = d->store_peak_bytes;
 }
 
 int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint64_t deadline_us,
@@ -69,7 +69,7 @@ int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint6
 		int kind = (int)msg->body_case;
 
 		/* only a tree that runs there may say so */
-		bool early = !m->committed &&
+		bool early = !m->halt.committed &&
 		             (kind == HAUL__MSG__BODY_DRAINED || kind == HAUL__MSG__BODY_RUNNING ||
 		              kind == HAUL__MSG__BODY_PROGRESS);
 
@@ -87,14 +87,14 @@ int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint6
 			r = from_abort(msg->abort, e);
 		else if (kind == HAUL__MSG__BODY_DOUBT && m->state <= MIG_NEGOTIATE)
 			r = talk_prove(m, msg->doubt, e);
-		else if (kind == HAUL__MSG__BODY_MARKED && m->push_running)
+		else if (kind == HAUL__MSG__BODY_MARKED && m->rest.push_running)
 			log_debug("the rest was pushed before the tree runs");
 		else if (!early &&
 		         (kind == HAUL__MSG__BODY_DRAINED || kind == HAUL__MSG__BODY_RUNNING))
 			log_debug("message %d while the link is made again", kind);
 		else if (kind == HAUL__MSG__BODY_PROGRESS && !early) {
-			m->peer_left_pages = msg->progress->left_pages;
-			m->peer_faults = msg->progress->faults;
+			m->fig.peer_left_pages = msg->progress->left_pages;
+			m->fig.peer_faults = msg->progress->faults;
 			rep_progress(m, false);
 		} else
 			r = err_set(e, ERR_PEER, EPROTO, "unexpected message %d in state %s", kind,
@@ -138,8 +138,8 @@ static int hello(struct mig *m, struct chan *ch, Haul__Role role, unsigned int i
 	h.probe = m->peer != NULL;
 	h.streams = role == HAUL__ROLE__ROLE_RESUME ? m->opt->pol.v.streams : 0;
 	if (role != HAUL__ROLE__ROLE_CONTROL) {
-		h.secret.data = m->secret;
-		h.secret.len = sizeof(m->secret);
+		h.secret.data = m->link.secret;
+		h.secret.len = sizeof(m->link.secret);
 	}
 	msg.body_case = HAUL__MSG__BODY_HELLO;
 	msg.hello = &h;
@@ -157,14 +157,14 @@ static int hello(struct mig *m, struct chan *ch, Haul__Role role, unsigned int i
 		            "the destination speaks protocol %u (%u at least), we speak %u",
 		            a->version, a->compat, PROTOCOL_VERSION);
 		err_fix(e, "install the same haul on both hosts");
-	} else if (role == HAUL__ROLE__ROLE_CONTROL && a->secret.len != sizeof(m->secret)) {
+	} else if (role == HAUL__ROLE__ROLE_CONTROL && a->secret.len != sizeof(m->link.secret)) {
 		r = err_set(e, ERR_PEER, EPROTO, "the destination gave no secret");
 	} else if (role == HAUL__ROLE__ROLE_CONTROL) {
-		memcpy(m->secret, a->secret.data, sizeof(m->secret));
-		m->route = a->route;
-		snprintf(m->peer_boot, sizeof(m->peer_boot), "%s", a->boot);
+		memcpy(m->link.secret, a->secret.data, sizeof(m->link.secret));
+		m->link.route = a->route;
+		snprintf(m->link.peer_boot, sizeof(m->link.peer_boot), "%s", a->boot);
 		note_peer(m->peer, a);
-	} else if (role == HAUL__ROLE__ROLE_RESUME && strcmp(m->peer_boot, a->boot)) {
+	} else if (role == HAUL__ROLE__ROLE_RESUME && strcmp(m->link.peer_boot, a->boot)) {
 		r = err_set(
 		        e, ERR_PEER, EOWNERDEAD,
 		        "%s was rebooted since (then no copy is left there), or is another host",
@@ -195,15 +195,15 @@ int talk_connect(struct mig *m, struct err *e)
 	if (r < 0)
 		return err_wrap(e, "connect to %s port %u", m->opt->dest, m->opt->port);
 	chan_go_first(ch);
-	pthread_mutex_lock(&m->lock);
-	m->ctl = ch;
-	if (m->stop)
+	pthread_mutex_lock(&m->halt.lock);
+	m->link.ctl = ch;
+	if (m->halt.stop)
 		r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
-	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_unlock(&m->halt.lock);
 	if (r == 0)
 		r = hello(m, ch, HAUL__ROLE__ROLE_CONTROL, 0, e);
 	if (r == 0) {
-		m->id = m->route;
+		m->id = m->link.route;
 		if (!m->peer)
 			log_migration(m->id);
 	}
@@ -213,7 +213,7 @@ int talk_connect(struct mig *m, struct err *e)
 static int one_stream(struct mig *m, struct chan **out, Haul__Role role, unsigned int index,
                       struct err *e)
 {
-	struct chan_target to = target(m, m->route);
+	struct chan_target to = target(m, m->link.route);
 	int r = chan_connect(out, &to, e);
 
 	if (r == 0)
@@ -223,12 +223,12 @@ static int one_stream(struct mig *m, struct chan **out, Haul__Role role, unsigne
 
 int talk_streams(struct mig *m, struct err *e)
 {
-	int r = one_stream(m, &m->urgent, HAUL__ROLE__ROLE_URGENT, 0, e);
+	int r = one_stream(m, &m->link.urgent, HAUL__ROLE__ROLE_URGENT, 0, e);
 
 	if (r == 0)
-		chan_go_first(m->urgent);
+		chan_go_first(m->link.urgent);
 	for (unsigned int i = 0; r == 0 && i < m->opt->pol.v.streams; i++)
-		r = one_stream(m, &m->data[i], HAUL__ROLE__ROLE_DATA, i, e);
+		r = one_stream(m, &m->link.data[i], HAUL__ROLE__ROLE_DATA, i, e);
 	return r;
 }
 
@@ -244,9 +244,9 @@ int talk_resume(struct mig *m, struct err *e)
 
 	if (ch)
 		chan_go_first(ch);
-	pthread_mutex_lock(&m->lock);
-	m->ctl = ch;
-	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_lock(&m->halt.lock);
+	m->link.ctl = ch;
+	pthread_mutex_unlock(&m->halt.lock);
 	return r;
 }
 
@@ -276,7 +276,7 @@ static void load_cpuinfo(struct mig *m, int dir, uint8_t **data, size_t *bytes)
 {
 	struct err ignore = ERR_INIT;
 
-	if (criu_cpuinfo(m->criu_path, dir, false, deadline_in_ms(5000), &ignore) < 0 ||
+	if (criu_cpuinfo(m->dump.criu_path, dir, false, deadline_in_ms(5000), &ignore) < 0 ||
 	    img_load(dir, "cpuinfo.img", 65536, data, bytes, &ignore) < 0)
 		log_warn("no CPU information from CRIU: %s", ignore.msg);
 }
@@ -287,8 +287,8 @@ static void fill_criu(struct mig *m, Haul__Criu *c, uint8_t **cpu)
 	struct err ignore = ERR_INIT;
 	size_t n = 0;
 
-	c->path = m->criu_path;
-	c->version = m->criu_version;
+	c->path = m->dump.criu_path;
+	c->version = m->dump.criu_version;
 	if (img_dir(&dir, &ignore) == 0)
 		load_cpuinfo(m, dir, cpu, &n);
 	c->cpuinfo.data = *cpu;
@@ -321,16 +321,16 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	fill_criu(m, &criu, &cpu);
 	offer.criu = &criu;
 	offer.check_only = check_only;
-	m->rss_bytes = offer.rss_bytes;
-	m->tasks = inspect_tasks(m->insp);
-	snprintf(m->comm, sizeof(m->comm), "%s", offer.comm);
+	m->fig.rss_bytes = offer.rss_bytes;
+	m->fig.tasks = inspect_tasks(m->insp);
+	snprintf(m->fig.comm, sizeof(m->fig.comm), "%s", offer.comm);
 	msg.body_case = HAUL__MSG__BODY_OFFER;
 	msg.offer = &offer;
 	r = send_msg(m, &msg, e);
 	outs_offer_fini(&offer);
 	fs_offer_free(&offer);
 	if (r == 0)
-		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_ANSWER, &answer,
+		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_ANSWER, &answer,
 		                deadline_in_ms(ANSWER_LIMIT_MS), e);
 	if (r < 0)
 		return err_wrap(e, "negotiation");
@@ -356,7 +356,7 @@ int talk_start(struct mig *m, struct err *e)
 	int r = send_msg(m, &msg, e);
 
 	if (r == 0)
-		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_STARTED, &answer,
+		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_STARTED, &answer,
 		                deadline_in_ms(ANSWER_LIMIT_MS), e);
 	if (r < 0)
 		return err_wrap(e, "start");
@@ -368,7 +368,7 @@ int talk_marked(struct mig *m, uint32_t mark, uint64_t deadline_us, struct err *
 {
 	for (;;) {
 		Haul__Msg *msg = NULL;
-		int r = talk_expect(m, m->ctl, HAUL__MSG__BODY_MARKED, &msg, deadline_us, e);
+		int r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_MARKED, &msg, deadline_us, e);
 
 		if (r < 0)
 			return r;
@@ -395,15 +395,15 @@ int talk_ping(struct mig *m, struct err *e)
 		int r = send_msg(m, &msg, e);
 
 		if (r == 0)
-			r = talk_expect(m, m->ctl, HAUL__MSG__BODY_PONG, &answer,
+			r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_PONG, &answer,
 			                deadline_in_ms(HELLO_LIMIT_MS), e);
 		if (r < 0)
 			return err_wrap(e, "ping");
 		haul__msg__free_unpacked(answer, NULL);
 		uint64_t rtt = now_us() - t0;
 
-		if (i == 0 || rtt < m->t.rtt_us)
-			m->t.rtt_us = rtt;
+		if (i == 0 || rtt < m->fig.t.rtt_us)
+			m->fig.t.rtt_us = rtt;
 	}
 	return 0;
 }
@@ -415,7 +415,7 @@ static int pack_objects(struct mig *m, Haul__Object **ptr, Haul__Object *v,
 		haul__object__init(&v[i]);
 		v[i].obj = objs[i].obj;
 		ptr[i] = &v[i];
-		if (cruns_pack(&m->maps[i], &v[i].runs.data, &v[i].runs.len) < 0)
+		if (cruns_pack(&m->dump.maps[i], &v[i].runs.data, &v[i].runs.len) < 0)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for page maps");
 	}
 	return 0;
@@ -425,7 +425,7 @@ static int send_switch(struct mig *m, Haul__Switch *s, struct err *e)
 {
 	Haul__Msg msg = HAUL__MSG__INIT;
 	size_t n;
-	const struct sink_obj *objs = sink_objs(m->sink, &n);
+	const struct sink_obj *objs = sink_objs(m->dump.sink, &n);
 	AUTO(mem) Haul__Object *v = calloc(n + 1, sizeof(*v));
 	AUTO(mem) Haul__Object **ptr = calloc(n + 1, sizeof(Haul__Object *));
 	int r = v && ptr ? pack_objects(m, ptr, v, objs, n, e)
@@ -436,7 +436,7 @@ static int send_switch(struct mig *m, Haul__Switch *s, struct err *e)
 		s->object = ptr;
 		msg.body_case = HAUL__MSG__BODY_SWITCH_OVER;
 		msg.switch_over = s;
-		r = wire_send(m->ctl, &msg, mig_deadline(m), e);
+		r = wire_send(m->link.ctl, &msg, mig_deadline(m), e);
 	}
 	for (size_t i = 0; v && i < n; i++)
 		free(v[i].runs.data);
@@ -451,7 +451,7 @@ int talk_switch(struct mig *m, struct err *e)
 	s.shell_job = inspect_shell_job(m->insp);
 	s.ext_unix = inspect_ext_unix(m->insp);
 	s.file_locks = true;
-	s.tasks = m->tasks;
+	s.tasks = m->fig.tasks;
 	s.limit_ms = until > now ? (until - now) / 1000 : 1;
 	int r = mnet_switch(m, &s, e);
 
@@ -466,7 +466,7 @@ int talk_switch(struct mig *m, struct err *e)
 int talk_placed(struct mig *m, struct err *e)
 {
 	Haul__Msg *answer = NULL;
-	int r = talk_expect(m, m->ctl, HAUL__MSG__BODY_PLACED, &answer, mig_deadline(m), e);
+	int r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_PLACED, &answer, mig_deadline(m), e);
 
 	if (r == 0)
 		haul__msg__free_unpacked(answer, NULL);
@@ -476,12 +476,12 @@ int talk_placed(struct mig *m, struct err *e)
 int talk_restored(struct mig *m, struct err *e)
 {
 	Haul__Msg *answer = NULL;
-	int r = talk_expect(m, m->ctl, HAUL__MSG__BODY_RESTORED, &answer, mig_deadline(m), e);
+	int r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_RESTORED, &answer, mig_deadline(m), e);
 
 	if (r < 0)
 		return r;
-	m->t.dest_restore_us = answer->restored->restore_us;
-	m->t.dest_images_us = answer->restored->images_us;
+	m->fig.t.dest_restore_us = answer->restored->restore_us;
+	m->fig.t.dest_images_us = answer->restored->images_us;
 	haul__msg__free_unpacked(answer, NULL);
 	return 0;
 }
@@ -505,11 +505,11 @@ void talk_reason(struct mig *m, struct err *e)
 	struct err better = ERR_INIT;
 	Haul__Msg *msg = NULL;
 
-	if (!m->ctl || (e->src != ERR_LINK && e->src != ERR_SYS))
+	if (!m->link.ctl || (e->src != ERR_LINK && e->src != ERR_SYS))
 		return;
 	/* anything but an ABORT that is still in the pipe is skipped */
-	while (talk_expect(m, m->ctl, HAUL__MSG__BODY_ABORT, &msg, deadline_in_ms(500), &better) ==
-	       0) {
+	while (talk_expect(m, m->link.ctl, HAUL__MSG__BODY_ABORT, &msg, deadline_in_ms(500),
+	                   &better) == 0) {
 		struct err said = ERR_INIT;
 
 		from_abort(msg->abort, &said);
@@ -525,9 +525,9 @@ void talk_abort(struct mig *m, const struct err *why)
 	Haul__Abort a = HAUL__ABORT__INIT;
 	struct err ignore = ERR_INIT;
 
-	if (m->aborted)
+	if (m->link.aborted)
 		return;
-	m->aborted = true;
+	m->link.aborted = true;
 	a.code = (uint32_t)why->code;
 	a.source = (char *)err_src_name(why->src);
 	a.reason = (char *)why->msg;
@@ -536,7 +536,7 @@ void talk_abort(struct mig *m, const struct err *why)
 	msg.abort = &a;
 	if (send_msg(m, &msg, &ignore) < 0)
 		return;
-	if (talk_expect(m, m->ctl, HAUL__MSG__BODY_UNDONE, &answer, deadline_in_ms(5000),
+	if (talk_expect(m, m->link.ctl, HAUL__MSG__BODY_UNDONE, &answer, deadline_in_ms(5000),
 	                &ignore) == 0)
 		haul__msg__free_unpacked(answer, NULL);
 	else

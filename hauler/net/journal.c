@@ -45,7 +45,7 @@ int mnet_adopt(struct mig *m, const char *word, struct err *e)
 		n->n_moves += r == 0;
 	}
 	if (r == 0 && locked)
-		r = net_lock_adopt(&n->lock, m->route, e);
+		r = net_lock_adopt(&n->lock, m->link.route, e);
 	/* repair mode has forgotten SO_REUSEADDR, which such sockets have as a rule */
 	struct proc_list procs = { 0 };
 

@@ -341,7 +341,7 @@ int mnet_ship(struct mig *m, struct err *e)
 	log_info("parked=%zu bytes=%zu", parked.n_packet, bytes);
 	msg.body_case = HAUL__MSG__BODY_PARKED;
 	msg.parked = &parked;
-	return wire_send(m->ctl, &msg, mig_freeze_end(m), e);
+	return wire_send(m->link.ctl, &msg, mig_freeze_end(m), e);
 }
 
 /* ---- it is there ---- */
@@ -371,8 +371,8 @@ void mnet_end(struct mig *m)
 		net_park_stop(n->park);
 	if (!n || mnet_moves_tcp(n))
 		return;
-	for (size_t i = 0; i < m->n_held; i++)
-		net_socks_collect(&m->held[i].pid, 1, false, &n->socks, &e);
+	for (size_t i = 0; i < m->copy.n_held; i++)
+		net_socks_collect(&m->copy.held[i].pid, 1, false, &n->socks, &e);
 	net_socks_reset_at_end(&n->socks);
 	net_socks_fini(&n->socks);
 }

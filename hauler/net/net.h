@@ -60,7 +60,7 @@ void mnet_undo(struct mig *m);
 void mnet_undone(struct mig *m);
 /** mnet_word() - for the journal: what would have to be undone. NULL: no memory */
 char *mnet_word(const struct mig *m);
-/** mnet_adopt() - m->net from the journal's @word, with m->held; for mnet_undo(), mnet_done() */
+/** mnet_adopt() - m->net from the journal's @word, with m->copy.held; for mnet_undo(), mnet_done() */
 int mnet_adopt(struct mig *m, const char *word, struct err *e);
 void mnet_free(struct mnet *n);
 

@@ -103,7 +103,7 @@ static int find_self(struct mig *m, struct findings *f, struct err *e)
 {
 	struct net_socks own = { 0 };
 	pid_t self = getpid();
-	int r = m->ctl ? net_socks_collect(&self, 1, false, &own, e) : 0;
+	int r = m->link.ctl ? net_socks_collect(&self, 1, false, &own, e) : 0;
 
 	for (size_t i = 0; r == 0 && i < own.n; i++)
 		for (size_t k = 0; r == 0 && k < m->net->n_moves; k++) {
@@ -125,7 +125,7 @@ int mnet_findings(struct mig *m, struct findings *f, struct err *e)
 {
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && !m->ctl && i < m->net->n_moves; i++)
+	for (size_t i = 0; r == 0 && !m->link.ctl && i < m->net->n_moves; i++)
 		r = find_harm(&m->net->here[i], f, e);
 	return r == 0 ? find_self(m, f, e) : r;
 }
@@ -204,7 +204,7 @@ int mnet_hook(struct mig *m, enum hook_point p, struct err *e)
 	json_object_set_new(o, "side", json_string("source"));
 	json_object_set_new(o, "migration", json_sprintf("%016llx", (unsigned long long)m->id));
 	json_object_set_new(o, "pid", json_integer(m->opt->pid));
-	json_object_set_new(o, "comm", json_string(m->comm));
+	json_object_set_new(o, "comm", json_string(m->fig.comm));
 	json_object_set_new(o, "destination", json_string(m->opt->dest));
 	json_object_set_new(o, "addresses", moves_json(m->net));
 	AUTO(mem) char *text = json_dumps(o, JSON_COMPACT);

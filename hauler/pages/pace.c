@@ -89,6 +89,6 @@ void limits_apply(struct mig *m, bool frozen)
 {
 	const struct pol_options *o = &m->opt->pol.v;
 
-	send_limit(m->send, (uint64_t)o->bandwidth_limit_mbit * 1000000 / 8,
+	send_limit(m->pages.send, (uint64_t)o->bandwidth_limit_mbit * 1000000 / 8,
 	           frozen ? 0 : o->cpu_limit_percent);
 }

@@ -27,7 +27,7 @@ static void put(const struct mig *m, json_t *o)
 
 static double since_s(const struct mig *m)
 {
-	return (double)(now_us() - m->t.start_us) / 1e6;
+	return (double)(now_us() - m->fig.t.start_us) / 1e6;
 }
 
 static json_t *event(const struct mig *m, const char *name)
@@ -54,7 +54,7 @@ void rep_state(const struct mig *m)
 	json_object_set_new(o, "state", json_string(mig_state_name(m->state)));
 	/* before the streams there is nothing to undo */
 	if (m->state == MIG_UNDO)
-		json_object_set_new(o, "begun", json_boolean(m->send != NULL));
+		json_object_set_new(o, "begun", json_boolean(m->pages.send != NULL));
 	put(m, o);
 }
 
@@ -63,32 +63,34 @@ void rep_freeze_mode(const struct mig *m)
 	json_t *o = event(m, "freeze");
 
 	json_object_set_new(o, "freeze_mode", json_string(ours_mode(m)));
-	json_object_set_new(o, "tracking", json_string(trk_kind_name(m->trk_kind)));
+	json_object_set_new(o, "tracking", json_string(trk_kind_name(m->precopy.trk_kind)));
 	put(m, o);
 }
 
 /* Different pages written per second, over the last round. */
 static double written_ps(const struct mig *m)
 {
-	return m->round_us ? (double)m->pol.written_pages * 1e6 / (double)m->round_us : 0;
+	return m->fig.round_us
+	               ? (double)m->precopy.decision.written_pages * 1e6 / (double)m->fig.round_us
+	               : 0;
 }
 
 void rep_round(const struct mig *m)
 {
 	json_t *o = event(m, "round");
 
-	set_u(o, "round", m->pol.round + m->pol.in_round);
-	json_object_set_new(o, "cut", json_boolean(m->pol.in_round));
-	set_u(o, "pages", m->round_pages);
-	set_u(o, "round_us", m->round_us);
-	json_object_set_new(o, "link_Bps", json_real(m->pol.link_Bps));
+	set_u(o, "round", m->precopy.decision.round + m->precopy.decision.in_round);
+	json_object_set_new(o, "cut", json_boolean(m->precopy.decision.in_round));
+	set_u(o, "pages", m->fig.round_pages);
+	set_u(o, "round_us", m->fig.round_us);
+	json_object_set_new(o, "link_Bps", json_real(m->precopy.decision.link_Bps));
 	json_object_set_new(o, "dirty_pages_ps", json_real(written_ps(m)));
-	set_u(o, "predicted_left_pages", m->answer.left_pages);
-	set_u(o, "predicted_downtime_us", m->answer.downtime_us);
-	set_u(o, "predicted_degraded_us", m->answer.degraded_us);
-	set_u(o, "predicted_total_us", m->answer.total_us);
-	json_object_set_new(o, "verdict", json_string(pol_verdict_name(m->answer.verdict)));
-	json_object_set_new(o, "why", json_string(m->answer.why));
+	set_u(o, "predicted_left_pages", m->precopy.answer.left_pages);
+	set_u(o, "predicted_downtime_us", m->precopy.answer.downtime_us);
+	set_u(o, "predicted_degraded_us", m->precopy.answer.degraded_us);
+	set_u(o, "predicted_total_us", m->precopy.answer.total_us);
+	json_object_set_new(o, "verdict", json_string(pol_verdict_name(m->precopy.answer.verdict)));
+	json_object_set_new(o, "why", json_string(m->precopy.answer.why));
 	put(m, o);
 }
 
@@ -96,15 +98,15 @@ void rep_throttle(const struct mig *m)
 {
 	json_t *o = event(m, "throttle");
 
-	set_u(o, "throttle_percent", m->pol.slow_percent);
-	json_object_set_new(o, "throttle_by", json_string(slow_by(m->slow)));
-	json_object_set_new(o, "why", json_string(m->answer.why));
+	set_u(o, "throttle_percent", m->precopy.decision.slow_percent);
+	json_object_set_new(o, "throttle_by", json_string(slow_by(m->precopy.slow)));
+	json_object_set_new(o, "why", json_string(m->precopy.answer.why));
 	put(m, o);
 }
 
 static uint64_t downtime_us(const struct mig *m)
 {
-	return m->t.running_us - m->t.freeze_us - m->t.rtt_us / 2;
+	return m->fig.t.running_us - m->fig.t.freeze_us - m->fig.t.rtt_us / 2;
 }
 
 void rep_running(const struct mig *m)
@@ -122,7 +124,7 @@ void rep_progress(struct mig *m, bool force)
 	uint64_t now = now_us();
 	struct send_stats st = { 0 };
 
-	if (m->opt->quiet || !m->send)
+	if (m->opt->quiet || !m->pages.send)
 		return;
 	if (!force && now - last_progress_us < (tty ? PROGRESS_EVERY_US : PROGRESS_PLAIN_US))
 		return;
@@ -131,14 +133,14 @@ void rep_progress(struct mig *m, bool force)
 
 	mig_send_stats(m, &st);
 	json_object_set_new(o, "state", json_string(mig_state_name(m->state)));
-	set_u(o, "round", m->pol.round + 1);
+	set_u(o, "round", m->precopy.decision.round + 1);
 	set_u(o, "pages", st.pages);
 	set_u(o, "wire_bytes", st.wire_bytes);
-	json_object_set_new(o, "link_Bps", json_real(m->pol.link_Bps));
-	set_u(o, "predicted_downtime_us", m->answer.downtime_us);
-	set_u(o, "throttle_percent", m->pol.slow_percent);
-	set_u(o, "left_pages", m->peer_left_pages);
-	set_u(o, "faults", m->peer_faults);
+	json_object_set_new(o, "link_Bps", json_real(m->precopy.decision.link_Bps));
+	set_u(o, "predicted_downtime_us", m->precopy.answer.downtime_us);
+	set_u(o, "throttle_percent", m->precopy.decision.slow_percent);
+	set_u(o, "left_pages", m->fig.peer_left_pages);
+	set_u(o, "faults", m->fig.peer_faults);
 	put(m, o);
 }
 
@@ -164,8 +166,8 @@ static void set_faults(json_t *o, const struct mig *m)
 {
 	json_t *n = json_array(), *le = json_array();
 
-	for (size_t i = 0; i < ARRAY_SIZE(m->fault_n); i++)
-		json_array_append_new(n, json_integer((json_int_t)m->fault_n[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(m->fig.fault_n); i++)
+		json_array_append_new(n, json_integer((json_int_t)m->fig.fault_n[i]));
 	for (size_t i = 0; i < PAGER_FAULT_BOUNDS; i++)
 		json_array_append_new(le, json_integer(pager_fault_le_us[i]));
 	json_object_set_new(o, "fault_n", n);
@@ -177,24 +179,24 @@ static json_t *end_json(struct mig *m, const struct send_stats *st)
 	json_t *o = event(m, m->state == MIG_DONE ? "done" : "failed");
 
 	json_object_set_new(o, "state", json_string(mig_state_name(m->state)));
-	json_object_set_new(o, "comm", json_string(m->comm));
+	json_object_set_new(o, "comm", json_string(m->fig.comm));
 	if (m->opt->dest)
 		json_object_set_new(o, "destination", json_string(m->opt->dest));
 	set_u(o, "pid", (uint64_t)m->opt->pid);
-	set_u(o, "tasks", m->tasks);
-	set_u(o, "rss_bytes", m->rss_bytes);
-	set_u(o, "total_us", m->t.end_us - m->t.start_us);
-	set_u(o, "rounds", m->rounds);
-	set_u(o, "throttle_percent", m->slowest_percent);
+	set_u(o, "tasks", m->fig.tasks);
+	set_u(o, "rss_bytes", m->fig.rss_bytes);
+	set_u(o, "total_us", m->fig.t.end_us - m->fig.t.start_us);
+	set_u(o, "rounds", m->fig.rounds);
+	set_u(o, "throttle_percent", m->fig.slowest_percent);
 	set_u(o, "wire_bytes", st->wire_bytes);
 	set_u(o, "data_pages", st->data_pages);
 	set_u(o, "zero_pages", st->zero_pages);
 	set_u(o, "same_pages", st->same_pages);
-	set_u(o, "files", m->shipped_files);
-	set_u(o, "files_bytes", m->shipped_bytes);
-	set_u(o, "files_frozen_us", m->ship_us);
+	set_u(o, "files", m->fig.shipped_files);
+	set_u(o, "files_bytes", m->fig.shipped_bytes);
+	set_u(o, "files_frozen_us", m->fig.ship_us);
 	set_fs(o, fs_get_stats(m->fs));
-	if (m->t.running_us && m->t.freeze_us) {
+	if (m->fig.t.running_us && m->fig.t.freeze_us) {
 		unsigned int moved, lost;
 
 		mnet_count(m, &moved, &lost);
@@ -202,30 +204,30 @@ static json_t *end_json(struct mig *m, const struct send_stats *st)
 		set_u(o, "connections_lost", lost);
 		set_u(o, "downtime_us", downtime_us(m));
 		json_object_set_new(o, "freeze_mode", json_string(ours_mode(m)));
-		set_u(o, "stop_us", m->t.stopped_us - m->t.freeze_us);
-		set_u(o, "dump_us", m->t.dumped_us - m->t.stopped_us);
-		set_u(o, "look_us", m->t.look_us);
-		set_u(o, "scan_us", m->t.scanned_us - m->t.dumped_us);
-		set_u(o, "send_us", m->t.sent_us - m->t.scanned_us);
-		set_u(o, "restore_us", m->t.restored_us - m->t.sent_us);
-		set_u(o, "dest_images_us", m->t.dest_images_us);
-		set_u(o, "dest_criu_us", m->t.dest_restore_us - m->t.dest_images_us);
-		set_u(o, "commit_us", m->t.running_us - m->t.restored_us);
-		set_u(o, "dest_resume_us", m->t.dest_resume_us);
-		set_u(o, "rtt_us", m->t.rtt_us);
-		set_u(o, "remote_pages", m->remote_pages);
-		set_u(o, "eager_pages", m->eager_pages);
-		set_u(o, "final_pages", m->final_pages);
-		set_u(o, "early_pages", m->early_pages);
-		set_u(o, "present_pages", m->present_pages);
-		set_u(o, "faults", m->faults);
-		set_u(o, "faults_remote", m->faults_remote);
-		set_u(o, "fault_p50_us", m->fault_p50_us);
-		set_u(o, "fault_p99_us", m->fault_p99_us);
-		set_u(o, "fault_max_us", m->fault_max_us);
-		set_u(o, "store_peak_bytes", m->store_peak_bytes);
+		set_u(o, "stop_us", m->fig.t.stopped_us - m->fig.t.freeze_us);
+		set_u(o, "dump_us", m->fig.t.dumped_us - m->fig.t.stopped_us);
+		set_u(o, "look_us", m->fig.t.look_us);
+		set_u(o, "scan_us", m->fig.t.scanned_us - m->fig.t.dumped_us);
+		set_u(o, "send_us", m->fig.t.sent_us - m->fig.t.scanned_us);
+		set_u(o, "restore_us", m->fig.t.restored_us - m->fig.t.sent_us);
+		set_u(o, "dest_images_us", m->fig.t.dest_images_us);
+		set_u(o, "dest_criu_us", m->fig.t.dest_restore_us - m->fig.t.dest_images_us);
+		set_u(o, "commit_us", m->fig.t.running_us - m->fig.t.restored_us);
+		set_u(o, "dest_resume_us", m->fig.t.dest_resume_us);
+		set_u(o, "rtt_us", m->fig.t.rtt_us);
+		set_u(o, "remote_pages", m->fig.remote_pages);
+		set_u(o, "eager_pages", m->fig.eager_pages);
+		set_u(o, "final_pages", m->fig.final_pages);
+		set_u(o, "early_pages", m->fig.early_pages);
+		set_u(o, "present_pages", m->fig.present_pages);
+		set_u(o, "faults", m->fig.faults);
+		set_u(o, "faults_remote", m->fig.faults_remote);
+		set_u(o, "fault_p50_us", m->fig.fault_p50_us);
+		set_u(o, "fault_p99_us", m->fig.fault_p99_us);
+		set_u(o, "fault_max_us", m->fig.fault_max_us);
+		set_u(o, "store_peak_bytes", m->fig.store_peak_bytes);
 		set_faults(o, m);
-		set_u(o, "freeze_to_running_us", m->t.running_us - m->t.freeze_us);
+		set_u(o, "freeze_to_running_us", m->fig.t.running_us - m->fig.t.freeze_us);
 	}
 	return o;
 }

@@ -32,8 +32,9 @@ static bool is_one_anon(pid_t pid, uint64_t start, uint64_t end)
 
 static bool has(const struct mig *m, pid_t pid, uint64_t vaddr)
 {
-	for (size_t i = 0; i < m->n_ours; i++)
-		if (m->ours[i].pid == pid && vaddr >= m->ours[i].start && vaddr < m->ours[i].end)
+	for (size_t i = 0; i < m->dump.n_ours; i++)
+		if (m->dump.ours[i].pid == pid && vaddr >= m->dump.ours[i].start &&
+		    vaddr < m->dump.ours[i].end)
 			return true;
 	return false;
 }
@@ -44,16 +45,17 @@ static bool ours_answer(void *arg, pid_t pid, uint64_t start, uint64_t end)
 
 	if (end <= start || end - start < OURS_BYTES_MIN || !is_one_anon(pid, start, end))
 		return false;
-	pthread_mutex_lock(&m->ours_lock);
+	pthread_mutex_lock(&m->dump.lock);
 	bool have = has(m, pid, start);
-	struct own_vma *v = have ? m->ours : realloc(m->ours, (m->n_ours + 1) * sizeof(*v));
+	struct own_vma *v = have ? m->dump.ours
+	                         : realloc(m->dump.ours, (m->dump.n_ours + 1) * sizeof(*v));
 
 	if (v) {
-		m->ours = v;
+		m->dump.ours = v;
 		if (!have)
-			m->ours[m->n_ours++] = (struct own_vma){ pid, start, end };
+			m->dump.ours[m->dump.n_ours++] = (struct own_vma){ pid, start, end };
 	}
-	pthread_mutex_unlock(&m->ours_lock);
+	pthread_mutex_unlock(&m->dump.lock);
 	return v != NULL;
 }
 
@@ -61,31 +63,32 @@ static int smaps_answer(void *arg, pid_t pid)
 {
 	struct mig *m = arg;
 	struct err e = ERR_INIT;
-	int fd = smaps_open(m->smaps, pid, &e);
+	int fd = smaps_open(m->dump.smaps, pid, &e);
 
 	if (fd < 0)
 		log_info("CRIU reads smaps itself: %s", e.msg);
 	if (fd >= 0)
-		__atomic_fetch_add(&m->smaps_answered, 1, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&m->dump.smaps_answered, 1, __ATOMIC_RELAXED);
 	return fd;
 }
 
 /* CRIU that makes no page scans, or a kernel without them: nothing to answer. */
 static bool is_push(const struct mig *m)
 {
-	return !m->scans || m->criu_version < CRIU_WITH_SCANS || !trk_criu_scans();
+	return !m->dump.scans || m->dump.criu_version < CRIU_WITH_SCANS || !trk_criu_scans();
 }
 
 bool ours_clean(const struct mig *m)
 {
-	return is_push(m) && m->trk_kind == TRK_SOFT_DIRTY && m->criu_version >= CRIU_SAYS_STOPPED;
+	return is_push(m) && m->precopy.trk_kind == TRK_SOFT_DIRTY &&
+	       m->dump.criu_version >= CRIU_SAYS_STOPPED;
 }
 
 const char *ours_mode(const struct mig *m)
 {
 	/* once the tree is dumped: what came of it */
-	bool smaps = m->smaps &&
-	             (__atomic_load_n(&m->smaps_answered, __ATOMIC_RELAXED) || !m->t.dumped_us);
+	bool smaps = m->dump.smaps && (__atomic_load_n(&m->dump.smaps_answered, __ATOMIC_RELAXED) ||
+	                               !m->fig.t.dumped_us);
 
 	if (ours_clean(m))
 		return "push-dirty";
@@ -97,9 +100,9 @@ int ours_start(struct mig *m, int listener, struct err *e)
 	struct scans_ops ops = { .scan = ours_answer, .arg = m };
 	struct err why = ERR_INIT;
 
-	if (smaps_new(&m->smaps, &why) == 0)
+	if (smaps_new(&m->dump.smaps, &why) == 0)
 		ops.smaps = smaps_answer;
 	else
 		log_info("smaps is left to CRIU: %s", why.msg);
-	return scans_start(&m->scans, listener, &ops, e);
+	return scans_start(&m->dump.scans, listener, &ops, e);
 }

@@ -25,14 +25,14 @@ static int choose_tracker(struct mig *m, struct err *e)
 	};
 	unsigned int word = m->opt->pol.v.tracker;
 
-	m->trk_kind = word == POL_TRACKER_AUTO ? trk_best() : kinds[word];
-	if (word == POL_TRACKER_AUTO && m->trk_kind == TRK_NONE)
+	m->precopy.trk_kind = word == POL_TRACKER_AUTO ? trk_best() : kinds[word];
+	if (word == POL_TRACKER_AUTO && m->precopy.trk_kind == TRK_NONE)
 		log_warn("this kernel cannot tell which pages are written: nothing is copied "
 		         "before the "
 		         "process is stopped");
-	if (trk_probe(m->trk_kind, e) == 0)
+	if (trk_probe(m->precopy.trk_kind, e) == 0)
 		return 0;
-	err_wrap(e, "tracker %s cannot be used on this host", trk_kind_name(m->trk_kind));
+	err_wrap(e, "tracker %s cannot be used on this host", trk_kind_name(m->precopy.trk_kind));
 	return err_fix(e, "leave it to haul: --tracker=auto would take %s here",
 	               trk_kind_name(trk_best()));
 }
@@ -63,21 +63,22 @@ int connect_run(struct mig *m, struct err *e)
 		err_set(e, ERR_TARGET, EPERM, "process %d cannot be hauled as it is", m->opt->pid);
 		return err_fix(e, "see the blockers above; haul check %d explains", m->opt->pid);
 	}
-	r = trk_new(&m->trk, m->opt->pid, m->trk_kind, e);
+	r = trk_new(&m->precopy.trk, m->opt->pid, m->precopy.trk_kind, e);
 	if (r == 0)
-		r = trk_own(m->trk, e);
+		r = trk_own(m->precopy.trk, e);
 	if (r < 0)
 		return r;
-	r = conf_criu(m->criu_path, sizeof(m->criu_path), m->opt->criu, m->opt->config, e);
+	r = conf_criu(m->dump.criu_path, sizeof(m->dump.criu_path), m->opt->criu, m->opt->config,
+	              e);
 	if (r < 0)
 		return r;
 	AUTO(criu) struct criu *c = NULL;
 
-	r = criu_spawn(&c, m->criu_path, -1, e);
+	r = criu_spawn(&c, m->dump.criu_path, -1, e);
 	if (r == 0)
-		r = criu_version(c, &m->criu_version, deadline_in_ms(CRIU_LIMIT_MS), e);
+		r = criu_version(c, &m->dump.criu_version, deadline_in_ms(CRIU_LIMIT_MS), e);
 	if (r < 0) {
-		err_wrap(e, "CRIU on this host (%s)", m->criu_path);
+		err_wrap(e, "CRIU on this host (%s)", m->dump.criu_path);
 		return err_fix(e, "run contrib/find-criu, or name one with --criu PATH");
 	}
 	r = fs_look(m, e);
@@ -86,7 +87,7 @@ int connect_run(struct mig *m, struct err *e)
 
 void connect_undo(struct mig *m)
 {
-	if (m->ctl && !mig_stopped(m))
+	if (m->link.ctl && !mig_stopped(m))
 		talk_abort(m, &m->err);
 }
 
@@ -136,7 +137,7 @@ static int start_criu(struct mig *m, struct err *e)
 	struct sink_ops ops;
 	int sk[2], bytes = STREAM_SOCK_BYTES;
 
-	if (img_dir(&m->images_fd, e) < 0)
+	if (img_dir(&m->dump.images_fd, e) < 0)
 		return -e->code;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sk) < 0)
 		return err_sys(e, "socketpair");
@@ -144,13 +145,14 @@ static int start_criu(struct mig *m, struct err *e)
 	AUTO(fd) int theirs = sk[1];
 	struct criu *c = NULL;
 	int listener = -1;
-	int r = criu_spawn_scanned(&c, m->criu_path, theirs, has_seccomp(m) ? NULL : &listener, e);
+	int r = criu_spawn_scanned(&c, m->dump.criu_path, theirs, has_seccomp(m) ? NULL : &listener,
+	                           e);
 
-	pthread_mutex_lock(&m->lock);
-	m->criu = c;
-	if (m->stop && r == 0)
+	pthread_mutex_lock(&m->halt.lock);
+	m->dump.criu = c;
+	if (m->halt.stop && r == 0)
 		r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
-	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_unlock(&m->halt.lock);
 	if (r == 0 && listener >= 0)
 		r = ours_start(m, listener, e);
 	if (r < 0) {
@@ -159,9 +161,9 @@ static int start_criu(struct mig *m, struct err *e)
 	}
 	ops = (struct sink_ops){ .shmem = freeze_shmem, .parent = ours_clean(m), .arg = m };
 
-	r = sink_start(&m->sink, sk[0], m->criu_version, &ops, e);
+	r = sink_start(&m->dump.sink, sk[0], m->dump.criu_version, &ops, e);
 	if (r == 0 && ops.parent)
-		r = img_parent(m->images_fd, PARENT_NAME, e);
+		r = img_parent(m->dump.images_fd, PARENT_NAME, e);
 	if (r < 0)
 		return r;
 	AUTO(mem) char **external = NULL;
@@ -172,21 +174,21 @@ static int start_criu(struct mig *m, struct err *e)
 	struct criu_opts o = {
 		.external = external,
 		.n_external = (size_t)n_external,
-		.images_fd = m->images_fd,
+		.images_fd = m->dump.images_fd,
 		.pid = m->opt->pid,
 		.tcp_close = !mnet_moves_tcp(m->net),
 		.shell_job = inspect_shell_job(m->insp),
 		.ext_unix = inspect_ext_unix(m->insp),
 		.file_locks = true,
 		.log_name = "dump.log",
-		.version = m->criu_version,
+		.version = m->dump.criu_version,
 		.parent = ops.parent ? PARENT_NAME : NULL,
 	};
 
-	r = criu_dump(m->criu, &o, e);
-	m->dump_asked = r == 0;
+	r = criu_dump(m->dump.criu, &o, e);
 	if (r == 0)
-		r = criu_pump(m->criu, CRIU_EV_PRE_DUMP, NULL, deadline_in_ms(CRIU_LIMIT_MS), e);
+		r = criu_pump(m->dump.criu, CRIU_EV_PRE_DUMP, NULL, deadline_in_ms(CRIU_LIMIT_MS),
+		              e);
 	return r < 0 ? err_wrap(e, "CRIU will not dump") : 0;
 }
 
@@ -205,16 +207,16 @@ int prepare_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = mnet_prepare(m, e);
 	if (r == 0)
-		r = sent_new(&m->sent, e);
+		r = sent_new(&m->pages.sent, e);
 	if (r == 0) {
 		struct send *s = NULL;
 
-		r = send_new(&s, m->data, m->opt->pol.v.streams, m->sent, e);
-		pthread_mutex_lock(&m->lock);
-		m->send = s;
-		if (m->stop && r == 0)
+		r = send_new(&s, m->link.data, m->opt->pol.v.streams, m->pages.sent, e);
+		pthread_mutex_lock(&m->halt.lock);
+		m->pages.send = s;
+		if (m->halt.stop && r == 0)
 			r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
-		pthread_mutex_unlock(&m->lock);
+		pthread_mutex_unlock(&m->halt.lock);
 	}
 	if (r == 0) {
 		limits_apply(m, false);
@@ -229,10 +231,10 @@ int prepare_run(struct mig *m, struct err *e)
 
 void prepare_undo(struct mig *m)
 {
-	if (m->send)
-		send_cancel(m->send);
+	if (m->pages.send)
+		send_cancel(m->pages.send);
 	/* after Ctrl-C the channel is cancelled: its end means ABORT, too */
-	if (m->ctl && !mig_stopped(m))
+	if (m->link.ctl && !mig_stopped(m))
 		talk_abort(m, &m->err);
 	mnet_undone(m);
 }

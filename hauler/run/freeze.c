@@ -23,7 +23,7 @@ int freeze_shmem(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size
 {
 	struct mig *m = arg;
 	struct err e = ERR_INIT;
-	int r = send_bytes(m->send, obj, vaddr, data, pages, &e);
+	int r = send_bytes(m->pages.send, obj, vaddr, data, pages, &e);
 
 	if (r < 0)
 		log_err("shared memory not sent: %s", e.msg);
@@ -33,16 +33,16 @@ int freeze_shmem(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size
 static int hold_task(struct mig *m, const struct img_task *t, struct err *e)
 {
 	struct img_core core = { 0 };
-	struct held *h = &m->held[m->n_held];
+	struct held *h = &m->copy.held[m->copy.n_held];
 
-	if (img_core(m->images_fd, t->pid, &core, e) < 0)
+	if (img_core(m->dump.images_fd, t->pid, &core, e) < 0)
 		return -e->code;
 	h->pid = t->pid;
 	h->was_stopped = core.stopped;
 	h->pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
 	if (h->pidfd < 0)
 		return err_sys(e, "pidfd of %d", t->pid);
-	m->n_held++;
+	m->copy.n_held++;
 	return 0;
 }
 
@@ -50,16 +50,16 @@ static int hold_task(struct mig *m, const struct img_task *t, struct err *e)
 static int hold(struct mig *m, struct err *e)
 {
 	struct img_tree tree = { 0 };
-	int r = img_tree(m->images_fd, &tree, e);
+	int r = img_tree(m->dump.images_fd, &tree, e);
 
 	if (r < 0)
 		return r;
-	m->held = calloc(tree.n + 1, sizeof(*m->held));
-	if (!m->held)
+	m->copy.held = calloc(tree.n + 1, sizeof(*m->copy.held));
+	if (!m->copy.held)
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory");
 	for (size_t i = 0; r == 0 && i < tree.n; i++)
 		r = hold_task(m, &tree.v[i], e);
-	m->tasks = (unsigned int)tree.n;
+	m->fig.tasks = (unsigned int)tree.n;
 	img_tree_fini(&tree);
 	return r;
 }
@@ -67,11 +67,11 @@ static int hold(struct mig *m, struct err *e)
 /* All threads stand still by ptrace: this stops them when CRIU lets them go, not earlier. */
 static int stop_held(struct mig *m, struct err *e)
 {
-	for (size_t i = 0; i < m->n_held; i++)
-		if (!m->held[i].was_stopped &&
-		    syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGSTOP, NULL, 0) < 0 &&
+	for (size_t i = 0; i < m->copy.n_held; i++)
+		if (!m->copy.held[i].was_stopped &&
+		    syscall(SYS_pidfd_send_signal, m->copy.held[i].pidfd, SIGSTOP, NULL, 0) < 0 &&
 		    errno != ESRCH)
-			return err_sys(e, "stop process %d", m->held[i].pid);
+			return err_sys(e, "stop process %d", m->copy.held[i].pid);
 	return 0;
 }
 
@@ -81,7 +81,7 @@ static int find_aio(struct mig *m, struct err *e)
 	int r = procs_tree(m->opt->pid, &procs, e);
 
 	if (r == 0)
-		r = rings_find(&m->rings, procs.pid, procs.n, e);
+		r = rings_find(&m->copy.rings, procs.pid, procs.n, e);
 	procs_fini(&procs);
 	return r;
 }
@@ -92,8 +92,9 @@ static int settle(struct mig *m, struct err *e)
 	uint64_t deadline = deadline_in_ms(SETTLE_LIMIT_MS), last = mig_deadline(m);
 	int r = find_aio(m, e);
 
-	return r < 0 || !m->rings ? r
-	                          : rings_settle(m->rings, deadline < last ? deadline : last, e);
+	return r < 0 || !m->copy.rings
+	               ? r
+	               : rings_settle(m->copy.rings, deadline < last ? deadline : last, e);
 }
 
 /* It stands and is dumped already: what had to be done in between, if anything, was not. */
@@ -101,7 +102,7 @@ static int too_late(struct mig *m, struct err *e)
 {
 	int r = find_aio(m, e);
 	const char *what = mnet_moves_tcp(m->net) ? "moving connections"
-	                   : m->rings             ? "a program that uses O_DIRECT by native AIO"
+	                   : m->copy.rings        ? "a program that uses O_DIRECT by native AIO"
 	                                          : NULL;
 
 	if (r < 0 || !what)
@@ -114,10 +115,10 @@ static int too_late(struct mig *m, struct err *e)
 static int dump(struct mig *m, struct err *e)
 {
 	enum criu_event ev = CRIU_EV_NONE;
-	int r = criu_reply(m->criu, true, e);
+	int r = criu_reply(m->dump.criu, true, e);
 
 	while (r == 0) {
-		r = criu_next(m->criu, &ev, NULL, mig_deadline(m), e);
+		r = criu_next(m->dump.criu, &ev, NULL, mig_deadline(m), e);
 		if (r < 0 || ev == CRIU_EV_POST_DUMP)
 			break;
 		if (ev == CRIU_EV_FAILED)
@@ -125,27 +126,27 @@ static int dump(struct mig *m, struct err *e)
 		if (ev == CRIU_EV_DONE)
 			return err_set(e, ERR_CRIU, EPROTO, "CRIU ended too early");
 		if (ev == CRIU_EV_QUERY_EXT_FILES) {
-			m->t.stopped_us = now_us();
+			m->fig.t.stopped_us = now_us();
 			fault_at(FAULT_S_STOPPED);
 			r = settle(m, e);
 			if (r == 0)
-				r = exist_start(&m->exist, m, e);
+				r = exist_start(&m->dump.exist, m, e);
 			if (r == 0)
 				r = fs_frozen(m, e);
 			if (r == 0)
 				r = mnet_freeze(m, e);
 			/* CRIU clears the soft-dirty bits of each task that it has dumped */
 			if (r == 0 && ours_clean(m))
-				r = exist_wait(m->exist, &m->t.look_us, e);
+				r = exist_wait(m->dump.exist, &m->fig.t.look_us, e);
 		}
 		if (r == 0)
-			r = criu_reply(m->criu, true, e);
+			r = criu_reply(m->dump.criu, true, e);
 	}
-	if (r == 0 && !m->exist) { /* CRIU before 3.19 says nothing in between */
-		m->t.stopped_us = now_us();
+	if (r == 0 && !m->dump.exist) { /* CRIU before 3.19 says nothing in between */
+		m->fig.t.stopped_us = now_us();
 		r = too_late(m, e);
 		if (r == 0)
-			r = exist_start(&m->exist, m, e);
+			r = exist_start(&m->dump.exist, m, e);
 		if (r == 0)
 			r = fs_frozen(m, e);
 	}
@@ -161,19 +162,19 @@ int freeze_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = mnet_quiet(m, e);
 	/* not before the record: who finds that one removes this */
-	if (r == 0 && frost_new(&m->frost, m->route, m->home, &why) < 0)
+	if (r == 0 && frost_new(&m->copy.frost, m->link.route, m->copy.home, &why) < 0)
 		log_info("the stopped copy will be held by SIGSTOP alone: %s", why.msg);
-	if (m->frost)
-		frost_warm(m->frost);
+	if (m->copy.frost)
+		frost_warm(m->copy.frost);
 	rounds_free(m);
-	m->t.freeze_us = now_us();
+	m->fig.t.freeze_us = now_us();
 	limits_apply(m, true);
 	r = r == 0 ? ship_start(m, e) : r;
 	if (r == 0)
 		r = dump(m, e);
 
 	if (r == 0)
-		r = sink_wait(m->sink, mig_deadline(m), e);
+		r = sink_wait(m->dump.sink, mig_deadline(m), e);
 	if (r < 0) {
 		struct err s = ERR_INIT;
 
@@ -181,15 +182,15 @@ int freeze_run(struct mig *m, struct err *e)
 		 * Our own reason for ending the page stream says more than CRIU's. Without one the
 		 * stream may be open still: a CRIU that is stuck has it, and the tree.
 		 */
-		if (e->src == ERR_CRIU && sink_wait(m->sink, deadline_in_ms(REASON_MS), &s) < 0 &&
-		    s.src != ERR_CRIU)
+		if (e->src == ERR_CRIU &&
+		    sink_wait(m->dump.sink, deadline_in_ms(REASON_MS), &s) < 0 && s.src != ERR_CRIU)
 			*e = s;
 		if (e->src == ERR_CRIU && e->code == ETIMEDOUT)
 			err_fix(e, "nothing has changed: try again in a calmer moment, or with a "
 			           "larger --freeze-limit-ms");
 		return err_wrap(e, "dump");
 	}
-	m->t.dumped_us = now_us();
+	m->fig.t.dumped_us = now_us();
 	fault_at(FAULT_S_DUMPED);
 	/* a process may have become another user's since it was looked at */
 	if (m->opt->owned)
@@ -198,21 +199,21 @@ int freeze_run(struct mig *m, struct err *e)
 		r = hold(m, e);
 	if (r == 0)
 		r = rec_held(m, e);
-	if (r == 0 && !criu_leaves_stopped(m->criu_version))
+	if (r == 0 && !criu_leaves_stopped(m->dump.criu_version))
 		r = stop_held(m, e);
 	/* CRIU now stops the tasks with SIGSTOP and goes; restore_run() waits for that */
 	if (r == 0)
-		r = criu_reply(m->criu, true, e);
-	m->dump_done = r == 0;
+		r = criu_reply(m->dump.criu, true, e);
+	m->dump.done = r == 0;
 	return r;
 }
 
 static void drop_criu(struct mig *m)
 {
-	pthread_mutex_lock(&m->lock);
-	struct criu *c = steal(m->criu);
+	pthread_mutex_lock(&m->halt.lock);
+	struct criu *c = steal(m->dump.criu);
 
-	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_unlock(&m->halt.lock);
 	criu_free(c);
 }
 
@@ -223,26 +224,26 @@ static void drop_criu(struct mig *m)
  */
 void freeze_undo(struct mig *m)
 {
-	if (!m->dump_done && m->criu) {
+	if (!m->dump.done && m->dump.criu) {
 		struct err ignore = ERR_INIT;
 
-		sink_free(steal(m->sink));
-		criu_reply(m->criu, false, &ignore);
+		sink_free(steal(m->dump.sink));
+		criu_reply(m->dump.criu, false, &ignore);
 	}
 	drop_criu(m);
 	mnet_undo(m);
-	if (m->frost)
-		frost_thaw(m->frost);
-	for (size_t i = 0; i < m->n_held; i++)
-		if ((m->dump_done || !criu_leaves_stopped(m->criu_version)) &&
-		    !m->held[i].was_stopped &&
-		    syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGCONT, NULL, 0) < 0)
-			log_err("pid=%d does not go on: %s", m->held[i].pid, strerror(errno));
-	exist_free(steal(m->exist));
+	if (m->copy.frost)
+		frost_thaw(m->copy.frost);
+	for (size_t i = 0; i < m->copy.n_held; i++)
+		if ((m->dump.done || !criu_leaves_stopped(m->dump.criu_version)) &&
+		    !m->copy.held[i].was_stopped &&
+		    syscall(SYS_pidfd_send_signal, m->copy.held[i].pidfd, SIGCONT, NULL, 0) < 0)
+			log_err("pid=%d does not go on: %s", m->copy.held[i].pid, strerror(errno));
+	exist_free(steal(m->dump.exist));
 	fs_cancel(m->fs);
-	ship_free(steal(m->ship));
-	m->thawed = true;
-	log_info("the tree goes on after %llu us", (unsigned long long)(now_us() - m->t.freeze_us));
+	ship_free(steal(m->dump.ship));
+	log_info("the tree goes on after %llu us",
+	         (unsigned long long)(now_us() - m->fig.t.freeze_us));
 }
 
 /* Stopped, ended, or about to stop without having run: the signal of CRIU waits still. */
@@ -271,11 +272,11 @@ static bool stands_soon(pid_t pid)
 
 int freeze_stands(const struct mig *m, struct err *e)
 {
-	for (size_t i = 0; i < m->n_held; i++)
-		if (!stands_soon(m->held[i].pid))
+	for (size_t i = 0; i < m->copy.n_held; i++)
+		if (!stands_soon(m->copy.held[i].pid))
 			return err_set(e, ERR_SYS, EINTR,
 			               "somebody has woken the stopped process %d (SIGCONT)",
-			               m->held[i].pid);
+			               m->copy.held[i].pid);
 	return 0;
 }
 
@@ -284,34 +285,34 @@ int freeze_hold(struct mig *m, struct err *e)
 	uint64_t t0 = now_us();
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && m->frost && i < m->n_held; i++)
-		r = frost_add(m->frost, m->held[i].pid, e);
-	if (m->frost)
-		frost_cool(m->frost);
+	for (size_t i = 0; r == 0 && m->copy.frost && i < m->copy.n_held; i++)
+		r = frost_add(m->copy.frost, m->copy.held[i].pid, e);
+	if (m->copy.frost)
+		frost_cool(m->copy.frost);
 	if (r == 0)
 		r = freeze_stands(m, e);
-	log_info("processes=%zu hold_us=%llu", m->n_held, (unsigned long long)(now_us() - t0));
+	log_info("processes=%zu hold_us=%llu", m->copy.n_held, (unsigned long long)(now_us() - t0));
 	return r < 0 ? err_wrap(e, "hold the stopped processes") : 0;
 }
 
 /* A zombie, which cannot be moved, needs no keeping. */
 static bool slipped(const struct mig *m, pid_t pid)
 {
-	return m->frost && procs_lives(pid) && !frost_has(m->frost, pid);
+	return m->copy.frost && procs_lives(pid) && !frost_has(m->copy.frost, pid);
 }
 
 /* In a frozen cgroup a signal wakes nobody; who moves them out, or thaws it, might. */
 int freeze_kept(const struct mig *m, struct err *e)
 {
-	if (!m->frost)
+	if (!m->copy.frost)
 		return freeze_stands(m, e);
-	for (size_t i = 0; i < m->n_held; i++)
-		if (slipped(m, m->held[i].pid))
+	for (size_t i = 0; i < m->copy.n_held; i++)
+		if (slipped(m, m->copy.held[i].pid))
 			return err_set(
 			        e, ERR_SYS, EINTR,
 			        "somebody has moved the stopped process %d out of its frozen "
 			        "cgroup, or thawed it",
-			        m->held[i].pid);
+			        m->copy.held[i].pid);
 	return 0;
 }
 
@@ -319,15 +320,15 @@ void freeze_watch(struct mig *m)
 {
 	struct err e = ERR_INIT;
 
-	for (size_t i = 0; i < m->n_held; i++) {
-		pid_t pid = m->held[i].pid;
+	for (size_t i = 0; i < m->copy.n_held; i++) {
+		pid_t pid = m->copy.held[i].pid;
 		bool out = slipped(m, pid);
-		bool woken = !m->frost && !stands_soon(pid);
+		bool woken = !m->copy.frost && !stands_soon(pid);
 
 		if (!out && !woken)
 			continue;
-		syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGSTOP, NULL, 0);
-		if (out && frost_again(m->frost, pid, &e) < 0)
+		syscall(SYS_pidfd_send_signal, m->copy.held[i].pidfd, SIGSTOP, NULL, 0);
+		if (out && frost_again(m->copy.frost, pid, &e) < 0)
 			log_err("%s", e.msg);
 		log_err("pid=%d of the stopped copy was %s by somebody; stopped again", pid,
 		        out ? "moved out of its frozen cgroup" : "woken");
@@ -349,15 +350,16 @@ void source_kill(struct mig *m)
 {
 	struct err late = ERR_INIT;
 
-	if (m->rings && rings_same(m->rings, &late) < 0)
+	if (m->copy.rings && rings_same(m->copy.rings, &late) < 0)
 		log_err("a request by native AIO was answered here after the hand-over; at the "
 		        "destination it never will be");
 	mnet_end(m);
-	for (size_t i = 0; i < m->n_held; i++)
-		if (syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGKILL, NULL, 0) < 0 &&
+	for (size_t i = 0; i < m->copy.n_held; i++)
+		if (syscall(SYS_pidfd_send_signal, m->copy.held[i].pidfd, SIGKILL, NULL, 0) < 0 &&
 		    errno != ESRCH)
-			log_err("pid=%d cannot be killed: %s", m->held[i].pid, strerror(errno));
-	for (size_t i = 0; i < m->n_held; i++)
-		wait_gone(&m->held[i]);
+			log_err("pid=%d cannot be killed: %s", m->copy.held[i].pid,
+			        strerror(errno));
+	for (size_t i = 0; i < m->copy.n_held; i++)
+		wait_gone(&m->copy.held[i]);
 	mnet_done(m);
 }

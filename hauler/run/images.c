@@ -65,14 +65,14 @@ static int send_part(struct ship *s, const struct gone *g, uint64_t at, uint8_t 
 	images.image = &one;
 	msg.body_case = HAUL__MSG__BODY_IMAGES;
 	msg.images = &images;
-	return wire_send(s->m->ctl, &msg, mig_deadline(s->m), e);
+	return wire_send(s->m->link.ctl, &msg, mig_deadline(s->m), e);
 }
 
 /* In parts: a deleted file may be as large as CRIU_GHOST_MAX_BYTES. */
 static int send_one(struct ship *s, const char *name, struct err *e)
 {
 	AUTO(mem) uint8_t *data = malloc(IMAGE_PART_BYTES);
-	AUTO(fd) int fd = openat(s->m->images_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	AUTO(fd) int fd = openat(s->m->dump.images_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	struct gone *g = gone_of(s, name);
 	ssize_t n = 0;
 	int r = 0;
@@ -126,7 +126,7 @@ static void *ship_main(void *arg)
 
 int ship_start(struct mig *m, struct err *e)
 {
-	struct ship *s = m->ship = calloc(1, sizeof(*s));
+	struct ship *s = m->dump.ship = calloc(1, sizeof(*s));
 	char path[40];
 
 	if (!s)
@@ -134,7 +134,7 @@ int ship_start(struct mig *m, struct err *e)
 	s->m = m;
 	s->notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	s->stop = eventfd(0, EFD_CLOEXEC);
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->images_fd);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->dump.images_fd);
 	if (s->notify < 0 || s->stop < 0 || inotify_add_watch(s->notify, path, IN_CLOSE_WRITE) < 0)
 		return err_sys(e, "watch the images");
 	int r = pthread_create(&s->thread, NULL, ship_main, s);
@@ -155,7 +155,7 @@ static void end_thread(struct ship *s)
 /* Nothing is believed: what the directory has and did not go like that, goes. */
 static int send_rest(struct ship *s, struct err *e)
 {
-	int fd = openat(s->m->images_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(s->m->dump.images_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	AUTO(dir) DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
 	int r = d ? 0 : err_sys(e, "images");
 
@@ -177,7 +177,7 @@ static int send_rest(struct ship *s, struct err *e)
 
 int ship_end(struct mig *m, struct err *e)
 {
-	struct ship *s = m->ship;
+	struct ship *s = m->dump.ship;
 
 	end_thread(s);
 	if (s->result < 0) {

@@ -9,7 +9,7 @@
 #include "hauler/mig/mig.h"
 
 #define CGROUP_BYTES 256
-#define SECRET_BYTES sizeof(((struct mig *)0)->secret)
+#define SECRET_BYTES sizeof(((struct link *)0)->secret)
 
 /* A word for the journal; what would not be one is left out, and asked for at recovery. */
 static const char *word(const char *s)
@@ -39,16 +39,16 @@ int rec_freeze(struct mig *m, struct err *e)
 {
 	char hex[2 * SECRET_BYTES + 1];
 	AUTO(mem) char *net = mnet_word(m), *from = frost_cgroup_of(m->opt->pid);
-	int r = net ? journal_new(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, m->route, e)
+	int r = net ? journal_new(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, m->link.route, e)
 	            : err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
 
 	if (r < 0)
 		return r;
-	to_hex(m->secret, hex);
+	to_hex(m->link.secret, hex);
 	if (from)
 		slow_home(from);
-	m->home = strdup(cgroup_word(from));
-	if (!m->home)
+	m->copy.home = strdup(cgroup_word(from));
+	if (!m->copy.home)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
 	return journal_add(m->journal, e, "freeze",
 	                   "dest=%s port=%u streams=%u mbit=%u cpu=%u secret=%s pid=%d "
@@ -56,24 +56,24 @@ int rec_freeze(struct mig *m, struct err *e)
 	                   word(m->opt->dest), m->opt->port, m->opt->pol.v.streams,
 	                   m->opt->pol.v.bandwidth_limit_mbit, m->opt->pol.v.cpu_limit_percent, hex,
 	                   m->opt->pid, (unsigned long long)procs_start(m->opt->pid),
-	                   word(m->peer_boot), word(m->opt->identity), word(m->opt->known_hosts),
-	                   net, m->home);
+	                   word(m->link.peer_boot), word(m->opt->identity),
+	                   word(m->opt->known_hosts), net, m->copy.home);
 }
 
 int rec_held(struct mig *m, struct err *e)
 {
-	size_t bytes = m->n_held * (48 + CGROUP_BYTES) + 1, at = 0;
+	size_t bytes = m->copy.n_held * (48 + CGROUP_BYTES) + 1, at = 0;
 	AUTO(mem) char *list = calloc(1, bytes);
 
 	if (!list)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
-	for (size_t i = 0; i < m->n_held; i++) {
-		AUTO(mem) char *from = frost_cgroup_of(m->held[i].pid);
+	for (size_t i = 0; i < m->copy.n_held; i++) {
+		AUTO(mem) char *from = frost_cgroup_of(m->copy.held[i].pid);
 
 		at += (size_t)snprintf(list + at, bytes - at, "%s%d:%llu:%d:%s", i ? "," : "",
-		                       m->held[i].pid,
-		                       (unsigned long long)procs_start(m->held[i].pid),
-		                       m->held[i].was_stopped, cgroup_word(from));
+		                       m->copy.held[i].pid,
+		                       (unsigned long long)procs_start(m->copy.held[i].pid),
+		                       m->copy.held[i].was_stopped, cgroup_word(from));
 	}
 	return journal_add(m->journal, e, "held", "pids=%s", list);
 }
@@ -97,9 +97,9 @@ void rec_ran(struct mig *m)
 {
 	struct err ignore = ERR_INIT; /* then only this process knows */
 
-	if (!m->ran && m->journal)
+	if (!m->rest.ran && m->journal)
 		journal_add(m->journal, &ignore, "commit", "ran=1");
-	m->ran = true;
+	m->rest.ran = true;
 }
 
 void rec_end(struct mig *m, bool remove)
@@ -154,11 +154,11 @@ int rec_load(struct mig *m, struct opts *o, struct err *e)
 	if (!o->known_hosts)
 		o->known_hosts = m->loaded.known_hosts = text(j, "known-hosts");
 	m->opt = o;
-	m->ran = journal_get(j, "ran");
+	m->rest.ran = journal_get(j, "ran");
 	const char *boot = journal_get(j, "peer-boot");
 
-	snprintf(m->peer_boot, sizeof(m->peer_boot), "%s", boot ? boot : "");
-	if (from_hex(journal_get(j, "secret"), m->secret) < 0 || o->pol.v.streams == 0 ||
+	snprintf(m->link.peer_boot, sizeof(m->link.peer_boot), "%s", boot ? boot : "");
+	if (from_hex(journal_get(j, "secret"), m->link.secret) < 0 || o->pol.v.streams == 0 ||
 	    o->pol.v.streams > STREAMS_LIMIT || o->port == 0 || o->port > 65535)
 		return err_set(e, ERR_USER, EBADMSG, "the journal does not say enough");
 	if (!o->dest) {
@@ -176,7 +176,7 @@ static int hold_one(struct mig *m, const char *item)
 	if (sscanf(item, "%d:%llu:%d:%n", &pid, &start, &was_stopped, &at) != 3 || pid <= 0 ||
 	    at == 0 || item[at] != '/')
 		return -EBADMSG;
-	struct held *h = &m->held[m->n_held];
+	struct held *h = &m->copy.held[m->copy.n_held];
 
 	*h = (struct held){ .pid = pid, .was_stopped = was_stopped };
 	h->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -185,8 +185,8 @@ static int hold_one(struct mig *m, const char *item)
 		close(steal_fd(&h->pidfd));
 	if (h->pidfd < 0)
 		return 0;
-	m->n_held++;
-	return m->frost ? frost_know(m->frost, pid, item + at) : 0;
+	m->copy.n_held++;
+	return m->copy.frost ? frost_know(m->copy.frost, pid, item + at) : 0;
 }
 
 int rec_held_again(struct mig *m, unsigned int *gone, struct err *e)
@@ -197,21 +197,21 @@ int rec_held_again(struct mig *m, unsigned int *gone, struct err *e)
 
 	for (const char *p = list; p && *p; p++)
 		n += *p == ',';
-	m->held = calloc(n + 2, sizeof(*m->held));
-	if (!m->held)
+	m->copy.held = calloc(n + 2, sizeof(*m->copy.held));
+	if (!m->copy.held)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
 	n = 0;
 	struct err ignore = ERR_INIT; /* -ENOENT: it was not that far, or has no cgroups */
 
-	m->home = text(m->journal, "cgroup");
-	if (m->home)
-		frost_adopt(&m->frost, m->route, m->home, &ignore);
+	m->copy.home = text(m->journal, "cgroup");
+	if (m->copy.home)
+		frost_adopt(&m->copy.frost, m->link.route, m->copy.home, &ignore);
 	for (char *p = list ? strtok_r(list, ",", &save) : NULL; p;
 	     p = strtok_r(NULL, ",", &save)) {
 		if (hold_one(m, p) < 0)
 			return err_set(e, ERR_USER, EBADMSG, "the journal's list of processes");
 		n++;
 	}
-	*gone = n - (unsigned int)m->n_held;
+	*gone = n - (unsigned int)m->copy.n_held;
 	return 0;
 }

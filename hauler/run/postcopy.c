@@ -18,8 +18,8 @@
 
 static bool is_ours(const struct mig *m, pid_t pid)
 {
-	for (size_t i = 0; i < m->n_held; i++)
-		if (m->held[i].pid == pid)
+	for (size_t i = 0; i < m->copy.n_held; i++)
+		if (m->copy.held[i].pid == pid)
 			return true;
 	return false;
 }
@@ -34,13 +34,13 @@ static int answer_run(struct mig *m, const struct frame_run *want, uint8_t *buf,
 	if (OBJ_TYPE(want->obj) != 1 || !is_ours(m, pid))
 		return err_set(e, ERR_PEER, EPROTO, "the destination asks for pages of pid %d",
 		               pid);
-	for (size_t i = 0; i < m->n_mem; i++)
-		if (m->mem[i].pid == pid)
-			fd = m->mem[i].fd;
-	pthread_mutex_lock(&m->lock);
-	if (m->order)
-		order_waits(m->order, want->obj, want->vaddr, want->pages);
-	pthread_mutex_unlock(&m->lock);
+	for (size_t i = 0; i < m->pages.n_mem; i++)
+		if (m->pages.mem[i].pid == pid)
+			fd = m->pages.mem[i].fd;
+	pthread_mutex_lock(&m->rest.lock);
+	if (m->rest.order)
+		order_waits(m->rest.order, want->obj, want->vaddr, want->pages);
+	pthread_mutex_unlock(&m->rest.lock);
 	ssize_t n = fd >= 0 ? mem_read(fd, pid, want->vaddr, buf, want->pages) : -1;
 
 	f.runs[0] = *want;
@@ -48,7 +48,7 @@ static int answer_run(struct mig *m, const struct frame_run *want, uint8_t *buf,
 	if (n > 0)
 		f.runs[0].pages = (uint32_t)n;
 	io.iov_len = n > 0 ? (size_t)n * ENG_PAGE_BYTES : 0;
-	return frame_send(m->urgent, &f, &io, n > 0, DEADLINE_NEVER, e);
+	return frame_send(m->link.urgent, &f, &io, n > 0, DEADLINE_NEVER, e);
 }
 
 /*
@@ -58,14 +58,10 @@ static int answer_run(struct mig *m, const struct frame_run *want, uint8_t *buf,
 static void lost(struct mig *m, const char *what, const struct err *e)
 {
 	log_info("%s: %s", what, e->msg);
-	pthread_mutex_lock(&m->lock);
-	if (!m->link_lost && m->ctl) {
-		m->link_lost = true;
-		m->push_err = *e;
-		if (m->committed)
-			chan_cancel(m->ctl);
-	}
-	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_lock(&m->halt.lock);
+	if (m->link.ctl && link_lost(&m->link, e) && m->halt.committed)
+		chan_cancel(m->link.ctl);
+	pthread_mutex_unlock(&m->halt.lock);
 }
 
 static void *urgent_main(void *arg)
@@ -80,7 +76,7 @@ static void *urgent_main(void *arg)
 		AUTO(mem) struct frame *f = malloc(sizeof(*f));
 		const uint8_t *data;
 
-		r = f ? frame_recv(m->urgent, f, buf, &data, DEADLINE_NEVER, &e) : -ENOMEM;
+		r = f ? frame_recv(m->link.urgent, f, buf, &data, DEADLINE_NEVER, &e) : -ENOMEM;
 		if (r < 0 || f->type == FRAME_BYE)
 			break;
 		if (f->type != FRAME_WANT)
@@ -101,21 +97,21 @@ static void *push_main(void *arg)
 	struct err e = ERR_INIT;
 	uint64_t obj, vaddr, pages;
 	struct order *o = NULL;
-	int r = order_new(&o, m->left, m->n_left, m->sent, &e);
+	int r = order_new(&o, m->rest.left, m->rest.n_left, m->pages.sent, &e);
 
-	pthread_mutex_lock(&m->lock);
-	m->order = o;
-	pthread_mutex_unlock(&m->lock);
-	while (r == 0 && order_next(m->order, &obj, &vaddr, &pages)) {
+	pthread_mutex_lock(&m->rest.lock);
+	m->rest.order = o;
+	pthread_mutex_unlock(&m->rest.lock);
+	while (r == 0 && order_next(m->rest.order, &obj, &vaddr, &pages)) {
 		pid_t pid = (pid_t)OBJ_ID(obj);
 		int fd = mem_fd(m, pid, &e);
 
-		r = fd < 0 ? fd : send_pages(m->send, SEND_ALL, pid, fd, vaddr, pages, &e);
+		r = fd < 0 ? fd : send_pages(m->pages.send, SEND_ALL, pid, fd, vaddr, pages, &e);
 	}
 	if (r == 0)
-		r = send_barrier(m->send, ++m->mark, DEADLINE_NEVER, &e);
+		r = send_barrier(m->pages.send, ++m->pages.mark, DEADLINE_NEVER, &e);
 	if (r == 0) /* all the others are there */
-		r = send_lost(m->send, &e);
+		r = send_lost(m->pages.send, &e);
 	if (r < 0 && r != -ECANCELED)
 		lost(m, "the rest of the pages", &e);
 	return NULL;
@@ -123,10 +119,10 @@ static void *push_main(void *arg)
 
 int postcopy_listen(struct mig *m, struct err *e)
 {
-	chan_silence(m->urgent, SILENCE_LIMIT_MS);
-	int r = pthread_create(&m->urgent_thread, NULL, urgent_main, m);
+	chan_silence(m->link.urgent, SILENCE_LIMIT_MS);
+	int r = pthread_create(&m->rest.urgent_thread, NULL, urgent_main, m);
 
-	m->urgent_running = r == 0;
+	m->rest.urgent_running = r == 0;
 	return r ? err_set(e, ERR_SYS, r, "thread for the urgent stream") : 0;
 }
 
@@ -134,16 +130,17 @@ int postcopy_listen(struct mig *m, struct err *e)
 static int take_left(struct mig *m, struct err *e)
 {
 	size_t n;
-	const struct sink_obj *objs = m->left ? NULL : sink_objs(m->sink, &n);
+	const struct sink_obj *objs = m->rest.left ? NULL : sink_objs(m->dump.sink, &n);
 
 	if (!objs)
 		return 0;
-	m->left = calloc(n + 1, sizeof(*m->left));
-	if (!m->left)
+	m->rest.left = calloc(n + 1, sizeof(*m->rest.left));
+	if (!m->rest.left)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	for (; m->n_left < n; m->n_left++) {
-		m->left[m->n_left] = (struct left_obj){ objs[m->n_left].obj, m->maps[m->n_left] };
-		m->maps[m->n_left] = (struct class_runs){ 0 };
+	for (; m->rest.n_left < n; m->rest.n_left++) {
+		m->rest.left[m->rest.n_left] = (struct left_obj){ objs[m->rest.n_left].obj,
+			                                          m->dump.maps[m->rest.n_left] };
+		m->dump.maps[m->rest.n_left] = (struct class_runs){ 0 };
 	}
 	return 0;
 }
@@ -153,27 +150,27 @@ int postcopy_push(struct mig *m, struct err *e)
 	if (take_left(m, e) < 0)
 		return -e->code;
 	limits_apply(m, false);
-	int r = pthread_create(&m->push_thread, NULL, push_main, m);
+	int r = pthread_create(&m->rest.push_thread, NULL, push_main, m);
 
-	m->push_running = r == 0;
+	m->rest.push_running = r == 0;
 	return r ? err_set(e, ERR_SYS, r, "thread for post-copy") : 0;
 }
 
 static int wait_drained(struct mig *m, struct err *e)
 {
-	while (!m->drained) {
+	while (!m->rest.drained) {
 		Haul__Msg *msg = NULL;
 
 		freeze_watch(m);
-		int r = wire_recv(m->ctl, &msg, deadline_in_ms(SILENCE_LIMIT_MS), e);
+		int r = wire_recv(m->link.ctl, &msg, deadline_in_ms(SILENCE_LIMIT_MS), e);
 
 		if (r < 0)
 			return err_wrap(e, "post-copy");
 		int kind = (int)msg->body_case;
 
 		if (kind == HAUL__MSG__BODY_PROGRESS) {
-			m->peer_left_pages = msg->progress->left_pages;
-			m->peer_faults = msg->progress->faults;
+			m->fig.peer_left_pages = msg->progress->left_pages;
+			m->fig.peer_faults = msg->progress->faults;
 			rep_progress(m, false);
 		} else if (kind == HAUL__MSG__BODY_DRAINED) {
 			talk_drained(m, msg->drained);
@@ -189,20 +186,20 @@ static int wait_drained(struct mig *m, struct err *e)
 
 void postcopy_end_threads(struct mig *m)
 {
-	if (m->push_running)
-		pthread_join(m->push_thread, NULL);
-	if (m->urgent_running) {
-		chan_cancel(m->urgent);
-		pthread_join(m->urgent_thread, NULL);
+	if (m->rest.push_running)
+		pthread_join(m->rest.push_thread, NULL);
+	if (m->rest.urgent_running) {
+		chan_cancel(m->link.urgent);
+		pthread_join(m->rest.urgent_thread, NULL);
 	}
-	m->push_running = m->urgent_running = m->link_lost = false;
-	order_free(steal(m->order));
+	m->rest.push_running = m->rest.urgent_running = m->link.lost = false;
+	order_free(steal(m->rest.order));
 }
 
 int postcopy_run(struct mig *m, struct err *e)
 {
 	/* a new link has to begin anew with what is left */
-	int r = m->n_left && !m->push_running ? postcopy_push(m, e) : 0;
+	int r = m->rest.n_left && !m->rest.push_running ? postcopy_push(m, e) : 0;
 
 	fault_at(FAULT_S_PUSHING);
 	if (r == 0)
@@ -210,11 +207,8 @@ int postcopy_run(struct mig *m, struct err *e)
 	if (r == 0)
 		fault_at(FAULT_S_DRAINED);
 	if (r < 0) {
-		send_cancel(m->send);
-		pthread_mutex_lock(&m->lock);
-		if (m->link_lost)
-			*e = m->push_err;
-		pthread_mutex_unlock(&m->lock);
+		send_cancel(m->pages.send);
+		link_reason(&m->link, e);
 		postcopy_end_threads(m);
 		return r;
 	}

@@ -79,9 +79,9 @@ int exist_start(struct exist **out, const struct mig *m, struct err *e)
 
 	if (!x)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	x->trk = m->trk;
-	x->sent = m->switch_over && m->rounds ? m->sent : NULL;
-	x->scan = m->pol.round + 1;
+	x->trk = m->precopy.trk;
+	x->sent = m->precopy.switch_over && m->fig.rounds ? m->pages.sent : NULL;
+	x->scan = m->precopy.decision.round + 1;
 	int r = pthread_create(&x->thread, NULL, exist_main, x);
 
 	x->running = r == 0;
@@ -172,16 +172,16 @@ static int split_own(const struct mig *m, const struct exist_task *t, struct run
 	size_t n = 0;
 	AUTO(mem) struct own_vma *own = NULL;
 
-	if (!t || !t->present.n || !m->n_ours)
+	if (!t || !t->present.n || !m->dump.n_ours)
 		return 0;
-	int r = img_vmas(m->images_fd, t->pid, &v, e);
+	int r = img_vmas(m->dump.images_fd, t->pid, &v, e);
 
-	own = r == 0 ? calloc(m->n_ours, sizeof(*own)) : NULL;
+	own = r == 0 ? calloc(m->dump.n_ours, sizeof(*own)) : NULL;
 	if (r == 0 && !own)
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory to classify pages");
-	for (size_t i = 0; own && i < m->n_ours; i++)
-		if (m->ours[i].pid == t->pid)
-			own[n++] = m->ours[i];
+	for (size_t i = 0; own && i < m->dump.n_ours; i++)
+		if (m->dump.ours[i].pid == t->pid)
+			own[n++] = m->dump.ours[i];
 	if (own)
 		qsort(own, n, sizeof(*own), by_start);
 	for (size_t i = 0; r == 0 && i < n; i++)
@@ -200,7 +200,7 @@ static int split_clean(const struct mig *m, const struct sink_obj *o, struct run
 
 	if (!o->clean.n)
 		return 0;
-	int r = img_vmas(m->images_fd, (pid_t)OBJ_ID(o->obj), &v, e);
+	int r = img_vmas(m->dump.images_fd, (pid_t)OBJ_ID(o->obj), &v, e);
 
 	for (size_t i = 0; r == 0 && i < o->clean.n; i++) {
 		uint64_t at = o->clean.v[i].vaddr, to;
@@ -226,11 +226,11 @@ int exist_walk(struct mig *m, const struct exist_task *t, const struct sink_obj 
 	struct walk w = { .runs = { &o->lazy, &o->eager, &lazy, &eager },
 		          .eager = { false, true, false, true } };
 	/* CRIU looks at all mappings itself, or is answered: one of these lists is empty */
-	pthread_mutex_lock(&m->ours_lock);
-	int i, r = m->n_ours ? split_own(m, t, &lazy, &eager, e)
-	                     : split_clean(m, o, &lazy, &eager, e);
+	pthread_mutex_lock(&m->dump.lock);
+	int i, r = m->dump.n_ours ? split_own(m, t, &lazy, &eager, e)
+	                          : split_clean(m, o, &lazy, &eager, e);
 
-	pthread_mutex_unlock(&m->ours_lock);
+	pthread_mutex_unlock(&m->dump.lock);
 
 	if (r < 0)
 		return r;

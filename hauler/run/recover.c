@@ -41,11 +41,8 @@ static struct mig *new_mig(void)
 {
 	struct mig *m = calloc(1, sizeof(*m));
 
-	if (!m)
-		return NULL;
-	pthread_mutex_init(&m->lock, NULL);
-	pthread_mutex_init(&m->ours_lock, NULL);
-	m->images_fd = -1;
+	if (m)
+		mig_init(m);
 	return m;
 }
 
@@ -61,13 +58,13 @@ static void wait_untraced(pid_t pid)
 static void thaw(struct mig *m)
 {
 	mnet_undo(m);
-	if (m->frost)
-		frost_thaw(m->frost);
-	for (size_t i = 0; i < m->n_held; i++)
-		wait_untraced(m->held[i].pid);
-	for (size_t i = 0; i < m->n_held; i++)
-		if (!m->held[i].was_stopped)
-			syscall(SYS_pidfd_send_signal, m->held[i].pidfd, SIGCONT, NULL, 0);
+	if (m->copy.frost)
+		frost_thaw(m->copy.frost);
+	for (size_t i = 0; i < m->copy.n_held; i++)
+		wait_untraced(m->copy.held[i].pid);
+	for (size_t i = 0; i < m->copy.n_held; i++)
+		if (!m->copy.held[i].was_stopped)
+			syscall(SYS_pidfd_send_signal, m->copy.held[i].pidfd, SIGCONT, NULL, 0);
 }
 
 /* ---- where its network is ---- */
@@ -131,9 +128,9 @@ static void say(const struct recover *rc, const struct mig *m, const char *what)
 	if (rc->opt->json)
 		printf("{\"event\":\"recover\",\"migration\":\"%016llx\",\"pid\":%d,\"outcome\":\"%"
 		       "s\"}\n",
-		       (unsigned long long)m->route, m->opt ? m->opt->pid : 0, what);
+		       (unsigned long long)m->link.route, m->opt ? m->opt->pid : 0, what);
 	else if (!rc->opt->quiet)
-		printf("migration %016llx (pid %d): %s\n", (unsigned long long)m->route,
+		printf("migration %016llx (pid %d): %s\n", (unsigned long long)m->link.route,
 		       m->opt ? m->opt->pid : 0, what);
 	fflush(stdout);
 }
@@ -159,7 +156,7 @@ static bool recover_loaded(const struct recover *rc, struct mig *m, struct opts 
 		                    : "was not stopped yet; it goes on here");
 		return !rc->list;
 	}
-	if (m->n_held == 0) {
+	if (m->copy.n_held == 0) {
 		if (!rc->list)
 			mnet_done(m);
 		say(rc, m, "was handed over; the copy here is gone");
@@ -180,13 +177,13 @@ static bool recover_loaded(const struct recover *rc, struct mig *m, struct opts 
 
 static int adopt(struct mig *m)
 {
-	int r = journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, m->route, &m->err);
+	int r = journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, m->link.route, &m->err);
 
 	if (r != -ENOENT)
 		return r;
 	err_clear(&m->err);
 	return err_set(&m->err, ERR_USER, ENOENT, "no migration %016llx was left behind here",
-	               (unsigned long long)m->route);
+	               (unsigned long long)m->link.route);
 }
 
 static int recover_one(struct recover *rc, uint64_t id)
@@ -198,7 +195,7 @@ static int recover_one(struct recover *rc, uint64_t id)
 
 	if (!m)
 		return -ENOMEM;
-	m->id = m->route = id;
+	m->id = m->link.route = id;
 	log_migration(id);
 	int r = adopt(m);
 
@@ -277,7 +274,7 @@ int resolve(struct recover *rc, bool keep)
 
 	if (!m)
 		return -ENOMEM;
-	m->id = m->route = rc->id;
+	m->id = m->link.route = rc->id;
 	int r = adopt(m);
 
 	if (r == 0)

@@ -22,40 +22,40 @@
 
 static void drop_left(struct mig *m)
 {
-	for (size_t i = 0; i < m->n_left; i++)
-		cruns_fini(&m->left[i].runs);
-	free(steal(m->left));
-	m->n_left = 0;
+	for (size_t i = 0; i < m->rest.n_left; i++)
+		cruns_fini(&m->rest.left[i].runs);
+	free(steal(m->rest.left));
+	m->rest.n_left = 0;
 }
 
 /* Every connection ends, and every thread that used one. */
 static void drop_link(struct mig *m)
 {
-	if (m->send)
-		send_cancel(m->send);
-	if (m->ctl)
-		chan_cancel(m->ctl);
+	if (m->pages.send)
+		send_cancel(m->pages.send);
+	if (m->link.ctl)
+		chan_cancel(m->link.ctl);
 	postcopy_end_threads(m);
-	if (m->send) {
-		mig_send_stats(m, &m->sent_stats);
-		send_free(steal(m->send));
+	if (m->pages.send) {
+		mig_send_stats(m, &m->fig.sent_stats);
+		send_free(steal(m->pages.send));
 	}
-	pthread_mutex_lock(&m->lock);
-	struct chan *ctl = steal(m->ctl);
+	pthread_mutex_lock(&m->halt.lock);
+	struct chan *ctl = steal(m->link.ctl);
 
-	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_unlock(&m->halt.lock);
 	chan_free(ctl);
-	chan_free(steal(m->urgent));
+	chan_free(steal(m->link.urgent));
 	for (unsigned int i = 0; i < STREAMS_LIMIT; i++)
-		chan_free(steal(m->data[i]));
+		chan_free(steal(m->link.data[i]));
 	mem_close_all(m);
 	drop_left(m);
 }
 
 static bool is_held(const struct mig *m, uint64_t obj)
 {
-	for (size_t i = 0; i < m->n_held; i++)
-		if (obj == OBJ_TASK(m->held[i].pid))
+	for (size_t i = 0; i < m->copy.n_held; i++)
+		if (obj == OBJ_TASK(m->copy.held[i].pid))
 			return true;
 	return false;
 }
@@ -68,18 +68,18 @@ static int keep_missing(struct mig *m, const Haul__Missing *in, struct err *e)
 	if (!is_held(m, in->obj))
 		return err_set(e, ERR_PEER, EPROTO, "the destination misses pages of object %llx",
 		               (unsigned long long)in->obj);
-	for (size_t i = 0; i < m->n_left; i++)
-		runs += m->left[i].runs.n;
-	if (m->n_left == MISSING_MSGS_MAX || runs > MISSING_RUNS_MAX)
+	for (size_t i = 0; i < m->rest.n_left; i++)
+		runs += m->rest.left[i].runs.n;
+	if (m->rest.n_left == MISSING_MSGS_MAX || runs > MISSING_RUNS_MAX)
 		return err_set(e, ERR_PEER, E2BIG, "the destination misses too much");
-	struct left_obj *v = realloc(m->left, (m->n_left + 1) * sizeof(*v));
+	struct left_obj *v = realloc(m->rest.left, (m->rest.n_left + 1) * sizeof(*v));
 
 	if (!v)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for what is missing");
-	m->left = v;
-	v[m->n_left] = (struct left_obj){ .obj = in->obj };
-	m->n_left++; /* what it holds is freed with the others, also when it is bad */
-	return cruns_unpack(in->runs.data, in->runs.len, &v[m->n_left - 1].runs, e);
+	m->rest.left = v;
+	v[m->rest.n_left] = (struct left_obj){ .obj = in->obj };
+	m->rest.n_left++; /* what it holds is freed with the others, also when it is bad */
+	return cruns_unpack(in->runs.data, in->runs.len, &v[m->rest.n_left - 1].runs, e);
 }
 
 /* Until the destination has told all that it lacks. */
@@ -92,7 +92,7 @@ static int take_missing(struct mig *m, struct err *e)
 	while (r == 0 && !last) {
 		Haul__Msg *msg = NULL;
 
-		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_MISSING, &msg, deadline, e);
+		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_MISSING, &msg, deadline, e);
 		if (r < 0)
 			return r;
 		last = msg->missing->last;
@@ -110,8 +110,8 @@ static int go_on(struct mig *m, struct err *e)
 	int r = 0;
 
 	/* before a WANT can come */
-	for (size_t i = 0; r == 0 && i < m->n_held; i++)
-		r = mem_fd(m, m->held[i].pid, e) < 0 ? -e->code : 0;
+	for (size_t i = 0; r == 0 && i < m->copy.n_held; i++)
+		r = mem_fd(m, m->copy.held[i].pid, e) < 0 ? -e->code : 0;
 	if (r == 0)
 		r = talk_streams(m, e);
 	if (r == 0)
@@ -119,15 +119,15 @@ static int go_on(struct mig *m, struct err *e)
 	if (r == 0)
 		r = take_missing(m, e);
 	if (r == 0)
-		r = send_new(&s, m->data, m->opt->pol.v.streams, m->sent, e);
-	m->send = s;
-	if (m->t.running_us == 0)
-		m->t.running_us = now_us();
-	m->mark = 0;
+		r = send_new(&s, m->link.data, m->opt->pol.v.streams, m->pages.sent, e);
+	m->pages.send = s;
+	if (m->fig.t.running_us == 0)
+		m->fig.t.running_us = now_us();
+	m->pages.mark = 0;
 	rec_ran(m);
-	if (r == 0 && m->drained)
+	if (r == 0 && m->rest.drained)
 		source_kill(m);
-	m->back_to = m->drained ? MIG_DONE : MIG_POSTCOPY;
+	m->back_to = m->rest.drained ? MIG_DONE : MIG_POSTCOPY;
 	return r;
 }
 
@@ -135,12 +135,12 @@ static int go_on(struct mig *m, struct err *e)
 static int attempt(struct mig *m, struct err *e)
 {
 	Haul__Msg *msg = NULL;
-	int r = m->sent ? 0 : sent_new(&m->sent, e);
+	int r = m->pages.sent ? 0 : sent_new(&m->pages.sent, e);
 
 	if (r == 0)
 		r = talk_resume(m, e);
 	if (r == 0)
-		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_OUTCOME, &msg,
+		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_OUTCOME, &msg,
 		                deadline_in_ms(OUTCOME_LIMIT_MS), e);
 	if (r < 0)
 		return r;
@@ -149,13 +149,13 @@ static int attempt(struct mig *m, struct err *e)
 	haul__msg__free_unpacked(msg, NULL);
 	switch (state) {
 	case HAUL__STATE__STATE_UNDONE:
-		if (m->ran)
+		if (m->rest.ran)
 			return err_set(e, ERR_PEER, EPROTO,
 			               "%s has said that the process runs there, and now that it "
 			               "never did",
 			               m->opt->dest);
-		m->aborted = true;
-		m->committed = false; /* COMMIT never arrived, and never will */
+		m->link.aborted = true;
+		m->halt.committed = false; /* COMMIT never arrived, and never will */
 		m->back_to = MIG_UNDO;
 		err_set(e, ERR_LINK, ECONNRESET,
 		        "the link broke before the hand-over; %s has removed its copy",
@@ -188,7 +188,7 @@ static bool pause_between(struct mig *m, uint64_t until_us)
 {
 	freeze_watch(m);
 	for (unsigned int ms = 0; ms < TRY_EVERY_MS; ms += LOOK_EVERY_MS) {
-		if (m->leave || now_us() >= until_us)
+		if (m->halt.leave || now_us() >= until_us)
 			return false;
 		usleep(LOOK_EVERY_MS * 1000);
 	}

@@ -94,31 +94,31 @@ static const struct runs *list_of(const struct pages_list *l, pid_t pid)
 
 int mem_fd(struct mig *m, pid_t pid, struct err *e)
 {
-	for (size_t i = 0; i < m->n_mem; i++)
-		if (m->mem[i].pid == pid)
-			return m->mem[i].fd;
-	if (m->n_mem == m->cap_mem) {
-		size_t cap = m->cap_mem ? 2 * m->cap_mem : 64;
-		struct task_mem *v = realloc(m->mem, cap * sizeof(*v));
+	for (size_t i = 0; i < m->pages.n_mem; i++)
+		if (m->pages.mem[i].pid == pid)
+			return m->pages.mem[i].fd;
+	if (m->pages.n_mem == m->pages.cap_mem) {
+		size_t cap = m->pages.cap_mem ? 2 * m->pages.cap_mem : 64;
+		struct task_mem *v = realloc(m->pages.mem, cap * sizeof(*v));
 
 		if (!v)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu processes", cap);
-		m->mem = v;
-		m->cap_mem = cap;
+		m->pages.mem = v;
+		m->pages.cap_mem = cap;
 	}
 	int fd = mem_open(pid, e);
 
 	if (fd >= 0)
-		m->mem[m->n_mem++] = (struct task_mem){ pid, fd };
+		m->pages.mem[m->pages.n_mem++] = (struct task_mem){ pid, fd };
 	return fd;
 }
 
 void mem_close_all(struct mig *m)
 {
-	for (size_t i = 0; i < m->n_mem; i++)
-		close(m->mem[i].fd);
-	free(steal(m->mem));
-	m->n_mem = m->cap_mem = 0;
+	for (size_t i = 0; i < m->pages.n_mem; i++)
+		close(m->pages.mem[i].fd);
+	free(steal(m->pages.mem));
+	m->pages.n_mem = m->pages.cap_mem = 0;
 }
 
 /* ---- what is measured ---- */
@@ -131,7 +131,7 @@ static uint64_t moved_bytes(struct mig *m)
 {
 	struct send_stats st;
 
-	send_get_stats(m->send, &st);
+	send_get_stats(m->pages.send, &st);
 	return st.pages * ENG_PAGE_BYTES;
 }
 
@@ -143,8 +143,9 @@ static int listed(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, u
 	(void)vma;
 	(void)flags;
 	r->pages += pages;
-	if (r->m->pol.round > 0) /* the first scan names everything */
-		sent_wrote(r->m->sent, OBJ_TASK(pid), vaddr, pages, r->m->pol.round);
+	if (r->m->precopy.decision.round > 0) /* the first scan names everything */
+		sent_wrote(r->m->pages.sent, OBJ_TASK(pid), vaddr, pages,
+		           r->m->precopy.decision.round);
 	return list_add(&r->todo, pid, vaddr, pages);
 }
 
@@ -222,18 +223,18 @@ static double link_now(const struct round *r, double Bps, uint64_t us)
 
 void rounds_free(struct mig *m)
 {
-	slow_free(steal(m->slow));
-	pol_slowed(&m->pol, 0);
+	slow_free(steal(m->precopy.slow));
+	pol_slowed(&m->precopy.decision, 0);
 }
 
 /* Who was to thaw it may have been killed. */
 static void keeper_check(struct mig *m)
 {
-	if (!m->slow || slow_kept(m->slow))
+	if (!m->precopy.slow || slow_kept(m->precopy.slow))
 		return;
 	log_warn("what slowed the process down was killed: it goes on at full speed");
 	rounds_free(m);
-	m->pol.slow_cannot = true;
+	m->precopy.decision.slow_cannot = true;
 }
 
 /* How much is written since the scan; nothing is re-armed. Then: what does that mean? */
@@ -247,7 +248,7 @@ static int look(struct round *r, struct err *e)
 	keeper_check(m);
 	list_fini(&r->again);
 	r->written = r->present = 0;
-	int x = trk_final(m->trk, seen, r, &st, e);
+	int x = trk_final(m->precopy.trk, seen, r, &st, e);
 
 	if (x < 0)
 		return x;
@@ -262,18 +263,18 @@ static int look(struct round *r, struct err *e)
 	if (gap < LOOK_COST * (now - t0))
 		gap = LOOK_COST * (now - t0);
 	r->look_us = now + gap;
-	pol_wrote(&m->pol, us, r->written);
-	m->pol.elapsed_us = now - m->t.start_us;
-	m->pol.written_pages = r->written;
-	m->pol.left_runs = left_runs(r);
-	m->pol.total_pages = r->present;
+	pol_wrote(&m->precopy.decision, us, r->written);
+	m->precopy.decision.elapsed_us = now - m->fig.t.start_us;
+	m->precopy.decision.written_pages = r->written;
+	m->precopy.decision.left_runs = left_runs(r);
+	m->precopy.decision.total_pages = r->present;
 	/* what is queued is not sent */
-	m->pol.unsent_pages = unsent(r);
-	m->pol.unsent_pages += r->queued_pages > sent ? r->queued_pages - sent : 0;
+	m->precopy.decision.unsent_pages = unsent(r);
+	m->precopy.decision.unsent_pages += r->queued_pages > sent ? r->queued_pages - sent : 0;
 	if (moved > LINK_FULL_BYTES || link_us > LINK_SURE_US)
-		m->pol.link_Bps = link_now(r, Bps, link_us);
-	if (r->arrived && Bps > m->pol.link_least_Bps)
-		m->pol.link_least_Bps = Bps;
+		m->precopy.decision.link_Bps = link_now(r, Bps, link_us);
+	if (r->arrived && Bps > m->precopy.decision.link_least_Bps)
+		m->precopy.decision.link_least_Bps = Bps;
 	return 0;
 }
 
@@ -282,7 +283,7 @@ static int look(struct round *r, struct err *e)
 /* These pages are not sent as they are now, and the tracker does not know. */
 static void forget(struct round *r, pid_t pid, uint64_t vaddr, uint64_t pages)
 {
-	sent_forget(r->m->sent, OBJ_TASK(pid), vaddr, pages);
+	sent_forget(r->m->pages.sent, OBJ_TASK(pid), vaddr, pages);
 }
 
 /*
@@ -312,7 +313,7 @@ static int send_run(struct round *r, pid_t pid, int fd, uint64_t vaddr, uint64_t
 			stop = again->v[i].vaddr;
 		uint64_t n = (stop - vaddr) >> ENG_PAGE_SHIFT;
 
-		x = send_pages(r->m->send, SEND_CHANGED, pid, fd, vaddr, n, e);
+		x = send_pages(r->m->pages.send, SEND_CHANGED, pid, fd, vaddr, n, e);
 		r->queued_pages += n;
 		vaddr = stop;
 	}
@@ -322,41 +323,43 @@ static int send_run(struct round *r, pid_t pid, int fd, uint64_t vaddr, uint64_t
 /* By the tree, since rounds began: until now it ran at full speed. */
 static double cpus_used(const struct mig *m)
 {
-	uint64_t us = procs_cpu_us(m->opt->pid), since_us = now_us() - m->cpu_at_us;
+	uint64_t us = procs_cpu_us(m->opt->pid), since_us = now_us() - m->precopy.cpu_at_us;
 
-	return us > m->cpu_us && since_us ? (double)(us - m->cpu_us) / (double)since_us : 0;
+	return us > m->precopy.cpu_us && since_us
+	               ? (double)(us - m->precopy.cpu_us) / (double)since_us
+	               : 0;
 }
 
 /* A program that cannot be slowed down goes on as it is. */
 static void slow_down(struct mig *m)
 {
 	struct err why = ERR_INIT;
-	unsigned int percent = m->answer.slow_percent;
+	unsigned int percent = m->precopy.answer.slow_percent;
 	int r = 0;
 
-	if (!m->slow)
-		r = slow_new(&m->slow, m->opt->pid, m->route, cpus_used(m), &why);
+	if (!m->precopy.slow)
+		r = slow_new(&m->precopy.slow, m->opt->pid, m->link.route, cpus_used(m), &why);
 	if (r == 0)
-		r = slow_set(m->slow, percent, &why);
+		r = slow_set(m->precopy.slow, percent, &why);
 	if (r < 0) {
 		rounds_free(m);
-		m->pol.slow_cannot = true;
+		m->precopy.decision.slow_cannot = true;
 		log_warn("the process is not slowed down: %s", why.msg);
 		return;
 	}
-	pol_slowed(&m->pol, percent);
-	if (percent > m->slowest_percent)
-		m->slowest_percent = percent;
+	pol_slowed(&m->precopy.decision, percent);
+	if (percent > m->fig.slowest_percent)
+		m->fig.slowest_percent = percent;
 	rep_throttle(m);
 }
 
 /* Return: go on with rounds? */
 static bool decide(struct mig *m)
 {
-	m->answer = pol_decide(&m->pol);
-	if (m->answer.verdict == POL_THROTTLE)
+	m->precopy.answer = pol_decide(&m->precopy.decision);
+	if (m->precopy.answer.verdict == POL_THROTTLE)
 		slow_down(m);
-	return m->answer.verdict == POL_ROUND || m->answer.verdict == POL_THROTTLE;
+	return m->precopy.answer.verdict == POL_ROUND || m->precopy.answer.verdict == POL_THROTTLE;
 }
 
 /* Pieces of one process's list; when the round is cut, the rest is forgotten. */
@@ -390,15 +393,15 @@ static int send_list(struct round *r, const struct pages_of *l, struct err *e)
 /* However long it takes: what is queued may be much for the link. Standing still has a limit. */
 static int barrier(struct mig *m, struct err *e)
 {
-	int r = send_barrier(m->send, ++m->mark, DEADLINE_NEVER, e);
+	int r = send_barrier(m->pages.send, ++m->pages.mark, DEADLINE_NEVER, e);
 
 	while (r == 0) {
-		uint64_t was = send_unacked(m->send);
+		uint64_t was = send_unacked(m->pages.send);
 
 		keeper_check(m);
-		r = talk_marked(m, m->mark, deadline_in_ms(MARK_LIMIT_MS), e);
+		r = talk_marked(m, m->pages.mark, deadline_in_ms(MARK_LIMIT_MS), e);
 		if (r == 0 || e->src != ERR_LINK || e->code != ETIMEDOUT ||
-		    send_unacked(m->send) == was)
+		    send_unacked(m->pages.send) == was)
 			break;
 		err_clear(e);
 		r = 0;
@@ -409,17 +412,17 @@ static int barrier(struct mig *m, struct err *e)
 static int copy(struct round *r, struct err *e)
 {
 	struct mig *m = r->m;
-	int x = trk_round(m->trk, listed, r, &m->trk_stats, e);
+	int x = trk_round(m->precopy.trk, listed, r, &m->fig.trk_stats, e);
 
 	r->scan_us = now_us();
 	r->look_us = r->scan_us + LOOK_MIN_US;
 	r->moved = moved_bytes(m);
-	r->link_Bps = m->pol.link_Bps;
-	m->pol.in_round = true;
-	m->pol.curve.n = 0;
-	m->pol.skew_us = 0;
-	if (m->pol.round == 0)
-		m->pol.total_pages = r->pages;
+	r->link_Bps = m->precopy.decision.link_Bps;
+	m->precopy.decision.in_round = true;
+	m->precopy.decision.curve.n = 0;
+	m->precopy.decision.skew_us = 0;
+	if (m->precopy.decision.round == 0)
+		m->precopy.decision.total_pages = r->pages;
 	for (size_t i = 0; x == 0 && i < r->todo.n; i++) {
 		if (!r->cut) {
 			r->next = i;
@@ -445,16 +448,16 @@ static int one_round(struct mig *m, bool *cut, struct err *e)
 		x = look(&r, e);
 	if (x == 0) { /* or else the streams may still read: mig_fini() closes */
 		mem_close_all(m);
-		m->round_pages = r.cut ? r.done_pages : r.pages;
-		m->round_us = now_us() - t0;
-		m->pol.round_base_us = m->trk_stats.scan_us + m->t.rtt_us;
+		m->fig.round_pages = r.cut ? r.done_pages : r.pages;
+		m->fig.round_us = now_us() - t0;
+		m->precopy.decision.round_base_us = m->fig.trk_stats.scan_us + m->fig.t.rtt_us;
 	}
 	if (x == 0 && !r.cut) {
-		struct pol_round p = { .us = m->round_us,
+		struct pol_round p = { .us = m->fig.round_us,
 			               .pages = r.pages,
 			               .left_pages = r.written };
 
-		pol_round_done(&m->pol, &p);
+		pol_round_done(&m->precopy.decision, &p);
 	}
 	*cut = r.cut;
 	list_fini(&r.todo);
@@ -466,29 +469,29 @@ static int one_round(struct mig *m, bool *cut, struct err *e)
 
 static void rounds_start(struct mig *m)
 {
-	struct pol_size z = { .how = !m->scans   ? POL_FREEZE_PUSH
-		                     : !m->smaps ? POL_FREEZE_SCANS
-		                                 : POL_FREEZE_SMAPS };
+	struct pol_size z = { .how = !m->dump.scans   ? POL_FREEZE_PUSH
+		                     : !m->dump.smaps ? POL_FREEZE_SCANS
+		                                      : POL_FREEZE_SMAPS };
 
 	inspect_size(m->insp, &z);
 	limits_apply(m, false);
-	send_tracker(m->send, m->trk);
-	m->pol.opt = &m->opt->pol.v;
-	m->pol.total_pages = m->pol.written_pages = z.pages;
-	m->pol.fixed_pages = z.fixed_pages;
-	m->pol.freeze_us = pol_freeze_us(&z);
-	m->pol.elapsed_us = now_us() - m->t.start_us;
-	if (m->pol.opt->throttle_max_percent)
-		m->cpu_us = procs_cpu_us(m->opt->pid);
-	m->cpu_at_us = now_us();
+	send_tracker(m->pages.send, m->precopy.trk);
+	m->precopy.decision.opt = &m->opt->pol.v;
+	m->precopy.decision.total_pages = m->precopy.decision.written_pages = z.pages;
+	m->precopy.decision.fixed_pages = z.fixed_pages;
+	m->precopy.decision.freeze_us = pol_freeze_us(&z);
+	m->precopy.decision.elapsed_us = now_us() - m->fig.t.start_us;
+	if (m->precopy.decision.opt->throttle_max_percent)
+		m->precopy.cpu_us = procs_cpu_us(m->opt->pid);
+	m->precopy.cpu_at_us = now_us();
 }
 
 static int given_up(struct mig *m, struct err *e)
 {
 	err_set(e, ERR_USER, EBUSY, "given up: %s (stop now: %.0f ms, post-copy: %.1f s)",
-	        m->answer.why, (double)m->answer.downtime_us / 1e3,
-	        (double)m->answer.degraded_us / 1e6);
-	if (m->pol.no_rounds)
+	        m->precopy.answer.why, (double)m->precopy.answer.downtime_us / 1e3,
+	        (double)m->precopy.answer.degraded_us / 1e6);
+	if (m->precopy.decision.no_rounds)
 		err_fix(e, "without a tracker nothing is measured, and the link is taken to carry "
 		           "100 Mbit/s: allow more, or use --mode=post-copy");
 	return err_fix(e, "try in a calmer moment (haul watch %d), or with another --policy",
@@ -506,8 +509,8 @@ static int files_first(struct mig *m, uint64_t freeze_us, bool *late, struct err
 
 	if (r == 0)
 		r = fs_settle(m, e);
-	m->pol.freeze_us = freeze_us + m->ship_us;
-	m->pol.elapsed_us = now_us() - m->t.start_us;
+	m->precopy.decision.freeze_us = freeze_us + m->fig.ship_us;
+	m->precopy.decision.elapsed_us = now_us() - m->fig.t.start_us;
 	*late = now_us() - t0 > FILES_LATE_US;
 	return r;
 }
@@ -519,22 +522,23 @@ int rounds_run(struct mig *m, struct err *e)
 	int r = 0;
 
 	rounds_start(m);
-	m->pol.no_rounds = m->trk_kind == TRK_NONE;
-	uint64_t freeze_us = m->pol.freeze_us;
+	m->precopy.decision.no_rounds = m->precopy.trk_kind == TRK_NONE;
+	uint64_t freeze_us = m->precopy.decision.freeze_us;
 
 	for (;;) {
 		bool on = !cut && decide(m);
 
-		if ((m->pol.round || cut) && !(settled && !on && m->answer.verdict != POL_GIVE_UP))
+		if ((m->precopy.decision.round || cut) &&
+		    !(settled && !on && m->precopy.answer.verdict != POL_GIVE_UP))
 			rep_round(m);
-		if (!on && (settled || m->answer.verdict == POL_GIVE_UP))
+		if (!on && (settled || m->precopy.answer.verdict == POL_GIVE_UP))
 			break;
 		if (!on) {
 			r = files_first(m, freeze_us, &late, e);
 			if (r < 0 || cut)
 				break;
-			settled = !late || ++tries >= FILES_TRIES || !m->pol.round ||
-			          m->pol.round >= m->opt->pol.v.max_rounds;
+			settled = !late || ++tries >= FILES_TRIES || !m->precopy.decision.round ||
+			          m->precopy.decision.round >= m->opt->pol.v.max_rounds;
 			if (settled)
 				continue;
 		}
@@ -543,9 +547,9 @@ int rounds_run(struct mig *m, struct err *e)
 		if (r < 0)
 			break;
 	}
-	m->rounds = m->pol.round + cut;
-	m->switch_over = m->answer.verdict == POL_SWITCH;
-	if (r == 0 && m->answer.verdict == POL_GIVE_UP)
+	m->fig.rounds = m->precopy.decision.round + cut;
+	m->precopy.switch_over = m->precopy.answer.verdict == POL_SWITCH;
+	if (r == 0 && m->precopy.answer.verdict == POL_GIVE_UP)
 		r = given_up(m, e);
 	if (r < 0)
 		talk_reason(m, e);
@@ -555,8 +559,8 @@ int rounds_run(struct mig *m, struct err *e)
 void rounds_undo(struct mig *m)
 {
 	rounds_free(m);
-	if (m->send)
-		send_cancel(m->send);
-	if (m->trk)
-		trk_release(m->trk);
+	if (m->pages.send)
+		send_cancel(m->pages.send);
+	if (m->precopy.trk)
+		trk_release(m->precopy.trk);
 }

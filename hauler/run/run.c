@@ -66,13 +66,13 @@ bool mig_may(enum mig_state from, enum mig_state to)
 
 uint64_t mig_freeze_end(const struct mig *m)
 {
-	return m->t.freeze_us + (uint64_t)m->opt->pol.v.freeze_limit_ms * 1000;
+	return m->fig.t.freeze_us + (uint64_t)m->opt->pol.v.freeze_limit_ms * 1000;
 }
 
 uint64_t mig_deadline(const struct mig *m)
 {
 	/* other threads ask, too */
-	if (steps[__atomic_load_n(&m->state, __ATOMIC_RELAXED)].frozen && m->t.freeze_us)
+	if (steps[__atomic_load_n(&m->state, __ATOMIC_RELAXED)].frozen && m->fig.t.freeze_us)
 		return mig_freeze_end(m);
 	return deadline_in_ms(30000);
 }
@@ -110,7 +110,7 @@ static enum mig_state after_failure(const struct mig *m)
 	/* whatever was said after COMMIT, its outcome is what the destination has on record */
 	bool link = m->err.src == ERR_LINK || m->state == MIG_COMMIT;
 
-	if (!m->committed)
+	if (!m->halt.committed)
 		return MIG_UNDO;
 	return link && (steps[m->state].may_go_to & TO(RELINK)) ? MIG_RELINK : MIG_LOST;
 }
@@ -137,7 +137,7 @@ static void run_step(struct mig *m)
 	                                               : steps[m->state].next;
 
 	if (next == MIG_UNDO) {
-		m->t.end_us = now_us();
+		m->fig.t.end_us = now_us();
 		undo_from(m, m->state == MIG_RELINK ? MIG_RESTORE : m->state);
 	} else {
 		go_to(m, next);
@@ -146,10 +146,10 @@ static void run_step(struct mig *m)
 
 static int finish(struct mig *m)
 {
-	if (m->t.end_us == 0)
-		m->t.end_us = now_us();
-	if (m->send)
-		send_cancel(m->send);
+	if (m->fig.t.end_us == 0)
+		m->fig.t.end_us = now_us();
+	if (m->pages.send)
+		send_cancel(m->pages.send);
 	postcopy_end_threads(m);
 	if (m->state == MIG_DONE)
 		err_clear(&m->err);
@@ -160,7 +160,7 @@ static int finish(struct mig *m)
 int mig_run(struct mig *m, const struct opts *opt)
 {
 	m->opt = opt;
-	m->t.start_us = now_us();
+	m->fig.t.start_us = now_us();
 	go_to(m, MIG_CONNECT);
 	while (steps[m->state].run)
 		run_step(m);
@@ -169,8 +169,8 @@ int mig_run(struct mig *m, const struct opts *opt)
 
 int mig_recover(struct mig *m)
 {
-	m->t.start_us = now_us();
-	m->committed = m->dump_done = true;
+	m->fig.t.start_us = now_us();
+	m->halt.committed = m->dump.done = true;
 	err_set(&m->err, ERR_LINK, ECONNRESET, "the haul that moved it was killed");
 	go_to(m, MIG_RELINK);
 	while (steps[m->state].run)
@@ -180,10 +180,10 @@ int mig_recover(struct mig *m)
 
 void mig_send_stats(struct mig *m, struct send_stats *out)
 {
-	struct send_stats st = { 0 }, sum = m->sent_stats;
+	struct send_stats st = { 0 }, sum = m->fig.sent_stats;
 
-	if (m->send)
-		send_get_stats(m->send, &st);
+	if (m->pages.send)
+		send_get_stats(m->pages.send, &st);
 	sum.pages += st.pages;
 	sum.data_pages += st.data_pages;
 	sum.zero_pages += st.zero_pages;
@@ -197,80 +197,71 @@ void mig_send_stats(struct mig *m, struct send_stats *out)
 
 bool mig_stop(struct mig *m)
 {
-	pthread_mutex_lock(&m->lock);
-	bool can = !m->committed;
+	pthread_mutex_lock(&m->halt.lock);
+	bool can = !m->halt.committed;
 
-	m->leave = !can;
-	if (can && !m->stop) {
-		m->stop = true;
-		if (m->send)
-			send_cancel(m->send);
-		if (m->criu)
-			criu_cancel(m->criu);
-		if (m->ctl)
-			chan_cancel(m->ctl);
+	m->halt.leave = !can;
+	if (can && !m->halt.stop) {
+		m->halt.stop = true;
+		if (m->pages.send)
+			send_cancel(m->pages.send);
+		if (m->dump.criu)
+			criu_cancel(m->dump.criu);
+		if (m->link.ctl)
+			chan_cancel(m->link.ctl);
 		fs_cancel(m->fs);
 	}
-	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_unlock(&m->halt.lock);
 	return can;
-}
-
-bool mig_stopped(struct mig *m)
-{
-	pthread_mutex_lock(&m->lock);
-	bool is = m->stop;
-
-	pthread_mutex_unlock(&m->lock);
-	return is;
 }
 
 void mig_fini(struct mig *m)
 {
 	/* the signal thread may still look */
-	pthread_mutex_lock(&m->lock);
-	struct send *s = steal(m->send);
-	struct criu *c = steal(m->criu);
-	struct chan *ctl = steal(m->ctl);
+	pthread_mutex_lock(&m->halt.lock);
+	struct send *s = steal(m->pages.send);
+	struct criu *c = steal(m->dump.criu);
+	struct chan *ctl = steal(m->link.ctl);
 	struct fs *fs = steal(m->fs);
 
-	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_unlock(&m->halt.lock);
 	send_free(s);
 	criu_free(c);
-	sink_free(steal(m->sink));
-	scans_free(steal(m->scans));
-	smaps_free(steal(m->smaps));
-	exist_free(steal(m->exist));
-	ship_free(steal(m->ship));
-	free(steal(m->ours));
+	sink_free(steal(m->dump.sink));
+	scans_free(steal(m->dump.scans));
+	smaps_free(steal(m->dump.smaps));
+	exist_free(steal(m->dump.exist));
+	ship_free(steal(m->dump.ship));
+	free(steal(m->dump.ours));
 	free(steal(m->loaded.dest));
 	free(steal(m->loaded.identity));
 	free(steal(m->loaded.known_hosts));
-	slow_free(steal(m->slow));
-	trk_free(steal(m->trk));
-	sent_free(steal(m->sent));
+	slow_free(steal(m->precopy.slow));
+	trk_free(steal(m->precopy.trk));
+	sent_free(steal(m->pages.sent));
 	needs_free(steal(m->needs));
 	inspect_free(steal(m->insp));
 	mnet_free(steal(m->net));
 	fs_free(fs);
-	size_t n_maps = m->maps ? m->n_maps : 0;
+	size_t n_maps = m->dump.maps ? m->dump.n_maps : 0;
 
 	for (size_t i = 0; i < n_maps; i++)
-		cruns_fini(&m->maps[i]);
-	free(steal(m->maps));
-	for (size_t i = 0; i < m->n_left; i++)
-		cruns_fini(&m->left[i].runs);
-	free(steal(m->left));
-	frost_free(steal(m->frost));
-	free(steal(m->home));
-	rings_free(steal(m->rings));
-	for (size_t i = 0; i < m->n_held; i++)
-		close(m->held[i].pidfd);
-	free(steal(m->held));
+		cruns_fini(&m->dump.maps[i]);
+	free(steal(m->dump.maps));
+	for (size_t i = 0; i < m->rest.n_left; i++)
+		cruns_fini(&m->rest.left[i].runs);
+	free(steal(m->rest.left));
+	frost_free(steal(m->copy.frost));
+	free(steal(m->copy.home));
+	rings_free(steal(m->copy.rings));
+	for (size_t i = 0; i < m->copy.n_held; i++)
+		close(m->copy.held[i].pidfd);
+	free(steal(m->copy.held));
 	mem_close_all(m);
 	for (unsigned int i = 0; i < STREAMS_LIMIT; i++)
-		chan_free(steal(m->data[i]));
-	chan_free(steal(m->urgent));
+		chan_free(steal(m->link.data[i]));
+	chan_free(steal(m->link.urgent));
 	chan_free(ctl);
-	if (m->images_fd >= 0)
-		close(m->images_fd);
+	if (m->dump.images_fd >= 0)
+		close(m->dump.images_fd);
 }

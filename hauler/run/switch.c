@@ -66,11 +66,11 @@ static bool is_now(const struct classify *c, uint64_t vaddr, uint64_t pages, uin
 
 static int send_now(struct classify *c, uint64_t vaddr, uint64_t pages, enum page_class class)
 {
-	int r = send_pages(c->m->send, SEND_STANDING, c->pid, c->memfd, vaddr, pages, c->e);
+	int r = send_pages(c->m->pages.send, SEND_STANDING, c->pid, c->memfd, vaddr, pages, c->e);
 
 	if (r == 0)
 		r = cruns_add(c->out, vaddr, pages, class);
-	c->m->final_pages += pages;
+	c->m->fig.final_pages += pages;
 	return r;
 }
 
@@ -82,12 +82,12 @@ static int class_stale(struct classify *c, uint64_t vaddr, uint64_t pages, bool 
 
 	if (eager)
 		return send_now(c, vaddr, pages, PC_EAGER);
-	if (!c->m->switch_over)
+	if (!c->m->precopy.switch_over)
 		return send_now(c, vaddr, pages, PC_LAZY_HERE);
 	while (r == 0 && pages && is_now(c, vaddr, pages, &first)) {
 		uint64_t before = (first - vaddr) >> ENG_PAGE_SHIFT;
 
-		c->m->remote_pages += before;
+		c->m->fig.remote_pages += before;
 		if (before)
 			r = cruns_add(c->out, vaddr, before, PC_LAZY_REMOTE);
 		if (r == 0)
@@ -96,7 +96,7 @@ static int class_stale(struct classify *c, uint64_t vaddr, uint64_t pages, bool 
 		pages -= before + 1;
 	}
 	if (r == 0 && pages) {
-		c->m->remote_pages += pages;
+		c->m->fig.remote_pages += pages;
 		r = cruns_add(c->out, vaddr, pages, PC_LAZY_REMOTE);
 	}
 	return r;
@@ -113,7 +113,7 @@ static int class_run(void *arg, const struct run *run, bool eager)
 		uint64_t n = dirty_span(c, vaddr, left, &dirty);
 
 		if (!dirty)
-			n = sent_span(c->m->sent, c->obj, vaddr, n, &sent);
+			n = sent_span(c->m->pages.sent, c->obj, vaddr, n, &sent);
 		if (dirty || !sent)
 			r = class_stale(c, vaddr, n, eager);
 		else
@@ -121,8 +121,8 @@ static int class_run(void *arg, const struct run *run, bool eager)
 		vaddr += n * ENG_PAGE_BYTES;
 		left -= n;
 	}
-	c->m->present_pages += run->pages;
-	c->m->eager_pages += eager ? run->pages : 0;
+	c->m->fig.present_pages += run->pages;
+	c->m->fig.eager_pages += eager ? run->pages : 0;
 	return r;
 }
 
@@ -145,7 +145,7 @@ static int load_now(struct mig *m, const struct img_task *t, uint64_t **out, siz
 	for (unsigned int i = 0; i < t->n_threads; i++) {
 		struct img_core core;
 
-		if (img_core(m->images_fd, t->threads[i], &core, e) < 0) {
+		if (img_core(m->dump.images_fd, t->threads[i], &core, e) < 0) {
 			free(v);
 			return -e->code;
 		}
@@ -200,18 +200,18 @@ static int class_all(struct mig *m, const struct exist *x, struct err *e)
 {
 	struct img_tree tree = { 0 };
 	size_t n;
-	const struct sink_obj *objs = sink_objs(m->sink, &n);
-	int r = img_tree(m->images_fd, &tree, e);
+	const struct sink_obj *objs = sink_objs(m->dump.sink, &n);
+	int r = img_tree(m->dump.images_fd, &tree, e);
 
-	m->maps = calloc(n + 1, sizeof(*m->maps));
-	m->n_maps = n;
-	if (!m->maps && r == 0)
+	m->dump.maps = calloc(n + 1, sizeof(*m->dump.maps));
+	m->dump.n_maps = n;
+	if (!m->dump.maps && r == 0)
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory for page maps");
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		if (OBJ_TYPE(objs[i].obj) == 1)
-			r = class_task(m, &tree, x, &objs[i], &m->maps[i], e);
+			r = class_task(m, &tree, x, &objs[i], &m->dump.maps[i], e);
 		else
-			r = class_shmem(&objs[i], &m->maps[i], e);
+			r = class_shmem(&objs[i], &m->dump.maps[i], e);
 	}
 	img_tree_fini(&tree);
 	return r;
@@ -220,24 +220,24 @@ static int class_all(struct mig *m, const struct exist *x, struct err *e)
 /* CRIU has said what it had to say; it leaves the tasks in state T and ends. */
 static int criu_gone(struct mig *m, struct err *e)
 {
-	int r = criu_pump(m->criu, CRIU_EV_DONE, NULL, mig_deadline(m), e);
+	int r = criu_pump(m->dump.criu, CRIU_EV_DONE, NULL, mig_deadline(m), e);
 
 	return r < 0 ? err_wrap(e, "CRIU did not leave the tree stopped") : 0;
 }
 
 int final_run(struct mig *m, struct err *e)
 {
-	int r = exist_wait(m->exist, &m->t.look_us, e);
+	int r = exist_wait(m->dump.exist, &m->fig.t.look_us, e);
 
 	if (r == 0)
-		r = class_all(m, m->exist, e);
-	m->t.scanned_us = now_us();
+		r = class_all(m, m->dump.exist, e);
+	m->fig.t.scanned_us = now_us();
 	if (r == 0)
-		r = send_barrier(m->send, ++m->mark, mig_deadline(m), e);
+		r = send_barrier(m->pages.send, ++m->pages.mark, mig_deadline(m), e);
 	if (r == 0)
-		r = talk_marked(m, m->mark, mig_deadline(m), e);
-	m->t.sent_us = now_us();
-	exist_free(steal(m->exist));
+		r = talk_marked(m, m->pages.mark, mig_deadline(m), e);
+	m->fig.t.sent_us = now_us();
+	exist_free(steal(m->dump.exist));
 	if (r < 0)
 		talk_reason(m, e);
 	return r;
@@ -245,7 +245,7 @@ int final_run(struct mig *m, struct err *e)
 
 int restore_run(struct mig *m, struct err *e)
 {
-	int r = m->remote_pages ? postcopy_listen(m, e) : 0;
+	int r = m->fig.remote_pages ? postcopy_listen(m, e) : 0;
 
 	if (r == 0)
 		r = fs_wait(m, e);
@@ -253,9 +253,9 @@ int restore_run(struct mig *m, struct err *e)
 		r = mnet_give(m, e);
 	/* images that change go again */
 	if (r == 0)
-		r = outs_refit(inspect_outs(m->insp), m->images_fd, e);
+		r = outs_refit(inspect_outs(m->insp), m->dump.images_fd, e);
 	if (r == 0)
-		r = needs_reroot(m->needs, m->images_fd, e);
+		r = needs_reroot(m->needs, m->dump.images_fd, e);
 	if (r == 0)
 		r = ship_end(m, e);
 	if (r == 0)
@@ -266,7 +266,7 @@ int restore_run(struct mig *m, struct err *e)
 		r = mnet_ship(m, e);
 	if (r == 0)
 		r = talk_placed(m, e);
-	if (r == 0 && m->remote_pages)
+	if (r == 0 && m->fig.remote_pages)
 		r = postcopy_push(m, e);
 	if (r == 0)
 		fault_at(FAULT_S_PLACED);
@@ -280,7 +280,7 @@ int restore_run(struct mig *m, struct err *e)
 		r = freeze_hold(m, e);
 	if (r == 0)
 		r = talk_restored(m, e);
-	m->t.restored_us = now_us();
+	m->fig.t.restored_us = now_us();
 	if (r < 0)
 		talk_reason(m, e);
 	return r;
@@ -289,8 +289,8 @@ int restore_run(struct mig *m, struct err *e)
 void restore_undo(struct mig *m)
 {
 	/* finish() waits for the threads: the tree goes on before */
-	if (m->send)
-		send_cancel(m->send);
+	if (m->pages.send)
+		send_cancel(m->pages.send);
 }
 
 int commit_run(struct mig *m, struct err *e)
@@ -301,44 +301,41 @@ int commit_run(struct mig *m, struct err *e)
 	/* the last looks: behind all that can wait */
 	if (r == 0)
 		r = freeze_kept(m, e);
-	if (r == 0 && m->rings)
-		r = rings_same(m->rings, e);
+	if (r == 0 && m->copy.rings)
+		r = rings_same(m->copy.rings, e);
 	if (r == 0)
-		r = send_lost(m->send, e);
+		r = send_lost(m->pages.send, e);
 	if (r == 0)
 		r = rec_commit(m, e);
 	if (r < 0)
 		return r;
 	fault_at(FAULT_S_COMMIT_RECORDED);
-	pthread_mutex_lock(&m->lock);
-	if (m->stop) {
-		pthread_mutex_unlock(&m->lock);
+	pthread_mutex_lock(&m->halt.lock);
+	if (m->halt.stop) {
+		pthread_mutex_unlock(&m->halt.lock);
 		return err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 	}
-	if (m->link_lost) {
-		*e = m->push_err;
-		pthread_mutex_unlock(&m->lock);
+	if (link_reason(&m->link, e)) {
+		pthread_mutex_unlock(&m->halt.lock);
 		return err_wrap(e, "before the hand-over");
 	}
-	m->committed = true; /* from here on the destination may run it */
-	pthread_mutex_unlock(&m->lock);
+	m->halt.committed = true; /* from here on the destination may run it */
+	pthread_mutex_unlock(&m->halt.lock);
 	r = talk_simple(m, HAUL__MSG__BODY_COMMIT, e);
 	fault_at(FAULT_S_COMMIT_SENT);
 	if (r == 0)
-		r = talk_expect(m, m->ctl, HAUL__MSG__BODY_RUNNING, &answer,
+		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_RUNNING, &answer,
 		                deadline_in_ms(m->opt->pol.v.freeze_limit_ms), e);
 	if (r < 0) {
-		pthread_mutex_lock(&m->lock);
-		if (m->link_lost) /* another connection was lost first, and knows why */
-			*e = m->push_err;
-		pthread_mutex_unlock(&m->lock);
+		/* another connection may have been lost first, and knows why */
+		link_reason(&m->link, e);
 		return err_wrap(e, "no word from the destination after the commit");
 	}
-	m->t.running_us = now_us();
+	m->fig.t.running_us = now_us();
 	rec_ran(m);
-	m->t.dest_resume_us = answer->running->resume_us;
-	if (answer->running->left_remote_pages < m->remote_pages)
-		m->early_pages = m->remote_pages - answer->running->left_remote_pages;
+	m->fig.t.dest_resume_us = answer->running->resume_us;
+	if (answer->running->left_remote_pages < m->fig.remote_pages)
+		m->fig.early_pages = m->fig.remote_pages - answer->running->left_remote_pages;
 	haul__msg__free_unpacked(answer, NULL);
 	mnet_running(m);
 	rep_running(m);
