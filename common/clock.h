@@ -15,6 +15,15 @@ static inline uint64_t now_us(void)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
+/** now_wall_ms() - milliseconds since 1970, for people and files; never for a deadline */
+static inline uint64_t now_wall_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 /* A deadline is a point of CLOCK_MONOTONIC in microseconds; this one is never. */
 #define DEADLINE_NEVER UINT64_MAX
 

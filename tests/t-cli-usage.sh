@@ -62,7 +62,7 @@ try 1 'nowhere.invalid' haul check $alive nowhere.invalid
 [ ! -e /proc/2/comm ] || [ "$(cat /proc/2/comm)" != kthreadd ] || try 3 'thread of the kernel' haul check 2
 
 try 2 'hauld --help lists' hauld --bogus
-try 2 '"extra" is no option' hauld extra
+try 2 '"extra" is not an option' hauld extra
 try 2 'port: not a number from 1 to 65535' hauld --port=0
 try 2 'config=/nonexistent: No such file' hauld --config=/nonexistent
 try 2 'port: not a number' hauld --port=80x

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * access.c - who asks. At the Unix socket the kernel says it; over TLS a token does, of
- * which only the SHA-256 is on this host.
+ * access.c - who makes a request. At the Unix socket the kernel says so; over TLS a token
+ * does, of which only the SHA-256 is kept on this host.
  */
-#include "agent/api/api.h"
+#include "agent/api/access.h"
 
 #include <gnutls/crypto.h>
 #include <microhttpd.h>
@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "agent/api/api.h"
+#include "agent/api/reply.h"
 #include "common/auto.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -66,7 +68,7 @@ static void failed(struct MHD_Connection *c)
 		memcpy(f->addr, addr, 16);
 	}
 	if (++f->n == FAILURES_MAX)
-		log_warn("%u wrong tokens from one address: it has to wait", f->n);
+		log_warn("%u wrong tokens from one address: it must wait", f->n);
 }
 
 static bool barred(struct MHD_Connection *c)
@@ -97,7 +99,7 @@ enum role access_role(const char *word)
 	                                  : ROLE_NOBODY;
 }
 
-bool access_token(const char *path, const char *token, struct who *out)
+static bool find_token(const char *path, const char *token, struct who *out)
 {
 	AUTO(file) FILE *f = fopen(path, "re");
 	char line[512], name[64], role[16], hash[65], given[65];
@@ -106,7 +108,7 @@ bool access_token(const char *path, const char *token, struct who *out)
 	if (!f || strlen(token) < 16 || strlen(token) > TOKEN_BYTES)
 		return false;
 	sha256_hex(token, given);
-	/* all lines, and all of each: the time says nothing */
+	/* every line, and all of each: the time taken gives nothing away */
 	while (fgets(line, sizeof(line), f))
 		if (sscanf(line, " %63[^ #\n] %15s %64s", name, role, hash) == 3 &&
 		    strlen(hash) == 64 && access_role(role) &&
@@ -137,7 +139,7 @@ int access_session(struct req *q, const char *token, struct who *out)
 {
 	if (barred(q->c))
 		return 429;
-	if (access_token(q->api->conf->tokens, token, out))
+	if (find_token(q->api->conf->tokens, token, out))
 		return 0;
 	failed(q->c);
 	return 401;
@@ -145,14 +147,14 @@ int access_session(struct req *q, const char *token, struct who *out)
 
 int access_who(struct req *q, bool tls, struct who *out)
 {
-	const char *token = http_header(q, "Authorization");
+	const char *token = reply_header(q, "Authorization");
 
 	if (!tls)
 		return peer_of_socket(q, out);
 	if (token)
 		token = strncmp(token, "Bearer ", 7) ? NULL : token + 7;
 	else
-		token = http_cookie(q);
+		token = reply_cookie(q);
 	if (!token)
 		return 401;
 	return access_session(q, token, out);

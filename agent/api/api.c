@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* api.c - the process that serves HTTP: what it is made of, and its loop. */
+/* api.c - the process that serves HTTP: its set-up and its loop. */
 #include "agent/api/api.h"
 
 #include <fcntl.h>
@@ -16,24 +16,22 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "agent/api/conn.h"
+#include "agent/api/feed.h"
+#include "agent/api/http.h"
+#include "agent/api/jobs.h"
+#include "agent/api/routes.h"
+#include "agent/api/task.h"
 #include "common/auto.h"
 #include "common/clock.h"
 #include "common/log.h"
 
-#define LEAVE_MS    1500 /* to answer what has been asked, when it ends */
+#define LEAVE_MS    1500 /* at the end: to answer requests that have arrived */
 #define TICK_MS     500
 #define TASK_FDS    16
 #define PEM_BYTES   65536
-#define KEEP_EVENTS (64 << 20) /* of the file of all; older ones are given back */
+#define KEEP_EVENTS (64 << 20) /* bytes of the file of all; older blocks are given back */
 #define FILES_MAX   8192
-
-uint64_t api_wall_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 /* ---- sockets ---- */
 
@@ -56,15 +54,15 @@ static int start_tls(struct api *a, int fd, struct err *e)
 		r = load_pem(a->conf->key, key, e);
 	if (r < 0)
 		return r;
-	a->tls = http_start(a, fd, cert, key);
+	a->tls = http_start(a, fd, cert, key, routes);
 	explicit_bzero(key, sizeof(key));
 	if (a->tls)
 		return 0;
-	err_set(e, ERR_USER, EINVAL, "no TLS with %s and %s", a->conf->cert, a->conf->key);
-	return err_fix(e, "both in PEM, the key without a passphrase, the certificate its own");
+	err_set(e, ERR_USER, EINVAL, "cannot use TLS with %s and %s", a->conf->cert, a->conf->key);
+	return err_fix(e, "both must be PEM, the key without a passphrase, and belong together");
 }
 
-int tls_check(const struct api_conf *conf, struct err *e)
+int api_check_tls(const struct api_conf *conf, struct err *e)
 {
 	gnutls_certificate_credentials_t cred;
 	int r = gnutls_certificate_allocate_credentials(&cred);
@@ -135,7 +133,7 @@ static bool was_written(struct api *a)
 	return any;
 }
 
-/* The file keeps its length, so places stay what they are; its old blocks go. */
+/* The file keeps its length, so positions stay valid; its old blocks are freed. */
 static void trim_events(const struct api *a)
 {
 	struct stat st;
@@ -187,7 +185,7 @@ static void wait_for_work(struct api *a, uint64_t next_tick_us)
 			task_read(of[i]);
 }
 
-/* A full pipe is as good: the daemon reads when it has time. */
+/* A full pipe will do: the daemon reads when it has time. */
 static void beat(const struct api *a)
 {
 	ssize_t n = write(a->beat_fd, "", 1);
@@ -209,7 +207,7 @@ static void serve(struct api *a)
 	while (!a->stop || (now_us() < last_us && conn_recent())) {
 		wait_for_work(a, tick_us);
 		take_signal(a);
-		/* who connects from now on is served by the next process */
+		/* later connections are served by the next process */
 		if (a->stop && !last_us) {
 			last_us = deadline_in_ms(LEAVE_MS);
 			quiesce(a);
@@ -240,7 +238,7 @@ static int set_up(struct api *a, const struct api_given *given, struct err *e)
 {
 	struct rlimit files;
 
-	/* a thousand connections and what they read */
+	/* for a thousand connections and the files that they read */
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max < FILES_MAX ? files.rlim_max : FILES_MAX;
 		setrlimit(RLIMIT_NOFILE, &files);
@@ -250,11 +248,11 @@ static int set_up(struct api *a, const struct api_given *given, struct err *e)
 	if (r == 0)
 		r = jobs_load(a, e);
 	if (r == 0) {
-		a->local = http_start(a, given->local_fd, NULL, NULL);
-		r = a->local ? 0 : err_set(e, ERR_SYS, EIO, "libmicrohttpd does not start");
+		a->local = http_start(a, given->local_fd, NULL, NULL, routes);
+		r = a->local ? 0 : err_set(e, ERR_SYS, EIO, "cannot start libmicrohttpd");
 	}
 	if (r == 0 && given->tls_fd >= 0 && start_tls(a, given->tls_fd, e) < 0) {
-		/* the local socket serves all the same */
+		/* the local socket works without TLS */
 		log_err("no TLS: %s%s%s", e->msg, e->fix[0] ? "; " : "", e->fix);
 		err_clear(e);
 	}
@@ -273,7 +271,7 @@ int api_main(const struct api_conf *conf, const struct api_given *given)
 		          .all_fd = -1,
 		          .inotify_fd = -1 };
 	prctl(PR_SET_NAME, "hauld-api");
-	prctl(PR_SET_PDEATHSIG, SIGTERM); /* a hauld that is started anew has its own */
+	prctl(PR_SET_PDEATHSIG, SIGTERM); /* a new hauld starts its own */
 	find_haul(&a);
 	sigemptyset(&mask);
 	sigaddset(&mask, SIGCHLD);

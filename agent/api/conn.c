@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * conn.c - connections: no user of this host may have them all, and a request has to come
- * within a time, however slowly its bytes drip.
+ * conn.c - connections: no user of this host may have them all, and a request must arrive
+ * within a time limit, however slowly its bytes drip.
  */
-#include "agent/api/api.h"
+#include "agent/api/conn.h"
 
 #include <microhttpd.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ struct conn {
 	int fd;
 	uid_t uid;
 	uint64_t since_us;
-	bool busy; /* its request is here: the time is ours */
+	bool busy; /* its request has arrived: the limit is off */
 };
 
 static struct conn *all;

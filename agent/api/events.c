@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * events.c - files of events. One write per line and O_APPEND: lines of several writers do
- * not mix, and the place after a line is its number for ever.
+ * not mix, and the position after a line is its number for ever.
  */
-#include "agent/api/api.h"
+#include "agent/api/events.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,12 +11,13 @@
 #include <unistd.h>
 
 #include "common/auto.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 static void append(int fd, const char *text, size_t bytes)
 {
 	if (write(fd, text, bytes) != (ssize_t)bytes)
-		log_warn("an event could not be kept: %s", strerror(errno));
+		log_warn("cannot store an event: %s", strerror(errno));
 }
 
 void events_put(int job_dir, int all_fd, const char *id, const char *line)
@@ -29,7 +30,7 @@ void events_put(int job_dir, int all_fd, const char *id, const char *line)
 	if (n < 3 || line[0] != '{' || line[n - 1] != '}' || n + 80 > sizeof(text))
 		return;
 	int bytes = snprintf(text, sizeof(text), "{\"job\":\"%s\",\"at_ms\":%llu,%.*s\n", id,
-	                     (unsigned long long)api_wall_ms(), (int)n - 1, line + 1);
+	                     (unsigned long long)now_wall_ms(), (int)n - 1, line + 1);
 	AUTO(fd)
 	int fd = openat(job_dir, "events.jsonl", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 

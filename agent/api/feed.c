@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * feed.c - server-sent events. A reader is a descriptor and a place in a file: a slow one
- * costs no memory and holds nobody up; one that comes again says where it was.
+ * feed.c - server-sent events. A reader is a descriptor and a position in a file: a slow one
+ * costs no memory and delays no other; one that reconnects says where it was.
  */
-#include "agent/api/api.h"
+#include "agent/api/feed.h"
 
 #include <fcntl.h>
 #include <microhttpd.h>
@@ -11,6 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/api/api.h"
+#include "agent/api/events.h"
+#include "agent/api/jobs.h"
+#include "agent/api/reply.h"
 #include "common/auto.h"
 #include "common/clock.h"
 
@@ -27,20 +31,20 @@ struct feed {
 	int fd;
 	uint64_t pos, last_us;
 	bool waiting;
-	char text[EVENT_BYTES + 256]; /* what is on its way */
+	char text[EVENT_BYTES + 256]; /* the event that is being sent */
 	size_t bytes, gone;
 };
 
 /* Lines begin with {"job":"ID" */
 static bool may_see(struct feed *f, const char *line)
 {
-	char id[API_ID_BYTES];
+	char id[JOB_ID_BYTES];
 
 	if (f->who.role != ROLE_USER)
 		return true;
 	if (strlen(line) < 8 + sizeof(id))
 		return false;
-	snprintf(id, sizeof(id), "%.*s", API_ID_BYTES - 1, line + 8);
+	snprintf(id, sizeof(id), "%.*s", JOB_ID_BYTES - 1, line + 8);
 	const struct job *j = jobs_find(f->a, id);
 
 	return j && j->uid == f->who.uid;
@@ -101,18 +105,18 @@ static void feed_free(void *arg)
 	free(f);
 }
 
-/* Return: false: not a number */
+/* Return: false when it is not a number */
 static bool where(struct req *q, uint64_t end, uint64_t *pos)
 {
-	const char *text = http_header(q, "Last-Event-ID");
+	const char *text = reply_header(q, "Last-Event-ID");
 	char *rest;
 
 	if (!text)
-		text = http_query(q, "after");
+		text = reply_query(q, "after");
 	if (!text)
 		return true;
 	*pos = strtoull(text, &rest, 10);
-	if (*pos > end) /* of files that are no more */
+	if (*pos > end) /* of a file that is gone */
 		*pos = end;
 	return *text && !*rest;
 }
@@ -128,20 +132,21 @@ int feed_start(struct req *q, struct job *j)
 	for (const struct feed *f = q->api->feed; f; f = f->next)
 		n++;
 	if (n >= FEEDS_MAX)
-		return http_problem(q, 503, "busy", "%d readers of events already", FEEDS_MAX);
+		return reply_problem(q, 503, "busy", "there are %d readers of events already",
+		                     FEEDS_MAX);
 	if (fd < 0)
-		return http_problem(q, 500, "internal", "events: %s", strerror(errno));
+		return reply_problem(q, 500, "internal", "events: %s", strerror(errno));
 	if (!where(q, end, &pos))
-		return http_problem(q, 400, "bad-request", "the place of an event is a number");
-	/* an EventSource that is told 204 does not come again */
+		return reply_problem(q, 400, "bad-request", "the position of an event is a number");
+	/* an EventSource does not reconnect after 204 */
 	if (j && job_over(j) && pos == end && pos)
-		return http_send(q, 204,
-		                 MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT),
-		                 NULL);
+		return reply_send(q, 204,
+		                  MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT),
+		                  NULL);
 	struct feed *f = calloc(1, sizeof(*f));
 
 	if (!f)
-		return http_problem(q, 503, "busy", "no memory");
+		return reply_problem(q, 503, "busy", "no memory");
 	*f = (struct feed){ .next = q->api->feed,
 		            .a = q->api,
 		            .q = q,
@@ -159,7 +164,7 @@ int feed_start(struct req *q, struct job *j)
 	                                                           read_feed, f, feed_free);
 
 	MHD_add_response_header(r, "X-Accel-Buffering", "no");
-	return http_send(q, 200, r, "text/event-stream");
+	return reply_send(q, 200, r, "text/event-stream");
 }
 
 void feed_wake(struct api *a, bool written)

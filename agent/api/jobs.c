@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * jobs.c - the registry of migrations: what was asked for is a folder, on disk before it is
- * confirmed; what became of it is read from its events. Files: docs/API.md, "On disk".
+ * jobs.c - the registry of migrations: each request is a folder, on disk before it is
+ * confirmed; its outcome is read from its events. Files: docs/API.md, "On disk".
  */
-#include "agent/api/api.h"
+#include "agent/api/jobs.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -17,36 +17,20 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/api/api.h"
+#include "agent/api/events.h"
+#include "agent/api/metrics.h"
+#include "agent/api/runner.h"
 #include "common/auto.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 #define FINDINGS_MAX 64
 
-static const char *const status_names[JOB_NSTATUS] = {
-	[JOB_QUEUED] = "queued",
-	[JOB_RUNNING] = "running",
-	[JOB_DONE] = "done",
-	[JOB_FAILED] = "failed",
-	[JOB_BLOCKED] = "blocked",
-	[JOB_CANCELLED] = "cancelled",
-	[JOB_UNRESOLVED] = "unresolved",
-	[JOB_INTERRUPTED] = "interrupted",
-};
-
-const char *job_status_name(enum job_status s)
-{
-	return status_names[s];
-}
-
-bool job_over(const struct job *j)
-{
-	return j->status > JOB_RUNNING;
-}
-
 static void set_status(struct job *j, enum job_status s)
 {
 	j->status = s;
-	json_object_set_new(j->view, "status", json_string(status_names[s]));
+	json_object_set_new(j->view, "status", json_string(job_status_name(s)));
 }
 
 static int job_dir(const struct api *a, const struct job *j)
@@ -61,7 +45,8 @@ int job_open(const struct api *a, const struct job *j, const char *name, int fla
 	return dir < 0 ? -1 : openat(dir, name, flags | O_CLOEXEC, 0600);
 }
 
-void job_event(struct api *a, struct job *j, json_t *event)
+/* One of hauld's own events: "queued", "cancelling", "ended"; @event: taken */
+static void job_event(struct api *a, struct job *j, json_t *event)
 {
 	AUTO(fd) int dir = job_dir(a, j);
 	AUTO(mem) char *s = json_dumps(event, JSON_COMPACT);
@@ -71,9 +56,9 @@ void job_event(struct api *a, struct job *j, json_t *event)
 	json_decref(event);
 }
 
-/* ---- what events make of the view ---- */
+/* ---- events change the view ---- */
 
-/* Under which name the last event of a kind is shown. */
+/* The key of the view that shows the last event of a kind. */
 static const struct {
 	const char *event, *as;
 } shown[] = {
@@ -87,7 +72,7 @@ static void note_ended(struct job *j, json_t *event)
 	const char *s = json_string_value(json_object_get(event, "status"));
 
 	for (enum job_status i = JOB_DONE; s && i < JOB_NSTATUS; i++)
-		if (!strcmp(s, status_names[i]))
+		if (!strcmp(s, job_status_name(i)))
 			set_status(j, i);
 	if (json_object_get(event, "exit")) /* not when it was resolved */
 		json_object_set(j->view, "exit", json_object_get(event, "exit"));
@@ -102,14 +87,14 @@ static void keep_migration(struct job *j, json_t *event)
 		json_object_set(j->view, "migration", json_object_get(event, "migration"));
 }
 
-static void apply(struct api *a, struct job *j, json_t *event)
+static void apply(struct job *j, json_t *event)
 {
 	const char *name = json_string_value(json_object_get(event, "event"));
 
 	if (!name)
 		return;
 	keep_migration(j, event);
-	metrics_event(a, j, event);
+	metrics_event(j, event);
 	for (size_t i = 0; i < ARRAY_SIZE(shown); i++)
 		if (!strcmp(name, shown[i].event))
 			json_object_set(j->view, shown[i].as, event);
@@ -137,7 +122,7 @@ static void catch_up(struct api *a, struct job *j)
 
 		j->pos += (uint64_t)n;
 		if (event)
-			apply(a, j, event);
+			apply(j, event);
 		json_decref(event);
 	}
 }
@@ -161,7 +146,7 @@ static void job_free(struct job *j)
 }
 DEFINE_AUTO(job, job_free)
 
-/* What job.json and the view have in common. */
+/* Keys that job.json and the view share. */
 static const char *const public_keys[] = { "id",      "created_ms",  "pid",
 	                                   "comm",    "destination", "policy",
 	                                   "options", "priority",    "owner" };
@@ -224,12 +209,12 @@ static void load_one(struct api *a, const char *id)
 	AUTO(job) struct job *j = spec ? job_make(spec) : NULL;
 
 	if (!j || strcmp(j->id, id)) {
-		log_warn("%s/%s: not readable, left alone", a->conf->state, id);
+		log_warn("%s/%s: cannot be read, left alone", a->conf->state, id);
 		return;
 	}
 	catch_up(a, j);
 	if (!job_over(j) && runner_of(a, j) >= 0)
-		set_status(j, JOB_RUNNING); /* or it was: jobs_schedule() notices */
+		set_status(j, JOB_RUNNING); /* if it has died, jobs_schedule() notices */
 	if (add(a, j) == 0)
 		(void)steal(j);
 }
@@ -249,14 +234,14 @@ int jobs_load(struct api *a, struct err *e)
 	if (!d)
 		return err_sys(e, "%s", a->conf->state);
 	while ((de = readdir(d)))
-		if (strlen(de->d_name) == API_ID_BYTES - 1 && de->d_name[0] != '.')
+		if (strlen(de->d_name) == JOB_ID_BYTES - 1 && de->d_name[0] != '.')
 			load_one(a, de->d_name);
 	if (a->n_jobs)
 		qsort(a->job, a->n_jobs, sizeof(*a->job), by_seq);
 	return 0;
 }
 
-/* On disk, whole, before anybody is told of it. */
+/* The whole request is on disk before it is confirmed. */
 static int store(struct api *a, const char *id, json_t *spec, struct err *e)
 {
 	char fresh[32];
@@ -279,7 +264,7 @@ static int store(struct api *a, const char *id, json_t *spec, struct err *e)
 
 struct job *jobs_new(struct api *a, json_t *spec, struct err *e)
 {
-	char id[API_ID_BYTES];
+	char id[JOB_ID_BYTES];
 	uint64_t r;
 
 	if (getrandom(&r, sizeof(r), 0) != sizeof(r)) {
@@ -290,7 +275,7 @@ struct job *jobs_new(struct api *a, json_t *spec, struct err *e)
 	snprintf(id, sizeof(id), "%016llx", (unsigned long long)r);
 	json_object_set_new(spec, "id", json_string(id));
 	json_object_set_new(spec, "seq", json_integer((json_int_t)a->next_seq));
-	json_object_set_new(spec, "created_ms", json_integer((json_int_t)api_wall_ms()));
+	json_object_set_new(spec, "created_ms", json_integer((json_int_t)now_wall_ms()));
 	if (store(a, id, spec, e) < 0) {
 		json_decref(spec);
 		return NULL;
@@ -318,11 +303,11 @@ struct job *jobs_find(struct api *a, const char *id)
 
 /* ---- queue and runners ---- */
 
-/* hauld's own word for the end of one that no runner will end. */
+/* Write the end of a migration that no runner will end. */
 static void end_here(struct api *a, struct job *j, enum job_status s)
 {
-	json_t *o = json_pack("{s:s,s:s,s:i}", "event", "ended", "status", status_names[s], "exit",
-	                      s == JOB_CANCELLED ? 130 : -1);
+	json_t *o = json_pack("{s:s,s:s,s:i}", "event", "ended", "status", job_status_name(s),
+	                      "exit", s == JOB_CANCELLED ? 130 : -1);
 	AUTO(fd) int fd = job_open(a, j, "exit.json", O_WRONLY | O_CREAT | O_EXCL);
 
 	if (fd >= 0)
@@ -335,7 +320,7 @@ void jobs_resolved(struct api *a, struct job *j, bool kept)
 {
 	job_event(a, j,
 	          json_pack("{s:s,s:s}", "event", "resolved", "status",
-	                    status_names[kept ? JOB_FAILED : JOB_DONE]));
+	                    job_status_name(kept ? JOB_FAILED : JOB_DONE)));
 	catch_up(a, j);
 }
 
@@ -344,7 +329,7 @@ static void signal_runner(struct api *a, struct job *j)
 	pid_t pid = runner_of(a, j);
 	AUTO(fd) int fd = pid > 0 ? pidfd_open(pid, 0) : -1;
 
-	/* asked again: the process that fd stands for holds the lock */
+	/* ask again: now the process behind fd is known to hold the lock */
 	if (fd >= 0 && runner_of(a, j) == pid && pidfd_send_signal(fd, SIGTERM, NULL, 0) < 0)
 		log_err("job=%s: signal to its runner: %s", j->id, strerror(errno));
 }
@@ -352,7 +337,7 @@ static void signal_runner(struct api *a, struct job *j)
 int jobs_cancel(struct api *a, struct job *j, struct err *e)
 {
 	if (job_over(j))
-		return err_set(e, ERR_USER, EALREADY, "it is over: %s", status_names[j->status]);
+		return err_set(e, ERR_USER, EALREADY, "it is over: %s", job_status_name(j->status));
 	j->cancelling = true;
 	json_object_set_new(j->view, "cancelling", json_true());
 	if (j->status == JOB_QUEUED) {
@@ -360,7 +345,7 @@ int jobs_cancel(struct api *a, struct job *j, struct err *e)
 		return 0;
 	}
 	job_event(a, j, json_pack("{s:s}", "event", "cancelling"));
-	signal_runner(a, j); /* it may not be there yet: jobs_schedule() does it again */
+	signal_runner(a, j); /* it may not have started yet: jobs_schedule() repeats it */
 	return 0;
 }
 
@@ -382,7 +367,8 @@ static void start(struct api *a, struct job *j)
 
 	posix_spawnattr_destroy(&attr);
 	if (r) {
-		log_err("job=%s: no runner: %s; it stays in the queue", j->id, strerror(r));
+		log_err("job=%s: cannot start its runner: %s; it stays in the queue", j->id,
+		        strerror(r));
 		return;
 	}
 	set_status(j, JOB_RUNNING);
@@ -411,7 +397,7 @@ void jobs_schedule(struct api *a)
 			continue;
 		pid_t pid = runner_of(a, j);
 
-		/* started by us and not at its lock yet; a zombie has no lock either */
+		/* we started it and it does not hold its lock yet; a zombie has no lock either */
 		if (pid <= 0 && !(j->runner && kill(j->runner, 0) == 0)) {
 			catch_up(a, j);
 			if (!job_over(j))
@@ -443,7 +429,7 @@ static void remove_files(const struct api *a, const char *id)
 	for (size_t i = 0; dir >= 0 && i < ARRAY_SIZE(names); i++)
 		unlinkat(dir, names[i], 0);
 	if (unlinkat(a->state_fd, id, AT_REMOVEDIR) < 0)
-		log_warn("job=%s: its folder stays: %s", id, strerror(errno));
+		log_warn("job=%s: cannot remove its folder: %s", id, strerror(errno));
 }
 
 void jobs_prune(struct api *a)

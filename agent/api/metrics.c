@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* metrics.c - Prometheus text. Labels have fixed sets of values: no ids, hosts, names. */
-#include "agent/api/api.h"
+#include "agent/api/metrics.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -10,11 +10,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/api/api.h"
+#include "agent/api/jobs.h"
 #include "common/auto.h"
 
 #define BUCKETS 12
 
-/* Seconds; the last one is without end. */
+/* Upper ends in seconds; the last bucket has none. */
 static const double time_le[BUCKETS - 1] = { 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60 };
 static const double fault_le[BUCKETS - 1] = { 5e-5,   1e-4, 2.5e-4, 5e-4, 1e-3,
 	                                      2.5e-3, /* pager_fault_le_us */
@@ -40,7 +42,7 @@ static struct metrics the = {
 	       [H_PREDICTED] = { "haul_predicted_downtime_seconds",
 	                         "Downtime of finished migrations as predicted before the stop",
 	                         time_le },
-	       [H_TOTAL] = { "haul_migration_seconds", "Whole time of finished migrations",
+	       [H_TOTAL] = { "haul_migration_seconds", "Total time of finished migrations",
 	                     time_le },
 	       [H_FAULT] = { "haul_fault_latency_seconds",
 	                     "How long threads waited for pages in post-copy", fault_le } },
@@ -67,7 +69,7 @@ static uint64_t number(json_t *o, const char *key)
 	return (uint64_t)json_integer_value(json_object_get(o, key));
 }
 
-/* Classes of haul are those of fault_le; the sum is that of their upper ends. */
+/* haul's classes are those of fault_le; the sum takes their upper ends. */
 static void note_faults(json_t *event)
 {
 	json_t *v = json_object_get(event, "fault_n"), *n;
@@ -86,7 +88,7 @@ static void note_faults(json_t *event)
 	}
 }
 
-static void note_done(struct job *j, json_t *event)
+static void note_done(const struct job *j, json_t *event)
 {
 	json_t *round = json_object_get(j->view, "round");
 
@@ -99,12 +101,11 @@ static void note_done(struct job *j, json_t *event)
 		the.store_peak = number(event, "store_peak_bytes");
 }
 
-void metrics_event(struct api *a, struct job *j, json_t *event)
+void metrics_event(const struct job *j, json_t *event)
 {
 	const char *name = json_string_value(json_object_get(event, "event"));
 	const char *status = json_string_value(json_object_get(event, "status"));
 
-	(void)a;
 	if (!strcmp(name, "done") || !strcmp(name, "failed")) {
 		the.wire_bytes += number(event, "wire_bytes");
 		the.faults += number(event, "faults");
@@ -145,7 +146,7 @@ static double real(json_t *o, const char *key)
 	return json_number_value(json_object_get(o, key));
 }
 
-/* What those that run now say of themselves, added up. */
+/* Sums over the running migrations. */
 static void put_running(FILE *f, const struct api *a)
 {
 	double dirty = 0, link = 0, predicted = 0, left = 0, wire = 0;
@@ -166,12 +167,13 @@ static void put_running(FILE *f, const struct api *a)
 	put_one(f, "haul_dirty_bytes_per_second", "gauge",
 	        "Memory written per second by the processes that are moving", dirty);
 	put_one(f, "haul_link_bytes_per_second", "gauge",
-	        "What the links carried in the last rounds", link);
+	        "Throughput of the links in the last rounds", link);
 	put_one(f, "haul_predicted_downtime_max_seconds", "gauge",
 	        "Longest downtime now predicted for a running migration", predicted);
 	put_one(f, "haul_postcopy_left_bytes", "gauge",
 	        "Memory that destinations still lack after the switch", left);
-	put_one(f, "haul_running_wire_bytes", "gauge", "Sent so far by those that run", wire);
+	put_one(f, "haul_running_wire_bytes", "gauge", "Bytes sent so far by running migrations",
+	        wire);
 }
 
 static uint64_t stores_of(const char *pid)
@@ -195,7 +197,7 @@ static uint64_t stores_of(const char *pid)
 	return sum;
 }
 
-/* Page stores that fill here now: memory files of hauld's workers. */
+/* Page stores that are being filled: memory files of hauld's workers. */
 static uint64_t store_bytes(void)
 {
 	AUTO(dir) DIR *proc = opendir("/proc");
@@ -230,10 +232,11 @@ static void put_states(FILE *f, const struct api *a)
 		        (unsigned long long)the.outcome[s]);
 	put_one(f, "haul_queue_length", "gauge", "Migrations that wait for their turn",
 	        n[JOB_QUEUED]);
-	put_one(f, "haul_running_limit", "gauge", "How many may run at once", a->conf->running_max);
+	put_one(f, "haul_running_limit", "gauge", "Migrations that may run at once",
+	        a->conf->running_max);
 }
 
-char *metrics_text(struct api *a)
+char *metrics_text(const struct api *a)
 {
 	char *text = NULL;
 	size_t bytes;
@@ -248,11 +251,11 @@ char *metrics_text(struct api *a)
 	put_one(f, "haul_faults_total", "counter", "Post-copy faults at destinations",
 	        (double)the.faults);
 	put_one(f, "haul_remote_faults_total", "counter",
-	        "Post-copy faults that had to be answered from here", (double)the.faults_remote);
-	put_one(f, "haul_store_bytes", "gauge",
-	        "Memory of page stores of migrations that come here", (double)store_bytes());
+	        "Post-copy faults that this host had to answer", (double)the.faults_remote);
+	put_one(f, "haul_store_bytes", "gauge", "Memory of the page stores of incoming migrations",
+	        (double)store_bytes());
 	put_one(f, "haul_store_peak_bytes", "gauge",
-	        "Most memory that a page store took at the destination of a migration from here",
+	        "Largest page store at the destination of a migration from here",
 	        (double)the.store_peak);
 	for (size_t i = 0; i < H_COUNT; i++)
 		put_hist(f, &the.h[i]);

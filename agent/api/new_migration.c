@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* new_migration.c - a new migration: what may be asked for, and the command line that it becomes. */
-#include "agent/api/api.h"
+/* new_migration.c - POST /v1/migrations: checks the request and makes a command line of it. */
+#include "agent/api/new_migration.h"
 
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/api/api.h"
+#include "agent/api/jobs.h"
+#include "agent/api/names.h"
+#include "agent/api/processes.h"
+#include "agent/api/reply.h"
 #include "common/auto.h"
 #include "policies/policies.h"
 
 #define MORE_MAX   32
 #define MORE_BYTES 1024
 
-/* A list of words in the configuration */
+/* Is @word in a list of the configuration? */
 static bool listed(const char *list, const char *word)
 {
 	char copy[256], *rest = copy, *w;
@@ -54,10 +59,10 @@ static int set_option(struct policy *p, const char *key, json_t *value, json_t *
 				arg(args, "--%s=%s", key, text);
 			return r;
 		}
-	return err_set(e, ERR_USER, EINVAL, "options: \"%s\" is none", key);
+	return err_set(e, ERR_USER, EINVAL, "options: \"%s\" is not an option", key);
 }
 
-/* This migration's share of the bandwidth of all. */
+/* This migration's share of the bandwidth limit. */
 static void share_bandwidth(const struct api_conf *c, struct policy *p, json_t *args)
 {
 	unsigned int share = c->bandwidth_mbit / c->running_max;
@@ -77,11 +82,11 @@ static int policy_of(struct req *q, json_t *body, json_t *args, struct err *e)
 
 	pol_init(&p);
 	name = name ? name : "default";
-	if (!name_ok(name))
-		return err_set(e, ERR_USER, EINVAL, "policy is no name");
+	if (!names_policy_ok(name))
+		return err_set(e, ERR_USER, EINVAL, "policy is not the name of a policy");
 	if (q->who.role == ROLE_USER &&
 	    (!listed(q->api->conf->user_policies, name) || json_object_size(options)))
-		return err_set(e, ERR_USER, EPERM, "users may name these policies only: %s",
+		return err_set(e, ERR_USER, EPERM, "users may name only these policies: %s",
 		               q->api->conf->user_policies[0] ? q->api->conf->user_policies
 		                                              : "(none)");
 	r = pol_load(&p, name, e);
@@ -97,7 +102,7 @@ static int policy_of(struct req *q, json_t *body, json_t *args, struct err *e)
 	return r;
 }
 
-/* What is no option of policies: the key, and how the command line has it. */
+/* Keys that are not policy options, and the option of the command line. */
 static const struct more {
 	const char *key, *option;
 	enum { MORE_LIST, MORE_TEXT, MORE_NUMBER, MORE_YES } kind;
@@ -127,7 +132,7 @@ static int more_text(const struct more *m, json_t *v, json_t *args, struct err *
 	const char *text = json_string_value(v);
 
 	if (!text || strlen(text) > MORE_BYTES || strpbrk(text, "\n\r"))
-		return err_set(e, ERR_USER, EINVAL, "%s: a text of one line is expected", m->key);
+		return err_set(e, ERR_USER, EINVAL, "%s must be a text of one line", m->key);
 	arg(args, "--%s=%s", m->option, text);
 	return 0;
 }
@@ -143,12 +148,12 @@ static int more_arg(const struct more *m, json_t *v, json_t *args, struct err *e
 		return more_text(m, v, args, e);
 	case MORE_NUMBER:
 		if (!json_is_integer(v) || json_integer_value(v) < 0)
-			return err_set(e, ERR_USER, EINVAL, "%s: a number is expected", m->key);
+			return err_set(e, ERR_USER, EINVAL, "%s must be a number", m->key);
 		arg(args, "--%s=%lld", m->option, (long long)json_integer_value(v));
 		return 0;
 	case MORE_YES:
 		if (!json_is_boolean(v))
-			return err_set(e, ERR_USER, EINVAL, "%s: true or false", m->key);
+			return err_set(e, ERR_USER, EINVAL, "%s must be true or false", m->key);
 		if (json_is_true(v))
 			arg(args, "--%s", m->option);
 		return 0;
@@ -156,7 +161,7 @@ static int more_arg(const struct more *m, json_t *v, json_t *args, struct err *e
 		break;
 	}
 	if (!json_is_array(v) || json_array_size(v) > MORE_MAX)
-		return err_set(e, ERR_USER, EINVAL, "%s: a list of at most %d texts", m->key,
+		return err_set(e, ERR_USER, EINVAL, "%s must be a list of at most %d texts", m->key,
 		               MORE_MAX);
 	json_array_foreach(v, i, one)
 	{
@@ -166,7 +171,7 @@ static int more_arg(const struct more *m, json_t *v, json_t *args, struct err *e
 	return r;
 }
 
-/* Users have none of these: they reach into what is root's. */
+/* Users may use none of these: they reach files of root. */
 static int more_args(const struct req *q, json_t *body, json_t *args, struct err *e)
 {
 	const char *key;
@@ -200,7 +205,7 @@ static bool known_keys(json_t *body, struct err *e)
 		while (i < ARRAY_SIZE(keys) && strcmp(keys[i], key))
 			i++;
 		if (i == ARRAY_SIZE(keys) && !more_of(key)) {
-			err_set(e, ERR_USER, EINVAL, "\"%s\" is not known here", key);
+			err_set(e, ERR_USER, EINVAL, "\"%s\" is not a key of this request", key);
 			return false;
 		}
 		(void)value;
@@ -208,20 +213,20 @@ static bool known_keys(json_t *body, struct err *e)
 	return true;
 }
 
-/* -> the spec as it is kept; NULL with @e */
-static json_t *spec_of(struct req *q, json_t *body, const struct proc *p, struct err *e)
+/* Return: the spec as it is stored; NULL with @e */
+static json_t *spec_of(struct req *q, json_t *body, const struct process *p, struct err *e)
 {
 	const char *dest = json_string_value(json_object_get(body, "destination"));
 	const char *policy = json_string_value(json_object_get(body, "policy"));
 	json_t *port = json_object_get(body, "port"), *prio = json_object_get(body, "priority");
 	json_t *args = json_array(), *comm = json_string(p->comm);
 
-	if (!host_ok(dest))
-		err_set(e, ERR_USER, EINVAL, "destination is no host name");
+	if (!names_host_ok(dest))
+		err_set(e, ERR_USER, EINVAL, "destination is not a host name");
 	if (port && (json_integer_value(port) < 1 || json_integer_value(port) > 65535))
-		err_set(e, ERR_USER, EINVAL, "port is a number from 1 to 65535");
+		err_set(e, ERR_USER, EINVAL, "port must be a number from 1 to 65535");
 	if (prio && (!json_is_integer(prio) || llabs(json_integer_value(prio)) > 1000))
-		err_set(e, ERR_USER, EINVAL, "priority is a number from -1000 to 1000");
+		err_set(e, ERR_USER, EINVAL, "priority must be a number from -1000 to 1000");
 	arg(args, "%s", q->api->haul);
 	arg(args, "--json");
 	arg(args, "--agent=none");
@@ -246,7 +251,7 @@ static json_t *spec_of(struct req *q, json_t *body, const struct proc *p, struct
 	                 body);
 }
 
-/* The same key and the same request: the same migration. */
+/* The migration of the same owner that was requested with this key */
 static struct job *with_key(struct req *q, const char *key)
 {
 	for (size_t i = q->api->n_jobs; i-- > 0;) {
@@ -263,9 +268,8 @@ static struct job *with_key(struct req *q, const char *key)
 static int again(struct req *q, const struct job *j, json_t *body)
 {
 	if (json_equal(json_object_get(j->spec, "request"), body))
-		return http_json(q, 200, json_incref(j->view));
-	return http_problem(q, 422, "key-reused",
-	                    "this Idempotency-Key was that of another request");
+		return reply_json(q, 200, json_incref(j->view));
+	return reply_problem(q, 422, "key-reused", "another request used this Idempotency-Key");
 }
 
 static const struct job *busy(struct req *q, pid_t pid)
@@ -279,42 +283,42 @@ static const struct job *busy(struct req *q, pid_t pid)
 static int create(struct req *q, json_t *body, const char *key)
 {
 	struct err e = ERR_INIT;
-	struct proc p = { 0 };
+	struct process p = { 0 };
 	const struct job *other;
 	int r = MHD_NO;
 
 	if (!known_keys(body, &e))
-		return http_problem(q, 422, "bad-value", "%s", e.msg);
-	if (!may_touch(q, body, &p, &r))
+		return reply_problem(q, 422, "bad-value", "%s", e.msg);
+	if (!process_of_body(q, body, &p, &r))
 		return r;
 	if ((other = busy(q, p.pid)))
-		return http_problem(q, 409, "busy-process", "migration %s of this process is %s",
-		                    other->id, job_status_name(other->status));
+		return reply_problem(q, 409, "busy-process", "migration %s of this process is %s",
+		                     other->id, job_status_name(other->status));
 	json_t *spec = spec_of(q, body, &p, &e);
 
 	if (!spec)
-		return http_problem(q, e.code == EPERM ? 403 : 422,
-		                    e.code == EPERM ? "forbidden" : "bad-value", "%s", e.msg);
+		return reply_problem(q, e.code == EPERM ? 403 : 422,
+		                     e.code == EPERM ? "forbidden" : "bad-value", "%s", e.msg);
 	if (key)
 		json_object_set_new(spec, "key", json_string(key));
 	struct job *j = jobs_new(q->api, spec, &e);
 
 	if (!j)
-		return http_problem(q, 507, "not-stored", "%s", e.msg);
+		return reply_problem(q, 507, "not-stored", "%s", e.msg);
 	jobs_schedule(q->api);
-	return http_json(q, 201, json_incref(j->view));
+	return reply_json(q, 201, json_incref(j->view));
 }
 
-int post_migration(struct req *q)
+int new_migration_post(struct req *q)
 {
-	const char *key = http_header(q, "Idempotency-Key");
+	const char *key = reply_header(q, "Idempotency-Key");
 	int r = MHD_NO;
-	json_t *body = http_body(q, &r);
+	json_t *body = reply_body(q, &r);
 
 	if (!body)
 		return r;
 	if (key && strlen(key) > 128)
-		r = http_problem(q, 422, "bad-value", "the Idempotency-Key is too long");
+		r = reply_problem(q, 422, "bad-value", "the Idempotency-Key is too long");
 	else if (key && with_key(q, key))
 		r = again(q, with_key(q, key), body);
 	else

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* page.c - the files of the page and the OpenAPI document: they are part of the program. */
-#include "agent/api/api.h"
+#include "agent/api/page.h"
 
 #include <microhttpd.h>
 #include <string.h>
 
+#include "agent/api/reply.h"
 #include "common/auto.h"
 
-/* name[], name_end[]: the bytes of a file of this tree */
+/* name[], name_end[]: the bytes of a file of the source */
 #define FILE_IN(name, path)                                                                        \
 	extern const char name[], name##_end[];                                                    \
 	__asm__(".section .rodata\n.global " #name "\n.global " #name "_end\n" #name               \
@@ -35,10 +36,10 @@ int page_get(struct req *q)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		if (!strcmp(q->route->path, files[i].path))
-			return http_send(q, 200,
-			                 MHD_create_response_from_buffer(
-			                         (size_t)(files[i].end - files[i].text),
-			                         (void *)files[i].text, MHD_RESPMEM_PERSISTENT),
-			                 files[i].type);
-	return http_problem(q, 404, "not-found", "no such file");
+			return reply_send(q, 200,
+			                  MHD_create_response_from_buffer(
+			                          (size_t)(files[i].end - files[i].text),
+			                          (void *)files[i].text, MHD_RESPMEM_PERSISTENT),
+			                  files[i].type);
+	return reply_problem(q, 404, "not-found", "this file does not exist");
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* policies.c - policies: what there is, what is in one, is it right, and a new one of the administrator. */
-#include "agent/api/api.h"
+/* policies.c - lists policies, shows and checks one, stores one for the administrator. */
+#include "agent/api/policies.h"
 
 #include <fcntl.h>
 #include <microhttpd.h>
@@ -8,12 +8,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/api/names.h"
+#include "agent/api/reply.h"
 #include "common/auto.h"
 #include "common/log.h"
 #include "hauler/options/lists.h"
 #include "policies/policies.h"
 
-int get_policies(struct req *q)
+int policies_list(struct req *q)
 {
 	size_t n;
 	char **names = pol_names(&n);
@@ -31,7 +33,7 @@ int get_policies(struct req *q)
 		json_array_append_new(v, o);
 	}
 	pol_names_free(names, n);
-	return http_json(q, 200, json_pack("{s:o}", "policies", v));
+	return reply_json(q, 200, json_pack("{s:o}", "policies", v));
 }
 
 static json_t *policy_json(const struct policy *p, const char *name)
@@ -54,43 +56,43 @@ static json_t *policy_json(const struct policy *p, const char *name)
 	return o;
 }
 
-int get_policy(struct req *q)
+int policies_get(struct req *q)
 {
 	struct policy p;
 	struct err e = ERR_INIT;
 
 	pol_init(&p);
-	if (!name_ok(q->arg))
-		return http_problem(q, 404, "not-found", "that is no name of a policy");
+	if (!names_policy_ok(q->arg))
+		return reply_problem(q, 404, "not-found", "this is not the name of a policy");
 	if (pol_load(&p, q->arg, &e) < 0 || lists_check(&p, &e) < 0)
-		return http_problem(q, e.code == ENOENT ? 404 : 409,
-		                    e.code == ENOENT ? "not-found" : "bad-policy", "%s", e.msg);
-	return http_json(q, 200, policy_json(&p, q->arg));
+		return reply_problem(q, e.code == ENOENT ? 404 : 409,
+		                     e.code == ENOENT ? "not-found" : "bad-policy", "%s", e.msg);
+	return reply_json(q, 200, policy_json(&p, q->arg));
 }
 
-/* The body as a policy. Return: 0; -1 after an answer was made */
+/* The body as a policy. Return: 0; -1 after the request was answered */
 static int take_policy(struct req *q, struct policy *p, const char *name, int *r)
 {
 	struct err e = ERR_INIT;
-	json_t *body = http_body(q, r);
+	json_t *body = reply_body(q, r);
 
 	if (!body)
 		return -1;
 	json_decref(body);
 	if (pol_load_text(p, name, q->body, q->body_bytes, &e) == 0 && lists_check(p, &e) == 0)
 		return 0;
-	*r = http_problem(q, 422, "bad-policy", "%s%s%s", e.msg, e.fix[0] ? "; " : "", e.fix);
+	*r = reply_problem(q, 422, "bad-policy", "%s%s%s", e.msg, e.fix[0] ? "; " : "", e.fix);
 	return -1;
 }
 
-int post_validate(struct req *q)
+int policies_validate(struct req *q)
 {
 	struct policy p;
 	int r = MHD_NO;
 
 	if (take_policy(q, &p, "policy", &r) < 0)
 		return r;
-	return http_json(q, 200, policy_json(&p, "policy"));
+	return reply_json(q, 200, policy_json(&p, "policy"));
 }
 
 static int store(const struct req *q, struct err *e)
@@ -112,19 +114,19 @@ static int store(const struct req *q, struct err *e)
 	return 0;
 }
 
-int put_policy(struct req *q)
+int policies_put(struct req *q)
 {
 	struct policy p;
 	struct err e = ERR_INIT;
 	int r = MHD_NO;
 
-	if (!name_ok(q->arg))
-		return http_problem(q, 422, "bad-value",
-		                    "a name has letters, digits, - and _, at most 63");
+	if (!names_policy_ok(q->arg))
+		return reply_problem(q, 422, "bad-value",
+		                     "a name has letters, digits, - and _, at most 63");
 	if (take_policy(q, &p, q->arg, &r) < 0)
 		return r;
 	if (store(q, &e) < 0)
-		return http_problem(q, 507, "not-stored", "%s", e.msg);
+		return reply_problem(q, 507, "not-stored", "%s", e.msg);
 	log_info("policy=%s by=\"%s\"", q->arg, q->who.name);
-	return http_json(q, 200, policy_json(&p, q->arg));
+	return reply_json(q, 200, policy_json(&p, q->arg));
 }

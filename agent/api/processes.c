@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* processes.c - what there is: processes and what keeps them here, a check, the peers. Nothing is moved. */
-#include "agent/api/api.h"
+/* processes.c - the processes of this host, what keeps them here, a check, the peers. Nothing is moved. */
+#include "agent/api/processes.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -9,53 +9,18 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "agent/api/api.h"
+#include "agent/api/names.h"
+#include "agent/api/reply.h"
+#include "agent/api/survey.h"
+#include "agent/api/task.h"
 #include "common/auto.h"
 
 #define SURVEY_MAX 200
 
-/* ---- words of a request ---- */
-
-bool host_ok(const char *s)
-{
-	size_t n = s ? strlen(s) : 0;
-
-	if (n == 0 || n > 253 || s[0] == '-')
-		return false;
-	for (; *s; s++)
-		if (!isalnum((unsigned char)*s) && !strchr(".-_:%", *s))
-			return false;
-	return true;
-}
-
-bool name_ok(const char *s)
-{
-	if (!*s || strlen(s) > 63)
-		return false;
-	for (; *s; s++)
-		if (!isalnum((unsigned char)*s) && *s != '-' && *s != '_')
-			return false;
-	return true;
-}
-
-bool may_touch(struct req *q, json_t *body, struct proc *p, int *r)
-{
-	json_int_t pid = json_integer_value(json_object_get(body, "pid"));
-
-	if (pid <= 1 || pid > 4194304) {
-		*r = http_problem(q, 422, "bad-value", "pid is a process id above 1");
-		return false;
-	}
-	/* of another user: it does not exist for them */
-	if (proc_read((pid_t)pid, p) < 0 || (q->who.role == ROLE_USER && p->uid != q->who.uid)) {
-		*r = http_problem(q, 404, "no-process", "there is no process %lld", (long long)pid);
-		return false;
-	}
-	return true;
-}
-
 /* ---- processes ---- */
 
-int proc_read(pid_t pid, struct proc *p)
+int process_read(pid_t pid, struct process *p)
 {
 	char path[64], line[1024];
 	struct stat st;
@@ -85,7 +50,24 @@ int proc_read(pid_t pid, struct proc *p)
 	return 0;
 }
 
-static json_t *proc_json(const struct proc *p)
+bool process_of_body(struct req *q, json_t *body, struct process *p, int *r)
+{
+	json_int_t pid = json_integer_value(json_object_get(body, "pid"));
+
+	if (pid <= 1 || pid > 4194304) {
+		*r = reply_problem(q, 422, "bad-value", "pid must be a process ID above 1");
+		return false;
+	}
+	/* to a user, processes of others do not exist */
+	if (process_read((pid_t)pid, p) < 0 || (q->who.role == ROLE_USER && p->uid != q->who.uid)) {
+		*r = reply_problem(q, 404, "no-process", "process %lld does not exist",
+		                   (long long)pid);
+		return false;
+	}
+	return true;
+}
+
+static json_t *proc_json(const struct process *p)
 {
 	json_t *comm = json_string(p->comm);
 
@@ -94,11 +76,11 @@ static json_t *proc_json(const struct proc *p)
 	                 (json_int_t)p->threads, "rss_bytes", (json_int_t)p->rss_pages * 4096);
 }
 
-static bool shown(const struct req *q, const struct proc *p)
+static bool shown(const struct req *q, const struct process *p)
 {
-	const char *pid = http_query(q, "pid"), *comm = http_query(q, "comm");
+	const char *pid = reply_query(q, "pid"), *comm = reply_query(q, "comm");
 
-	/* neither init, nor hauld itself, nor what works for it */
+	/* neither init, nor hauld and its helpers */
 	if (p->pid <= 1 || p->kernel || p->rss_pages == 0 || !strncmp(p->comm, "haul", 4) ||
 	    !strcmp(p->comm, "criu"))
 		return false;
@@ -111,11 +93,11 @@ static json_t *all_shown(const struct req *q)
 	AUTO(dir) DIR *d = opendir("/proc");
 	const struct dirent *de;
 	json_t *v = json_array();
-	struct proc p;
+	struct process p;
 
 	while (d && (de = readdir(d)))
 		if (isdigit((unsigned char)de->d_name[0]) &&
-		    proc_read((pid_t)atoi(de->d_name), &p) == 0 && shown(q, &p))
+		    process_read((pid_t)atoi(de->d_name), &p) == 0 && shown(q, &p))
 			json_array_append_new(v, proc_json(&p));
 	return v;
 }
@@ -133,10 +115,10 @@ static json_t *with_pid(json_t *v, json_int_t pid)
 	return NULL;
 }
 
-/* What survey.c has printed, to the processes that are still there */
-static int with_findings(struct req *q, json_t *v)
+/* Add what survey.c printed to the processes that still exist. */
+static int with_findings(struct req *q)
 {
-	json_t *lines = task_lines(q->task), *o;
+	json_t *v = all_shown(q), *lines = task_lines(q->task), *o;
 	size_t i;
 
 	json_array_foreach(lines, i, o)
@@ -147,26 +129,24 @@ static int with_findings(struct req *q, json_t *v)
 		json_object_set(p, "findings", json_object_get(o, "findings"));
 	}
 	json_decref(lines);
-	return http_json(q, 200, json_pack("{s:o}", "processes", v));
+	return reply_json(q, 200, json_pack("{s:o}", "processes", v));
 }
 
-int get_processes(struct req *q)
+int processes_get(struct req *q)
 {
-	const char *findings = http_query(q, "findings"), *argv[SURVEY_MAX + 3];
+	const char *findings = reply_query(q, "findings"), *argv[SURVEY_MAX + 3];
 	json_t *v = all_shown(q), *o;
 	size_t i, n = json_array_size(v);
 	static char pid[SURVEY_MAX][16];
 
-	if (q->task)
-		return with_findings(q, v);
 	if (!findings || strcmp(findings, "1") || n == 0)
-		return http_json(q, 200, json_pack("{s:o}", "processes", v));
+		return reply_json(q, 200, json_pack("{s:o}", "processes", v));
 	if (n > SURVEY_MAX) {
 		json_decref(v);
-		return http_problem(q, 422, "too-many",
-		                    "findings of %zu processes: at most %d at once; name them by "
-		                    "pid= or comm=",
-		                    n, SURVEY_MAX);
+		return reply_problem(q, 422, "too-many",
+		                     "findings of %zu processes: at most %d at once; name them by "
+		                     "pid= or comm=",
+		                     n, SURVEY_MAX);
 	}
 	argv[0] = SURVEY_NAME;
 	argv[1] = q->api->haul;
@@ -178,7 +158,7 @@ int get_processes(struct req *q)
 	}
 	argv[2 + n] = NULL;
 	json_decref(v);
-	return task_start(q, "/proc/self/exe", argv);
+	return task_start(q, "/proc/self/exe", argv, with_findings);
 }
 
 /* ---- check ---- */
@@ -198,29 +178,25 @@ static int checked(struct req *q)
 			json_array_append(findings, o);
 	}
 	json_decref(lines);
-	return http_json(q, 200,
-	                 json_pack("{s:b,s:o,s:o}", "can_move", q->task->status == 0, "findings",
-	                           findings, "files", files));
+	return reply_json(q, 200,
+	                  json_pack("{s:b,s:o,s:o}", "can_move", q->task->status == 0, "findings",
+	                            findings, "files", files));
 }
 
-int post_check(struct req *q)
+int processes_check(struct req *q)
 {
 	int r = MHD_NO;
-	json_t *body = http_body(q, &r);
+	json_t *body = reply_body(q, &r);
 	const char *host = json_string_value(json_object_get(body, "destination"));
-	struct proc p;
+	struct process p;
 	char pid[16], dest[256] = "";
 
 	if (!body)
 		return r;
-	if (q->task) {
-		json_decref(body);
-		return checked(q);
-	}
-	bool ok = may_touch(q, body, &p, &r);
+	bool ok = process_of_body(q, body, &p, &r);
 
-	if (ok && host && !host_ok(host)) {
-		r = http_problem(q, 422, "bad-value", "destination is no host name");
+	if (ok && host && !names_host_ok(host)) {
+		r = reply_problem(q, 422, "bad-value", "destination is not a host name");
 		ok = false;
 	}
 	snprintf(dest, sizeof(dest), "%s", host ? host : "");
@@ -240,28 +216,31 @@ int post_check(struct req *q)
 		               dest[0] ? dest : NULL,
 		               NULL };
 
-	return task_start(q, q->api->haul, argv);
+	return task_start(q, q->api->haul, argv, checked);
 }
 
 /* ---- peers: the hosts whose keys are trusted ---- */
 
-int get_peers(struct req *q)
+static int listed_peers(struct req *q)
 {
-	const char *pid = http_query(q, "pid"), *word = NULL;
-	struct proc p;
+	return reply_json(q, 200, json_pack("{s:o}", "peers", task_lines(q->task)));
+}
 
-	if (q->task)
-		return http_json(q, 200, json_pack("{s:o}", "peers", task_lines(q->task)));
+int processes_peers(struct req *q)
+{
+	const char *pid = reply_query(q, "pid"), *word = NULL;
+	struct process p;
+
 	if (pid) {
 		char *end;
 		long n = strtol(pid, &end, 10);
 
-		if (!*pid || *end || n <= 1 || proc_read((pid_t)n, &p) < 0 ||
+		if (!*pid || *end || n <= 1 || process_read((pid_t)n, &p) < 0 ||
 		    (q->who.role == ROLE_USER && p.uid != q->who.uid))
-			return http_problem(q, 404, "no-process", "there is no such process");
+			return reply_problem(q, 404, "no-process", "this process does not exist");
 		word = pid;
 	}
 	const char *argv[] = { q->api->haul, "--json", "--agent=none", "peers", word, NULL };
 
-	return task_start(q, q->api->haul, argv);
+	return task_start(q, q->api->haul, argv, listed_peers);
 }

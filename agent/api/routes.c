@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* routes.c - one function for each method of each path; docs/openapi.json has the same table. */
-#include "agent/api/api.h"
+#include "agent/api/routes.h"
 
 #include <ctype.h>
 #include <microhttpd.h>
@@ -9,6 +9,15 @@
 #include <sys/stat.h>
 #include <sys/utsname.h>
 
+#include "agent/api/api.h"
+#include "agent/api/feed.h"
+#include "agent/api/jobs.h"
+#include "agent/api/metrics.h"
+#include "agent/api/new_migration.h"
+#include "agent/api/page.h"
+#include "agent/api/policies.h"
+#include "agent/api/processes.h"
+#include "agent/api/task.h"
 #include "common/auto.h"
 #include "common/conf.h"
 #include "config.h"
@@ -20,7 +29,7 @@
 
 static int get_health(struct req *q)
 {
-	return http_json(q, 200, json_pack("{s:s}", "status", "ok"));
+	return reply_json(q, 200, json_pack("{s:s}", "status", "ok"));
 }
 
 static int get_ready(struct req *q)
@@ -29,11 +38,11 @@ static int get_ready(struct req *q)
 	struct err e = ERR_INIT;
 
 	if (access(q->api->haul, X_OK) < 0)
-		return http_problem(q, 503, "not-ready", "%s: %s", q->api->haul, strerror(errno));
+		return reply_problem(q, 503, "not-ready", "%s: %s", q->api->haul, strerror(errno));
 	if (conf_criu(criu, sizeof(criu), NULL, q->api->conf->config, &e) < 0)
-		return http_problem(q, 503, "not-ready", "%s", e.msg);
+		return reply_problem(q, 503, "not-ready", "%s", e.msg);
 	if (access(criu, X_OK) < 0)
-		return http_problem(q, 503, "not-ready", "%s: %s", criu, strerror(errno));
+		return reply_problem(q, 503, "not-ready", "%s: %s", criu, strerror(errno));
 	return get_health(q);
 }
 
@@ -42,14 +51,14 @@ static int get_version(struct req *q)
 	struct utsname u;
 
 	uname(&u);
-	return http_json(q, 200,
-	                 json_pack("{s:s,s:s,s:s,s:s,s:s}", "program", PACKAGE_STRING, "api", "1",
-	                           "host", u.nodename, "kernel", u.release, "you", q->who.name));
+	return reply_json(q, 200,
+	                  json_pack("{s:s,s:s,s:s,s:s,s:s}", "program", PACKAGE_STRING, "api", "1",
+	                            "host", u.nodename, "kernel", u.release, "you", q->who.name));
 }
 
 static int get_metrics(struct req *q)
 {
-	return http_text(q, "text/plain; version=0.0.4; charset=utf-8", metrics_text(q->api));
+	return reply_text(q, "text/plain; version=0.0.4; charset=utf-8", metrics_text(q->api));
 }
 
 /* ---- a browser's session: the token in a cookie that no script can read ---- */
@@ -67,13 +76,13 @@ static int session_cookie(struct req *q, const char *value, json_t *body)
 	         value, *value ? "" : "; Max-Age=0");
 	if (r)
 		MHD_add_response_header(r, "Set-Cookie", cookie);
-	return http_send(q, 200, r, "application/json");
+	return reply_send(q, 200, r, "application/json");
 }
 
 static int post_session(struct req *q)
 {
 	int r = MHD_NO;
-	json_t *body = http_body(q, &r);
+	json_t *body = reply_body(q, &r);
 	const char *token = json_string_value(json_object_get(body, "token"));
 	char value[257] = "";
 
@@ -81,15 +90,15 @@ static int post_session(struct req *q)
 		return r;
 	for (const char *p = token; p && *p; p++)
 		if (!isalnum((unsigned char)*p) && !strchr("-_.~+/=", *p))
-			token = NULL; /* nothing that a cookie could not hold */
+			token = NULL; /* a cookie could not hold it */
 	if (token)
 		snprintf(value, sizeof(value), "%s", token);
 	json_decref(body);
 	r = access_session(q, value, &q->who);
 	if (r)
-		return http_problem(q, (unsigned int)r, r == 429 ? "slow-down" : "unauthorized",
-		                    r == 429 ? "too many failed attempts: wait a minute"
-		                             : "this token is not known here");
+		return reply_problem(q, (unsigned int)r, r == 429 ? "slow-down" : "unauthorized",
+		                     r == 429 ? "too many failed attempts: wait a minute"
+		                              : "this token is not known");
 	return session_cookie(q, value, json_pack("{s:s}", "name", q->who.name));
 }
 
@@ -111,7 +120,7 @@ static struct job *job_of(struct req *q, int *r)
 
 	if (j && mine(q, j))
 		return j;
-	*r = http_problem(q, 404, "not-found", "there is no migration %s", q->arg);
+	*r = reply_problem(q, 404, "not-found", "migration %s does not exist", q->arg);
 	return NULL;
 }
 
@@ -120,13 +129,13 @@ static bool wanted(const struct req *q, const struct job *j)
 	static const char *const keys[] = { "status", "destination", "owner", "migration" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		const char *want = http_query(q, keys[i]);
+		const char *want = reply_query(q, keys[i]);
 		const char *is = json_string_value(json_object_get(j->view, keys[i]));
 
 		if (want && (!is || strcmp(want, is)))
 			return false;
 	}
-	const char *pid = http_query(q, "pid");
+	const char *pid = reply_query(q, "pid");
 
 	return mine(q, j) && (!pid || atoi(pid) == j->pid);
 }
@@ -134,16 +143,16 @@ static bool wanted(const struct req *q, const struct job *j)
 /* Newest first; the cursor is the id of the last one shown. */
 static int get_migrations(struct req *q)
 {
-	const char *text = http_query(q, "limit"), *after = http_query(q, "cursor"), *next = NULL;
+	const char *text = reply_query(q, "limit"), *after = reply_query(q, "cursor"), *next = NULL;
 	long limit = text ? strtol(text, NULL, 10) : PAGE_DEFAULT;
 	const struct job *from = after ? jobs_find(q->api, after) : NULL;
 	json_t *v = json_array();
 
 	if (limit < 1 || limit > PAGE_MAX || (after && !from)) {
 		json_decref(v);
-		return http_problem(q, 400, "bad-request", "%s",
-		                    from || !after ? "limit is a number from 1 to 500"
-		                                   : "the cursor is of no migration");
+		return reply_problem(q, 400, "bad-request", "%s",
+		                     from || !after ? "limit must be a number from 1 to 500"
+		                                    : "the cursor is not the ID of a migration");
 	}
 	for (size_t i = q->api->n_jobs; i-- > 0;) {
 		const struct job *j = q->api->job[i];
@@ -160,9 +169,9 @@ static int get_migrations(struct req *q)
 	struct stat st = { 0 };
 
 	fstat(q->api->all_fd, &st);
-	return http_json(q, 200,
-	                 json_pack("{s:o,s:s?,s:I}", "migrations", v, "next", next, "position",
-	                           (json_int_t)st.st_size));
+	return reply_json(q, 200,
+	                  json_pack("{s:o,s:s?,s:I}", "migrations", v, "next", next, "position",
+	                            (json_int_t)st.st_size));
 }
 
 static int get_migration(struct req *q)
@@ -170,7 +179,7 @@ static int get_migration(struct req *q)
 	int r = MHD_NO;
 	struct job *j = job_of(q, &r);
 
-	return j ? http_json(q, 200, json_incref(j->view)) : r;
+	return j ? reply_json(q, 200, json_incref(j->view)) : r;
 }
 
 static int cancel_migration(struct req *q)
@@ -182,21 +191,37 @@ static int cancel_migration(struct req *q)
 	if (!j)
 		return r;
 	if (jobs_cancel(q->api, j, &e) < 0)
-		return http_problem(q, e.code == EALREADY ? 409 : 500,
-		                    e.code == EALREADY ? "over" : "internal", "%s", e.msg);
-	return http_json(q, 202, json_incref(j->view));
+		return reply_problem(q, e.code == EALREADY ? 409 : 500,
+		                     e.code == EALREADY ? "over" : "internal", "%s", e.msg);
+	return reply_json(q, 202, json_incref(j->view));
+}
+
+/* The option of haul resolve that @body asks for; NULL: none */
+static const char *resolve_option(json_t *body)
+{
+	const char *copy = json_string_value(json_object_get(body, "copy_here"));
+
+	if (copy && !strcmp(copy, "keep"))
+		return "--keep-here";
+	return copy && !strcmp(copy, "drop") ? "--drop-here" : NULL;
 }
 
 /* haul resolve has ended */
-static int resolved(struct req *q, struct job *j, bool kept)
+static int resolved(struct req *q)
 {
-	json_t *lines, *o;
-	size_t i;
 	int r = MHD_NO;
+	struct job *j = job_of(q, &r);
+	json_t *body = j ? reply_body(q, &r) : NULL, *lines, *o;
+	size_t i;
 
+	if (!body)
+		return r;
+	bool kept = !strcmp(resolve_option(body), "--keep-here");
+
+	json_decref(body);
 	if (q->task->status == 0) {
 		jobs_resolved(q->api, j, kept);
-		return http_json(q, 200, json_incref(j->view));
+		return reply_json(q, 200, json_incref(j->view));
 	}
 	lines = task_lines(q->task);
 	json_array_foreach(lines, i, o)
@@ -204,11 +229,11 @@ static int resolved(struct req *q, struct job *j, bool kept)
 		const char *text = json_string_value(json_object_get(o, "text"));
 
 		if (text && r == MHD_NO)
-			r = http_problem(q, 409, "not-resolved", "%s", text);
+			r = reply_problem(q, 409, "not-resolved", "%s", text);
 	}
 	json_decref(lines);
-	return r == MHD_NO ? http_problem(q, 409, "not-resolved",
-	                                  "haul resolve ends with status %d", q->task->status)
+	return r == MHD_NO ? reply_problem(q, 409, "not-resolved",
+	                                   "haul resolve ended with status %d", q->task->status)
 	                   : r;
 }
 
@@ -216,29 +241,23 @@ static int resolve_migration(struct req *q)
 {
 	int r = MHD_NO;
 	struct job *j = job_of(q, &r);
-	json_t *body = j ? http_body(q, &r) : NULL;
-	const char *keep = json_string_value(json_object_get(body, "copy_here"));
+	json_t *body = j ? reply_body(q, &r) : NULL;
 	const char *id = j ? json_string_value(json_object_get(j->view, "migration")) : NULL;
-	const char *how = !keep                   ? NULL
-	                  : !strcmp(keep, "keep") ? "--keep-here"
-	                  : !strcmp(keep, "drop") ? "--drop-here"
-	                                          : NULL;
+	const char *how = resolve_option(body);
 
 	if (!j || !body)
 		return r;
 	json_decref(body);
-	if (q->task && how)
-		return resolved(q, j, !strcmp(how, "--keep-here"));
 	if (!how)
-		return http_problem(q, 422, "bad-value", "copy_here is \"keep\" or \"drop\"");
+		return reply_problem(q, 422, "bad-value", "copy_here must be \"keep\" or \"drop\"");
 	if (j->status != JOB_UNRESOLVED && j->status != JOB_INTERRUPTED)
-		return http_problem(q, 409, "not-open", "it is %s: nothing is to be resolved",
-		                    job_status_name(j->status));
+		return reply_problem(q, 409, "not-open", "it is %s: there is nothing to resolve",
+		                     job_status_name(j->status));
 	if (!id)
-		return http_problem(q, 409, "not-open", "it never reached the destination");
+		return reply_problem(q, 409, "not-open", "it never reached the destination");
 	const char *argv[] = { q->api->haul, "--json", "resolve", "--yes", how, id, NULL };
 
-	return task_start(q, q->api->haul, argv);
+	return task_start(q, q->api->haul, argv, resolved);
 }
 
 static int get_events(struct req *q)
@@ -268,18 +287,18 @@ const struct route routes[] = {
 	{ "GET", "/v1/openapi.json", ROLE_NOBODY, true, page_get },
 	{ "GET", "/v1/version", ROLE_READ, true, get_version },
 	{ "GET", "/v1/migrations", ROLE_READ, true, get_migrations },
-	{ "POST", "/v1/migrations", ROLE_OPERATE, true, post_migration },
+	{ "POST", "/v1/migrations", ROLE_OPERATE, true, new_migration_post },
 	{ "GET", "/v1/migrations/*", ROLE_READ, true, get_migration },
 	{ "GET", "/v1/migrations/*/events", ROLE_READ, true, get_migration_events },
 	{ "POST", "/v1/migrations/*/cancel", ROLE_OPERATE, true, cancel_migration },
 	{ "POST", "/v1/migrations/*/resolve", ROLE_ADMIN, false, resolve_migration },
 	{ "GET", "/v1/events", ROLE_READ, true, get_events },
-	{ "GET", "/v1/processes", ROLE_READ, true, get_processes },
-	{ "POST", "/v1/check", ROLE_OPERATE, true, post_check },
-	{ "GET", "/v1/peers", ROLE_READ, true, get_peers },
-	{ "GET", "/v1/policies", ROLE_READ, true, get_policies },
-	{ "POST", "/v1/policies/validate", ROLE_READ, true, post_validate },
-	{ "GET", "/v1/policies/*", ROLE_READ, true, get_policy },
-	{ "PUT", "/v1/policies/*", ROLE_ADMIN, false, put_policy },
+	{ "GET", "/v1/processes", ROLE_READ, true, processes_get },
+	{ "POST", "/v1/check", ROLE_OPERATE, true, processes_check },
+	{ "GET", "/v1/peers", ROLE_READ, true, processes_peers },
+	{ "GET", "/v1/policies", ROLE_READ, true, policies_list },
+	{ "POST", "/v1/policies/validate", ROLE_READ, true, policies_validate },
+	{ "GET", "/v1/policies/*", ROLE_READ, true, policies_get },
+	{ "PUT", "/v1/policies/*", ROLE_ADMIN, false, policies_put },
 	{ 0 },
 };

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * runner.c - one migration: runs haul, keeps what it reports, and how it ended. Its lock on
- * the folder says that it lives; a second one for the same folder ends at once.
+ * runner.c - one migration: runs haul and stores its events and its outcome. The lock on the
+ * folder says that the runner lives; a second one for the same folder ends at once.
  */
-#include "agent/api/api.h"
+#include "agent/api/runner.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -14,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/api/events.h"
+#include "agent/api/jobs.h"
 #include "common/auto.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -34,11 +36,11 @@ static int take_lock(int dir)
 	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	int fd = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
-	/* goes with this process, and with no other: not with what it forks */
+	/* the lock belongs to this process alone: children do not inherit it */
 	return fd < 0 || fcntl(fd, F_SETLK, &l) < 0 ? -errno : 0;
 }
 
-/* The pid of the request may be another process by now. */
+/* Another process may have this PID by now. */
 static bool same_process(json_t *spec)
 {
 	char path[64], line[1024];
@@ -54,7 +56,7 @@ static bool same_process(json_t *spec)
 	return p && atoll(p) == want;
 }
 
-/* -> argv, of texts that @spec holds; NULL: no memory */
+/* Return: argv, the caller's, of texts that @spec holds; NULL: no memory */
 static char **spec_args(json_t *spec)
 {
 	json_t *args = json_object_get(spec, "args"), *v;
@@ -81,7 +83,7 @@ static pid_t start_haul(json_t *spec, int dir, int out)
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGTERM); /* nobody would keep the outcome: undo */
+		prctl(PR_SET_PDEATHSIG, SIGTERM); /* without us the outcome would be lost: undo */
 		if (getppid() != parent)
 			_exit(130);
 		dup2(null, 0);
@@ -131,7 +133,7 @@ static const char *status_of(int status)
 	return job_status_name(JOB_FAILED);
 }
 
-/* haul says usage errors and the like on stderr only. */
+/* haul prints usage errors and the like on stderr only. */
 static void last_words(int dir, int all, const char *id)
 {
 	char text[700] = "";
@@ -199,8 +201,9 @@ static int run(int dir, int all, const char *id, json_t *spec)
 	return 0;
 }
 
-int runner_main(const char *path)
+int runner_main(int argc, char **argv)
 {
+	const char *path = argc == 2 ? argv[1] : "";
 	struct sigaction sa = { .sa_handler = on_cancel };
 	AUTO(fd) int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	AUTO(fd) int all = -1;

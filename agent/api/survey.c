@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* survey.c - haul check of one process after the other, a line of JSON for each. */
-#include "agent/api/api.h"
+#include "agent/api/survey.h"
 
 #include <fcntl.h>
+#include <jansson.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* task.c - commands that take a while: the request is suspended until they end. */
-#include "agent/api/api.h"
+#include "agent/api/task.h"
 
 #include <fcntl.h>
 #include <microhttpd.h>
@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/api/api.h"
+#include "agent/api/reply.h"
 #include "common/auto.h"
 #include "common/clock.h"
 
@@ -47,27 +49,28 @@ static int spawn(const char *path, const char *const *argv, int out, pid_t *pid)
 	return -r;
 }
 
-int task_start(struct req *q, const char *path, const char *const *argv)
+int task_start(struct req *q, const char *path, const char *const *argv, int (*then)(struct req *q))
 {
 	AUTO(mem) struct task *t = calloc(1, sizeof(*t));
 	int pipes[2];
 
 	if (!t || count(q->api) >= TASKS_MAX)
-		return http_problem(q, 503, "busy", "%d checks are under way", TASKS_MAX);
+		return reply_problem(q, 503, "busy", "%d checks are running already", TASKS_MAX);
 	if (pipe2(pipes, O_CLOEXEC | O_NONBLOCK) < 0)
-		return http_problem(q, 500, "internal", "pipe: %s", strerror(errno));
+		return reply_problem(q, 500, "internal", "pipe: %s", strerror(errno));
 	int r = spawn(path, argv, pipes[1], &t->pid);
 
 	close(pipes[1]);
 	if (r < 0) {
 		close(pipes[0]);
-		return http_problem(q, 500, "internal", "%s: %s", argv[0], strerror(-r));
+		return reply_problem(q, 500, "internal", "%s: %s", argv[0], strerror(-r));
 	}
 	t->fd = pipes[0];
 	t->q = q;
 	t->deadline_us = deadline_in_ms(TASK_LIMIT_MS);
 	t->next = q->api->task;
 	q->task = q->api->task = t;
+	q->then = then;
 	(void)steal(t);
 	MHD_suspend_connection(q->c);
 	return MHD_YES;
@@ -86,7 +89,7 @@ void task_read(struct task *t)
 		                     : realloc(t->out, t->bytes + (size_t)n + 1);
 
 		if (!more)
-			continue; /* read, so that it ends, but not kept */
+			continue; /* read on, so that the command ends, but keep nothing */
 		t->out = more;
 		memcpy(t->out + t->bytes, buf, (size_t)n);
 		t->bytes += (size_t)n;

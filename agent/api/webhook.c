@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * webhook.c - one URL that hears of events: a process that follows the file of all, and posts one
- * after the other, signed, until each was taken. Where it is, is on disk: nothing is left out
- * while hauld is not there, and what was on its way then comes twice.
+ * webhook.c - one URL that is told of events: a process that follows the file of all and posts
+ * one event after the other, signed, until it was accepted. The position is on disk: an event
+ * that happens while hauld is down is not lost, and one that was being posted then comes twice.
  */
-#include "agent/api/api.h"
+#include "agent/api/webhook.h"
 
 #include <curl/curl.h>
 #include <fcntl.h>
 #include <gnutls/crypto.h>
+#include <jansson.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -18,6 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/api/conf.h"
+#include "agent/api/events.h"
 #include "common/auto.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -26,7 +29,7 @@
 #define POST_LIMIT_S   10
 #define BACKOFF_MIN_MS 1000
 #define BACKOFF_MAX_MS 300000
-#define TRY_FOR_US     86400000000ull /* an event that nobody takes for a day is left out */
+#define TRY_FOR_US     86400000000ull /* give up on an event after a day */
 #define SECRET_BYTES   256
 
 struct hook {
@@ -41,7 +44,7 @@ struct hook {
 	CURL *curl;
 };
 
-/* ---- where it is ---- */
+/* ---- its position ---- */
 
 static void name_of(const char *url, char *out, size_t bytes)
 {
@@ -62,7 +65,7 @@ static void load_pos(struct hook *h)
 	if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0)
 		h->pos = strtoull(text, NULL, 10);
 	else
-		h->pos = (uint64_t)end; /* a new one hears what comes from now on */
+		h->pos = (uint64_t)end; /* a new URL starts with the next event */
 	if (h->pos > (uint64_t)end)
 		h->pos = (uint64_t)end;
 }
@@ -78,7 +81,7 @@ static void keep_pos(const struct hook *h)
 
 	if (fd < 0 || write(fd, text, (size_t)n) != n ||
 	    renameat(h->state_fd, fresh, h->state_fd, h->pos_name) < 0)
-		log_warn("webhook=%s: its place could not be kept: %s", h->host, strerror(errno));
+		log_warn("webhook=%s: cannot store its position: %s", h->host, strerror(errno));
 }
 
 /* ---- one event ---- */
@@ -98,7 +101,7 @@ static bool wanted(const struct hook *h, const char *line)
 	return yes;
 }
 
-/* HMAC-SHA256 of TIME.ID.BODY: neither of them can be changed, nor sent again much later. */
+/* HMAC-SHA256 of TIME.ID.BODY: none can be changed, and a copy sent much later shows. */
 static void sign(const struct hook *h, long long at_s, const char *body, size_t bytes, char *out,
                  size_t out_bytes)
 {
@@ -126,14 +129,14 @@ static size_t drop(char *data, size_t size, size_t n, void *arg)
 	return size * n;
 }
 
-/* Return: 0 when it was taken */
+/* Return: 0 when it was accepted */
 static int post(const struct hook *h, const char *body, size_t bytes, char *why, size_t why_bytes)
 {
 	char id[64], signature[160];
 	struct curl_slist *headers = NULL;
 	long status = 0;
 
-	sign(h, (long long)(api_wall_ms() / 1000), body, bytes, signature, sizeof(signature));
+	sign(h, (long long)(now_wall_ms() / 1000), body, bytes, signature, sizeof(signature));
 	snprintf(id, sizeof(id), "Haul-Event-Id: %llu", (unsigned long long)h->pos);
 	headers = curl_slist_append(headers, "Content-Type: application/json");
 	headers = curl_slist_append(headers, id);
@@ -148,7 +151,7 @@ static int post(const struct hook *h, const char *body, size_t bytes, char *why,
 	if (r != CURLE_OK)
 		snprintf(why, why_bytes, "%s", curl_easy_strerror(r));
 	else
-		snprintf(why, why_bytes, "it answers %ld", status);
+		snprintf(why, why_bytes, "status %ld", status);
 	return r == CURLE_OK && status >= 200 && status < 300 ? 0 : -1;
 }
 
@@ -165,19 +168,19 @@ static void deliver(const struct hook *h, const char *line, size_t bytes)
 
 	while (post(h, line, bytes, why, sizeof(why)) < 0) {
 		if (now_us() > until) {
-			log_err("webhook=%s event=%llu: not taken for a day: left out", h->host,
+			log_err("webhook=%s event=%llu: not accepted for a day: dropped", h->host,
 			        (unsigned long long)h->pos);
 			return;
 		}
 		if (tries++ == 0)
-			log_warn("webhook=%s event=%llu: %s; it is tried again", h->host,
+			log_warn("webhook=%s event=%llu: %s; trying again", h->host,
 			         (unsigned long long)h->pos, why);
-		/* a quarter more or less, so that many do not come at once */
+		/* a quarter more or less, so that several do not retry together */
 		sleep_ms(wait - wait / 4 + (unsigned int)(now_us() % (wait / 2)));
 		wait = wait * 2 < BACKOFF_MAX_MS ? wait * 2 : BACKOFF_MAX_MS;
 	}
 	if (tries)
-		log_info("webhook=%s event=%llu tries=%u: taken", h->host,
+		log_info("webhook=%s event=%llu tries=%u: accepted", h->host,
 		         (unsigned long long)h->pos, tries + 1);
 }
 
@@ -201,7 +204,7 @@ static void follow(struct hook *h)
 	for (;;) {
 		while ((n = events_line(h->all_fd, h->pos, line, sizeof(line))) > 0) {
 			h->pos += (uint64_t)n;
-			/* the first bytes are missing when it lags behind what is kept */
+			/* its first bytes are missing when it was cut off by a trim */
 			if (!strncmp(line, "{\"job\":\"", 8) && wanted(h, line))
 				deliver(h, line, (size_t)n - 1);
 			keep_pos(h);
@@ -234,7 +237,7 @@ static int set_up(struct hook *h)
 
 	if (!u || curl_url_set(u, CURLUPART_URL, h->url, 0) ||
 	    curl_url_get(u, CURLUPART_HOST, &host, 0)) {
-		log_err("webhooks: one of them is no URL");
+		log_err("webhooks: one of them is not a URL");
 		curl_url_cleanup(u);
 		return -1;
 	}
@@ -269,7 +272,7 @@ int webhook_main(const struct api_conf *conf, int state_fd, const char *url)
 	h = (struct hook){ .url = url, .conf = conf, .state_fd = state_fd };
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	if (set_up(&h) < 0) {
-		sleep_ms(BACKOFF_MIN_MS * 10); /* what is wrong stays so for a while */
+		sleep_ms(BACKOFF_MIN_MS * 10); /* a fault will not be mended at once */
 		return 1;
 	}
 	log_info("webhook=%s position=%llu", h.host, (unsigned long long)h.pos);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* listen.c - sockets that listen. */
-#include "agent/daemon/super.h"
+#include "agent/daemon/listen.h"
 
 #include <netdb.h>
 #include <netinet/in.h>
@@ -12,7 +12,7 @@
 
 #include "common/auto.h"
 
-#define BACKLOG 1024 /* the kernel has its own limit */
+#define BACKLOG 1024 /* the kernel may lower it */
 
 static int one(const struct addrinfo *a, unsigned int port, struct err *e)
 {
@@ -44,7 +44,7 @@ int listen_on(const char *addr, unsigned int port, struct err *e)
 	if (r)
 		return err_set(e, ERR_USER, EINVAL, "address %s: %s", addr ? addr : "*",
 		               gai_strerror(r));
-	/* a dual-stack socket when there is one, else the first that works */
+	/* a dual-stack socket if possible, else the first that works */
 	for (int v6 = 1; v6 >= 0 && fd < 0; v6--)
 		for (const struct addrinfo *a = ai; a && fd < 0; a = a->ai_next)
 			if ((a->ai_family == AF_INET6) == v6)
@@ -68,7 +68,7 @@ int listen_unix(const char *path, struct err *e)
 
 	if (slash && slash > dir) {
 		*slash = 0;
-		mkdir(dir, 0755); /* what is wrong shows at the next step */
+		mkdir(dir, 0755); /* the next step reports a failure */
 	}
 	unlink(path);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* super.c - starts the API process and those of webhooks, and starts them again. */
+/* super.c - starts the API process and the webhook processes, and restarts them. */
 #include "agent/daemon/super.h"
 
 #include <fcntl.h>
@@ -11,15 +11,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/api/api.h"
+#include "agent/api/webhook.h"
+#include "agent/daemon/settings.h"
+#include "agent/daemon/listen.h"
+#include "agent/daemon/systemd.h"
 #include "common/auto.h"
 #include "common/clock.h"
 #include "common/log.h"
 
 #define AGAIN_MS      1000
-#define SILENT_MAX_US 30000000 /* an API process that does not beat so long is killed */
+#define SILENT_MAX_US 30000000 /* an API process that does not beat for this long is killed */
 #define NO_API        "none"
 
-void sup_init(struct super *s, const struct api_conf *conf, void (*child)(void *arg), void *arg)
+void super_init(struct super *s, const struct api_conf *conf, void (*child)(void *arg), void *arg)
 {
 	*s = (struct super){ .conf = *conf,
 		             .given = { -1, -1, -1, -1 },
@@ -37,7 +42,7 @@ static int lock_state(struct super *s, struct err *e)
 	snprintf(dir, sizeof(dir), "%s", s->conf.state);
 	for (char *p = strchr(dir + 1, '/'); p; p = strchr(p + 1, '/')) {
 		*p = 0;
-		mkdir(dir, 0755); /* what is wrong shows at the next step */
+		mkdir(dir, 0755); /* the next step reports a failure */
 		*p = '/';
 	}
 	if (mkdir(s->conf.state, 0700) < 0 && errno != EEXIST)
@@ -54,7 +59,7 @@ static int lock_state(struct super *s, struct err *e)
 
 static int open_local(struct super *s, struct err *e)
 {
-	int fd = unit_socket("haul-api");
+	int fd = systemd_socket("haul-api");
 
 	if (fd < 0)
 		fd = listen_unix(s->conf.socket, e);
@@ -64,7 +69,7 @@ static int open_local(struct super *s, struct err *e)
 
 static int open_tls(struct super *s, struct err *e)
 {
-	int fd = unit_socket("haul-tls");
+	int fd = systemd_socket("haul-tls");
 
 	if (fd < 0)
 		fd = listen_on(s->conf.bind[0] ? s->conf.bind : NULL, s->conf.port, e);
@@ -72,7 +77,7 @@ static int open_tls(struct super *s, struct err *e)
 	return fd < 0 ? fd : 0;
 }
 
-/* Return: 0 when all is there */
+/* Return: 0 when everything is open */
 static int prepare(struct super *s)
 {
 	struct err e = ERR_INIT;
@@ -85,7 +90,7 @@ static int prepare(struct super *s)
 	if (r == 0 && s->given.tls_fd < 0 && s->conf.port)
 		r = open_tls(s, &e);
 	if (r < 0 && !s->warned)
-		log_err("no API yet: %s", e.msg);
+		log_err("cannot start the API yet: %s", e.msg);
 	s->warned = r < 0;
 	return r;
 }
@@ -176,38 +181,37 @@ static void listen_to_heart(struct super *s)
 	while (s->beat_fd >= 0 && read(s->beat_fd, buf, sizeof(buf)) > 0) {
 		s->beat_us = now_us();
 		if (!s->beaten)
-			unit_notify("READY=1\nSTATUS=serves peers and the API");
+			systemd_notify("READY=1\nSTATUS=serving peers and the API");
 		s->beaten = true;
 	}
 	if (s->api.pid && now_us() - s->beat_us > SILENT_MAX_US) {
-		log_err("api=%d has said nothing for %d s: killed", s->api.pid,
+		log_err("api=%d has sent no sign of life for %d s: killed", s->api.pid,
 		        SILENT_MAX_US / 1000000);
 		kill(s->api.pid, SIGKILL);
 		s->beat_us = now_us();
 	}
 }
 
-void sup_tick(struct super *s)
+void super_tick(struct super *s)
 {
 	listen_to_heart(s);
 	if (!strcmp(s->conf.socket, NO_API)) {
 		if (!s->beaten)
-			unit_notify("READY=1\nSTATUS=serves peers");
+			systemd_notify("READY=1\nSTATUS=serving peers");
 		s->beaten = true;
 		return;
 	}
-	if (!due(&s->api))
-		goto hooks;
-	if (prepare(s) < 0)
-		return;
-	start_api(s);
-hooks:
+	if (due(&s->api)) {
+		if (prepare(s) < 0)
+			return;
+		start_api(s);
+	}
 	for (unsigned int i = 0; s->given.state_fd >= 0 && i < WEBHOOKS_MAX; i++)
 		if (due(&s->hook[i]))
 			start_hook(s, i);
 }
 
-bool sup_died(struct super *s, pid_t pid, int status)
+bool super_died(struct super *s, pid_t pid, int status)
 {
 	struct side *all[WEBHOOKS_MAX + 1] = { &s->api };
 
@@ -217,7 +221,7 @@ bool sup_died(struct super *s, pid_t pid, int status)
 		if (all[i]->pid != pid)
 			continue;
 		if (WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM)
-			log_err("%s=%d killed by signal %d; it is started again",
+			log_err("%s=%d was killed by signal %d; restarting it",
 			        i ? "webhook" : "api", pid, WTERMSIG(status));
 		all[i]->pid = 0;
 		return true;
@@ -232,10 +236,10 @@ static void end(struct side *c)
 	c->again_us = 0;
 }
 
-int sup_reload(struct super *s, struct err *e)
+int super_reload(struct super *s, struct err *e)
 {
 	struct api_conf fresh;
-	int r = api_conf_load(&fresh, s->conf.config, e);
+	int r = settings_load(&fresh, s->conf.config, e);
 
 	if (r < 0)
 		return r;
@@ -246,11 +250,11 @@ int sup_reload(struct super *s, struct err *e)
 	if (strcmp(fresh.state, s->conf.state))
 		forget(&s->given.state_fd);
 	s->conf = fresh;
-	sup_stop(s); /* the next ones wait in the sockets' queues until they are served again */
+	super_stop(s); /* new connections wait in the queues of the sockets meanwhile */
 	return 0;
 }
 
-void sup_forget(struct super *s)
+void super_forget(struct super *s)
 {
 	forget(&s->given.state_fd);
 	forget(&s->given.local_fd);
@@ -258,7 +262,7 @@ void sup_forget(struct super *s)
 	forget(&s->beat_fd);
 }
 
-void sup_stop(struct super *s)
+void super_stop(struct super *s)
 {
 	end(&s->api);
 	for (unsigned int i = 0; i < WEBHOOKS_MAX; i++)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* systemd.c - what systemd gives to a service and wants to hear: sockets, readiness, watchdog. */
-#include "agent/daemon/super.h"
+/* systemd.c - sockets from systemd, and messages to it: readiness, watchdog. */
+#include "agent/daemon/systemd.h"
 
 #include <fcntl.h>
 #include <stdarg.h>
@@ -17,7 +17,7 @@
 
 #define FIRST_FD 3
 
-void unit_notify(const char *fmt, ...)
+void systemd_notify(const char *fmt, ...)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
@@ -42,7 +42,7 @@ void unit_notify(const char *fmt, ...)
 		       len);
 }
 
-uint64_t unit_watchdog_us(void)
+uint64_t systemd_watchdog_us(void)
 {
 	const char *us = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
 
@@ -51,7 +51,7 @@ uint64_t unit_watchdog_us(void)
 	return strtoull(us, NULL, 10);
 }
 
-int unit_socket(const char *name)
+int systemd_socket(const char *name)
 {
 	const char *pid = getenv("LISTEN_PID"), *n = getenv("LISTEN_FDS");
 	const char *names = getenv("LISTEN_FDNAMES");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* config.c - what of haul.conf concerns hauld, and hauld --check-config: all faults at once. */
-#include "agent/api/api.h"
+/* settings.c - the part of haul.conf that concerns hauld, and hauld --check-config: all faults at once. */
+#include "agent/daemon/settings.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/api/access.h"
+#include "agent/api/api.h"
 #include "common/auto.h"
 #include "common/conf.h"
 #include "policies/policies.h"
@@ -15,7 +17,6 @@
 #define RUNNING_DEFAULT  2
 #define KEPT_DEFAULT     1000
 #define POLICIES_OF_USER "default"
-#define WORDS_MAX        64
 
 /* ---- one key each ---- */
 
@@ -63,7 +64,7 @@ static int take_row(struct api_conf *c, const struct row *row, struct err *e)
 	if (row->kind == TEXT) {
 		if (strlen(word) < row->bytes)
 			return strcpy(at, word), 0;
-		return err_set(e, ERR_USER, ERANGE, "%s: %s: at most %zu letters", c->config,
+		return err_set(e, ERR_USER, ERANGE, "%s: %s: at most %zu characters", c->config,
 		               row->key, row->bytes - 1);
 	}
 	unsigned long v = strtoul(word, &end, 10);
@@ -75,30 +76,30 @@ static int take_row(struct api_conf *c, const struct row *row, struct err *e)
 	return 0;
 }
 
-/* ---- what fits together ---- */
+/* ---- rows that need each other ---- */
 
 static int tls_complete(const struct api_conf *c, struct err *e)
 {
 	if (c->port == 0 || (c->cert[0] && c->key[0]))
 		return 0;
 	err_set(e, ERR_USER, EINVAL, "%s: api-port needs api-cert and api-key", c->config);
-	return err_fix(e,
-	               "name the files of a certificate and its key: there is no TCP without TLS");
+	return err_fix(
+	        e, "name the files of a certificate and its key: the API serves TCP with TLS only");
 }
 
 static int hooks_complete(const struct api_conf *c, struct err *e)
 {
 	if (strcmp(c->webhook_events, "main") && strcmp(c->webhook_events, "all"))
-		return err_set(e, ERR_USER, EINVAL, "%s: webhook-events = %s: main or all",
+		return err_set(e, ERR_USER, EINVAL, "%s: webhook-events = %s: must be main or all",
 		               c->config, c->webhook_events);
 	if (!c->webhooks[0] || c->webhook_secret[0])
 		return 0;
 	err_set(e, ERR_USER, EINVAL, "%s: webhooks need webhook-secret", c->config);
-	return err_fix(e, "name a file with a secret, readable by root alone: what is sent is "
+	return err_fix(e, "name a file with a secret, readable by root alone: events are "
 	                  "signed with it");
 }
 
-int api_conf_load(struct api_conf *c, const char *path, struct err *e)
+int settings_load(struct api_conf *c, const char *path, struct err *e)
 {
 	int r = 0;
 
@@ -140,7 +141,7 @@ __attribute__((format(printf, 3, 4))) static unsigned int fault(const char *conf
 	return 1;
 }
 
-/* A secret: others must not read it. */
+/* A secret: no other user may read it. */
 static unsigned int check_secret(const struct api_conf *c, const char *key, const char *path)
 {
 	struct stat st;
@@ -148,7 +149,8 @@ static unsigned int check_secret(const struct api_conf *c, const char *key, cons
 	if (stat(path, &st) < 0)
 		return fault(c->config, key, "%s: %s", path, strerror(errno));
 	if (st.st_mode & 077)
-		return fault(c->config, key, "%s: others may read it: chmod 600 %s", path, path);
+		return fault(c->config, key, "%s: other users may read it: chmod 600 %s", path,
+		             path);
 	return 0;
 }
 
@@ -204,15 +206,15 @@ static unsigned int check_hooks(const char *config)
 	return bad;
 }
 
-int config_check(const char *path, const char *criu_option)
+int settings_check(const char *path, const char *criu_option)
 {
 	struct api_conf c;
 	struct err e = ERR_INIT;
 	char criu[512];
 	unsigned int bad = 0;
 
-	if (api_conf_load(&c, path, &e) < 0)
-		return (int)complain(&e); /* what follows would say the same again */
+	if (settings_load(&c, path, &e) < 0)
+		return (int)complain(&e); /* the checks below would repeat it */
 	if (conf_criu(criu, sizeof(criu), criu_option, path, &e) < 0)
 		bad += complain(&e);
 	else if (access(criu, X_OK) < 0)
@@ -221,7 +223,7 @@ int config_check(const char *path, const char *criu_option)
 	if (c.webhooks[0])
 		bad += check_secret(&c, "webhook-secret", c.webhook_secret);
 	err_clear(&e);
-	if (c.port && (check_secret(&c, "api-key", c.key) || tls_check(&c, &e) < 0))
+	if (c.port && (check_secret(&c, "api-key", c.key) || api_check_tls(&c, &e) < 0))
 		bad += e.src ? complain(&e) : 1;
 	if (!bad)
 		printf("%s: no fault\n", path);

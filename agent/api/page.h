@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* page.h - the page, and the OpenAPI document. */
+#ifndef HAUL_AGENT_API_PAGE_H
+#define HAUL_AGENT_API_PAGE_H
+
+struct req;
+
+int page_get(struct req *q);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* daemon.h - the process that listens for peers. */
+#ifndef HAUL_AGENT_DAEMON_DAEMON_H
+#define HAUL_AGENT_DAEMON_DAEMON_H
+
+#include "agent/daemon/super.h"
+#include "agent/mig/mig.h"
+
+#define PENDING_MAX 128
+#define WORKERS_MAX 256
+
+struct pending {
+	int fd;
+	uint64_t deadline_us;
+	size_t got;
+	uint8_t buf[TR_PREAMBLE_BYTES];
+};
+
+struct worker {
+	pid_t pid;
+	uint64_t route, since_us;
+	int watch_fd; /* hangs up when the worker and its guardians are dead */
+	struct guard *guard;
+	bool ended; /* its guardians may live on */
+};
+
+struct daemon {
+	struct agt_conf conf;
+	struct super super;
+	uint64_t watchdog_us; /* how often; 0: no watchdog */
+	struct chan_server *server;
+	int listen_fd, signal_fd;
+	struct pending pending[PENDING_MAX];
+	unsigned int n_pending;
+	struct worker worker[WORKERS_MAX];
+	unsigned int n_workers;
+	bool stop;
+};
+
+/** daemon_serve() - accept peers until SIGTERM */
+void daemon_serve(struct daemon *d);
+/** daemon_child() - super's child function: close what is the daemon's; @arg: struct daemon */
+void daemon_child(void *arg);
+/** daemon_sweep() - remove staged directories of the dead worker of @route; 0: of all dead ones */
+void daemon_sweep(uint64_t route);
+
+#endif
