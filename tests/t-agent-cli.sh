@@ -56,13 +56,13 @@ grep -q 'it fits' "$dir/o2" || fail "peers PID: $(cat "$dir/o2")"
 note "  check, peers, wrong words: the same statuses and words"
 
 # ---- Ctrl-C ----
+newest() { in_a "$haul" ls --json | python3 -c 'import json, sys; print(json.loads(sys.stdin.read().split("\n")[0])[sys.argv[1]])' "$1"; }
 in_a "$haul" --bandwidth-limit-mbit=10 --mode=pre-copy "$pid" hostB >"$dir/o1" 2>"$dir/e1" &
 job=$!
-until_true 60 'grep -q "opening streams" "$dir/o1"' || fail "it does not begin: $(cat "$dir/o1" "$dir/e1")"
-in_a pkill -INT -f "^$haul --bandwidth-limit-mbit=10"
+until_true 60 'in_a sh -c "cat /var/lib/haul/migrations/$(newest id)/events*" | grep "\"state\":\"rounds\""' || fail "it does not begin: $(cat "$dir/o1" "$dir/e1")"
+in_a pkill -INT -o -f "^$haul --bandwidth-limit-mbit=10"
 wait $job && fail "Ctrl-C: it moved" || got=$?
 [ "$got" = 124 ] || [ "$got" = 130 ] || fail "Ctrl-C: $got"
-newest() { in_a "$haul" ls --json | python3 -c 'import json, sys; print(json.loads(sys.stdin.read().split("\n")[0])[sys.argv[1]])' "$1"; }
 [ "$(newest status)" = cancelled ] || fail "after Ctrl-C it is $(newest status)"
 grep -q 'undoing' "$dir/o1" || fail "Ctrl-C: nothing said: $(cat "$dir/o1")"
 verify A

@@ -35,8 +35,7 @@ api_up() {
 		[ -z "$(declare -F api_prepare)" ] || api_prepare "$1"
 		api_config "$1" "${api_options[@]}"
 		plain_start_hauld "$@"
-		local _
-		until_true 60 '"$lab" run "$1" curl -sf --unix-socket /run/haul/api.sock http://h/healthz >/dev/null' || fail "no API on $1"
+		until_true 60 '"$lab" run "$1" curl -sf --unix-socket /run/haul/api.sock http://h/healthz >/dev/null' "$@" || fail "no API on $1"
 	}
 	lab_up "$@"
 }

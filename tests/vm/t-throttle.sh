@@ -33,14 +33,14 @@ binds() {
 	local first _
 	[ "$(on cat $own/cpu.max)" != "$limit" ] || fail "cpu.max is $limit, as before"
 	first=$(throttled)
-	until_true 60 '! [ "$(throttled)" -le "$first" ]' || fail "cpu.max $(on cat $own/cpu.max) never binds"
+	until_true 60 '[ "$(throttled)" -gt "$first" ]' || fail "cpu.max $(on cat $own/cpu.max) never binds"
 }
 
 # undone WHAT
 undone() {
 	local _
 	wait $job || true
-	until_true 60 '[ ! -n "$(marks)" ]'
+	until_true 60 '[ -z "$(marks)" ]' || fail "marks are left"
 	[ -z "$(marks)" ] || fail "$1: $(marks) is left"
 	[ "$(on sed -n 's/^0:://p' "/proc/$pid/cgroup")" = /own ] || fail "$1: it is in $(on cat "/proc/$pid/cgroup")"
 	[ "$(on cat $own/cpu.max)" = "$limit" ] || fail "$1: cpu.max was $limit, is $(on cat $own/cpu.max)"
