@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* runs.c - ascending lists of page runs. */
-#include "engine/engine.h"
+#include "engine/runs.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "common/page.h"
 
 int runs_add(struct runs *r, uint64_t vaddr, uint64_t pages)
 {
 	struct run *last = r->n ? &r->v[r->n - 1] : NULL;
 
 	r->pages += pages;
-	if (last && last->vaddr + last->pages * ENG_PAGE_BYTES == vaddr) {
+	if (last && last->vaddr + last->pages * PAGE_BYTES == vaddr) {
 		last->pages += pages;
 		return 0;
 	}
@@ -34,7 +37,7 @@ size_t runs_find(const struct runs *r, uint64_t vaddr)
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 
-		if (r->v[mid].vaddr + r->v[mid].pages * ENG_PAGE_BYTES <= vaddr)
+		if (r->v[mid].vaddr + r->v[mid].pages * PAGE_BYTES <= vaddr)
 			low = mid + 1;
 		else
 			high = mid;

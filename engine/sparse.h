@@ -3,10 +3,15 @@
 #ifndef HAUL_SPARSE_H
 #define HAUL_SPARSE_H
 
-#include "engine/engine.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/auto.h"
+#include "common/page.h"
 
 #define SPARSE_PAGES 512u
-#define SPARSE_BYTES ((uint64_t)SPARSE_PAGES * ENG_PAGE_BYTES)
+#define SPARSE_BYTES ((uint64_t)SPARSE_PAGES * PAGE_BYTES)
 
 /*
  * Finding and making chunks is thread-safe; a chunk stays where it is until the

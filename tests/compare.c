@@ -25,7 +25,14 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/page.h"
+#include "engine/criu/criu.h"
+#include "engine/criu/img.h"
+#include "engine/criu/sink.h"
 #include "engine/criu/smaps.h"
+#include "engine/proc/proc.h"
+#include "engine/runs.h"
+#include "engine/tracker/tracker.h"
 #include "hauler/run/present.h"
 
 #define LIMIT_MS   30000
@@ -156,16 +163,16 @@ static int remember(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr,
                     unsigned int flags)
 {
 	struct round *r = arg;
-	uint8_t page[ENG_PAGE_BYTES];
+	uint8_t page[PAGE_BYTES];
 
 	(void)vma;
 	(void)flags;
-	for (uint64_t i = 0; i < pages; i++, vaddr += ENG_PAGE_BYTES) {
+	for (uint64_t i = 0; i < pages; i++, vaddr += PAGE_BYTES) {
 		if (mem_read(r->memfd, pid, vaddr, page, 1) != 1)
 			continue;
 		XXH128_hash_t h = XXH3_128bits(page, sizeof(page));
 
-		if (sent_same(r->sent, OBJ_TASK(pid), vaddr,
+		if (sent_same(r->sent, obj_of_task(pid), vaddr,
 		              (struct sent_hash){ h.low64, h.high64 }) < 0)
 			return -ENOMEM;
 		r->pages++;
@@ -191,13 +198,13 @@ struct one_dump {
 static int same_bytes(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size_t pages)
 {
 	struct one_dump *d = arg;
-	uint8_t page[ENG_PAGE_BYTES];
+	uint8_t page[PAGE_BYTES];
 
-	for (size_t i = 0; i < pages; i++, vaddr += ENG_PAGE_BYTES) {
+	for (size_t i = 0; i < pages; i++, vaddr += PAGE_BYTES) {
 		d->task_pages++;
-		if (mem_read(d->memfd, (pid_t)OBJ_ID(obj), vaddr, page, 1) != 1)
+		if (mem_read(d->memfd, (pid_t)obj_id(obj), vaddr, page, 1) != 1)
 			fault(vaddr, 1, "CRIU sends it, haul cannot read it");
-		else if (memcmp(page, (const uint8_t *)data + i * ENG_PAGE_BYTES, sizeof(page)))
+		else if (memcmp(page, (const uint8_t *)data + i * PAGE_BYTES, sizeof(page)))
 			fault(vaddr, 1, "haul reads other bytes than CRIU sends");
 	}
 	return 0;
@@ -213,8 +220,8 @@ static int keep_shared(void *arg, uint64_t obj, uint64_t vaddr, const void *data
 	d->shared = v;
 	for (size_t i = 0; i < pages; i++)
 		v[d->n_shared++] = (struct shared_page){
-			obj, vaddr + i * ENG_PAGE_BYTES,
-			XXH3_64bits((const uint8_t *)data + i * ENG_PAGE_BYTES, ENG_PAGE_BYTES)
+			obj, vaddr + i * PAGE_BYTES,
+			XXH3_64bits((const uint8_t *)data + i * PAGE_BYTES, PAGE_BYTES)
 		};
 	return 0;
 }
@@ -285,7 +292,7 @@ static void find_stack_pointers(void)
 			continue;
 		*strrchr(line, ' ') = 0;
 		if (strrchr(line, ' ') && sscanf(strrchr(line, ' '), "%lx", &sp) == 1)
-			sp_page[n_sp++] = sp & ~(ENG_PAGE_BYTES - 1UL);
+			sp_page[n_sp++] = sp & ~(PAGE_BYTES - 1UL);
 	}
 }
 
@@ -319,7 +326,7 @@ static int add_run(void *arg, const struct run *run, bool eager)
 			return -ENOMEM;
 	}
 	for (uint64_t i = 0; i < run->pages; i++)
-		p->v[p->n++] = (struct page){ run->vaddr + i * ENG_PAGE_BYTES, eager };
+		p->v[p->n++] = (struct page){ run->vaddr + i * PAGE_BYTES, eager };
 	return 0;
 }
 
@@ -350,7 +357,7 @@ static void compare_pages(const struct page_set *criu, const struct page_set *ou
 static void check_clean(const struct page_set *p, const struct exist_task *t, struct round *r,
                         uint64_t *clean)
 {
-	uint8_t page[ENG_PAGE_BYTES];
+	uint8_t page[PAGE_BYTES];
 
 	for (size_t i = 0; i < p->n; i++) {
 		uint64_t at = p->v[i].vaddr;
@@ -359,7 +366,7 @@ static void check_clean(const struct page_set *p, const struct exist_task *t, st
 
 		if (d < t->dirty.n && t->dirty.v[d].vaddr <= at)
 			continue;
-		sent_span(r->sent, OBJ_TASK(target), at, 1, &sent);
+		sent_span(r->sent, obj_of_task(target), at, 1, &sent);
 		if (!sent)
 			continue;
 		if (mem_read(r->memfd, target, at, page, 1) != 1) {
@@ -369,7 +376,7 @@ static void check_clean(const struct page_set *p, const struct exist_task *t, st
 		XXH128_hash_t h = XXH3_128bits(page, sizeof(page));
 
 		*clean += 1;
-		if (sent_same(r->sent, OBJ_TASK(target), at,
+		if (sent_same(r->sent, obj_of_task(target), at,
 		              (struct sent_hash){ h.low64, h.high64 }) != 1)
 			fault(at, 1, "called clean, but not what it was in the round");
 	}
@@ -412,12 +419,12 @@ static const struct sink_obj *object(const struct sink *s)
 	const struct sink_obj *o = sink_objs(s, &n);
 
 	for (size_t i = 0; i < n; i++)
-		if (o[i].obj == OBJ_TASK(target))
+		if (o[i].obj == obj_of_task(target))
 			return &o[i];
 	die("CRIU sent nothing of the process");
 }
 
-static void compare(struct round *round, struct trk *trk)
+static void compare(struct round *round, struct tracker *trk)
 {
 	struct one_dump alone = { 0 }, answered = { 0 };
 	struct page_set criu = { 0 }, ours = { 0 };
@@ -465,9 +472,9 @@ static void compare(struct round *round, struct trk *trk)
 static void run_kinds(const char *kinds)
 {
 	struct err e = ERR_INIT;
-	struct trk_stats st;
+	struct tracker_stats st;
 	struct round round = { 0 };
-	AUTO(trk) struct trk *trk = NULL;
+	AUTO(tracker) struct tracker *trk = NULL;
 	AUTO(sent) struct sent *sent = NULL;
 
 	start(kinds, "uffd");
@@ -475,8 +482,8 @@ static void run_kinds(const char *kinds)
 	check(sent_new(&sent, &e), &e, "sent");
 	round.sent = sent;
 	round.memfd = mem_open(target, &e);
-	check(trk_new(&trk, target, TRK_WP_ASYNC, &e), &e, "tracker");
-	check(trk_round(trk, remember, &round, &st, &e), &e, "round");
+	check(tracker_new(&trk, target, TRACKER_WP_ASYNC, &e), &e, "tracker");
+	check(tracker_round(trk, remember, &round, &st, &e), &e, "round");
 	kill(target, SIGUSR1);
 	wait_stopped();
 	compare(&round, trk);

@@ -3,13 +3,15 @@
  * fuzz-img.c - any bytes as one of the images of CRIU that haul reads, or as a packed page
  * map of the other host; the first byte says which. It runs the files given; with -DLIBFUZZER the fuzzer does.
  */
-#include "engine/criu/criu.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/page.h"
+#include "engine/criu/class_runs.h"
+#include "engine/criu/img.h"
 #include "replay.h"
 
 enum { TREE, CORE, MM, RUNS, N_KINDS };
@@ -95,25 +97,26 @@ static void runs(const uint8_t *p, size_t bytes)
 	AUTO(mem) uint8_t *packed = NULL;
 	size_t n = 0;
 
-	if (cruns_unpack(p, bytes, &a, &e) < 0) {
+	if (class_runs_unpack(p, bytes, &a, &e) < 0) {
 		if (!e.msg[0])
 			abort();
-		cruns_fini(&a);
+		class_runs_fini(&a);
 		return;
 	}
 	for (size_t i = 0; i < a.n; i++)
 		if (a.v[i].pages == 0 || a.v[i].class >= PC_N ||
-		    a.v[i].vaddr + a.v[i].pages * ENG_PAGE_BYTES > 1ULL << 47 ||
-		    (i && a.v[i].vaddr < a.v[i - 1].vaddr + a.v[i - 1].pages * ENG_PAGE_BYTES))
+		    a.v[i].vaddr + a.v[i].pages * PAGE_BYTES > 1ULL << 47 ||
+		    (i && a.v[i].vaddr < a.v[i - 1].vaddr + a.v[i - 1].pages * PAGE_BYTES))
 			abort();
-	if (cruns_pack(&a, &packed, &n) < 0 || cruns_unpack(packed, n, &b, &e) < 0 || a.n != b.n)
+	if (class_runs_pack(&a, &packed, &n) < 0 || class_runs_unpack(packed, n, &b, &e) < 0 ||
+	    a.n != b.n)
 		abort();
 	for (size_t i = 0; i < a.n; i++)
 		if (a.v[i].vaddr != b.v[i].vaddr || a.v[i].pages != b.v[i].pages ||
 		    a.v[i].class != b.v[i].class)
 			abort();
-	cruns_fini(&a);
-	cruns_fini(&b);
+	class_runs_fini(&a);
+	class_runs_fini(&b);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t bytes)

@@ -4,7 +4,6 @@
  * place of its socket there is a buffer: each answer has a length of two bytes before it.
  * It runs the files given; with -DLIBFUZZER the fuzzer does.
  */
-#include "engine/criu/criu.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -55,6 +54,7 @@ static ssize_t fuzz_send(int fd, const void *buf, size_t bytes, int flags)
 #define recv fuzz_recv
 #define send fuzz_send
 #include "engine/criu/criu.c" /* NOLINT: its static functions are what is tested */
+#include "engine/criu/criu.h"
 #undef poll
 #undef recv
 #undef send

@@ -4,7 +4,6 @@
  * no crash, an end, and a reason. The parser is run on a buffer instead of its thread and
  * socket, for which t-sink.c is there. It runs the files given; with -DLIBFUZZER the fuzzer does.
  */
-#include "engine/criu/criu.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -50,7 +49,9 @@ static ssize_t fuzz_splice(int in, const void *o, int out, const void *p, size_t
 #define recv   fuzz_recv
 #define send   fuzz_send
 #define splice fuzz_splice
+#include "common/page.h"
 #include "engine/criu/sink.c" /* NOLINT: its step() is what is tested */
+#include "engine/criu/sink.h"
 #undef recv
 #undef send
 #undef splice
@@ -61,10 +62,10 @@ static int on_shmem(void *arg, uint64_t obj, uint64_t vaddr, const void *data, s
 	uint8_t sum = 0;
 
 	(void)arg;
-	if (OBJ_TYPE(obj) != 2 || vaddr % ENG_PAGE_BYTES)
+	if (!obj_is_shmem(obj) || vaddr % PAGE_BYTES)
 		abort();
 	for (size_t i = 0; i < pages; i++) /* all of it can be read */
-		sum ^= p[i * ENG_PAGE_BYTES] ^ p[(i + 1) * ENG_PAGE_BYTES - 1];
+		sum ^= p[i * PAGE_BYTES] ^ p[(i + 1) * PAGE_BYTES - 1];
 	*(volatile uint8_t *)&sum = sum;
 	return 0;
 }
@@ -76,7 +77,7 @@ static void check(const struct sink *s)
 
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < o[i].lazy.n; k++)
-			if (o[i].lazy.v[k].pages == 0 || OBJ_TYPE(o[i].obj) != 1)
+			if (o[i].lazy.v[k].pages == 0 || !obj_is_task(o[i].obj))
 				abort();
 }
 

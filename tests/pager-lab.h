@@ -27,7 +27,10 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "engine/engine.h"
+#include "common/page.h"
+#include "engine/pager/pager.h"
+#include "engine/pager/store.h"
+#include "engine/runs.h"
 
 #define PG 4096ULL
 
@@ -179,7 +182,7 @@ static inline unsigned int lab_task_of(const struct lab *l, uint64_t obj)
 {
 	unsigned int t = 0;
 
-	while (t < l->n_tasks && OBJ_TASK(l->pid[t]) != obj)
+	while (t < l->n_tasks && obj_of_task(l->pid[t]) != obj)
 		t++;
 	return t;
 }
@@ -196,7 +199,7 @@ static inline size_t lab_deliver(struct lab *l, unsigned int t, size_t i, size_t
 		n++;
 	for (size_t k = 0; k < n && l->class[i] == C_REMOTE; k++)
 		page_put(buf + k * PG, first_id(l, t, i + k));
-	if (pager_deliver(l->pager, OBJ_TASK(l->pid[t]), (uintptr_t)l->base + i * PG, n,
+	if (pager_deliver(l->pager, obj_of_task(l->pid[t]), (uintptr_t)l->base + i * PG, n,
 	                  l->class[i] == C_REMOTE ? buf : NULL, &e) < 0)
 		LAB_DIE("deliver: %s", e.msg);
 	return n;
@@ -392,7 +395,7 @@ static inline void lab_add(struct lab *l, unsigned int t)
 	AUTO(runs) struct runs local = { 0 };
 	AUTO(runs) struct runs remote = { 0 };
 	struct err e = ERR_INIT;
-	struct sobj *o = store_obj(l->store, OBJ_TASK(l->pid[t]), true);
+	struct sobj *o = store_obj(l->store, obj_of_task(l->pid[t]), true);
 	uint8_t page[PG];
 
 	for (size_t i = 0; i < l->pages; i++) {
@@ -400,10 +403,10 @@ static inline void lab_add(struct lab *l, unsigned int t)
 
 		if (l->class[i] == C_LOCAL) {
 			page_put(page, first_id(l, t, i));
-			LAB_CHECK(sobj_write(o, v, page, 1, &e) == 0);
+			LAB_CHECK(store_write(o, v, page, 1, &e) == 0);
 		}
 		if (l->class[i] == C_LOCAL_ZERO)
-			LAB_CHECK(sobj_zero(o, v, 1, &e) == 0);
+			LAB_CHECK(store_zero(o, v, 1, &e) == 0);
 		if (l->class[i] == C_LOCAL || l->class[i] == C_LOCAL_ZERO)
 			LAB_CHECK(runs_add(&local, v, 1) == 0);
 		if (l->class[i] == C_REMOTE || l->class[i] == C_REMOTE_ZERO)

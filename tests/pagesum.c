@@ -19,7 +19,10 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "engine/engine.h"
+#include "common/page.h"
+#include "engine/proc/proc.h"
+#include "engine/runs.h"
+#include "engine/tracker/tracker.h"
 
 #define FAULTS_MAX 40
 #define RSEQ_MAX   64
@@ -60,7 +63,7 @@ static int find_droppable(struct look *l)
 			end = b;
 		}
 		if (!strncmp(line, "VmFlags:", 8) && strstr(line, " dp") &&
-		    runs_add(&l->drop, start, (end - start) >> ENG_PAGE_SHIFT) < 0)
+		    runs_add(&l->drop, start, (end - start) >> PAGE_BITS) < 0)
 			return -ENOMEM;
 	}
 	return f ? 0 : -ESRCH;
@@ -106,7 +109,7 @@ static bool read_page(struct look *l, uint64_t vaddr, uint8_t *page)
 		return false;
 	for (size_t i = 0; i < l->n_rseq; i++)
 		for (uint64_t k = 0; k < l->rseq[i].rseq_abi_size; k++)
-			if (l->rseq[i].rseq_abi_pointer + k - vaddr < ENG_PAGE_BYTES)
+			if (l->rseq[i].rseq_abi_pointer + k - vaddr < PAGE_BYTES)
 				page[l->rseq[i].rseq_abi_pointer + k - vaddr] = 0;
 	return true;
 }
@@ -116,21 +119,20 @@ static void read_backing(struct look *l, const struct vma *vma, uint64_t vaddr, 
 {
 	char path[80];
 
-	memset(page, 0, ENG_PAGE_BYTES);
+	memset(page, 0, PAGE_BYTES);
 	if (vma->kind != VMA_FILE_PRIVATE)
 		return;
 	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", l->pid,
 	         (unsigned long)vma->start, (unsigned long)vma->end);
 	AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	if (fd >= 0 &&
-	    pread(fd, page, ENG_PAGE_BYTES, (off_t)(vma->offset + vaddr - vma->start)) < 0)
+	if (fd >= 0 && pread(fd, page, PAGE_BYTES, (off_t)(vma->offset + vaddr - vma->start)) < 0)
 		fault(l, vaddr, "its file cannot be read");
 }
 
 static void look_page(struct look *l, const struct vma *vma, uint64_t vaddr)
 {
-	uint8_t page[ENG_PAGE_BYTES], backing[ENG_PAGE_BYTES];
+	uint8_t page[PAGE_BYTES], backing[PAGE_BYTES];
 
 	if (droppable(l, vaddr))
 		return;
@@ -161,7 +163,7 @@ static int emit(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uin
 
 	(void)flags;
 	for (uint64_t i = 0; pid == l->pid && i < pages; i++)
-		look_page(l, vma, vaddr + i * ENG_PAGE_BYTES);
+		look_page(l, vma, vaddr + i * PAGE_BYTES);
 	return 0;
 }
 
@@ -183,7 +185,7 @@ static int load(struct look *l, const char *name)
 
 static void check_listed(struct look *l)
 {
-	uint8_t page[ENG_PAGE_BYTES];
+	uint8_t page[PAGE_BYTES];
 
 	for (size_t i = 0; i < l->n; i++)
 		if (!read_page(l, l->v[i].vaddr, page))
@@ -196,8 +198,8 @@ int main(int argc, char **argv)
 {
 	struct look l = { 0 };
 	struct err e = ERR_INIT;
-	struct trk_stats st;
-	AUTO(trk) struct trk *trk = NULL;
+	struct tracker_stats st;
+	AUTO(tracker) struct tracker *trk = NULL;
 
 	if (argc != 4)
 		return 2;
@@ -213,7 +215,8 @@ int main(int argc, char **argv)
 		check_listed(&l);
 	else if (!l.out)
 		return 2;
-	if (trk_new(&trk, l.pid, TRK_NONE, &e) < 0 || trk_final(trk, emit, &l, &st, &e) < 0) {
+	if (tracker_new(&trk, l.pid, TRACKER_NONE, &e) < 0 ||
+	    tracker_final(trk, emit, &l, &st, &e) < 0) {
 		fprintf(stderr, "%s\n", e.msg);
 		return 2;
 	}

@@ -18,8 +18,9 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "engine/engine.h"
 #include "engine/proc/frost.h"
+#include "engine/proc/proc.h"
+#include "engine/tracker/tracker.h"
 #include "tests/checks.h"
 
 #define STARVED_TRIES 8
@@ -210,7 +211,7 @@ int main(void)
 	ticks = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	setbuf(stdout, NULL);
 	alarm(120);
-	if (geteuid() != 0 || trk_probe(TRK_WP_ASYNC, NULL) < 0) {
+	if (geteuid() != 0 || tracker_probe(TRACKER_WP_ASYNC, NULL) < 0) {
 		printf("skipped: needs root and userfaultfd with WP_ASYNC\n");
 		return 77;
 	}

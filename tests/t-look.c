@@ -13,7 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "engine/engine.h"
+#include "engine/proc/proc.h"
+#include "engine/tracker/tracker.h"
 
 #define TABLE  (2u << 20)
 #define TABLES 80 /* more than one window of the look */
@@ -100,7 +101,7 @@ static pid_t start(uint8_t *dirty, int *ask, int *done)
 }
 
 struct seen {
-	uint8_t flags[PAGES]; /* TRK_*; 0: not told */
+	uint8_t flags[PAGES]; /* TRACKER_*; 0: not told */
 	int twice;
 };
 
@@ -116,7 +117,7 @@ static int note(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uin
 		return 0;
 	for (uint64_t i = first; i < first + pages && i < PAGES; i++) {
 		s->twice += s->flags[i] != 0;
-		s->flags[i] = (uint8_t)(flags | TRK_PRESENT);
+		s->flags[i] = (uint8_t)(flags | TRACKER_PRESENT);
 	}
 	return 0;
 }
@@ -137,13 +138,13 @@ static int compare(const struct seen *s, const uint64_t *map, const uint8_t *dir
 	for (int i = 0; i < PAGES; i++) {
 		bool guard = dirty[i] == GUARD;
 		bool is = (map[i] >> 62) && (map[i] & ((1ULL << 55) - 1)) != zero && !guard;
-		bool told = s->flags[i] && !(s->flags[i] & TRK_ZERO);
+		bool told = s->flags[i] && !(s->flags[i] & TRACKER_ZERO);
 		bool new = i / 512 == 6 || i / 512 == 7; /* mapped anew: all is dirty */
 
 		present += is;
-		clean += told && !(s->flags[i] & TRK_DIRTY);
+		clean += told && !(s->flags[i] & TRACKER_DIRTY);
 		if (is != told ||
-		    (told && (dirty[i] == WRITTEN || new) && !(s->flags[i] & TRK_DIRTY)))
+		    (told && (dirty[i] == WRITTEN || new) && !(s->flags[i] & TRACKER_DIRTY)))
 			if (wrong++ < 10)
 				printf("table %d page %d: there %d, told %d, written %d, flags "
 				       "%x\n",
@@ -168,14 +169,14 @@ static uint64_t zero_frame(void)
 	return v & ((1ULL << 55) - 1);
 }
 
-static int with(enum trk_kind kind)
+static int with(enum tracker_kind kind)
 {
 	static struct seen first, last;
 	static uint64_t map[PAGES];
 	uint8_t *dirty = mmap(NULL, PAGES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 	                      0);
-	AUTO(trk) struct trk *t = NULL;
-	struct trk_stats st;
+	AUTO(tracker) struct tracker *t = NULL;
+	struct tracker_stats st;
 	struct err e = ERR_INIT;
 	int ask, done;
 	char c, path[40];
@@ -186,15 +187,15 @@ static int with(enum trk_kind kind)
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
 	AUTO(fd) int pagemap = open(path, O_RDONLY | O_CLOEXEC);
 
-	if (read(done, &c, 1) != 1 || trk_new(&t, pid, kind, &e) < 0 ||
-	    trk_round(t, note, &first, &st, &e) < 0 || write(ask, "d", 1) != 1 ||
+	if (read(done, &c, 1) != 1 || tracker_new(&t, pid, kind, &e) < 0 ||
+	    tracker_round(t, note, &first, &st, &e) < 0 || write(ask, "d", 1) != 1 ||
 	    read(done, &c, 1) != 1 || kill(pid, SIGSTOP) < 0 || waitpid(pid, NULL, WUNTRACED) < 0 ||
-	    trk_final(t, note, &last, &st, &e) < 0 || there(pagemap, map) < 0) {
-		printf("%s: %s\n", trk_kind_name(kind), e.msg);
+	    tracker_final(t, note, &last, &st, &e) < 0 || there(pagemap, map) < 0) {
+		printf("%s: %s\n", tracker_kind_name(kind), e.msg);
 		kill(pid, SIGKILL);
 		return 1;
 	}
-	printf("%s: ", trk_kind_name(kind));
+	printf("%s: ", tracker_kind_name(kind));
 	int r = compare(&last, map, dirty, zero_frame());
 
 	kill(pid, SIGKILL);
@@ -213,9 +214,9 @@ int main(void)
 	            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	area += TABLE - (uintptr_t)area % TABLE;
 	madvise(area, (size_t)TABLES * TABLE, MADV_NOHUGEPAGE);
-	for (int kind = TRK_WP_ASYNC; kind <= TRK_SOFT_DIRTY; kind++) {
-		if (trk_probe(kind, &e) < 0)
-			printf("%s: not on this kernel: %s\n", trk_kind_name(kind), e.msg);
+	for (int kind = TRACKER_WP_ASYNC; kind <= TRACKER_SOFT_DIRTY; kind++) {
+		if (tracker_probe(kind, &e) < 0)
+			printf("%s: not on this kernel: %s\n", tracker_kind_name(kind), e.msg);
 		else
 			n++, r |= with(kind);
 		err_clear(&e);

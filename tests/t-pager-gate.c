@@ -112,7 +112,7 @@ static void early(uint64_t seed, bool announced)
 /* The store has older copies of what is at the source: sent, and written since. */
 static void make_stale(struct lab *l)
 {
-	struct sobj *o = store_obj(l->store, OBJ_TASK(l->pid[0]), true);
+	struct sobj *o = store_obj(l->store, obj_of_task(l->pid[0]), true);
 	AUTO(runs) struct runs keep = { 0 };
 	struct err e = ERR_INIT;
 	uint8_t page[PG];
@@ -124,9 +124,9 @@ static void make_stale(struct lab *l)
 		if (l->class[i] == C_LOCAL)
 			LAB_CHECK(runs_add(&keep, v, 1) == 0);
 		else
-			LAB_CHECK(sobj_write(o, v, page, 1, &e) == 0);
+			LAB_CHECK(store_write(o, v, page, 1, &e) == 0);
 	}
-	sobj_keep_only(o, &keep);
+	store_keep_only(o, &keep);
 }
 
 static void *early_link(void *arg)
@@ -282,16 +282,17 @@ static void missing(uint64_t seed)
 	lab_resume(&l);
 	LAB_CHECK(pager_wait(l.pager, deadline_in_ms(100), &e) == -ETIMEDOUT);
 	err_clear(&e);
-	LAB_CHECK(pager_deliver(l.pager, OBJ_TASK(l.pid[0]), 123, 1, page, &e) == -EINVAL);
+	LAB_CHECK(pager_deliver(l.pager, obj_of_task(l.pid[0]), 123, 1, page, &e) == -EINVAL);
 	err_clear(&e);
-	LAB_CHECK(pager_deliver(l.pager, OBJ_TASK(l.pid[0]), 1ULL << 47, 1, page, &e) == -EINVAL);
-	err_clear(&e);
-	LAB_CHECK(pager_deliver(l.pager, OBJ_TASK(l.pid[0]), (1ULL << 47) - PG, 2, page, &e) ==
+	LAB_CHECK(pager_deliver(l.pager, obj_of_task(l.pid[0]), 1ULL << 47, 1, page, &e) ==
 	          -EINVAL);
 	err_clear(&e);
-	LAB_CHECK(pager_deliver(l.pager, OBJ_TASK(l.pid[0]), 0, SIZE_MAX, page, &e) == -EINVAL);
-	LAB_CHECK(pager_deliver(l.pager, OBJ_TASK(4242), 0x1000, 1, page, NULL) == 0);
-	LAB_CHECK(pager_deliver(l.pager, OBJ_TASK(l.pid[0]), 0x1000, 1, page, NULL) == 0);
+	LAB_CHECK(pager_deliver(l.pager, obj_of_task(l.pid[0]), (1ULL << 47) - PG, 2, page, &e) ==
+	          -EINVAL);
+	err_clear(&e);
+	LAB_CHECK(pager_deliver(l.pager, obj_of_task(l.pid[0]), 0, SIZE_MAX, page, &e) == -EINVAL);
+	LAB_CHECK(pager_deliver(l.pager, obj_of_task(4242), 0x1000, 1, page, NULL) == 0);
+	LAB_CHECK(pager_deliver(l.pager, obj_of_task(l.pid[0]), 0x1000, 1, page, NULL) == 0);
 	kill(l.pid[0], SIGKILL);
 	lab_join(&l, HANG_MS);
 	finish(&l, "waiting, bad addresses, killed");

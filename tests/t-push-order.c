@@ -22,7 +22,7 @@ static void check(bool ok, int line, const char *what)
 
 static uint64_t page(unsigned int i)
 {
-	return BASE + i * ENG_PAGE_BYTES;
+	return BASE + i * PAGE_BYTES;
 }
 
 static bool is_left(unsigned int i)
@@ -54,7 +54,7 @@ static void late(void)
 {
 	AUTO(sent) struct sent *s = NULL;
 	struct err e = ERR_INIT;
-	uint64_t obj = OBJ_TASK(1), one = 1;
+	uint64_t obj = obj_of_task(1), one = 1;
 
 	CHECK(sent_new(&s, &e) == 0);
 	for (unsigned int scan = 1; scan <= 1000; scan++)
@@ -76,15 +76,16 @@ int main(void)
 	AUTO(sent) struct sent *s = NULL;
 	struct order *o = NULL;
 	struct err e = ERR_INIT;
-	uint64_t obj = OBJ_TASK(4711), got, vaddr, n, total = 0, last_rank = 2;
+	uint64_t obj = obj_of_task(4711), got, vaddr, n, total = 0, last_rank = 2;
 	static uint8_t seen[PAGES];
 	struct left_obj left = { .obj = obj };
 
 	CHECK(sent_new(&s, &e) == 0);
 	warm(s, obj);
-	CHECK(cruns_add(&left.runs, page(0), HOLE, PC_LAZY_REMOTE) == 0);
-	CHECK(cruns_add(&left.runs, page(HOLE), 100, PC_LAZY_HERE) == 0);
-	CHECK(cruns_add(&left.runs, page(HOLE + 100), PAGES - HOLE - 100, PC_LAZY_REMOTE) == 0);
+	CHECK(class_runs_add(&left.runs, page(0), HOLE, PC_LAZY_REMOTE) == 0);
+	CHECK(class_runs_add(&left.runs, page(HOLE), 100, PC_LAZY_HERE) == 0);
+	CHECK(class_runs_add(&left.runs, page(HOLE + 100), PAGES - HOLE - 100, PC_LAZY_REMOTE) ==
+	      0);
 	CHECK(order_new(&o, &left, 1, s, &e) == 0);
 
 	late();
@@ -104,7 +105,7 @@ int main(void)
 	/* then each 10th: after twenty of these the program waits for page 301 */
 	for (int k = 0; k < 20; k++) {
 		CHECK(order_next(o, &got, &vaddr, &n) && got == obj);
-		for (uint64_t i = (vaddr - BASE) / ENG_PAGE_BYTES; n--; i++)
+		for (uint64_t i = (vaddr - BASE) / PAGE_BYTES; n--; i++)
 			seen[i]++, total++, CHECK(rank_of((unsigned int)i) == 1);
 	}
 	CHECK(total == 63);
@@ -116,16 +117,16 @@ int main(void)
 	unsigned int near = 0;
 
 	while (near < 32 && order_next(o, &got, &vaddr, &n)) {
-		CHECK(vaddr >= next && vaddr + n * ENG_PAGE_BYTES <= page(302 + 32));
-		next = vaddr + n * ENG_PAGE_BYTES;
-		for (uint64_t i = (vaddr - BASE) / ENG_PAGE_BYTES; n--; i++)
+		CHECK(vaddr >= next && vaddr + n * PAGE_BYTES <= page(302 + 32));
+		next = vaddr + n * PAGE_BYTES;
+		for (uint64_t i = (vaddr - BASE) / PAGE_BYTES; n--; i++)
 			seen[i]++, total++, near++;
 		if (next == page(302 + 32))
 			break;
 	}
 	CHECK(near >= 28);
 	while (order_next(o, &got, &vaddr, &n))
-		for (uint64_t i = (vaddr - BASE) / ENG_PAGE_BYTES; n--; i++) {
+		for (uint64_t i = (vaddr - BASE) / PAGE_BYTES; n--; i++) {
 			CHECK(rank_of((unsigned int)i) <= last_rank);
 			last_rank = rank_of((unsigned int)i);
 			seen[i]++, total++;
@@ -134,6 +135,6 @@ int main(void)
 		CHECK(seen[i] == is_left(i));
 	printf("%llu pages, each once: %s\n", (unsigned long long)total, wrong ? "no" : "yes");
 	order_free(o);
-	cruns_fini(&left.runs);
+	class_runs_fini(&left.runs);
 	return wrong != 0 || total != PAGES - 100;
 }

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #define send_pages noted_pages
+#include "common/page.h"
 #include "hauler/run/rounds.c" /* NOLINT */
 #undef send_pages
 
@@ -27,7 +28,7 @@ static bool queued[PAGES];
 
 static uint64_t page(unsigned int i)
 {
-	return BASE + i * ENG_PAGE_BYTES;
+	return BASE + i * PAGE_BYTES;
 }
 
 int noted_pages(struct send *s, enum send_what what, pid_t pid, int memfd, uint64_t vaddr,
@@ -37,7 +38,7 @@ int noted_pages(struct send *s, enum send_what what, pid_t pid, int memfd, uint6
 	(void)memfd;
 	(void)e;
 	CHECK(what == SEND_CHANGED && pid == PID && vaddr >= BASE);
-	for (uint64_t i = (vaddr - BASE) / ENG_PAGE_BYTES; pages--; i++) {
+	for (uint64_t i = (vaddr - BASE) / PAGE_BYTES; pages--; i++) {
 		CHECK(i < PAGES && !queued[i]);
 		queued[i] = true;
 	}
@@ -79,7 +80,7 @@ int main(void)
 
 	CHECK(sent_new(&m.pages.sent, &e) == 0);
 	for (unsigned int i = 0; i < PAGES; i++) {
-		sent_same(m.pages.sent, OBJ_TASK(PID), page(i), (struct sent_hash){ 1, i });
+		sent_same(m.pages.sent, obj_of_task(PID), page(i), (struct sent_hash){ 1, i });
 		if (is_again(i))
 			CHECK(list_add(&r.again, PID, page(i), 1) == 0);
 	}
@@ -87,7 +88,7 @@ int main(void)
 	for (unsigned int i = 0; i < PAGES; i++) {
 		bool listed = i >= 2 && i < 14, has;
 
-		sent_span(m.pages.sent, OBJ_TASK(PID), page(i), 1, &has);
+		sent_span(m.pages.sent, obj_of_task(PID), page(i), 1, &has);
 		CHECK(queued[i] == (listed && !is_again(i)));
 		CHECK(has == !(listed && is_again(i)));
 	}

@@ -12,11 +12,13 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/page.h"
+#include "engine/proc/proc.h"
 #include "hauler/pages/send.h"
 
 #define PAGES 8u
 #define HOLE  3u /* is unmapped later */
-#define OBJ   OBJ_TASK(child)
+#define OBJ   obj_of_task(child)
 
 static struct err e;
 static pid_t child;
@@ -81,17 +83,17 @@ static uint8_t *pages;
 static void unmap(int sig)
 {
 	(void)sig;
-	munmap(pages + HOLE * ENG_PAGE_BYTES, ENG_PAGE_BYTES);
+	munmap(pages + HOLE * PAGE_BYTES, PAGE_BYTES);
 	raise(SIGSTOP);
 }
 
 static void start(void)
 {
-	pages = mmap(NULL, PAGES * ENG_PAGE_BYTES, PROT_READ | PROT_WRITE,
-	             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pages = mmap(NULL, PAGES * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+	             -1, 0);
 	CHECK(pages != MAP_FAILED);
 	for (unsigned int i = 0; i < PAGES; i++)
-		memset(pages + i * ENG_PAGE_BYTES, (int)i + 1, ENG_PAGE_BYTES);
+		memset(pages + i * PAGE_BYTES, (int)i + 1, PAGE_BYTES);
 	signal(SIGUSR1, unmap);
 	child = fork();
 	if (child == 0)
@@ -102,7 +104,7 @@ static void start(void)
 
 static uint64_t page(unsigned int i)
 {
-	return (uintptr_t)pages + i * ENG_PAGE_BYTES;
+	return (uintptr_t)pages + i * PAGE_BYTES;
 }
 
 /* ---- the tests ---- */

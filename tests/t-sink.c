@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "engine/criu/criu.h"
+#include "engine/criu/sink.h"
 
 #define CHECK(what)                                                                                \
 	do {                                                                                       \

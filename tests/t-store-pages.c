@@ -11,7 +11,9 @@
 #include <time.h>
 
 #include "common/clock.h"
-#include "engine/engine.h"
+#include "common/page.h"
+#include "engine/pager/store.h"
+#include "engine/runs.h"
 
 #define PG      4096ULL
 #define END     (1ULL << 47)
@@ -56,12 +58,12 @@ static uint64_t blocks(const struct sobj *o)
 {
 	struct stat st;
 
-	return fstat(sobj_fd(o), &st) == 0 ? (uint64_t)st.st_blocks * 512 / PG : 0;
+	return fstat(store_fd(o), &st) == 0 ? (uint64_t)st.st_blocks * 512 / PG : 0;
 }
 
 static void hostile(struct store *s)
 {
-	struct sobj *o = store_obj(s, OBJ_TASK(1), true);
+	struct sobj *o = store_obj(s, obj_of_task(1), true);
 	uint8_t page[PG] = { 1 };
 	static const struct {
 		uint64_t vaddr;
@@ -81,57 +83,57 @@ static void hostile(struct store *s)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		CHECK(sobj_write(o, bad[i].vaddr, page, bad[i].pages, NULL) == -EINVAL);
-		CHECK(sobj_zero(o, bad[i].vaddr, bad[i].pages, NULL) == -EINVAL);
-		sobj_drop(o, bad[i].vaddr, bad[i].pages);
-		CHECK(sobj_state(o, bad[i].vaddr & ~(PG - 1)) == PAGE_ABSENT);
-		CHECK(sobj_read(o, bad[i].vaddr, page, bad[i].pages, NULL) < 0);
+		CHECK(store_write(o, bad[i].vaddr, page, bad[i].pages, NULL) == -EINVAL);
+		CHECK(store_zero(o, bad[i].vaddr, bad[i].pages, NULL) == -EINVAL);
+		store_drop(o, bad[i].vaddr, bad[i].pages);
+		CHECK(store_state(o, bad[i].vaddr & ~(PG - 1)) == PAGE_ABSENT);
+		CHECK(store_read(o, bad[i].vaddr, page, bad[i].pages, NULL) < 0);
 	}
 	CHECK(store_data_pages(s) == 0 && blocks(o) == 0);
-	CHECK(sobj_write(o, END - PG, page, 1, &e) == 0);
-	CHECK(sobj_state(o, END - PG) == PAGE_DATA);
-	CHECK(sobj_write(o, 0, page, 0, &e) == 0);
-	sobj_drop(o, 0, END / PG);
+	CHECK(store_write(o, END - PG, page, 1, &e) == 0);
+	CHECK(store_state(o, END - PG) == PAGE_DATA);
+	CHECK(store_write(o, 0, page, 0, &e) == 0);
+	store_drop(o, 0, END / PG);
 	CHECK(store_data_pages(s) == 0 && blocks(o) == 0);
 }
 
 static void objects(struct store *s)
 {
-	CHECK(!store_obj(s, OBJ_TASK(4711), false));
+	CHECK(!store_obj(s, obj_of_task(4711), false));
 	for (uint64_t i = 2; i < 600; i++)
 		CHECK(store_obj(s, i, true));
 	for (uint64_t i = 2; i < 600; i++)
 		CHECK(store_obj(s, i, false) && store_obj(s, i, true) == store_obj(s, i, false));
-	CHECK(store_obj(s, OBJ_TASK(7), true) != store_obj(s, OBJ_SHMEM(7), true));
+	CHECK(store_obj(s, obj_of_task(7), true) != store_obj(s, obj_of_shmem(7), true));
 }
 
 /* One page every 16 MiB of 1 TiB. */
 static void sparse(struct store *s)
 {
-	struct sobj *o = store_obj(s, OBJ_TASK(900), true);
+	struct sobj *o = store_obj(s, obj_of_task(900), true);
 	uint64_t page[PG / 8], t0 = now_us();
 	enum page_state st;
 	AUTO(runs) struct runs keep = { 0 };
 
 	for (uint64_t i = 0; i < 65536; i++) {
 		fill(page, i + 1);
-		CHECK(sobj_write(o, i << 24, page, 1, &e) == 0);
+		CHECK(store_write(o, i << 24, page, 1, &e) == 0);
 	}
 	CHECK(blocks(o) == 65536);
 	for (uint64_t i = 0; i < 65536; i++) {
-		CHECK(sobj_read(o, i << 24, page, 1, &e) == 0);
+		CHECK(store_read(o, i << 24, page, 1, &e) == 0);
 		CHECK(is(page, i + 1));
-		CHECK(sobj_span(o, i << 24, 100, &st) == 1 && st == PAGE_DATA);
-		CHECK(sobj_span(o, (i << 24) + PG, 100, &st) > 0 && st == PAGE_ABSENT);
+		CHECK(store_span(o, i << 24, 100, &st) == 1 && st == PAGE_DATA);
+		CHECK(store_span(o, (i << 24) + PG, 100, &st) > 0 && st == PAGE_ABSENT);
 	}
 	CHECK(runs_add(&keep, 5 << 24, 1) == 0 && runs_add(&keep, 9 << 24, 4) == 0);
-	sobj_keep_only(o, &keep);
+	store_keep_only(o, &keep);
 	store_sweep(s);
 	CHECK(store_data_pages(s) == 2 && blocks(o) == 2);
-	CHECK(sobj_read(o, 9 << 24, page, 1, &e) == 0 && is(page, 10));
-	CHECK(sobj_read(o, 9 << 24, page, 2, NULL) == -ENODATA);
-	CHECK(sobj_read(o, 8 << 24, page, 1, NULL) == -ENODATA);
-	sobj_drop(o, 0, 1ULL << 28);
+	CHECK(store_read(o, 9 << 24, page, 1, &e) == 0 && is(page, 10));
+	CHECK(store_read(o, 9 << 24, page, 2, NULL) == -ENODATA);
+	CHECK(store_read(o, 8 << 24, page, 1, NULL) == -ENODATA);
+	store_drop(o, 0, 1ULL << 28);
 	CHECK(store_data_pages(s) == 0);
 	printf("1 TiB with 65536 pages: %llu ms\n", (unsigned long long)(now_us() - t0) / 1000);
 }
@@ -155,10 +157,10 @@ static void check_page(struct worker *w, size_t i, uint64_t *buf)
 	uint64_t at = 0x7f0000000000ULL + i * PG;
 	enum page_state want = w->id[i] == 0 ? PAGE_ABSENT : w->id[i] == 1 ? PAGE_ZERO : PAGE_DATA;
 
-	CHECK(sobj_state(w->o, at) == want);
+	CHECK(store_state(w->o, at) == want);
 	if (want == PAGE_ABSENT)
 		return;
-	CHECK(sobj_read(w->o, at, buf, 1, &e) == 0);
+	CHECK(store_read(w->o, at, buf, 1, &e) == 0);
 	CHECK(is(buf, w->id[i] == 1 ? 0 : w->id[i]));
 }
 
@@ -177,12 +179,12 @@ static void *work(void *arg)
 			n++;
 		switch (rnd(&s) % 8) {
 		case 0:
-			CHECK(sobj_zero(w->o, at, n, &e) == 0);
+			CHECK(store_zero(w->o, at, n, &e) == 0);
 			for (size_t q = 0; q < n; q++)
 				w->id[i + q] = 1;
 			break;
 		case 1:
-			sobj_drop(w->o, at, n);
+			store_drop(w->o, at, n);
 			for (size_t q = 0; q < n; q++)
 				w->id[i + q] = 0;
 			break;
@@ -193,7 +195,7 @@ static void *work(void *arg)
 				w->id[i + q] = 2 + (uint32_t)(rnd(&s) >> 33);
 				fill(buf + q * PG / 8, w->id[i + q]);
 			}
-			CHECK(sobj_write(w->o, at, buf, n, &e) == 0);
+			CHECK(store_write(w->o, at, buf, n, &e) == 0);
 			break;
 		default:
 			check_page(w, i, buf);
@@ -210,7 +212,7 @@ static void threads(struct store *s, uint64_t seed)
 {
 	pthread_t th[THREADS];
 	struct worker *w = calloc(THREADS, sizeof(*w));
-	struct sobj *o = store_obj(s, OBJ_TASK(901), true);
+	struct sobj *o = store_obj(s, obj_of_task(901), true);
 	uint64_t data = 0;
 
 	for (unsigned int n = 0; n < THREADS; n++) {
@@ -226,7 +228,7 @@ static void threads(struct store *s, uint64_t seed)
 		data += w[i / 7 % THREADS].id[i] > 1;
 	CHECK(store_data_pages(s) == data && blocks(o) == data);
 	CHECK(store_peak_pages(s) >= data);
-	sobj_drop(o, 0x7f0000000000ULL, PAGES);
+	store_drop(o, 0x7f0000000000ULL, PAGES);
 	CHECK(store_data_pages(s) == 0 && blocks(o) == 0);
 	free(w);
 }
@@ -240,7 +242,7 @@ static void *sweeper(void *arg)
 /* Stale pages are swept while someone else drops the same ones. */
 static void stale(struct store *s)
 {
-	struct sobj *o = store_obj(s, OBJ_TASK(903), true);
+	struct sobj *o = store_obj(s, obj_of_task(903), true);
 	uint64_t page[PG / 8];
 	AUTO(runs) struct runs keep = { 0 };
 	enum page_state st;
@@ -248,33 +250,33 @@ static void stale(struct store *s)
 
 	for (uint64_t i = 0; i < PAGES; i++) {
 		fill(page, i + 1);
-		CHECK(sobj_write(o, i * PG, page, 1, &e) == 0);
+		CHECK(store_write(o, i * PG, page, 1, &e) == 0);
 		if (i % 5 == 0)
 			CHECK(runs_add(&keep, i * PG, 1) == 0);
 	}
-	sobj_keep_only(o, &keep);
+	store_keep_only(o, &keep);
 	CHECK(store_data_pages(s) == PAGES); /* not given back yet */
-	CHECK(sobj_state(o, PG) == PAGE_ABSENT && sobj_state(o, 0) == PAGE_DATA);
-	CHECK(sobj_span(o, PG, 9, &st) == 4 && st == PAGE_ABSENT);
-	CHECK(sobj_read(o, PG, page, 1, NULL) == -ENODATA);
+	CHECK(store_state(o, PG) == PAGE_ABSENT && store_state(o, 0) == PAGE_DATA);
+	CHECK(store_span(o, PG, 9, &st) == 4 && st == PAGE_ABSENT);
+	CHECK(store_read(o, PG, page, 1, NULL) == -ENODATA);
 	for (int k = 0; k < 2; k++)
 		CHECK(pthread_create(&th[k], NULL, sweeper, s) == 0);
 	for (uint64_t i = 0; i < PAGES; i += 64)
 		if (i / 64 % 3)
-			sobj_drop(o, i * PG, 64);
+			store_drop(o, i * PG, 64);
 	for (int k = 0; k < 2; k++)
 		pthread_join(th[k], NULL);
 	for (uint64_t i = 0; i < PAGES; i++)
-		if (sobj_state(o, i * PG) == PAGE_DATA)
-			CHECK(sobj_read(o, i * PG, page, 1, &e) == 0 && is(page, i + 1));
+		if (store_state(o, i * PG) == PAGE_DATA)
+			CHECK(store_read(o, i * PG, page, 1, &e) == 0 && is(page, i + 1));
 	CHECK(store_data_pages(s) == blocks(o));
-	sobj_drop(o, 0, PAGES);
+	store_drop(o, 0, PAGES);
 	CHECK(store_data_pages(s) == 0 && blocks(o) == 0);
 }
 
 static void speed(struct store *s)
 {
-	struct sobj *o = store_obj(s, OBJ_TASK(902), true);
+	struct sobj *o = store_obj(s, obj_of_task(902), true);
 	size_t bytes = 128 * PG, total = 256u << 20;
 	uint8_t *buf = malloc(bytes);
 
@@ -283,13 +285,13 @@ static void speed(struct store *s)
 		uint64_t t0 = now_us();
 
 		for (size_t at = 0; at < total; at += bytes)
-			CHECK(sobj_write(o, at, buf, bytes / PG, &e) == 0);
+			CHECK(store_write(o, at, buf, bytes / PG, &e) == 0);
 		printf("write %s, 512 KiB pieces: %.2f GB/s\n", round ? "again" : "new",
 		       (double)total / 1e3 / (double)(now_us() - t0));
 	}
 	uint64_t t0 = now_us();
 
-	sobj_drop(o, 0, total / PG);
+	store_drop(o, 0, total / PG);
 	printf("drop: %.2f GB/s\n", (double)total / 1e3 / (double)(now_us() - t0));
 	free(buf);
 }

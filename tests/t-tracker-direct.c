@@ -21,14 +21,15 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "engine/engine.h"
+#include "engine/proc/proc.h"
+#include "engine/tracker/tracker.h"
 #include "tests/checks.h"
 
 #define PAGES 16
 #define PAGE  4 /* the one that is read into */
 #define FILL  0x42
 
-static enum trk_kind kind;
+static enum tracker_kind kind;
 static char dir[] = "/tmp/t-tracker-direct.XXXXXX";
 static uint8_t *area;
 
@@ -179,34 +180,34 @@ static int see(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint
 	(void)vma;
 	if (at >= vaddr && at < vaddr + pages * 4096) {
 		s->times++;
-		s->dirty = flags & TRK_DIRTY;
+		s->dirty = flags & TRACKER_DIRTY;
 	}
 	return 0;
 }
 
 /* The page as it is after the round: what would be sent. */
-static struct seen round_of(struct trk *t, pid_t pid, struct trk_stats *st)
+static struct seen round_of(struct tracker *t, pid_t pid, struct tracker_stats *st)
 {
 	struct seen s = { 0 };
 	struct err e = ERR_INIT;
 	uint8_t page[4096] = { 0 };
 	AUTO(fd) int mem = mem_open(pid, &e);
 
-	CHECK(trk_round(t, see, &s, st, &e) == 0, "%s", e.msg);
+	CHECK(tracker_round(t, see, &s, st, &e) == 0, "%s", e.msg);
 	CHECK(mem_read(mem, pid, (uintptr_t)area + PAGE * 4096, page, 1) == 1, "mem");
 	s.content = page[0];
 	return s;
 }
 
-static struct seen last_look(struct trk *t, pid_t pid)
+static struct seen last_look(struct tracker *t, pid_t pid)
 {
 	struct seen s = { 0 };
-	struct trk_stats st;
+	struct tracker_stats st;
 	struct err e = ERR_INIT;
 
 	kill(pid, SIGSTOP);
 	usleep(20000);
-	CHECK(trk_final(t, see, &s, &st, &e) == 0, "%s", e.msg);
+	CHECK(tracker_final(t, see, &s, &st, &e) == 0, "%s", e.msg);
 	kill(pid, SIGCONT);
 	return s;
 }
@@ -215,11 +216,11 @@ static struct seen last_look(struct trk *t, pid_t pid)
 static void read_in_round(int late_ms, bool aio, int flags)
 {
 	struct err e = ERR_INIT;
-	struct trk_stats st;
-	AUTO(trk) struct trk *t = NULL;
+	struct tracker_stats st;
+	AUTO(tracker) struct tracker *t = NULL;
 	pid_t pid = target(late_ms, aio, flags);
 
-	CHECK(trk_new(&t, pid, kind, &e) == 0, "%s", e.msg);
+	CHECK(tracker_new(&t, pid, kind, &e) == 0, "%s", e.msg);
 	struct seen first = round_of(t, pid, &st);
 
 	CHECK(first.times == !aio && st.procs == !aio, "%d times, %u tracked", first.times,
@@ -250,17 +251,17 @@ int main(void)
 	area = mmap(NULL, PAGES * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	setbuf(stdout, NULL);
 	alarm(120);
-	if (geteuid() != 0 || trk_best() == TRK_NONE || !mounted(&server)) {
+	if (geteuid() != 0 || tracker_best() == TRACKER_NONE || !mounted(&server)) {
 		printf("skipped: needs root, a tracker and FUSE\n");
 		rmdir(dir);
 		return 77;
 	}
-	for (kind = TRK_WP_ASYNC; kind <= TRK_SOFT_DIRTY; kind++) {
-		if (trk_probe(kind, &e) < 0) {
-			printf("%s: not on this kernel: %s\n", trk_kind_name(kind), e.msg);
+	for (kind = TRACKER_WP_ASYNC; kind <= TRACKER_SOFT_DIRTY; kind++) {
+		if (tracker_probe(kind, &e) < 0) {
+			printf("%s: not on this kernel: %s\n", tracker_kind_name(kind), e.msg);
 			continue;
 		}
-		printf("%s\n", trk_kind_name(kind));
+		printf("%s\n", tracker_kind_name(kind));
 		read_in_round(250, false, O_DIRECT);
 		read_in_round(1500, false, O_DIRECT);
 		read_in_round(250, true, O_DIRECT);

@@ -24,14 +24,15 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "engine/engine.h"
+#include "engine/proc/proc.h"
+#include "engine/tracker/tracker.h"
 #include "tests/checks.h"
 
 #define AREA_PAGES 512
 #define KILLS      150
 #define NOBODY     65534
 
-static enum trk_kind kind;
+static enum tracker_kind kind;
 
 /* What targets count in: seen by us, also after exec. */
 static volatile uint64_t *ticks;
@@ -305,15 +306,15 @@ static int take(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uin
 }
 
 /* Rounds on @pid. Return: processes that were tracked in the last one */
-static unsigned int rounds(pid_t pid, int n, struct taker *tk, struct trk_stats *st)
+static unsigned int rounds(pid_t pid, int n, struct taker *tk, struct tracker_stats *st)
 {
 	struct err e = ERR_INIT;
-	AUTO(trk) struct trk *t = NULL;
+	AUTO(tracker) struct tracker *t = NULL;
 
-	CHECK(trk_new(&t, pid, kind, &e) == 0, "%s", e.msg);
+	CHECK(tracker_new(&t, pid, kind, &e) == 0, "%s", e.msg);
 	for (int i = 0; i < n; i++) {
 		usleep(3000);
-		CHECK(trk_round(t, take, tk, st, &e) == 0, "round %d: %s", i, e.msg);
+		CHECK(tracker_round(t, take, tk, st, &e) == 0, "round %d: %s", i, e.msg);
 	}
 	return st->procs;
 }
@@ -322,7 +323,7 @@ static unsigned int rounds(pid_t pid, int n, struct taker *tk, struct trk_stats 
 static void ordinary(const char *name, void (*run)(void), unsigned int tracked)
 {
 	struct taker tk = { 0 };
-	struct trk_stats st = { 0 };
+	struct tracker_stats st = { 0 };
 
 	checks_title = name;
 	pid_t pid = target(run);
@@ -346,16 +347,16 @@ static void track_for_ever(pid_t pid, bool inject_only)
 {
 	struct err e = ERR_INIT;
 	struct taker tk = { 0 };
-	struct trk_stats st;
-	struct trk *t = NULL;
+	struct tracker_stats st;
+	struct tracker *t = NULL;
 
-	if (trk_new(&t, pid, kind, &e) < 0)
+	if (tracker_new(&t, pid, kind, &e) < 0)
 		_exit(1);
 	for (;;) {
 		int fd = -1;
 
 		if (!inject_only)
-			trk_round(t, take, &tk, &st, &e);
+			tracker_round(t, take, &tk, &st, &e);
 		else if (inject_uffd(pid, &fd, &e) == 0)
 			close(fd);
 	}
@@ -384,7 +385,7 @@ static bool alone_with(pid_t pid)
 static void killed(const char *name, void (*run)(void), bool inject_only)
 {
 	struct taker tk = { 0 };
-	struct trk_stats st = { 0 };
+	struct tracker_stats st = { 0 };
 
 	checks_title = name;
 	pid_t pid = target(run);
@@ -432,7 +433,7 @@ static void kill_it(struct taker *t)
 static void exec_in_round(void)
 {
 	struct taker tk = { .first = exec_it };
-	struct trk_stats st = { 0 };
+	struct tracker_stats st = { 0 };
 
 	checks_title = "exec in mid-round";
 	pid_t pid = target(ready_to_exec);
@@ -442,16 +443,16 @@ static void exec_in_round(void)
 	CHECK(goes_on(), "it stands still");
 	check_clean(pid, fds_of(pid), false);
 	struct err e = ERR_INIT;
-	struct trk *t = NULL;
+	struct tracker *t = NULL;
 
 	/* the same, and on: the new memory is tracked, whole at first and then in part */
 	end(pid);
 	pid = tk.pid = target(ready_to_exec);
 	tk.first = exec_it;
-	CHECK(trk_new(&t, pid, kind, &e) == 0, "%s", e.msg);
+	CHECK(tracker_new(&t, pid, kind, &e) == 0, "%s", e.msg);
 	for (int i = 0; i < 3; i++) {
 		tk.pages = 0;
-		CHECK(trk_round(t, take, &tk, &st, &e) == 0, "%s", e.msg);
+		CHECK(tracker_round(t, take, &tk, &st, &e) == 0, "%s", e.msg);
 	}
 	CHECK(st.procs == 1 && st.vmas_untracked == 0, "%u tracked, %u mappings not", st.procs,
 	      st.vmas_untracked);
@@ -459,9 +460,9 @@ static void exec_in_round(void)
 	kill(pid, SIGSTOP);
 	usleep(20000);
 	tk.pages = 0;
-	CHECK(trk_final(t, take, &tk, &st, &e) == 0 && tk.pages >= AREA_PAGES,
+	CHECK(tracker_final(t, take, &tk, &st, &e) == 0 && tk.pages >= AREA_PAGES,
 	      "final: %llu pages; %s", (unsigned long long)tk.pages, e.msg);
-	trk_free(t);
+	tracker_free(t);
 	check_clean(pid, fds_of(pid), true);
 	end(pid);
 }
@@ -480,7 +481,7 @@ static pid_t child_of(pid_t pid)
 static void exit_in_round(void)
 {
 	struct taker tk = { .first = kill_it };
-	struct trk_stats st = { 0 };
+	struct tracker_stats st = { 0 };
 
 	checks_title = "a child exits in mid-round";
 	pid_t pid = target(with_child);
@@ -495,16 +496,16 @@ static void exit_in_round(void)
 
 	checks_title = "the whole tree exits in mid-round";
 	struct err e = ERR_INIT;
-	AUTO(trk) struct trk *t = NULL;
+	AUTO(tracker) struct tracker *t = NULL;
 
 	pid = tk.pid = target(work);
 	tk.first = kill_it;
-	CHECK(trk_new(&t, pid, kind, &e) == 0, "%s", e.msg);
-	int r = trk_round(t, take, &tk, &st, &e); /* a zombie now, and no error so far */
+	CHECK(tracker_new(&t, pid, kind, &e) == 0, "%s", e.msg);
+	int r = tracker_round(t, take, &tk, &st, &e); /* a zombie now, and no error so far */
 
 	CHECK(r == 0, "%d %s", r, e.msg);
 	waitpid(pid, NULL, 0);
-	r = trk_round(t, take, &tk, &st, &e);
+	r = tracker_round(t, take, &tk, &st, &e);
 	CHECK(r == -ESRCH && e.src == ERR_TARGET && e.msg[0], "%d %s", r, e.msg);
 }
 
@@ -513,7 +514,7 @@ static void exit_in_round(void)
 static void stopped_before(void)
 {
 	struct taker tk = { 0 };
-	struct trk_stats st = { 0 };
+	struct tracker_stats st = { 0 };
 
 	checks_title = "job-stopped before";
 	pid_t pid = target(threads);
@@ -535,7 +536,7 @@ static void stopped_before(void)
 
 static void all(void)
 {
-	printf("%s\n", trk_kind_name(kind));
+	printf("%s\n", tracker_kind_name(kind));
 	alarm(600);
 	ordinary("threads", threads, 1);
 	ordinary("threads come and go", come_and_go, 1);
@@ -543,7 +544,7 @@ static void all(void)
 	ordinary("another user's", other_user, 1);
 	ordinary("no descriptor free, soft limit", full_soft, 1);
 	/* only one of them needs a descriptor for a moment */
-	ordinary("no descriptor free, hard limit", full_hard, kind == TRK_SOFT_DIRTY);
+	ordinary("no descriptor free, hard limit", full_hard, kind == TRACKER_SOFT_DIRTY);
 	stopped_before();
 	exit_in_round();
 	exec_in_round();
@@ -559,16 +560,16 @@ int main(int argc, char **argv)
 	ticks = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, ticks_fd, 0);
 	if (argc > 1)
 		work(); /* after exec */
-	if (geteuid() != 0 || trk_best() == TRK_NONE) {
+	if (geteuid() != 0 || tracker_best() == TRACKER_NONE) {
 		printf("skipped: needs root and a tracker\n");
 		return 77;
 	}
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	for (kind = TRK_WP_ASYNC; kind <= TRK_SOFT_DIRTY; kind++) {
+	for (kind = TRACKER_WP_ASYNC; kind <= TRACKER_SOFT_DIRTY; kind++) {
 		struct err e = ERR_INIT;
 
-		if (trk_probe(kind, &e) < 0)
-			printf("%s: not on this kernel: %s\n", trk_kind_name(kind), e.msg);
+		if (tracker_probe(kind, &e) < 0)
+			printf("%s: not on this kernel: %s\n", tracker_kind_name(kind), e.msg);
 		else
 			all();
 	}

@@ -25,7 +25,7 @@
 #define PAGE  7 /* the one that is written */
 #define HOLE  (PAGES - 100) /* where other memory may come */
 
-static enum trk_kind kind;
+static enum tracker_kind kind;
 
 /* ---- a target that does as it is told ---- */
 
@@ -161,72 +161,72 @@ static int see(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint
 	return 0;
 }
 
-static struct trk *tracker(pid_t pid)
+static struct tracker *tracker(pid_t pid)
 {
 	struct err e = ERR_INIT;
-	struct trk *t = NULL;
+	struct tracker *t = NULL;
 
-	CHECK(trk_new(&t, pid, kind, &e) == 0, "%s", e.msg);
+	CHECK(tracker_new(&t, pid, kind, &e) == 0, "%s", e.msg);
 	return t;
 }
 
-static struct seen round_with(struct trk *t, bool again, struct trk_stats *st)
+static struct seen round_with(struct tracker *t, bool again, struct tracker_stats *st)
 {
 	struct seen s = { .again = again };
 	struct err e = ERR_INIT;
 
-	CHECK(trk_round(t, see, &s, st, &e) == 0, "%s", e.msg);
+	CHECK(tracker_round(t, see, &s, st, &e) == 0, "%s", e.msg);
 	return s;
 }
 
-static struct seen round_of(struct trk *t, struct trk_stats *st)
+static struct seen round_of(struct tracker *t, struct tracker_stats *st)
 {
 	return round_with(t, false, st);
 }
 
-static struct seen last_look(struct trk *t, pid_t pid)
+static struct seen last_look(struct tracker *t, pid_t pid)
 {
 	struct seen s = { 0 };
-	struct trk_stats st;
+	struct tracker_stats st;
 	struct err e = ERR_INIT;
 
 	kill(pid, SIGSTOP);
 	usleep(20000);
-	CHECK(trk_final(t, see, &s, &st, &e) == 0, "%s", e.msg);
+	CHECK(tracker_final(t, see, &s, &st, &e) == 0, "%s", e.msg);
 	return s;
 }
 
 /* Is the tree of @pid refused, by the name of @who? */
 static bool refused(pid_t pid, pid_t who)
 {
-	AUTO(trk) struct trk *t = tracker(pid);
+	AUTO(tracker) struct tracker *t = tracker(pid);
 	struct err e = ERR_INIT;
 	char name[32];
 
 	snprintf(name, sizeof(name), "(pid %d)", who);
-	return trk_own(t, &e) == -EBUSY && strstr(e.msg, name) && e.fix[0];
+	return tracker_own(t, &e) == -EBUSY && strstr(e.msg, name) && e.fix[0];
 }
 
 static bool granted(pid_t pid)
 {
-	AUTO(trk) struct trk *t = tracker(pid);
+	AUTO(tracker) struct tracker *t = tracker(pid);
 	struct err e = ERR_INIT;
 
-	return trk_own(t, &e) == 0;
+	return tracker_own(t, &e) == 0;
 }
 
 /* ---- two trackers ---- */
 
 static void two(void)
 {
-	struct trk_stats st;
+	struct tracker_stats st;
 	struct err e = ERR_INIT;
 
 	checks_title = "two trackers";
 	pid_t pid = target(obedient);
-	AUTO(trk) struct trk *first = tracker(pid), *second = tracker(pid);
+	AUTO(tracker) struct tracker *first = tracker(pid), *second = tracker(pid);
 
-	CHECK(trk_own(first, &e) == 0, "%s", e.msg);
+	CHECK(tracker_own(first, &e) == 0, "%s", e.msg);
 	CHECK(refused(pid, getpid()), "the second");
 	CHECK(round_of(first, &st).times == 1 && st.procs == 1, "%u", st.procs);
 	tell('w');
@@ -234,32 +234,32 @@ static void two(void)
 	CHECK(round_of(first, &st).times == 1, "the page was taken");
 	tell('w');
 	round_of(second, &st);
-	CHECK(last_look(first, pid).flags & TRK_DIRTY, "the page was taken");
-	CHECK(last_look(second, pid).flags & TRK_DIRTY, "the second knows nothing");
+	CHECK(last_look(first, pid).flags & TRACKER_DIRTY, "the page was taken");
+	CHECK(last_look(second, pid).flags & TRACKER_DIRTY, "the second knows nothing");
 	kill(pid, SIGCONT);
-	trk_release(first);
+	tracker_release(first);
 	CHECK(round_of(second, &st).times == 1 && st.procs == 1, "released: %u", st.procs);
 	end(pid);
 }
 
 static void trees(void)
 {
-	struct trk_stats st;
+	struct tracker_stats st;
 	struct err e = ERR_INIT;
 
 	checks_title = "overlapping trees";
 	pid_t pid = target(obedient);
-	AUTO(trk) struct trk *t = tracker(pid);
+	AUTO(tracker) struct tracker *t = tracker(pid);
 
-	CHECK(trk_own(t, &e) == 0, "%s", e.msg);
+	CHECK(tracker_own(t, &e) == 0, "%s", e.msg);
 	tell('f');
 	CHECK(refused(told[CHILD], getpid()), "a child that was born later");
 	round_of(t, &st);
 	CHECK(st.procs == 2, "%u tracked", st.procs);
-	trk_release(t);
-	AUTO(trk) struct trk *child = tracker(told[CHILD]);
+	tracker_release(t);
+	AUTO(tracker) struct tracker *child = tracker(told[CHILD]);
 
-	CHECK(trk_own(child, &e) == 0, "%s", e.msg);
+	CHECK(tracker_own(child, &e) == 0, "%s", e.msg);
 	CHECK(refused(pid, getpid()), "a tree with a child that is tracked");
 	round_of(t, &st);
 	CHECK(st.procs == 1 && st.procs_untracked == 1, "%u tracked", st.procs);
@@ -273,11 +273,11 @@ static void owner_dies(void)
 	pid_t pid = target(obedient), owner = fork();
 
 	if (owner == 0) {
-		struct trk *t = tracker(pid);
+		struct tracker *t = tracker(pid);
 		struct err e = ERR_INIT;
-		struct trk_stats st;
+		struct tracker_stats st;
 
-		if (trk_own(t, &e) == 0)
+		if (tracker_own(t, &e) == 0)
 			round_of(t, &st);
 		told[CHILD] = -1;
 		for (;;)
@@ -329,12 +329,12 @@ static long written(pid_t pid)
 
 static void foreign(void)
 {
-	struct trk_stats st;
+	struct tracker_stats st;
 
 	checks_title = "memory that another tool has registered";
 	pid_t pid = target(obedient);
 	AUTO(fd) int fd = registered_by_us(pid);
-	AUTO(trk) struct trk *t = tracker(pid);
+	AUTO(tracker) struct tracker *t = tracker(pid);
 
 	CHECK(written(pid) == 1, "one region of written pages");
 	for (int i = 0; i < 3; i++) {
@@ -343,7 +343,7 @@ static void foreign(void)
 		      "%u mappings not tracked", st.vmas_untracked);
 		CHECK(written(pid) == 1, "the tool's page was taken");
 	}
-	CHECK(last_look(t, pid).flags & TRK_DIRTY, "it was never reported");
+	CHECK(last_look(t, pid).flags & TRACKER_DIRTY, "it was never reported");
 	kill(pid, SIGCONT);
 	close(steal_fd(&fd));
 	CHECK(round_of(t, &st).times == 1 && st.vmas_untracked == 0, "when the tool has ended");
@@ -356,13 +356,13 @@ static void foreign(void)
 
 static void shared(void)
 {
-	struct trk_stats st;
+	struct tracker_stats st;
 	struct seen s;
 
 	checks_title = "a child after vfork";
 	told[CHILD] = told[VFORK] = 0;
 	pid_t pid = target(sharing);
-	AUTO(trk) struct trk *t = tracker(pid);
+	AUTO(tracker) struct tracker *t = tracker(pid);
 
 	CHECK(round_of(t, &st).times == 1 && st.procs == 1, "%u", st.procs);
 	tell('w');
@@ -385,11 +385,11 @@ static void shared(void)
 
 static void later(void)
 {
-	struct trk_stats st;
+	struct tracker_stats st;
 
 	checks_title = "no descriptor at first";
 	pid_t pid = target(obedient);
-	AUTO(trk) struct trk *t = tracker(pid);
+	AUTO(tracker) struct tracker *t = tracker(pid);
 
 	tell('d');
 	CHECK(round_of(t, &st).times == 0 && st.procs_untracked == 1, "%u tracked", st.procs);
@@ -427,16 +427,16 @@ static int count(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, ui
 static void replaced(void)
 {
 	static struct counts c;
-	struct trk_stats st;
+	struct tracker_stats st;
 	struct err e = ERR_INIT;
 
 	checks_title = "replaced in mid-round";
 	pid_t pid = target(obedient);
-	AUTO(trk) struct trk *t = tracker(pid);
+	AUTO(tracker) struct tracker *t = tracker(pid);
 
 	round_of(t, &st);
 	tell('s');
-	CHECK(trk_round(t, count, &c, &st, &e) == 0, "%s", e.msg);
+	CHECK(tracker_round(t, count, &c, &st, &e) == 0, "%s", e.msg);
 	CHECK(c.told && c.twice == 0, "%u pages were reported twice", c.twice);
 	for (size_t i = 0; i < HOLE; i += 2)
 		CHECK(c.n[i] == 1, "page %zu", i);
@@ -445,11 +445,11 @@ static void replaced(void)
 
 static void all(void)
 {
-	printf("%s\n", trk_kind_name(kind));
+	printf("%s\n", tracker_kind_name(kind));
 	two();
 	trees();
 	owner_dies();
-	if (kind == TRK_WP_ASYNC) {
+	if (kind == TRACKER_WP_ASYNC) {
 		foreign();
 		shared();
 		later();
@@ -463,15 +463,15 @@ int main(void)
 	area = mmap(NULL, PAGES * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	setbuf(stdout, NULL);
 	alarm(120);
-	if (geteuid() != 0 || trk_best() == TRK_NONE) {
+	if (geteuid() != 0 || tracker_best() == TRACKER_NONE) {
 		printf("skipped: needs root and a tracker\n");
 		return 77;
 	}
-	for (kind = TRK_WP_ASYNC; kind <= TRK_SOFT_DIRTY; kind++) {
+	for (kind = TRACKER_WP_ASYNC; kind <= TRACKER_SOFT_DIRTY; kind++) {
 		struct err e = ERR_INIT;
 
-		if (trk_probe(kind, &e) < 0)
-			printf("%s: not on this kernel: %s\n", trk_kind_name(kind), e.msg);
+		if (tracker_probe(kind, &e) < 0)
+			printf("%s: not on this kernel: %s\n", tracker_kind_name(kind), e.msg);
 		else
 			all();
 	}

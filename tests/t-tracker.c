@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "engine/engine.h"
+#include "engine/proc/proc.h"
+#include "engine/tracker/tracker.h"
 
 #define AREA_PAGES 4096
 #define CALM_PAGES 4096
@@ -21,7 +22,7 @@
 #define HUGE_BYTES (2u << 20)
 #define PAGES_HUGE (HUGE_BYTES / 4096)
 
-static enum trk_kind kind;
+static enum tracker_kind kind;
 static int n_rounds = 40;
 
 /* ---- the child ---- */
@@ -150,7 +151,7 @@ struct mirror {
 	int fd;
 	struct page *slot;
 	uint64_t reported, present, wrong, twice, strayed;
-	struct trk *trk;
+	struct tracker *trk;
 	int places;
 	int round;
 	bool check;
@@ -171,10 +172,10 @@ static void read_page(struct mirror *m, struct page *p)
 {
 	bool strayed = false;
 
-	trk_strayed(m->trk, m->pid, m->places, p->vaddr, 1, &strayed);
+	tracker_strayed(m->trk, m->pid, m->places, p->vaddr, 1, &strayed);
 	if (mem_read(m->fd, m->pid, p->vaddr, p->data, 1) != 1)
 		memset(p->data, 0xee, 4096);
-	trk_strayed(m->trk, m->pid, m->places, p->vaddr, 1, &strayed);
+	tracker_strayed(m->trk, m->pid, m->places, p->vaddr, 1, &strayed);
 	if (strayed) {
 		free(p->data);
 		p->data = NULL;
@@ -193,10 +194,10 @@ static int take(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uin
 		struct page *p = slot_of(m, at);
 		uint8_t now[4096];
 
-		if (flags & TRK_ZERO)
+		if (flags & TRACKER_ZERO)
 			continue;
 		m->reported++;
-		if (m->check && !(flags & TRK_DIRTY)) {
+		if (m->check && !(flags & TRACKER_DIRTY)) {
 			m->present++;
 			if (!p->data && p->round)
 				m->strayed++;
@@ -306,8 +307,8 @@ static int test_restart(void)
 static int test_mirror(void)
 {
 	struct err e = ERR_INIT;
-	struct trk *t = NULL;
-	struct trk_stats st = { 0 };
+	struct tracker *t = NULL;
+	struct tracker_stats st = { 0 };
 	struct mirror m = { .places = -1 };
 	uint64_t first_us = 0, stop_us = 0;
 	pid_t pid = fork();
@@ -318,13 +319,13 @@ static int test_mirror(void)
 	m.pid = pid;
 	m.fd = mem_open(pid, &e);
 	m.slot = calloc(SLOTS, sizeof(*m.slot));
-	if (trk_new(&t, pid, kind, &e) < 0)
+	if (tracker_new(&t, pid, kind, &e) < 0)
 		return 1;
 	m.trk = t;
-	m.places = trk_places(t, pid);
+	m.places = tracker_places(t, pid);
 	for (int i = 0; i < n_rounds; i++) {
 		m.round = i + 1;
-		if (trk_round(t, take, &m, &st, &e) < 0) {
+		if (tracker_round(t, take, &m, &st, &e) < 0) {
 			fprintf(stderr, "round: %s\n", e.msg);
 			return 1;
 		}
@@ -337,7 +338,7 @@ static int test_mirror(void)
 	kill(pid, SIGSTOP);
 	usleep(50000);
 	m.check = true;
-	int r = trk_final(t, take, &m, &st, &e);
+	int r = tracker_final(t, take, &m, &st, &e);
 
 	printf("mirror: %llu reported, final %llu clean pages checked, %llu wrong, %llu strayed; "
 	       "first round %llu us, final %llu us, attach %llu us\n",
@@ -345,7 +346,7 @@ static int test_mirror(void)
 	       (unsigned long long)m.wrong, (unsigned long long)m.strayed,
 	       (unsigned long long)first_us, (unsigned long long)st.scan_us,
 	       (unsigned long long)stop_us);
-	trk_free(t);
+	tracker_free(t);
 	if (m.places >= 0)
 		close(m.places);
 	char cmd[128];
@@ -365,8 +366,8 @@ static int test_mirror(void)
 static int test_as_found(void)
 {
 	struct err e = ERR_INIT;
-	struct trk *t = NULL;
-	struct trk_stats st;
+	struct tracker *t = NULL;
+	struct tracker_stats st;
 	struct mirror m = { .places = -1, .slot = calloc(SLOTS, sizeof(struct page)) };
 	pid_t pid = fork();
 
@@ -378,9 +379,9 @@ static int test_as_found(void)
 	m.fd = mem_open(pid, &e);
 	char *before = slurp_maps(pid);
 
-	trk_new(&t, pid, kind, &e);
-	trk_round(t, take, &m, &st, &e);
-	trk_free(t);
+	tracker_new(&t, pid, kind, &e);
+	tracker_round(t, take, &m, &st, &e);
+	tracker_free(t);
 	char *after = slurp_maps(pid);
 	int r = strcmp(before, after);
 
@@ -418,13 +419,13 @@ static int in_part(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, 
 	return 0;
 }
 
-static uint64_t round_of(struct trk *t, struct part *p)
+static uint64_t round_of(struct tracker *t, struct part *p)
 {
-	struct trk_stats st;
+	struct tracker_stats st;
 	struct err e = ERR_INIT;
 
 	p->pages = 0;
-	if (trk_round(t, in_part, p, &st, &e) < 0)
+	if (tracker_round(t, in_part, p, &st, &e) < 0)
 		fprintf(stderr, "round: %s\n", e.msg);
 	return p->pages;
 }
@@ -510,15 +511,15 @@ static int test_one_page(int advice)
 	struct servant s = servant(advice);
 	struct part p = { s.pid, (uintptr_t)s.area, (uintptr_t)s.area + 4 * HUGE_BYTES, 0 };
 	struct err e = ERR_INIT;
-	AUTO(trk) struct trk *t = NULL;
+	AUTO(tracker) struct tracker *t = NULL;
 	uint64_t want = 1;
 
 	tell(&s, '-');
 	bool huge = has_huge(&s);
 
-	if (huge && kind == TRK_SOFT_DIRTY)
+	if (huge && kind == TRACKER_SOFT_DIRTY)
 		want = PAGES_HUGE;
-	trk_new(&t, s.pid, kind, &e);
+	tracker_new(&t, s.pid, kind, &e);
 	uint64_t first = round_of(t, &p), idle = round_of(t, &p);
 
 	tell(&s, 'w');
@@ -538,10 +539,10 @@ static int test_child(void)
 	struct part p = { s.pid, (uintptr_t)s.area, (uintptr_t)s.area + 4 * HUGE_BYTES, 0 };
 	struct proc_list l = { 0 };
 	struct err e = ERR_INIT;
-	AUTO(trk) struct trk *t = NULL;
+	AUTO(tracker) struct tracker *t = NULL;
 
 	tell(&s, '-');
-	trk_new(&t, s.pid, kind, &e);
+	tracker_new(&t, s.pid, kind, &e);
 	uint64_t parent = round_of(t, &p);
 
 	tell(&s, 'f');
@@ -560,7 +561,7 @@ static int test_child(void)
 
 static int all(void)
 {
-	printf("%s\n", trk_kind_name(kind));
+	printf("%s\n", tracker_kind_name(kind));
 	int r = test_as_found() | test_mirror() | test_child();
 
 	return r | test_one_page(MADV_NOHUGEPAGE) | test_one_page(MADV_HUGEPAGE);
@@ -576,14 +577,14 @@ int main(int argc, char **argv)
 		n_rounds = atoi(argv[1]);
 
 	setbuf(stdout, NULL);
-	if (geteuid() != 0 || trk_best() == TRK_NONE) {
+	if (geteuid() != 0 || tracker_best() == TRACKER_NONE) {
 		printf("skipped: needs root and a tracker\n");
 		return 77;
 	}
 	r = test_restart();
-	for (kind = TRK_WP_ASYNC; kind <= TRK_SOFT_DIRTY; kind++) {
-		if (trk_probe(kind, &e) < 0)
-			printf("%s: not on this kernel: %s\n", trk_kind_name(kind), e.msg);
+	for (kind = TRACKER_WP_ASYNC; kind <= TRACKER_SOFT_DIRTY; kind++) {
+		if (tracker_probe(kind, &e) < 0)
+			printf("%s: not on this kernel: %s\n", tracker_kind_name(kind), e.msg);
 		else
 			r |= all();
 		err_clear(&e);

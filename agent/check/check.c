@@ -15,6 +15,7 @@
 #include "common/auto.h"
 #include "common/clock.h"
 #include "engine/criu/criu.h"
+#include "engine/criu/img.h"
 #include "transport/haul.pb-c.h"
 
 #define FILES_MAX     65536

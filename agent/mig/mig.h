@@ -5,13 +5,20 @@
 
 #include <pthread.h>
 
+#include "agent/check/check.h"
 #include "agent/dirs/dirs.h"
 #include "agent/files/settle.h"
-#include "agent/check/check.h"
 #include "agent/worker/net.h"
 #include "agent/worker/out.h"
 #include "common/journal.h"
+#include "common/page.h"
+#include "engine/criu/class_runs.h"
 #include "engine/criu/criu.h"
+#include "engine/criu/img.h"
+#include "engine/pager/guard.h"
+#include "engine/pager/pager.h"
+#include "engine/pager/store.h"
+#include "engine/proc/proc.h"
 #include "transport/transport.h"
 
 #define AGT_STREAMS_MAX 20 /* 16 data, urgent, files, one that resumes, a stranger */

@@ -44,7 +44,7 @@ static void say_drained(struct wrk *w)
 	d.fault_max_us = st.fault_max_us;
 	d.fault_n = st.fault_n;
 	d.n_fault_n = ARRAY_SIZE(st.fault_n);
-	d.store_peak_bytes = store_peak_pages(w->store) * ENG_PAGE_BYTES;
+	d.store_peak_bytes = store_peak_pages(w->store) * PAGE_BYTES;
 	out.body_case = HAUL__MSG__BODY_DRAINED;
 	out.drained = &d;
 	if (wrk_say(w, &out, &e) < 0)

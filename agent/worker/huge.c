@@ -10,6 +10,11 @@
 
 #include "agent/mig/mig.h"
 #include "common/log.h"
+#include "common/page.h"
+#include "engine/criu/img.h"
+#include "engine/proc/proc.h"
+#include "engine/runs.h"
+#include "engine/tracker/tracker.h"
 
 #define HUGE_BYTES (2ULL << 20)
 #define IOV_MAX_N  64 /* a call holds nobody up for long */
@@ -65,7 +70,7 @@ static void collapse(struct batch *b, uint64_t start, uint64_t end)
 			at = r->vaddr / HUGE_BYTES * HUGE_BYTES - HUGE_BYTES;
 			continue;
 		}
-		if (r->vaddr > at || r->vaddr + r->pages * ENG_PAGE_BYTES < at + HUGE_BYTES)
+		if (r->vaddr > at || r->vaddr + r->pages * PAGE_BYTES < at + HUGE_BYTES)
 			continue;
 		b->v[b->n++] = (struct iovec){ (void *)(uintptr_t)at, HUGE_BYTES };
 		if (b->n == IOV_MAX_N)
@@ -78,17 +83,17 @@ static void task(struct wrk *w, pid_t pid)
 {
 	struct batch b = { .pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0) };
 	AUTO(fd) int pidfd = b.pidfd;
-	AUTO(trk) struct trk *trk = NULL;
+	AUTO(tracker) struct tracker *trk = NULL;
 	struct img_vmas *v = NULL;
-	struct trk_stats st;
+	struct tracker_stats st;
 	struct err e = ERR_INIT;
 	uint64_t start, end;
 	size_t at = 0;
 
 	if (pidfd < 0 || img_vmas(w->images_fd, pid, &v, &e) < 0)
 		return;
-	if (img_vmas_huge(v, &at, &start, &end) && trk_new(&trk, pid, TRK_NONE, &e) == 0 &&
-	    trk_final(trk, add_run, &b, &st, &e) == 0)
+	if (img_vmas_huge(v, &at, &start, &end) && tracker_new(&trk, pid, TRACKER_NONE, &e) == 0 &&
+	    tracker_final(trk, add_run, &b, &st, &e) == 0)
 		do
 			collapse(&b, start, end);
 		while (img_vmas_huge(v, &at, &start, &end));

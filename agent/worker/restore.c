@@ -50,8 +50,8 @@ static int check_here(const struct sobj *o, const struct class_runs *runs, struc
 			continue;
 		for (uint64_t done = 0; done < r->pages;) {
 			enum page_state st = PAGE_ABSENT;
-			uint64_t vaddr = r->vaddr + done * ENG_PAGE_BYTES;
-			size_t n = o ? sobj_span(o, vaddr, r->pages - done, &st) : 0;
+			uint64_t vaddr = r->vaddr + done * PAGE_BYTES;
+			size_t n = o ? store_span(o, vaddr, r->pages - done, &st) : 0;
 
 			if (n == 0 || st == PAGE_ABSENT)
 				return err_set(e, ERR_PEER, ENODATA,
@@ -85,17 +85,17 @@ static void drop_eager(struct sobj *o, const struct class_runs *runs)
 {
 	for (size_t i = 0; i < runs->n; i++)
 		if (runs->v[i].class == PC_EAGER)
-			sobj_drop(o, runs->v[i].vaddr, runs->v[i].pages);
+			store_drop(o, runs->v[i].vaddr, runs->v[i].pages);
 }
 
 /* A process, or shared memory, all of which CRIU reads before the program runs. */
 static int check_object(uint64_t obj, const struct class_runs *runs, struct err *e)
 {
-	if ((OBJ_TYPE(obj) != 1 && OBJ_TYPE(obj) != 2) ||
-	    (OBJ_TYPE(obj) == 1 && (OBJ_ID(obj) == 0 || OBJ_ID(obj) > INT_MAX)))
+	if ((!obj_is_task(obj) && !obj_is_shmem(obj)) ||
+	    (obj_is_task(obj) && (obj_id(obj) == 0 || obj_id(obj) > INT_MAX)))
 		return err_set(e, ERR_PEER, EBADMSG, "page map of an object %llx that is none",
 		               (unsigned long long)obj);
-	for (size_t i = 0; OBJ_TYPE(obj) == 2 && i < runs->n; i++)
+	for (size_t i = 0; obj_is_shmem(obj) && i < runs->n; i++)
 		if (runs->v[i].class != PC_EAGER)
 			return err_set(e, ERR_PEER, EBADMSG, "shared memory cannot come later");
 	return 0;
@@ -107,7 +107,7 @@ static int put_object(struct wrk *w, const Haul__Object *obj, uint32_t id, struc
 	AUTO(runs) struct runs local = { 0 };
 	AUTO(runs) struct runs remote = { 0 };
 	AUTO(runs) struct runs keep = { 0 };
-	int r = cruns_unpack(obj->runs.data, obj->runs.len, &runs, e);
+	int r = class_runs_unpack(obj->runs.data, obj->runs.len, &runs, e);
 
 	if (r == 0)
 		r = check_object(obj->obj, &runs, e);
@@ -118,15 +118,15 @@ static int put_object(struct wrk *w, const Haul__Object *obj, uint32_t id, struc
 	if (r == 0)
 		r = check_here(o, &runs, e);
 	if (r == 0) {
-		sobj_keep_only(o, &keep);
+		store_keep_only(o, &keep);
 		r = img_pagemap(w->images_fd, obj->obj, id, &runs, o, e);
 	}
 	if (r == 0) {
 		drop_eager(o, &runs); /* they are in the pages image now */
-		if (OBJ_TYPE(obj->obj) == 1)
-			r = pager_add(w->pager, (pid_t)OBJ_ID(obj->obj), &local, &remote, e);
+		if (obj_is_task(obj->obj))
+			r = pager_add(w->pager, (pid_t)obj_id(obj->obj), &local, &remote, e);
 	}
-	cruns_fini(&runs);
+	class_runs_fini(&runs);
 	return r;
 }
 

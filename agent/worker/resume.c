@@ -40,7 +40,7 @@ static int say_missing(struct list *l, bool last)
 {
 	Haul__Msg msg = HAUL__MSG__INIT;
 	Haul__Missing m = HAUL__MISSING__INIT;
-	int r = cruns_pack(&l->runs, &m.runs.data, &m.runs.len);
+	int r = class_runs_pack(&l->runs, &m.runs.data, &m.runs.len);
 
 	if (r < 0)
 		return err_set(l->e, ERR_SYS, -r, "no memory to say what is missing");
@@ -50,7 +50,7 @@ static int say_missing(struct list *l, bool last)
 	msg.missing = &m;
 	r = wrk_say(l->w, &msg, l->e);
 	free(m.runs.data);
-	cruns_fini(&l->runs);
+	class_runs_fini(&l->runs);
 	return r;
 }
 
@@ -64,7 +64,7 @@ static int list_run(void *arg, uint64_t obj, uint64_t vaddr, uint64_t pages)
 	int r = other ? say_missing(l, false) : 0;
 
 	l->obj = obj;
-	if (r == 0 && cruns_add(&l->runs, vaddr, pages, PC_LAZY_REMOTE) < 0)
+	if (r == 0 && class_runs_add(&l->runs, vaddr, pages, PC_LAZY_REMOTE) < 0)
 		r = err_set(l->e, ERR_SYS, ENOMEM, "no memory to say what is missing");
 	return r;
 }
@@ -76,7 +76,7 @@ static int list_missing(struct wrk *w, struct err *e)
 
 	if (r == 0)
 		r = say_missing(&l, true);
-	cruns_fini(&l.runs);
+	class_runs_fini(&l.runs);
 	return r;
 }
 

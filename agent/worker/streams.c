@@ -73,12 +73,12 @@ static int stream_hello(struct stream *t, struct err *e)
 
 static int put_run(struct wrk *w, const struct frame_run *run, const uint8_t *data, struct err *e)
 {
-	if (__atomic_load_n(&w->deliver, __ATOMIC_ACQUIRE) && OBJ_TYPE(run->obj) == 1) {
+	if (__atomic_load_n(&w->deliver, __ATOMIC_ACQUIRE) && obj_is_task(run->obj)) {
 		if (run->kind == RUN_GONE)
 			return err_set(e, ERR_PEER, ENODATA,
 			               "the source has lost page %llx of pid %llu",
 			               (unsigned long long)run->vaddr,
-			               (unsigned long long)OBJ_ID(run->obj));
+			               (unsigned long long)obj_id(run->obj));
 		return pager_deliver(w->pager, run->obj, run->vaddr, run->pages, data, e);
 	}
 	struct sobj *o = store_obj(w->store, run->obj, true);
@@ -86,9 +86,9 @@ static int put_run(struct wrk *w, const struct frame_run *run, const uint8_t *da
 	if (!o)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the page store");
 	if (run->kind == RUN_DATA)
-		return sobj_write(o, run->vaddr, data, run->pages, e);
+		return store_write(o, run->vaddr, data, run->pages, e);
 	if (run->kind == RUN_ZERO)
-		return sobj_zero(o, run->vaddr, run->pages, e);
+		return store_zero(o, run->vaddr, run->pages, e);
 	return 0;
 }
 

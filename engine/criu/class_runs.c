@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* class_runs.c - page runs with a class: the final page map, in memory and packed. */
-#include "engine/criu/criu.h"
+#include "engine/criu/class_runs.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/page.h"
+
 #define VADDR_MAX (1ULL << 47)
 
-int cruns_add(struct class_runs *r, uint64_t vaddr, uint64_t pages, enum page_class class)
+int class_runs_add(struct class_runs *r, uint64_t vaddr, uint64_t pages, enum page_class class)
 {
 	struct class_run *last = r->n ? &r->v[r->n - 1] : NULL;
 
-	if (last && last->class == class && last->vaddr + last->pages * ENG_PAGE_BYTES == vaddr) {
+	if (last && last->class == class && last->vaddr + last->pages * PAGE_BYTES == vaddr) {
 		last->pages += pages;
 		return 0;
 	}
@@ -28,7 +30,7 @@ int cruns_add(struct class_runs *r, uint64_t vaddr, uint64_t pages, enum page_cl
 	return 0;
 }
 
-void cruns_fini(struct class_runs *r)
+void class_runs_fini(struct class_runs *r)
 {
 	free(r->v);
 	memset(r, 0, sizeof(*r));
@@ -60,7 +62,7 @@ static int get_varint(const uint8_t *in, size_t bytes, size_t *at, uint64_t *v)
 	return -EBADMSG;
 }
 
-int cruns_pack(const struct class_runs *r, uint8_t **out, size_t *bytes)
+int class_runs_pack(const struct class_runs *r, uint8_t **out, size_t *bytes)
 {
 	uint8_t *buf = malloc(r->n * 21 + 1), *p = buf;
 	uint64_t at_page = 0;
@@ -68,7 +70,7 @@ int cruns_pack(const struct class_runs *r, uint8_t **out, size_t *bytes)
 	if (!buf)
 		return -ENOMEM;
 	for (size_t i = 0; i < r->n; i++) {
-		uint64_t first = r->v[i].vaddr >> ENG_PAGE_SHIFT;
+		uint64_t first = r->v[i].vaddr >> PAGE_BITS;
 
 		p = put_varint(p, first - at_page);
 		p = put_varint(p, r->v[i].pages);
@@ -80,10 +82,10 @@ int cruns_pack(const struct class_runs *r, uint8_t **out, size_t *bytes)
 	return 0;
 }
 
-int cruns_unpack(const uint8_t *in, size_t bytes, struct class_runs *r, struct err *e)
+int class_runs_unpack(const uint8_t *in, size_t bytes, struct class_runs *r, struct err *e)
 {
 	uint64_t at_page = 0, gap, pages, class;
-	const uint64_t max_page = VADDR_MAX >> ENG_PAGE_SHIFT;
+	const uint64_t max_page = VADDR_MAX >> PAGE_BITS;
 
 	for (size_t at = 0; at < bytes;) {
 		if (get_varint(in, bytes, &at, &gap) < 0 ||
@@ -93,8 +95,8 @@ int cruns_unpack(const uint8_t *in, size_t bytes, struct class_runs *r, struct e
 		if (gap > max_page - at_page || pages == 0 || pages > max_page - at_page - gap ||
 		    class >= PC_N)
 			return err_set(e, ERR_PEER, EBADMSG, "page map has a run out of range");
-		if (cruns_add(r, (at_page + gap) << ENG_PAGE_SHIFT, pages,
-		              (enum page_class) class) < 0)
+		if (class_runs_add(r, (at_page + gap) << PAGE_BITS, pages,
+		                   (enum page_class) class) < 0)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for the page map");
 		at_page += gap + pages;
 	}

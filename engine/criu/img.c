@@ -6,6 +6,7 @@
  * Framing (CRIU images): u32 0x54564319, u32 type magic, then [u32 size][message]
  * repeated, little endian. pages-N.img has no framing.
  */
+#include "engine/criu/img.h"
 #include "engine/criu/img_priv.h"
 
 #include <ctype.h>
@@ -18,7 +19,12 @@
 #include <sys/syscall.h>
 
 #include "common/log.h"
+#include "common/page.h"
+#include "engine/criu/class_runs.h"
 #include "engine/criu/images.pb-c.h"
+#include "engine/criu/sink.h"
+#include "engine/pager/store.h"
+#include "engine/proc/proc.h"
 
 #define MAGIC_PAGEMAP   0x56084025u
 #define MAGIC_PSTREE    0x50273030u
@@ -435,11 +441,11 @@ static int put_eager(struct img_out *o, const struct class_run *run, struct err 
 	for (uint64_t done = 0; done < run->pages;) {
 		size_t n = run->pages - done > COPY_PAGES ? COPY_PAGES
 		                                          : (size_t)(run->pages - done);
-		int r = sobj_read(o->store, run->vaddr + done * ENG_PAGE_BYTES, o->buf, n, e);
+		int r = store_read(o->store, run->vaddr + done * PAGE_BYTES, o->buf, n, e);
 
 		if (r < 0)
 			return err_wrap(e, "page map");
-		if (write_full(o->pages, o->buf, n * ENG_PAGE_BYTES) < 0)
+		if (write_full(o->pages, o->buf, n * PAGE_BYTES) < 0)
 			return err_sys(e, "write pages image");
 		done += n;
 	}
@@ -455,7 +461,7 @@ static int put_runs(struct img_out *o, const struct class_runs *runs, struct err
 		uint64_t vaddr = runs->v[i].vaddr, pages = 0;
 		bool eager = runs->v[i].class == PC_EAGER;
 
-		while (i < runs->n && runs->v[i].vaddr == vaddr + pages * ENG_PAGE_BYTES &&
+		while (i < runs->n && runs->v[i].vaddr == vaddr + pages * PAGE_BYTES &&
 		       (runs->v[i].class == PC_EAGER) == eager &&
 		       pages + runs->v[i].pages <= UINT32_MAX) {
 			if (eager && (r = put_eager(o, &runs->v[i], e)) < 0)
@@ -487,12 +493,12 @@ int img_pagemap(int dirfd, uint64_t obj, uint32_t id, const struct class_runs *r
 	uint8_t magic[8];
 
 	snprintf(map_name, sizeof(map_name), "pagemap-%s%llu.img",
-	         OBJ_TYPE(obj) == 2 ? "shmem-" : "", (unsigned long long)OBJ_ID(obj));
+	         obj_is_shmem(obj) ? "shmem-" : "", (unsigned long long)obj_id(obj));
 	snprintf(pages_name, sizeof(pages_name), "pages-%u.img", id);
 	AUTO(file) FILE *map = create(dirfd, map_name);
 	AUTO(fd)
 	int pages = openat(dirfd, pages_name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	AUTO(mem) uint8_t *buf = malloc(COPY_PAGES * ENG_PAGE_BYTES);
+	AUTO(mem) uint8_t *buf = malloc(COPY_PAGES * PAGE_BYTES);
 
 	if (!map || pages < 0 || !buf)
 		return err_sys(e, "create %s", map_name);

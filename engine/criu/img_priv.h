@@ -3,7 +3,7 @@
 #ifndef HAUL_ENGINE_IMG_PRIV_H
 #define HAUL_ENGINE_IMG_PRIV_H
 
-#include "engine/criu/criu.h"
+#include "engine/criu/img.h"
 
 #define MAGIC_COMMON 0x54564319u
 

@@ -10,8 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/criu/criu.h"
 #include "engine/criu/images.pb-c.h"
+#include "engine/criu/img.h"
 
 #define FILES_BYTES_MAX (64u << 20)
 #define HEAD_BYTES      8

@@ -3,7 +3,12 @@
 #ifndef HAUL_SCANS_H
 #define HAUL_SCANS_H
 
-#include "engine/engine.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/auto.h"
+#include "common/err.h"
 
 struct scans;
 

@@ -7,7 +7,7 @@
  * pages; answers are one byte for OPEN2 and an int32 for CLOSE. A status other
  * than 0, or our end closed, makes CRIU abort the dump and resume the tree.
  */
-#include "engine/criu/criu.h"
+#include "engine/criu/sink.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -17,6 +17,8 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/page.h"
+#include "engine/runs.h"
 
 enum ps_cmd {
 	PS_ADD = 1,
@@ -154,15 +156,15 @@ typedef int (*sink_take_fn)(void *arg, uint64_t obj, uint64_t vaddr, const void 
 static int hand_on(struct sink *s, const struct sink_head *h, sink_take_fn take)
 {
 	uint64_t piece = h->pages > PIECE_PAGES ? PIECE_PAGES : h->pages;
-	AUTO(mem) uint8_t *buf = malloc(piece * ENG_PAGE_BYTES);
+	AUTO(mem) uint8_t *buf = malloc(piece * PAGE_BYTES);
 	int r = buf ? 0 : -ENOMEM;
 
 	for (uint64_t done = 0; r == 0 && done < h->pages;) {
 		uint64_t n = h->pages - done > PIECE_PAGES ? PIECE_PAGES : h->pages - done;
 
-		r = read_full(s->fd, buf, n * ENG_PAGE_BYTES);
+		r = read_full(s->fd, buf, n * PAGE_BYTES);
 		if (r == 0)
-			r = take(s->ops.arg, h->obj, h->vaddr + done * ENG_PAGE_BYTES, buf, n);
+			r = take(s->ops.arg, h->obj, h->vaddr + done * PAGE_BYTES, buf, n);
 		done += n;
 	}
 	return r;
@@ -174,20 +176,20 @@ static int take_pages(struct sink *s, const struct sink_head *h)
 
 	if (!o)
 		return err_set(&s->err, ERR_CRIU, EPROTO, "CRIU sent pages of an unopened object");
-	if (h->pages == 0 || h->pages > RUN_PAGES_MAX || h->vaddr % ENG_PAGE_BYTES ||
-	    h->vaddr > VADDR_MAX - h->pages * ENG_PAGE_BYTES)
+	if (h->pages == 0 || h->pages > RUN_PAGES_MAX || h->vaddr % PAGE_BYTES ||
+	    h->vaddr > VADDR_MAX - h->pages * PAGE_BYTES)
 		return err_set(&s->err, ERR_CRIU, EPROTO,
 		               "CRIU sent a bad page run: %llu pages at %#llx",
 		               (unsigned long long)h->pages, (unsigned long long)h->vaddr);
 	if (h->flags & PE_PARENT)
 		return runs_add(&o->clean, h->vaddr, h->pages);
-	bool lazy = OBJ_TYPE(h->obj) == 1 && (h->flags & PE_LAZY);
+	bool lazy = obj_is_task(h->obj) && (h->flags & PE_LAZY);
 	int r = runs_add(lazy ? &o->lazy : &o->eager, h->vaddr, h->pages);
 
-	sink_take_fn take = OBJ_TYPE(h->obj) == 2 ? s->ops.shmem : s->ops.task;
+	sink_take_fn take = obj_is_shmem(h->obj) ? s->ops.shmem : s->ops.task;
 
 	if (r == 0)
-		r = take ? hand_on(s, h, take) : discard(s, h->pages * ENG_PAGE_BYTES);
+		r = take ? hand_on(s, h, take) : discard(s, h->pages * PAGE_BYTES);
 	return r;
 }
 
@@ -203,7 +205,7 @@ static int step(struct sink *s)
 	sink_head_parse(raw, s->criu_version, &h);
 	switch (h.cmd) {
 	case PS_OPEN2: {
-		uint8_t has_parent = s->ops.parent && OBJ_TYPE(h.obj) == 1;
+		uint8_t has_parent = s->ops.parent && obj_is_task(h.obj);
 
 		r = open_obj(s, h.obj);
 		if (r == 0 && send(s->fd, &has_parent, 1, MSG_NOSIGNAL) != 1)

@@ -20,6 +20,7 @@
 #include <sys/syscall.h>
 
 #include "common/log.h"
+#include "common/page.h"
 #include "engine/criu/vmaflags.h"
 
 #define LINE_BYTES 4600 /* a path, and the numbers before it */
@@ -193,12 +194,12 @@ static int learn(struct smaps *s, struct err *e)
 	AUTO(fd) int uffd = -1;
 
 	for (size_t i = 0; i < ARRAY_SIZE(samples); i++)
-		at[i] = make(&samples[i], samples[i].lock ? ENG_PAGE_BYTES : bytes, &uffd);
+		at[i] = make(&samples[i], samples[i].lock ? PAGE_BYTES : bytes, &uffd);
 	int r = learn_all(s, &l, e);
 
 	for (size_t i = 0; i < ARRAY_SIZE(samples); i++)
 		if (at[i])
-			munmap(at[i], samples[i].lock ? ENG_PAGE_BYTES : bytes);
+			munmap(at[i], samples[i].lock ? PAGE_BYTES : bytes);
 	s->known = l.right & ~l.wrong;
 	log_debug("smaps: flags known %llx, otherwise %llx", (unsigned long long)s->known,
 	          (unsigned long long)l.wrong);

@@ -3,7 +3,10 @@
 #ifndef HAUL_SMAPS_H
 #define HAUL_SMAPS_H
 
-#include "engine/engine.h"
+#include <sys/types.h>
+
+#include "common/auto.h"
+#include "common/err.h"
 
 struct smaps;
 

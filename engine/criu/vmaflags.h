@@ -3,7 +3,11 @@
 #ifndef HAUL_VMAFLAGS_H
 #define HAUL_VMAFLAGS_H
 
-#include "engine/engine.h"
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/auto.h"
+#include "common/err.h"
 
 struct vmaflags;
 

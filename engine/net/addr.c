@@ -72,25 +72,25 @@ static int on_addr(void *arg, const struct nlmsghdr *h)
 
 static int each_addr(uint8_t family, addr_fn fn, void *arg, struct err *e)
 {
-	AUTO(fd) int nl = nl_open(NETLINK_ROUTE, e);
+	AUTO(fd) int nl = netlink_open(NETLINK_ROUTE, e);
 	AUTO(nl) struct nl_buf b = { 0 };
 	struct ifaddrmsg all = { .ifa_family = family };
 	struct each_addr each = { fn, arg };
 
 	if (nl < 0)
 		return nl;
-	nl_begin(&b, RTM_GETADDR, NLM_F_DUMP, &all, sizeof(all));
-	return nl_talk(nl, &b, on_addr, &each, "list addresses", e);
+	netlink_begin(&b, RTM_GETADDR, NLM_F_DUMP, &all, sizeof(all));
+	return netlink_talk(nl, &b, on_addr, &each, "list addresses", e);
 }
 
 static bool is_addr(const struct net_addr *want, const struct ifaddrmsg *a, const void *attrs,
                     size_t bytes)
 {
 	size_t n = 0;
-	const void *p = nl_attr(attrs, bytes, IFA_LOCAL, &n);
+	const void *p = netlink_attr(attrs, bytes, IFA_LOCAL, &n);
 
 	if (!p)
-		p = nl_attr(attrs, bytes, IFA_ADDRESS, &n);
+		p = netlink_attr(attrs, bytes, IFA_ADDRESS, &n);
 	return a->ifa_family == want->family && p && n == addr_bytes(want) &&
 	       !memcmp(p, want->b, n);
 }
@@ -102,7 +102,7 @@ static int find_one(void *arg, const struct ifaddrmsg *a, const void *attrs, siz
 
 	if (m->index || !is_addr(&m->addr, a, attrs, bytes))
 		return 0;
-	const void *p = nl_attr(attrs, bytes, IFA_FLAGS, &n);
+	const void *p = netlink_attr(attrs, bytes, IFA_FLAGS, &n);
 
 	m->index = a->ifa_index;
 	m->flags = a->ifa_flags;
@@ -111,7 +111,7 @@ static int find_one(void *arg, const struct ifaddrmsg *a, const void *attrs, siz
 	m->scope = a->ifa_scope;
 	if (!m->prefix)
 		m->prefix = a->ifa_prefixlen;
-	p = nl_attr(attrs, bytes, IFA_BROADCAST, &n);
+	p = netlink_attr(attrs, bytes, IFA_BROADCAST, &n);
 	m->has_broadcast = p && n == sizeof(m->broadcast);
 	if (m->has_broadcast)
 		memcpy(m->broadcast, p, n);
@@ -179,7 +179,7 @@ static int harm_addr(void *arg, const struct ifaddrmsg *a, const void *attrs, si
 {
 	struct harm *h = arg;
 	size_t n = 0;
-	const void *p = nl_attr(attrs, bytes, IFA_LOCAL, &n);
+	const void *p = netlink_attr(attrs, bytes, IFA_LOCAL, &n);
 
 	if (a->ifa_index != h->m->index || !p || n != 4)
 		return 0;
@@ -200,8 +200,8 @@ static int harm_route(void *arg, const struct nlmsghdr *h)
 	if (h->nlmsg_type != RTM_NEWROUTE || h->nlmsg_len < NLMSG_LENGTH(sizeof(*r)) ||
 	    r->rtm_protocol == RTPROT_KERNEL)
 		return 0;
-	const void *p = nl_attr((const uint8_t *)r + NLMSG_ALIGN(sizeof(*r)),
-	                        h->nlmsg_len - NLMSG_SPACE(sizeof(*r)), RTA_PREFSRC, &n);
+	const void *p = netlink_attr((const uint8_t *)r + NLMSG_ALIGN(sizeof(*r)),
+	                             h->nlmsg_len - NLMSG_SPACE(sizeof(*r)), RTA_PREFSRC, &n);
 
 	harm->route |= p && n == addr_bytes(&harm->m->addr) && !memcmp(p, harm->m->addr.b, n);
 	return 0;
@@ -225,7 +225,7 @@ static bool promotes(const char *iface)
 
 int net_move_harm(const struct net_move *m, char *why, size_t bytes, struct err *e)
 {
-	AUTO(fd) int nl = nl_open(NETLINK_ROUTE, e);
+	AUTO(fd) int nl = netlink_open(NETLINK_ROUTE, e);
 	AUTO(nl) struct nl_buf b = { 0 };
 	struct rtmsg all = { .rtm_family = m->addr.family };
 	struct harm h = { .m = m };
@@ -235,9 +235,9 @@ int net_move_harm(const struct net_move *m, char *why, size_t bytes, struct err 
 	if_indextoname(m->index, name);
 	if (r == 0 && m->addr.family == AF_INET)
 		r = each_addr(AF_INET, harm_addr, &h, e);
-	nl_begin(&b, RTM_GETROUTE, NLM_F_DUMP, &all, sizeof(all));
+	netlink_begin(&b, RTM_GETROUTE, NLM_F_DUMP, &all, sizeof(all));
 	if (r == 0)
-		r = nl_talk(nl, &b, harm_route, &h, "list routes", e);
+		r = netlink_talk(nl, &b, harm_route, &h, "list routes", e);
 	if (r < 0)
 		return r;
 	if (h.route)
@@ -257,7 +257,7 @@ int net_move_harm(const struct net_move *m, char *why, size_t bytes, struct err 
 static int change(const struct net_move *m, uint16_t type, uint16_t flags, const char *what,
                   struct err *e)
 {
-	AUTO(fd) int nl = nl_open(NETLINK_ROUTE, e);
+	AUTO(fd) int nl = netlink_open(NETLINK_ROUTE, e);
 	AUTO(nl) struct nl_buf b = { 0 };
 	struct ifaddrmsg a = { .ifa_family = m->addr.family,
 		               .ifa_prefixlen = m->prefix,
@@ -271,15 +271,15 @@ static int change(const struct net_move *m, uint16_t type, uint16_t flags, const
 	/* whoever had it has given it up: no second of waiting for somebody to object */
 	if (m->addr.family == AF_INET6)
 		keep |= IFA_F_NODAD;
-	nl_begin(&b, type, NLM_F_ACK | flags, &a, sizeof(a));
-	nl_put(&b, IFA_LOCAL, m->addr.b, addr_bytes(&m->addr));
-	nl_put(&b, IFA_ADDRESS, m->addr.b, addr_bytes(&m->addr));
+	netlink_begin(&b, type, NLM_F_ACK | flags, &a, sizeof(a));
+	netlink_put(&b, IFA_LOCAL, m->addr.b, addr_bytes(&m->addr));
+	netlink_put(&b, IFA_ADDRESS, m->addr.b, addr_bytes(&m->addr));
 	if (type == RTM_NEWADDR)
-		nl_put(&b, IFA_FLAGS, &keep, sizeof(keep));
+		netlink_put(&b, IFA_FLAGS, &keep, sizeof(keep));
 	if (type == RTM_NEWADDR && m->has_broadcast)
-		nl_put(&b, IFA_BROADCAST, m->broadcast, sizeof(m->broadcast));
+		netlink_put(&b, IFA_BROADCAST, m->broadcast, sizeof(m->broadcast));
 	snprintf(words, sizeof(words), "%s address %s", what, net_addr_text(&m->addr, text));
-	return nl_talk(nl, &b, NULL, NULL, words, e);
+	return netlink_talk(nl, &b, NULL, NULL, words, e);
 }
 
 int net_move_del(struct net_move *m, struct err *e)

@@ -148,22 +148,22 @@ static void nf_msg(struct nl_buf *b, int type, uint16_t flags, uint8_t family)
 {
 	struct nfgenmsg g = { .nfgen_family = family, .version = NFNETLINK_V0 };
 
-	nl_begin(b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, &g, sizeof(g));
+	netlink_begin(b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, &g, sizeof(g));
 }
 
 static void batch(struct nl_buf *b, uint16_t type)
 {
 	struct nfgenmsg g = { .version = NFNETLINK_V0, .res_id = htons(NFNL_SUBSYS_NFTABLES) };
 
-	nl_begin(b, type, 0, &g, sizeof(g));
+	netlink_begin(b, type, 0, &g, sizeof(g));
 }
 
 static void put_value(struct nl_buf *b, uint16_t type, const void *data, size_t bytes)
 {
-	size_t n = nl_nest(b, type);
+	size_t n = netlink_nest(b, type);
 
-	nl_put(b, NFTA_DATA_VALUE, data, bytes);
-	nl_end(b, n);
+	netlink_put(b, NFTA_DATA_VALUE, data, bytes);
+	netlink_end(b, n);
 }
 
 struct expr {
@@ -172,27 +172,27 @@ struct expr {
 
 static struct expr expr_begin(struct nl_buf *b, const char *name)
 {
-	struct expr x = { .elem = nl_nest(b, NFTA_LIST_ELEM) };
+	struct expr x = { .elem = netlink_nest(b, NFTA_LIST_ELEM) };
 
-	nl_put_str(b, NFTA_EXPR_NAME, name);
-	x.data = nl_nest(b, NFTA_EXPR_DATA);
+	netlink_put_str(b, NFTA_EXPR_NAME, name);
+	x.data = netlink_nest(b, NFTA_EXPR_DATA);
 	return x;
 }
 
 static void expr_end(struct nl_buf *b, struct expr x)
 {
-	nl_end(b, x.data);
-	nl_end(b, x.elem);
+	netlink_end(b, x.data);
+	netlink_end(b, x.elem);
 }
 
 static void load(struct nl_buf *b, uint32_t reg, const struct part *p)
 {
 	struct expr x = expr_begin(b, "payload");
 
-	nl_put_u32(b, NFTA_PAYLOAD_DREG, reg);
-	nl_put_u32(b, NFTA_PAYLOAD_BASE, p->base);
-	nl_put_u32(b, NFTA_PAYLOAD_OFFSET, p->offset);
-	nl_put_u32(b, NFTA_PAYLOAD_LEN, p->bytes);
+	netlink_put_u32(b, NFTA_PAYLOAD_DREG, reg);
+	netlink_put_u32(b, NFTA_PAYLOAD_BASE, p->base);
+	netlink_put_u32(b, NFTA_PAYLOAD_OFFSET, p->offset);
+	netlink_put_u32(b, NFTA_PAYLOAD_LEN, p->bytes);
 	expr_end(b, x);
 }
 
@@ -200,8 +200,8 @@ static void must_equal(struct nl_buf *b, uint8_t value)
 {
 	struct expr x = expr_begin(b, "cmp");
 
-	nl_put_u32(b, NFTA_CMP_SREG, NFT_REG32_00);
-	nl_put_u32(b, NFTA_CMP_OP, NFT_CMP_EQ);
+	netlink_put_u32(b, NFTA_CMP_SREG, NFT_REG32_00);
+	netlink_put_u32(b, NFTA_CMP_OP, NFT_CMP_EQ);
 	put_value(b, NFTA_CMP_DATA, &value, 1);
 	expr_end(b, x);
 }
@@ -210,8 +210,8 @@ static void meta_must_equal(struct nl_buf *b, uint32_t key, uint8_t value)
 {
 	struct expr x = expr_begin(b, "meta");
 
-	nl_put_u32(b, NFTA_META_DREG, NFT_REG32_00);
-	nl_put_u32(b, NFTA_META_KEY, key);
+	netlink_put_u32(b, NFTA_META_DREG, NFT_REG32_00);
+	netlink_put_u32(b, NFTA_META_KEY, key);
 	expr_end(b, x);
 	must_equal(b, value);
 }
@@ -220,12 +220,13 @@ static void verdict(struct nl_buf *b, uint32_t code)
 {
 	struct expr x = expr_begin(b, "immediate");
 
-	nl_put_u32(b, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
-	size_t data = nl_nest(b, NFTA_IMMEDIATE_DATA), nest = nl_nest(b, NFTA_DATA_VERDICT);
+	netlink_put_u32(b, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+	size_t data = netlink_nest(b, NFTA_IMMEDIATE_DATA),
+	       nest = netlink_nest(b, NFTA_DATA_VERDICT);
 
-	nl_put_u32(b, NFTA_VERDICT_CODE, code);
-	nl_end(b, nest);
-	nl_end(b, data);
+	netlink_put_u32(b, NFTA_VERDICT_CODE, code);
+	netlink_end(b, nest);
+	netlink_end(b, data);
 	expr_end(b, x);
 }
 
@@ -235,21 +236,21 @@ static void put_exception(struct nl_buf *b, const char *table, const char *chain
 	uint32_t mark = NET_CRIU_MARK;
 
 	nf_msg(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, NFPROTO_INET);
-	nl_put_str(b, NFTA_RULE_TABLE, table);
-	nl_put_str(b, NFTA_RULE_CHAIN, chain);
-	size_t list = nl_nest(b, NFTA_RULE_EXPRESSIONS);
+	netlink_put_str(b, NFTA_RULE_TABLE, table);
+	netlink_put_str(b, NFTA_RULE_CHAIN, chain);
+	size_t list = netlink_nest(b, NFTA_RULE_EXPRESSIONS);
 	struct expr x = expr_begin(b, "meta");
 
-	nl_put_u32(b, NFTA_META_DREG, NFT_REG32_00);
-	nl_put_u32(b, NFTA_META_KEY, NFT_META_MARK);
+	netlink_put_u32(b, NFTA_META_DREG, NFT_REG32_00);
+	netlink_put_u32(b, NFTA_META_KEY, NFT_META_MARK);
 	expr_end(b, x);
 	x = expr_begin(b, "cmp");
-	nl_put_u32(b, NFTA_CMP_SREG, NFT_REG32_00);
-	nl_put_u32(b, NFTA_CMP_OP, NFT_CMP_EQ);
+	netlink_put_u32(b, NFTA_CMP_SREG, NFT_REG32_00);
+	netlink_put_u32(b, NFTA_CMP_OP, NFT_CMP_EQ);
 	put_value(b, NFTA_CMP_DATA, &mark, sizeof(mark));
 	expr_end(b, x);
 	verdict(b, NF_ACCEPT);
-	nl_end(b, list);
+	netlink_end(b, list);
 }
 
 static void must_be_syn(struct nl_buf *b)
@@ -260,9 +261,9 @@ static void must_be_syn(struct nl_buf *b)
 	load(b, NFT_REG32_00, &flags);
 	struct expr x = expr_begin(b, "bitwise");
 
-	nl_put_u32(b, NFTA_BITWISE_SREG, NFT_REG32_00);
-	nl_put_u32(b, NFTA_BITWISE_DREG, NFT_REG32_00);
-	nl_put_u32(b, NFTA_BITWISE_LEN, 1);
+	netlink_put_u32(b, NFTA_BITWISE_SREG, NFT_REG32_00);
+	netlink_put_u32(b, NFTA_BITWISE_DREG, NFT_REG32_00);
+	netlink_put_u32(b, NFTA_BITWISE_LEN, 1);
 	put_value(b, NFTA_BITWISE_MASK, &mask, 1);
 	put_value(b, NFTA_BITWISE_XOR, &zero, 1);
 	expr_end(b, x);
@@ -273,8 +274,8 @@ static void must_be_in(struct nl_buf *b, const char *set)
 {
 	struct expr x = expr_begin(b, "lookup");
 
-	nl_put_str(b, NFTA_LOOKUP_SET, set);
-	nl_put_u32(b, NFTA_LOOKUP_SREG, NFT_REG32_00);
+	netlink_put_str(b, NFTA_LOOKUP_SET, set);
+	netlink_put_u32(b, NFTA_LOOKUP_SREG, NFT_REG32_00);
 	expr_end(b, x);
 }
 
@@ -283,9 +284,9 @@ static void put_rule(struct nl_buf *b, const char *table, size_t k, uint16_t fla
 	uint32_t reg = NFT_REG32_00;
 
 	nf_msg(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND | flags, NFPROTO_INET);
-	nl_put_str(b, NFTA_RULE_TABLE, table);
-	nl_put_str(b, NFTA_RULE_CHAIN, rules[k].chain);
-	size_t list = nl_nest(b, NFTA_RULE_EXPRESSIONS);
+	netlink_put_str(b, NFTA_RULE_TABLE, table);
+	netlink_put_str(b, NFTA_RULE_CHAIN, rules[k].chain);
+	size_t list = netlink_nest(b, NFTA_RULE_EXPRESSIONS);
 
 	if (rules[k].family != NFPROTO_ANY)
 		meta_must_equal(b, NFT_META_NFPROTO, rules[k].family);
@@ -298,35 +299,35 @@ static void put_rule(struct nl_buf *b, const char *table, size_t k, uint16_t fla
 	}
 	must_be_in(b, sets[rules[k].set].name);
 	verdict(b, NF_DROP);
-	nl_end(b, list);
+	netlink_end(b, list);
 }
 
 static void put_chain(struct nl_buf *b, const char *table, const char *name, uint32_t hook)
 {
 	nf_msg(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE, NFPROTO_INET);
-	nl_put_str(b, NFTA_CHAIN_TABLE, table);
-	nl_put_str(b, NFTA_CHAIN_NAME, name);
-	nl_put_str(b, NFTA_CHAIN_TYPE, "filter");
-	size_t n = nl_nest(b, NFTA_CHAIN_HOOK);
+	netlink_put_str(b, NFTA_CHAIN_TABLE, table);
+	netlink_put_str(b, NFTA_CHAIN_NAME, name);
+	netlink_put_str(b, NFTA_CHAIN_TYPE, "filter");
+	size_t n = netlink_nest(b, NFTA_CHAIN_HOOK);
 
-	nl_put_u32(b, NFTA_HOOK_HOOKNUM, hook);
-	nl_put_u32(b, NFTA_HOOK_PRIORITY, (uint32_t)PRIORITY_RAW);
-	nl_end(b, n);
+	netlink_put_u32(b, NFTA_HOOK_HOOKNUM, hook);
+	netlink_put_u32(b, NFTA_HOOK_PRIORITY, (uint32_t)PRIORITY_RAW);
+	netlink_end(b, n);
 }
 
 static void put_set(struct nl_buf *b, const char *table, size_t k)
 {
 	nf_msg(b, NFT_MSG_NEWSET, NLM_F_CREATE, NFPROTO_INET);
-	nl_put_str(b, NFTA_SET_TABLE, table);
-	nl_put_str(b, NFTA_SET_NAME, sets[k].name);
-	nl_put_u32(b, NFTA_SET_ID, (uint32_t)k + 1);
-	nl_put_u32(b, NFTA_SET_KEY_TYPE, sets[k].type);
-	nl_put_u32(b, NFTA_SET_KEY_LEN, sets[k].key_bytes);
+	netlink_put_str(b, NFTA_SET_TABLE, table);
+	netlink_put_str(b, NFTA_SET_NAME, sets[k].name);
+	netlink_put_u32(b, NFTA_SET_ID, (uint32_t)k + 1);
+	netlink_put_u32(b, NFTA_SET_KEY_TYPE, sets[k].type);
+	netlink_put_u32(b, NFTA_SET_KEY_LEN, sets[k].key_bytes);
 }
 
 static int talk(struct net_lock *l, struct nl_buf *b, const char *what, struct err *e)
 {
-	int r = nl_talk(l->nl, b, NULL, NULL, what, e);
+	int r = netlink_talk(l->nl, b, NULL, NULL, what, e);
 
 	if (r == -EPROTONOSUPPORT || r == -EOPNOTSUPP)
 		err_fix(e, "moving connections needs nf_tables: modprobe nf_tables");
@@ -342,7 +343,7 @@ int net_lock_adopt(struct net_lock **out, uint64_t id, struct err *e)
 	if (!l)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the network lock");
 	snprintf(l->name, sizeof(l->name), "haul_%016llx", (unsigned long long)id);
-	l->nl = nl_open(NETLINK_NETFILTER, e);
+	l->nl = netlink_open(NETLINK_NETFILTER, e);
 	if (l->nl < 0)
 		return l->nl;
 	*out = steal(l);
@@ -359,7 +360,7 @@ int net_lock_new(struct net_lock **out, uint64_t id, struct err *e)
 	l->is_open = true;
 	batch(&b, NFNL_MSG_BATCH_BEGIN);
 	nf_msg(&b, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, NFPROTO_INET);
-	nl_put_str(&b, NFTA_TABLE_NAME, l->name);
+	netlink_put_str(&b, NFTA_TABLE_NAME, l->name);
 	for (size_t k = 0; k < SET_N; k++)
 		put_set(&b, l->name, k);
 	put_chain(&b, l->name, "in", NF_INET_PRE_ROUTING);
@@ -407,7 +408,7 @@ static void put_elem(struct nl_buf *b, const struct net_flow *f)
 {
 	uint8_t key[KEY_BYTES_MAX] = { 0 };
 	enum set_kind k = set_of(f);
-	size_t elem = nl_nest(b, NFTA_LIST_ELEM);
+	size_t elem = netlink_nest(b, NFTA_LIST_ELEM);
 
 	if (k == SET_PORT || k == SET_UDP_PORT) {
 		uint16_t p = htons(f->local_port);
@@ -422,7 +423,7 @@ static void put_elem(struct nl_buf *b, const struct net_flow *f)
 			put_end(key + n, &f->remote, f->remote_port);
 	}
 	put_value(b, NFTA_SET_ELEM_KEY, key, sets[k].key_bytes);
-	nl_end(b, elem);
+	netlink_end(b, elem);
 }
 
 /* The flows for one set, in as many messages as it takes. Return: how many flows */
@@ -436,18 +437,18 @@ static size_t put_elems(struct nl_buf *b, const char *table, enum set_kind k,
 			continue;
 		if (in_msg == 0) {
 			nf_msg(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE | NLM_F_ACK, NFPROTO_INET);
-			nl_put_str(b, NFTA_SET_ELEM_LIST_TABLE, table);
-			nl_put_str(b, NFTA_SET_ELEM_LIST_SET, sets[k].name);
-			list = nl_nest(b, NFTA_SET_ELEM_LIST_ELEMENTS);
+			netlink_put_str(b, NFTA_SET_ELEM_LIST_TABLE, table);
+			netlink_put_str(b, NFTA_SET_ELEM_LIST_SET, sets[k].name);
+			list = netlink_nest(b, NFTA_SET_ELEM_LIST_ELEMENTS);
 		}
 		put_elem(b, &v[i]);
 		all++;
 		in_msg = (in_msg + 1) % ELEMS_PER_MSG;
 		if (in_msg == 0)
-			nl_end(b, list);
+			netlink_end(b, list);
 	}
 	if (in_msg)
-		nl_end(b, list);
+		netlink_end(b, list);
 	return all;
 }
 
@@ -471,7 +472,7 @@ int net_lock_open(struct net_lock *l, struct err *e)
 		return 0;
 	batch(&b, NFNL_MSG_BATCH_BEGIN);
 	nf_msg(&b, NFT_MSG_DELTABLE, NLM_F_ACK, NFPROTO_INET);
-	nl_put_str(&b, NFTA_TABLE_NAME, l->name);
+	netlink_put_str(&b, NFTA_TABLE_NAME, l->name);
 	batch(&b, NFNL_MSG_BATCH_END);
 	int r = talk(l, &b, "open the network lock", e);
 

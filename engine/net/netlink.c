@@ -12,7 +12,7 @@
 #define SOCK_BYTES (4 << 20)
 #define LIMIT_S    5
 
-int nl_open(int protocol, struct err *e)
+int netlink_open(int protocol, struct err *e)
 {
 	AUTO(fd) int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
 	struct sockaddr_nl me = { .nl_family = AF_NETLINK };
@@ -58,7 +58,7 @@ static struct nlmsghdr *last(const struct nl_buf *b)
 	return (struct nlmsghdr *)(b->data + b->msg);
 }
 
-void nl_begin(struct nl_buf *b, uint16_t type, uint16_t flags, const void *head, size_t bytes)
+void netlink_begin(struct nl_buf *b, uint16_t type, uint16_t flags, const void *head, size_t bytes)
 {
 	size_t at = b->bytes;
 	struct nlmsghdr *h = grow(b, NLMSG_HDRLEN + bytes);
@@ -73,7 +73,7 @@ void nl_begin(struct nl_buf *b, uint16_t type, uint16_t flags, const void *head,
 	h->nlmsg_len = (uint32_t)(b->bytes - at);
 }
 
-void nl_put(struct nl_buf *b, uint16_t type, const void *data, size_t bytes)
+void netlink_put(struct nl_buf *b, uint16_t type, const void *data, size_t bytes)
 {
 	struct nlattr *a = grow(b, NLA_HDRLEN + bytes);
 
@@ -86,33 +86,33 @@ void nl_put(struct nl_buf *b, uint16_t type, const void *data, size_t bytes)
 	last(b)->nlmsg_len = (uint32_t)(b->bytes - b->msg);
 }
 
-void nl_put_u32(struct nl_buf *b, uint16_t type, uint32_t value)
+void netlink_put_u32(struct nl_buf *b, uint16_t type, uint32_t value)
 {
 	uint32_t v = htonl(value);
 
-	nl_put(b, type, &v, sizeof(v));
+	netlink_put(b, type, &v, sizeof(v));
 }
 
-void nl_put_str(struct nl_buf *b, uint16_t type, const char *text)
+void netlink_put_str(struct nl_buf *b, uint16_t type, const char *text)
 {
-	nl_put(b, type, text, strlen(text) + 1);
+	netlink_put(b, type, text, strlen(text) + 1);
 }
 
-size_t nl_nest(struct nl_buf *b, uint16_t type)
+size_t netlink_nest(struct nl_buf *b, uint16_t type)
 {
 	size_t at = b->bytes;
 
-	nl_put(b, type | NLA_F_NESTED, NULL, 0);
+	netlink_put(b, type | NLA_F_NESTED, NULL, 0);
 	return at;
 }
 
-void nl_end(struct nl_buf *b, size_t nest)
+void netlink_end(struct nl_buf *b, size_t nest)
 {
 	if (!b->failed)
 		((struct nlattr *)(b->data + nest))->nla_len = (uint16_t)(b->bytes - nest);
 }
 
-void nl_fini(struct nl_buf *b)
+void netlink_fini(struct nl_buf *b)
 {
 	free(b->data);
 	*b = (struct nl_buf){ 0 };
@@ -124,8 +124,8 @@ static int refused(const struct nlmsghdr *h, int code, const char *what, struct 
 	const char *text = NULL;
 
 	if ((h->nlmsg_flags & NLM_F_ACK_TLVS) && h->nlmsg_len > skip)
-		text = nl_attr((const uint8_t *)h + skip, h->nlmsg_len - skip, NLMSGERR_ATTR_MSG,
-		               &n);
+		text = netlink_attr((const uint8_t *)h + skip, h->nlmsg_len - skip,
+		                    NLMSGERR_ATTR_MSG, &n);
 	return err_set(e, ERR_SYS, -code, "%s: %s%s%.*s", what, strerror(-code), text ? ": " : "",
 	               text ? (int)strnlen(text, n) : 0, text ? text : "");
 }
@@ -161,7 +161,7 @@ static uint32_t last_asked(const struct nl_buf *b)
 	return seq;
 }
 
-int nl_talk(int fd, struct nl_buf *b, nl_fn fn, void *arg, const char *what, struct err *e)
+int netlink_talk(int fd, struct nl_buf *b, nl_fn fn, void *arg, const char *what, struct err *e)
 {
 	AUTO(mem) uint8_t *in = malloc(RECV_BYTES);
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
@@ -192,7 +192,7 @@ int nl_talk(int fd, struct nl_buf *b, nl_fn fn, void *arg, const char *what, str
 	return r < 0 ? r : 0;
 }
 
-const void *nl_attr(const void *at, size_t bytes, uint16_t type, size_t *n)
+const void *netlink_attr(const void *at, size_t bytes, uint16_t type, size_t *n)
 {
 	const uint8_t *p = at;
 

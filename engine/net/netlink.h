@@ -19,33 +19,33 @@ struct nl_buf {
 	bool failed; /* no memory: nl_send() says so */
 };
 
-/** nl_open() - a socket of @protocol, bound, with extended errors. Return: fd; -errno */
-int nl_open(int protocol, struct err *e);
-/** nl_begin() - a new message with @head behind its header */
-void nl_begin(struct nl_buf *b, uint16_t type, uint16_t flags, const void *head, size_t bytes);
-void nl_put(struct nl_buf *b, uint16_t type, const void *data, size_t bytes);
-void nl_put_u32(struct nl_buf *b, uint16_t type, uint32_t value); /* in network order */
-void nl_put_str(struct nl_buf *b, uint16_t type, const char *text);
-/** nl_nest() - Return: for nl_end() */
-size_t nl_nest(struct nl_buf *b, uint16_t type);
-void nl_end(struct nl_buf *b, size_t nest);
-void nl_fini(struct nl_buf *b);
+/** netlink_open() - a socket of @protocol, bound, with extended errors. Return: fd; -errno */
+int netlink_open(int protocol, struct err *e);
+/** netlink_begin() - a new message with @head behind its header */
+void netlink_begin(struct nl_buf *b, uint16_t type, uint16_t flags, const void *head, size_t bytes);
+void netlink_put(struct nl_buf *b, uint16_t type, const void *data, size_t bytes);
+void netlink_put_u32(struct nl_buf *b, uint16_t type, uint32_t value); /* in network order */
+void netlink_put_str(struct nl_buf *b, uint16_t type, const char *text);
+/** netlink_nest() - Return: for netlink_end() */
+size_t netlink_nest(struct nl_buf *b, uint16_t type);
+void netlink_end(struct nl_buf *b, size_t nest);
+void netlink_fini(struct nl_buf *b);
 
 static inline void auto_nl(struct nl_buf *b)
 {
-	nl_fini(b);
+	netlink_fini(b);
 }
 
 /**
- * nl_talk() - send all of @b and take the answers until one says how it went
+ * netlink_talk() - send all of @b and take the answers until one says how it went
  * @fn: may be NULL; for each message that is neither an error nor the end; < 0 ends it
  * The last message of @b has to ask for an acknowledgement or a dump.
  * Return: 0; -errno, of the first message that was refused
  */
 typedef int (*nl_fn)(void *arg, const struct nlmsghdr *h);
-int nl_talk(int fd, struct nl_buf *b, nl_fn fn, void *arg, const char *what, struct err *e);
+int netlink_talk(int fd, struct nl_buf *b, nl_fn fn, void *arg, const char *what, struct err *e);
 
-/** nl_attr() - attribute @type among @bytes at @at; NULL: not there. *n: its length */
-const void *nl_attr(const void *at, size_t bytes, uint16_t type, size_t *n);
+/** netlink_attr() - attribute @type among @bytes at @at; NULL: not there. *n: its length */
+const void *netlink_attr(const void *at, size_t bytes, uint16_t type, size_t *n);
 
 #endif

@@ -17,7 +17,6 @@
 
 #include "common/log.h"
 #include "common/nofile.h"
-#include "engine/engine.h"
 #include "engine/net/netlink.h"
 
 #define ROOM_EXTRA 512
@@ -333,7 +332,7 @@ void net_socks_reset_at_end(const struct net_socks *s)
 
 int net_peer_abort(const struct net_flow *f, struct err *e)
 {
-	AUTO(fd) int nl = nl_open(NETLINK_SOCK_DIAG, e);
+	AUTO(fd) int nl = netlink_open(NETLINK_SOCK_DIAG, e);
 	AUTO(nl) struct nl_buf b = { 0 };
 	struct inet_diag_req_v2 q = { .sdiag_family = f->local.family,
 		                      .sdiag_protocol = IPPROTO_TCP,
@@ -346,8 +345,8 @@ int net_peer_abort(const struct net_flow *f, struct err *e)
 	memcpy(q.id.idiag_src, f->remote.b, sizeof(f->remote.b));
 	memcpy(q.id.idiag_dst, f->local.b, sizeof(f->local.b));
 	q.id.idiag_cookie[0] = q.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
-	nl_begin(&b, SOCK_DESTROY, NLM_F_ACK, &q, sizeof(q));
-	int r = nl_talk(nl, &b, NULL, NULL, "end a connection of this host", e);
+	netlink_begin(&b, SOCK_DESTROY, NLM_F_ACK, &q, sizeof(q));
+	int r = netlink_talk(nl, &b, NULL, NULL, "end a connection of this host", e);
 
 	if (r != -ENOENT)
 		return r;

@@ -7,6 +7,11 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/page.h"
+#include "engine/pager/guard.h"
+#include "engine/pager/pager.h"
+#include "engine/pager/store.h"
+#include "engine/proc/proc.h"
 
 #define WAKE_FROM 0x10000ULL /* the lowest address that anybody may map */
 
@@ -60,7 +65,7 @@ static void recount(struct pager *p)
 			p->left_remote += s->remote;
 		}
 		if (f->so)
-			sobj_trim(f->so, local_somewhere, f);
+			store_trim(f->so, local_somewhere, f);
 	}
 }
 
@@ -68,7 +73,7 @@ static void recount(struct pager *p)
 static int watch_and_wake(struct pager *p, struct err *e)
 {
 	struct uffdio_range all = { .start = WAKE_FROM,
-		                    .len = ADDR_END - 2 * ENG_PAGE_BYTES - WAKE_FROM };
+		                    .len = ADDR_END - 2 * PAGE_BYTES - WAKE_FROM };
 
 	int r;
 

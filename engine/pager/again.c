@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/page.h"
+#include "engine/pager/pager.h"
 
 /* Forks of a process miss much the same: each page is named once. */
 static bool named_before(const struct space *s, uint64_t orig)
@@ -20,8 +22,7 @@ static bool is_missing(const struct space *s, const struct pchunk *c, unsigned i
 {
 	uint8_t st = __atomic_load_n(&c->st[i], __ATOMIC_ACQUIRE);
 
-	return (st == P_REMOTE || st == P_ASKED) &&
-	       !named_before(s, (c->first + i) << ENG_PAGE_SHIFT);
+	return (st == P_REMOTE || st == P_ASKED) && !named_before(s, (c->first + i) << PAGE_BITS);
 }
 
 static int missing_in_chunk(const struct space *s, const struct pchunk *c, pager_missing_fn fn,
@@ -33,7 +34,7 @@ static int missing_in_chunk(const struct space *s, const struct pchunk *c, pager
 		for (n = 0; i + n < PCHUNK_PAGES && is_missing(s, c, i + n); n++)
 			;
 		if (n)
-			r = fn(arg, s->fam->obj, (c->first + i) << ENG_PAGE_SHIFT, n);
+			r = fn(arg, s->fam->obj, (c->first + i) << PAGE_BITS, n);
 		n += !n;
 	}
 	return r;

@@ -6,6 +6,8 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/page.h"
+#include "engine/pager/pager.h"
 
 /*
  * Reading an event lets the program go on, so from then on it must not get lost, even
@@ -59,7 +61,7 @@ static int unmapped(struct space *s, uint64_t start, uint64_t end, uint64_t now,
 
 	if (s->shape->stamp >= stamp)
 		return 0;
-	while (start < end && lates_take(&late, start, end, now, &v)) {
+	while (start < end && shape_lates_take(&late, start, end, now, &v)) {
 		took = true;
 		if (v.exact)
 			start = end;
@@ -86,9 +88,9 @@ static int moved(struct pager *p, struct space *s, const struct uffd_msg *m, boo
 	if (p->exact_moves && (*dropped || space_missing(s, to, to + bytes))) {
 		__atomic_store_n(dropped, true, __ATOMIC_RELEASE);
 		space_drop(s, to, to + bytes);
-		lates_note(&late, to, to + bytes, false, now);
+		shape_lates_note(&late, to, to + bytes, false, now);
 	}
-	lates_note(&late, from, from + bytes, true, now);
+	shape_lates_note(&late, from, from + bytes, true, now);
 	return space_move(s, from, to, bytes, &late, stamp);
 }
 
@@ -101,7 +103,7 @@ static int apply(struct pager *p, struct inbox *in, unsigned int at, uint64_t no
 
 	switch (m->event) {
 	case UFFD_EVENT_PAGEFAULT:
-		r = fault_new(p, s, m->arg.pagefault.address & ~(uint64_t)(ENG_PAGE_BYTES - 1),
+		r = fault_new(p, s, m->arg.pagefault.address & ~(uint64_t)(PAGE_BYTES - 1),
 		              m->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE, now);
 		break;
 	case UFFD_EVENT_FORK:

@@ -6,8 +6,11 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "common/page.h"
+#include "engine/pager/pager.h"
+#include "engine/pager/store.h"
 
-#define WINDOW_BYTES ((uint64_t)WINDOW_PAGES * ENG_PAGE_BYTES)
+#define WINDOW_BYTES ((uint64_t)WINDOW_PAGES * PAGE_BYTES)
 
 static void make_locks(struct family *f)
 {
@@ -30,7 +33,7 @@ struct family *family_new(struct pager *p, uint64_t obj, bool create)
 	f->p = p;
 	f->obj = obj;
 	f->so = store_obj(p->store, obj, create);
-	f->store_fd = f->so ? sobj_fd(f->so) : -1;
+	f->store_fd = f->so ? store_fd(f->so) : -1;
 	make_locks(f);
 	return f;
 }
@@ -52,7 +55,7 @@ int family_revive(struct family *f, struct pager *p, struct err *e)
  * with one CPU, nor would anybody. A real-time thread is not put aside. (Taking the ranges out
  * of it first would do, too, but nobody knows all ranges: the program moves them.)
  */
-void uffd_close(int fd)
+void family_close_uffd(int fd)
 {
 	struct sched_param was, first = { .sched_priority = 1 };
 	int policy = sched_getscheduler(0);
@@ -74,7 +77,7 @@ void family_free(struct family *f)
 
 		f->spaces = s->next;
 		if (s->uffd >= 0)
-			uffd_close(s->uffd);
+			family_close_uffd(s->uffd);
 		space_free(s);
 	}
 	pthread_rwlock_destroy(&f->lock);
@@ -95,7 +98,7 @@ bool family_window_free(const struct family *f, uint64_t orig)
 void family_window_drop(struct family *f, uint64_t orig)
 {
 	if (f->so)
-		sobj_drop(f->so, orig & ~(WINDOW_BYTES - 1), WINDOW_PAGES);
+		store_drop(f->so, orig & ~(WINDOW_BYTES - 1), WINDOW_PAGES);
 }
 
 void family_window_done(struct family *f, uint64_t orig)
@@ -119,7 +122,7 @@ bool family_sweep(struct family *f)
 {
 	if (f->swept == f->n_sweep)
 		return false;
-	sobj_drop(f->so, f->sweep[f->swept] << ENG_PAGE_SHIFT, PCHUNK_PAGES);
+	store_drop(f->so, f->sweep[f->swept] << PAGE_BITS, PCHUNK_PAGES);
 	f->swept++;
 	return true;
 }

@@ -7,10 +7,13 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/page.h"
+#include "engine/pager/pager.h"
+#include "engine/pager/store.h"
 
 #define HINT_PIECES  4u /* pushed behind a fault before the pusher goes on where it was */
 #define AROUND_PAGES 8u /* filled at once where faults come close to each other */
-#define NEAR_BYTES   (64u * ENG_PAGE_BYTES)
+#define NEAR_BYTES   (64u * PAGE_BYTES)
 
 int fault_new(struct pager *p, struct space *s, uint64_t cur, bool for_write, uint64_t now)
 {
@@ -46,7 +49,7 @@ static bool near_recent(struct pager *p, uint64_t orig)
 static size_t local_run(const struct space *s, uint64_t orig, size_t max)
 {
 	const struct pchunk *c = space_chunk(s, orig);
-	size_t first = (orig >> ENG_PAGE_SHIFT) % PCHUNK_PAGES, n = 1;
+	size_t first = (orig >> PAGE_BITS) % PCHUNK_PAGES, n = 1;
 
 	while (n < max && first + n < PCHUNK_PAGES &&
 	       __atomic_load_n(&c->st[first + n], __ATOMIC_RELAXED) == P_LOCAL)
@@ -58,14 +61,14 @@ static int from_store(struct pager *p, struct space *s, uint64_t orig)
 {
 	bool near = near_recent(p, orig);
 	size_t pages = local_run(s, orig, near ? AROUND_PAGES : 1);
-	size_t bytes = pages * ENG_PAGE_BYTES;
+	size_t bytes = pages * PAGE_BYTES;
 
 	if (near) {
 		p->hint = s;
 		p->hint_orig = orig + bytes;
 		p->hint_pieces = HINT_PIECES;
 	}
-	if (pread(sobj_fd(s->fam->so), p->piece, bytes, (off_t)orig) != (ssize_t)bytes)
+	if (pread(store_fd(s->fam->so), p->piece, bytes, (off_t)orig) != (ssize_t)bytes)
 		return -EIO;
 	return fill_pages(s, orig, pages, p->piece, KIND_LOCAL);
 }
@@ -95,7 +98,7 @@ static int wait_remote(struct space *s, const struct fault *f, uint64_t orig)
 	    was != P_ASKED) {
 		/* it came in this moment */
 		family_served(s->fam, s, orig);
-		fill_wake(s, f->cur, f->cur + ENG_PAGE_BYTES);
+		fill_wake(s, f->cur, f->cur + PAGE_BYTES);
 		return WAITS;
 	}
 	__atomic_add_fetch(&s->fam->p->faults_remote, 1, __ATOMIC_RELAXED);

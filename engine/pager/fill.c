@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 
 #include "common/log.h"
+#include "common/page.h"
 
 void fill_wake(const struct space *s, uint64_t start, uint64_t end)
 {
@@ -18,8 +19,7 @@ void fill_wake(const struct space *s, uint64_t start, uint64_t end)
 bool fill_alive(const struct space *s)
 {
 	/* Nothing is write-protected: this only says whether there is a memory to ask. */
-	struct uffdio_writeprotect w = { .range = { .start = ADDR_END / 2,
-		                                    .len = ENG_PAGE_BYTES } };
+	struct uffdio_writeprotect w = { .range = { .start = ADDR_END / 2, .len = PAGE_BYTES } };
 
 	return s->uffd < 0 || ioctl(s->uffd, UFFDIO_WRITEPROTECT, &w) == 0 || errno != ESRCH;
 }
@@ -57,8 +57,8 @@ static int64_t place_or_why(const struct space *s, uint64_t cur, uint64_t *bytes
 		r = place(s, cur, *bytes, data);
 		if (r != -ENOENT && r != -EINVAL)
 			return r;
-		if (*bytes > ENG_PAGE_BYTES)
-			*bytes = (*bytes / ENG_PAGE_BYTES + 1) / 2 * ENG_PAGE_BYTES;
+		if (*bytes > PAGE_BYTES)
+			*bytes = (*bytes / PAGE_BYTES + 1) / 2 * PAGE_BYTES;
 		else if (again-- == 0)
 			return r;
 	}
@@ -78,7 +78,7 @@ static int fill_run(struct space *s, uint64_t orig, size_t *pages, const uint8_t
                     unsigned int kinds)
 {
 	uint64_t span = 1, cur = space_cur(s, orig, &span);
-	uint64_t bytes = (*pages < span ? *pages : span) * ENG_PAGE_BYTES;
+	uint64_t bytes = (*pages < span ? *pages : span) * PAGE_BYTES;
 	int64_t r = cur == ADDR_NONE ? -ENOENT : place_or_why(s, cur, &bytes, data);
 
 	*pages = 1;
@@ -86,21 +86,21 @@ static int fill_run(struct space *s, uint64_t orig, size_t *pages, const uint8_t
 	case -EEXIST:
 		/* somebody was quicker, and his wake may have come before the fault */
 		space_done(s, orig, 1, kinds);
-		fill_wake(s, cur, cur + ENG_PAGE_BYTES);
+		fill_wake(s, cur, cur + PAGE_BYTES);
 		return 0;
 	case -ENOENT:
 	case -EINVAL:
 		note_lost(s, orig, cur);
 		space_done(s, orig, 1, kinds);
 		if (cur != ADDR_NONE)
-			fill_wake(s, cur, cur + ENG_PAGE_BYTES);
+			fill_wake(s, cur, cur + PAGE_BYTES);
 		return 0;
 	case -ENOSPC: /* kernels before 4.13 */
 		return -ESRCH;
 	default:
 		if (r < 0)
 			return (int)r;
-		*pages = (size_t)(r / ENG_PAGE_BYTES);
+		*pages = (size_t)(r / PAGE_BYTES);
 		pager_at(PAT_FILLED);
 		space_done(s, orig, *pages, kinds);
 		return 0;
@@ -111,10 +111,10 @@ int fill_pages(struct space *s, uint64_t orig, size_t pages, const uint8_t *data
                unsigned int kinds)
 {
 	for (size_t i = 0; i < pages;) {
-		uint64_t at = orig + i * ENG_PAGE_BYTES;
+		uint64_t at = orig + i * PAGE_BYTES;
 		struct pchunk *c = space_chunk(s, at);
 		size_t n = 0, max = pages - i;
-		size_t first = (at >> ENG_PAGE_SHIFT) % PCHUNK_PAGES;
+		size_t first = (at >> PAGE_BITS) % PCHUNK_PAGES;
 
 		if (max > PCHUNK_PAGES - first)
 			max = PCHUNK_PAGES - first;
@@ -132,7 +132,7 @@ int fill_pages(struct space *s, uint64_t orig, size_t pages, const uint8_t *data
 			i += n;
 			continue;
 		}
-		int r = fill_run(s, at, &n, data ? data + i * ENG_PAGE_BYTES : NULL, kinds);
+		int r = fill_run(s, at, &n, data ? data + i * PAGE_BYTES : NULL, kinds);
 
 		if (r < 0)
 			return r;
@@ -143,15 +143,15 @@ int fill_pages(struct space *s, uint64_t orig, size_t pages, const uint8_t *data
 
 int fill_zero(struct space *s, uint64_t cur, bool for_write)
 {
-	static const uint8_t zeros[ENG_PAGE_BYTES] __attribute__((aligned(ENG_PAGE_BYTES)));
+	static const uint8_t zeros[PAGE_BYTES] __attribute__((aligned(PAGE_BYTES)));
 	/* a page of its own at once: the shared zero page would fault again */
-	int64_t r = place(s, cur, ENG_PAGE_BYTES, for_write ? zeros : NULL);
+	int64_t r = place(s, cur, PAGE_BYTES, for_write ? zeros : NULL);
 
 	if (r == -EAGAIN || r == -ENOMEM || r == -ESRCH)
 		return (int)r;
 	if (r == -ENOSPC)
 		return -ESRCH;
 	if (r < 0) /* there already, or no mapping any more: the thread will see */
-		fill_wake(s, cur, cur + ENG_PAGE_BYTES);
+		fill_wake(s, cur, cur + PAGE_BYTES);
 	return 0;
 }

@@ -11,7 +11,7 @@
  * in one step: so nobody needs to know who made whom, and no two can serve. Who finds a
  * free seat makes somebody for it; who finds none for itself goes.
  */
-#include "engine/engine.h"
+#include "engine/pager/guard.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -30,6 +30,7 @@
 #include "common/log.h"
 #include "engine/pager/arena.h"
 #include "engine/pager/priv.h"
+#include "engine/proc/proc.h"
 
 #define SEATS        3
 #define WATCHED_FD   4000 /* higher than userfaultfds as a rule */

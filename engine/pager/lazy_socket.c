@@ -19,7 +19,7 @@
 #define SOCK_NAME     "lazy-pages.socket"
 #define RESTORE_ENDED 0x52535446u
 
-int sock_open(struct sock *k, int dirfd, unsigned int procs, struct err *e)
+int lazy_socket_open(struct lazy_socket *k, int dirfd, unsigned int procs, struct err *e)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 
@@ -43,7 +43,7 @@ static void close_one(int *fd)
 	*fd = -1;
 }
 
-void sock_close(struct sock *k)
+void lazy_socket_close(struct lazy_socket *k)
 {
 	if (k->dir_fd >= 0)
 		unlinkat(k->dir_fd, SOCK_NAME, 0);
@@ -52,13 +52,13 @@ void sock_close(struct sock *k)
 	close_one(&k->conn_fd);
 }
 
-bool sock_complete(const struct sock *k)
+bool lazy_socket_complete(const struct lazy_socket *k)
 {
 	return __atomic_load_n(&k->ended, __ATOMIC_ACQUIRE) ||
 	       __atomic_load_n(&k->announced, __ATOMIC_ACQUIRE) >= k->expected;
 }
 
-int sock_accept(struct sock *k)
+int lazy_socket_accept(struct lazy_socket *k)
 {
 	int fd = accept4(k->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
@@ -70,7 +70,7 @@ int sock_accept(struct sock *k)
 	return 1;
 }
 
-static int take_word(struct pager *p, struct sock *k)
+static int take_word(struct pager *p, struct lazy_socket *k)
 {
 	int32_t word;
 
@@ -92,7 +92,7 @@ static int take_word(struct pager *p, struct sock *k)
 }
 
 /* Return: 1; 0 nothing more now; -errno, -EPIPE at the end */
-static int read_word(struct pager *p, struct sock *k)
+static int read_word(struct pager *p, struct lazy_socket *k)
 {
 	ssize_t n = recv(k->conn_fd, k->word + k->have, sizeof(k->word) - k->have, 0);
 
@@ -106,7 +106,7 @@ static int read_word(struct pager *p, struct sock *k)
 	return r < 0 ? r : 1;
 }
 
-static int read_fd(struct pager *p, struct sock *k)
+static int read_fd(struct pager *p, struct lazy_socket *k)
 {
 	union {
 		struct cmsghdr align;
@@ -138,9 +138,9 @@ static int read_fd(struct pager *p, struct sock *k)
 	return r < 0 ? r : 1;
 }
 
-int sock_read(struct pager *p)
+int lazy_socket_read(struct pager *p)
 {
-	struct sock *k = &p->sock;
+	struct lazy_socket *k = &p->sock;
 	int r = 1;
 
 	while (r > 0 && !k->ended)

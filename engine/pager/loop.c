@@ -11,6 +11,10 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/page.h"
+#include "engine/pager/guard.h"
+#include "engine/pager/pager.h"
+#include "engine/proc/proc.h"
 
 #define EVENTS        32
 #define IDLE_MS       100
@@ -46,7 +50,7 @@ static struct space *find_pid(struct pager *p, pid_t pid)
 /* A task of which nothing is lazy: everything it misses is zero. */
 static struct space *unknown_pid(struct pager *p, pid_t pid)
 {
-	struct family *f = family_new(p, OBJ_TASK(pid), false);
+	struct family *f = family_new(p, obj_of_task(pid), false);
 
 	if (f)
 		f->spaces = space_new(f, pid);
@@ -67,7 +71,7 @@ int pager_take_uffd(struct pager *p, pid_t pid, int fd)
 		s = unknown_pid(p, pid);
 	if (!s || s->started) {
 		log_err("pid %d: userfaultfd refused", pid);
-		uffd_close(fd);
+		family_close_uffd(fd);
 		return s ? -EPROTO : -ENOMEM;
 	}
 	pthread_rwlock_wrlock(&s->fam->lock);
@@ -124,7 +128,7 @@ static void close_space(struct pager *p, struct space *s)
 		epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 		/* who takes over must not mistake the number for what gets it next */
 		__atomic_store_n(&s->uffd, -1, __ATOMIC_RELEASE);
-		uffd_close(fd);
+		family_close_uffd(fd);
 		__atomic_sub_fetch(&p->procs_live, 1, __ATOMIC_RELAXED);
 	}
 	while (*at != s)
@@ -148,9 +152,9 @@ static bool reap_family(struct pager *p, struct family *f)
 		next = s->next;
 		if (s->stuck)
 			continue;
-		if (!s->started && !complete(s) && sock_complete(&p->sock))
+		if (!s->started && !complete(s) && lazy_socket_complete(&p->sock))
 			pager_fail(p, s, ENOENT, "CRIU gave no userfaultfd for a task");
-		else if (complete(s) && (s->started || sock_complete(&p->sock)))
+		else if (complete(s) && (s->started || lazy_socket_complete(&p->sock)))
 			close_space(p, s);
 	}
 	return !f->spaces && f->swept == f->n_sweep;
@@ -165,7 +169,8 @@ static void reap(struct pager *p)
 		return;
 	for (struct family *f = p->book->families; f; f = f->next)
 		all &= reap_family(p, f);
-	if (!all || !sock_complete(&p->sock) || !__atomic_load_n(&p->help_over, __ATOMIC_ACQUIRE))
+	if (!all || !lazy_socket_complete(&p->sock) ||
+	    !__atomic_load_n(&p->help_over, __ATOMIC_ACQUIRE))
 		return;
 	if (p->guard)
 		guard_complete(p->guard);
@@ -220,11 +225,11 @@ static void take_event(struct pager *p, void *tag)
 
 		(void)n;
 	} else if (tag == &p->sock.listen_fd) {
-		r = sock_accept(&p->sock);
+		r = lazy_socket_accept(&p->sock);
 		if (r > 0)
 			r = watch_fd(p, p->sock.conn_fd, &p->sock.conn_fd);
 	} else if (tag == &p->sock.conn_fd) {
-		r = sock_read(p);
+		r = lazy_socket_read(p);
 	} else {
 		event_pump(p, tag);
 	}

@@ -14,6 +14,12 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/nofile.h"
+#include "common/page.h"
+#include "engine/pager/guard.h"
+#include "engine/pager/pager.h"
+#include "engine/pager/store.h"
+#include "engine/proc/proc.h"
+#include "engine/runs.h"
 
 #define DELIVER_PAGES    32u /* under one lock: a fault's reader waits no longer */
 #define DELIVER_LIMIT_MS 30000 /* for a program to get through its own system call */
@@ -87,7 +93,7 @@ int pager_blank(struct pager **out, struct guard *g, struct store *s, const stru
 	pthread_condattr_destroy(&a);
 	p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	p->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	p->piece = aligned_alloc(ENG_PAGE_BYTES, PIECE_PAGES * ENG_PAGE_BYTES);
+	p->piece = aligned_alloc(PAGE_BYTES, PIECE_PAGES * PAGE_BYTES);
 	/* so that the kernel can write an event there whatever happens to us */
 	if (g && mlock(&p->book->inbox, sizeof(p->book->inbox)) < 0)
 		log_warn("pager: the inbox may be swapped out: %s", strerror(errno));
@@ -112,13 +118,13 @@ void pager_warm(struct guard *g, uint64_t rss_bytes)
 {
 	/* twice: pieces of the arena are powers of two */
 	arena_warm(guard_arena(g),
-	           2 * (rss_bytes / (PCHUNK_PAGES * ENG_PAGE_BYTES) + 1) * sizeof(struct pchunk));
+	           2 * (rss_bytes / (PCHUNK_PAGES * PAGE_BYTES) + 1) * sizeof(struct pchunk));
 }
 
 int pager_add(struct pager *p, pid_t pid, const struct runs *local, const struct runs *remote,
               struct err *e)
 {
-	struct family *f = family_new(p, OBJ_TASK(pid), true);
+	struct family *f = family_new(p, obj_of_task(pid), true);
 
 	if (f)
 		f->spaces = space_new(f, pid);
@@ -161,7 +167,7 @@ int pager_threads(struct pager *p, struct err *e)
 
 int pager_start(struct pager *p, int dirfd, unsigned int procs, struct err *e)
 {
-	int r = sock_open(&p->sock, dirfd, procs, e);
+	int r = lazy_socket_open(&p->sock, dirfd, procs, e);
 
 	return r < 0 ? r : pager_threads(p, e);
 }
@@ -170,7 +176,7 @@ int pager_announced(struct pager *p, uint64_t deadline_us, struct err *e)
 {
 	struct timespec t = { .tv_nsec = PAUSE_NS };
 
-	while (!sock_complete(&p->sock)) {
+	while (!lazy_socket_complete(&p->sock)) {
 		if (now_us() >= deadline_us)
 			return err_set(e, ERR_CRIU, ETIMEDOUT,
 			               "CRIU has announced %u of %u tasks to the pager",
@@ -244,7 +250,7 @@ void pager_free(struct pager *p)
 		pthread_join(p->thread, NULL);
 	if (p->helping)
 		pthread_join(p->help_thread, NULL);
-	sock_close(&p->sock);
+	lazy_socket_close(&p->sock);
 	while (p->book && p->book->families) {
 		struct family *f = p->book->families;
 
@@ -320,15 +326,14 @@ static int deliver_note(const struct delivery *d, struct space *s, int r)
 static int stash(const struct delivery *d, struct err *e)
 {
 	for (size_t i = 0; i < d->pages; i++) {
-		uint64_t orig = d->orig + i * ENG_PAGE_BYTES;
+		uint64_t orig = d->orig + i * PAGE_BYTES;
 		bool wanted = false;
 
 		for (struct space *s = d->f->spaces; s; s = s->next)
 			wanted |= space_any(s, orig, 1, BIT(P_REMOTE));
 		if (!wanted)
 			continue;
-		int r = d->data ? sobj_write(d->f->so, orig, d->data + i * ENG_PAGE_BYTES, 1, e)
-		                : 0;
+		int r = d->data ? store_write(d->f->so, orig, d->data + i * PAGE_BYTES, 1, e) : 0;
 
 		if (r < 0)
 			return r;
@@ -390,8 +395,7 @@ int pager_deliver(struct pager *p, uint64_t obj, uint64_t vaddr, size_t pages, c
 	struct family *f = __atomic_load_n(&p->book->families, __ATOMIC_ACQUIRE);
 	struct delivery d = { .p = p, .deadline_us = deadline_in_ms(DELIVER_LIMIT_MS) };
 
-	if (vaddr % ENG_PAGE_BYTES || vaddr >= ADDR_END ||
-	    pages > (ADDR_END - vaddr) >> ENG_PAGE_SHIFT)
+	if (vaddr % PAGE_BYTES || vaddr >= ADDR_END || pages > (ADDR_END - vaddr) >> PAGE_BITS)
 		return err_set(e, ERR_PEER, EINVAL, "page address out of range: %llx, %zu pages",
 		               (unsigned long long)vaddr, pages);
 	while (f && f->obj != obj)
@@ -400,9 +404,9 @@ int pager_deliver(struct pager *p, uint64_t obj, uint64_t vaddr, size_t pages, c
 	for (size_t done = 0; f && done < pages; done += d.pages) {
 		int r = 1;
 
-		d.orig = vaddr + done * ENG_PAGE_BYTES;
+		d.orig = vaddr + done * PAGE_BYTES;
 		d.pages = pages - done < DELIVER_PAGES ? pages - done : DELIVER_PAGES;
-		d.data = data ? (const uint8_t *)data + done * ENG_PAGE_BYTES : NULL;
+		d.data = data ? (const uint8_t *)data + done * PAGE_BYTES : NULL;
 		while (r > 0)
 			r = deliver_step(&d, e);
 		if (r < 0)

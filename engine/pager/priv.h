@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * pager.h - private header of the pager files: address spaces, their missing pages,
+ * priv.h - private header of the pager files: address spaces, their missing pages,
  * and the threads that fill them.
  *
  * Threads. The pager's own thread reads every userfaultfd, serves faults, pushes
@@ -26,14 +26,18 @@
  * whose page still misses fault again. So a change of what is shared is one store of
  * one word, or can be done twice (pager_event.c); everything else may be lost.
  */
-#ifndef HAUL_PAGER_H
-#define HAUL_PAGER_H
+#ifndef HAUL_PAGER_PRIV_H
+#define HAUL_PAGER_PRIV_H
 
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 
 #include "engine/pager/arena.h"
-#include "engine/engine.h"
+#include "engine/pager/guard.h"
+#include "engine/pager/pager.h"
+#include "engine/pager/store.h"
+#include "engine/proc/proc.h"
+#include "engine/runs.h"
 
 #define PCHUNK_PAGES  512u
 #define PIECE_PAGES   32u /* filled in one go by the pusher, between two looks at faults */
@@ -156,14 +160,15 @@ int shape_move(struct space *s, uint64_t from, uint64_t to, uint64_t bytes,
                const struct lates *late, uint64_t stamp);
 /** shape_from() - the first range that ends behind @cur */
 size_t shape_from(const struct shape *h, uint64_t cur);
-/** range_clip() - the part inside [start, end); pages is 0 when there is none */
-struct prange range_clip(const struct prange *r, uint64_t start, uint64_t end);
+/** shape_clip() - the part inside [start, end); pages is 0 when there is none */
+struct prange shape_clip(const struct prange *r, uint64_t start, uint64_t end);
 /** space_orig() / space_cur() - translate; @pages: how far it holds. Or ADDR_NONE */
 uint64_t space_orig(const struct space *s, uint64_t cur);
 uint64_t space_cur(const struct space *s, uint64_t orig, uint64_t *pages);
-void lates_note(struct lates *l, uint64_t start, uint64_t end, bool exact, uint64_t now);
-/** lates_take() - the one that [start, end) is, or the first that it overlaps */
-bool lates_take(struct lates *l, uint64_t start, uint64_t end, uint64_t now, struct late *out);
+void shape_lates_note(struct lates *l, uint64_t start, uint64_t end, bool exact, uint64_t now);
+/** shape_lates_take() - the one that [start, end) is, or the first that it overlaps */
+bool shape_lates_take(struct lates *l, uint64_t start, uint64_t end, uint64_t now,
+                      struct late *out);
 
 /* ---- pager_family.c: what forks of one migrated process share ---- */
 
@@ -192,8 +197,8 @@ int family_revive(struct family *f, struct pager *p, struct err *e);
 /** family_new() - @create: pages may come into the store although there are none yet */
 struct family *family_new(struct pager *p, uint64_t obj, bool create);
 void family_free(struct family *f);
-/** uffd_close() - so that nobody who faults there can keep the CPU from it */
-void uffd_close(int fd);
+/** family_close_uffd() - so that nobody who faults there can keep the CPU from it */
+void family_close_uffd(int fd);
 /** family_note_chunks() - what is to be freed in the end */
 int family_note_chunks(struct family *f, const struct space *s);
 /** family_window_free() - does nobody need the store's window around @orig any more? */
@@ -266,7 +271,7 @@ void *push_help_main(void *arg);
 
 /* ---- pager_sock.c: CRIU's side ---- */
 
-struct sock {
+struct lazy_socket {
 	int listen_fd, conn_fd, dir_fd;
 	uint8_t word[4];
 	unsigned int have; /* bytes of word */
@@ -275,13 +280,13 @@ struct sock {
 	bool ended;
 };
 
-int sock_open(struct sock *k, int dirfd, unsigned int procs, struct err *e);
-void sock_close(struct sock *k);
-/** sock_complete() - has every task been announced? */
-bool sock_complete(const struct sock *k);
-/** sock_accept() - Return: 1 CRIU is there, 0 not yet, -errno */
-int sock_accept(struct sock *k);
-int sock_read(struct pager *p);
+int lazy_socket_open(struct lazy_socket *k, int dirfd, unsigned int procs, struct err *e);
+void lazy_socket_close(struct lazy_socket *k);
+/** lazy_socket_complete() - has every task been announced? */
+bool lazy_socket_complete(const struct lazy_socket *k);
+/** lazy_socket_accept() - Return: 1 CRIU is there, 0 not yet, -errno */
+int lazy_socket_accept(struct lazy_socket *k);
+int lazy_socket_read(struct pager *p);
 
 /* ---- pager.c, pager_loop.c ---- */
 
@@ -307,7 +312,7 @@ struct pager {
 	struct arena_user mem;
 	struct pbook *book;
 	struct guard *guard;
-	struct sock sock;
+	struct lazy_socket sock;
 	int epoll_fd, kick_fd;
 	bool exact_moves; /* the kernel tells the true length of a move */
 	pthread_t thread, help_thread;

@@ -14,7 +14,10 @@
  * frees 1.3. pread(2) and UFFDIO_COPY from a warm buffer were quicker than UFFDIO_COPY
  * from a mapping of the store, and freeing on the CPU that allocates next is quickest.
  */
+#include "common/page.h"
+#include "engine/pager/pager.h"
 #include "engine/pager/priv.h"
+#include "engine/pager/store.h"
 
 #include <sched.h>
 #include <stdlib.h>
@@ -46,7 +49,7 @@ static bool find_local(struct space *s, uint64_t *orig)
 			for (unsigned int i = s->push_page; i < PCHUNK_PAGES; i++)
 				if (__atomic_load_n(&c->st[i], __ATOMIC_RELAXED) == P_LOCAL) {
 					s->push_page = i;
-					*orig = (c->first + i) << ENG_PAGE_SHIFT;
+					*orig = (c->first + i) << PAGE_BITS;
 					return true;
 				}
 		s->push_chunk++;
@@ -59,7 +62,7 @@ static bool find_local(struct space *s, uint64_t *orig)
 static size_t piece_pages(const struct space *s, uint64_t orig)
 {
 	const struct pchunk *c = space_chunk(s, orig);
-	size_t first = (orig >> ENG_PAGE_SHIFT) % PCHUNK_PAGES, n = 0;
+	size_t first = (orig >> PAGE_BITS) % PCHUNK_PAGES, n = 0;
 
 	for (size_t i = 0; c && i < PIECE_PAGES && first + i < PCHUNK_PAGES; i++)
 		if (__atomic_load_n(&c->st[first + i], __ATOMIC_RELAXED) == P_LOCAL)
@@ -70,8 +73,8 @@ static size_t piece_pages(const struct space *s, uint64_t orig)
 /* Return: 0; -EAGAIN try again soon */
 static int push_piece(struct pager *p, struct space *s, uint64_t orig, size_t pages)
 {
-	size_t bytes = pages * ENG_PAGE_BYTES;
-	ssize_t n = pread(sobj_fd(s->fam->so), p->piece, bytes, (off_t)orig);
+	size_t bytes = pages * PAGE_BYTES;
+	ssize_t n = pread(store_fd(s->fam->so), p->piece, bytes, (off_t)orig);
 
 	if (n != (ssize_t)bytes) {
 		pager_fail(p, s, EIO, "the page store cannot be read");
@@ -97,7 +100,7 @@ static bool push_hint(struct pager *p)
 		size_t n = local_left(p->hint) ? piece_pages(p->hint, orig) : 0;
 
 		p->hint_pieces--;
-		p->hint_orig += PIECE_PAGES * ENG_PAGE_BYTES;
+		p->hint_orig += PIECE_PAGES * PAGE_BYTES;
 		if (n) {
 			push_piece(p, p->hint, orig, n);
 			return true;
@@ -201,7 +204,7 @@ static bool last_piece(struct space *s, struct piece *t)
 			continue;
 		unsigned int first = (end - 1) / PIECE_PAGES * PIECE_PAGES;
 
-		*t = (struct piece){ s, (c->first + first) << ENG_PAGE_SHIFT, end - first };
+		*t = (struct piece){ s, (c->first + first) << PAGE_BITS, end - first };
 		return true;
 	}
 	return false;
@@ -227,7 +230,7 @@ static int fill_grain(struct family *f, const struct piece *t, size_t at, const 
 
 	pthread_rwlock_rdlock(&f->lock);
 	if (still_there(f, t->s))
-		r = fill_pages(t->s, t->orig + at * ENG_PAGE_BYTES, n, buf + at * ENG_PAGE_BYTES,
+		r = fill_pages(t->s, t->orig + at * PAGE_BYTES, n, buf + at * PAGE_BYTES,
 		               KIND_LOCAL);
 	pthread_rwlock_unlock(&f->lock);
 	return r;
@@ -250,9 +253,9 @@ static bool help(struct family *f, uint8_t *buf)
 
 	if (!find_piece(f, &t))
 		return false;
-	size_t bytes = t.pages * ENG_PAGE_BYTES;
+	size_t bytes = t.pages * PAGE_BYTES;
 
-	if (pread(sobj_fd(f->so), buf, bytes, (off_t)t.orig) != (ssize_t)bytes)
+	if (pread(store_fd(f->so), buf, bytes, (off_t)t.orig) != (ssize_t)bytes)
 		return false;
 	for (size_t at = 0; at < t.pages && r == 0; at += GRAIN_PAGES)
 		r = fill_grain(f, &t, at, buf);
@@ -322,7 +325,7 @@ static void help_all(struct pager *p, uint8_t *buf)
 void *push_help_main(void *arg)
 {
 	struct pager *p = arg;
-	uint8_t *buf = aligned_alloc(ENG_PAGE_BYTES, PIECE_PAGES * ENG_PAGE_BYTES);
+	uint8_t *buf = aligned_alloc(PAGE_BYTES, PIECE_PAGES * PAGE_BYTES);
 
 	prctl(PR_SET_NAME, "haul-help");
 	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), HELP_NICE);

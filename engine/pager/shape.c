@@ -3,6 +3,8 @@
  * pager_shape.c - where the pages of an address space are now. A shape is replaced as a
  * whole by one store of a pointer: who dies in between leaves the old one or the new.
  */
+#include "common/page.h"
+#include "engine/pager/pager.h"
 #include "engine/pager/priv.h"
 
 #include <stdlib.h>
@@ -53,7 +55,7 @@ int shape_put(struct space *s, const struct prange *range, size_t n, const struc
 
 /* ---- unmappings that are told of late ---- */
 
-void lates_note(struct lates *l, uint64_t start, uint64_t end, bool exact, uint64_t now)
+void shape_lates_note(struct lates *l, uint64_t start, uint64_t end, bool exact, uint64_t now)
 {
 	unsigned int at = l->n;
 
@@ -73,7 +75,7 @@ static bool late_hits(const struct late *v, uint64_t start, uint64_t end)
 	return v->exact ? v->start == start && v->end == end : v->start < end && start < v->end;
 }
 
-bool lates_take(struct lates *l, uint64_t start, uint64_t end, uint64_t now, struct late *out)
+bool shape_lates_take(struct lates *l, uint64_t start, uint64_t end, uint64_t now, struct late *out)
 {
 	unsigned int at = LATE_MAX;
 
@@ -99,7 +101,7 @@ bool lates_take(struct lates *l, uint64_t start, uint64_t end, uint64_t now, str
 
 static uint64_t range_end(const struct prange *r)
 {
-	return r->cur + r->pages * ENG_PAGE_BYTES;
+	return r->cur + r->pages * PAGE_BYTES;
 }
 
 size_t shape_from(const struct shape *h, uint64_t cur)
@@ -133,15 +135,15 @@ uint64_t space_cur(const struct space *s, uint64_t orig, uint64_t *pages)
 		const struct prange *r = &s->shape->range[i];
 		uint64_t off = orig - r->orig;
 
-		if (orig < r->orig || off >> ENG_PAGE_SHIFT >= r->pages)
+		if (orig < r->orig || off >> PAGE_BITS >= r->pages)
 			continue;
-		*pages = r->pages - (off >> ENG_PAGE_SHIFT);
+		*pages = r->pages - (off >> PAGE_BITS);
 		return r->cur + off;
 	}
 	return ADDR_NONE;
 }
 
-struct prange range_clip(const struct prange *r, uint64_t start, uint64_t end)
+struct prange shape_clip(const struct prange *r, uint64_t start, uint64_t end)
 {
 	uint64_t a = r->cur > start ? r->cur : start, b = range_end(r);
 
@@ -149,7 +151,7 @@ struct prange range_clip(const struct prange *r, uint64_t start, uint64_t end)
 		b = end;
 	if (a >= b)
 		return (struct prange){ 0 };
-	return (struct prange){ a, r->orig + (a - r->cur), (b - a) >> ENG_PAGE_SHIFT };
+	return (struct prange){ a, r->orig + (a - r->cur), (b - a) >> PAGE_BITS };
 }
 
 static void range_put(struct prange *v, size_t *n, struct prange r)
@@ -190,12 +192,12 @@ int shape_move(struct space *s, uint64_t from, uint64_t to, uint64_t bytes,
 		return -ENOMEM;
 	for (size_t i = 0; i < h->n_ranges; i++) {
 		const struct prange *r = &h->range[i];
-		struct prange moved = range_clip(r, from, from + bytes);
+		struct prange moved = shape_clip(r, from, from + bytes);
 
 		/* what stays: before, between and behind the two places */
-		range_put(v, &n, range_clip(r, 0, a));
-		range_put(v, &n, range_clip(r, a + bytes, b));
-		range_put(v, &n, range_clip(r, b + bytes, ADDR_END));
+		range_put(v, &n, shape_clip(r, 0, a));
+		range_put(v, &n, shape_clip(r, a + bytes, b));
+		range_put(v, &n, shape_clip(r, b + bytes, ADDR_END));
 		moved.cur += to - from;
 		range_put(v, &n, moved);
 	}

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* space.c - which pages of an address space are missing, and where they go. */
+#include "common/page.h"
+#include "engine/pager/pager.h"
 #include "engine/pager/priv.h"
+#include "engine/pager/store.h"
+#include "engine/runs.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +13,7 @@
 
 struct space *space_new(struct family *f, pid_t pid)
 {
-	static const struct prange all = { 0, 0, ADDR_END >> ENG_PAGE_SHIFT };
+	static const struct prange all = { 0, 0, ADDR_END >> PAGE_BITS };
 	struct space *s = arena_alloc(&f->p->mem, sizeof(*s));
 	struct shape *h = shape_new(f->p, &all, 1);
 
@@ -71,7 +75,7 @@ static struct pchunk *chunk_for(struct draft *d, uint64_t first)
 
 static int set_run(struct draft *d, uint64_t vaddr, uint64_t pages, enum pstate st)
 {
-	uint64_t pg = vaddr >> ENG_PAGE_SHIFT, end = pg + pages;
+	uint64_t pg = vaddr >> PAGE_BITS, end = pg + pages;
 
 	while (pg < end) {
 		uint64_t first = first_of(pg);
@@ -95,8 +99,8 @@ static int set_local(struct draft *d, const struct run *run, struct err *e)
 	enum page_state st = PAGE_ABSENT;
 
 	for (uint64_t done = 0; done < run->pages;) {
-		uint64_t vaddr = run->vaddr + done * ENG_PAGE_BYTES;
-		size_t n = s->fam->so ? sobj_span(s->fam->so, vaddr, run->pages - done, &st) : 0;
+		uint64_t vaddr = run->vaddr + done * PAGE_BYTES;
+		size_t n = s->fam->so ? store_span(s->fam->so, vaddr, run->pages - done, &st) : 0;
 
 		if (n == 0 || st == PAGE_ABSENT)
 			return err_set(e, ERR_BUG, ENODATA, "page %llx of pid %d is not stored",
@@ -110,8 +114,8 @@ static int set_local(struct draft *d, const struct run *run, struct err *e)
 
 static bool run_ok(const struct run *r, uint64_t at)
 {
-	return r->vaddr % ENG_PAGE_BYTES == 0 && r->vaddr >= at && r->vaddr < ADDR_END &&
-	       r->pages <= (ADDR_END - r->vaddr) >> ENG_PAGE_SHIFT;
+	return r->vaddr % PAGE_BYTES == 0 && r->vaddr >= at && r->vaddr < ADDR_END &&
+	       r->pages <= (ADDR_END - r->vaddr) >> PAGE_BITS;
 }
 
 /* Two ascending lists as one. */
@@ -141,11 +145,11 @@ static int count_chunks(const struct space *s, struct both b, size_t *count, str
 		if (!run_ok(run, at))
 			return err_set(e, ERR_BUG, EINVAL, "page runs of pid %d are not in order",
 			               s->pid);
-		at = run->vaddr + run->pages * ENG_PAGE_BYTES;
+		at = run->vaddr + run->pages * PAGE_BYTES;
 		if (run->pages == 0)
 			continue;
-		uint64_t first = first_of(run->vaddr >> ENG_PAGE_SHIFT);
-		uint64_t last = first_of((at >> ENG_PAGE_SHIFT) - 1);
+		uint64_t first = first_of(run->vaddr >> PAGE_BITS);
+		uint64_t last = first_of((at >> PAGE_BITS) - 1);
 
 		*count += (last - first) / PCHUNK_PAGES + (first != known);
 		known = last;
@@ -254,7 +258,7 @@ static size_t chunk_from(const struct space *s, uint64_t pg)
 
 struct pchunk *space_chunk(const struct space *s, uint64_t orig)
 {
-	uint64_t pg = orig >> ENG_PAGE_SHIFT;
+	uint64_t pg = orig >> PAGE_BITS;
 	size_t i = chunk_from(s, pg);
 
 	return i < s->n_chunks && s->chunk[i].first <= pg ? &s->chunk[i] : NULL;
@@ -264,7 +268,7 @@ uint8_t *space_state(const struct space *s, uint64_t orig)
 {
 	struct pchunk *c = space_chunk(s, orig);
 
-	return c ? &c->st[(orig >> ENG_PAGE_SHIFT) - c->first] : NULL;
+	return c ? &c->st[(orig >> PAGE_BITS) - c->first] : NULL;
 }
 
 /* From chunk @i on, the next that misses something and begins before @end; or n_chunks */
@@ -304,7 +308,7 @@ static uint64_t find_kind(const struct space *s, uint64_t pg, uint64_t end, unsi
 
 bool space_any(const struct space *s, uint64_t orig, uint64_t pages, unsigned int kinds)
 {
-	uint64_t pg = orig >> ENG_PAGE_SHIFT;
+	uint64_t pg = orig >> PAGE_BITS;
 
 	return find_kind(s, pg, pg + pages, kinds) < pg + pages;
 }
@@ -343,7 +347,7 @@ static void chunk_done(struct space *s, struct pchunk *c, uint64_t from, uint64_
 			continue;
 		count[st]++;
 		if (st == P_ASKED)
-			family_served(s->fam, s, (c->first + i) << ENG_PAGE_SHIFT);
+			family_served(s->fam, s, (c->first + i) << PAGE_BITS);
 	}
 	uint32_t remote = count[P_REMOTE] + count[P_ASKED];
 
@@ -357,7 +361,7 @@ static void chunk_done(struct space *s, struct pchunk *c, uint64_t from, uint64_
 
 void space_done(struct space *s, uint64_t orig, uint64_t pages, unsigned int kinds)
 {
-	uint64_t pg = orig >> ENG_PAGE_SHIFT, end = pg + pages;
+	uint64_t pg = orig >> PAGE_BITS, end = pg + pages;
 
 	for (size_t i = chunk_next(s, chunk_from(s, pg), end); i < s->n_chunks;
 	     i = chunk_next(s, i + 1, end)) {
@@ -389,7 +393,7 @@ void space_stash(struct space *s, uint64_t orig, enum pstate to)
 
 void space_drop_all(struct space *s)
 {
-	space_done(s, 0, ADDR_END >> ENG_PAGE_SHIFT, ANY_KIND);
+	space_done(s, 0, ADDR_END >> PAGE_BITS, ANY_KIND);
 }
 
 /* ---- of current addresses ---- */
@@ -399,7 +403,7 @@ void space_drop(struct space *s, uint64_t start, uint64_t end)
 	const struct shape *h = s->shape;
 
 	for (size_t i = shape_from(h, start); i < h->n_ranges && h->range[i].cur < end; i++) {
-		struct prange c = range_clip(&h->range[i], start, end);
+		struct prange c = shape_clip(&h->range[i], start, end);
 
 		if (c.pages)
 			space_done(s, c.orig, c.pages, ANY_KIND);
@@ -411,7 +415,7 @@ bool space_missing(const struct space *s, uint64_t start, uint64_t end)
 	const struct shape *h = s->shape;
 
 	for (size_t i = shape_from(h, start); i < h->n_ranges && h->range[i].cur < end; i++) {
-		struct prange c = range_clip(&h->range[i], start, end);
+		struct prange c = shape_clip(&h->range[i], start, end);
 
 		if (c.pages && space_any(s, c.orig, c.pages, ANY_KIND))
 			return true;
@@ -431,12 +435,12 @@ static uint64_t move_clamp(const struct space *s, uint64_t to, uint64_t bytes)
 	uint64_t end = to + bytes;
 
 	for (size_t i = shape_from(h, to); i < h->n_ranges && h->range[i].cur < end; i++) {
-		struct prange c = range_clip(&h->range[i], to, end);
-		uint64_t pg = c.orig >> ENG_PAGE_SHIFT;
+		struct prange c = shape_clip(&h->range[i], to, end);
+		uint64_t pg = c.orig >> PAGE_BITS;
 		uint64_t at = find_kind(s, pg, pg + c.pages, ANY_KIND);
 
 		if (at < pg + c.pages)
-			return c.cur + ((at - pg) << ENG_PAGE_SHIFT) - to;
+			return c.cur + ((at - pg) << PAGE_BITS) - to;
 	}
 	return bytes;
 }

@@ -6,7 +6,7 @@
  * page. A page has one writer at a time (PROTOCOL.md section 5), so only the list
  * of objects and the finding of chunks are locked.
  */
-#include "engine/engine.h"
+#include "engine/pager/store.h"
 
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -16,6 +16,8 @@
 #include <sys/mman.h>
 
 #include "common/log.h"
+#include "common/page.h"
+#include "engine/runs.h"
 #include "engine/sparse.h"
 
 #define VADDR_END (1ULL << 47)
@@ -106,8 +108,7 @@ struct sobj *store_obj(struct store *s, uint64_t obj, bool create)
 
 static int check_range(uint64_t vaddr, uint64_t pages, struct err *e)
 {
-	if (vaddr % ENG_PAGE_BYTES || vaddr >= VADDR_END ||
-	    pages > (VADDR_END - vaddr) >> ENG_PAGE_SHIFT)
+	if (vaddr % PAGE_BYTES || vaddr >= VADDR_END || pages > (VADDR_END - vaddr) >> PAGE_BITS)
 		return err_set(e, ERR_PEER, EINVAL, "page address %llx is out of range",
 		               (unsigned long long)vaddr);
 	return 0;
@@ -116,7 +117,7 @@ static int check_range(uint64_t vaddr, uint64_t pages, struct err *e)
 static void punch(struct sobj *o, uint64_t vaddr, uint64_t pages)
 {
 	if (fallocate(o->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)vaddr,
-	              (off_t)(pages * ENG_PAGE_BYTES)) < 0)
+	              (off_t)(pages * PAGE_BYTES)) < 0)
 		log_warn("page store: punch: %s", strerror(errno));
 }
 
@@ -156,7 +157,7 @@ static uint8_t next_state(uint8_t was, enum page_state st)
  */
 static void set_pages(struct sobj *o, uint8_t *v, uint64_t vaddr, size_t pages, enum page_state st)
 {
-	size_t first = (vaddr % SPARSE_BYTES) >> ENG_PAGE_SHIFT, freed = 0;
+	size_t first = (vaddr % SPARSE_BYTES) >> PAGE_BITS, freed = 0;
 	int64_t gained = 0;
 
 	for (size_t i = 0; i < pages; i++) {
@@ -168,12 +169,12 @@ static void set_pages(struct sobj *o, uint8_t *v, uint64_t vaddr, size_t pages, 
 		bool frees = holds(was) && !holds(st);
 
 		if (!frees && freed)
-			punch(o, vaddr + (i - freed) * ENG_PAGE_BYTES, freed);
+			punch(o, vaddr + (i - freed) * PAGE_BYTES, freed);
 		freed = frees ? freed + 1 : 0;
 		gained += (int64_t)(!holds(was) && st == PAGE_DATA) - frees;
 	}
 	if (freed)
-		punch(o, vaddr + (pages - freed) * ENG_PAGE_BYTES, freed);
+		punch(o, vaddr + (pages - freed) * PAGE_BYTES, freed);
 	account(o->store, gained);
 }
 
@@ -190,7 +191,7 @@ static int set_chunk(struct sobj *o, uint64_t vaddr, size_t pages, enum page_sta
 
 static size_t to_chunk_end(uint64_t vaddr, uint64_t pages)
 {
-	size_t room = SPARSE_PAGES - ((vaddr % SPARSE_BYTES) >> ENG_PAGE_SHIFT);
+	size_t room = SPARSE_PAGES - ((vaddr % SPARSE_BYTES) >> PAGE_BITS);
 
 	return pages < room ? (size_t)pages : room;
 }
@@ -203,16 +204,16 @@ static int set_state(struct sobj *o, uint64_t vaddr, uint64_t pages, enum page_s
 
 		if (set_chunk(o, vaddr, n, st) < 0)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for the page store");
-		vaddr += n * ENG_PAGE_BYTES;
+		vaddr += n * PAGE_BYTES;
 		pages -= n;
 	}
 	return 0;
 }
 
-int sobj_write(struct sobj *o, uint64_t vaddr, const void *data, size_t pages, struct err *e)
+int store_write(struct sobj *o, uint64_t vaddr, const void *data, size_t pages, struct err *e)
 {
 	int r = check_range(vaddr, pages, e);
-	size_t bytes = pages * ENG_PAGE_BYTES;
+	size_t bytes = pages * PAGE_BYTES;
 
 	for (size_t done = 0; r == 0 && done < bytes;) {
 		ssize_t n = pwrite(o->fd, (const char *)data + done, bytes - done,
@@ -225,14 +226,14 @@ int sobj_write(struct sobj *o, uint64_t vaddr, const void *data, size_t pages, s
 	return r < 0 ? r : set_state(o, vaddr, pages, PAGE_DATA, e);
 }
 
-int sobj_zero(struct sobj *o, uint64_t vaddr, size_t pages, struct err *e)
+int store_zero(struct sobj *o, uint64_t vaddr, size_t pages, struct err *e)
 {
 	int r = check_range(vaddr, pages, e);
 
 	return r < 0 ? r : set_state(o, vaddr, pages, PAGE_ZERO, e);
 }
 
-void sobj_drop(struct sobj *o, uint64_t vaddr, uint64_t pages)
+void store_drop(struct sobj *o, uint64_t vaddr, uint64_t pages)
 {
 	if (check_range(vaddr, pages, NULL) == 0)
 		set_state(o, vaddr, pages, PAGE_ABSENT, NULL);
@@ -253,12 +254,12 @@ static void keep_chunk(void *arg, uint64_t key, void *payload)
 		uint64_t from = r && r->vaddr < end ? r->vaddr : end;
 
 		if (from > at)
-			set_pages(k->o, payload, at, (from - at) >> ENG_PAGE_SHIFT, PAGE_STALE);
-		at = r && r->vaddr < end ? r->vaddr + r->pages * ENG_PAGE_BYTES : end;
+			set_pages(k->o, payload, at, (from - at) >> PAGE_BITS, PAGE_STALE);
+		at = r && r->vaddr < end ? r->vaddr + r->pages * PAGE_BYTES : end;
 	}
 }
 
-void sobj_keep_only(struct sobj *o, const struct runs *keep)
+void store_keep_only(struct sobj *o, const struct runs *keep)
 {
 	struct keep k = { o, keep };
 
@@ -274,8 +275,7 @@ static void sweep_chunk(void *arg, uint64_t key, void *payload)
 		for (k = i; k < SPARSE_PAGES && load(&v[k]) == PAGE_STALE; k++)
 			;
 		if (k > i)
-			set_pages(o, v, key * SPARSE_BYTES + i * ENG_PAGE_BYTES, k - i,
-			          PAGE_ABSENT);
+			set_pages(o, v, key * SPARSE_BYTES + i * PAGE_BYTES, k - i, PAGE_ABSENT);
 	}
 }
 
@@ -307,10 +307,10 @@ static size_t span_end(const uint8_t *v, size_t i, size_t end, enum page_state s
 	return i;
 }
 
-size_t sobj_span(const struct sobj *o, uint64_t vaddr, size_t max, enum page_state *st)
+size_t store_span(const struct sobj *o, uint64_t vaddr, size_t max, enum page_state *st)
 {
 	const uint8_t *v = sparse_get(o->states, vaddr / SPARSE_BYTES, false);
-	size_t first = (vaddr % SPARSE_BYTES) >> ENG_PAGE_SHIFT;
+	size_t first = (vaddr % SPARSE_BYTES) >> PAGE_BITS;
 	size_t n = to_chunk_end(vaddr, max);
 
 	*st = v ? load(&v[first]) : PAGE_ABSENT;
@@ -321,11 +321,11 @@ size_t sobj_span(const struct sobj *o, uint64_t vaddr, size_t max, enum page_sta
 	return n;
 }
 
-enum page_state sobj_state(const struct sobj *o, uint64_t vaddr)
+enum page_state store_state(const struct sobj *o, uint64_t vaddr)
 {
 	enum page_state st;
 
-	sobj_span(o, vaddr, 1, &st);
+	store_span(o, vaddr, 1, &st);
 	return st;
 }
 
@@ -341,26 +341,26 @@ static int read_data(const struct sobj *o, uint64_t vaddr, uint8_t *to, size_t b
 	return 0;
 }
 
-int sobj_read(const struct sobj *o, uint64_t vaddr, void *buf, size_t pages, struct err *e)
+int store_read(const struct sobj *o, uint64_t vaddr, void *buf, size_t pages, struct err *e)
 {
 	uint8_t *to = buf;
 
 	while (pages) {
 		enum page_state st;
-		size_t n = sobj_span(o, vaddr, pages, &st);
+		size_t n = store_span(o, vaddr, pages, &st);
 		int r = 0;
 
 		if (st == PAGE_ABSENT)
 			return err_set(e, ERR_BUG, ENODATA, "page %llx is not in the store",
 			               (unsigned long long)vaddr);
 		if (st == PAGE_ZERO)
-			memset(to, 0, n * ENG_PAGE_BYTES);
+			memset(to, 0, n * PAGE_BYTES);
 		else
-			r = read_data(o, vaddr, to, n * ENG_PAGE_BYTES, e);
+			r = read_data(o, vaddr, to, n * PAGE_BYTES, e);
 		if (r < 0)
 			return r;
-		to += n * ENG_PAGE_BYTES;
-		vaddr += n * ENG_PAGE_BYTES;
+		to += n * PAGE_BYTES;
+		vaddr += n * PAGE_BYTES;
 		pages -= n;
 	}
 	return 0;
@@ -378,10 +378,10 @@ static void trim_chunk(void *arg, uint64_t key, void *payload)
 	uint8_t *v = payload;
 
 	for (size_t i = 0, k; i < SPARSE_PAGES; i = k + 1) {
-		uint64_t vaddr = key * SPARSE_BYTES + i * ENG_PAGE_BYTES;
+		uint64_t vaddr = key * SPARSE_BYTES + i * PAGE_BYTES;
 
 		for (k = i; k < SPARSE_PAGES && load(&v[k]) == PAGE_DATA &&
-		            !t->keep(t->arg, key * SPARSE_BYTES + k * ENG_PAGE_BYTES);
+		            !t->keep(t->arg, key * SPARSE_BYTES + k * PAGE_BYTES);
 		     k++)
 			;
 		if (k > i)
@@ -399,8 +399,7 @@ static int learn_states(struct sobj *o, struct err *e)
 		end = lseek(o->fd, at, SEEK_HOLE);
 		if (end < 0)
 			return err_sys(e, "page store");
-		r = set_state(o, (uint64_t)at, (uint64_t)(end - at) >> ENG_PAGE_SHIFT, PAGE_DATA,
-		              e);
+		r = set_state(o, (uint64_t)at, (uint64_t)(end - at) >> PAGE_BITS, PAGE_DATA, e);
 	}
 	return r == 0 && errno != ENXIO ? err_sys(e, "page store") : r;
 }
@@ -417,14 +416,14 @@ int store_adopt(struct sobj **out, struct store *s, uint64_t obj, int fd, struct
 	return learn_states(o, e);
 }
 
-void sobj_trim(struct sobj *o, bool (*keep)(void *arg, uint64_t vaddr), void *arg)
+void store_trim(struct sobj *o, bool (*keep)(void *arg, uint64_t vaddr), void *arg)
 {
 	struct trim t = { o, keep, arg };
 
 	sparse_each(o->states, trim_chunk, &t);
 }
 
-int sobj_fd(const struct sobj *o)
+int store_fd(const struct sobj *o)
 {
 	return o->fd;
 }

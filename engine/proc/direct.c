@@ -4,7 +4,7 @@
  * the page table, so a page that is protected again while a read is under way looks clean. Those of
  * native AIO go on while the process stands, and CRIU waits for none (its pie/parasite.c says so).
  */
-#include "engine/engine.h"
+#include "engine/proc/proc.h"
 
 #include <ctype.h>
 #include <fcntl.h>
@@ -162,7 +162,7 @@ static bool look(struct rings *r)
 	return moved;
 }
 
-int rings_find(struct rings **out, const pid_t *pid, size_t n, struct err *e)
+int direct_rings_find(struct rings **out, const pid_t *pid, size_t n, struct err *e)
 {
 	AUTO(rings) struct rings *r = calloc(1, sizeof(*r));
 	int found = r ? 0 : -ENOMEM;
@@ -180,7 +180,7 @@ int rings_find(struct rings **out, const pid_t *pid, size_t n, struct err *e)
 	return 0;
 }
 
-int rings_settle(struct rings *r, uint64_t deadline_us, struct err *e)
+int direct_rings_settle(struct rings *r, uint64_t deadline_us, struct err *e)
 {
 	uint64_t still_us = deadline_in_ms(STILL_MS);
 
@@ -197,7 +197,7 @@ int rings_settle(struct rings *r, uint64_t deadline_us, struct err *e)
 	return 0;
 }
 
-int rings_same(struct rings *r, struct err *e)
+int direct_rings_same(struct rings *r, struct err *e)
 {
 	if (!look(r))
 		return 0;
@@ -205,7 +205,7 @@ int rings_same(struct rings *r, struct err *e)
 	return err_fix(e, "move it while its disk has less to do");
 }
 
-void rings_free(struct rings *r)
+void direct_rings_free(struct rings *r)
 {
 	if (r)
 		free(r->v);

@@ -12,7 +12,7 @@
  * we are killed in the middle, it still puts the thread's registers back. Without it
  * the thread would go on at the system call instruction, and crash.
  */
-#include "engine/engine.h"
+#include "engine/proc/proc.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -81,7 +81,7 @@ static int find_syscall(struct victim *v, struct err *e)
 			if (code[k] == 0x0f && code[k + 1] == 0x05)
 				v->syscall_at = m->start + (uint64_t)k;
 	}
-	vmas_fini(&l);
+	procs_vmas_fini(&l);
 	if (r == 0 && !v->syscall_at)
 		r = err_set(e, ERR_TARGET, ENOTSUP, "process %d has no usable vdso", v->h.pid);
 	return r;

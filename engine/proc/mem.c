@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* mem.c - read pages of another process. */
-#include "engine/engine.h"
+#include "engine/proc/proc.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
+
+#include "common/page.h"
 
 int mem_open(pid_t pid, struct err *e)
 {
@@ -19,14 +21,14 @@ int mem_open(pid_t pid, struct err *e)
 
 ssize_t mem_read(int fd, pid_t pid, uint64_t vaddr, void *buf, size_t pages)
 {
-	struct iovec to = { buf, pages * ENG_PAGE_BYTES };
+	struct iovec to = { buf, pages * PAGE_BYTES };
 	struct iovec from = { (void *)(uintptr_t)vaddr, to.iov_len };
 	ssize_t n = process_vm_readv(pid, &to, 1, &from, 1, 0);
 
 	/* what has no PROT_READ is refused there, not here */
-	if (n < (ssize_t)ENG_PAGE_BYTES)
+	if (n < (ssize_t)PAGE_BYTES)
 		n = pread(fd, buf, to.iov_len, (off_t)vaddr);
 	if (n < 0)
 		return errno == ESRCH ? -ESRCH : 0;
-	return n / ENG_PAGE_BYTES;
+	return n / PAGE_BYTES;
 }

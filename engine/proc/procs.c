@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* procs.c - process trees and mappings, from /proc. */
-#include "engine/engine.h"
+#include "engine/proc/proc.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -169,7 +169,7 @@ int procs_maps(pid_t pid, struct vma_list *out, struct err *e)
 	return r < 0 ? err_set(e, ERR_SYS, -r, "%s: %s", path, strerror(-r)) : 0;
 }
 
-void vmas_fini(struct vma_list *l)
+void procs_vmas_fini(struct vma_list *l)
 {
 	free(l->v);
 	memset(l, 0, sizeof(*l));

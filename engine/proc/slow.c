@@ -19,8 +19,8 @@
 #include <unistd.h>
 
 #include "common/log.h"
-#include "engine/engine.h"
 #include "engine/proc/frost.h"
+#include "engine/proc/proc.h"
 
 /* Of its child cgroup; then the migration, and the cpu.max of the parent as it was: "-max-100000". */
 #define NAME       "haul-slow-"

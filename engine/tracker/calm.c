@@ -16,6 +16,8 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "common/page.h"
+#include "engine/proc/proc.h"
 #include "engine/tracker/priv.h"
 
 #define TABLE_BYTES  (2ULL << 20) /* what one page table maps */
@@ -152,31 +154,30 @@ int calm_look(const struct look_at *l, uint64_t start, uint64_t end, struct look
 static bool named_right(int uffd, uint8_t *p)
 {
 	AUTO(fd) int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	struct uffdio_register reg = { .range = { (uintptr_t)p, 3 * ENG_PAGE_BYTES },
+	struct uffdio_register reg = { .range = { (uintptr_t)p, 3 * PAGE_BYTES },
 		                       .mode = UFFDIO_REGISTER_MODE_WP };
-	struct uffdio_writeprotect wp = { .range = { (uintptr_t)p + ENG_PAGE_BYTES,
-		                                     ENG_PAGE_BYTES },
+	struct uffdio_writeprotect wp = { .range = { (uintptr_t)p + PAGE_BYTES, PAGE_BYTES },
 		                          .mode = UFFDIO_WRITEPROTECT_MODE_WP };
 	struct page_region v[3];
 
-	madvise(p, 3 * ENG_PAGE_BYTES, MADV_NOHUGEPAGE);
-	p[0] = p[ENG_PAGE_BYTES] = 1;
+	madvise(p, 3 * PAGE_BYTES, MADV_NOHUGEPAGE);
+	p[0] = p[PAGE_BYTES] = 1;
 	return ioctl(uffd, UFFDIO_REGISTER, &reg) == 0 &&
 	       ioctl(uffd, UFFDIO_WRITEPROTECT, &wp) == 0 && map >= 0 &&
-	       named(map, (uintptr_t)p, (uintptr_t)p + 3 * ENG_PAGE_BYTES, v, 3) == 2 &&
-	       v[0].start == (uintptr_t)p && v[0].end == (uintptr_t)p + ENG_PAGE_BYTES &&
-	       v[1].start == (uintptr_t)p + 2 * ENG_PAGE_BYTES &&
-	       v[1].end == (uintptr_t)p + 3 * ENG_PAGE_BYTES;
+	       named(map, (uintptr_t)p, (uintptr_t)p + 3 * PAGE_BYTES, v, 3) == 2 &&
+	       v[0].start == (uintptr_t)p && v[0].end == (uintptr_t)p + PAGE_BYTES &&
+	       v[1].start == (uintptr_t)p + 2 * PAGE_BYTES &&
+	       v[1].end == (uintptr_t)p + 3 * PAGE_BYTES;
 }
 
 bool calm_kernel(void)
 {
 	AUTO(fd) int uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | 1);
-	void *p = mmap(NULL, 3 * ENG_PAGE_BYTES, PROT_READ | PROT_WRITE,
-	               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *p = mmap(NULL, 3 * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+	               -1, 0);
 	bool ok = uffd >= 0 && p != MAP_FAILED && scan_uffd_api(uffd) == 0 && named_right(uffd, p);
 
 	if (p != MAP_FAILED)
-		munmap(p, 3 * ENG_PAGE_BYTES);
+		munmap(p, 3 * PAGE_BYTES);
 	return ok;
 }

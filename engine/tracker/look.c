@@ -11,7 +11,10 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/page.h"
+#include "engine/proc/proc.h"
 #include "engine/tracker/priv.h"
+#include "engine/tracker/tracker.h"
 
 #define THREADS_MAX 8
 
@@ -30,7 +33,7 @@ struct piece {
 };
 
 struct look {
-	const struct trk *t;
+	const struct tracker *t;
 	struct piece *piece;
 	size_t n, cap;
 	size_t next; /* atomic: the first that nobody has taken */
@@ -85,7 +88,8 @@ static int add_proc(struct look *l, size_t i)
 		const struct vma *v = &maps->v[k];
 
 		if ((v->kind == VMA_ANON_PRIVATE || v->kind == VMA_FILE_PRIVATE) &&
-		    add_vma(l, pid, known && vma_among(v, &known->foreign) ? NULL : known, v) < 0)
+		    add_vma(l, pid, known && tracker_vma_among(v, &known->foreign) ? NULL : known,
+		            v) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -122,7 +126,7 @@ static int keep(void *arg, const struct page_region *vec, size_t n)
 }
 
 /* Return: 0, also when the process has gone; otherwise nothing may be left out */
-static int scan_piece(struct piece *p, const struct trk *t, int pagemap, struct look_room *room)
+static int scan_piece(struct piece *p, const struct tracker *t, int pagemap, struct look_room *room)
 {
 	struct look_at l = { .t = t, .p = p->known, .pagemap = pagemap, .vma = p->vma };
 	int r = calm_look(&l, p->start, p->end, room, keep, p);
@@ -177,24 +181,24 @@ static void look_all(struct look *l)
 
 static unsigned int flags_of(uint64_t categories)
 {
-	unsigned int f = TRK_PRESENT;
+	unsigned int f = TRACKER_PRESENT;
 
 	if (!(categories & PAGE_IS_WPALLOWED) || (categories & PAGE_IS_WRITTEN))
-		f |= TRK_DIRTY;
+		f |= TRACKER_DIRTY;
 	if (categories & PAGE_IS_PFNZERO)
-		f |= TRK_ZERO;
+		f |= TRACKER_ZERO;
 	return f;
 }
 
-static int tell(const struct piece *p, trk_emit_fn emit, void *arg, struct trk_stats *st)
+static int tell(const struct piece *p, tracker_emit_fn emit, void *arg, struct tracker_stats *st)
 {
 	int r = p->result;
 
 	for (size_t i = 0; r == 0 && i < p->n; i++) {
-		uint64_t pages = (p->v[i].end - p->v[i].start) >> ENG_PAGE_SHIFT;
+		uint64_t pages = (p->v[i].end - p->v[i].start) >> PAGE_BITS;
 		unsigned int f = flags_of(p->v[i].categories);
 
-		if (f & TRK_DIRTY)
+		if (f & TRACKER_DIRTY)
 			st->dirty_pages += pages;
 		st->tracked_pages += pages;
 		r = emit(arg, p->pid, p->vma, p->v[i].start, pages, f);
@@ -208,12 +212,13 @@ static void fini(struct look *l)
 		free(l->piece[i].v);
 	free(l->piece);
 	for (size_t i = 0; l->maps && i < l->procs.n; i++)
-		vmas_fini(&l->maps[i]);
+		procs_vmas_fini(&l->maps[i]);
 	free(l->maps);
 	procs_fini(&l->procs);
 }
 
-int look_tree(const struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, struct err *e)
+int look_tree(const struct tracker *t, tracker_emit_fn emit, void *arg, struct tracker_stats *st,
+              struct err *e)
 {
 	struct look l = { .t = t };
 	uint64_t t0 = now_us();

@@ -3,10 +3,10 @@
 #ifndef HAUL_LOOK_H
 #define HAUL_LOOK_H
 
-#include "engine/engine.h"
+#include "engine/tracker/tracker.h"
 
-/** look_tree() - trk_final() */
-int look_tree(const struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st,
+/** look_tree() - tracker_final() */
+int look_tree(const struct tracker *t, tracker_emit_fn emit, void *arg, struct tracker_stats *st,
               struct err *e);
 
 #endif

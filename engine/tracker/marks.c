@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* marks.c - a word for each page of a process; blocks without a page take no room. */
+#include "common/page.h"
 #include "engine/tracker/marks.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/engine.h"
-
-#define BLOCK_BYTES ((uint64_t)MARKS_BLOCK * ENG_PAGE_BYTES)
+#define BLOCK_BYTES ((uint64_t)MARKS_BLOCK * PAGE_BYTES)
 
 int marks_add(struct marks *m, uint64_t vaddr, uint64_t word)
 {
@@ -27,7 +26,7 @@ int marks_add(struct marks *m, uint64_t vaddr, uint64_t word)
 		memset(&m->v[m->n], 0, sizeof(m->v[m->n]));
 		m->v[m->n++].number = number;
 	}
-	m->v[m->n - 1].word[vaddr % BLOCK_BYTES / ENG_PAGE_BYTES] = word;
+	m->v[m->n - 1].word[vaddr % BLOCK_BYTES / PAGE_BYTES] = word;
 	return 0;
 }
 
@@ -55,7 +54,7 @@ uint64_t marks_get(const struct marks *m, size_t *at, uint64_t vaddr)
 		*at = find(m, number);
 	if (*at >= m->n || m->v[*at].number != number)
 		return 0;
-	return m->v[*at].word[vaddr % BLOCK_BYTES / ENG_PAGE_BYTES];
+	return m->v[*at].word[vaddr % BLOCK_BYTES / PAGE_BYTES];
 }
 
 void marks_fini(struct marks *m)

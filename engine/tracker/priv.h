@@ -5,9 +5,11 @@
 
 #include <pthread.h>
 
-#include "engine/engine.h"
+#include "engine/proc/proc.h"
+#include "engine/runs.h"
 #include "engine/tracker/marks.h"
 #include "engine/tracker/pagemap_scan.h"
+#include "engine/tracker/tracker.h"
 
 #define VEC_REGIONS 4096
 
@@ -25,10 +27,10 @@ struct tproc {
 	struct marks marks; /* soft-dirty: which page was where at that round */
 };
 
-struct trk {
-	pthread_mutex_t lock; /* of v, against trk_strayed() in other threads */
+struct tracker {
+	pthread_mutex_t lock; /* of v, against tracker_strayed() in other threads */
 	pid_t root;
-	const struct trk_ops *ops;
+	const struct tracker_ops *ops;
 	struct tproc *v;
 	size_t n, cap;
 	struct proc_list procs; /* of the round under way */
@@ -42,19 +44,19 @@ struct trk {
 
 /* One process in a round. */
 struct scan {
-	struct trk *t;
+	struct tracker *t;
 	struct tproc *p;
 	int pagemap;
 	const struct vma *vma;
 	enum direct_io io;
-	trk_emit_fn emit;
+	tracker_emit_fn emit;
 	void *arg;
-	struct trk_stats *st;
+	struct tracker_stats *st;
 };
 
 /* Where a look is: read only, from several threads. */
 struct look_at {
-	const struct trk *t;
+	const struct tracker *t;
 	const struct tproc *p; /* NULL: the marks of its pages are not ours, all are written */
 	int pagemap;
 	const struct vma *vma;
@@ -68,37 +70,37 @@ struct look_room {
 /* Takes what a look has found; ascending. Return: 0, or what ends the look */
 typedef int (*look_out_fn)(void *arg, const struct page_region *v, size_t n);
 
-struct trk_ops {
+struct tracker_ops {
 	const char *name;
 	int (*probe)(struct err *e);
 	/* one live process of a round; with *stop it was emit that ended it. NULL: no rounds */
 	int (*round)(struct scan *s, bool *stop);
 	/* before a look: the process, if its pages' marks mean anything; else NULL */
-	const struct tproc *(*known)(const struct trk *t, pid_t pid);
+	const struct tproc *(*known)(const struct tracker *t, pid_t pid);
 	/*
 	 * The next pages in [*at, end), VEC_REGIONS regions at most, and *at moves on.
 	 * Categories: WPALLOWED (tracked), WRITTEN, PFNZERO. Return: regions; -errno
 	 */
 	long (*look)(const struct look_at *l, uint64_t *at, uint64_t end, struct page_region *vec);
-	/* trk_strayed(); NULL: none ever is */
-	void (*strayed)(struct trk *t, pid_t pid, int places, uint64_t vaddr, size_t pages,
+	/* tracker_strayed(); NULL: none ever is */
+	void (*strayed)(struct tracker *t, pid_t pid, int places, uint64_t vaddr, size_t pages,
 	                bool *out);
 	void (*detach)(struct tproc *p);
 };
 
-extern const struct trk_ops trk_scan_ops, trk_soft_ops;
+extern const struct tracker_ops tracker_scan_ops, tracker_soft_ops;
 
-/** track_known() - a process of earlier rounds; NULL */
-const struct tproc *track_known(const struct trk *t, pid_t pid);
+/** tracker_known() - a process of earlier rounds; NULL */
+const struct tproc *tracker_known(const struct tracker *t, pid_t pid);
 
-/** vma_among() - does it overlap one of these? */
-bool vma_among(const struct vma *vma, const struct runs *l);
-/** track_not() - say why a process is not tracked, once */
-void track_not(struct tproc *p, const char *why);
-/** track_shared() - has another process of the round the same memory, as after vfork? Says so */
-bool track_shared(const struct trk *t, struct tproc *p);
-/** track_report() - hand runs of pages to emit. Return: what it returned */
-int track_report(struct scan *s, const struct page_region *v, size_t n);
+/** tracker_vma_among() - does it overlap one of these? */
+bool tracker_vma_among(const struct vma *vma, const struct runs *l);
+/** tracker_not() - say why a process is not tracked, once */
+void tracker_not(struct tproc *p, const char *why);
+/** tracker_shared() - has another process of the round the same memory, as after vfork? Says so */
+bool tracker_shared(const struct tracker *t, struct tproc *p);
+/** tracker_report() - hand runs of pages to emit. Return: what it returned */
+int tracker_report(struct scan *s, const struct page_region *v, size_t n);
 /** scan_kernel() - has this kernel PAGEMAP_SCAN? */
 bool scan_kernel(void);
 /** scan_uffd_api() - what tracking needs of a userfaultfd. Return: 0; -errno */
@@ -113,7 +115,7 @@ int calm_look(const struct look_at *l, uint64_t start, uint64_t end, struct look
               look_out_fn out, void *arg);
 /** scan_guard() - PAGE_IS_GUARD, or 0 where the kernel does not know it */
 uint64_t scan_guard(void);
-/** soft_zero_frame() - see struct trk */
+/** soft_zero_frame() - see struct tracker */
 uint64_t soft_zero_frame(void);
 
 /* ---- own.c ---- */

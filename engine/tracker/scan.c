@@ -18,7 +18,11 @@
 #include <sys/syscall.h>
 
 #include "common/clock.h"
+#include "common/page.h"
 #include "engine/proc/hold.h"
+#include "engine/proc/proc.h"
+#include "engine/runs.h"
+#include "engine/tracker/tracker.h"
 
 #ifndef UFFD_FEATURE_WP_UNPOPULATED
 #define UFFD_FEATURE_WP_UNPOPULATED (1 << 13)
@@ -90,7 +94,7 @@ static void detach(struct tproc *p)
 	runs_fini(&p->foreign);
 }
 
-static int attach(struct trk *t, struct tproc *p)
+static int attach(struct tracker *t, struct tproc *p)
 {
 	struct err e = ERR_INIT;
 	uint64_t t0 = now_us();
@@ -104,7 +108,7 @@ static int attach(struct trk *t, struct tproc *p)
 	if (r < 0) {
 		detach(p);
 		if (r != -ESRCH)
-			track_not(p, e.msg[0] ? e.msg : strerror(-r));
+			tracker_not(p, e.msg[0] ? e.msg : strerror(-r));
 	}
 	return r;
 }
@@ -140,7 +144,7 @@ static int scan_vma(struct scan *s, uint64_t *from, bool all, bool *stop)
 
 		if (n < 0)
 			return errno == EPERM ? -EPERM : -ESRCH;
-		int r = track_report(s, s->t->vec, (size_t)n);
+		int r = tracker_report(s, s->t->vec, (size_t)n);
 
 		if (r < 0) {
 			*stop = true;
@@ -173,7 +177,7 @@ static int do_register(const struct scan *s)
 /* The descriptor is for memory that is no more: its process has left it by exec. */
 static bool has_left(const struct scan *s)
 {
-	struct uffdio_writeprotect wp = { .range = { s->vma->start, ENG_PAGE_BYTES } };
+	struct uffdio_writeprotect wp = { .range = { s->vma->start, PAGE_BYTES } };
 
 	return ioctl(s->p->uffd, UFFDIO_WRITEPROTECT, &wp) < 0 && errno == ESRCH;
 }
@@ -193,7 +197,7 @@ static int scan_new_vma(struct scan *s, uint64_t from, bool *stop)
 	s->st->vmas_untracked += r == -EBUSY;
 	if (r == -EBUSY) /* written pages are for who was first */
 		return runs_add(&s->p->foreign, s->vma->start,
-		                (s->vma->end - s->vma->start) >> ENG_PAGE_SHIFT);
+		                (s->vma->end - s->vma->start) >> PAGE_BITS);
 	if (r == -EPERM || r == -ESRCH || has_left(s)) {
 		detach(s->p);
 		r = attach(s->t, s->p);
@@ -206,8 +210,7 @@ static int scan_new_vma(struct scan *s, uint64_t from, bool *stop)
 	}
 	s->st->vmas_untracked++;
 	/* a scan may have protected some of it already, and told nobody */
-	return runs_add(&s->p->foreign, s->vma->start,
-	                (s->vma->end - s->vma->start) >> ENG_PAGE_SHIFT);
+	return runs_add(&s->p->foreign, s->vma->start, (s->vma->end - s->vma->start) >> PAGE_BITS);
 }
 
 /*
@@ -243,11 +246,11 @@ static int each_vma(struct scan *s, bool *stop)
 			continue;
 		if (s->p->uffd < 0)
 			break;
-		r = one_vma(s, !fresh && !vma_among(s->vma, &foreign), stop);
+		r = one_vma(s, !fresh && !tracker_vma_among(s->vma, &foreign), stop);
 		if (r == -ESRCH)
 			break;
 	}
-	vmas_fini(&l);
+	procs_vmas_fini(&l);
 	s->p->fresh |= r < 0;
 	return *stop || r == -ENOMEM ? r : 0; /* a process that has gone is no error */
 }
@@ -276,14 +279,14 @@ static int held_round(struct scan *s, bool *stop)
 	s->p->fresh |= r == -ECHILD; /* killed after it had protected pages, perhaps */
 	s->p->tracked = false;
 	if (r != -ESRCH)
-		track_not(s->p, "it reads past the page cache (O_DIRECT), and cannot be held");
+		tracker_not(s->p, "it reads past the page cache (O_DIRECT), and cannot be held");
 	return r == -ENOMEM ? r : 0;
 }
 
 static int scan_round(struct scan *s, bool *stop)
 {
 	/* before its pagemap is opened: a child after vfork would take its parent's pages */
-	if (s->p->uffd < 0 && !track_shared(s->t, s->p))
+	if (s->p->uffd < 0 && !tracker_shared(s->t, s->p))
 		attach(s->t, s->p);
 	s->p->tracked = s->p->uffd >= 0;
 	if (!s->p->tracked)
@@ -299,9 +302,9 @@ static int scan_round(struct scan *s, bool *stop)
 /* ---- a look ---- */
 
 /* Memory that is not registered says so itself. */
-static const struct tproc *known(const struct trk *t, pid_t pid)
+static const struct tproc *known(const struct tracker *t, pid_t pid)
 {
-	const struct tproc *p = track_known(t, pid);
+	const struct tproc *p = tracker_known(t, pid);
 
 	return p && p->uffd >= 0 && !p->fresh ? p : NULL;
 }
@@ -332,7 +335,7 @@ static long look(const struct look_at *l, uint64_t *at, uint64_t end, struct pag
 	return n;
 }
 
-const struct trk_ops trk_scan_ops = {
+const struct tracker_ops tracker_scan_ops = {
 	.name = "scan",
 	.probe = probe,
 	.round = scan_round,

@@ -22,7 +22,10 @@
 #include <sys/mman.h>
 
 #include "common/clock.h"
+#include "common/page.h"
 #include "engine/proc/hold.h"
+#include "engine/proc/proc.h"
+#include "engine/tracker/tracker.h"
 
 /* Words of pagemap, one for a page. */
 #define PM_PRESENT (1ULL << 63)
@@ -42,7 +45,7 @@
 /* The word of a page of our own, written or only read. */
 static uint64_t own_word(bool write)
 {
-	volatile char *page = mmap(NULL, ENG_PAGE_BYTES, PROT_READ | PROT_WRITE,
+	volatile char *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE,
 	                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	AUTO(fd) int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	uint64_t word = 0;
@@ -53,11 +56,10 @@ static uint64_t own_word(bool write)
 	c = *page;
 	if (write)
 		*page = (char)(c + 1);
-	if (map < 0 ||
-	    pread(map, &word, sizeof(word),
-	          (off_t)((uintptr_t)page / ENG_PAGE_BYTES * sizeof(word))) != sizeof(word))
+	if (map < 0 || pread(map, &word, sizeof(word),
+	                     (off_t)((uintptr_t)page / PAGE_BYTES * sizeof(word))) != sizeof(word))
 		word = 0;
-	munmap((void *)page, ENG_PAGE_BYTES);
+	munmap((void *)page, PAGE_BYTES);
 	return word;
 }
 
@@ -82,9 +84,9 @@ static int probe(struct err *e)
 
 /* ---- processes ---- */
 
-static const struct tproc *known(const struct trk *t, pid_t pid)
+static const struct tproc *known(const struct tracker *t, pid_t pid)
 {
-	const struct tproc *p = track_known(t, pid);
+	const struct tproc *p = tracker_known(t, pid);
 
 	return p && p->known && p->born == procs_start(pid) ? p : NULL;
 }
@@ -126,10 +128,10 @@ static long walk(const struct look_at *l, struct marks *learn, uint64_t *at, uin
 	long n = 0;
 
 	while (*at < end) {
-		uint64_t pages = (end - *at) >> ENG_PAGE_SHIFT;
+		uint64_t pages = (end - *at) >> PAGE_BITS;
 		size_t want = (pages < WORDS ? pages : WORDS) * sizeof(*words);
 		ssize_t got = pread(l->pagemap, words, want,
-		                    (off_t)((*at >> ENG_PAGE_SHIFT) * sizeof(*words)));
+		                    (off_t)((*at >> PAGE_BITS) * sizeof(*words)));
 
 		if (got <= 0) /* nothing to read: its memory has gone */
 			return got < 0 ? -errno : -ESRCH;
@@ -138,16 +140,15 @@ static long walk(const struct look_at *l, struct marks *learn, uint64_t *at, uin
 				uint64_t c = categories(l, *at, words[i], &mark);
 
 				if (n && vec[n - 1].end == *at && vec[n - 1].categories == c)
-					vec[n - 1].end += ENG_PAGE_BYTES;
+					vec[n - 1].end += PAGE_BYTES;
 				else if (n == VEC_REGIONS)
 					return n;
 				else
-					vec[n++] = (struct page_region){ *at, *at + ENG_PAGE_BYTES,
-						                         c };
+					vec[n++] = (struct page_region){ *at, *at + PAGE_BYTES, c };
 				if (learn && marks_add(learn, *at, words[i] & PM_PLACE) < 0)
 					return -ENOMEM;
 			}
-			*at += ENG_PAGE_BYTES;
+			*at += PAGE_BYTES;
 		}
 	}
 	return n;
@@ -194,7 +195,7 @@ static int add(struct found *f, size_t vma, const struct page_region *r)
 
 static int find_in(struct job *j, size_t vma, int pagemap)
 {
-	const struct trk *t = j->s->t;
+	const struct tracker *t = j->s->t;
 	const struct vma *v = &j->found.maps.v[vma];
 	struct look_at l = {
 		.t = t, .p = j->s->p->known ? j->s->p : NULL, .pagemap = pagemap, .vma = v
@@ -260,7 +261,7 @@ static int report(struct scan *s, const struct found *f)
 {
 	for (size_t i = 0; i < f->n; i++) {
 		s->vma = &f->maps.v[f->v[i].vma];
-		int r = track_report(s, &f->v[i].region, 1);
+		int r = tracker_report(s, &f->v[i].region, 1);
 
 		if (r < 0)
 			return r;
@@ -273,7 +274,7 @@ static int soft_round(struct scan *s, bool *stop)
 	struct job j = { .s = s };
 	struct tproc *p = s->p;
 
-	if (track_shared(s->t, p)) { /* the other one runs on while this one is held */
+	if (tracker_shared(s->t, p)) { /* the other one runs on while this one is held */
 		p->known = false;
 		return 0;
 	}
@@ -282,7 +283,7 @@ static int soft_round(struct scan *s, bool *stop)
 	/* a process that could not be held keeps its bits for the next round */
 	p->tracked = r == 0;
 	if (r < 0 && r != -ESRCH)
-		track_not(p, r == -EPERM ? "it is traced by another program" : strerror(-r));
+		tracker_not(p, r == -EPERM ? "it is traced by another program" : strerror(-r));
 	if (r == 0) {
 		pthread_mutex_lock(&s->t->lock);
 		struct marks old = p->marks;
@@ -300,31 +301,32 @@ static int soft_round(struct scan *s, bool *stop)
 		r = 0;
 	}
 	marks_fini(&j.marks);
-	vmas_fini(&j.found.maps);
+	procs_vmas_fini(&j.found.maps);
 	free(j.found.v);
 	return r;
 }
 
-static void strayed(struct trk *t, pid_t pid, int places, uint64_t vaddr, size_t pages, bool *out)
+static void strayed(struct tracker *t, pid_t pid, int places, uint64_t vaddr, size_t pages,
+                    bool *out)
 {
 	uint64_t words[STRAYED_MOST] = { 0 };
 	size_t at = 0, most = pages < STRAYED_MOST ? pages : STRAYED_MOST;
 
 	if (pread(places, words, most * sizeof(*words),
-	          (off_t)((vaddr >> ENG_PAGE_SHIFT) * sizeof(*words))) < 0)
+	          (off_t)((vaddr >> PAGE_BITS) * sizeof(*words))) < 0)
 		memset(words, 0, sizeof(words)); /* it has gone: so have they */
 	pthread_mutex_lock(&t->lock);
-	const struct tproc *p = track_known(t, pid);
+	const struct tproc *p = tracker_known(t, pid);
 
 	for (size_t i = 0; p && i < most; i++)
-		if (marks_get(&p->marks, &at, vaddr + i * ENG_PAGE_BYTES) != (words[i] & PM_PLACE))
+		if (marks_get(&p->marks, &at, vaddr + i * PAGE_BYTES) != (words[i] & PM_PLACE))
 			out[i] = true;
 	pthread_mutex_unlock(&t->lock);
 	if (pages > most)
-		strayed(t, pid, places, vaddr + most * ENG_PAGE_BYTES, pages - most, out + most);
+		strayed(t, pid, places, vaddr + most * PAGE_BYTES, pages - most, out + most);
 }
 
-const struct trk_ops trk_soft_ops = {
+const struct tracker_ops tracker_soft_ops = {
 	.name = "soft-dirty",
 	.probe = probe,
 	.round = soft_round,

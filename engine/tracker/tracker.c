@@ -3,6 +3,7 @@
  * tracker.c - which pages of a tree were written since they were last seen: rounds over its
  * processes, by one of the back ends in the table.
  */
+#include "engine/tracker/tracker.h"
 #include "engine/tracker/priv.h"
 
 #include <fcntl.h>
@@ -14,6 +15,9 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/nofile.h"
+#include "common/page.h"
+#include "engine/proc/proc.h"
+#include "engine/runs.h"
 #include "engine/tracker/look.h"
 
 /* More of them, and the usual limit of 1024 descriptors is close. CRIU inherits what is raised. */
@@ -22,7 +26,7 @@
 /* ---- back ends ---- */
 
 /* Nothing is tracked: every page counts as written. */
-static const struct tproc *none_known(const struct trk *t, pid_t pid)
+static const struct tproc *none_known(const struct tracker *t, pid_t pid)
 {
 	(void)t;
 	(void)pid;
@@ -42,10 +46,10 @@ static void none_detach(struct tproc *p)
 
 static long none_look(const struct look_at *l, uint64_t *at, uint64_t end, struct page_region *vec)
 {
-	return (l->t->scans ? &trk_scan_ops : &trk_soft_ops)->look(l, at, end, vec);
+	return (l->t->scans ? &tracker_scan_ops : &tracker_soft_ops)->look(l, at, end, vec);
 }
 
-static const struct trk_ops none_ops = {
+static const struct tracker_ops none_ops = {
 	.name = "none",
 	.probe = none_probe,
 	.known = none_known,
@@ -53,43 +57,43 @@ static const struct trk_ops none_ops = {
 	.detach = none_detach,
 };
 
-static const struct trk_ops *const back_ends[] = {
-	[TRK_NONE] = &none_ops,
-	[TRK_WP_ASYNC] = &trk_scan_ops,
-	[TRK_SOFT_DIRTY] = &trk_soft_ops,
+static const struct tracker_ops *const back_ends[] = {
+	[TRACKER_NONE] = &none_ops,
+	[TRACKER_WP_ASYNC] = &tracker_scan_ops,
+	[TRACKER_SOFT_DIRTY] = &tracker_soft_ops,
 };
 
-int trk_probe(enum trk_kind kind, struct err *e)
+int tracker_probe(enum tracker_kind kind, struct err *e)
 {
 	return back_ends[kind]->probe(e);
 }
 
-enum trk_kind trk_best(void)
+enum tracker_kind tracker_best(void)
 {
-	static const enum trk_kind order[] = { TRK_WP_ASYNC, TRK_SOFT_DIRTY };
+	static const enum tracker_kind order[] = { TRACKER_WP_ASYNC, TRACKER_SOFT_DIRTY };
 	struct err ignore = ERR_INIT;
 
 	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
-		if (trk_probe(order[i], &ignore) == 0)
+		if (tracker_probe(order[i], &ignore) == 0)
 			return order[i];
-	return TRK_NONE;
+	return TRACKER_NONE;
 }
 
-const char *trk_kind_name(enum trk_kind kind)
+const char *tracker_kind_name(enum tracker_kind kind)
 {
 	return back_ends[kind]->name;
 }
 
-bool trk_criu_scans(void)
+bool tracker_criu_scans(void)
 {
 	return scan_kernel();
 }
 
 /* ---- processes ---- */
 
-int trk_new(struct trk **out, pid_t root, enum trk_kind kind, struct err *e)
+int tracker_new(struct tracker **out, pid_t root, enum tracker_kind kind, struct err *e)
 {
-	AUTO(trk) struct trk *t = calloc(1, sizeof(*t));
+	AUTO(tracker) struct tracker *t = calloc(1, sizeof(*t));
 
 	if (t) {
 		pthread_mutex_init(&t->lock, NULL);
@@ -100,14 +104,14 @@ int trk_new(struct trk **out, pid_t root, enum trk_kind kind, struct err *e)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the tracker");
 	t->root = root;
 	t->scans = scan_kernel();
-	t->calm = t->ops == &trk_scan_ops && calm_kernel();
+	t->calm = t->ops == &tracker_scan_ops && calm_kernel();
 	t->guard = scan_guard();
 	t->zero_frame = soft_zero_frame();
 	*out = steal(t);
 	return 0;
 }
 
-const struct tproc *track_known(const struct trk *t, pid_t pid)
+const struct tproc *tracker_known(const struct tracker *t, pid_t pid)
 {
 	for (size_t i = 0; i < t->n; i++)
 		if (t->v[i].pid == pid)
@@ -115,7 +119,7 @@ const struct tproc *track_known(const struct trk *t, pid_t pid)
 	return NULL;
 }
 
-static void let_go(struct trk *t, struct tproc *p)
+static void let_go(struct tracker *t, struct tproc *p)
 {
 	t->ops->detach(p);
 	if (p->lock >= 0)
@@ -128,7 +132,7 @@ static struct tproc *new_proc(struct tproc *p, pid_t pid, uint64_t born)
 	return p;
 }
 
-static struct tproc *find_or_add(struct trk *t, pid_t pid)
+static struct tproc *find_or_add(struct tracker *t, pid_t pid)
 {
 	uint64_t born = procs_start(pid);
 
@@ -154,7 +158,7 @@ static struct tproc *find_or_add(struct trk *t, pid_t pid)
 	return new_proc(&t->v[t->n++], pid, born);
 }
 
-static struct tproc *find_proc(struct trk *t, pid_t pid)
+static struct tproc *find_proc(struct tracker *t, pid_t pid)
 {
 	pthread_mutex_lock(&t->lock);
 	struct tproc *p = find_or_add(t, pid);
@@ -164,7 +168,7 @@ static struct tproc *find_proc(struct trk *t, pid_t pid)
 }
 
 /* Processes that left the tree are let go. */
-static void sweep(struct trk *t)
+static void sweep(struct tracker *t)
 {
 	pthread_mutex_lock(&t->lock);
 	for (size_t i = 0; i < t->n;) {
@@ -178,25 +182,25 @@ static void sweep(struct trk *t)
 	pthread_mutex_unlock(&t->lock);
 }
 
-bool vma_among(const struct vma *vma, const struct runs *l)
+bool tracker_vma_among(const struct vma *vma, const struct runs *l)
 {
 	size_t i = runs_find(l, vma->start);
 
 	return i < l->n && l->v[i].vaddr < vma->end;
 }
 
-bool track_shared(const struct trk *t, struct tproc *p)
+bool tracker_shared(const struct tracker *t, struct tproc *p)
 {
 	for (size_t i = 0; i < t->procs.n; i++)
 		if (t->procs.pid[i] != p->pid &&
 		    syscall(SYS_kcmp, p->pid, t->procs.pid[i], KCMP_VM, 0, 0) == 0) {
-			track_not(p, "it shares its memory with another process");
+			tracker_not(p, "it shares its memory with another process");
 			return true;
 		}
 	return false;
 }
 
-void track_not(struct tproc *p, const char *why)
+void tracker_not(struct tproc *p, const char *why)
 {
 	if (!p->said)
 		log_warn("pid=%d is not tracked: %s", p->pid, why);
@@ -212,7 +216,7 @@ static int own(struct tproc *p, struct err *e)
 	return p->lock < 0 ? p->lock : 0;
 }
 
-static int own_pid(struct trk *t, pid_t pid, struct err *e)
+static int own_pid(struct tracker *t, pid_t pid, struct err *e)
 {
 	struct tproc *p = find_proc(t, pid);
 	int r = p ? own(p, e) : err_set(e, ERR_SYS, ENOMEM, "no memory for the tracker");
@@ -223,7 +227,7 @@ static int own_pid(struct trk *t, pid_t pid, struct err *e)
 	return 0;
 }
 
-int trk_own(struct trk *t, struct err *e)
+int tracker_own(struct tracker *t, struct err *e)
 {
 	struct proc_list l = { 0 };
 	int r = own_pid(t, t->root, e);
@@ -239,21 +243,21 @@ int trk_own(struct trk *t, struct err *e)
 		r = own_pid(t, l.pid[i], e);
 	procs_fini(&l);
 	if (r < 0)
-		trk_release(t);
+		tracker_release(t);
 	return r;
 }
 
 /* ---- rounds ---- */
 
-int track_report(struct scan *s, const struct page_region *v, size_t n)
+int tracker_report(struct scan *s, const struct page_region *v, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		uint64_t pages = (v[i].end - v[i].start) >> ENG_PAGE_SHIFT;
+		uint64_t pages = (v[i].end - v[i].start) >> PAGE_BITS;
 
 		s->st->dirty_pages += pages;
 		s->st->tracked_pages += pages;
 		int e = s->emit(s->arg, s->p->pid, s->vma, v[i].start, pages,
-		                TRK_PRESENT | TRK_DIRTY);
+		                TRACKER_PRESENT | TRACKER_DIRTY);
 
 		if (e < 0)
 			return e;
@@ -274,17 +278,18 @@ static int round_of(struct scan *s, bool *stop)
 	s->io = r == 0 ? direct_io(p->pid) : DIRECT_NONE;
 	if (s->io == DIRECT_AIO) {
 		s->t->ops->detach(p);
-		track_not(p, "it reads past the page cache by native AIO (O_DIRECT)");
+		tracker_not(p, "it reads past the page cache by native AIO (O_DIRECT)");
 		return 0;
 	}
 	if (r == 0)
 		return s->t->ops->round(s, stop);
 	if (r != -ESRCH)
-		track_not(p, e.msg);
+		tracker_not(p, e.msg);
 	return 0;
 }
 
-int trk_round(struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, struct err *e)
+int tracker_round(struct tracker *t, tracker_emit_fn emit, void *arg, struct tracker_stats *st,
+                  struct err *e)
 {
 	uint64_t t0 = now_us();
 	bool stop = false;
@@ -315,7 +320,7 @@ int trk_round(struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, 
 	return r;
 }
 
-int trk_places(const struct trk *t, pid_t pid)
+int tracker_places(const struct tracker *t, pid_t pid)
 {
 	char path[32];
 
@@ -323,18 +328,20 @@ int trk_places(const struct trk *t, pid_t pid)
 	return t->ops->strayed ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 }
 
-void trk_strayed(struct trk *t, pid_t pid, int places, uint64_t vaddr, size_t pages, bool *out)
+void tracker_strayed(struct tracker *t, pid_t pid, int places, uint64_t vaddr, size_t pages,
+                     bool *out)
 {
 	if (places >= 0)
 		t->ops->strayed(t, pid, places, vaddr, pages, out);
 }
 
-int trk_final(struct trk *t, trk_emit_fn emit, void *arg, struct trk_stats *st, struct err *e)
+int tracker_final(struct tracker *t, tracker_emit_fn emit, void *arg, struct tracker_stats *st,
+                  struct err *e)
 {
 	return look_tree(t, emit, arg, st, e);
 }
 
-void trk_release(struct trk *t)
+void tracker_release(struct tracker *t)
 {
 	pthread_mutex_lock(&t->lock);
 	for (size_t i = 0; i < t->n; i++)
@@ -343,11 +350,11 @@ void trk_release(struct trk *t)
 	pthread_mutex_unlock(&t->lock);
 }
 
-void trk_free(struct trk *t)
+void tracker_free(struct tracker *t)
 {
 	if (!t)
 		return;
-	trk_release(t);
+	tracker_release(t);
 	free(t->v);
 	free(t->vec);
 	free(t);

@@ -98,7 +98,7 @@ static int tree_bytes(pid_t pid, uint64_t *bytes, struct err *e)
 		AUTO(file) FILE *f = fopen(path, "re");
 
 		if (f && fscanf(f, "%*u %llu", &pages) == 1)
-			*bytes += pages * ENG_PAGE_BYTES;
+			*bytes += pages * PAGE_BYTES;
 	}
 	procs_fini(&l);
 	return r;

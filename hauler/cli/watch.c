@@ -57,12 +57,13 @@ static int present(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, 
 	struct present *p = arg;
 
 	(void)vma;
-	if (flags & (TRK_ZERO | TRK_FILE))
+	if (flags & (TRACKER_ZERO | TRACKER_FILE))
 		return 0;
 	p->pages += pages;
-	p->written += flags & TRK_DIRTY ? pages : 0;
-	return p->blind && flags & TRK_DIRTY ? ages_touch(p->w->ages, (uint64_t)pid, vaddr, pages)
-	                                     : 0;
+	p->written += flags & TRACKER_DIRTY ? pages : 0;
+	return p->blind && flags & TRACKER_DIRTY
+	               ? ages_touch(p->w->ages, (uint64_t)pid, vaddr, pages)
+	               : 0;
 }
 
 static uint64_t samples(const struct watch *w)
@@ -108,15 +109,15 @@ static void set_pace(struct watch *w, uint64_t look_us)
 static int look(struct watch *w, struct err *e)
 {
 	struct present p = { .w = w };
-	struct trk_stats all;
+	struct tracker_stats all;
 	uint64_t t0 = now_us(), cpu0 = now_cpu_us();
 
 	begin_sample(w);
-	int r = trk_round(w->trk, took, w, &w->st, e);
+	int r = tracker_round(w->trk, took, w, &w->st, e);
 
 	p.blind = w->st.vmas_untracked || w->st.procs_untracked;
 	if (r == 0)
-		r = trk_final(w->trk, present, &p, &all, e);
+		r = tracker_final(w->trk, present, &p, &all, e);
 	if (r == 0)
 		r = trace_add_wide(&w->t, w->ages, p.pages, &w->curve, e);
 	set_pace(w, now_cpu_us() - cpu0);
@@ -128,9 +129,9 @@ static int look(struct watch *w, struct err *e)
 static int glance(struct watch *w, uint64_t *written, struct err *e)
 {
 	struct present p = { .w = w };
-	struct trk_stats st;
+	struct tracker_stats st;
 	uint64_t t0 = now_us(), cpu0 = now_cpu_us();
-	int r = trk_final(w->trk, present, &p, &st, e);
+	int r = tracker_final(w->trk, present, &p, &st, e);
 
 	curve_add(&w->curve, t0 - w->armed_us, p.written);
 	w->glances_us += now_cpu_us() - cpu0;
@@ -187,7 +188,7 @@ static int first_look(struct watch *w, struct err *e)
 	uint64_t cpu0 = now_cpu_us();
 
 	w->first = true;
-	int r = trk_round(w->trk, took, w, &w->st, e);
+	int r = tracker_round(w->trk, took, w, &w->st, e);
 
 	w->first = false;
 	if (r == 0 && w->st.procs == 0)
@@ -321,12 +322,12 @@ static int no_samples(const struct watch *w, struct err *e)
 
 static int watch_run(struct watch *w, struct err *e)
 {
-	enum trk_kind kind = trk_best();
+	enum tracker_kind kind = tracker_best();
 	struct err late = ERR_INIT; /* of the record */
 	bool made = false;
 	int r = 0;
 
-	if (kind == TRK_NONE) {
+	if (kind == TRACKER_NONE) {
 		err_set(e, ERR_SYS, ENOTSUP, "this kernel cannot tell which pages are written");
 		return err_fix(e, "watching needs Linux 6.7, or CONFIG_MEM_SOFT_DIRTY");
 	}
@@ -340,12 +341,12 @@ static int watch_run(struct watch *w, struct err *e)
 	watch_size(w);
 	r = ages_new(&w->ages, e);
 	if (r == 0)
-		r = trk_new(&w->trk, w->opt->pid, kind, e);
+		r = tracker_new(&w->trk, w->opt->pid, kind, e);
 	if (r == 0)
-		r = trk_own(w->trk, e);
+		r = tracker_own(w->trk, e);
 	if (r == 0)
 		r = watching(w, e);
-	trk_free(steal(w->trk));
+	tracker_free(steal(w->trk));
 	if (r == 0 && !w->t.n)
 		r = no_samples(w, e);
 	if (w->t.n)

@@ -10,7 +10,7 @@
 
 struct watch {
 	const struct opts *opt;
-	struct trk *trk;
+	struct tracker *trk;
 	struct ages *ages;
 	struct trace t;
 	int pidfd;
@@ -20,7 +20,7 @@ struct watch {
 	bool gone; /* the process has ended */
 
 	/* the last look */
-	struct trk_stats st;
+	struct tracker_stats st;
 	uint32_t span; /* samples since the one before */
 	uint64_t armed_us; /* when it was */
 	uint32_t pace; /* samples to the next one */

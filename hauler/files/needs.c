@@ -11,9 +11,9 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "engine/criu/criu.h"
-#include "hauler/mig/mig.h"
+#include "engine/criu/img.h"
 #include "hauler/inspect/priv.h"
+#include "hauler/mig/mig.h"
 
 static const char *const words[] = {
 	[HAUL__FILE_STATE__FILE_NONE] = "with it",    [HAUL__FILE_STATE__FILE_SAME] = "same",

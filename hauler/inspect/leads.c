@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "engine/criu/criu.h"
+#include "engine/proc/proc.h"
 
 #define JOURNAL_PATH  "/run/systemd/journal/stdout"
 #define ANCESTORS_MAX 16

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "common/auto.h"
-#include "engine/engine.h"
+#include "engine/proc/proc.h"
 
 /* All four of each thread: whoever holds another one could be made to act as it elsewhere. */
 static int thread_owner(const char *path, pid_t pid, uid_t uid, struct err *e)

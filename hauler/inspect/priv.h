@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "engine/engine.h"
+#include "engine/proc/proc.h"
 #include "hauler/inspect/inspect.h"
 #include "transport/haul.pb-c.h"
 

@@ -7,13 +7,20 @@
 #include <stdio.h>
 
 #include "common/journal.h"
+#include "common/page.h"
+#include "engine/criu/class_runs.h"
 #include "engine/criu/criu.h"
-#include "engine/proc/frost.h"
+#include "engine/criu/img.h"
 #include "engine/criu/scans.h"
+#include "engine/criu/sink.h"
+#include "engine/pager/pager.h"
+#include "engine/proc/frost.h"
+#include "engine/proc/proc.h"
 #include "engine/proc/slow.h"
+#include "engine/tracker/tracker.h"
 #include "hauler/dirs/dirs.h"
-#include "hauler/inspect/inspect.h"
 #include "hauler/files/needs.h"
+#include "hauler/inspect/inspect.h"
 #include "hauler/net/net.h"
 #include "hauler/pages/send.h"
 #include "policies/policies.h"
@@ -174,8 +181,8 @@ struct dump {
 
 /* Copying while the program runs: what is measured, and what is decided. Owner: run/rounds.c. */
 struct precopy {
-	struct trk *trk;
-	enum trk_kind trk_kind;
+	struct tracker *trk;
+	enum tracker_kind tracker_kind;
 	struct pol_state decision;
 	struct pol_answer answer;
 	struct slow *slow; /* NULL: the program runs at full speed */
@@ -225,7 +232,7 @@ struct figures {
 	uint64_t fault_n[PAGER_FAULT_BOUNDS + 1]; /* by pager_fault_le_us */
 	uint64_t store_peak_bytes;
 	struct send_stats sent_stats; /* of links that were lost */
-	struct trk_stats trk_stats;
+	struct tracker_stats tracker_stats;
 	uint64_t remote_pages, eager_pages, final_pages, present_pages;
 	uint64_t early_pages; /* of the remote ones, at the destination when the gate opened */
 	uint64_t rss_bytes;

@@ -415,7 +415,7 @@ static int pack_objects(struct mig *m, Haul__Object **ptr, Haul__Object *v,
 		haul__object__init(&v[i]);
 		v[i].obj = objs[i].obj;
 		ptr[i] = &v[i];
-		if (cruns_pack(&m->dump.maps[i], &v[i].runs.data, &v[i].runs.len) < 0)
+		if (class_runs_pack(&m->dump.maps[i], &v[i].runs.data, &v[i].runs.len) < 0)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for page maps");
 	}
 	return 0;

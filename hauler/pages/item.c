@@ -8,8 +8,11 @@
 #include <xxhash.h>
 
 #include "common/clock.h"
+#include "common/page.h"
+#include "engine/proc/proc.h"
+#include "engine/tracker/tracker.h"
 
-static const uint8_t zero_page[ENG_PAGE_BYTES];
+static const uint8_t zero_page[PAGE_BYTES];
 
 struct build {
 	struct frame f;
@@ -23,8 +26,7 @@ static void build_page(struct build *b, uint64_t obj, uint64_t vaddr, uint8_t *p
 	uint32_t kind = zero ? RUN_ZERO : RUN_DATA;
 	struct frame_run *last = b->f.n_runs ? &b->f.runs[b->f.n_runs - 1] : NULL;
 
-	if (last && last->kind == kind &&
-	    last->vaddr + (uint64_t)last->pages * ENG_PAGE_BYTES == vaddr)
+	if (last && last->kind == kind && last->vaddr + (uint64_t)last->pages * PAGE_BYTES == vaddr)
 		last->pages++;
 	else
 		b->f.runs[b->f.n_runs++] = (struct frame_run){ obj, vaddr, 1, kind };
@@ -33,19 +35,19 @@ static void build_page(struct build *b, uint64_t obj, uint64_t vaddr, uint8_t *p
 	struct iovec *io = b->n_iov ? &b->iov[b->n_iov - 1] : NULL;
 
 	if (io && (uint8_t *)io->iov_base + io->iov_len == page)
-		io->iov_len += ENG_PAGE_BYTES;
+		io->iov_len += PAGE_BYTES;
 	else
-		b->iov[b->n_iov++] = (struct iovec){ page, ENG_PAGE_BYTES };
+		b->iov[b->n_iov++] = (struct iovec){ page, PAGE_BYTES };
 }
 
 static int take_page(struct send *s, const struct item *it, struct build *b, uint64_t vaddr,
                      uint8_t *page)
 {
-	bool zero = !memcmp(page, zero_page, ENG_PAGE_BYTES);
+	bool zero = !memcmp(page, zero_page, PAGE_BYTES);
 
 	b->st.pages++;
 	if (it->what != SEND_ALL) {
-		XXH128_hash_t h = XXH3_128bits(page, ENG_PAGE_BYTES);
+		XXH128_hash_t h = XXH3_128bits(page, PAGE_BYTES);
 		int r = sent_same(s->sent, it->obj, vaddr, (struct sent_hash){ h.low64, h.high64 });
 
 		if (r < 0)
@@ -98,7 +100,7 @@ static int take_pages(struct send *s, const struct item *it, struct build *b, ui
 {
 	int r = 0;
 
-	for (size_t k = 0; r == 0 && k < n; k++, vaddr += ENG_PAGE_BYTES, buf += ENG_PAGE_BYTES)
+	for (size_t k = 0; r == 0 && k < n; k++, vaddr += PAGE_BYTES, buf += PAGE_BYTES)
 		if (strayed[k])
 			sent_forget(s->sent, it->obj, vaddr, 1);
 		else
@@ -106,28 +108,28 @@ static int take_pages(struct send *s, const struct item *it, struct build *b, ui
 	return r;
 }
 
-/* @places: see trk_strayed() */
+/* @places: see tracker_strayed() */
 static int take_run(struct send *s, const struct item *it, struct build *b, int places,
                     const struct frame_run *run, uint8_t *buf, struct err *e)
 {
 	int r = 0;
 
 	for (uint32_t i = 0; r == 0 && i < run->pages;) {
-		uint64_t vaddr = run->vaddr + (uint64_t)i * ENG_PAGE_BYTES;
+		uint64_t vaddr = run->vaddr + (uint64_t)i * PAGE_BYTES;
 		ssize_t n = run->pages - i;
 		bool strayed[FRAME_PAGES_MAX] = { false };
 
-		trk_strayed(s->trk, it->pid, places, vaddr, (size_t)n, strayed);
+		tracker_strayed(s->trk, it->pid, places, vaddr, (size_t)n, strayed);
 		if (it->memfd >= 0)
 			n = mem_read(it->memfd, it->pid, vaddr, buf, (size_t)n);
 		if (n <= 0) {
 			r = miss_page(s, it, b, vaddr, e);
 			n = 1;
-			buf += ENG_PAGE_BYTES;
+			buf += PAGE_BYTES;
 		} else {
-			trk_strayed(s->trk, it->pid, places, vaddr, (size_t)n, strayed);
+			tracker_strayed(s->trk, it->pid, places, vaddr, (size_t)n, strayed);
 			r = take_pages(s, it, b, vaddr, (size_t)n, strayed, buf);
-			buf += n * ENG_PAGE_BYTES;
+			buf += n * PAGE_BYTES;
 			if (r < 0)
 				err_set(e, ERR_SYS, ENOMEM, "no memory to remember sent pages");
 		}
@@ -140,13 +142,13 @@ int item_send(struct stream *t, const struct item *it, struct err *e)
 {
 	struct build b = { .f = { .type = FRAME_PAGES, .codec = t->codec.use } };
 	uint8_t *buf = it->data ? it->data : t->buf;
-	struct trk *trk = it->what == SEND_CHANGED ? t->s->trk : NULL;
-	AUTO(fd) int places = trk ? trk_places(trk, it->pid) : -1;
+	struct tracker *trk = it->what == SEND_CHANGED ? t->s->trk : NULL;
+	AUTO(fd) int places = trk ? tracker_places(trk, it->pid) : -1;
 
 	for (unsigned int i = 0; i < it->n_runs; i++) {
 		if (take_run(t->s, it, &b, places, &it->runs[i], buf, e) < 0)
 			return -e->code;
-		buf += (size_t)it->runs[i].pages * ENG_PAGE_BYTES;
+		buf += (size_t)it->runs[i].pages * PAGE_BYTES;
 	}
 	if (b.f.n_runs) {
 		uint64_t t0 = now_us();
@@ -160,7 +162,7 @@ int item_send(struct stream *t, const struct item *it, struct err *e)
 		b.st.packed_frames = b.f.codec != CODEC_NONE;
 		b.st.wire_bytes = FRAME_HEAD_BYTES + b.f.body_bytes;
 	}
-	pace_correct(&t->s->pace, it->pages * ENG_PAGE_BYTES, b.st.wire_bytes);
+	pace_correct(&t->s->pace, it->pages * PAGE_BYTES, b.st.wire_bytes);
 	struct send_stats *st = &t->s->st;
 
 	pthread_mutex_lock(&t->s->lock);

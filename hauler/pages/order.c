@@ -45,7 +45,7 @@ static uint64_t *bits_of(struct order *o, uint64_t obj, uint64_t vaddr, bool cre
 
 static size_t index_of(uint64_t vaddr)
 {
-	return (vaddr % SPARSE_BYTES) >> ENG_PAGE_SHIFT;
+	return (vaddr % SPARSE_BYTES) >> PAGE_BITS;
 }
 
 static int add_piece(struct order *o, const struct piece *p)
@@ -83,7 +83,7 @@ static int add_run(struct order *o, uint64_t obj, const struct class_run *r, con
 		p.rank = sent_heat(s, obj, vaddr, &pages);
 		p.pages = (uint32_t)pages;
 		x = add_piece(o, &p);
-		vaddr += p.pages * ENG_PAGE_BYTES;
+		vaddr += p.pages * PAGE_BYTES;
 		left -= p.pages;
 	}
 	return x;
@@ -123,7 +123,7 @@ int order_new(struct order **out, const struct left_obj *left, size_t n, const s
 		pthread_mutex_init(&o->lock, NULL);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		for (size_t k = 0; r == 0 && k < left[i].runs.n; k++)
-			if (OBJ_TYPE(left[i].obj) == 1 && left[i].runs.v[k].class == PC_LAZY_REMOTE)
+			if (obj_is_task(left[i].obj) && left[i].runs.v[k].class == PC_LAZY_REMOTE)
 				r = add_run(o, left[i].obj, &left[i].runs.v[k], s);
 	if (r == 0)
 		r = by_rank(o);
@@ -140,7 +140,7 @@ static uint64_t take(struct order *o, uint64_t obj, uint64_t *vaddr, uint64_t en
 {
 	uint64_t at = *vaddr, n = 0;
 
-	for (; at < end; at += ENG_PAGE_BYTES) {
+	for (; at < end; at += PAGE_BYTES) {
 		uint64_t *bits = bits_of(o, obj, at, false);
 		size_t i = index_of(at);
 
@@ -158,15 +158,14 @@ static uint64_t take(struct order *o, uint64_t obj, uint64_t *vaddr, uint64_t en
 
 void order_waits(struct order *o, uint64_t obj, uint64_t vaddr, uint64_t pages)
 {
-	uint64_t end = vaddr + pages * ENG_PAGE_BYTES;
+	uint64_t end = vaddr + pages * PAGE_BYTES;
 
 	pthread_mutex_lock(&o->lock);
-	for (uint64_t at = vaddr; at < end; at += ENG_PAGE_BYTES)
-		take(o, obj, &at, at + ENG_PAGE_BYTES); /* it is answered, not pushed */
+	for (uint64_t at = vaddr; at < end; at += PAGE_BYTES)
+		take(o, obj, &at, at + PAGE_BYTES); /* it is answered, not pushed */
 	if (o->n_hints == HINTS) /* the oldest is the least worth */
 		memmove(&o->hint[0], &o->hint[1], --o->n_hints * sizeof(o->hint[0]));
-	o->hint[o->n_hints++] = (struct hint){ obj, end,
-		                               end + (uint64_t)NEIGHBOURS * ENG_PAGE_BYTES };
+	o->hint[o->n_hints++] = (struct hint){ obj, end, end + (uint64_t)NEIGHBOURS * PAGE_BYTES };
 	pthread_mutex_unlock(&o->lock);
 }
 
@@ -181,7 +180,7 @@ static uint64_t next_near(struct order *o, uint64_t *obj, uint64_t *vaddr)
 		*obj = h->obj;
 		*vaddr = h->vaddr;
 		pages = take(o, h->obj, vaddr, h->end);
-		h->vaddr = *vaddr + pages * ENG_PAGE_BYTES;
+		h->vaddr = *vaddr + pages * PAGE_BYTES;
 		if (pages == 0 || h->vaddr >= h->end)
 			o->n_hints--;
 	}
@@ -198,7 +197,7 @@ static uint64_t next_hot(struct order *o, size_t end, uint64_t *obj, uint64_t *v
 
 		*obj = p->obj;
 		*vaddr = p->vaddr;
-		pages = take(o, p->obj, vaddr, p->vaddr + p->pages * ENG_PAGE_BYTES);
+		pages = take(o, p->obj, vaddr, p->vaddr + p->pages * PAGE_BYTES);
 		if (pages == 0)
 			o->at++;
 	}

@@ -33,7 +33,7 @@ struct stream {
 
 struct send {
 	struct sent *sent;
-	struct trk *trk; /* of what is read while the tree runs; NULL: nothing is */
+	struct tracker *trk; /* of what is read while the tree runs; NULL: nothing is */
 	struct pace pace;
 	pthread_mutex_t lock;
 	pthread_cond_t work, room, idle;

@@ -12,6 +12,8 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/page.h"
+#include "engine/tracker/tracker.h"
 
 #define PUSH_PAGES     32u
 #define PUSH_ITEMS     4u /* for each stream: what is queued stands before the neighbours of a fault */
@@ -100,7 +102,7 @@ static void *stream_main(void *arg)
 			break;
 		pthread_mutex_unlock(&s->lock);
 		if (it)
-			send_paced(s, it->pages * ENG_PAGE_BYTES);
+			send_paced(s, it->pages * PAGE_BYTES);
 		int r = it ? item_send(t, it, &e) : send_mark(t, mark, &e);
 
 		if (r < 0)
@@ -140,7 +142,7 @@ int send_new(struct send **out, struct chan **ch, unsigned int n, struct sent *s
 		t->s = s;
 		t->ch = ch[i];
 		chan_silence(t->ch, STALL_LIMIT_MS);
-		t->buf = malloc(FRAME_PAGES_MAX * ENG_PAGE_BYTES);
+		t->buf = malloc(FRAME_PAGES_MAX * PAGE_BYTES);
 		if (!t->buf)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for stream %u", i);
 		s->n = i + 1;
@@ -224,7 +226,7 @@ static bool fits(const struct item *it, uint64_t obj, enum send_what what, int m
 int send_pages(struct send *s, enum send_what what, pid_t pid, int memfd, uint64_t vaddr,
                uint64_t pages, struct err *e)
 {
-	uint64_t obj = OBJ_TASK(pid);
+	uint64_t obj = obj_of_task(pid);
 	int r = 0;
 
 	pthread_mutex_lock(&s->lock);
@@ -251,7 +253,7 @@ int send_pages(struct send *s, enum send_what what, pid_t pid, int memfd, uint64
 			n = pages;
 		it->runs[it->n_runs++] = (struct frame_run){ obj, vaddr, (uint32_t)n, RUN_DATA };
 		it->pages += (unsigned int)n;
-		vaddr += n * ENG_PAGE_BYTES;
+		vaddr += n * PAGE_BYTES;
 		pages -= n;
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -263,11 +265,11 @@ int send_bytes(struct send *s, uint64_t obj, uint64_t vaddr, const void *data, s
 {
 	if (pages == 0 || pages > FRAME_PAGES_MAX)
 		return err_set(e, ERR_BUG, ERANGE, "%zu pages in one piece", pages);
-	uint8_t *copy = malloc(pages * ENG_PAGE_BYTES);
+	uint8_t *copy = malloc(pages * PAGE_BYTES);
 
 	if (!copy)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory to queue pages");
-	memcpy(copy, data, pages * ENG_PAGE_BYTES);
+	memcpy(copy, data, pages * PAGE_BYTES);
 	pthread_mutex_lock(&s->lock);
 	int r = flush(s, e);
 	struct item *it = r == 0 ? fresh(s) : NULL;
@@ -346,7 +348,7 @@ void send_paced(struct send *s, uint64_t bytes)
 		;
 }
 
-void send_tracker(struct send *s, struct trk *trk)
+void send_tracker(struct send *s, struct tracker *trk)
 {
 	s->trk = trk;
 }

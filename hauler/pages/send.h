@@ -5,7 +5,7 @@
 
 #include <pthread.h>
 
-#include "engine/engine.h"
+#include "engine/tracker/tracker.h"
 #include "transport/transport.h"
 
 /* ---- sent.c: which pages the destination has, and what was in them ---- */
@@ -125,7 +125,7 @@ int send_lost(struct send *s, struct err *e);
 uint64_t send_unacked(const struct send *s);
 
 /** send_tracker() - of SEND_CHANGED; before the first of these, and it stays until send_free() */
-void send_tracker(struct send *s, struct trk *trk);
+void send_tracker(struct send *s, struct tracker *trk);
 /** send_limit() - pages but those of the urgent stream, and what asks for send_paced() */
 void send_limit(struct send *s, uint64_t Bps, unsigned int cpu_percent);
 /** send_paced() - for @bytes that go by another connection: wait until they may. Cancelled: at once */

@@ -25,12 +25,12 @@ struct sent {
 /* A task's pid and the number of a 2 MiB piece of 47 bits of addresses. */
 uint64_t sent_key(uint64_t obj, uint64_t vaddr)
 {
-	return OBJ_ID(obj) << 26 | vaddr / SPARSE_BYTES;
+	return obj_id(obj) << 26 | vaddr / SPARSE_BYTES;
 }
 
 static size_t index_of(uint64_t vaddr)
 {
-	return (vaddr % SPARSE_BYTES) >> ENG_PAGE_SHIFT;
+	return (vaddr % SPARSE_BYTES) >> PAGE_BITS;
 }
 
 int sent_new(struct sent **out, struct err *e)
@@ -90,7 +90,7 @@ static uint16_t warmer(uint16_t heat, unsigned int scan)
 
 void sent_wrote(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages, unsigned int scan)
 {
-	for (uint64_t n; pages; pages -= n, vaddr += n * ENG_PAGE_BYTES) {
+	for (uint64_t n; pages; pages -= n, vaddr += n * PAGE_BYTES) {
 		struct part *p = sparse_get(s->parts, sent_key(obj, vaddr), true);
 		size_t i = index_of(vaddr);
 
@@ -113,7 +113,7 @@ unsigned int sent_heat(const struct sent *s, uint64_t obj, uint64_t vaddr, uint6
 
 void sent_forget(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages)
 {
-	for (; pages; pages--, vaddr += ENG_PAGE_BYTES) {
+	for (; pages; pages--, vaddr += PAGE_BYTES) {
 		struct part *p = sparse_get(s->parts, sent_key(obj, vaddr), false);
 		size_t i = index_of(vaddr);
 

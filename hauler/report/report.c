@@ -63,7 +63,7 @@ void rep_freeze_mode(const struct mig *m)
 	json_t *o = event(m, "freeze");
 
 	json_object_set_new(o, "freeze_mode", json_string(ours_mode(m)));
-	json_object_set_new(o, "tracking", json_string(trk_kind_name(m->precopy.trk_kind)));
+	json_object_set_new(o, "tracking", json_string(tracker_kind_name(m->precopy.tracker_kind)));
 	put(m, o);
 }
 

@@ -26,7 +26,7 @@ static bool is_one_anon(pid_t pid, uint64_t start, uint64_t end)
 	if (procs_maps(pid, &l, &ignore) == 0)
 		for (size_t i = 0; i < l.n; i++)
 			yes |= l.v[i].start == start && l.v[i].end == end && ours_could(&l.v[i]);
-	vmas_fini(&l);
+	procs_vmas_fini(&l);
 	return yes;
 }
 
@@ -75,12 +75,12 @@ static int smaps_answer(void *arg, pid_t pid)
 /* CRIU that makes no page scans, or a kernel without them: nothing to answer. */
 static bool is_push(const struct mig *m)
 {
-	return !m->dump.scans || m->dump.criu_version < CRIU_WITH_SCANS || !trk_criu_scans();
+	return !m->dump.scans || m->dump.criu_version < CRIU_WITH_SCANS || !tracker_criu_scans();
 }
 
 bool ours_clean(const struct mig *m)
 {
-	return is_push(m) && m->precopy.trk_kind == TRK_SOFT_DIRTY &&
+	return is_push(m) && m->precopy.tracker_kind == TRACKER_SOFT_DIRTY &&
 	       m->dump.criu_version >= CRIU_SAYS_STOPPED;
 }
 

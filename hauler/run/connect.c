@@ -18,23 +18,24 @@
 /* What was asked for, or the best that this kernel has. */
 static int choose_tracker(struct mig *m, struct err *e)
 {
-	static const enum trk_kind kinds[] = {
-		[POL_TRACKER_SCAN] = TRK_WP_ASYNC,
-		[POL_TRACKER_SOFT] = TRK_SOFT_DIRTY,
-		[POL_TRACKER_NONE] = TRK_NONE,
+	static const enum tracker_kind kinds[] = {
+		[POL_TRACKER_SCAN] = TRACKER_WP_ASYNC,
+		[POL_TRACKER_SOFT] = TRACKER_SOFT_DIRTY,
+		[POL_TRACKER_NONE] = TRACKER_NONE,
 	};
 	unsigned int word = m->opt->pol.v.tracker;
 
-	m->precopy.trk_kind = word == POL_TRACKER_AUTO ? trk_best() : kinds[word];
-	if (word == POL_TRACKER_AUTO && m->precopy.trk_kind == TRK_NONE)
+	m->precopy.tracker_kind = word == POL_TRACKER_AUTO ? tracker_best() : kinds[word];
+	if (word == POL_TRACKER_AUTO && m->precopy.tracker_kind == TRACKER_NONE)
 		log_warn("this kernel cannot tell which pages are written: nothing is copied "
 		         "before the "
 		         "process is stopped");
-	if (trk_probe(m->precopy.trk_kind, e) == 0)
+	if (tracker_probe(m->precopy.tracker_kind, e) == 0)
 		return 0;
-	err_wrap(e, "tracker %s cannot be used on this host", trk_kind_name(m->precopy.trk_kind));
+	err_wrap(e, "tracker %s cannot be used on this host",
+	         tracker_kind_name(m->precopy.tracker_kind));
 	return err_fix(e, "leave it to haul: --tracker=auto would take %s here",
-	               trk_kind_name(trk_best()));
+	               tracker_kind_name(tracker_best()));
 }
 
 int connect_run(struct mig *m, struct err *e)
@@ -63,9 +64,9 @@ int connect_run(struct mig *m, struct err *e)
 		err_set(e, ERR_TARGET, EPERM, "process %d cannot be hauled as it is", m->opt->pid);
 		return err_fix(e, "see the blockers above; haul check %d explains", m->opt->pid);
 	}
-	r = trk_new(&m->precopy.trk, m->opt->pid, m->precopy.trk_kind, e);
+	r = tracker_new(&m->precopy.trk, m->opt->pid, m->precopy.tracker_kind, e);
 	if (r == 0)
-		r = trk_own(m->precopy.trk, e);
+		r = tracker_own(m->precopy.trk, e);
 	if (r < 0)
 		return r;
 	r = conf_criu(m->dump.criu_path, sizeof(m->dump.criu_path), m->opt->criu, m->opt->config,

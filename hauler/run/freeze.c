@@ -81,7 +81,7 @@ static int find_aio(struct mig *m, struct err *e)
 	int r = procs_tree(m->opt->pid, &procs, e);
 
 	if (r == 0)
-		r = rings_find(&m->copy.rings, procs.pid, procs.n, e);
+		r = direct_rings_find(&m->copy.rings, procs.pid, procs.n, e);
 	procs_fini(&procs);
 	return r;
 }
@@ -94,7 +94,7 @@ static int settle(struct mig *m, struct err *e)
 
 	return r < 0 || !m->copy.rings
 	               ? r
-	               : rings_settle(m->copy.rings, deadline < last ? deadline : last, e);
+	               : direct_rings_settle(m->copy.rings, deadline < last ? deadline : last, e);
 }
 
 /* It stands and is dumped already: what had to be done in between, if anything, was not. */
@@ -350,7 +350,7 @@ void source_kill(struct mig *m)
 {
 	struct err late = ERR_INIT;
 
-	if (m->copy.rings && rings_same(m->copy.rings, &late) < 0)
+	if (m->copy.rings && direct_rings_same(m->copy.rings, &late) < 0)
 		log_err("a request by native AIO was answered here after the hand-over; at the "
 		        "destination it never will be");
 	mnet_end(m);

@@ -26,12 +26,12 @@ static bool is_ours(const struct mig *m, pid_t pid)
 
 static int answer_run(struct mig *m, const struct frame_run *want, uint8_t *buf, struct err *e)
 {
-	pid_t pid = (pid_t)OBJ_ID(want->obj);
+	pid_t pid = (pid_t)obj_id(want->obj);
 	struct frame f = { .type = FRAME_PAGES, .n_runs = 1 };
 	struct iovec io = { .iov_base = buf };
 	int fd = -1;
 
-	if (OBJ_TYPE(want->obj) != 1 || !is_ours(m, pid))
+	if (!obj_is_task(want->obj) || !is_ours(m, pid))
 		return err_set(e, ERR_PEER, EPROTO, "the destination asks for pages of pid %d",
 		               pid);
 	for (size_t i = 0; i < m->pages.n_mem; i++)
@@ -47,7 +47,7 @@ static int answer_run(struct mig *m, const struct frame_run *want, uint8_t *buf,
 	f.runs[0].kind = n > 0 ? RUN_DATA : RUN_GONE;
 	if (n > 0)
 		f.runs[0].pages = (uint32_t)n;
-	io.iov_len = n > 0 ? (size_t)n * ENG_PAGE_BYTES : 0;
+	io.iov_len = n > 0 ? (size_t)n * PAGE_BYTES : 0;
 	return frame_send(m->link.urgent, &f, &io, n > 0, DEADLINE_NEVER, e);
 }
 
@@ -69,7 +69,7 @@ static void *urgent_main(void *arg)
 	struct mig *m = arg;
 	struct err e = ERR_INIT;
 	AUTO(mem) uint8_t *buf = malloc(URGENT_BYTES);
-	AUTO(mem) uint8_t *page = malloc(FRAME_PAGES_MAX * ENG_PAGE_BYTES);
+	AUTO(mem) uint8_t *page = malloc(FRAME_PAGES_MAX * PAGE_BYTES);
 	int r = buf && page ? 0 : err_set(&e, ERR_SYS, ENOMEM, "no memory");
 
 	while (r == 0) {
@@ -103,7 +103,7 @@ static void *push_main(void *arg)
 	m->rest.order = o;
 	pthread_mutex_unlock(&m->rest.lock);
 	while (r == 0 && order_next(m->rest.order, &obj, &vaddr, &pages)) {
-		pid_t pid = (pid_t)OBJ_ID(obj);
+		pid_t pid = (pid_t)obj_id(obj);
 		int fd = mem_fd(m, pid, &e);
 
 		r = fd < 0 ? fd : send_pages(m->pages.send, SEND_ALL, pid, fd, vaddr, pages, &e);

@@ -13,7 +13,7 @@
 struct exist {
 	struct exist_task *v;
 	size_t n;
-	struct trk *trk;
+	struct tracker *trk;
 	struct sent *sent; /* learns what was written last; NULL: nobody will ask */
 	unsigned int scan; /* and by this number */
 	pthread_t thread;
@@ -53,11 +53,11 @@ static int collect(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, 
 
 	if (!t)
 		return -ENOMEM;
-	if (x->sent && (flags & TRK_DIRTY))
-		sent_wrote(x->sent, OBJ_TASK(pid), vaddr, pages, x->scan);
-	int r = flags & TRK_DIRTY ? runs_add(&t->dirty, vaddr, pages) : 0;
+	if (x->sent && (flags & TRACKER_DIRTY))
+		sent_wrote(x->sent, obj_of_task(pid), vaddr, pages, x->scan);
+	int r = flags & TRACKER_DIRTY ? runs_add(&t->dirty, vaddr, pages) : 0;
 
-	if (r == 0 && !(flags & TRK_ZERO) && ours_could(vma))
+	if (r == 0 && !(flags & TRACKER_ZERO) && ours_could(vma))
 		r = runs_add(&t->present, vaddr, pages);
 	return r;
 }
@@ -65,10 +65,10 @@ static int collect(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, 
 static void *exist_main(void *arg)
 {
 	struct exist *x = arg;
-	struct trk_stats st = { 0 };
+	struct tracker_stats st = { 0 };
 	uint64_t t0 = now_us();
 
-	x->result = trk_final(x->trk, collect, x, &st, &x->err);
+	x->result = tracker_final(x->trk, collect, x, &st, &x->err);
 	x->scan_us = now_us() - t0;
 	return NULL;
 }
@@ -146,13 +146,13 @@ static int cut_out(const struct runs *present, const struct own_vma *own, struct
 
 	for (size_t i = runs_find(present, own->start); r == 0 && i < present->n; i++) {
 		uint64_t start = present->v[i].vaddr;
-		uint64_t end = start + present->v[i].pages * ENG_PAGE_BYTES;
+		uint64_t end = start + present->v[i].pages * PAGE_BYTES;
 
 		if (start >= own->end)
 			break;
 		start = start < own->start ? own->start : start;
 		end = end > own->end ? own->end : end;
-		r = runs_add(out, start, (end - start) >> ENG_PAGE_SHIFT);
+		r = runs_add(out, start, (end - start) >> PAGE_BITS);
 	}
 	return r;
 }
@@ -200,17 +200,17 @@ static int split_clean(const struct mig *m, const struct sink_obj *o, struct run
 
 	if (!o->clean.n)
 		return 0;
-	int r = img_vmas(m->dump.images_fd, (pid_t)OBJ_ID(o->obj), &v, e);
+	int r = img_vmas(m->dump.images_fd, (pid_t)obj_id(o->obj), &v, e);
 
 	for (size_t i = 0; r == 0 && i < o->clean.n; i++) {
 		uint64_t at = o->clean.v[i].vaddr, to;
-		uint64_t end = at + o->clean.v[i].pages * ENG_PAGE_BYTES;
+		uint64_t end = at + o->clean.v[i].pages * PAGE_BYTES;
 
 		for (; r == 0 && at < end; at = to) {
 			to = img_vmas_end(v, at);
 			to = to < end ? to : end;
 			if (runs_add(img_vmas_lazy(v, at) ? lazy : eager, at,
-			             (to - at) >> ENG_PAGE_SHIFT) < 0)
+			             (to - at) >> PAGE_BITS) < 0)
 				r = err_set(e, ERR_SYS, ENOMEM, "no memory to classify pages");
 		}
 	}

@@ -23,7 +23,7 @@
 static void drop_left(struct mig *m)
 {
 	for (size_t i = 0; i < m->rest.n_left; i++)
-		cruns_fini(&m->rest.left[i].runs);
+		class_runs_fini(&m->rest.left[i].runs);
 	free(steal(m->rest.left));
 	m->rest.n_left = 0;
 }
@@ -55,7 +55,7 @@ static void drop_link(struct mig *m)
 static bool is_held(const struct mig *m, uint64_t obj)
 {
 	for (size_t i = 0; i < m->copy.n_held; i++)
-		if (obj == OBJ_TASK(m->copy.held[i].pid))
+		if (obj == obj_of_task(m->copy.held[i].pid))
 			return true;
 	return false;
 }
@@ -79,7 +79,7 @@ static int keep_missing(struct mig *m, const Haul__Missing *in, struct err *e)
 	m->rest.left = v;
 	v[m->rest.n_left] = (struct left_obj){ .obj = in->obj };
 	m->rest.n_left++; /* what it holds is freed with the others, also when it is bad */
-	return cruns_unpack(in->runs.data, in->runs.len, &v[m->rest.n_left - 1].runs, e);
+	return class_runs_unpack(in->runs.data, in->runs.len, &v[m->rest.n_left - 1].runs, e);
 }
 
 /* Until the destination has told all that it lacks. */

@@ -132,7 +132,7 @@ static uint64_t moved_bytes(struct mig *m)
 	struct send_stats st;
 
 	send_get_stats(m->pages.send, &st);
-	return st.pages * ENG_PAGE_BYTES;
+	return st.pages * PAGE_BYTES;
 }
 
 static int listed(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
@@ -144,7 +144,7 @@ static int listed(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, u
 	(void)flags;
 	r->pages += pages;
 	if (r->m->precopy.decision.round > 0) /* the first scan names everything */
-		sent_wrote(r->m->pages.sent, OBJ_TASK(pid), vaddr, pages,
+		sent_wrote(r->m->pages.sent, obj_of_task(pid), vaddr, pages,
 		           r->m->precopy.decision.round);
 	return list_add(&r->todo, pid, vaddr, pages);
 }
@@ -155,10 +155,10 @@ static int seen(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uin
 	struct round *r = arg;
 
 	(void)vma;
-	if (flags & (TRK_ZERO | TRK_FILE))
+	if (flags & (TRACKER_ZERO | TRACKER_FILE))
 		return 0;
 	r->present += pages;
-	if (!(flags & TRK_DIRTY))
+	if (!(flags & TRACKER_DIRTY))
 		return 0;
 	r->written += pages;
 	return list_add(&r->again, pid, vaddr, pages);
@@ -171,17 +171,17 @@ static uint64_t not_again(const struct runs *l, const struct runs *again, uint64
 
 	for (size_t i = runs_find(l, from), k = 0; i < l->n; i++) {
 		uint64_t at = l->v[i].vaddr > from ? l->v[i].vaddr : from;
-		uint64_t end = l->v[i].vaddr + l->v[i].pages * ENG_PAGE_BYTES;
+		uint64_t end = l->v[i].vaddr + l->v[i].pages * PAGE_BYTES;
 
 		if (at >= end)
 			continue;
-		n += (end - at) >> ENG_PAGE_SHIFT;
+		n += (end - at) >> PAGE_BITS;
 		k = again ? runs_find(again, at) : 0;
 		for (; again && k < again->n && again->v[k].vaddr < end; k++) {
 			uint64_t a = again->v[k].vaddr > at ? again->v[k].vaddr : at;
-			uint64_t b = again->v[k].vaddr + again->v[k].pages * ENG_PAGE_BYTES;
+			uint64_t b = again->v[k].vaddr + again->v[k].pages * PAGE_BYTES;
 
-			n -= ((b < end ? b : end) - a) >> ENG_PAGE_SHIFT;
+			n -= ((b < end ? b : end) - a) >> PAGE_BITS;
 		}
 	}
 	return n;
@@ -241,19 +241,19 @@ static void keeper_check(struct mig *m)
 static int look(struct round *r, struct err *e)
 {
 	struct mig *m = r->m;
-	struct trk_stats st = { 0 };
+	struct tracker_stats st = { 0 };
 	uint64_t t0 = now_us(), link_us = t0 - r->scan_us, moved = moved_bytes(m) - r->moved;
 	double Bps = (double)moved * 1e6 / (double)(link_us + 1);
 
 	keeper_check(m);
 	list_fini(&r->again);
 	r->written = r->present = 0;
-	int x = trk_final(m->precopy.trk, seen, r, &st, e);
+	int x = tracker_final(m->precopy.trk, seen, r, &st, e);
 
 	if (x < 0)
 		return x;
 	uint64_t now = now_us(), us = now - r->scan_us;
-	uint64_t sent = (moved_bytes(m) - r->moved) / ENG_PAGE_BYTES;
+	uint64_t sent = (moved_bytes(m) - r->moved) / PAGE_BYTES;
 	uint64_t gap = us / 4;
 
 	if (gap < LOOK_MIN_US)
@@ -283,7 +283,7 @@ static int look(struct round *r, struct err *e)
 /* These pages are not sent as they are now, and the tracker does not know. */
 static void forget(struct round *r, pid_t pid, uint64_t vaddr, uint64_t pages)
 {
-	sent_forget(r->m->pages.sent, OBJ_TASK(pid), vaddr, pages);
+	sent_forget(r->m->pages.sent, obj_of_task(pid), vaddr, pages);
 }
 
 /*
@@ -294,7 +294,7 @@ static int send_run(struct round *r, pid_t pid, int fd, uint64_t vaddr, uint64_t
                     struct err *e)
 {
 	const struct runs *again = list_of(&r->again, pid);
-	uint64_t end = vaddr + pages * ENG_PAGE_BYTES;
+	uint64_t end = vaddr + pages * PAGE_BYTES;
 	int x = 0;
 
 	r->done_pages += pages;
@@ -303,15 +303,15 @@ static int send_run(struct round *r, pid_t pid, int fd, uint64_t vaddr, uint64_t
 		uint64_t stop = end;
 
 		if (again && i < again->n && again->v[i].vaddr <= vaddr) {
-			stop = again->v[i].vaddr + again->v[i].pages * ENG_PAGE_BYTES;
+			stop = again->v[i].vaddr + again->v[i].pages * PAGE_BYTES;
 			stop = stop < end ? stop : end;
-			forget(r, pid, vaddr, (stop - vaddr) >> ENG_PAGE_SHIFT);
+			forget(r, pid, vaddr, (stop - vaddr) >> PAGE_BITS);
 			vaddr = stop;
 			continue;
 		}
 		if (again && i < again->n && again->v[i].vaddr < end)
 			stop = again->v[i].vaddr;
-		uint64_t n = (stop - vaddr) >> ENG_PAGE_SHIFT;
+		uint64_t n = (stop - vaddr) >> PAGE_BITS;
 
 		x = send_pages(r->m->pages.send, SEND_CHANGED, pid, fd, vaddr, n, e);
 		r->queued_pages += n;
@@ -379,7 +379,7 @@ static int send_list(struct round *r, const struct pages_of *l, struct err *e)
 				break;
 			}
 			x = send_run(r, l->pid, fd, vaddr, n, e);
-			r->next_vaddr = vaddr += n * ENG_PAGE_BYTES;
+			r->next_vaddr = vaddr += n * PAGE_BYTES;
 			left -= n;
 			if (x < 0 || now_us() < r->look_us)
 				continue;
@@ -412,7 +412,7 @@ static int barrier(struct mig *m, struct err *e)
 static int copy(struct round *r, struct err *e)
 {
 	struct mig *m = r->m;
-	int x = trk_round(m->precopy.trk, listed, r, &m->fig.trk_stats, e);
+	int x = tracker_round(m->precopy.trk, listed, r, &m->fig.tracker_stats, e);
 
 	r->scan_us = now_us();
 	r->look_us = r->scan_us + LOOK_MIN_US;
@@ -450,7 +450,7 @@ static int one_round(struct mig *m, bool *cut, struct err *e)
 		mem_close_all(m);
 		m->fig.round_pages = r.cut ? r.done_pages : r.pages;
 		m->fig.round_us = now_us() - t0;
-		m->precopy.decision.round_base_us = m->fig.trk_stats.scan_us + m->fig.t.rtt_us;
+		m->precopy.decision.round_base_us = m->fig.tracker_stats.scan_us + m->fig.t.rtt_us;
 	}
 	if (x == 0 && !r.cut) {
 		struct pol_round p = { .us = m->fig.round_us,
@@ -522,7 +522,7 @@ int rounds_run(struct mig *m, struct err *e)
 	int r = 0;
 
 	rounds_start(m);
-	m->precopy.decision.no_rounds = m->precopy.trk_kind == TRK_NONE;
+	m->precopy.decision.no_rounds = m->precopy.tracker_kind == TRACKER_NONE;
 	uint64_t freeze_us = m->precopy.decision.freeze_us;
 
 	for (;;) {
@@ -562,5 +562,5 @@ void rounds_undo(struct mig *m)
 	if (m->pages.send)
 		send_cancel(m->pages.send);
 	if (m->precopy.trk)
-		trk_release(m->precopy.trk);
+		tracker_release(m->precopy.trk);
 }

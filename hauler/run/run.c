@@ -237,7 +237,7 @@ void mig_fini(struct mig *m)
 	free(steal(m->loaded.identity));
 	free(steal(m->loaded.known_hosts));
 	slow_free(steal(m->precopy.slow));
-	trk_free(steal(m->precopy.trk));
+	tracker_free(steal(m->precopy.trk));
 	sent_free(steal(m->pages.sent));
 	needs_free(steal(m->needs));
 	inspect_free(steal(m->insp));
@@ -246,14 +246,14 @@ void mig_fini(struct mig *m)
 	size_t n_maps = m->dump.maps ? m->dump.n_maps : 0;
 
 	for (size_t i = 0; i < n_maps; i++)
-		cruns_fini(&m->dump.maps[i]);
+		class_runs_fini(&m->dump.maps[i]);
 	free(steal(m->dump.maps));
 	for (size_t i = 0; i < m->rest.n_left; i++)
-		cruns_fini(&m->rest.left[i].runs);
+		class_runs_fini(&m->rest.left[i].runs);
 	free(steal(m->rest.left));
 	frost_free(steal(m->copy.frost));
 	free(steal(m->copy.home));
-	rings_free(steal(m->copy.rings));
+	direct_rings_free(steal(m->copy.rings));
 	for (size_t i = 0; i < m->copy.n_held; i++)
 		close(m->copy.held[i].pidfd);
 	free(steal(m->copy.held));

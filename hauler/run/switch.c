@@ -37,7 +37,7 @@ static uint64_t dirty_span(struct classify *c, uint64_t vaddr, uint64_t max, boo
 	const struct runs *d = c->dirty;
 
 	while (c->at_dirty < d->n &&
-	       d->v[c->at_dirty].vaddr + d->v[c->at_dirty].pages * ENG_PAGE_BYTES <= vaddr)
+	       d->v[c->at_dirty].vaddr + d->v[c->at_dirty].pages * PAGE_BYTES <= vaddr)
 		c->at_dirty++;
 	*is = false;
 	if (c->at_dirty == d->n)
@@ -46,10 +46,10 @@ static uint64_t dirty_span(struct classify *c, uint64_t vaddr, uint64_t max, boo
 	uint64_t n;
 
 	if (r->vaddr > vaddr) {
-		n = (r->vaddr - vaddr) >> ENG_PAGE_SHIFT;
+		n = (r->vaddr - vaddr) >> PAGE_BITS;
 	} else {
 		*is = true;
-		n = r->pages - ((vaddr - r->vaddr) >> ENG_PAGE_SHIFT);
+		n = r->pages - ((vaddr - r->vaddr) >> PAGE_BITS);
 	}
 	return n < max ? n : max;
 }
@@ -57,7 +57,7 @@ static uint64_t dirty_span(struct classify *c, uint64_t vaddr, uint64_t max, boo
 static bool is_now(const struct classify *c, uint64_t vaddr, uint64_t pages, uint64_t *first)
 {
 	for (size_t i = 0; i < c->n_now; i++)
-		if (c->now[i] >= vaddr && c->now[i] < vaddr + pages * ENG_PAGE_BYTES) {
+		if (c->now[i] >= vaddr && c->now[i] < vaddr + pages * PAGE_BYTES) {
 			*first = c->now[i];
 			return true;
 		}
@@ -69,7 +69,7 @@ static int send_now(struct classify *c, uint64_t vaddr, uint64_t pages, enum pag
 	int r = send_pages(c->m->pages.send, SEND_STANDING, c->pid, c->memfd, vaddr, pages, c->e);
 
 	if (r == 0)
-		r = cruns_add(c->out, vaddr, pages, class);
+		r = class_runs_add(c->out, vaddr, pages, class);
 	c->m->fig.final_pages += pages;
 	return r;
 }
@@ -85,19 +85,19 @@ static int class_stale(struct classify *c, uint64_t vaddr, uint64_t pages, bool 
 	if (!c->m->precopy.switch_over)
 		return send_now(c, vaddr, pages, PC_LAZY_HERE);
 	while (r == 0 && pages && is_now(c, vaddr, pages, &first)) {
-		uint64_t before = (first - vaddr) >> ENG_PAGE_SHIFT;
+		uint64_t before = (first - vaddr) >> PAGE_BITS;
 
 		c->m->fig.remote_pages += before;
 		if (before)
-			r = cruns_add(c->out, vaddr, before, PC_LAZY_REMOTE);
+			r = class_runs_add(c->out, vaddr, before, PC_LAZY_REMOTE);
 		if (r == 0)
 			r = send_now(c, first, 1, PC_LAZY_HERE);
-		vaddr = first + ENG_PAGE_BYTES;
+		vaddr = first + PAGE_BYTES;
 		pages -= before + 1;
 	}
 	if (r == 0 && pages) {
 		c->m->fig.remote_pages += pages;
-		r = cruns_add(c->out, vaddr, pages, PC_LAZY_REMOTE);
+		r = class_runs_add(c->out, vaddr, pages, PC_LAZY_REMOTE);
 	}
 	return r;
 }
@@ -117,8 +117,8 @@ static int class_run(void *arg, const struct run *run, bool eager)
 		if (dirty || !sent)
 			r = class_stale(c, vaddr, n, eager);
 		else
-			r = cruns_add(c->out, vaddr, n, eager ? PC_EAGER : PC_LAZY_HERE);
-		vaddr += n * ENG_PAGE_BYTES;
+			r = class_runs_add(c->out, vaddr, n, eager ? PC_EAGER : PC_LAZY_HERE);
+		vaddr += n * PAGE_BYTES;
 		left -= n;
 	}
 	c->m->fig.present_pages += run->pages;
@@ -151,8 +151,8 @@ static int load_now(struct mig *m, const struct img_task *t, uint64_t **out, siz
 		}
 		if (!core.rseq)
 			continue;
-		v[(*n)++] = core.rseq & ~(uint64_t)(ENG_PAGE_BYTES - 1);
-		v[(*n)++] = (core.rseq + 31) & ~(uint64_t)(ENG_PAGE_BYTES - 1);
+		v[(*n)++] = core.rseq & ~(uint64_t)(PAGE_BYTES - 1);
+		v[(*n)++] = (core.rseq + 31) & ~(uint64_t)(PAGE_BYTES - 1);
 	}
 	qsort(v, *n, sizeof(*v), by_value);
 	*out = v;
@@ -162,7 +162,7 @@ static int load_now(struct mig *m, const struct img_task *t, uint64_t **out, siz
 static int class_task(struct mig *m, const struct img_tree *tree, const struct exist *x,
                       const struct sink_obj *o, struct class_runs *out, struct err *e)
 {
-	pid_t pid = (pid_t)OBJ_ID(o->obj);
+	pid_t pid = (pid_t)obj_id(o->obj);
 	static const struct runs none;
 	struct classify c = { .m = m, .obj = o->obj, .pid = pid, .out = out, .e = e };
 	AUTO(mem) uint64_t *now = NULL;
@@ -191,7 +191,7 @@ static int class_task(struct mig *m, const struct img_tree *tree, const struct e
 static int class_shmem(const struct sink_obj *o, struct class_runs *out, struct err *e)
 {
 	for (size_t i = 0; i < o->eager.n; i++)
-		if (cruns_add(out, o->eager.v[i].vaddr, o->eager.v[i].pages, PC_EAGER) < 0)
+		if (class_runs_add(out, o->eager.v[i].vaddr, o->eager.v[i].pages, PC_EAGER) < 0)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for page maps");
 	return 0;
 }
@@ -208,7 +208,7 @@ static int class_all(struct mig *m, const struct exist *x, struct err *e)
 	if (!m->dump.maps && r == 0)
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory for page maps");
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		if (OBJ_TYPE(objs[i].obj) == 1)
+		if (obj_is_task(objs[i].obj))
 			r = class_task(m, &tree, x, &objs[i], &m->dump.maps[i], e);
 		else
 			r = class_shmem(&objs[i], &m->dump.maps[i], e);
@@ -302,7 +302,7 @@ int commit_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = freeze_kept(m, e);
 	if (r == 0 && m->copy.rings)
-		r = rings_same(m->copy.rings, e);
+		r = direct_rings_same(m->copy.rings, e);
 	if (r == 0)
 		r = send_lost(m->pages.send, e);
 	if (r == 0)

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* img.h - image files of CRIU. */
+#ifndef HAUL_IMG_H
+#define HAUL_IMG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/err.h"
+#include "engine/criu/class_runs.h"
+#include "engine/pager/store.h"
+
+/** img_dir() - a tmpfs that is mounted nowhere: vanishes with its last descriptor */
+int img_dir(int *fd, struct err *e);
+
+/** img_load() - a whole file of @dirfd. *data is the caller's; at most @max bytes */
+int img_load(int dirfd, const char *name, size_t max, uint8_t **data, size_t *bytes, struct err *e);
+int img_save(int dirfd, const char *name, const void *data, size_t bytes, struct err *e);
+
+/** img_save_at() - a part of it; at 0 what was there is gone */
+int img_save_at(int dirfd, const char *name, uint64_t at, const void *data, size_t bytes,
+                struct err *e);
+
+/** img_name_ok() - a plain file name that CRIU images have; from a peer */
+bool img_name_ok(const char *name);
+
+struct img_task {
+	pid_t pid;
+	unsigned int n_threads;
+	pid_t *threads;
+};
+struct img_tree {
+	struct img_task *v;
+	size_t n;
+};
+/** img_tree() - pstree.img */
+int img_tree(int dirfd, struct img_tree *out, struct err *e);
+void img_tree_fini(struct img_tree *t);
+
+struct img_core {
+	uint64_t rseq; /* address of the thread's rseq area; 0: none */
+	bool stopped; /* was in state T before the dump (leader's image only) */
+};
+/** img_core() - core-TID.img of one thread */
+int img_core(int dirfd, pid_t tid, struct img_core *out, struct err *e);
+
+/**
+ * img_vmas() - mm-PID.img; img_vmas_lazy(): may the mapping at @start be lazy?
+ * CRIU's own rule (private, anonymous, not locked, not huge).
+ */
+struct img_vmas;
+int img_vmas(int dirfd, pid_t pid, struct img_vmas **out, struct err *e);
+bool img_vmas_lazy(const struct img_vmas *v, uint64_t start);
+/** img_vmas_end() - where the mapping at @start ends, or what is between two */
+uint64_t img_vmas_end(const struct img_vmas *v, uint64_t start);
+/**
+ * img_parent() - an inventory of an earlier dump which never was, with its pages at our end of the
+ * stream: for criu_opts.parent. CRIU wants to see it before it believes soft-dirty bits.
+ */
+int img_parent(int dirfd, const char *name, struct err *e);
+/** img_vmas_huge() - the next mapping that asks for huge pages. @at: 0 at first */
+bool img_vmas_huge(const struct img_vmas *v, size_t *at, uint64_t *start, uint64_t *end);
+void img_vmas_free(struct img_vmas *v);
+/**
+ * img_fit() - mappings of mm-PID.img that are longer than @bytes_max do not count as promised
+ * memory (MAP_NORESERVE). CRIU maps what was PROT_NONE writable for a moment; more than it has of
+ * memory and swap a kernel refuses then: 8 TiB that a database has reserved, for example
+ */
+int img_fit(int dirfd, pid_t pid, uint64_t bytes_max, struct err *e);
+/**
+ * img_forget_cgroups() - the tree comes into the cgroup of who restores it
+ * CRIU writes cgroup.img when the tree is in others than CRIU itself, and would mount a tmpfs in its
+ * folder of images to restore them, which nobody can in one that is mounted nowhere.
+ */
+void img_forget_cgroups(int dirfd);
+
+/**
+ * img_pagemap() - write pagemap-*.img and pages-ID.img for one object
+ * @runs: its final pagemap; PC_EAGER pages are read from @o (its store)
+ * @id:   number of the pages file, unique in the directory
+ */
+int img_pagemap(int dirfd, uint64_t obj, uint32_t id, const struct class_runs *runs,
+                const struct sobj *o, struct err *e);
+
+/* ---- img_root.c: another root directory ---- */
+
+/**
+ * root_map() - @path, which lies below the root directory @from, below @to; both absolute
+ * Return: 0; -EXDEV it does not lie below @from; -ENAMETOOLONG
+ */
+int root_map(const char *path, const char *from, const char *to, char *out, size_t bytes);
+/**
+ * img_reroot() - files.img: every path below @from is one below @to
+ * Return: 0; -EXDEV a path that is not below @from, -ENOTSUP a UNIX socket bound to a path
+ */
+int img_reroot(int dirfd, const char *from, const char *to, struct err *e);
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* proc.h - what /proc says about processes, their memory, and a system call inside one. */
+#ifndef HAUL_PROC_H
+#define HAUL_PROC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/auto.h"
+#include "common/err.h"
+
+/* ---- procs.c: what /proc says about a tree ---- */
+
+struct proc_list {
+	pid_t *pid; /* parents before children */
+	size_t n, cap;
+};
+
+/** procs_tree() - @root and all its descendants (zombies included) */
+int procs_tree(pid_t root, struct proc_list *out, struct err *e);
+void procs_fini(struct proc_list *l);
+/** procs_start() - when @pid began, in ticks since boot: tells a pid from its next use */
+uint64_t procs_start(pid_t pid);
+/** procs_parent() - 0: it is gone, or its parent is not to be seen from here */
+pid_t procs_parent(pid_t pid);
+/** procs_state() - R, S, D, T, Z, ...; 0: it is gone */
+char procs_state(pid_t pid);
+/** procs_lives() - neither gone nor a zombie */
+bool procs_lives(pid_t pid);
+/** procs_cpu_us() - CPU time that the tree of @root has used, with children that are gone */
+uint64_t procs_cpu_us(pid_t root);
+/** procs_tracer() - who traces its first thread; 0: nobody, or it is gone */
+pid_t procs_tracer(pid_t pid);
+/** procs_spare() - be it the last that the kernel ends in want of memory; takes CAP_SYS_RESOURCE */
+void procs_spare(pid_t pid);
+/** procs_pends() - has it this signal, and not acted on it yet? */
+bool procs_pends(pid_t pid, int sig);
+/** procs_end_tree() - stop all of it first, so that nothing is born meanwhile; then kill. @killed: what lived */
+int procs_end_tree(pid_t root, unsigned int *killed, struct err *e);
+
+enum vma_kind {
+	VMA_ANON_PRIVATE, /* heap and stacks too */
+	VMA_FILE_PRIVATE,
+	VMA_SHARED, /* files, memfd, SysV, anonymous shared */
+	VMA_SPECIAL, /* vdso, vvar, vsyscall: never tracked */
+};
+
+struct vma {
+	uint64_t start, end;
+	uint64_t inode, offset;
+	uint32_t dev_major, dev_minor;
+	char prot[5]; /* as in maps: rwxp */
+	enum vma_kind kind;
+};
+
+struct vma_list {
+	struct vma *v;
+	size_t n, cap;
+};
+
+/** procs_maps() - /proc/PID/maps. Return: 0; -ESRCH gone */
+int procs_maps(pid_t pid, struct vma_list *out, struct err *e);
+void procs_vmas_fini(struct vma_list *l);
+
+/* ---- mem.c: read memory of another process ---- */
+
+/**
+ * mem_read() - read whole pages, also without PROT_READ
+ * @fd: /proc/PID/mem
+ * Return: pages read (short where a mapping went away), -ESRCH when the
+ * process is gone
+ */
+int mem_open(pid_t pid, struct err *e);
+ssize_t mem_read(int fd, pid_t pid, uint64_t vaddr, void *buf, size_t pages);
+
+/* ---- direct.c: processes that read into their memory past the page tables ---- */
+
+/* DIRECT_SYNC: while its threads are held no read is under way; DIRECT_AIO: one may be. */
+enum direct_io { DIRECT_NONE, DIRECT_SYNC, DIRECT_AIO };
+
+/** direct_io() - has it a file open with O_DIRECT, and native AIO beside it? */
+enum direct_io direct_io(pid_t pid);
+
+struct rings;
+
+/** direct_rings_find() - the AIO contexts of those that have files open with O_DIRECT, too; @out: NULL: none */
+int direct_rings_find(struct rings **out, const pid_t *pid, size_t n, struct err *e);
+/**
+ * direct_rings_settle() - the processes stand: wait until no request is answered any more
+ *
+ * What a device does later than a quarter of a second after the one before is not waited for.
+ * Return: 0; -EBUSY at @deadline_us
+ */
+int direct_rings_settle(struct rings *r, uint64_t deadline_us, struct err *e);
+/** direct_rings_same() - has none been answered since? Then memory and answers belong together. Return: 0; -EBUSY */
+int direct_rings_same(struct rings *r, struct err *e);
+void direct_rings_free(struct rings *r);
+DEFINE_AUTO(rings, direct_rings_free)
+
+/* ---- inject.c: one system call inside a running process ---- */
+
+/**
+ * inject_uffd() - make a userfaultfd of the process's memory, owned by us
+ * @fd_out: ours; nothing stays open in the process
+ *
+ * Stops all threads of the process for a fraction of a millisecond (PTRACE_SEIZE,
+ * seccomp suspended), runs userfaultfd(O_CLOEXEC|O_NONBLOCK|UFFD_USER_MODE_ONLY)
+ * and close() at a syscall instruction of its vdso (no text is changed), and puts
+ * everything back, interrupted system calls restarted included.
+ * Return: 0; -ESRCH gone; -EBUSY traced by someone else; -EMFILE; -ENOTSUP;
+ *         on failure the process is as it was.
+ */
+int inject_uffd(pid_t pid, int *fd_out, struct err *e);
+
+#endif

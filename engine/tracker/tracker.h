@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* tracker.h - which pages of a tree were written since they were last seen. */
+#ifndef HAUL_TRACKER_H
+#define HAUL_TRACKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/auto.h"
+#include "common/err.h"
+#include "engine/proc/proc.h"
+
+/*
+ * TRACKER_WP_ASYNC: PAGEMAP_SCAN over memory that is write-protected by userfaultfd (kernel 6.7);
+ * exact to the page, huge pages are split at the first write, and nothing stops.
+ * TRACKER_SOFT_DIRTY: bits of /proc/PID/pagemap, cleared by clear_refs (CONFIG_MEM_SOFT_DIRTY). A
+ * process is held while its bits are read and cleared. No write is lost, but a write to a huge
+ * page reports all of it (512 pages).
+ * TRACKER_NONE: no rounds; the last look says what is there.
+ */
+enum tracker_kind { TRACKER_NONE, TRACKER_WP_ASYNC, TRACKER_SOFT_DIRTY };
+
+struct tracker;
+
+/* What tracker_final() knows of a run; rounds always report TRACKER_PRESENT|TRACKER_DIRTY. */
+#define TRACKER_PRESENT BIT(0)
+#define TRACKER_DIRTY   BIT(1) /* written since the last round, or never seen */
+#define TRACKER_ZERO    BIT(2) /* the kernel's zero page: reads as zero */
+#define TRACKER_FILE    BIT(3) /* page of a file, not (yet) a private copy */
+
+/**
+ * tracker_emit_fn - receives runs in ascending order per process
+ * @pid:  the process (as we see it)
+ * Return: 0 to go on, -errno to end the round with that error
+ */
+typedef int (*tracker_emit_fn)(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr,
+                               uint64_t pages, unsigned int flags);
+
+struct tracker_stats {
+	uint64_t dirty_pages; /* reported by this round */
+	uint64_t tracked_pages; /* present pages in tracked mappings (first round) */
+	unsigned int procs; /* tracked processes */
+	unsigned int procs_untracked;
+	unsigned int vmas_untracked;
+	uint64_t scan_us;
+	uint64_t stopped_us; /* longest stop of one process so far */
+};
+
+/** tracker_probe() - does this kernel have the back end? Return: 0; -ENOTSUP */
+int tracker_probe(enum tracker_kind kind, struct err *e);
+/** tracker_best() - the one to use here */
+enum tracker_kind tracker_best(void);
+/** tracker_kind_name() - "scan", "soft-dirty", "none" */
+const char *tracker_kind_name(enum tracker_kind kind);
+/** tracker_criu_scans() - does this kernel have the call by which a newer CRIU finds pages? */
+bool tracker_criu_scans(void);
+
+/**
+ * tracker_new() - nothing is touched before the first round
+ * @root: the tree; new children are found at each round
+ */
+int tracker_new(struct tracker **out, pid_t root, enum tracker_kind kind, struct err *e);
+
+/**
+ * tracker_own() - before anything moves: nobody else tracks the tree, now and until tracker_release()
+ * Children that come later follow at each round; one that somebody else has is not tracked.
+ * Return: 0; -EBUSY with who and a remedy in @e
+ */
+int tracker_own(struct tracker *t, struct err *e);
+
+/**
+ * tracker_round() - report every page written since the last round, and re-arm it
+ *
+ * Atomic per page: a page is re-armed before it is reported, so a write after
+ * that shows up in the next round; read the page after it was reported.
+ * The first round of a mapping reports all its pages (present or swapped, not the
+ * zero page, not unmodified file pages). Mappings and processes that
+ * came since are included; those that went are dropped without error. A mapping
+ * that cannot be tracked is not reported at all (tracker_final will).
+ */
+int tracker_round(struct tracker *t, tracker_emit_fn emit, void *arg, struct tracker_stats *st,
+                  struct err *e);
+
+/**
+ * tracker_strayed() - pages that are not where they were at the last round
+ * Memory that lies at its old address at each round, and elsewhere in between, may have its marks as
+ * they were (soft-dirty; mremap by whole page tables), and something else was read in its place. So a
+ * page counts as read if this does not name it before it is read, nor afterwards.
+ * @places: of tracker_places(), of this process
+ * @out: set where one is; the others are left as they are. From any thread, while no round runs.
+ */
+void tracker_strayed(struct tracker *t, pid_t pid, int places, uint64_t vaddr, size_t pages,
+                     bool *out);
+/** tracker_places() - Return: a descriptor for tracker_strayed(), which takes it; -1: none ever is */
+int tracker_places(const struct tracker *t, pid_t pid);
+
+/**
+ * tracker_final() - the tree is stopped: report every present or swapped page of all
+ * private mappings with flags; nothing is re-armed
+ * Pages of mappings that are not registered with the tracker (any more) are
+ * TRACKER_DIRTY. Works also for a process that was never tracked.
+ */
+int tracker_final(struct tracker *t, tracker_emit_fn emit, void *arg, struct tracker_stats *st,
+                  struct err *e);
+
+/** tracker_release() - undo all registrations, keep @t for statistics */
+void tracker_release(struct tracker *t);
+void tracker_free(struct tracker *t);
+DEFINE_AUTO(tracker, tracker_free)
+
+#endif
