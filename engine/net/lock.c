@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * net_lock.c - packets of given flows do not pass: one nf_tables table, written by
+ * lock.c - packets of given flows do not pass: one nf_tables table, written by
  * netlink in one transaction each time. `nft list table inet haul_...` shows it.
  *
  * Incoming packets are dropped before routing, so also when their address is no longer

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * net_park.c - what arrives for locked flows is kept, and arrives again when they are
+ * park.c - what arrives for locked flows is kept, and arrives again when they are
  * unlocked. Without it the peers would find out by a retransmission time-out, 200 ms or
  * more after the move.
  *

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * net_udp.c - datagrams that a stopped program has not read yet, as the packets they came in. CRIU does
+ * udp.c - datagrams that a stopped program has not read yet, as the packets they came in. CRIU does
  * not take them along. They are only looked at, so that the socket still has them if the move is undone.
  */
 #include "engine/net/net.h"

@@ -91,13 +91,13 @@ static int wait_remote(struct space *s, const struct fault *f, uint64_t orig)
 	bool first = !asked_before(s->fam, orig);
 
 	/* before the state says that someone waits: whoever fills looks for him */
-	if (family_wait(s->fam, s, orig, f->since_us) < 0)
+	if (waiters_add(s->fam, s, orig, f->since_us) < 0)
 		return -ENOMEM;
 	if (!__atomic_compare_exchange_n(st, &was, P_ASKED, false, __ATOMIC_ACQ_REL,
 	                                 __ATOMIC_ACQUIRE) &&
 	    was != P_ASKED) {
 		/* it came in this moment */
-		family_served(s->fam, s, orig);
+		waiters_served(s->fam, s, orig);
 		fill_wake(s, f->cur, f->cur + PAGE_BYTES);
 		return WAITS;
 	}

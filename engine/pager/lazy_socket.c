@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * pager_sock.c - lazy-pages.socket: CRIU hands over one userfaultfd per task.
+ * lazy_socket.c - lazy-pages.socket: CRIU hands over one userfaultfd per task.
  *
  * For each task a pid (int32, host order), then one byte that carries the
  * descriptor; a negative pid is a zombie without one. At the end a word that is no

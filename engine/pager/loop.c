@@ -16,97 +16,12 @@
 #include "engine/pager/pager.h"
 #include "engine/proc/proc.h"
 
-#define EVENTS        32
-#define IDLE_MS       100
-#define PROBE_US      200000u
-#define ALONE_PROBES  5u
-#define NOMEM_TELL_US 5000000u
-#define PAUSE_NS      20000
-#define THREAD_NICE   (-5) /* threads wait for us; at -10 one that shares our CPU starves */
-
-static int watch_fd(struct pager *p, int fd, void *tag)
-{
-	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = tag };
-
-	return epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
-}
-
-int pager_watch(struct pager *p, struct space *s)
-{
-	__atomic_add_fetch(&p->procs_live, 1, __ATOMIC_RELAXED);
-	__atomic_store_n(&p->check, true, __ATOMIC_RELEASE);
-	return watch_fd(p, s->uffd, s);
-}
-
-static struct space *find_pid(struct pager *p, pid_t pid)
-{
-	for (struct family *f = p->book->families; f; f = f->next)
-		for (struct space *s = f->spaces; s; s = s->next)
-			if (s->pid == pid)
-				return s;
-	return NULL;
-}
-
-/* A task of which nothing is lazy: everything it misses is zero. */
-static struct space *unknown_pid(struct pager *p, pid_t pid)
-{
-	struct family *f = family_new(p, obj_of_task(pid), false);
-
-	if (f)
-		f->spaces = space_new(f, pid);
-	if (!f || !f->spaces) {
-		family_free(f);
-		return NULL;
-	}
-	f->next = p->book->families;
-	__atomic_store_n(&p->book->families, f, __ATOMIC_RELEASE);
-	return f->spaces;
-}
-
-int pager_take_uffd(struct pager *p, pid_t pid, int fd)
-{
-	struct space *s = find_pid(p, pid);
-
-	if (!s)
-		s = unknown_pid(p, pid);
-	if (!s || s->started) {
-		log_err("pid %d: userfaultfd refused", pid);
-		family_close_uffd(fd);
-		return s ? -EPROTO : -ENOMEM;
-	}
-	pthread_rwlock_wrlock(&s->fam->lock);
-	s->uffd = fd;
-	s->started = true;
-	pthread_rwlock_unlock(&s->fam->lock);
-	return pager_watch(p, s);
-}
-
-int pager_trouble(struct pager *p, struct space *s, int r)
-{
-	uint64_t now;
-
-	switch (r) {
-	case -EAGAIN:
-		return r;
-	case -ESRCH:
-		__atomic_store_n(&s->gone, true, __ATOMIC_RELEASE);
-		__atomic_store_n(&p->check, true, __ATOMIC_RELEASE);
-		return 0;
-	case -ENOMEM:
-		now = now_us();
-		if (!p->nomem_since_us)
-			p->nomem_since_us = now;
-		if (now - p->nomem_since_us > NOMEM_TELL_US) {
-			log_err("pid %d: no memory for its pages: it waits", s->pid);
-			p->nomem_since_us = now;
-		}
-		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
-		return -EAGAIN;
-	default:
-		pager_fail(p, s, -r, "a page cannot be put in place");
-		return 0;
-	}
-}
+#define EVENTS       32
+#define IDLE_MS      100
+#define PROBE_US     200000u
+#define ALONE_PROBES 5u
+#define PAUSE_NS     20000
+#define THREAD_NICE  (-5) /* threads wait for us; at -10 one that shares our CPU starves */
 
 /* ---- ends ---- */
 
@@ -227,7 +142,7 @@ static void take_event(struct pager *p, void *tag)
 	} else if (tag == &p->sock.listen_fd) {
 		r = lazy_socket_accept(&p->sock);
 		if (r > 0)
-			r = watch_fd(p, p->sock.conn_fd, &p->sock.conn_fd);
+			r = pager_watch_fd(p, p->sock.conn_fd, &p->sock.conn_fd);
 	} else if (tag == &p->sock.conn_fd) {
 		r = lazy_socket_read(p);
 	} else {
@@ -279,8 +194,9 @@ void *pager_main(void *arg)
 	prctl(PR_SET_TIMERSLACK, 1);
 	/* may be refused; then it is only slower */
 	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), THREAD_NICE);
-	if (watch_fd(p, p->kick_fd, &p->kick_fd) < 0 ||
-	    (p->sock.listen_fd >= 0 && watch_fd(p, p->sock.listen_fd, &p->sock.listen_fd) < 0))
+	if (pager_watch_fd(p, p->kick_fd, &p->kick_fd) < 0 ||
+	    (p->sock.listen_fd >= 0 &&
+	     pager_watch_fd(p, p->sock.listen_fd, &p->sock.listen_fd) < 0))
 		pager_fail(p, NULL, errno, "epoll");
 	loop(p);
 	return NULL;

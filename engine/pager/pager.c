@@ -25,39 +25,6 @@
 #define DELIVER_LIMIT_MS 30000 /* for a program to get through its own system call */
 #define PAUSE_NS         20000
 
-/* ---- for the other pager files ---- */
-
-void (*pager_test_hook)(enum pager_moment m);
-
-void pager_kick(struct pager *p)
-{
-	uint64_t one = 1;
-	ssize_t n = write(p->kick_fd, &one, sizeof(one));
-
-	(void)n;
-}
-
-void pager_fail(struct pager *p, struct space *s, int code, const char *what)
-{
-	if (s)
-		__atomic_store_n(&s->stuck, true, __ATOMIC_RELEASE);
-	if (s && s->uffd >= 0)
-		epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, s->uffd, NULL);
-	log_err("pager: %s, pid %d: %s", what, s ? s->pid : 0, strerror(code));
-	pthread_mutex_lock(&p->lock);
-	p->failed = true;
-	err_set(&p->err, ERR_SYS, code, "%s, pid %d: %s", what, s ? s->pid : 0, strerror(code));
-	pthread_cond_broadcast(&p->changed);
-	pthread_mutex_unlock(&p->lock);
-}
-
-void pager_note_time(struct pager *p, uint64_t us)
-{
-	pthread_mutex_lock(&p->lock);
-	hist_add(&p->hist, us);
-	pthread_mutex_unlock(&p->lock);
-}
-
 /* ---- life ---- */
 
 /* Since 6.17 mremap() tells how much it moved, not how much it was asked to. */

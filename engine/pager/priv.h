@@ -21,16 +21,19 @@
  * What outlives us. Families, spaces, chunks and shapes lie in memory that is shared
  * with the guardian (guard.c), at the same place there, together with struct pbook,
  * where they are found; the table of descriptors is shared, too. Who takes over
- * (pager_adopt.c) makes locks, threads, counters and the store's states anew, acts upon
+ * (adopt.c) makes locks, threads, counters and the store's states anew, acts upon
  * events that were read and not acted upon, and wakes every thread that waits: those
  * whose page still misses fault again. So a change of what is shared is one store of
- * one word, or can be done twice (pager_event.c); everything else may be lost.
+ * one word, or can be done twice (event.c); everything else may be lost.
  */
 #ifndef HAUL_PAGER_PRIV_H
 #define HAUL_PAGER_PRIV_H
 
 #include <linux/userfaultfd.h>
 #include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "engine/pager/arena.h"
 #include "engine/pager/guard.h"
@@ -61,7 +64,7 @@ uint64_t hist_quantile(const struct hist *h, unsigned int per_mille);
 /** hist_count() - how many lie in classes that end above @from and at @to at most */
 uint64_t hist_count(const struct hist *h, uint64_t from, uint64_t to);
 
-/* ---- pager_space.c: what is missing in an address space, and where ---- */
+/* ---- space.c: what is missing in an address space, and where ---- */
 
 enum pstate {
 	P_NONE, /* not ours (any more): a fault gets zeros */
@@ -73,6 +76,7 @@ enum pstate {
 #define KIND_LOCAL  BIT(P_LOCAL)
 #define KIND_ASKED  BIT(P_ASKED)
 #define KIND_REMOTE (BIT(P_REMOTE) | BIT(P_ASKED))
+#define KIND_ANY    (KIND_LOCAL | KIND_REMOTE)
 
 struct pchunk {
 	uint64_t first; /* page number of st[0], a multiple of PCHUNK_PAGES */
@@ -134,6 +138,8 @@ struct pchunk *space_chunk(const struct space *s, uint64_t orig);
 uint8_t *space_state(const struct space *s, uint64_t orig);
 /** space_any() - is a page of @kinds among @pages from @orig on? */
 bool space_any(const struct space *s, uint64_t orig, uint64_t pages, unsigned int kinds);
+/** space_find_kind() - the first page of @kinds among page numbers [@pg, @end); or @end */
+uint64_t space_find_kind(const struct space *s, uint64_t pg, uint64_t end, unsigned int kinds);
 /** space_done() - pages are in place, or dropped: not missing any more */
 void space_done(struct space *s, uint64_t orig, uint64_t pages, unsigned int kinds);
 /** space_stash() - a page at the source is now in the store, or known to be zero */
@@ -142,22 +148,17 @@ void space_stash(struct space *s, uint64_t orig, enum pstate to);
 bool space_missing(const struct space *s, uint64_t start, uint64_t end);
 /** space_drop() - [start, end) of current addresses reads as zero from now on */
 void space_drop(struct space *s, uint64_t start, uint64_t end);
-/** space_move() - pages went from @from to @to; the new shape bears @late and @stamp */
-int space_move(struct space *s, uint64_t from, uint64_t to, uint64_t bytes,
-               const struct lates *late, uint64_t stamp);
 void space_drop_all(struct space *s);
 /** space_recount() - counters from states; nobody waits any more */
 void space_recount(struct space *s);
 
-/* ---- pager_shape.c: where pages are now ---- */
+/* ---- shape.c: where pages are now ---- */
 
 struct shape *shape_new(struct pager *p, const struct prange *range, size_t n);
 void shape_free(struct pager *p, struct shape *h);
 /** shape_put() - replace it; @range may be the old one's */
 int shape_put(struct space *s, const struct prange *range, size_t n, const struct lates *late,
               uint64_t stamp);
-int shape_move(struct space *s, uint64_t from, uint64_t to, uint64_t bytes,
-               const struct lates *late, uint64_t stamp);
 /** shape_from() - the first range that ends behind @cur */
 size_t shape_from(const struct shape *h, uint64_t cur);
 /** shape_clip() - the part inside [start, end); pages is 0 when there is none */
@@ -170,7 +171,7 @@ void shape_lates_note(struct lates *l, uint64_t start, uint64_t end, bool exact,
 bool shape_lates_take(struct lates *l, uint64_t start, uint64_t end, uint64_t now,
                       struct late *out);
 
-/* ---- pager_family.c: what forks of one migrated process share ---- */
+/* ---- family.c: what forks of one migrated process share ---- */
 
 struct waiter {
 	const struct space *s;
@@ -208,11 +209,21 @@ void family_window_drop(struct family *f, uint64_t orig);
 void family_window_done(struct family *f, uint64_t orig);
 /** family_sweep() - free a bit of what was never filled. Return: false when all is */
 bool family_sweep(struct family *f);
-int family_wait(struct family *f, const struct space *s, uint64_t orig, uint64_t since_us);
-/** family_served() - threads that waited for @orig go on: times to the histogram */
-void family_served(struct family *f, const struct space *s, uint64_t orig);
 
-/* ---- pager_fill.c: ioctls of userfaultfd and what their errors mean ---- */
+/* ---- waiters.c: threads that wait for a page from the source ---- */
+
+/** waiters_add() - a fault at @since_us on page @orig, which was asked for. Return: 0; -ENOMEM */
+int waiters_add(struct family *f, const struct space *s, uint64_t orig, uint64_t since_us);
+/** waiters_served() - the page @orig is in place: waiting times go to the histogram */
+void waiters_served(struct family *f, const struct space *s, uint64_t orig);
+
+/* ---- move.c ---- */
+
+/** space_move() - pages went from @from to @to; the new shape bears @late and @stamp */
+int space_move(struct space *s, uint64_t from, uint64_t to, uint64_t bytes,
+               const struct lates *late, uint64_t stamp);
+
+/* ---- fill.c: ioctls of userfaultfd and what their errors mean ---- */
 
 /**
  * fill_pages() - put in place every page of @kinds among @pages from @orig on
@@ -229,7 +240,7 @@ void fill_wake(const struct space *s, uint64_t start, uint64_t end);
 /** fill_alive() - false: no process has this memory any more */
 bool fill_alive(const struct space *s);
 
-/* ---- pager_event.c: read a userfaultfd ---- */
+/* ---- event.c: read a userfaultfd ---- */
 
 struct fault {
 	struct space *s;
@@ -239,7 +250,7 @@ struct fault {
 
 #define INBOX_MSGS 32u
 
-/* What was read and is not done with; see pager_event.c. */
+/* What was read and is not done with; see event.c. */
 struct inbox {
 	struct uffd_msg msg[INBOX_MSGS]; /* event 0: struck out */
 	bool dropped[INBOX_MSGS];
@@ -252,7 +263,7 @@ int event_replay(struct pager *p);
 /** event_pump() - read once: events change @s, faults go to p->fault */
 int event_pump(struct pager *p, struct space *s);
 
-/* ---- pager_fault.c ---- */
+/* ---- fault.c ---- */
 
 int fault_new(struct pager *p, struct space *s, uint64_t cur, bool for_write, uint64_t now);
 /** fault_serve() - all in the queue. Return: true when some have to wait for an event */
@@ -260,7 +271,7 @@ bool fault_serve(struct pager *p);
 /** fault_forget() - of a space that ends */
 void fault_forget(struct pager *p, const struct space *s);
 
-/* ---- pager_push.c: the background ---- */
+/* ---- push.c: the background ---- */
 
 /** push_begin() - after this nothing comes into the store any more */
 void push_begin(struct pager *p);
@@ -269,7 +280,7 @@ bool push_step(struct pager *p);
 /** push_help_main() - thread: the same from the other end, with less right to the CPU */
 void *push_help_main(void *arg);
 
-/* ---- pager_sock.c: CRIU's side ---- */
+/* ---- lazy_socket.c: CRIU's side ---- */
 
 struct lazy_socket {
 	int listen_fd, conn_fd, dir_fd;
@@ -288,7 +299,7 @@ bool lazy_socket_complete(const struct lazy_socket *k);
 int lazy_socket_accept(struct lazy_socket *k);
 int lazy_socket_read(struct pager *p);
 
-/* ---- pager.c, pager_loop.c ---- */
+/* ---- the pager itself ---- */
 
 /* Where it all begins; outlives us when there is a guardian. */
 struct pbook {
@@ -345,24 +356,40 @@ struct pager {
 	struct hist hist;
 };
 
-/** pager_blank() - no families yet; @g may be NULL */
-int pager_blank(struct pager **out, struct guard *g, struct store *s, const struct pager_ops *ops,
-                struct err *e);
-/** pager_threads() - from here on it works */
-int pager_threads(struct pager *p, struct err *e);
+/* ---- core.c: what a pager can do by itself ---- */
+
+/** pager_kick() - wake the pager's thread, from any thread */
 void pager_kick(struct pager *p);
-/** pager_fail() - @s (or NULL) cannot be served any more; its threads wait */
+/** pager_fail() - @s (or NULL) can no longer be served; its threads wait */
 void pager_fail(struct pager *p, struct space *s, int code, const char *what);
+/** pager_note_time() - a thread has waited @us for its page */
+void pager_note_time(struct pager *p, uint64_t us);
+/** pager_watch_fd() - the loop gets @tag when @fd can be read. Return: 0; -errno */
+int pager_watch_fd(struct pager *p, int fd, void *tag);
+/** pager_watch() - serve @s->uffd from now on. Return: 0; -errno */
+int pager_watch(struct pager *p, struct space *s);
 /**
- * pager_trouble() - what to do about an error of fill_pages(), pager's thread only
+ * pager_trouble() - handle an error of fill_pages(); pager's thread only
  * Return: 0 nothing more can be done for @s; -EAGAIN try again soon
  */
 int pager_trouble(struct pager *p, struct space *s, int r);
-void pager_note_time(struct pager *p, uint64_t us);
-/** pager_take_uffd() - CRIU announced a task (@fd taken) */
+
+/* ---- attach.c ---- */
+
+/** pager_take_uffd() - CRIU announced a task; @fd: taken. Return: 0; -EPROTO; -ENOMEM */
 int pager_take_uffd(struct pager *p, pid_t pid, int fd);
-/** pager_watch() - serve @s->uffd from now on */
-int pager_watch(struct pager *p, struct space *s);
+
+/* ---- loop.c ---- */
+
+/** pager_main() - thread: serve until p->stop */
 void *pager_main(void *arg);
+
+/* ---- pager.c ---- */
+
+/** pager_blank() - a pager without families; @g may be NULL */
+int pager_blank(struct pager **out, struct guard *g, struct store *s, const struct pager_ops *ops,
+                struct err *e);
+/** pager_threads() - start the threads: faults are served from now on */
+int pager_threads(struct pager *p, struct err *e);
 
 #endif

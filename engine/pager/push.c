@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * pager_push.c - fill from the store what nobody has asked for yet, and free it there:
+ * push.c - fill from the store what nobody has asked for yet, and free it there:
  * the pager's own thread from the lowest address up, a helper from the highest down.
  *
  * Programs that wait for faults leave a CPU idle; the helper uses it. It holds a
@@ -14,16 +14,17 @@
  * frees 1.3. pread(2) and UFFDIO_COPY from a warm buffer were quicker than UFFDIO_COPY
  * from a mapping of the store, and freeing on the CPU that allocates next is quickest.
  */
-#include "common/page.h"
-#include "engine/pager/pager.h"
 #include "engine/pager/priv.h"
-#include "engine/pager/store.h"
 
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+
+#include "common/page.h"
+#include "engine/pager/pager.h"
+#include "engine/pager/store.h"
 
 #define HELP_NICE   5 /* after the programs */
 #define GRAIN_PAGES 8u

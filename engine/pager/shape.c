@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * pager_shape.c - where the pages of an address space are now. A shape is replaced as a
+ * shape.c - where the pages of an address space are now. A shape is replaced as a
  * whole by one store of a pointer: who dies in between leaves the old one or the new.
  */
-#include "common/page.h"
-#include "engine/pager/pager.h"
 #include "engine/pager/priv.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "common/page.h"
+#include "engine/pager/pager.h"
 
 #define PRUNE_MIN 64u /* ranges; below nobody notices them */
 #define LATE_US   1000000u /* what is late comes soon, or it is no longer meant */
@@ -152,55 +153,4 @@ struct prange shape_clip(const struct prange *r, uint64_t start, uint64_t end)
 	if (a >= b)
 		return (struct prange){ 0 };
 	return (struct prange){ a, r->orig + (a - r->cur), (b - a) >> PAGE_BITS };
-}
-
-static void range_put(struct prange *v, size_t *n, struct prange r)
-{
-	if (r.pages)
-		v[(*n)++] = r;
-}
-
-static int range_cmp(const void *a, const void *b)
-{
-	const struct prange *x = a, *y = b;
-
-	return x->cur < y->cur ? -1 : x->cur > y->cur;
-}
-
-/* Forget ranges in which nothing is missing. */
-static size_t range_prune(const struct space *s, struct prange *v, size_t n)
-{
-	size_t kept = 0;
-
-	if (n < s->shape->prune_at)
-		return n;
-	for (size_t i = 0; i < n; i++)
-		if (space_any(s, v[i].orig, v[i].pages, KIND_LOCAL | KIND_REMOTE))
-			v[kept++] = v[i];
-	return kept;
-}
-
-int shape_move(struct space *s, uint64_t from, uint64_t to, uint64_t bytes,
-               const struct lates *late, uint64_t stamp)
-{
-	const struct shape *h = s->shape;
-	uint64_t a = from < to ? from : to, b = from < to ? to : from;
-	AUTO(mem) struct prange *v = malloc((4 * h->n_ranges + 1) * sizeof(*v));
-	size_t n = 0;
-
-	if (!v)
-		return -ENOMEM;
-	for (size_t i = 0; i < h->n_ranges; i++) {
-		const struct prange *r = &h->range[i];
-		struct prange moved = shape_clip(r, from, from + bytes);
-
-		/* what stays: before, between and behind the two places */
-		range_put(v, &n, shape_clip(r, 0, a));
-		range_put(v, &n, shape_clip(r, a + bytes, b));
-		range_put(v, &n, shape_clip(r, b + bytes, ADDR_END));
-		moved.cur += to - from;
-		range_put(v, &n, moved);
-	}
-	qsort(v, n, sizeof(*v), range_cmp);
-	return shape_put(s, v, range_prune(s, v, n), late, stamp);
 }

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* space.c - which pages of an address space are missing, and where they go. */
-#include "common/page.h"
-#include "engine/pager/pager.h"
 #include "engine/pager/priv.h"
-#include "engine/pager/store.h"
-#include "engine/runs.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define ANY_KIND (KIND_LOCAL | KIND_REMOTE)
+#include "common/page.h"
+#include "engine/pager/pager.h"
+#include "engine/pager/store.h"
+#include "engine/runs.h"
 
 struct space *space_new(struct family *f, pid_t pid)
 {
@@ -292,7 +291,7 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 }
 
 /* Return: the first page number in [pg, end) in one of @kinds, or @end */
-static uint64_t find_kind(const struct space *s, uint64_t pg, uint64_t end, unsigned int kinds)
+uint64_t space_find_kind(const struct space *s, uint64_t pg, uint64_t end, unsigned int kinds)
 {
 	for (size_t i = chunk_next(s, chunk_from(s, pg), end); i < s->n_chunks;
 	     i = chunk_next(s, i + 1, end)) {
@@ -310,7 +309,7 @@ bool space_any(const struct space *s, uint64_t orig, uint64_t pages, unsigned in
 {
 	uint64_t pg = orig >> PAGE_BITS;
 
-	return find_kind(s, pg, pg + pages, kinds) < pg + pages;
+	return space_find_kind(s, pg, pg + pages, kinds) < pg + pages;
 }
 
 static void count_done(struct space *s, uint64_t local, uint64_t remote)
@@ -347,7 +346,7 @@ static void chunk_done(struct space *s, struct pchunk *c, uint64_t from, uint64_
 			continue;
 		count[st]++;
 		if (st == P_ASKED)
-			family_served(s->fam, s, (c->first + i) << PAGE_BITS);
+			waiters_served(s->fam, s, (c->first + i) << PAGE_BITS);
 	}
 	uint32_t remote = count[P_REMOTE] + count[P_ASKED];
 
@@ -393,7 +392,7 @@ void space_stash(struct space *s, uint64_t orig, enum pstate to)
 
 void space_drop_all(struct space *s)
 {
-	space_done(s, 0, ADDR_END >> PAGE_BITS, ANY_KIND);
+	space_done(s, 0, ADDR_END >> PAGE_BITS, KIND_ANY);
 }
 
 /* ---- of current addresses ---- */
@@ -406,7 +405,7 @@ void space_drop(struct space *s, uint64_t start, uint64_t end)
 		struct prange c = shape_clip(&h->range[i], start, end);
 
 		if (c.pages)
-			space_done(s, c.orig, c.pages, ANY_KIND);
+			space_done(s, c.orig, c.pages, KIND_ANY);
 	}
 }
 
@@ -417,40 +416,8 @@ bool space_missing(const struct space *s, uint64_t start, uint64_t end)
 	for (size_t i = shape_from(h, start); i < h->n_ranges && h->range[i].cur < end; i++) {
 		struct prange c = shape_clip(&h->range[i], start, end);
 
-		if (c.pages && space_any(s, c.orig, c.pages, ANY_KIND))
+		if (c.pages && space_any(s, c.orig, c.pages, KIND_ANY))
 			return true;
 	}
 	return false;
-}
-
-/*
- * Older kernels (pager->exact_moves is false) name the length before the move; an
- * mremap() that moves and shrinks at once so names pages that did not move. What lies
- * behind the real end at the destination is another mapping: it shows by pages that
- * are missing there, since we have been told of what was unmapped for the move.
- */
-static uint64_t move_clamp(const struct space *s, uint64_t to, uint64_t bytes)
-{
-	const struct shape *h = s->shape;
-	uint64_t end = to + bytes;
-
-	for (size_t i = shape_from(h, to); i < h->n_ranges && h->range[i].cur < end; i++) {
-		struct prange c = shape_clip(&h->range[i], to, end);
-		uint64_t pg = c.orig >> PAGE_BITS;
-		uint64_t at = find_kind(s, pg, pg + c.pages, ANY_KIND);
-
-		if (at < pg + c.pages)
-			return c.cur + ((at - pg) << PAGE_BITS) - to;
-	}
-	return bytes;
-}
-
-int space_move(struct space *s, uint64_t from, uint64_t to, uint64_t bytes,
-               const struct lates *late, uint64_t stamp)
-{
-	uint64_t len = move_clamp(s, to, bytes);
-
-	space_drop(s, from + len, from + bytes);
-	pager_at(PAT_EVENT_HALF);
-	return shape_move(s, from, to, len, late, stamp);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * track_calm.c - a look at memory of which little was written, at a quarter of the cost.
+ * calm.c - a look at memory of which little was written, at a quarter of the cost.
  *
  * Asked for nothing but "written", the kernel walks page tables with one test an entry
  * (fs/proc/task_mmu.c has a short way for it), and names every entry that is not
@@ -9,6 +9,8 @@
  * too, but nothing says so. So what it names is asked about in full, and once in each 2 MiB
  * whether there is a table.
  */
+#include "engine/tracker/priv.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -18,7 +20,6 @@
 
 #include "common/page.h"
 #include "engine/proc/proc.h"
-#include "engine/tracker/priv.h"
 
 #define TABLE_BYTES  (2ULL << 20) /* what one page table maps */
 #define WINDOW_BYTES (64ULL << 20)

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* marks.c - a word for each page of a process; blocks without a page take no room. */
-#include "common/page.h"
 #include "engine/tracker/marks.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "common/page.h"
 
 #define BLOCK_BYTES ((uint64_t)MARKS_BLOCK * PAGE_BYTES)
 

@@ -3,13 +3,13 @@
  * own.c - a process has one tracker at a time: two would take each other's written pages. The
  * owner holds a lock on its /proc/PID/fd, which strangers cannot open and which ends with him.
  */
+#include "engine/tracker/priv.h"
+
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-
-#include "engine/tracker/priv.h"
 
 static void path_of(pid_t pid, char *out, size_t bytes)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * track_scan.c - which pages were written: PAGEMAP_SCAN over memory registered for
+ * scan.c - which pages were written: PAGEMAP_SCAN over memory registered for
  * asynchronous write protection (userfaultfd WP_ASYNC, kernel 6.7).
  *
  * A scan reports written pages and protects them again in one step, so no write is

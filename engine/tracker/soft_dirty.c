@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * track_soft.c - which pages were written: the kernel's soft-dirty bits, for kernels that
+ * soft_dirty.c - which pages were written: the kernel's soft-dirty bits, for kernels that
  * have nothing better (before 6.7).
  *
  * Bits are read from /proc/PID/pagemap and cleared through /proc/PID/clear_refs. A write
