@@ -18,11 +18,11 @@ struct btf {
 	const uint8_t *types, *end;
 	const char *strings;
 	uint32_t string_bytes;
-	uint32_t *at; /* by number: offset in types */
+	uint32_t *at; /* offset in @types, by type number */
 	uint32_t n;
 };
 
-/* Bytes of a type behind its head; -1: a kind that we do not know. */
+/* Size of a type without its header; -1: an unknown kind. */
 static long extra_bytes(const struct btf_type *t)
 {
 	static const struct {

@@ -46,7 +46,7 @@ static uint8_t *put_varint(uint8_t *p, uint64_t v)
 	return p;
 }
 
-/* Return: 0 and *at moved; -EBADMSG */
+/* Return: 0, and *at advances; -EBADMSG */
 static int get_varint(const uint8_t *in, size_t bytes, size_t *at, uint64_t *v)
 {
 	*v = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* criu.c - spawn `criu swrk`, ask, wait, answer. One request per process. */
+/* criu.c - spawn `criu swrk`, send it one request, and answer its notifications. */
 #include "engine/criu/criu.h"
 
 #include <fcntl.h>
@@ -32,18 +32,18 @@ enum req_type {
 /* Descriptor numbers in CRIU's own table, after exec. */
 #define CHILD_RPC_FD   3
 #define CHILD_PAGES_FD 4
-#define CHILD_PLACE_FD 5 /* and on: of criu_spawn_with() */
-#define CHILD_HIGH_FD  64 /* out of the way of all these */
+#define CHILD_PLACE_FD 5 /* the first of those of criu_spawn_with() */
+#define CHILD_HIGH_FD  64 /* above all of these */
 _Static_assert(CHILD_PLACE_FD + CRIU_INHERIT_MAX <= CHILD_HIGH_FD, "numbers overlap");
 
 /*
- * CRIU's network_lock: we drop or refuse connections, so nothing need be locked. A CRIU that
- * does not know how to skip it takes nft for the connections that it drops.
+ * CRIU's network_lock: we lock, drop or refuse connections ourselves. A CRIU that cannot skip it
+ * uses nft for the connections that it drops.
  */
 #define NETWORK_LOCK_NFT  2
 #define NETWORK_LOCK_SKIP 3
 
-/* The first versions that know what we ask for, or ones not much later. */
+/* The first versions that support what we request, or slightly later ones. */
 #define CRIU_LOCK_SKIPS    31900
 #define CRIU_LEAVE_STOPPED 40000
 
@@ -55,8 +55,8 @@ struct criu {
 	pid_t pid;
 	int rpc; /* our end of the SEQPACKET pair */
 	int wake; /* eventfd: cancelled */
-	int out; /* memfd: what it printed before its log was open */
-	int images_fd; /* of the request, borrowed; -1 before */
+	int out; /* memfd: output from before its log was open */
+	int images_fd; /* directory of the request, borrowed; -1 before */
 	char log_name[32];
 };
 
@@ -80,10 +80,10 @@ static const struct {
 struct child {
 	const char *path;
 	int rpc, pages, out;
-	int tell; /* where the listener's number is written and an answer waited for; -1: none */
+	int tell; /* socket on which the child sends the listener's number and waits for an answer; -1: none */
 	const struct criu_inherit *place;
 	size_t n_places;
-	const char *root; /* of the tree, for root_enter(); NULL: none */
+	const char *root; /* root directory for root_enter(); NULL: none */
 	char **env;
 };
 
@@ -108,7 +108,7 @@ static void child_exec(const struct child *c)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
-	/* away from the low numbers first: dup2 must not hit what we still need */
+	/* first move them above the low numbers: dup2() must not close one that we still need */
 	rpc = fcntl(c->rpc, F_DUPFD, CHILD_HIGH_FD);
 	out = fcntl(c->out, F_DUPFD, CHILD_HIGH_FD);
 	if (c->pages >= 0)
@@ -129,7 +129,7 @@ static void child_exec(const struct child *c)
 	_exit(127);
 }
 
-/* The child's end of the talk about the listener. Return: our copy of it, or -1 */
+/* Receive the listener from the child. Return: our copy of it; -1 */
 static int take_listener(int tell, pid_t child)
 {
 	int theirs = -1, ours = -1;
@@ -145,7 +145,7 @@ static int take_listener(int tell, pid_t child)
 	return ours;
 }
 
-/* @how: without what is made here */
+/* @how: all fields but those set here */
 static int spawn(struct criu **out, struct child *how, int *listener, struct err *e)
 {
 	AUTO(criu) struct criu *c = calloc(1, sizeof(*c));
@@ -252,7 +252,7 @@ void criu_cancel(struct criu *c)
 	(void)w;
 }
 
-/* Why CRIU has gone: its exit status, and what it printed. */
+/* Why CRIU ended: its exit status, and its output. */
 static int died(struct criu *c, struct err *e)
 {
 	char text[400] = "";
@@ -323,7 +323,7 @@ static int recv_resp(struct criu *c, Crpc__Resp **out, uint64_t deadline_us, str
 	return 0;
 }
 
-/* One request, one answer, CRIU stays for the next. */
+/* Send one request, receive one answer; CRIU stays for the next. */
 static int ask(struct criu *c, Crpc__Req *req, Crpc__Resp **out, uint64_t deadline_us,
                struct err *e)
 {
@@ -439,7 +439,7 @@ static int request(struct criu *c, enum req_type type, const struct criu_opts *o
 	opts.tcp_close = o->tcp_close;
 	opts.has_tcp_established = true;
 	opts.tcp_established = !o->tcp_close;
-	/* a connection that nobody has accepted yet is not worth the migration */
+	/* do not fail the migration for a connection that is not yet accepted */
 	opts.has_tcp_skip_in_flight = opts.tcp_skip_in_flight = true;
 	opts.has_shell_job = opts.has_ext_unix_sk = opts.has_file_locks = true;
 	opts.shell_job = o->shell_job;
@@ -488,7 +488,7 @@ static enum criu_event parse_script(const char *script)
 	return CRIU_EV_OTHER;
 }
 
-/* What an operator can do about the refusals that are seen most. */
+/* Remedies for the most frequent refusals. */
 static const struct {
 	const char *word, *remedy;
 } remedies[] = {
@@ -506,7 +506,7 @@ static const struct {
 	{ "", "haul check PID HOST may say more; nothing has changed, it can be tried again" },
 };
 
-/* A final "no": CRIU's log says more than its one-line message. */
+/* CRIU has refused: its log says more than its one-line message. */
 static void set_refusal(struct criu *c, const Crpc__Resp *resp, struct err *e)
 {
 	char text[ERR_MSG_BYTES - 64] = "";

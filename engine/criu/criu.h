@@ -27,12 +27,15 @@ enum criu_event {
 	CRIU_EV_POST_RESTORE, /* restore: the gate; no user code has run */
 	CRIU_EV_PRE_RESUME,
 	CRIU_EV_POST_RESUME,
-	CRIU_EV_OTHER, /* a notification that we let pass */
+	CRIU_EV_OTHER, /* a notification that we ignore */
 	CRIU_EV_DONE, /* final answer: success */
 	CRIU_EV_FAILED, /* final answer: refused; see the error */
 };
 
-/* Files without a name travel in the images, up to so much each; more would fill the memory. */
+/*
+ * Files without a name travel in the images, up to this size each; larger ones would fill the
+ * memory.
+ */
 #define CRIU_GHOST_MAX_BYTES (1u << 30)
 /* A descriptor that takes a file's place in a restore. */
 struct criu_inherit {
@@ -43,7 +46,7 @@ struct criu_inherit {
 #define CRIU_INHERIT_MAX 32
 
 struct criu_opts {
-	const char *parent; /* dump: of img_parent(); NULL: all pages are streamed */
+	const char *parent; /* dump: name given to img_parent(); NULL: all pages are streamed */
 	int images_fd; /* directory, ours; must stay open */
 	pid_t pid; /* dump: root of the tree */
 	bool tcp_close; /* drop TCP connections instead of moving them */
@@ -52,7 +55,7 @@ struct criu_opts {
 	bool file_locks;
 	const char *log_name; /* file in images_fd */
 	unsigned int version; /* of this CRIU */
-	char *const *external; /* dump: of these it may leave the other end */
+	char *const *external; /* dump: files whose other end may stay behind */
 	size_t n_external;
 	const struct criu_inherit *inherit; /* restore: as for criu_spawn_with() */
 	size_t n_inherit;
@@ -60,8 +63,8 @@ struct criu_opts {
 
 /**
  * criu_leaves_stopped() - does this CRIU leave the tree stopped after a dump?
- * One that cannot (before 4.0) is told to let it go on: who wants it stopped sends SIGSTOP
- * before the last answer to the dump, when all threads stand still by ptrace.
+ * One that cannot (before 4.0) is told to resume it: to keep it stopped, the caller sends SIGSTOP
+ * before the last answer to the dump, while ptrace still holds all threads.
  */
 bool criu_leaves_stopped(unsigned int version);
 
@@ -71,25 +74,26 @@ bool criu_leaves_stopped(unsigned int version);
  */
 int criu_spawn(struct criu **out, const char *path, int page_fd, struct err *e);
 
-/** criu_spawn_with() - one that will restore, with copies of the descriptors of @v */
+/** criu_spawn_with() - start a CRIU that will restore, with copies of the descriptors of @v */
 int criu_spawn_with(struct criu **out, const char *path, const struct criu_inherit *v, size_t n,
                     struct err *e);
 
 /**
- * criu_spawn_scanned() - the same, with CRIU's page scans handed to us
+ * criu_spawn_scanned() - the same, with CRIU's page scans passed to us
  * @listener: out: for scans_start(); -1 where seccomp does not allow it
  */
 int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *listener,
                        struct err *e);
 
 /**
- * criu_spawn_rooted() - for a restore of a tree whose root directory is @root
- * In a mount namespace of its own, with a /proc in @root; the tree will live in it.
+ * criu_spawn_rooted() - start a CRIU that restores a tree whose root directory is @root
+ * It runs in a mount namespace of its own, with a /proc in @root; the tree will live in that
+ * namespace.
  */
 int criu_spawn_rooted(struct criu **out, const char *path, const char *root,
                       const struct criu_inherit *v, size_t n, struct err *e);
 
-/** criu_version() - as one number: 40201 for 4.2.1; asks the running CRIU */
+/** criu_version() - ask the running CRIU; 4.2.1 is 40201 */
 int criu_version(struct criu *c, unsigned int *version, uint64_t deadline_us, struct err *e);
 /** criu_has_lazy() - restore with userfaultfd possible on this host? */
 int criu_has_lazy(struct criu *c, bool *yes, uint64_t deadline_us, struct err *e);
@@ -112,27 +116,27 @@ int criu_next(struct criu *c, enum criu_event *ev, pid_t *pid, uint64_t deadline
 /** criu_reply() - answer a notification; false refuses */
 int criu_reply(struct criu *c, bool ok, struct err *e);
 /**
- * criu_pump() - answer every notification with yes until @want comes
- * Events that are final end it with an error unless wanted.
+ * criu_pump() - accept every notification until @want arrives
+ * A final event that is not @want is an error.
  */
 int criu_pump(struct criu *c, enum criu_event want, pid_t *pid, uint64_t deadline_us,
               struct err *e);
-/** criu_rpc() - our end of its socket, for a process that may have to go on with it */
+/** criu_rpc() - our end of its socket, for a successor of this process */
 int criu_rpc(const struct criu *c);
-/** criu_adopt() - one that another process has spawned; @rpc: taken */
+/** criu_adopt() - take over a CRIU that another process has spawned; @rpc: taken */
 int criu_adopt(struct criu **out, int rpc, pid_t pid, struct err *e);
 /** criu_cancel() - from any thread: criu_next() returns -ECANCELED from now on */
 void criu_cancel(struct criu *c);
 pid_t criu_pid(const struct criu *c);
-/** criu_free() - hang up, give it 2 s to end by itself, then kill; reap */
+/** criu_free() - close its socket, give it 2 s to end, then kill it; reap it */
 void criu_free(struct criu *c);
 DEFINE_AUTO(criu, criu_free)
 
 /** criu_errors() - the first "Error" lines of a CRIU log, joined, in @out */
 void criu_errors(int images_fd, const char *log_name, char *out, size_t bytes);
 /**
- * criu_why() - the cause of a refusal: those lines; else @errmsg, CRIU's own one-line
- * message, unless that is about something harmless; else what kept it from writing
+ * criu_why() - the cause of a refusal: those lines; else @errmsg, CRIU's own one-line message,
+ * unless it is harmless; else the reason why CRIU could not write
  * @pid: of CRIU, for its limits; 0: not known
  */
 void criu_why(int images_fd, const char *log_name, const char *errmsg, pid_t pid, char *out,
@@ -140,7 +144,10 @@ void criu_why(int images_fd, const char *log_name, const char *errmsg, pid_t pid
 
 /* ---- hwbreak.c: machines whose hardware breakpoints are never hit ---- */
 
-/** hwbreak_env() - the environment for CRIU; ours, or with a word that it does without them. Static */
+/**
+ * hwbreak_env() - the environment for CRIU: ours, with CRIU_FAULT added where breakpoints are
+ * never hit. Static
+ */
 char **hwbreak_env(void);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * hwbreak.c - does a hardware breakpoint stop a traced process here?
  *
- * In some virtual machines it can be set, and is never hit. CRIU before 4.2 does not look, and
- * waits at the end of a dump and of a restore for one, for ever. It can be told to count system
+ * In some virtual machines it can be set but is never hit. CRIU before 4.2 does not check that,
+ * and waits for one for ever at the end of a dump and of a restore. It can be told to count system
  * calls instead: CRIU_FAULT=130 (FI_NO_BREAKPOINTS in its criu/include/fault-injection.h).
  */
 #include "engine/criu/criu.h"
@@ -54,7 +54,7 @@ static void look(void)
 	if (pid < 0 || waitpid(pid, &st, 0) != pid || !WIFSTOPPED(st))
 		return;
 	ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_EXITKILL);
-	/* one that cannot be set CRIU does not wait for */
+	/* CRIU does not wait for one that cannot be set */
 	bool set = poke(pid, 0, (unsigned long)pass) && poke(pid, 7, 1);
 
 	ptrace(PTRACE_CONT, pid, NULL, NULL);
@@ -82,7 +82,7 @@ static void make_env(void)
 	log_debug("hardware breakpoints are not hit here: CRIU does without");
 	while (environ[n])
 		n++;
-	char **own = calloc(n + 2, sizeof(*own)); /* for as long as we live */
+	char **own = calloc(n + 2, sizeof(*own)); /* kept until we end */
 
 	if (!own)
 		return;

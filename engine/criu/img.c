@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * img.c - CRIU's image files: where they live, the few that haul reads, and the
- * page maps that haul writes at the destination.
+ * img.c - CRIU's image files: their directory, the few images that haul reads, and the page maps
+ * that it writes at the destination.
  *
- * Framing (CRIU images): u32 0x54564319, u32 type magic, then [u32 size][message]
- * repeated, little endian. pages-N.img has no framing.
+ * Framing (CRIU images): u32 0x54564319, u32 type magic, then [u32 size][message] repeated, little
+ * endian. pages-N.img has no framing.
  */
 #include "engine/criu/img.h"
 #include "engine/criu/img_priv.h"
@@ -331,7 +331,10 @@ void img_vmas_free(struct img_vmas *v)
 	free(v);
 }
 
-/* Does the kernel refuse to map so much at once, when it is writable? Then it is not promised. */
+/*
+ * Would the kernel refuse to map this much writable memory at once? Then map it with
+ * MAP_NORESERVE.
+ */
 static bool unpromise(const struct img_vmas *v, uint64_t bytes_max)
 {
 	const uint32_t need = VMA_ANON | VMA_PRIVATE;
@@ -385,13 +388,13 @@ int img_parent(int dirfd, const char *name, struct err *e)
 	Cimg__Inventory inv = CIMG__INVENTORY__INIT;
 	uint8_t img[64];
 
-	/* no process is younger than that: a young one would be dumped whole */
+	/* no process may be younger than that: CRIU would dump it completely */
 	inv.img_version = IMG_VERSION;
 	inv.has_dump_uptime = true;
 	inv.dump_uptime = INT64_MAX;
 	size_t n = cimg__inventory__get_packed_size(&inv);
 
-	/* the one image that begins with its own magic */
+	/* the only image that begins with its own magic */
 	img_put_le32(img, MAGIC_INVENTORY);
 	img_put_le32(img + 4, (uint32_t)n);
 	cimg__inventory__pack(&inv, img + 8);

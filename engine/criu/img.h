@@ -12,18 +12,18 @@
 #include "engine/criu/class_runs.h"
 #include "engine/pager/store.h"
 
-/** img_dir() - a tmpfs that is mounted nowhere: vanishes with its last descriptor */
+/** img_dir() - make a tmpfs that is not mounted; it vanishes with its last descriptor */
 int img_dir(int *fd, struct err *e);
 
 /** img_load() - a whole file of @dirfd. *data is the caller's; at most @max bytes */
 int img_load(int dirfd, const char *name, size_t max, uint8_t **data, size_t *bytes, struct err *e);
 int img_save(int dirfd, const char *name, const void *data, size_t bytes, struct err *e);
 
-/** img_save_at() - a part of it; at 0 what was there is gone */
+/** img_save_at() - write a part of the file; @at 0 truncates it first */
 int img_save_at(int dirfd, const char *name, uint64_t at, const void *data, size_t bytes,
                 struct err *e);
 
-/** img_name_ok() - a plain file name that CRIU images have; from a peer */
+/** img_name_ok() - is this name from the peer a plain file name as CRIU images have? */
 bool img_name_ok(const char *name);
 
 struct img_task {
@@ -53,26 +53,27 @@ int img_core(int dirfd, pid_t tid, struct img_core *out, struct err *e);
 struct img_vmas;
 int img_vmas(int dirfd, pid_t pid, struct img_vmas **out, struct err *e);
 bool img_vmas_lazy(const struct img_vmas *v, uint64_t start);
-/** img_vmas_end() - where the mapping at @start ends, or what is between two */
+/** img_vmas_end() - end of the mapping at @start, or of the gap there */
 uint64_t img_vmas_end(const struct img_vmas *v, uint64_t start);
 /**
- * img_parent() - an inventory of an earlier dump which never was, with its pages at our end of the
- * stream: for criu_opts.parent. CRIU wants to see it before it believes soft-dirty bits.
+ * img_parent() - write the inventory of an earlier dump that never took place, for
+ * criu_opts.parent. CRIU requires it before it trusts soft-dirty bits; the pages are at our end of
+ * the stream.
  */
 int img_parent(int dirfd, const char *name, struct err *e);
 /** img_vmas_huge() - the next mapping that asks for huge pages. @at: 0 at first */
 bool img_vmas_huge(const struct img_vmas *v, size_t *at, uint64_t *start, uint64_t *end);
 void img_vmas_free(struct img_vmas *v);
 /**
- * img_fit() - mappings of mm-PID.img that are longer than @bytes_max do not count as promised
- * memory (MAP_NORESERVE). CRIU maps what was PROT_NONE writable for a moment; more than it has of
- * memory and swap a kernel refuses then: 8 TiB that a database has reserved, for example
+ * img_fit() - mm-PID.img: give MAP_NORESERVE to mappings longer than @bytes_max
+ * CRIU maps PROT_NONE memory writable for a moment, and the kernel refuses more than it has memory
+ * and swap: for example 8 TiB that a database has reserved.
  */
 int img_fit(int dirfd, pid_t pid, uint64_t bytes_max, struct err *e);
 /**
- * img_forget_cgroups() - the tree comes into the cgroup of who restores it
- * CRIU writes cgroup.img when the tree is in others than CRIU itself, and would mount a tmpfs in its
- * folder of images to restore them, which nobody can in one that is mounted nowhere.
+ * img_forget_cgroups() - restore the tree into hauld's cgroup
+ * CRIU writes cgroup.img when the tree's cgroups differ from its own; to restore them it would
+ * mount a tmpfs in the directory of images, which is impossible because that is not mounted.
  */
 void img_forget_cgroups(int dirfd);
 
@@ -87,12 +88,12 @@ int img_pagemap(int dirfd, uint64_t obj, uint32_t id, const struct class_runs *r
 /* ---- img_root.c: another root directory ---- */
 
 /**
- * root_map() - @path, which lies below the root directory @from, below @to; both absolute
+ * root_map() - translate @path from below the root directory @from to below @to; both absolute
  * Return: 0; -EXDEV it does not lie below @from; -ENAMETOOLONG
  */
 int root_map(const char *path, const char *from, const char *to, char *out, size_t bytes);
 /**
- * img_reroot() - files.img: every path below @from is one below @to
+ * img_reroot() - files.img: move every path from below @from to below @to
  * Return: 0; -EXDEV a path that is not below @from, -ENOTSUP a UNIX socket bound to a path
  */
 int img_reroot(int dirfd, const char *from, const char *to, struct err *e);

@@ -16,8 +16,8 @@ int img_load_framed(int dirfd, const char *name, uint32_t magic, uint8_t **img, 
 
 /**
  * root_enter() - a mount namespace of its own, in which @root has a /proc: between fork and exec.
- * It ends with the last process in it, and with it the mount.
- * @out: where to say why not, before _exit()
+ * The namespace and the mount end with the last process in it. @out: descriptor for the error
+ * message before _exit()
  */
 void root_enter(const char *root, int out);
 

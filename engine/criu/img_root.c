@@ -17,7 +17,7 @@
 #define MAGIC_FILES 0x56303138u
 #define PATH_BYTES  4096
 
-/* "/" has nothing in front of what lies below it. */
+/* Paths below "/" have no prefix. */
 static size_t root_bytes(const char *root)
 {
 	return root[1] ? strlen(root) : 0;
@@ -54,7 +54,7 @@ static int map_name(char **name, const char *from, const char *to, struct err *e
 	return 0;
 }
 
-/* A socket's name is what its peers see: it cannot be changed under them. */
+/* Peers see a socket's name, so it cannot be changed. */
 static int map_entry(Cimg__File *f, const char *from, const char *to, struct err *e)
 {
 	if (f->usk && f->usk->name.len && f->usk->name.data[0] == '/')

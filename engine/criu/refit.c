@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * refit.c - files that lead out of the tree become other ones, between CRIU's dump and its restore:
- * files.img has each open file once, fdinfo-ID.img which descriptor of a table is which file.
+ * refit.c - replace files that are connected to processes outside the tree, between CRIU's dump
+ * and its restore: files.img lists each open file once, fdinfo-ID.img maps descriptors to files.
  */
 #include "engine/criu/refit.h"
 
@@ -20,7 +20,7 @@
 #define POS_NONE        UINT64_MAX /* CRIU does not seek */
 #define NULL_PATH       "/dev/null"
 
-/* One image: its messages, unpacked. */
+/* One image with its messages unpacked. */
 struct img {
 	char name[32];
 	const ProtobufCMessageDescriptor *of;
@@ -148,7 +148,7 @@ static int files_id(struct refitter *r, pid_t pid, uint32_t *id)
 
 	snprintf(name, sizeof(name), "ids-%d.img", pid);
 	if (faccessat(r->dirfd, name, F_OK, 0) < 0) {
-		*id = 0; /* a zombie has none */
+		*id = 0; /* a zombie has no descriptors */
 		return 0;
 	}
 	int rc = img_read(r, &ids, &cimg__task_ids__descriptor, name);
@@ -260,7 +260,9 @@ static int new_reg(struct refitter *r, uint32_t id, uint32_t flags, const char *
 	return err_set(r->e, ERR_SYS, ENOMEM, "no memory for a file");
 }
 
-/* The kernel would have taken a closed descriptor out of the set; a plain file cannot be in one. */
+/*
+ * The kernel would have removed a closed descriptor from the set; a plain file cannot be in one.
+ */
 static void leave_epolls(struct refitter *r, size_t table, uint32_t fd)
 {
 	for (size_t k = 0; k < r->files.n; k++) {
@@ -286,7 +288,7 @@ static void leave_epolls(struct refitter *r, size_t table, uint32_t fd)
 	}
 }
 
-/* Every descriptor of file @id of @type: closed, or of a plain file from now on. */
+/* Close every descriptor of file @id of @type, or make it one of a plain file. */
 static int turn(struct refitter *r, uint32_t id, uint32_t type, const struct refit *want,
                 uint32_t null_id)
 {
@@ -340,7 +342,7 @@ static int replace(struct refitter *r, size_t at, const struct refit *want)
 	refit_name(want->place, name + 1);
 	int rc = 0;
 
-	/* CRIU does not expect a file of which nobody has a descriptor */
+	/* CRIU does not expect a file without descriptors */
 	if (want->to != REFIT_CLOSE && has_users(r, id))
 		rc = new_reg(r, id, O_RDWR, want->to == REFIT_NULL ? NULL_PATH : name);
 	if (rc == 0 && null_id && has_users(r, null_id))
@@ -348,7 +350,7 @@ static int replace(struct refitter *r, size_t at, const struct refit *want)
 	return rc;
 }
 
-/* Is @f of the same pipe, socket or terminal as @first, or @first itself? */
+/* Is @f part of the same pipe, socket or terminal as @first? */
 static bool is_meant(const Cimg__File *f, const Cimg__File *first)
 {
 	if (f->type != first->type)
@@ -380,7 +382,7 @@ static int refit_one(struct refitter *r, const struct refit *want)
 	if (!first)
 		return 0; /* it was closed since */
 	if (first->type == TYPE_REG && want->kind != REFIT_ANY)
-		return 0; /* turned already, as the same terminal under another number */
+		return 0; /* already replaced, as the same terminal under another number */
 	if (!is_as_seen(first, want)) {
 		err_set(r->e, ERR_TARGET, ESTALE,
 		        "descriptor %d of pid %d has become another file meanwhile", want->fd,
@@ -391,7 +393,7 @@ static int refit_one(struct refitter *r, const struct refit *want)
 		r->tty_kept = true;
 		return 0;
 	}
-	Cimg__File like = *first; /* the lists change below it */
+	Cimg__File like = *first; /* it adds to the lists */
 	Cimg__Pipe pipe = CIMG__PIPE__INIT;
 	Cimg__Tty tty = CIMG__TTY__INIT;
 
@@ -408,7 +410,7 @@ static int refit_one(struct refitter *r, const struct refit *want)
 		}
 		rc = replace(r, k, want);
 		if (!like.pipe && !like.tty)
-			break; /* there is one of that number; the new one has it, too */
+			break; /* there is one of that number, which the new entry shares */
 	}
 	return rc;
 }
@@ -434,7 +436,10 @@ static bool tty_used(const struct refitter *r, uint32_t info)
 	return false;
 }
 
-/* Terminals that are none any more; of those that stay CRIU looks for the session's leader. */
+/*
+ * Remove terminals that are no longer terminals; for the others CRIU looks for the session's
+ * leader.
+ */
 static int fix_ttys(struct refitter *r)
 {
 	struct img info = { 0 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* refit.h - other files in the place of open ones, in images that CRIU has written. */
+/* refit.h - replace open files in images that CRIU has written. */
 #ifndef HAUL_ENGINE_REFIT_H
 #define HAUL_ENGINE_REFIT_H
 
@@ -9,35 +9,35 @@
 
 #include "common/err.h"
 
-/* What CRIU's images call the file; the numbers are CRIU's. */
+/* Type of a file in CRIU's images; the numbers are CRIU's. */
 enum refit_kind { REFIT_ANY = 0, REFIT_PIPE = 2, REFIT_UNIX = 5, REFIT_TTY = 11 };
 
 enum refit_to {
 	REFIT_CLOSE, /* not open at the destination, anywhere in the tree */
 	REFIT_NULL, /* /dev/null */
-	REFIT_PLACE, /* the descriptor that the restore is given as refit_name() */
-	REFIT_TTY_KEPT, /* the terminal stays one, given to the restore as CRIU names it */
+	REFIT_PLACE, /* the descriptor that the restore gets as refit_name() */
+	REFIT_TTY_KEPT, /* it stays a terminal, which the restore gets under CRIU's name for it */
 };
 
 struct refit {
-	pid_t pid; /* a process that has it, */
+	pid_t pid; /* a process that has it open, */
 	int fd; /* and its number there */
 	enum refit_kind kind;
-	uint64_t inode; /* of a pipe or socket: all its descriptors are meant */
+	uint64_t inode; /* of a pipe or socket: all its descriptors are replaced */
 	enum refit_to to;
 	unsigned int place;
-	bool polls; /* what comes in its place can be in an epoll set */
+	bool polls; /* the replacement can be in an epoll set */
 };
 
 #define REFIT_NAME_BYTES 32
-/** refit_name() - what the images call place @n, and the restore's inherit_fd */
+/** refit_name() - name of place @n in the images and for the restore's inherit_fd */
 void refit_name(unsigned int n, char out[REFIT_NAME_BYTES]);
 
 /**
  * refit_images() - change files.img, fdinfo-*.img and tty-info.img in @dirfd
- * A terminal that becomes something else is /dev/null where it was descriptor 0: what the
- * program writes must not come back as its input.
- * Return: 0; -ESTALE a descriptor stands for another file by now; -EBADMSG; -ENOMEM
+ * A terminal that becomes something else becomes /dev/null at descriptor 0: the program must not
+ * read its own output.
+ * Return: 0; -ESTALE a descriptor refers to another file by now; -EBADMSG; -ENOMEM
  */
 int refit_images(int dirfd, const struct refit *v, size_t n, struct err *e);
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * scans.c - answer CRIU's page scans for memory that haul brings itself, and its opens of
- * smaps, so that the freeze does not grow with memory.
+ * scans.c - answer CRIU's page scans for memory that haul brings itself, and its opens of smaps,
+ * so that the freeze does not grow with memory.
  *
- * CRIU learns which pages to dump from PAGEMAP_SCAN alone and jumps over what is in
- * no region. A seccomp filter in the CRIU process hands that one ioctl to us; for a
- * mapping that is ours the answer is "nothing here, scanned to the end", all others
- * go on into the kernel. An open of /proc/PID/smaps gets a file that was written without
- * looking at pages. If we die, the call fails and CRIU aborts the dump cleanly.
+ * CRIU learns from PAGEMAP_SCAN alone which pages to dump and skips those in no region. A seccomp
+ * filter in the CRIU process passes that one ioctl to us; for a mapping that is ours we answer "no
+ * region, scanned to the end", all others continue into the kernel. An open of /proc/PID/smaps
+ * gets a file that was written without looking at pages. If we die, the call fails and CRIU aborts
+ * the dump cleanly.
  */
 #include "engine/criu/scans.h"
 
@@ -48,7 +48,7 @@ int scans_install(void)
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 4),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)PAGEMAP_SCAN, 3, 2),
-		/* of the opens only the plain ones, as CRIU opens smaps: about thirty */
+		/* only plain opens, as CRIU opens smaps: about thirty */
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, O_RDONLY, 1, 0),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
@@ -62,7 +62,7 @@ int scans_install(void)
 
 /* ---- the supervisor ---- */
 
-/* "/proc/123@tail" behind a descriptor of CRIU. Return: the pid, 0 none */
+/* "/proc/123@tail" behind a descriptor of CRIU. Return: the pid; 0 none */
 static pid_t pid_of_fd(pid_t criu, int fd, const char *tail)
 {
 	char path[48], link[64] = "";
@@ -76,7 +76,7 @@ static pid_t pid_of_fd(pid_t criu, int fd, const char *tail)
 	return pid;
 }
 
-/* Still the call that we looked at? Its process could have gone. */
+/* Is it still the same call? Its process could have ended. */
 static bool is_valid(const struct scans *s, uint64_t id)
 {
 	return ioctl(s->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
@@ -142,7 +142,7 @@ static void answer(struct scans *s)
 	if (n.data.nr == SYS_openat && open_answered(s, &n))
 		return;
 	r.id = n.id;
-	/* in doubt the kernel does what CRIU asked for */
+	/* in doubt the kernel carries out the call */
 	if (n.data.nr != SYS_ioctl || !scan_answered(s, &n))
 		r.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
 	ioctl(s->listener, SECCOMP_IOCTL_NOTIF_SEND, &r);

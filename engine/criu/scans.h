@@ -16,7 +16,7 @@ struct scans;
 struct scans_ops {
 	/* will haul bring all pages of [start, end) of @pid itself? */
 	bool (*scan)(void *arg, pid_t pid, uint64_t start, uint64_t end);
-	/* a file for CRIU to read as smaps of @pid, given away; -errno: the kernel's */
+	/* a descriptor for CRIU to read as smaps of @pid, taken; -errno: use the kernel's */
 	int (*smaps)(void *arg, pid_t pid);
 	void *arg;
 };

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * sink.c - the receiving end of CRIU's page stream in push mode: lists the pages
- * of tasks (haul reads them itself), hands on those of shared memory.
+ * sink.c - the receiving end of CRIU's page stream in push mode: lists the pages of tasks (haul
+ * reads them itself) and passes on those of shared memory.
  *
- * The stream, as CRIU's page server would see it: headers in host order, then
- * pages; answers are one byte for OPEN2 and an int32 for CLOSE. A status other
- * than 0, or our end closed, makes CRIU abort the dump and resume the tree.
+ * The stream, as CRIU's page server would see it: headers in host order, then pages; answers are
+ * one byte for OPEN2 and an int32 for CLOSE. A status other than 0, or our end closed, makes CRIU
+ * abort the dump and resume the tree.
  */
 #include "engine/criu/sink.h"
 
@@ -95,7 +95,7 @@ static int read_full(int fd, void *buf, size_t n)
 	return 0;
 }
 
-/* Let bytes pass by reference: socket, pipe, /dev/null. */
+/* Discard bytes without copying: socket, pipe, /dev/null. */
 static int discard(struct sink *s, uint64_t left)
 {
 	while (left) {
@@ -193,7 +193,7 @@ static int take_pages(struct sink *s, const struct sink_head *h)
 	return r;
 }
 
-/* Return: 1 when the stream is complete, 0 to go on, -errno */
+/* Return: 1 the stream is complete; 0 continue; -errno */
 static int step(struct sink *s)
 {
 	uint8_t raw[32];

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * smaps.c - what CRIU reads of smaps (each mapping's line of maps, and its VmFlags) from
- * the kernel's flags themselves (vmaflags.c). The rest of smaps, sums over pages that cost
- * 10 ms for each GiB, CRIU does not look at.
+ * smaps.c - write what CRIU reads from smaps (each mapping's line of maps, and its VmFlags) from
+ * the kernel's flags (vmaflags.c). CRIU ignores the rest of smaps, sums over pages that cost 10 ms
+ * for each GiB.
  *
- * The name of a flag is believed only after this kernel has printed it for a mapping of our
- * own that has the flag, and for none that has not. A process with any other flag gets
- * the kernel's file.
+ * The name of a flag is trusted only after this kernel has printed it for a mapping of our own
+ * that has the flag, and for none that does not. A process with any other flag gets the kernel's
+ * file.
  */
 #include "engine/criu/smaps.h"
 
@@ -23,7 +23,7 @@
 #include "common/page.h"
 #include "engine/criu/vmaflags.h"
 
-#define LINE_BYTES 4600 /* a path, and the numbers before it */
+#define LINE_BYTES 4600 /* a path and the numbers before it */
 #define BITS       64
 
 #ifndef MAP_DROPPABLE
@@ -45,7 +45,7 @@ static const char names[BITS][4] = {
 struct smaps {
 	struct vmaflags *flags;
 	uint64_t known; /* bits whose name is certain */
-	char gate[64]; /* VmFlags of [vsyscall], which is no mapping of the process */
+	char gate[64]; /* VmFlags of [vsyscall], which is not a mapping of the process */
 };
 
 /* ---- mappings of our own, one for each flag ---- */
@@ -99,7 +99,7 @@ static int register_uffd(void *p, size_t bytes)
 	return fd;
 }
 
-/* What a kernel refuses stays unknown. Return: its start, or NULL */
+/* A flag that the kernel refuses stays unknown. Return: start of the mapping; NULL */
 static void *make(const struct sample *s, size_t bytes, int *uffd)
 {
 	void *p = mmap(NULL, bytes, s->prot, s->map, -1, 0);
@@ -118,7 +118,7 @@ static void *make(const struct sample *s, size_t bytes, int *uffd)
 /* ---- learning ---- */
 
 struct lesson {
-	uint64_t right, wrong; /* bits that were printed with their name, and not as said */
+	uint64_t right, wrong; /* bits that were printed with a name other than expected */
 };
 
 static void learn_line(struct lesson *l, uint64_t flags, const char *printed)
@@ -176,7 +176,7 @@ static int learn_all(struct smaps *s, struct lesson *l, struct err *e)
 			continue;
 		if (start == UINT64_MAX)
 			snprintf(s->gate, sizeof(s->gate), "%s", p);
-		/* other threads map and unmap: only what stood still */
+		/* other threads map and unmap: use only mappings that did not change */
 		const struct vma_raw *x = find(before, n_before, start, end);
 		const struct vma_raw *y = find(after, n_after, start, end);
 
@@ -189,7 +189,7 @@ static int learn_all(struct smaps *s, struct lesson *l, struct err *e)
 static int learn(struct smaps *s, struct err *e)
 {
 	void *at[ARRAY_SIZE(samples)];
-	const size_t bytes = 2u << 20; /* one huge page; nothing is touched, but if locked */
+	const size_t bytes = 2u << 20; /* one huge page; not touched unless locked */
 	struct lesson l = { 0 };
 	AUTO(fd) int uffd = -1;
 
@@ -236,7 +236,7 @@ static int put_flags(const struct smaps *s, uint64_t flags, FILE *f)
 	return fputs(" \n", f) < 0 ? -ENOMEM : 0;
 }
 
-/* maps and the flags side by side: both name the same mappings, or nothing is said. */
+/* Join maps and flags: if they do not name the same mappings, fail. */
 static int put_all(const struct smaps *s, FILE *maps, const struct vma_raw *v, size_t n, FILE *out)
 {
 	char line[LINE_BYTES];

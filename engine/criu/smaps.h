@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* smaps.h - /proc/PID/smaps as far as CRIU reads it, without its walk over all pages. */
+/* smaps.h - the part of /proc/PID/smaps that CRIU reads, without the walk over all pages. */
 #ifndef HAUL_SMAPS_H
 #define HAUL_SMAPS_H
 
@@ -11,7 +11,7 @@
 struct smaps;
 
 /**
- * smaps_new() - learn which flag this kernel prints how, from mappings of our own
+ * smaps_new() - learn from mappings of our own how this kernel prints each flag
  * Return: 0; -ENOTSUP: CRIU has to read the kernel's file here
  */
 int smaps_new(struct smaps **out, struct err *e);

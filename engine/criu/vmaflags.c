@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * vmaflags.c - a BPF program of twenty instructions on the kernel's task_vma iterator: for
- * each mapping of a process it writes start, end and vm_flags. smaps tells the flags as
- * well, but walks every page for it: 10 ms for a GiB.
+ * vmaflags.c - a BPF program of twenty instructions on the kernel's task_vma iterator: for each
+ * mapping of a process it writes start, end and vm_flags. smaps has the flags too, but walks every
+ * page: 10 ms for a GiB.
  */
 #include "engine/criu/vmaflags.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* vmaflags.h - the kernel's own flags of mappings, without a walk over their pages. */
+/* vmaflags.h - the kernel's flags of mappings, without a walk over their pages. */
 #ifndef HAUL_VMAFLAGS_H
 #define HAUL_VMAFLAGS_H
 
@@ -31,7 +31,7 @@ struct btf;
 int btf_load(struct btf **out, struct err *e);
 /** btf_func() - the number of a function type. Return: -ENOENT */
 int btf_func(const struct btf *b, const char *name);
-/** btf_offset() - bytes to a member of a struct, anonymous ones looked into; -ENOENT */
+/** btf_offset() - offset of a member of a struct, also inside anonymous members; -ENOENT */
 int btf_offset(const struct btf *b, const char *name, const char *member);
 void btf_free(struct btf *b);
 DEFINE_AUTO(btf, btf_free)

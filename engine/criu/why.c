@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* why.c - why CRIU refused: the cause, not the first line that it happened to print. */
+/* why.c - find the cause of a refusal by CRIU among all that it printed. */
 #include "engine/criu/criu.h"
 
 #include <fcntl.h>
@@ -8,10 +8,10 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-/* Said on hosts where all goes well: no word of them. */
+/* Errors that CRIU also logs when it succeeds: ignored. */
 static const char *const harmless[] = {
-	"RLIMIT_NOFILE", /* without CAP_SYS_RESOURCE it keeps the limit it has */
-	"Unable to restore TCP_CORK", /* its page stream is no TCP socket: before 4.0 it says so */
+	"RLIMIT_NOFILE", /* without CAP_SYS_RESOURCE it keeps its limit */
+	"Unable to restore TCP_CORK", /* its page stream is not a TCP socket, which CRIU before 4.0 reports */
 	"Unable to restore TCP_NODELAY",
 };
 
@@ -23,7 +23,7 @@ static bool is_harmless(const char *line)
 	return false;
 }
 
-/* What is behind "Error (file.c:123): ". */
+/* The text behind "Error (file.c:123): ". */
 static const char *bare(const char *line)
 {
 	const char *at = strstr(line, "Error ("), *text = at ? strstr(at, "): ") : NULL;
@@ -54,8 +54,8 @@ void criu_errors(int images_fd, const char *log_name, char *out, size_t bytes)
 }
 
 /*
- * Nothing was logged, which a CRIU that fails always does. What it tells by its socket is only
- * what came of that. Return: is it known what kept it from writing?
+ * CRIU logs something whenever it fails. If it did not, it could not write, and the error on its
+ * socket is only a consequence. Return: is the obstacle known?
  */
 static bool kept_from_writing(int images_fd, pid_t pid, char *out, size_t bytes)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* adopt.c - go on where a pager died. */
+/* adopt.c - take over from a pager that died. */
 #include "engine/pager/priv.h"
 
 #include <string.h>
@@ -13,7 +13,7 @@
 #include "engine/pager/store.h"
 #include "engine/proc/proc.h"
 
-#define WAKE_FROM 0x10000ULL /* the lowest address that anybody may map */
+#define WAKE_FROM 0x10000ULL /* the lowest address that a program may map */
 
 /* ---- taking over ---- */
 
@@ -59,7 +59,7 @@ static void recount(struct pager *p)
 	p->left = p->left_remote = 0;
 	for (struct family *f = p->book->families; f; f = f->next) {
 		for (struct space *s = f->spaces; s; s = s->next) {
-			s->stuck = false; /* it may go better now */
+			s->stuck = false; /* it may succeed now */
 			space_recount(s);
 			p->left += s->local + s->remote;
 			p->left_remote += s->remote;
@@ -69,7 +69,7 @@ static void recount(struct pager *p)
 	}
 }
 
-/* Threads whose fault was read and not answered sleep: all fault again. */
+/* Threads whose fault was read but not answered sleep: wake all, they fault again. */
 static int watch_and_wake(struct pager *p, struct err *e)
 {
 	struct uffdio_range all = { .start = WAKE_FROM,
@@ -99,7 +99,7 @@ int pager_adopt(struct pager **out, struct guard *g, struct store *s, const stru
 
 	if (r < 0)
 		return r;
-	/* it stays on every failure: closing what it holds would let programs read zeros */
+	/* @p is kept on every failure: closing its descriptors would let programs read zeros */
 	*out = p;
 	p->sock.ended = true; /* CRIU has announced all before the commit */
 	r = revive(p, e);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* again.c - a new link to the source: what is still missing, who still waits. */
+/*
+ * again.c - after a new link to the source: which pages are still missing, and which threads wait.
+ */
 #include "engine/pager/priv.h"
 
 #include <stdlib.h>
@@ -9,7 +11,7 @@
 #include "common/page.h"
 #include "engine/pager/pager.h"
 
-/* Forks of a process miss much the same: each page is named once. */
+/* Forks of a process miss mostly the same pages: each page is named once. */
 static bool named_before(const struct space *s, uint64_t orig)
 {
 	for (const struct space *b = s->fam->spaces; b != s; b = b->next)
@@ -55,7 +57,7 @@ int pager_missing(struct pager *p, pager_missing_fn fn, void *arg)
 	return r;
 }
 
-/* A copy: the answers may come, and change the list, while we ask. */
+/* Ask from a copy: answers may arrive, and change the list, while we ask. */
 static uint64_t *waited_for(struct family *f, size_t *n)
 {
 	pthread_mutex_lock(&f->wait_lock);

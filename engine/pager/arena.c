@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* arena.c - shared memory in powers of two; big pieces give their pages back. */
+/* arena.c - shared memory in pieces of powers of two; big pieces return their pages when freed. */
 #include "engine/pager/arena.h"
 
 #include <stdlib.h>
@@ -8,8 +8,8 @@
 
 #include "common/auto.h"
 
-#define RESERVE_BYTES (16ULL << 30) /* only what is touched takes memory */
-#define RESERVE_MIN   (1ULL << 30) /* where the host allows no more */
+#define RESERVE_BYTES (16ULL << 30) /* only touched pages take memory */
+#define RESERVE_MIN   (1ULL << 30) /* if the host allows no more */
 #define CLASS_MIN     6u
 #define GIVE_BACK     (64u << 10)
 #define PAGE          4096ULL
@@ -40,7 +40,7 @@ void arena_warm(struct arena *a, uint64_t bytes)
 {
 	uint64_t room = (a->bytes - a->used) / 4;
 
-	/* an older kernel: it comes when it is touched */
+	/* an older kernel: pages are allocated when touched */
 	(void)madvise((char *)a + a->used / PAGE * PAGE,
 	              (bytes < room ? bytes : room) / PAGE * PAGE, MADV_POPULATE_WRITE);
 }
@@ -90,7 +90,7 @@ void arena_free(struct arena_user *u, void *p, size_t bytes)
 		free(p);
 		return;
 	}
-	/* zeros again, and no memory; else they are zeroed when used again */
+	/* the pages read as zeros and take no memory; if that fails, they are zeroed on reuse */
 	if ((1ULL << c) >= GIVE_BACK && madvise(p, 1ULL << c, MADV_REMOVE) < 0)
 		memset(p, 0, bytes);
 	memcpy(p, &u->spare[c], sizeof(void *));

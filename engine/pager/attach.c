@@ -16,7 +16,7 @@ static struct space *find_pid(struct pager *p, pid_t pid)
 	return NULL;
 }
 
-/* A task of which nothing is lazy: everything it misses is zero. */
+/* CRIU announced a task that has no page map: all its missing pages are zero. */
 static struct space *unknown_pid(struct pager *p, pid_t pid)
 {
 	struct family *f = family_new(p, obj_of_task(pid), false);

@@ -10,13 +10,13 @@
 #include "engine/pager/pager.h"
 
 /*
- * Reading an event lets the program go on, so from then on it must not get lost, even
- * by our death: the kernel writes it into book->inbox, memory that outlives us, and it
- * is struck out when it has been acted upon. Acting twice upon one gives the same as
- * once: drops are what they are, a fork is known by its descriptor, and a shape bears
- * the stamp of the event that made it. (A message is copied as a whole even when we are
- * killed in read(2): the kernel goes on until it would return, and the inbox is locked
- * in memory. A fork's descriptor is in the table that we share with the guardian.)
+ * Reading an event lets the program continue, so from then on the event must not get lost, even if
+ * we die: the kernel writes it into book->inbox, memory that outlives us, and we strike it out
+ * after acting upon it. Acting twice upon an event has the same result as once: dropping is
+ * idempotent, a fork is known by its descriptor, and a shape carries the stamp of the event that
+ * made it. (A message is copied as a whole even if we are killed in read(2): the kernel continues
+ * until it would return, and the inbox is locked in memory. A fork's descriptor is in the table
+ * that we share with the guardian.)
  */
 
 static bool known_uffd(const struct family *f, int fd)
@@ -48,10 +48,10 @@ static int forked(struct pager *p, struct space *s, int fd)
 }
 
 /*
- * Events are sent after the kernel has let go of the address space, so another thread
- * may use the place, and tell of that first. Two kinds of unmapping come late: the one
- * that ends a move (always told after the move, when the place may be taken again),
- * and one whose thread lost the CPU in between.
+ * The kernel sends events after releasing the address space, so another thread may reuse the
+ * range, and its event may arrive first. Two kinds of unmapping arrive late: the one that ends a
+ * move (always sent after the move, when the range may already be in use again), and one whose
+ * thread lost the CPU in between.
  */
 static int unmapped(struct space *s, uint64_t start, uint64_t end, uint64_t now, uint64_t stamp)
 {
@@ -84,7 +84,7 @@ static int moved(struct pager *p, struct space *s, const struct uffd_msg *m, boo
 
 	if (s->shape->stamp >= stamp)
 		return 0;
-	/* whatever misses at the destination was unmapped, and we shall hear of it */
+	/* what was missing at the destination of the move was unmapped; that event follows */
 	if (p->exact_moves && (*dropped || space_missing(s, to, to + bytes))) {
 		__atomic_store_n(dropped, true, __ATOMIC_RELEASE);
 		space_drop(s, to, to + bytes);
@@ -119,7 +119,7 @@ static int apply(struct pager *p, struct inbox *in, unsigned int at, uint64_t no
 			space_drop(s, m->arg.remove.start, m->arg.remove.end);
 		else
 			r = unmapped(s, m->arg.remove.start, m->arg.remove.end, now, stamp);
-		/* who waited there gets zeros now, or a signal */
+		/* threads that waited there get zeros now, or a signal */
 		fill_wake(s, m->arg.remove.start, m->arg.remove.end);
 		break;
 	default:
@@ -128,7 +128,7 @@ static int apply(struct pager *p, struct inbox *in, unsigned int at, uint64_t no
 	return r;
 }
 
-/* fam->lock is held for writing. All that is in the inbox and not struck out */
+/* fam->lock is held for writing. Act upon everything in the inbox that is not struck out */
 static int act(struct pager *p, struct inbox *in)
 {
 	uint64_t now = now_us();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* family.c - what address spaces share that were forked from one another. */
+/* family.c - what address spaces share that descend from one migrated process. */
 #include "engine/pager/priv.h"
 
 #include <sched.h>
@@ -16,7 +16,7 @@ static void make_locks(struct family *f)
 {
 	pthread_rwlockattr_t a;
 
-	/* events first: a program and perhaps a fault wait behind them */
+	/* writers (events) first: a program, and perhaps a fault, waits for them */
 	pthread_rwlockattr_init(&a);
 	pthread_rwlockattr_setkind_np(&a, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	pthread_rwlock_init(&f->lock, &a);
@@ -49,18 +49,19 @@ int family_revive(struct family *f, struct pager *p, struct err *e)
 }
 
 /*
- * From when the kernel marks a userfaultfd as released until it holds the address space, a thread
- * that faults there tries again in the kernel, without giving up its CPU (Linux 6.15, and 6.12
- * with it). Put aside in between in favour of that thread, we would never run again on a machine
- * with one CPU, nor would anybody. A real-time thread is not put aside. (Taking the ranges out
- * of it first would do, too, but nobody knows all ranges: the program moves them.)
+ * Between the kernel's marking a userfaultfd as released and its locking the address space, a
+ * thread that faults there retries in the kernel without giving up its CPU (Linux 6.15, and 6.12
+ * with that backport). If we were preempted by that thread in between, neither we nor any other
+ * process would ever run again on a machine with one CPU. A real-time thread is not preempted.
+ * (Unregistering the ranges first would also do, but they are not all known: the program moves
+ * them.)
  */
 void family_close_uffd(int fd)
 {
 	struct sched_param was, first = { .sched_priority = 1 };
 	int policy = sched_getscheduler(0);
 	bool known = policy >= 0 && sched_getparam(0, &was) == 0;
-	/* may be refused; then it is as likely as before */
+	/* may be refused; then the risk remains */
 	bool set = known && sched_setscheduler(0, SCHED_FIFO, &first) == 0;
 
 	close(fd);

@@ -11,8 +11,8 @@
 #include "engine/pager/pager.h"
 #include "engine/pager/store.h"
 
-#define HINT_PIECES  4u /* pushed behind a fault before the pusher goes on where it was */
-#define AROUND_PAGES 8u /* filled at once where faults come close to each other */
+#define HINT_PIECES  4u /* pushed behind a fault before the pusher returns to its position */
+#define AROUND_PAGES 8u /* filled at once if faults are close to each other */
 #define NEAR_BYTES   (64u * PAGE_BYTES)
 
 int fault_new(struct pager *p, struct space *s, uint64_t cur, bool for_write, uint64_t now)
@@ -32,9 +32,9 @@ int fault_new(struct pager *p, struct space *s, uint64_t cur, bool for_write, ui
 }
 
 /*
- * Do faults come close to each other? Only then it pays to fill more than is asked
- * for: a program that writes at random is soonest at its pace when the rest is
- * pushed in order (measured: 20 MiB instead of 450 MiB were twice in memory, too).
+ * Are recent faults close to each other? Only then does it pay to fill more than was asked for: a
+ * program that writes at random reaches its speed soonest when the rest is pushed in order
+ * (measured: 20 MiB instead of 450 MiB were in memory twice).
  */
 static bool near_recent(struct pager *p, uint64_t orig)
 {
@@ -73,7 +73,7 @@ static int from_store(struct pager *p, struct space *s, uint64_t orig)
 	return fill_pages(s, orig, pages, p->piece, KIND_LOCAL);
 }
 
-/* Somebody in the family has asked for it: the answer goes to all of them. */
+/* Another space of the family has asked for the page: the answer serves all of them. */
 static bool asked_before(const struct family *f, uint64_t orig)
 {
 	for (const struct space *s = f->spaces; s; s = s->next)
@@ -82,7 +82,7 @@ static bool asked_before(const struct family *f, uint64_t orig)
 	return false;
 }
 
-/* What serve_locked() says besides 0 and -errno. */
+/* Results of serve_locked() besides 0 and -errno. */
 enum { ASK = 1, WAITS = 2 };
 
 static int wait_remote(struct space *s, const struct fault *f, uint64_t orig)
@@ -90,13 +90,13 @@ static int wait_remote(struct space *s, const struct fault *f, uint64_t orig)
 	uint8_t *st = space_state(s, orig), was = P_REMOTE;
 	bool first = !asked_before(s->fam, orig);
 
-	/* before the state says that someone waits: whoever fills looks for him */
+	/* enter the waiter before publishing P_ASKED: the filler looks it up */
 	if (waiters_add(s->fam, s, orig, f->since_us) < 0)
 		return -ENOMEM;
 	if (!__atomic_compare_exchange_n(st, &was, P_ASKED, false, __ATOMIC_ACQ_REL,
 	                                 __ATOMIC_ACQUIRE) &&
 	    was != P_ASKED) {
-		/* it came in this moment */
+		/* the page has just arrived */
 		waiters_served(s->fam, s, orig);
 		fill_wake(s, f->cur, f->cur + PAGE_BYTES);
 		return WAITS;
@@ -124,7 +124,7 @@ static int serve_locked(struct pager *p, const struct fault *f, uint64_t *orig)
 	}
 }
 
-/* Return: 0 dealt with; -EAGAIN later */
+/* Return: 0 served; -EAGAIN try later */
 static int serve(struct pager *p, const struct fault *f)
 {
 	struct space *s = f->s;
@@ -137,7 +137,7 @@ static int serve(struct pager *p, const struct fault *f)
 
 	pthread_rwlock_unlock(&s->fam->lock);
 	if (r == ASK) {
-		/* without any lock: the answer may come while we are in there */
+		/* without any lock: the answer may arrive during the call */
 		r = p->ops.want(p->ops.arg, s->fam->obj, orig, 1);
 		if (r < 0)
 			log_warn("page %llx cannot be asked for: %s", (unsigned long long)orig,

@@ -18,16 +18,15 @@ void fill_wake(const struct space *s, uint64_t start, uint64_t end)
 
 bool fill_alive(const struct space *s)
 {
-	/* Nothing is write-protected: this only says whether there is a memory to ask. */
+	/* Nothing is write-protected: this only tells whether the address space still exists. */
 	struct uffdio_writeprotect w = { .range = { .start = ADDR_END / 2, .len = PAGE_BYTES } };
 
 	return s->uffd < 0 || ioctl(s->uffd, UFFDIO_WRITEPROTECT, &w) == 0 || errno != ESRCH;
 }
 
 /*
- * One ioctl. Return: bytes that were put in place (perhaps fewer than asked), or
- * -errno. An EAGAIN that carries no progress is one about a waiting event; older
- * kernels then leave the count untouched.
+ * One ioctl. Return: bytes that were put in place, at most as many as asked for; -errno. EAGAIN
+ * without progress means that an event waits; older kernels then leave the count unchanged.
  */
 static int64_t place(const struct space *s, uint64_t cur, uint64_t bytes, const void *data)
 {
@@ -48,10 +47,10 @@ static int64_t place_or_why(const struct space *s, uint64_t cur, uint64_t *bytes
 	int64_t r;
 
 	/*
-	 * Not one mapping of ours: perhaps several, so in smaller pieces. A single page
-	 * is tried twice: the kernel looks for the mapping before it looks for waiting
-	 * events, so mremap() may have taken it away in between; then the second try
-	 * says EAGAIN, because nobody can read that event while fam->lock is held.
+	 * The range is not one mapping of ours, perhaps several: try smaller pieces. A single page
+	 * is tried twice: the kernel looks for the mapping before it looks for waiting events, so
+	 * mremap() may have moved it in between; then the second try returns EAGAIN, because no
+	 * thread can read that event while fam->lock is held.
 	 */
 	for (int again = 1;;) {
 		r = place(s, cur, *bytes, data);
@@ -71,9 +70,7 @@ static void note_lost(struct space *s, uint64_t orig, uint64_t cur)
 		         (unsigned long long)orig, (unsigned long long)cur);
 }
 
-/*
- * A run of pages which are all missing; *@pages becomes what was dealt with.
- */
+/* Fill a run of pages that are all missing; *@pages becomes the number of pages done. */
 static int fill_run(struct space *s, uint64_t orig, size_t *pages, const uint8_t *data,
                     unsigned int kinds)
 {
@@ -84,7 +81,7 @@ static int fill_run(struct space *s, uint64_t orig, size_t *pages, const uint8_t
 	*pages = 1;
 	switch (r) {
 	case -EEXIST:
-		/* somebody was quicker, and his wake may have come before the fault */
+		/* another thread was quicker, and its wake may have preceded the fault */
 		space_done(s, orig, 1, kinds);
 		fill_wake(s, cur, cur + PAGE_BYTES);
 		return 0;
@@ -125,7 +122,7 @@ int fill_pages(struct space *s, uint64_t orig, size_t pages, const uint8_t *data
 			i += c ? 1 : max;
 			continue;
 		}
-		/* zeros where nobody waits: a fault will get them when it comes */
+		/* zeros for which no thread waits: a later fault gets them */
 		if (!data)
 			space_done(s, at, n, kinds & ~KIND_ASKED);
 		if (!data && !space_any(s, at, n, KIND_ASKED)) {
@@ -151,7 +148,7 @@ int fill_zero(struct space *s, uint64_t cur, bool for_write)
 		return (int)r;
 	if (r == -ENOSPC)
 		return -ESRCH;
-	if (r < 0) /* there already, or no mapping any more: the thread will see */
+	if (r < 0) /* already there, or unmapped: the thread will find out */
 		fill_wake(s, cur, cur + PAGE_BYTES);
 	return 0;
 }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * guard.c - processes that stand behind the one with the pager, and take its place.
+ * guard.c - processes that wait behind the one with the pager, and replace it when it dies.
  *
- * They share its table of descriptors (CLONE_FILES): what it opens they hold in the same
- * instant, userfaultfds that come by CRIU's socket or in a fork event included. No copy
- * is ever sent, so no moment is left in which a death would close one.
+ * They share its table of descriptors (CLONE_FILES): a descriptor that it opens is theirs in the
+ * same instant, including userfaultfds received through CRIU's socket or in a fork event. No copy
+ * is ever sent, so there is no moment in which a death would close one.
  *
- * Seats, in memory that all share: who has the first serves, two more stand behind it. A
- * seat whose holder is dead, or has the first one now, is free, and who takes it does so
- * in one step: so nobody needs to know who made whom, and no two can serve. Who finds a
- * free seat makes somebody for it; who finds none for itself goes.
+ * There are three seats in memory that all share: the holder of the first one serves, two more
+ * wait behind it. A seat is free if its holder is dead or has moved to the first one; it is taken
+ * in one atomic step, so parentage does not matter and no two processes can serve. A guardian that
+ * finds a free seat forks a process for it; a process that finds no seat for itself ends.
  */
 #include "engine/pager/guard.h"
 
@@ -33,23 +33,23 @@
 #include "engine/proc/proc.h"
 
 #define SEATS        3
-#define WATCHED_FD   4000 /* higher than userfaultfds as a rule */
+#define WATCHED_FD   4000 /* usually higher than any userfaultfd */
 #define KEEP_MAX     16
 #define SIT_TURNS    2000 /* 0.2 s */
-#define WATCH_MS     100 /* who sat down since we looked is looked at, too */
+#define WATCH_MS     100 /* examine a process that took a seat meanwhile, too */
 #define QUICK_DEATHS 16u
 #define PIDFD_LINK   "anon_inode:[pidfd]"
 #define PIDFD_LINK2  "pidfd:" /* since 6.9 they are files of pidfs */
 
 struct guard {
-	struct arena arena; /* first: arena_new() */
+	struct arena arena; /* must be first: see arena_new() */
 	bool armed, complete, over; /* atomic */
 	unsigned int deaths;
-	uint64_t seat[SEATS]; /* atomic: a pid, and a pidfd in our table; 0: nobody yet */
+	uint64_t seat[SEATS]; /* atomic: a pid, and a pidfd in our table; 0: never taken */
 	int keep[KEEP_MAX]; /* 0: free */
 	struct guard_ops ops;
-	pid_t root; /* of the tree that waits for pages; 0: none yet */
-	uint64_t root_start; /* its start, in the kernel's ticks */
+	pid_t root; /* root of the tree that waits for pages; 0: not yet known */
+	uint64_t root_start; /* its start time, in the kernel's ticks */
 	struct pbook book;
 	_Alignas(64) uint8_t user[GUARD_USER_BYTES];
 };
@@ -78,7 +78,7 @@ static int pidfd_in(uint64_t who)
 	return (int)(who & UINT32_MAX);
 }
 
-/* pidfds are never closed, so nobody is ever called the same. Return: 0, errno is set */
+/* pidfds are never closed, so no number is used twice. Return: 0, errno is set */
 static uint64_t myself(void)
 {
 	int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
@@ -142,15 +142,15 @@ static bool has_a_seat(const struct guard *g, pid_t pid)
 
 /* ---- guardians ---- */
 
-/* Not fork(): the table of descriptors is to be one. We have one thread. */
+/* Not fork(), because the table of descriptors must be shared. We have one thread. */
 static pid_t clone_with_files(void)
 {
 	return (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, 0UL);
 }
 
 /*
- * Somebody more. It is waited for until it sits, for anybody may be dying already: once we have
- * threads we can make nobody. @first: of all
+ * Fork one more guardian and wait until it has a seat, because any of us may be dying already:
+ * after we start threads we can no longer fork. @first: the very first one
  */
 static int make_guardian(struct guard *g, bool first)
 {
@@ -187,7 +187,7 @@ static void __attribute__((noreturn)) take_over(struct guard *g)
 
 	if (r < 0)
 		log_warn("guardian: nobody more stands behind this one: %s", strerror(-r));
-	/* what kills every successor must not keep the host busy; threads wait meanwhile */
+	/* whatever kills every successor must not keep the host busy; threads wait meanwhile */
 	nanosleep(&pause, NULL);
 	prctl(PR_SET_NAME, "hauld");
 	sigemptyset(&none);
@@ -196,7 +196,7 @@ static void __attribute__((noreturn)) take_over(struct guard *g)
 	_exit(g->ops.succeed(g->ops.arg, g));
 }
 
-/* Before the commit. Should this one die in the middle, the next begins anew. */
+/* Before the commit. If this process dies in the middle, the next one starts over. */
 static void __attribute__((noreturn)) undo(struct guard *g)
 {
 	log_warn("guardian: the worker died before the commit: undone");
@@ -206,7 +206,7 @@ static void __attribute__((noreturn)) undo(struct guard *g)
 	_exit(0);
 }
 
-/* A session of its own: no terminal, no signals that are meant for a group. */
+/* A session of its own: no terminal, no signals to a process group. */
 static void be_apart(void)
 {
 	sigset_t all;
@@ -238,8 +238,8 @@ static void __attribute__((noreturn)) guardian(struct guard *g, bool first)
 
 	be_apart();
 	/*
-	 * The others inherit it: guardians must open and close nothing while a successor may be
-	 * closing what it does not know (the table is one).
+	 * The others inherit this state: guardians must not open or close anything while a
+	 * successor may be closing unknown descriptors in the shared table.
 	 */
 	if (first)
 		procs_spare(getpid());
@@ -248,7 +248,7 @@ static void __attribute__((noreturn)) guardian(struct guard *g, bool first)
 			;
 		bool serves = take(g, 0, me);
 
-		/* who served said that before it died */
+		/* the process that served said so before it died */
 		if (flag(&g->over))
 			_exit(0);
 		if (serves && flag(&g->armed))
@@ -295,7 +295,7 @@ int guard_start(struct guard *g, const struct guard_ops *ops, struct err *e)
 		return err_sys(e, "no guardian for the pager");
 	g->ops = *ops;
 	__atomic_store_n(&g->seat[0], me, __ATOMIC_RELEASE);
-	tzset(); /* else the first line of a guardian's log would open a file */
+	tzset(); /* otherwise the first line of a guardian's log would open a file */
 	int r = make_guardian(g, true);
 
 	if (r < 0)
@@ -429,7 +429,7 @@ int guard_close_rest(struct guard *g, bool (*ours)(void *arg, int fd), void *arg
 	for (struct dirent *de; (de = readdir(d));) {
 		int fd = isdigit((unsigned char)de->d_name[0]) ? atoi(de->d_name) : -1;
 
-		/* the guardians behind us look through pidfds of this very table */
+		/* the guardians behind us use pidfds of this same table */
 		if (fd < 0 || fd == dirfd(d) || kept(g, fd) || ours(arg, fd) ||
 		    is_pidfd(de->d_name))
 			continue;

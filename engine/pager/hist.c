@@ -2,7 +2,7 @@
 /* hist.c - a histogram with eight classes per power of two: 12 % exact, no memory. */
 #include "engine/pager/priv.h"
 
-#define EXACT 16u /* values below have a class each */
+#define EXACT 16u /* smaller values have a class each */
 
 static unsigned int slot_of(uint64_t v)
 {
@@ -23,7 +23,7 @@ static uint64_t upper_end(unsigned int slot)
 	return (1ULL << log) + ((uint64_t)(part + 1) << (log - 3)) - 1;
 }
 
-/* Up to these, and then any; of each class the upper end counts. */
+/* Upper bounds; one more class takes all others. */
 const uint32_t pager_fault_le_us[PAGER_FAULT_BOUNDS] = { 50,   100,   250,   500,    1000,   2500,
 	                                                 5000, 10000, 50000, 100000, 1000000 };
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * lazy_socket.c - lazy-pages.socket: CRIU hands over one userfaultfd per task.
+ * lazy_socket.c - lazy-pages.socket: CRIU sends one userfaultfd for each task.
  *
- * For each task a pid (int32, host order), then one byte that carries the
- * descriptor; a negative pid is a zombie without one. At the end a word that is no
- * pid, and the connection closes. Nothing is ever answered.
+ * For each task a pid (int32, host order), then one byte that carries the descriptor; a negative
+ * pid is a zombie without one. The last word is not a pid, and the connection closes. There are no
+ * answers.
  */
 #include "engine/pager/priv.h"
 
@@ -29,7 +29,7 @@ int lazy_socket_open(struct lazy_socket *k, int dirfd, unsigned int procs, struc
 	if (k->dir_fd < 0 || k->listen_fd < 0)
 		return err_sys(e, "socket for CRIU");
 	unlinkat(dirfd, SOCK_NAME, 0);
-	/* the directory may be mounted nowhere */
+	/* the directory may not be mounted anywhere */
 	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/%s", k->dir_fd, SOCK_NAME);
 	if (bind(k->listen_fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(k->listen_fd, 1) < 0)
 		return err_sys(e, "bind %s", SOCK_NAME);
@@ -64,7 +64,7 @@ int lazy_socket_accept(struct lazy_socket *k)
 
 	if (fd < 0)
 		return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED ? 0 : -errno;
-	/* CRIU comes once */
+	/* CRIU connects once */
 	close_one(&k->listen_fd);
 	k->conn_fd = fd;
 	return 1;
@@ -91,7 +91,7 @@ static int take_word(struct pager *p, struct lazy_socket *k)
 	return 0;
 }
 
-/* Return: 1; 0 nothing more now; -errno, -EPIPE at the end */
+/* Return: 1; 0 no more data now; -EPIPE at the end; -errno */
 static int read_word(struct pager *p, struct lazy_socket *k)
 {
 	ssize_t n = recv(k->conn_fd, k->word + k->have, sizeof(k->word) - k->have, 0);
@@ -133,7 +133,7 @@ static int read_fd(struct pager *p, struct lazy_socket *k)
 	k->pid = 0;
 	int r = pager_take_uffd(p, pid, fd);
 
-	/* after it is ours: pager_announced() */
+	/* only now, when it is ours: see pager_announced() */
 	__atomic_add_fetch(&k->announced, 1, __ATOMIC_RELEASE);
 	return r < 0 ? r : 1;
 }

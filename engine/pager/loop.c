@@ -21,7 +21,7 @@
 #define PROBE_US     200000u
 #define ALONE_PROBES 5u
 #define PAUSE_NS     20000
-#define THREAD_NICE  (-5) /* threads wait for us; at -10 one that shares our CPU starves */
+#define THREAD_NICE  (-5) /* threads wait for us; at -10 a thread that shares our CPU starves */
 
 /* ---- ends ---- */
 
@@ -41,7 +41,10 @@ static void close_space(struct pager *p, struct space *s)
 
 		/* someone else may hold a duplicate: closing alone would leave it in epoll */
 		epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
-		/* who takes over must not mistake the number for what gets it next */
+		/*
+		 * clear it first: a successor must not take this number for the file that reuses
+		 * it
+		 */
 		__atomic_store_n(&s->uffd, -1, __ATOMIC_RELEASE);
 		family_close_uffd(fd);
 		__atomic_sub_fetch(&p->procs_live, 1, __ATOMIC_RELAXED);
@@ -60,7 +63,7 @@ static bool complete(const struct space *s)
 	        __atomic_load_n(&s->remote, __ATOMIC_ACQUIRE) == 0);
 }
 
-/* Return: true when nothing is left in @f */
+/* Return: true when @f has no pages left to fill or free */
 static bool reap_family(struct pager *p, struct family *f)
 {
 	for (struct space *s = f->spaces, *next; s; s = next) {
@@ -75,7 +78,7 @@ static bool reap_family(struct pager *p, struct family *f)
 	return !f->spaces && f->swept == f->n_sweep;
 }
 
-/* After every batch of events, so that no event of a batch points to what is freed. */
+/* Called after every batch of events, so that no event of a batch points to freed memory. */
 static void reap(struct pager *p)
 {
 	bool all = true;
@@ -96,8 +99,8 @@ static void reap(struct pager *p)
 }
 
 /*
- * Guardians see to each other; only when both die in the same moment nobody is left to
- * make new ones (we cannot: with threads the child would inherit locks that are held).
+ * Guardians replace each other; only if both die in the same moment is there no process left to
+ * fork new ones (we cannot: we have threads, and the child would inherit locks that are held).
  */
 static void check_guard(struct pager *p)
 {
@@ -113,7 +116,7 @@ static void check_guard(struct pager *p)
 	        getpid());
 }
 
-/* Processes end without an event: ask now and then. */
+/* Processes end without an event, so probe them periodically. */
 static void probe(struct pager *p)
 {
 	uint64_t now = now_us();
@@ -152,7 +155,7 @@ static void take_event(struct pager *p, void *tag)
 		pager_fail(p, NULL, -r, "CRIU's lazy-pages socket");
 }
 
-/* The tree goes on by itself; a program in fork() or munmap() needs the CPU for it. */
+/* A program in fork() or munmap() needs the CPU to continue. */
 static void pause_short(void)
 {
 	struct timespec t = { .tv_nsec = PAUSE_NS };
@@ -192,7 +195,7 @@ void *pager_main(void *arg)
 
 	prctl(PR_SET_NAME, "haul-pager");
 	prctl(PR_SET_TIMERSLACK, 1);
-	/* may be refused; then it is only slower */
+	/* may be refused; then the pager is only slower */
 	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), THREAD_NICE);
 	if (pager_watch_fd(p, p->kick_fd, &p->kick_fd) < 0 ||
 	    (p->sock.listen_fd >= 0 &&

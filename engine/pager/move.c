@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* move.c - mremap(): pages of a space are elsewhere from now on. */
+/* move.c - mremap() has moved pages of a space to other addresses. */
 #include "engine/pager/priv.h"
 
 #include <errno.h>
@@ -47,7 +47,7 @@ static int shape_move(struct space *s, uint64_t from, uint64_t to, uint64_t byte
 		const struct prange *r = &h->range[i];
 		struct prange moved = shape_clip(r, from, from + bytes);
 
-		/* what stays: before, between and behind the two places */
+		/* pages that stay: before, between and behind the two ranges */
 		range_put(v, &n, shape_clip(r, 0, a));
 		range_put(v, &n, shape_clip(r, a + bytes, b));
 		range_put(v, &n, shape_clip(r, b + bytes, ADDR_END));
@@ -59,10 +59,10 @@ static int shape_move(struct space *s, uint64_t from, uint64_t to, uint64_t byte
 }
 
 /*
- * Older kernels (pager->exact_moves is false) name the length before the move; an
- * mremap() that moves and shrinks at once so names pages that did not move. What lies
- * behind the real end at the destination is another mapping: it shows by pages that
- * are missing there, since we have been told of what was unmapped for the move.
+ * Older kernels (pager->exact_moves is false) report the length before the move; an mremap() that
+ * moves and shrinks at once therefore names pages that did not move. Behind the real end at the
+ * destination lies another mapping: it shows by pages that are missing there, because we know of
+ * everything that was unmapped for the move.
  */
 static uint64_t move_clamp(const struct space *s, uint64_t to, uint64_t bytes)
 {

@@ -21,13 +21,13 @@
 #include "engine/proc/proc.h"
 #include "engine/runs.h"
 
-#define DELIVER_PAGES    32u /* under one lock: a fault's reader waits no longer */
-#define DELIVER_LIMIT_MS 30000 /* for a program to get through its own system call */
+#define DELIVER_PAGES    32u /* filled under one hold of the lock, for which an event's reader waits */
+#define DELIVER_LIMIT_MS 30000 /* time for a program to finish its own system call */
 #define PAUSE_NS         20000
 
 /* ---- life ---- */
 
-/* Since 6.17 mremap() tells how much it moved, not how much it was asked to. */
+/* Since 6.17 the event of mremap() has the length moved, not the length asked for. */
 static bool kernel_is_exact(void)
 {
 	unsigned int major = 0, minor = 0;
@@ -61,7 +61,7 @@ int pager_blank(struct pager **out, struct guard *g, struct store *s, const stru
 	p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	p->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	p->piece = aligned_alloc(PAGE_BYTES, PIECE_PAGES * PAGE_BYTES);
-	/* so that the kernel can write an event there whatever happens to us */
+	/* so that the kernel can write an event there even if we die */
 	if (g && mlock(&p->book->inbox, sizeof(p->book->inbox)) < 0)
 		log_warn("pager: the inbox may be swapped out: %s", strerror(errno));
 	if (p->epoll_fd < 0 || p->kick_fd < 0 || !p->piece || !p->book)
@@ -119,12 +119,12 @@ int pager_threads(struct pager *p, struct err *e)
 {
 	sigset_t all, before;
 
-	nofile_raise(); /* for each task, and each that it forks while pages are missing */
+	nofile_raise(); /* one for each task, and for each that it forks while pages are missing */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	int r = pthread_create(&p->thread, NULL, pager_main, p);
 	p->running = r == 0;
-	/* without it everything is only slower */
+	/* without it the pager is only slower */
 	p->helping = pthread_create(&p->help_thread, NULL, push_help_main, p) == 0;
 	if (!p->helping)
 		__atomic_store_n(&p->help_over, true, __ATOMIC_RELEASE);
@@ -248,8 +248,10 @@ struct delivery {
 	uint64_t deadline_us;
 };
 
-/* Who can be filled now: before the push only where a thread waits, because CRIU may
- * not have registered the rest yet. */
+/*
+ * The space that can be filled now: before the push only one where a thread waits, because CRIU
+ * may not have registered the rest yet.
+ */
 static struct space *next_to_fill(const struct delivery *d, unsigned int *kinds)
 {
 	bool push = __atomic_load_n(&d->p->push, __ATOMIC_ACQUIRE);
@@ -261,7 +263,7 @@ static struct space *next_to_fill(const struct delivery *d, unsigned int *kinds)
 	return NULL;
 }
 
-/* An event, or memory, is waited for. Return: 1 try again; -errno */
+/* Wait for an event to be read, or for memory. Return: 1 try again; -errno */
 static int deliver_wait(const struct delivery *d, int r, struct err *e)
 {
 	struct timespec t = { .tv_nsec = r == -ENOMEM ? 1000000 : PAUSE_NS };
@@ -275,7 +277,7 @@ static int deliver_wait(const struct delivery *d, int r, struct err *e)
 	               strerror(-r));
 }
 
-/* fam->lock is held. Return: 1 when @s ended, which is no error; else @r */
+/* fam->lock is held. Return: 1 when @s has ended, which is not an error; else @r */
 static int deliver_note(const struct delivery *d, struct space *s, int r)
 {
 	if (r != -ESRCH)
@@ -287,8 +289,8 @@ static int deliver_note(const struct delivery *d, struct space *s, int r)
 }
 
 /*
- * Pages which nobody waits for and which cannot be placed yet go to the store.
- * fam->lock is held for writing. Return: 0, or -errno
+ * Pages that no thread waits for and that cannot be placed yet go to the store. fam->lock is held
+ * for writing. Return: 0, or -errno
  */
 static int stash(const struct delivery *d, struct err *e)
 {

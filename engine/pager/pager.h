@@ -31,9 +31,9 @@ extern const uint32_t pager_fault_le_us[PAGER_FAULT_BOUNDS];
 struct pager_stats {
 	uint64_t lazy_pages; /* at the start */
 	uint64_t left_pages; /* not yet in place */
-	uint64_t left_remote_pages; /* of these, not yet here */
+	uint64_t left_remote_pages; /* of these, still at the source */
 	uint64_t faults; /* threads that waited */
-	uint64_t faults_remote; /* of these, for the source */
+	uint64_t faults_remote; /* of these, for a page from the source */
 	uint32_t fault_p50_us, fault_p99_us, fault_max_us;
 	uint64_t fault_n[PAGER_FAULT_BOUNDS + 1]; /* by pager_fault_le_us */
 	unsigned int procs_live; /* userfaultfds still served */
@@ -42,26 +42,26 @@ struct pager_stats {
 
 int pager_new(struct pager **out, struct store *s, const struct pager_ops *ops, struct err *e);
 
-/** pager_warm() - have the memory there that page states of @rss_bytes take; before the freeze */
+/** pager_warm() - allocate the memory for the page states of @rss_bytes, before the freeze */
 void pager_warm(struct guard *g, uint64_t rss_bytes);
 
-/** pager_new_guarded() - one that a successor can take over */
+/** pager_new_guarded() - make a pager that a successor can take over */
 int pager_new_guarded(struct pager **out, struct guard *g, struct store *s,
                       const struct pager_ops *ops, struct err *e);
 
 /**
- * pager_adopt() - in the successor: go on where the dead one was
- * @s: new and empty; gets the dead one's files
- * All descriptors that neither the pager needs nor guard_keep() named are closed.
- * Faults on what is in the store are served from now on, and it is filled in the
- * background. What is at the source is asked for by ops->want when a thread needs it;
- * where that fails (no link yet) the thread waits until pager_ask_again().
+ * pager_adopt() - in the successor: take over from the dead pager
+ * @s: new and empty; gets the dead pager's files
+ * Closes all descriptors except those that the pager needs and those named to guard_keep(). From
+ * now on faults on pages in the store are served, and these pages are filled in the background. A
+ * page at the source is requested by ops->want when a thread needs it; if that fails (no link yet)
+ * the thread waits until pager_ask_again().
  */
 int pager_adopt(struct pager **out, struct guard *g, struct store *s, const struct pager_ops *ops,
                 struct err *e);
 
 /**
- * pager_add() - before the restore: what is lazy in this process
+ * pager_add() - before the restore: the lazy pages of this process
  * @local:  pages whose content is in the store (data or zero)
  * @remote: pages that the source still has; both ascending and disjoint
  */
@@ -76,25 +76,25 @@ int pager_add(struct pager *p, pid_t pid, const struct runs *local, const struct
 int pager_start(struct pager *p, int dirfd, unsigned int procs, struct err *e);
 
 /**
- * pager_announced() - at the gate, before guard_arm(): until the userfaultfds of all tasks
- * are ours. CRIU sends them and waits for no answer; one that were still on its way when
- * we die would be lost.
+ * pager_announced() - at the gate, before guard_arm(): wait until we have the userfaultfds of all
+ * tasks. CRIU sends them without waiting for an answer; one still on its way when we die would be
+ * lost.
  */
 int pager_announced(struct pager *p, uint64_t deadline_us, struct err *e);
 
 /** pager_push() - from now on fill in the background too (after the commit) */
 void pager_push(struct pager *p);
 /**
- * pager_settled() - behind pager_push(): until nothing comes into the store any more, a moment.
- * Before that no store_sweep(): a page may just be written over its older copy, which looks stale.
+ * pager_settled() - after pager_push(): wait the moment until pages no longer enter the store. Do
+ * not call store_sweep() before: a page may be overwriting its older copy, which looks stale.
  * Return: false: the pager ends
  */
 bool pager_settled(struct pager *p);
 
 /**
- * pager_deliver() - remote pages have come (any thread)
- * @data: NULL for pages that are zero
- * Pages which are no longer wanted (discarded, unmapped, twice) are ignored.
+ * pager_deliver() - remote pages have arrived; from any thread
+ * @data: NULL for pages that are zero. Pages that are no longer wanted (discarded, unmapped,
+ * received twice) are ignored.
  */
 int pager_deliver(struct pager *p, uint64_t obj, uint64_t vaddr, size_t pages, const void *data,
                   struct err *e);
@@ -102,24 +102,24 @@ int pager_deliver(struct pager *p, uint64_t obj, uint64_t vaddr, size_t pages, c
 /* @pages pages of @obj from @vaddr on are still at the source */
 typedef int (*pager_missing_fn)(void *arg, uint64_t obj, uint64_t vaddr, uint64_t pages);
 /**
- * pager_missing() - after the link was lost: every page that only the source has
+ * pager_missing() - after the link was lost: name every page that only the source has
  * Return: 0, or what @fn returned. No pager_deliver() may be under way.
  */
 int pager_missing(struct pager *p, pager_missing_fn fn, void *arg);
-/** pager_ask_again() - pager_ops.want for every page that a thread waits for */
+/** pager_ask_again() - call pager_ops.want for every page that a thread waits for */
 void pager_ask_again(struct pager *p);
 
 /**
- * pager_wait() - until every page is in place (0), -ETIMEDOUT, or the failure
- * that stopped the pager (its userfaultfds then stay open: threads wait, nobody
- * reads zeros)
+ * pager_wait() - wait until every page is in place
+ * Return: 0; -ETIMEDOUT; the failure that stopped the pager (its userfaultfds then stay open, so
+ * that threads wait instead of reading zeros)
  */
 int pager_wait(struct pager *p, uint64_t deadline_us, struct err *e);
 void pager_get_stats(struct pager *p, struct pager_stats *st);
 
 /**
- * pager_free() - stop threads, close the userfaultfds. Only when pager_wait()
- * said 0 or the restored processes are dead: closing earlier lets them read zeros.
+ * pager_free() - stop the threads, close the userfaultfds. Call it only after pager_wait()
+ * returned 0 or the restored processes are dead: closing earlier lets them read zeros.
  */
 void pager_free(struct pager *p);
 DEFINE_AUTO(pager, pager_free)

@@ -1,30 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * priv.h - private header of the pager files: address spaces, their missing pages,
- * and the threads that fill them.
+ * priv.h - private header of the pager files: address spaces, their missing pages, and the threads
+ * that fill them.
  *
- * Threads. The pager's own thread reads every userfaultfd, serves faults, pushes
- * from the store, and is the only one that changes the shape of anything (lists,
- * ranges, families). A helper pushes from the other end; network threads bring pages
- * in pager_deliver(): these two only fill.
+ * Threads. The pager's own thread reads every userfaultfd, serves faults, pushes from the store,
+ * and is the only one that changes the shape of anything (lists, ranges, families). A helper
+ * pushes from the other end; network threads bring pages in pager_deliver(): these two only fill.
  *
- * The rule that keeps content right. A program is held by the kernel in munmap,
- * mremap, madvise and fork until the event about it is read, and until then every
- * UFFDIO_COPY fails with EAGAIN. So: whoever fills looks up the page's state and
- * calls the ioctl under fam->lock held for reading; read(2) of a userfaultfd and the
- * change of state it asks for are one step under fam->lock held for writing. Then no
- * fill decided on old state can happen after the program went on.
+ * The rule that keeps content right. A program is held by the kernel in munmap, mremap, madvise
+ * and fork until the event about it is read, and until then every UFFDIO_COPY fails with EAGAIN.
+ * So a thread that fills looks up the page's state and calls the ioctl under fam->lock held for
+ * reading; read(2) of a userfaultfd and the change of state it asks for are one step under
+ * fam->lock held for writing. So no fill that was decided on an old state can happen after the
+ * program has continued.
  *
- * States are kept by the address that a page had when it was migrated (orig, also
- * its place in the store and its name at the source); ranges say where it is now.
+ * States are kept by the address that a page had when it was migrated (orig, also its place in the
+ * store and its name at the source); ranges say where it is now.
  *
- * What outlives us. Families, spaces, chunks and shapes lie in memory that is shared
- * with the guardian (guard.c), at the same place there, together with struct pbook,
- * where they are found; the table of descriptors is shared, too. Who takes over
- * (adopt.c) makes locks, threads, counters and the store's states anew, acts upon
- * events that were read and not acted upon, and wakes every thread that waits: those
- * whose page still misses fault again. So a change of what is shared is one store of
- * one word, or can be done twice (event.c); everything else may be lost.
+ * What outlives us. Families, spaces, chunks and shapes lie in memory that is shared with the
+ * guardian (guard.c), at the same place there, together with struct pbook, from which they are
+ * found; the table of descriptors is shared too. A successor (adopt.c) makes new locks, threads,
+ * counters and store states, handles events that were read but not handled, and wakes every
+ * waiting thread: those whose page is still missing fault again. So a change to shared memory is
+ * one store of one word, or can be done twice (event.c); everything else may be lost.
  */
 #ifndef HAUL_PAGER_PRIV_H
 #define HAUL_PAGER_PRIV_H
@@ -43,8 +41,8 @@
 #include "engine/runs.h"
 
 #define PCHUNK_PAGES  512u
-#define PIECE_PAGES   32u /* filled in one go by the pusher, between two looks at faults */
-#define WINDOW_PAGES  64u /* freed in the store in one go */
+#define PIECE_PAGES   32u /* filled at once by the pusher, between two checks for faults */
+#define WINDOW_PAGES  64u /* freed in the store at once */
 #define FAULTS_RECENT 16u
 #define ADDR_END      (1ULL << 47)
 #define ADDR_NONE     UINT64_MAX
@@ -59,15 +57,15 @@ struct hist {
 };
 
 void hist_add(struct hist *h, uint64_t value);
-/** hist_quantile() - upper end of the class in which @per_mille of all lie */
+/** hist_quantile() - upper end of the class that contains the quantile @per_mille */
 uint64_t hist_quantile(const struct hist *h, unsigned int per_mille);
-/** hist_count() - how many lie in classes that end above @from and at @to at most */
+/** hist_count() - number of values in classes that end above @from and not above @to */
 uint64_t hist_count(const struct hist *h, uint64_t from, uint64_t to);
 
 /* ---- space.c: what is missing in an address space, and where ---- */
 
 enum pstate {
-	P_NONE, /* not ours (any more): a fault gets zeros */
+	P_NONE, /* not missing (any more): a fault gets zeros */
 	P_LOCAL, /* in the store */
 	P_REMOTE, /* at the source */
 	P_ASKED, /* at the source, and a thread waits */
@@ -90,10 +88,10 @@ struct prange {
 
 #define LATE_MAX 64u
 
-/* An unmapping that is still to be told of, and must not touch what came after it. */
+/* An unmapping whose event is still to come, and must not affect a later mapping there. */
 struct late {
 	uint64_t start, end, since_us;
-	bool exact; /* it will be this range; else any that overlaps */
+	bool exact; /* the event names this range; else any that overlaps */
 };
 
 struct lates {
@@ -112,16 +110,16 @@ struct shape {
 struct space {
 	struct space *next;
 	struct family *fam;
-	int uffd; /* -1: not come yet, or closed */
-	pid_t pid; /* as CRIU named it; 0 for what was forked since */
-	bool gone; /* its memory is no more: ESRCH; atomic */
+	int uffd; /* -1: not received yet, or closed */
+	pid_t pid; /* pid given by CRIU; 0: forked after the restore */
+	bool gone; /* its memory is gone (ESRCH); atomic */
 	bool stuck; /* failed: stays open, nothing is filled, threads wait; atomic */
-	bool started; /* was served once: uffd -1 now means closed */
+	bool started; /* has had a userfaultfd: uffd -1 now means closed */
 	struct pchunk *chunk; /* ascending; fixed when made */
 	size_t n_chunks, cap_chunks;
 	struct shape *shape;
 	uint64_t local, remote; /* pages in these states */
-	size_t push_chunk; /* where the pusher goes on */
+	size_t push_chunk; /* position of the pusher */
 	unsigned int push_page;
 	size_t help_chunk; /* the helper has done the chunks from here on */
 };
@@ -130,7 +128,7 @@ struct space {
 struct space *space_new(struct family *f, pid_t pid);
 void space_free(struct space *s);
 int space_set(struct space *s, const struct runs *local, const struct runs *remote, struct err *e);
-/** space_clone() - what a forked child lacks */
+/** space_clone() - the missing pages of a forked child */
 struct space *space_clone(const struct space *s);
 /** space_serves() - can anything be filled in it? False before CRIU announced it */
 bool space_serves(const struct space *s);
@@ -140,23 +138,23 @@ uint8_t *space_state(const struct space *s, uint64_t orig);
 bool space_any(const struct space *s, uint64_t orig, uint64_t pages, unsigned int kinds);
 /** space_find_kind() - the first page of @kinds among page numbers [@pg, @end); or @end */
 uint64_t space_find_kind(const struct space *s, uint64_t pg, uint64_t end, unsigned int kinds);
-/** space_done() - pages are in place, or dropped: not missing any more */
+/** space_done() - pages are in place or dropped: no longer missing */
 void space_done(struct space *s, uint64_t orig, uint64_t pages, unsigned int kinds);
 /** space_stash() - a page at the source is now in the store, or known to be zero */
 void space_stash(struct space *s, uint64_t orig, enum pstate to);
-/** space_missing() - does anything miss in [start, end) of current addresses? */
+/** space_missing() - is a page missing in [start, end) of current addresses? */
 bool space_missing(const struct space *s, uint64_t start, uint64_t end);
 /** space_drop() - [start, end) of current addresses reads as zero from now on */
 void space_drop(struct space *s, uint64_t start, uint64_t end);
 void space_drop_all(struct space *s);
-/** space_recount() - counters from states; nobody waits any more */
+/** space_recount() - compute counters from states; no thread waits any more */
 void space_recount(struct space *s);
 
 /* ---- shape.c: where pages are now ---- */
 
 struct shape *shape_new(struct pager *p, const struct prange *range, size_t n);
 void shape_free(struct pager *p, struct shape *h);
-/** shape_put() - replace it; @range may be the old one's */
+/** shape_put() - replace the shape; @range may be that of the old one */
 int shape_put(struct space *s, const struct prange *range, size_t n, const struct lates *late,
               uint64_t stamp);
 /** shape_from() - the first range that ends behind @cur */
@@ -167,7 +165,7 @@ struct prange shape_clip(const struct prange *r, uint64_t start, uint64_t end);
 uint64_t space_orig(const struct space *s, uint64_t cur);
 uint64_t space_cur(const struct space *s, uint64_t orig, uint64_t *pages);
 void shape_lates_note(struct lates *l, uint64_t start, uint64_t end, bool exact, uint64_t now);
-/** shape_lates_take() - the one that [start, end) is, or the first that it overlaps */
+/** shape_lates_take() - the late unmapping that [start, end) is, or the first that it overlaps */
 bool shape_lates_take(struct lates *l, uint64_t start, uint64_t end, uint64_t now,
                       struct late *out);
 
@@ -182,7 +180,7 @@ struct family {
 	struct family *next;
 	struct pager *p;
 	uint64_t obj;
-	struct sobj *so; /* NULL: nothing in the store, nor will there be */
+	struct sobj *so; /* NULL: the store has no page of it, and never will */
 	int store_fd; /* of so; or -1 */
 	pthread_rwlock_t lock;
 	struct space *spaces;
@@ -193,21 +191,23 @@ struct family {
 	size_t n_wait, cap_wait;
 };
 
-/** family_revive() - the locks and lists of a process that is dead, made anew */
+/** family_revive() - make new locks and lists in place of those of a dead process */
 int family_revive(struct family *f, struct pager *p, struct err *e);
 /** family_new() - @create: pages may come into the store although there are none yet */
 struct family *family_new(struct pager *p, uint64_t obj, bool create);
 void family_free(struct family *f);
-/** family_close_uffd() - so that nobody who faults there can keep the CPU from it */
+/**
+ * family_close_uffd() - close it so that a thread that faults there cannot keep us from the CPU
+ */
 void family_close_uffd(int fd);
-/** family_note_chunks() - what is to be freed in the end */
+/** family_note_chunks() - record the chunks to be freed in the end */
 int family_note_chunks(struct family *f, const struct space *s);
-/** family_window_free() - does nobody need the store's window around @orig any more? */
+/** family_window_free() - is the store's window around @orig no longer needed? */
 bool family_window_free(const struct family *f, uint64_t orig);
 void family_window_drop(struct family *f, uint64_t orig);
-/** family_window_done() - free the store's window around @orig if nobody needs it */
+/** family_window_done() - free the store's window around @orig if it is no longer needed */
 void family_window_done(struct family *f, uint64_t orig);
-/** family_sweep() - free a bit of what was never filled. Return: false when all is */
+/** family_sweep() - free some pages that were never filled. Return: false when all are freed */
 bool family_sweep(struct family *f);
 
 /* ---- waiters.c: threads that wait for a page from the source ---- */
@@ -228,9 +228,8 @@ int space_move(struct space *s, uint64_t from, uint64_t to, uint64_t bytes,
 /**
  * fill_pages() - put in place every page of @kinds among @pages from @orig on
  * @data: NULL for zeros; fam->lock is held for reading
- * Return: 0 none of them is missing any more; -EAGAIN an event must be read first
- * (call again, states are looked at anew); -ESRCH the process is gone; -ENOMEM;
- * other: cannot be filled
+ * Return: 0 none of them is missing any more; -EAGAIN an event must be read first (then call
+ * again); -ESRCH the process is gone; -ENOMEM; other: cannot be filled
  */
 int fill_pages(struct space *s, uint64_t orig, size_t pages, const uint8_t *data,
                unsigned int kinds);
@@ -250,15 +249,15 @@ struct fault {
 
 #define INBOX_MSGS 32u
 
-/* What was read and is not done with; see event.c. */
+/* Messages that were read but not handled; see event.c. */
 struct inbox {
 	struct uffd_msg msg[INBOX_MSGS]; /* event 0: struck out */
 	bool dropped[INBOX_MSGS];
-	struct space *space; /* whose; NULL: none */
+	struct space *space; /* its sender; NULL: none */
 	uint64_t stamp; /* of msg[0] */
 };
 
-/** event_replay() - act upon what a dead process has left in the inbox */
+/** event_replay() - handle the messages that a dead process has left in the inbox */
 int event_replay(struct pager *p);
 /** event_pump() - read once: events change @s, faults go to p->fault */
 int event_pump(struct pager *p, struct space *s);
@@ -266,18 +265,18 @@ int event_pump(struct pager *p, struct space *s);
 /* ---- fault.c ---- */
 
 int fault_new(struct pager *p, struct space *s, uint64_t cur, bool for_write, uint64_t now);
-/** fault_serve() - all in the queue. Return: true when some have to wait for an event */
+/** fault_serve() - serve the whole queue. Return: true when some faults must wait for an event */
 bool fault_serve(struct pager *p);
-/** fault_forget() - of a space that ends */
+/** fault_forget() - forget the faults of a space that ends */
 void fault_forget(struct pager *p, const struct space *s);
 
 /* ---- push.c: the background ---- */
 
-/** push_begin() - after this nothing comes into the store any more */
+/** push_begin() - after this, no page enters the store */
 void push_begin(struct pager *p);
-/** push_step() - one piece. Return: false when there is nothing to do */
+/** push_step() - fill one piece. Return: false when there is nothing to do */
 bool push_step(struct pager *p);
-/** push_help_main() - thread: the same from the other end, with less right to the CPU */
+/** push_help_main() - thread: the same from the other end, at a lower priority */
 void *push_help_main(void *arg);
 
 /* ---- lazy_socket.c: CRIU's side ---- */
@@ -295,13 +294,13 @@ int lazy_socket_open(struct lazy_socket *k, int dirfd, unsigned int procs, struc
 void lazy_socket_close(struct lazy_socket *k);
 /** lazy_socket_complete() - has every task been announced? */
 bool lazy_socket_complete(const struct lazy_socket *k);
-/** lazy_socket_accept() - Return: 1 CRIU is there, 0 not yet, -errno */
+/** lazy_socket_accept() - Return: 1 CRIU has connected; 0 not yet; -errno */
 int lazy_socket_accept(struct lazy_socket *k);
 int lazy_socket_read(struct pager *p);
 
 /* ---- the pager itself ---- */
 
-/* Where it all begins; outlives us when there is a guardian. */
+/* The root of the shared data; outlives us if there is a guardian. */
 struct pbook {
 	struct family *families;
 	uint64_t lazy_pages;
@@ -325,7 +324,7 @@ struct pager {
 	struct guard *guard;
 	struct lazy_socket sock;
 	int epoll_fd, kick_fd;
-	bool exact_moves; /* the kernel tells the true length of a move */
+	bool exact_moves; /* the kernel reports the true length of a move */
 	pthread_t thread, help_thread;
 	bool running, helping;
 
@@ -335,12 +334,12 @@ struct pager {
 	uint64_t left, left_remote, faults, faults_remote, lost_pages;
 	unsigned int procs_live;
 
-	/* of the thread alone */
+	/* used by the pager's thread only */
 	struct fault *fault;
 	size_t n_fault, cap_fault;
 	uint64_t recent[FAULTS_RECENT]; /* addresses of faults, to see locality */
 	unsigned int at_recent;
-	struct space *hint; /* fill here first: behind the latest fault */
+	struct space *hint; /* fill behind the latest fault first */
 	uint64_t hint_orig;
 	unsigned int hint_pieces;
 	struct space *push_now;

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * push.c - fill from the store what nobody has asked for yet, and free it there:
- * the pager's own thread from the lowest address up, a helper from the highest down.
+ * push.c - fill pages from the store that no thread has asked for yet, and free them there: the
+ * pager's own thread from the lowest address up, a helper from the highest down.
  *
- * Programs that wait for faults leave a CPU idle; the helper uses it. It holds a
- * family's lock for a few pages at a time, because the pager needs that lock for
- * writing before it sees a fault. It changes nothing but states of pages; what goes
- * wrong is left to the pager, which will meet it, too.
+ * Programs that wait for faults leave a CPU idle; the helper uses it. It holds a family's lock for
+ * a few pages at a time, because the pager needs that lock for writing before it sees a fault. It
+ * changes only states of pages and leaves errors to the pager, which meets them too.
  *
- * Measured on 2 CPUs, 1 GiB, a program that writes 50,000 random pages a second: filled
- * at 2.0 GB/s with the helper, 1.3 without; at 90 % of its pace after 0.50 s, without
- * 0.71; 10 % more CPU time. A thread that only reads ahead gave 1.5 GB/s, one that only
- * frees 1.3. pread(2) and UFFDIO_COPY from a warm buffer were quicker than UFFDIO_COPY
- * from a mapping of the store, and freeing on the CPU that allocates next is quickest.
+ * Measured on 2 CPUs, 1 GiB, a program that writes 50,000 random pages a second: filled at 2.0
+ * GB/s with the helper, 1.3 without; at 90 % of its speed after 0.50 s, without 0.71; 10 % more
+ * CPU time. A thread that only reads ahead gave 1.5 GB/s, one that only frees 1.3. pread(2) and
+ * UFFDIO_COPY from a warm buffer were quicker than UFFDIO_COPY from a mapping of the store, and
+ * freeing on the CPU that allocates next is quickest.
  */
 #include "engine/pager/priv.h"
 
@@ -26,10 +25,10 @@
 #include "engine/pager/pager.h"
 #include "engine/pager/store.h"
 
-#define HELP_NICE   5 /* after the programs */
+#define HELP_NICE   5 /* behind the programs */
 #define GRAIN_PAGES 8u
-#define HELP_TURN   64u /* pieces, then a look around */
-#define IDLE_NS     1000000 /* the rest waits for an event, which the pager reads */
+#define HELP_TURN   64u /* pieces between two checks */
+#define IDLE_NS     1000000 /* the rest must wait for an event, which the pager reads */
 
 static uint64_t local_left(const struct space *s)
 {
@@ -59,7 +58,7 @@ static bool find_local(struct space *s, uint64_t *orig)
 	return false;
 }
 
-/* How many pages from @orig on are worth reading: up to the last local one. */
+/* Number of pages from @orig on that are worth reading: up to the last local one. */
 static size_t piece_pages(const struct space *s, uint64_t orig)
 {
 	const struct pchunk *c = space_chunk(s, orig);
@@ -93,7 +92,7 @@ static int push_piece(struct pager *p, struct space *s, uint64_t orig, size_t pa
 	return 0;
 }
 
-/* Around the latest fault. Return: false when there is nothing there */
+/* Around the latest fault. Return: false when no page is missing there */
 static bool push_hint(struct pager *p)
 {
 	while (p->hint && p->hint_pieces) {
@@ -123,7 +122,7 @@ static struct space *choose(struct pager *p)
 	return p->push_now;
 }
 
-/* Nothing is left to fill: free what was dropped before it was. */
+/* No page is left to fill: free the pages that were dropped before they were filled. */
 static bool sweep(struct pager *p)
 {
 	for (struct family *f = p->book->families; f; f = f->next) {
@@ -140,8 +139,8 @@ static bool sweep(struct pager *p)
 }
 
 /*
- * pager_deliver() puts pages into the store only while p->push is not set, looked at
- * under the write lock; whoever saw it unset is through when we have had each lock.
+ * pager_deliver() puts pages into the store only while p->push is not set, checked under the write
+ * lock; a thread that saw it unset is done once we have held each lock.
  */
 void push_begin(struct pager *p)
 {
@@ -181,7 +180,7 @@ struct piece {
 	size_t pages;
 };
 
-/* Spaces end while nobody holds the lock. */
+/* Spaces may end while the lock is not held. */
 static bool still_there(const struct family *f, const struct space *s)
 {
 	for (const struct space *k = f->spaces; k; k = k->next)
@@ -190,7 +189,7 @@ static bool still_there(const struct family *f, const struct space *s)
 	return false;
 }
 
-/* The last local pages of @s before where we were; the lock is held. */
+/* The last local pages of @s before the helper's position; the lock is held. */
 static bool last_piece(struct space *s, struct piece *t)
 {
 	for (; s->help_chunk > 0; s->help_chunk--) {
@@ -223,7 +222,7 @@ static bool find_piece(struct family *f, struct piece *t)
 	return found;
 }
 
-/* Return: 0; -EAGAIN and others: let the pager have it */
+/* Return: 0; -EAGAIN and others: leave it to the pager */
 static int fill_grain(struct family *f, const struct piece *t, size_t at, const uint8_t *buf)
 {
 	size_t n = t->pages - at < GRAIN_PAGES ? t->pages - at : GRAIN_PAGES;
@@ -265,7 +264,7 @@ static bool help(struct family *f, uint8_t *buf)
 	return r == 0;
 }
 
-/* There it would wait for the pager, and the kernel sees that later than it matters. */
+/* Do not run on the pager's CPU: the helper would delay it, and the kernel balances too late. */
 static void keep_apart(const struct pager *p, const cpu_set_t *all, int *was)
 {
 	int cpu = __atomic_load_n(&p->cpu, __ATOMIC_RELAXED);
@@ -333,7 +332,7 @@ void *push_help_main(void *arg)
 	if (buf && pager_settled(p))
 		help_all(p, buf);
 	free(buf);
-	/* only now is everything that we had a hand in done */
+	/* only now is all our own work done */
 	__atomic_store_n(&p->help_over, true, __ATOMIC_RELEASE);
 	__atomic_store_n(&p->check, true, __ATOMIC_RELEASE);
 	pager_kick(p);

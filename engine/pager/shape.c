@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * shape.c - where the pages of an address space are now. A shape is replaced as a
- * whole by one store of a pointer: who dies in between leaves the old one or the new.
+ * shape.c - where the pages of an address space are now. A shape is replaced as a whole by one
+ * store of a pointer, so a death leaves either the old one or the new one.
  */
 #include "engine/pager/priv.h"
 
@@ -11,8 +11,8 @@
 #include "common/page.h"
 #include "engine/pager/pager.h"
 
-#define PRUNE_MIN 64u /* ranges; below nobody notices them */
-#define LATE_US   1000000u /* what is late comes soon, or it is no longer meant */
+#define PRUNE_MIN 64u /* ranges; fewer cost nothing */
+#define LATE_US   1000000u /* an event that is later than this is not the one expected */
 
 static size_t shape_bytes(size_t n_ranges)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* space.c - which pages of an address space are missing, and where they go. */
+/* space.c - which pages of an address space are missing, and their addresses. */
 #include "engine/pager/priv.h"
 
 #include <stdlib.h>
@@ -91,7 +91,7 @@ static int set_run(struct draft *d, uint64_t vaddr, uint64_t pages, enum pstate 
 	return 0;
 }
 
-/* Only data is missing: a page that is zero needs nothing but its fault. */
+/* Only pages with data count as missing: a zero page is supplied by its fault. */
 static int set_local(struct draft *d, const struct run *run, struct err *e)
 {
 	const struct space *s = d->s;
@@ -121,7 +121,7 @@ static bool run_ok(const struct run *r, uint64_t at)
 struct both {
 	const struct runs *local, *remote;
 	size_t i, k;
-	bool here; /* the last one was of @local */
+	bool here; /* the last run was one of @local */
 };
 
 static const struct run *both_next(struct both *b)
@@ -270,7 +270,7 @@ uint8_t *space_state(const struct space *s, uint64_t orig)
 	return c ? &c->st[(orig >> PAGE_BITS) - c->first] : NULL;
 }
 
-/* From chunk @i on, the next that misses something and begins before @end; or n_chunks */
+/* The next chunk, from @i on, that has missing pages and begins before @end; or n_chunks */
 static size_t chunk_next(const struct space *s, size_t i, uint64_t end)
 {
 	for (; i < s->n_chunks && s->chunk[i].first < end; i++)

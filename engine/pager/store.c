@@ -2,9 +2,9 @@
 /*
  * store.c - pages that have arrived at the destination, in place.
  *
- * One sparse memfd per object, file offset = page address; one byte of state a
- * page. A page has one writer at a time (PROTOCOL.md section 5), so only the list
- * of objects and the finding of chunks are locked.
+ * One sparse memfd per object, file offset = page address; one byte of state for each page. A page
+ * has one writer at a time (PROTOCOL.md section 5), so locks protect only the list of objects and
+ * the search for chunks.
  */
 #include "engine/pager/store.h"
 
@@ -29,11 +29,11 @@ struct sobj {
 	struct store *store;
 	uint64_t obj;
 	int fd;
-	struct sparse *states; /* chunk: one byte a page, enum page_state */
+	struct sparse *states; /* chunk: one byte for each page, enum page_state */
 };
 
 struct store {
-	pthread_mutex_t lock; /* making objects; they are found without */
+	pthread_mutex_t lock; /* held to make objects; finding one needs no lock */
 	struct sobj *bucket[BUCKETS];
 	size_t n_objs;
 	uint64_t data_pages, peak_pages;
@@ -78,7 +78,7 @@ static struct sobj *make_obj(struct store *s, uint64_t obj, int fd)
 	o->obj = obj;
 	o->fd = fd >= 0 ? fd : memfd_create("haul-store", MFD_CLOEXEC);
 	o->states = sparse_new(SPARSE_PAGES);
-	/* sparse: only what is written takes memory */
+	/* sparse: only written pages take memory */
 	if (o->fd < 0 || !o->states || ftruncate(o->fd, (off_t)VADDR_END) < 0) {
 		if (o->fd >= 0)
 			close(o->fd);
@@ -142,7 +142,7 @@ static bool holds(enum page_state st)
 	return st == PAGE_DATA || st == PAGE_STALE;
 }
 
-/* What becomes of a page in state @was that is to be @st: only data can get stale. */
+/* New state of a page that goes from @was to @st; only PAGE_DATA can become PAGE_STALE. */
 static uint8_t next_state(uint8_t was, enum page_state st)
 {
 	if (st == PAGE_STALE && !holds(was))
@@ -151,9 +151,9 @@ static uint8_t next_state(uint8_t was, enum page_state st)
 }
 
 /*
- * Set the state of pages of one chunk, @v. Memory that is not needed any more is
- * given back. Atomic for each page: the sweep and the pager may both come to free one,
- * and only the one who changed its state counts it.
+ * Set the state of pages of one chunk, @v. Memory that is no longer needed is freed. Atomic for
+ * each page: the sweep and the pager may both free one, and only the one that changes its state
+ * counts it.
  */
 static void set_pages(struct sobj *o, uint8_t *v, uint64_t vaddr, size_t pages, enum page_state st)
 {
@@ -178,7 +178,7 @@ static void set_pages(struct sobj *o, uint8_t *v, uint64_t vaddr, size_t pages, 
 	account(o->store, gained);
 }
 
-/* The same; makes the chunk. Return: 0; -ENOMEM */
+/* The same, but makes the chunk if needed. Return: 0; -ENOMEM */
 static int set_chunk(struct sobj *o, uint64_t vaddr, size_t pages, enum page_state st)
 {
 	bool create = st == PAGE_DATA || st == PAGE_ZERO;
@@ -286,7 +286,10 @@ void store_sweep(struct store *s)
 			sparse_each(o->states, sweep_chunk, o);
 }
 
-/* The first of v[i..end) that is not @st, else @end; eight at a time: the tree waits for this. */
+/*
+ * Index of the first of v[i..end) that is not @st, else @end; eight at a time, because the tree is
+ * stopped meanwhile.
+ */
 static size_t span_end(const uint8_t *v, size_t i, size_t end, enum page_state st)
 {
 	uint64_t all = 0x0101010101010101ULL * (uint8_t)st, word;
@@ -389,7 +392,7 @@ static void trim_chunk(void *arg, uint64_t key, void *payload)
 	}
 }
 
-/* Everything that the file holds is data. */
+/* Every page in the file is PAGE_DATA. */
 static int learn_states(struct sobj *o, struct err *e)
 {
 	off_t end = 0, at;

@@ -22,17 +22,20 @@ struct sobj;
 enum page_state { PAGE_ABSENT = 0, PAGE_DATA = 1, PAGE_ZERO = 2, PAGE_STALE = 3 };
 
 int store_new(struct store **out, struct err *e);
-/** store_obj() - find, or make when @create. Return: NULL if not there/no memory */
+/**
+ * store_obj() - find an object, or make it if @create. Return: NULL if it does not exist, or no
+ * memory
+ */
 struct sobj *store_obj(struct store *s, uint64_t obj, bool create);
-/** store_write() - @pages pages of @data to their place; state becomes PAGE_DATA */
+/** store_write() - write @pages pages of @data to their place; their state becomes PAGE_DATA */
 int store_write(struct sobj *o, uint64_t vaddr, const void *data, size_t pages, struct err *e);
-/** store_zero() - pages that read as zero: kept as a state, no memory */
+/** store_zero() - mark pages as zero, which takes no memory */
 int store_zero(struct sobj *o, uint64_t vaddr, size_t pages, struct err *e);
 /** store_drop() - forget pages and free their memory */
 void store_drop(struct sobj *o, uint64_t vaddr, uint64_t pages);
 /**
- * store_keep_only() - forget all pages outside @keep (ascending); quick: their memory
- * is given back by store_sweep(), which is for when nobody waits
+ * store_keep_only() - forget all pages outside @keep (ascending); quick: store_sweep() frees their
+ * memory later, when the tree does not wait
  */
 void store_keep_only(struct sobj *o, const struct runs *keep);
 void store_sweep(struct store *s);
@@ -43,14 +46,14 @@ size_t store_span(const struct sobj *o, uint64_t vaddr, size_t max, enum page_st
 int store_read(const struct sobj *o, uint64_t vaddr, void *buf, size_t pages, struct err *e);
 int store_fd(const struct sobj *o);
 /**
- * store_adopt() - an object whose file a dead process has left; @fd: taken
+ * store_adopt() - make an object from the file of a dead process; @fd: taken
  * Every page that the file holds is PAGE_DATA, all others PAGE_ABSENT.
  */
 int store_adopt(struct sobj **out, struct store *s, uint64_t obj, int fd, struct err *e);
-/** store_trim() - drop the data that @keep does not want */
+/** store_trim() - drop the pages that @keep refuses */
 void store_trim(struct sobj *o, bool (*keep)(void *arg, uint64_t vaddr), void *arg);
 uint64_t store_data_pages(const struct store *s); /* memory held, in pages */
-uint64_t store_peak_pages(const struct store *s); /* the most it ever was */
+uint64_t store_peak_pages(const struct store *s); /* its maximum so far */
 void store_free(struct store *s);
 DEFINE_AUTO(store, store_free)
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * direct.c - reads past the page cache (O_DIRECT): what a device puts into memory leaves no trace in
- * the page table, so a page that is protected again while a read is under way looks clean. Those of
- * native AIO go on while the process stands, and CRIU waits for none (its pie/parasite.c says so).
+ * direct.c - reads past the page cache (O_DIRECT): what a device puts into memory leaves no trace
+ * in the page table, so a page that is protected again while a read is under way looks clean.
+ * Reads by native AIO continue while the process is stopped, and CRIU does not wait for them (see
+ * its pie/parasite.c).
  */
 #include "engine/proc/proc.h"
 
@@ -15,12 +16,13 @@
 
 #include "common/clock.h"
 
-#define STILL_MS 250 /* no answer for so long: none is under way, or its device is very slow */
+/* Without an answer for this long, no request is under way, or its device is very slow. */
+#define STILL_MS 250
 #define LOOK_US  2000
 
 #define MOUNTS_MOST 256
 
-/* Where the kernel puts answers: fs/aio.c, struct aio_ring; libaio relies on it, too. */
+/* The ring into which the kernel puts answers: fs/aio.c, struct aio_ring; libaio reads it too. */
 struct ring_head {
 	uint32_t id, nr, head, tail;
 };
@@ -37,8 +39,8 @@ struct rings {
 };
 
 /*
- * File systems that may read past the page cache without being asked to, by what their server or
- * their mount options say. Nobody but the kernel is asked: the server may be slow, or stopped.
+ * File systems that may read past the page cache without being asked to, depending on their server
+ * or mount options. Only the kernel is asked: the server may be slow, or stopped.
  */
 static bool reads_direct(const char *type)
 {
@@ -51,7 +53,7 @@ static bool reads_direct(const char *type)
 	return !strncmp(type, "fuse.", 5);
 }
 
-/* The mounts of such: their numbers, as fdinfo has them. Return: how many there are */
+/* Mount IDs of such file systems, as in fdinfo. Return: their number */
 static size_t find_mounts(pid_t pid, int *id, size_t room)
 {
 	AUTO(mem) char *line = NULL;
@@ -89,8 +91,8 @@ static bool is_direct(pid_t pid, const char *fd, const int *mount, size_t n_moun
 }
 
 /*
- * Only what has a path is worth a look: of sockets there may be thousands. The file itself is not
- * asked, for its server may be slow.
+ * Look only at descriptors with a path: there may be thousands of sockets. Do not touch the file
+ * itself: its server may be slow.
  */
 static bool has_direct(pid_t pid)
 {
@@ -109,7 +111,10 @@ static bool has_direct(pid_t pid)
 	return false;
 }
 
-/* The rings of its AIO contexts; @r: NULL: is there one? Return: how many, -ENOMEM */
+/*
+ * Collect the rings of its AIO contexts in @r; with NULL, only see whether there is one. Return:
+ * their number; -ENOMEM
+ */
 static int find_rings(struct rings *r, pid_t pid)
 {
 	AUTO(mem) char *line = NULL;
@@ -143,7 +148,7 @@ enum direct_io direct_io(pid_t pid)
 	return find_rings(NULL, pid) ? DIRECT_AIO : DIRECT_SYNC;
 }
 
-/* Has one been answered since the last look? */
+/* Has a request been answered since the last look? */
 static bool look(struct rings *r)
 {
 	bool moved = false;
@@ -155,7 +160,7 @@ static bool look(struct rings *r)
 		struct iovec from = { (void *)(uintptr_t)g->vaddr, sizeof(h) };
 
 		if (process_vm_readv(g->pid, &to, 1, &from, 1, 0) != (ssize_t)sizeof(h))
-			h.tail = g->tail; /* killed: others notice that */
+			h.tail = g->tail; /* killed: the caller notices that elsewhere */
 		moved |= h.tail != g->tail;
 		g->tail = h.tail;
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * frost.c - stopped processes that nobody wakes by mistake. SIGSTOP outlives us, but any
- * SIGCONT ends it: a shell's fg, a supervisor. In a frozen cgroup (version 2) it does not.
+ * frost.c - keep stopped processes stopped. SIGSTOP outlives us, but any SIGCONT undoes it, from a
+ * shell's fg or a supervisor; a frozen cgroup (version 2) withstands that.
  */
 #include "engine/proc/frost.h"
 
@@ -17,24 +17,24 @@
 #include "common/log.h"
 
 #define PATH_BYTES 512
-#define WARM_US    3000 /* a grace period hardly ends before the next move */
+#define WARM_US    3000 /* short enough that a grace period does not end before the next move */
 
 struct member {
 	pid_t pid;
-	char *from; /* its cgroup before, below the mount */
+	char *from; /* its former cgroup, below the mount */
 };
 
 struct frost {
-	char root[PATH_BYTES]; /* where cgroup2 is mounted */
+	char root[PATH_BYTES]; /* mount point of cgroup2 */
 	char dir[PATH_BYTES];
 	struct member *v;
 	size_t n;
 	pthread_t warmer;
-	bool warm; /* there is a warmer */
-	bool cool; /* it shall end; atomic */
+	bool warm; /* the warming thread runs */
+	bool cool; /* tells the warming thread to end; atomic */
 };
 
-/* In another cgroup namespace than its mount, names and files do not belong together. */
+/* If the mount belongs to another cgroup namespace, names in /proc do not match directories. */
 static bool lists_us(const char *mount)
 {
 	AUTO(mem) char *own = frost_cgroup_of(getpid());
@@ -108,7 +108,7 @@ static struct frost *make(uint64_t id, const char *home, struct err *e)
 	return f;
 }
 
-/* Processes as a whole can only be in a domain. */
+/* Only a domain cgroup takes whole processes. */
 static bool is_domain(const struct frost *f)
 {
 	char path[PATH_BYTES + 32], type[32] = "";
@@ -227,7 +227,7 @@ int frost_again(const struct frost *f, pid_t pid, struct err *e)
 	snprintf(text, sizeof(text), "%d", pid);
 	int r = put_in(f->dir, "cgroup.procs", text);
 
-	if (r == 0) /* somebody may have thawed it */
+	if (r == 0) /* another program may have thawed it */
 		r = put_in(f->dir, "cgroup.freeze", "1");
 	return r < 0 ? err_set(e, ERR_SYS, -r, "%d into %s: %s", pid, f->dir, strerror(-r)) : 0;
 }
@@ -255,7 +255,7 @@ static int thaw_one(const struct frost *f, const struct member *m)
 	snprintf(dir, sizeof(dir), "%s%s", f->root, m->from);
 	int r = put_in(dir, "cgroup.procs", text);
 
-	/* its cgroup is gone or takes nobody: better at the root than stopped for ever */
+	/* its cgroup is gone or takes no process: better at the root than stopped for ever */
 	return r < 0 && r != -ESRCH ? put_in(f->root, "cgroup.procs", text) : r;
 }
 
@@ -274,7 +274,7 @@ int frost_thaw(struct frost *f)
 		free(f->v[i].from);
 	}
 	f->n = 0;
-	if (bad) /* better there than stopped for ever */
+	if (bad) /* better in the root cgroup than stopped for ever */
 		put_in(f->dir, "cgroup.freeze", "0");
 	rmdir(f->dir);
 	return bad;
@@ -305,6 +305,6 @@ void frost_free(struct frost *f)
 	for (size_t i = 0; i < f->n; i++)
 		free(f->v[i].from);
 	free(f->v);
-	rmdir(f->dir); /* when nobody is in it */
+	rmdir(f->dir); /* succeeds only when it is empty */
 	free(f);
 }

@@ -60,7 +60,7 @@ static int take_thread(struct hold *h, pid_t tid, long options)
 	int r = hold_wait(tid, &status, deadline_in_ms(HOLD_LIMIT_MS));
 
 	if (r == -ESRCH)
-		return 0; /* it has ended: no tracee any more */
+		return 0; /* it has ended and is no longer a tracee */
 	h->t[h->n].trapped = r == 0 && hold_is_event(status);
 	h->t[h->n].signal = r == 0 && !hold_is_event(status) ? WSTOPSIG(status) : 0;
 	h->n++;
@@ -75,7 +75,7 @@ static bool have_thread(const struct hold *h, pid_t tid)
 	return false;
 }
 
-/* Threads may be made while we look: again, until a pass finds no new one. */
+/* Threads may be created while we look: repeat until a pass finds no new one. */
 int hold_take(struct hold *h, long options)
 {
 	char path[32];
@@ -132,7 +132,7 @@ static int job_main(void *arg)
 {
 	struct job *j = arg;
 
-	setsid(); /* out of reach of what is meant for our group */
+	setsid(); /* out of reach of signals to our process group */
 	j->result = j->fn(j->arg);
 	return 0;
 }

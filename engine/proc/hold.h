@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* hold.h - all threads of a process held still for a moment, which they do not notice. */
+/* hold.h - hold all threads of a process for a moment, without their noticing. */
 #ifndef HAUL_HOLD_H
 #define HAUL_HOLD_H
 
@@ -13,7 +13,7 @@
 
 struct hold_thread {
 	pid_t tid;
-	int signal; /* arrived meanwhile: handed on when it is let go */
+	int signal; /* arrived meanwhile; delivered when the thread is let go */
 	bool trapped; /* stopped by our interrupt, not by a signal */
 };
 
@@ -21,23 +21,22 @@ struct hold {
 	pid_t pid;
 	struct hold_thread *t;
 	size_t n;
-	int again; /* a signal that has to be sent anew: its stop is over; 0: none */
+	int again; /* a signal to send again because its stop is over; 0: none */
 };
 
 /**
- * hold_take() - PTRACE_SEIZE and stop all threads; in hold_apart()
- * @options: further PTRACE_O_*
- * Return: 0; -ESRCH gone; -EPERM traced by someone else, or not allowed; -ETIMEDOUT: a
- * thread sleeps in the kernel and cannot be stopped, as one that waits in vfork. After a
- * failure what was taken is still to be let go.
+ * hold_take() - PTRACE_SEIZE and stop all threads; in hold_apart() @options: further PTRACE_O_*
+ * Return: 0; -ESRCH gone; -EPERM traced by someone else, or not allowed; -ETIMEDOUT: a thread
+ * sleeps in the kernel and cannot be stopped, such as one that waits in vfork(). After a failure
+ * call hold_let_go() too.
  */
 int hold_take(struct hold *h, long options);
 /** hold_let_go() - threads that did not stop stay traced until hold_apart() has ended */
 void hold_let_go(struct hold *h);
 
 /**
- * hold_apart() - run @fn in a process of its own that shares our memory and descriptors
- * What it holds is let go when it ends, whatever happens. The caller sleeps meanwhile.
+ * hold_apart() - run @fn in a process of its own that shares our memory and descriptors Threads
+ * that it holds are released when it ends, whatever happens. The caller sleeps meanwhile.
  * Return: what @fn returned; -errno
  */
 int hold_apart(int (*fn)(void *arg), void *arg);
@@ -45,11 +44,12 @@ int hold_apart(int (*fn)(void *arg), void *arg);
 /**
  * hold_while() - run @fn, in hold_apart(), while all threads of @pid are held
  * @longest_us: raised when this took longer
- * Return: what @fn returned; of hold_take(), then it did not run; -ECHILD: killed in it perhaps
+ * Return: what @fn returned; an error of hold_take(), then @fn did not run; -ECHILD: killed,
+ * perhaps while @fn ran
  */
 int hold_while(pid_t pid, int (*fn)(void *arg), void *arg, uint64_t *longest_us);
 
-/** hold_wait() - a thread's next stop. Return: 0; -ESRCH ended; -ETIMEDOUT */
+/** hold_wait() - wait for a thread's next stop. Return: 0; -ESRCH ended; -ETIMEDOUT */
 int hold_wait(pid_t tid, int *status, uint64_t deadline_us);
 /** hold_is_event() - was that stop made by PTRACE_INTERRUPT or a group stop? */
 bool hold_is_event(int status);

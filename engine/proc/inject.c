@@ -2,15 +2,14 @@
 /*
  * inject.c - make a userfaultfd inside a running process and take it away.
  *
- * All threads are stopped, so that none sees the descriptor or forks with it. One
- * of them runs two system calls at a syscall instruction that its vdso has anyway:
- * no byte of the process is changed. It is let go from the same kind of stop that
- * it was taken in (inside the kernel's signal delivery), where the kernel restarts
- * an interrupted system call by itself.
+ * All threads are stopped, so that none sees the descriptor or forks with it. One of them runs two
+ * system calls at a syscall instruction that its vdso has anyway: no byte of the process is
+ * changed. It is released from the same kind of stop in which it was taken (inside the kernel's
+ * signal delivery), from which the kernel restarts an interrupted system call by itself.
  *
- * All of it is done by a process of its own that shares our memory and descriptors: if
- * we are killed in the middle, it still puts the thread's registers back. Without it
- * the thread would go on at the system call instruction, and crash.
+ * All of it is done by a process of its own that shares our memory and descriptors: if we are
+ * killed in the middle, it still puts the thread's registers back. Otherwise the thread would
+ * resume at the system call instruction, and crash.
  */
 #include "engine/proc/proc.h"
 
@@ -113,8 +112,8 @@ static struct hold_thread *pick(struct victim *v)
 
 /*
  * The next stop. A thread that gets no processor, or that its cgroup has frozen, is told to stop
- * where it is, for its registers are not its own: that comes as soon as it can run at all, and
- * a freezer (version 2) lets it.
+ * where it is, because its registers are not its own: the stop comes as soon as it can run at all,
+ * and a freezer (version 2) allows it.
  */
 static int next_stop(struct hold_thread *t, int how, bool *off, int *status)
 {
@@ -130,8 +129,8 @@ static int next_stop(struct hold_thread *t, int how, bool *off, int *status)
 }
 
 /*
- * When it returns the thread is in the kind of stop that it was taken in, or has ended (-ESRCH).
- * Return: what the call said; -ETIMEDOUT: it was not made
+ * On return the thread is in the kind of stop in which it was taken, or has ended (-ESRCH).
+ * Return: the result of the call; -ETIMEDOUT: it was not made
  */
 static long run_syscall(const struct victim *v, struct hold_thread *t,
                         const struct user_regs_struct *saved, long nr, uint64_t arg)
@@ -154,7 +153,7 @@ static long run_syscall(const struct victim *v, struct hold_thread *t,
 			return x;
 		if (hold_is_event(status) && off)
 			return rc;
-		/* signals are blocked: only SIGSTOP and the like come through */
+		/* signals are blocked: only SIGSTOP and the like arrive */
 		if (!hold_is_event(status) && WSTOPSIG(status) != (SIGTRAP | 0x80))
 			t->signal = WSTOPSIG(status);
 		if (WSTOPSIG(status) != (SIGTRAP | 0x80))
@@ -162,7 +161,7 @@ static long run_syscall(const struct victim *v, struct hold_thread *t,
 		inside = !inside;
 		if (ptrace(PTRACE_GETREGS, t->tid, NULL, &r) < 0)
 			return -errno;
-		if (inside && off) { /* too late: left out */
+		if (inside && off) { /* too late: skip the call */
 			made = false;
 			r.orig_rax = (unsigned long long)-1;
 			ptrace(PTRACE_SETREGS, t->tid, NULL, &r);
@@ -186,7 +185,10 @@ static int fetch_fd(pid_t pid, int remote)
 	return fd < 0 ? -errno : fd;
 }
 
-/* No descriptor was free: is there room up to the hard limit? All threads are stopped. */
+/*
+ * No descriptor was free: raise the soft limit to the hard one, if that is higher. All threads are
+ * stopped.
+ */
 static bool raise_limit(pid_t pid, struct rlimit *old)
 {
 	struct rlimit more;
@@ -233,7 +235,7 @@ static int in_thread(const struct victim *v, struct hold_thread *t, int *fd_out,
 	return 0;
 }
 
-/* Who is slowed down by a freezer's duty cycle is thawed in a moment. */
+/* A process that is throttled by a freezer is thawed in a moment. */
 static int wait_thawed(pid_t pid, struct err *e)
 {
 	uint64_t limit = deadline_in_ms(THAW_LIMIT_MS);
@@ -272,7 +274,7 @@ static int inject(pid_t pid, int *fd_out, struct err *e)
 		if (t) {
 			r = in_thread(&v, t, fd_out, e);
 			v.h.again = t->signal;
-			t->signal = 0; /* it is in a stop of ours, which hands nothing on */
+			t->signal = 0; /* a stop of ours delivers no signal */
 		}
 		hold_let_go(&v.h);
 		if (t)

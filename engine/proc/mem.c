@@ -25,7 +25,7 @@ ssize_t mem_read(int fd, pid_t pid, uint64_t vaddr, void *buf, size_t pages)
 	struct iovec from = { (void *)(uintptr_t)vaddr, to.iov_len };
 	ssize_t n = process_vm_readv(pid, &to, 1, &from, 1, 0);
 
-	/* what has no PROT_READ is refused there, not here */
+	/* process_vm_readv() refuses pages without PROT_READ, /proc/PID/mem does not */
 	if (n < (ssize_t)PAGE_BYTES)
 		n = pread(fd, buf, to.iov_len, (off_t)vaddr);
 	if (n < 0)

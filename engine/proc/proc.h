@@ -21,23 +21,29 @@ struct proc_list {
 /** procs_tree() - @root and all its descendants (zombies included) */
 int procs_tree(pid_t root, struct proc_list *out, struct err *e);
 void procs_fini(struct proc_list *l);
-/** procs_start() - when @pid began, in ticks since boot: tells a pid from its next use */
+/**
+ * procs_start() - start time of @pid, in ticks since boot: tells it from a later process with the
+ * same pid
+ */
 uint64_t procs_start(pid_t pid);
-/** procs_parent() - 0: it is gone, or its parent is not to be seen from here */
+/** procs_parent() - 0: it is gone, or its parent is not visible in this pid namespace */
 pid_t procs_parent(pid_t pid);
 /** procs_state() - R, S, D, T, Z, ...; 0: it is gone */
 char procs_state(pid_t pid);
 /** procs_lives() - neither gone nor a zombie */
 bool procs_lives(pid_t pid);
-/** procs_cpu_us() - CPU time that the tree of @root has used, with children that are gone */
+/** procs_cpu_us() - CPU time used by the tree of @root, including children that have ended */
 uint64_t procs_cpu_us(pid_t root);
-/** procs_tracer() - who traces its first thread; 0: nobody, or it is gone */
+/** procs_tracer() - the tracer of its first thread; 0: none, or it is gone */
 pid_t procs_tracer(pid_t pid);
-/** procs_spare() - be it the last that the kernel ends in want of memory; takes CAP_SYS_RESOURCE */
+/** procs_spare() - make @pid the OOM killer's last choice; needs CAP_SYS_RESOURCE */
 void procs_spare(pid_t pid);
-/** procs_pends() - has it this signal, and not acted on it yet? */
+/** procs_pends() - is @sig pending for the process? */
 bool procs_pends(pid_t pid, int sig);
-/** procs_end_tree() - stop all of it first, so that nothing is born meanwhile; then kill. @killed: what lived */
+/**
+ * procs_end_tree() - stop the whole tree first, so that no process is born meanwhile; then kill
+ * it. @killed: number of processes that were alive
+ */
 int procs_end_tree(pid_t root, unsigned int *killed, struct err *e);
 
 enum vma_kind {
@@ -77,24 +83,31 @@ ssize_t mem_read(int fd, pid_t pid, uint64_t vaddr, void *buf, size_t pages);
 
 /* ---- direct.c: processes that read into their memory past the page tables ---- */
 
-/* DIRECT_SYNC: while its threads are held no read is under way; DIRECT_AIO: one may be. */
+/* DIRECT_SYNC: no read is under way while its threads are held; DIRECT_AIO: one may be. */
 enum direct_io { DIRECT_NONE, DIRECT_SYNC, DIRECT_AIO };
 
-/** direct_io() - has it a file open with O_DIRECT, and native AIO beside it? */
+/** direct_io() - does it have a file open with O_DIRECT, and does it use native AIO besides? */
 enum direct_io direct_io(pid_t pid);
 
 struct rings;
 
-/** direct_rings_find() - the AIO contexts of those that have files open with O_DIRECT, too; @out: NULL: none */
+/**
+ * direct_rings_find() - the AIO contexts of processes that also have files open with O_DIRECT;
+ * *out NULL: none
+ */
 int direct_rings_find(struct rings **out, const pid_t *pid, size_t n, struct err *e);
 /**
- * direct_rings_settle() - the processes stand: wait until no request is answered any more
+ * direct_rings_settle() - the processes are stopped: wait until no more requests are answered
  *
- * What a device does later than a quarter of a second after the one before is not waited for.
+ * A request that a device answers more than a quarter of a second after the previous one is
+ * missed.
  * Return: 0; -EBUSY at @deadline_us
  */
 int direct_rings_settle(struct rings *r, uint64_t deadline_us, struct err *e);
-/** direct_rings_same() - has none been answered since? Then memory and answers belong together. Return: 0; -EBUSY */
+/**
+ * direct_rings_same() - was no request answered since then? If so, memory and answers match.
+ * Return: 0; -EBUSY
+ */
 int direct_rings_same(struct rings *r, struct err *e);
 void direct_rings_free(struct rings *r);
 DEFINE_AUTO(rings, direct_rings_free)
@@ -102,13 +115,13 @@ DEFINE_AUTO(rings, direct_rings_free)
 /* ---- inject.c: one system call inside a running process ---- */
 
 /**
- * inject_uffd() - make a userfaultfd of the process's memory, owned by us
+ * inject_uffd() - make a userfaultfd of the process's memory, which we own
  * @fd_out: ours; nothing stays open in the process
  *
- * Stops all threads of the process for a fraction of a millisecond (PTRACE_SEIZE,
- * seccomp suspended), runs userfaultfd(O_CLOEXEC|O_NONBLOCK|UFFD_USER_MODE_ONLY)
- * and close() at a syscall instruction of its vdso (no text is changed), and puts
- * everything back, interrupted system calls restarted included.
+ * Stops all threads of the process for a fraction of a millisecond (PTRACE_SEIZE, seccomp
+ * suspended), runs userfaultfd(O_CLOEXEC|O_NONBLOCK|UFFD_USER_MODE_ONLY) and close() at a syscall
+ * instruction of its vdso (no text is changed), and restores everything, including interrupted
+ * system calls.
  * Return: 0; -ESRCH gone; -EBUSY traced by someone else; -EMFILE; -ENOTSUP;
  *         on failure the process is as it was.
  */

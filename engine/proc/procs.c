@@ -47,7 +47,7 @@ static int add_children_of(struct proc_list *l, pid_t pid, const char *tid)
 	return r;
 }
 
-/* Children belong to the thread that made them: look at all threads. */
+/* Children belong to the thread that forked them: look at all threads. */
 static int add_children(struct proc_list *l, pid_t pid)
 {
 	char path[32];
@@ -91,7 +91,8 @@ int procs_end_tree(pid_t root, unsigned int *killed, struct err *e)
 		r = procs_tree(root, &l, e);
 	} while (r == 0 && l.n > known);
 	for (size_t i = 0; i < l.n; i++) {
-		bool lives = procs_lives(l.pid[i]); /* or so it looks: perhaps it has threads */
+		/* false also for a process whose leader has ended before its other threads */
+		bool lives = procs_lives(l.pid[i]);
 
 		*killed += kill(l.pid[i], SIGKILL) == 0 && lives;
 	}
@@ -175,7 +176,7 @@ void procs_vmas_fini(struct vma_list *l)
 	memset(l, 0, sizeof(*l));
 }
 
-/* What follows its name in stat, which may hold anything; NULL: it is gone. */
+/* The part of stat behind the process's name, which may contain anything; NULL: it is gone. */
 static const char *stat_words(pid_t pid, char *text, size_t bytes)
 {
 	char path[32];
@@ -223,7 +224,7 @@ uint64_t procs_cpu_us(pid_t root)
 	for (size_t i = 0; r == 0 && i < l.n; i++) {
 		char text[1024];
 		const char *at = stat_words(l.pid[i], text, sizeof(text));
-		uint64_t t[4] = { 0 }; /* user, system; the same of children that are gone */
+		uint64_t t[4] = { 0 }; /* user, system; the same of children that have ended */
 
 		if (at && sscanf(at,
 		                 "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * slow.c - take some of its time from a process tree; slow.h says how. The keeper is forked from a
- * process with threads: it uses system calls only, nothing of its own memory.
+ * slow.c - throttle a process tree; slow.h says how. The keeper is forked from a process with
+ * threads: it uses system calls only, nothing of its own memory.
  */
 #include "engine/proc/slow.h"
 
@@ -22,33 +22,38 @@
 #include "engine/proc/frost.h"
 #include "engine/proc/proc.h"
 
-/* Of its child cgroup; then the migration, and the cpu.max of the parent as it was: "-max-100000". */
+/*
+ * Prefix of its child cgroup's name; the migration and the former cpu.max of the parent follow:
+ * "-max-100000".
+ */
 #define NAME       "haul-slow-"
 #define NAME_BYTES (sizeof(NAME) - 1 + 16)
 #define PATH_BYTES 512
 
-/* Frozen and thawed once in this time, or given a quota for it: short for who waits for the program,
- * long for a freezer. */
+/*
+ * The period in which it is frozen and thawed once, or to which its quota applies: short for
+ * clients of the program, long for a freezer.
+ */
 #define TURN_MS 50
 
-/* The kernel takes no smaller quota, and no longer period (kernel/sched/core.c). */
+/* The kernel accepts no smaller quota and no longer period (kernel/sched/core.c). */
 #define QUOTA_LEAST_US  1000
 #define PERIOD_MOST_US  1000000
 #define LIMIT_MAX_BYTES 48
 
-/* A tree that forks is moved in so many passes, or not at all. */
+/* Maximum number of passes to move a tree that forks meanwhile. */
 #define PASSES 50
 
-/* It is not waited for any longer. */
+/* How long to wait for the keeper to end. */
 #define KEEPER_LIMIT_MS 1000
 
 struct slow {
 	char dir[PATH_BYTES], parent[PATH_BYTES];
-	int lock; /* the open directory; ours and the keeper's */
-	int tell; /* one byte: percent; its end: undo */
+	int lock; /* the open directory; the keeper has it too */
+	int tell; /* one byte: percent; end of file: undo */
 	pid_t keeper;
 	bool quota; /* by cpu.max, else by the freezer */
-	double cpus; /* that it may use at full speed, and did */
+	double cpus; /* CPUs that it may use at full speed, and did use */
 };
 
 /* ---- with system calls only ---- */
@@ -63,7 +68,7 @@ static int put(int dir, const char *file, const char *text, size_t bytes)
 	return r;
 }
 
-/* Everybody in @dir one up, where it was. Return: how many there were, or -errno */
+/* Move every process of @dir up to its former cgroup. Return: their number; -errno */
 static int move_up(int dir)
 {
 	char text[4096], pid[16];
@@ -89,7 +94,10 @@ static int move_up(int dir)
 	return r < 0 ? r : n;
 }
 
-/* What cpu.max of the parent was, by the name of its child. Return: its length; 0: it was left alone */
+/*
+ * The former cpu.max of the parent, from the name of its child. Return: its length; 0: it was not
+ * changed
+ */
 static size_t limit_of(const char *path, char *out)
 {
 	const char *at = strrchr(path, '/') + 1;
@@ -102,7 +110,10 @@ static size_t limit_of(const char *path, char *out)
 	return n;
 }
 
-/* Thawed first: from then on nobody waits. Also when it is half made, or undone already. */
+/*
+ * Thaw first: from then on no process waits. Works also on a cgroup that is half made or already
+ * undone.
+ */
 static int undo(int dir, const char *path)
 {
 	char limit[LIMIT_MAX_BYTES];
@@ -140,7 +151,7 @@ static void keep(int dir, const char *path, int told)
 	undo(dir, path);
 }
 
-/* Nothing of haul's may live on in it: connections and journals end with their owner. */
+/* It must keep no descriptor of haul open: connections and journal locks end with haul. */
 static _Noreturn void keeper(struct slow *s, int told)
 {
 	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
@@ -161,7 +172,10 @@ static _Noreturn void keeper(struct slow *s, int told)
 
 /* ---- making it ---- */
 
-/* One more pass over the tree. Return: how many were not in it, or -errno with @e set */
+/*
+ * One more pass over the tree. Return: the number of processes that were not yet in the cgroup;
+ * -errno with @e set
+ */
 static int move_in(struct slow *s, pid_t root, const char *from, struct err *e)
 {
 	struct proc_list l = { 0 };
@@ -203,12 +217,12 @@ static int start_keeper(struct slow *s, struct err *e)
 	if (s->keeper == 0)
 		keeper(s, p[0]);
 	close(p[0]);
-	if (s->keeper > 0) /* its end would leave the tree frozen until that is noticed */
+	if (s->keeper > 0) /* without it the tree would stay frozen until someone notices */
 		procs_spare(s->keeper);
 	return s->keeper < 0 ? err_sys(e, "fork") : 0;
 }
 
-/* Everybody in the cgroup of @dir is of @l, and it has no children. */
+/* Every process in the cgroup of @dir is in @l, and the cgroup has no children. */
 static bool alone_in(const char *dir, const struct proc_list *l)
 {
 	char path[2 * PATH_BYTES];
@@ -248,8 +262,9 @@ static bool alone(const struct slow *s, pid_t root, const char *from)
 }
 
 /*
- * By which means: @limit is for the name, empty for the freezer. The file is there when the cpu
- * controller is enabled for this cgroup. A limit that is there already is kept where it is less.
+ * Choose between cpu.max and the freezer: @limit becomes part of the name, empty for the freezer.
+ * cpu.max exists when the cpu controller is enabled for this cgroup. A lower limit that is set
+ * already is kept.
  */
 static void choose(struct slow *s, pid_t root, const char *from, char *limit, size_t bytes)
 {
@@ -313,7 +328,7 @@ int slow_new(struct slow **out, pid_t root, uint64_t id, double cpus, struct err
 	return 0;
 }
 
-/* It is not reaped before slow_free(): its pid stays its own. */
+/* It is not reaped before slow_free(), so its pid is not used again. */
 bool slow_kept(const struct slow *s)
 {
 	siginfo_t i = { 0 };
@@ -335,7 +350,7 @@ const char *slow_by(const struct slow *s)
 	return s->quota ? "cpu.max" : "freezer";
 }
 
-/* A share of the CPUs that it used, in each turn. */
+/* The program gets a share of the CPUs that it used, in each period. */
 static int set_quota(const struct slow *s, unsigned int percent, struct err *e)
 {
 	double period_us = TURN_MS * 1000, share = s->cpus * (100 - percent) / 100;
@@ -359,7 +374,7 @@ int slow_set(struct slow *s, unsigned int percent, struct err *e)
 		return set_quota(s, percent, e);
 	if (slow_kept(s) && write(s->tell, &byte, 1) == 1)
 		return 0;
-	return err_set(e, ERR_SYS, EPIPE, "the process that slows it down is gone");
+	return err_set(e, ERR_SYS, EPIPE, "the throttling process is gone");
 }
 
 void slow_free(struct slow *s)
@@ -377,7 +392,7 @@ void slow_free(struct slow *s)
 			break;
 		usleep(1000);
 	}
-	/* the keeper has done it, unless it was killed or stopped */
+	/* the keeper has undone it, unless it was killed or stopped */
 	if (s->lock >= 0) {
 		int r = undo(s->lock, s->dir);
 
@@ -392,7 +407,7 @@ void slow_free(struct slow *s)
 
 /* ---- what the dead have left ---- */
 
-static unsigned int swept; /* nftw() hands nothing on */
+static unsigned int swept; /* nftw() passes no argument to its function */
 
 static int sweep_one(const char *path, const struct stat *st, int type, struct FTW *f)
 {
@@ -402,7 +417,7 @@ static int sweep_one(const char *path, const struct stat *st, int type, struct F
 	AUTO(fd) int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (dir < 0 || flock(dir, LOCK_EX | LOCK_NB) < 0)
-		return 0; /* somebody owns it */
+		return 0; /* a living haul owns it */
 	int r = undo(dir, path);
 
 	if (r < 0)

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * calm.c - a look at memory of which little was written, at a quarter of the cost.
+ * calm.c - scan memory of which little was written, at a quarter of the cost.
  *
- * Asked for nothing but "written", the kernel walks page tables with one test an entry
- * (fs/proc/task_mmu.c has a short way for it), and names every entry that is not
- * write-protected: written ones, zero pages, empty ones. What it does not name is protected,
- * therefore there and clean - unless it has no page table at all: kernel 6.18 names that,
- * too, but nothing says so. So what it names is asked about in full, and once in each 2 MiB
- * whether there is a table.
+ * Asked only for "written", the kernel walks page tables with one test for each entry (a fast path
+ * in fs/proc/task_mmu.c) and names every entry that is not write-protected: written ones, zero
+ * pages, empty ones. An entry that it does not name is protected, therefore present and clean -
+ * unless it has no page table at all: kernel 6.18 names those too, but no interface promises that.
+ * So the named entries are asked about in full, and each 2 MiB is asked once whether it has a page
+ * table.
  */
 #include "engine/tracker/priv.h"
 
@@ -21,10 +21,13 @@
 #include "common/page.h"
 #include "engine/proc/proc.h"
 
-#define TABLE_BYTES  (2ULL << 20) /* what one page table maps */
+#define TABLE_BYTES  (2ULL << 20) /* memory that one page table maps */
 #define WINDOW_BYTES (64ULL << 20)
 
-/* A question costs as much as a plain look at some forty entries; more of them, and it is dearer. */
+/*
+ * A question costs as much as plainly reading some forty entries; more questions than that do not
+ * pay.
+ */
 #define ASK_MAX_PER_TABLE 8
 
 static long named(int pagemap, uint64_t start, uint64_t end, struct page_region *v, uint64_t n)
@@ -44,7 +47,7 @@ static long named(int pagemap, uint64_t start, uint64_t end, struct page_region 
 	return r < 0 ? -errno : r;
 }
 
-/* Return: 1 and the first page in [start, end) that is there; 0; -errno */
+/* Return: 1 and the first present page in [start, end); 0: none; -errno */
 static int first_there(const struct look_at *l, uint64_t start, uint64_t end, uint64_t *page)
 {
 	struct page_region v;
@@ -81,7 +84,7 @@ static int in_full(const struct look_at *l, uint64_t at, uint64_t end, struct pa
 	return 0;
 }
 
-/* [start, end) has a page table; @v: what was named in it, in part perhaps outside */
+/* [start, end) has a page table; @v: the named entries, which may extend beyond it */
 static int one_table(const struct look_at *l, uint64_t start, uint64_t end,
                      const struct page_region *v, size_t n, struct page_region *vec,
                      look_out_fn out, void *arg)
@@ -140,7 +143,7 @@ int calm_look(const struct look_at *l, uint64_t start, uint64_t end, struct look
 
 	if (!l->t->calm || !l->p || l->vma->kind != VMA_ANON_PRIVATE)
 		return in_full(l, start, end, room->vec, out, arg);
-	/* what is reserved and empty, terabytes perhaps, is passed over at once */
+	/* memory that is reserved and empty, perhaps terabytes, is skipped at once */
 	for (uint64_t at = start, to; at < end && (r = first_there(l, at, end, &at)) > 0; at = to) {
 		to = (at & ~(WINDOW_BYTES - 1)) + WINDOW_BYTES;
 		to = to < end ? to : end;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * look.c - the last scan: which pages a tree has, and which were written. On several
- * processors at once: nobody runs meanwhile.
+ * look.c - the last scan: which pages a tree has, and which were written. It uses several
+ * processors: the tree is stopped meanwhile.
  */
 #include "engine/tracker/look.h"
 
@@ -18,13 +18,13 @@
 
 #define THREADS_MAX 8
 
-/* A large mapping is cut into pieces for the threads; a sparse one not into too many. */
+/* Large mappings are cut into pieces for the threads, but sparse ones not into too many. */
 #define PIECE_BYTES (256ULL << 20)
 #define PIECES_MAX  256
 
 struct piece {
 	pid_t pid;
-	const struct tproc *known; /* to the tracker */
+	const struct tproc *known; /* as the tracker knows it */
 	const struct vma *vma;
 	uint64_t start, end;
 	struct page_region *v; /* found */
@@ -36,7 +36,7 @@ struct look {
 	const struct tracker *t;
 	struct piece *piece;
 	size_t n, cap;
-	size_t next; /* atomic: the first that nobody has taken */
+	size_t next; /* atomic: the first piece that no thread has taken */
 	struct vma_list *maps; /* by process */
 	struct proc_list procs;
 };
@@ -83,7 +83,7 @@ static int add_proc(struct look *l, size_t i)
 	int r = procs_maps(pid, maps, &ignore);
 
 	if (r < 0)
-		return r == -ESRCH ? 0 : r; /* it has gone: no error */
+		return r == -ESRCH ? 0 : r; /* the process is gone, which is not an error */
 	for (size_t k = 0; k < maps->n; k++) {
 		const struct vma *v = &maps->v[k];
 
@@ -125,7 +125,7 @@ static int keep(void *arg, const struct page_region *vec, size_t n)
 	return r;
 }
 
-/* Return: 0, also when the process has gone; otherwise nothing may be left out */
+/* Return: 0, also when the process is gone; -errno: a page may have been left out */
 static int scan_piece(struct piece *p, const struct tracker *t, int pagemap, struct look_room *room)
 {
 	struct look_at l = { .t = t, .p = p->known, .pagemap = pagemap, .vma = p->vma };
@@ -163,7 +163,7 @@ static void *look_main(void *arg)
 	return NULL;
 }
 
-/* This thread helps, so that it works without any other. */
+/* This thread takes part, so it works even if no other thread starts. */
 static void look_all(struct look *l)
 {
 	pthread_t thread[THREADS_MAX];

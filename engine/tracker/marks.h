@@ -20,7 +20,7 @@ struct marks {
 
 /** marks_add() - @word for the page at @vaddr; ascending. Return: 0; -ENOMEM */
 int marks_add(struct marks *m, uint64_t vaddr, uint64_t word);
-/** marks_get() - 0: none. @at: where the last look ended, 0 at first */
+/** marks_get() - 0: none. @at: where the last call ended; 0 at first */
 uint64_t marks_get(const struct marks *m, size_t *at, uint64_t vaddr);
 void marks_fini(struct marks *m);
 

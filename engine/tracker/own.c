@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * own.c - a process has one tracker at a time: two would take each other's written pages. The
- * owner holds a lock on its /proc/PID/fd, which strangers cannot open and which ends with him.
+ * own.c - one tracker for a process at a time: two would take each other's written pages. The
+ * owner holds a lock on its /proc/PID/fd, which unprivileged users cannot open and which ends with
+ * the owner.
  */
 #include "engine/tracker/priv.h"
 
@@ -16,7 +17,7 @@ static void path_of(pid_t pid, char *out, size_t bytes)
 	snprintf(out, bytes, "/proc/%d/fd", pid);
 }
 
-/* Who has the lock; 0: nobody whom we can see */
+/* The holder of the lock; 0: none that we can see */
 static pid_t holder(pid_t pid)
 {
 	char path[32], line[256];

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * scan.c - which pages were written: PAGEMAP_SCAN over memory registered for
- * asynchronous write protection (userfaultfd WP_ASYNC, kernel 6.7).
+ * scan.c - which pages were written: PAGEMAP_SCAN over memory registered for asynchronous write
+ * protection (userfaultfd WP_ASYNC, kernel 6.7).
  *
- * A scan reports written pages and protects them again in one step, so no write is
- * lost and the process never stops. What is found unregistered is registered and
- * reported whole, in that very scan.
+ * A scan reports written pages and protects them again in one step, so no write is lost and the
+ * process never stops. A mapping found unregistered is registered and reported whole, in the same
+ * scan.
  */
 #include "engine/tracker/priv.h"
 
@@ -68,7 +68,7 @@ static int probe(struct err *e)
 	return 0;
 }
 
-/* A guard marker reads as a swapped page unless it is asked for by name. */
+/* A guard marker looks like a swapped page unless the scan asks for guard markers. */
 uint64_t scan_guard(void)
 {
 	AUTO(fd) int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
@@ -116,13 +116,13 @@ static int attach(struct tracker *t, struct tproc *p)
 /* ---- a round ---- */
 
 /*
- * One mapping, from @from on. @all: every page counts as written (first time seen).
- * Return: 0; -EPERM not registered, and @from is what was not reported; -ESRCH gone; what emit
- * returned (with *stop)
+ * Scan one mapping, from @from on. @all: every page counts as written (first time seen).
+ * Return: 0; -EPERM not registered, @from is the first address not reported; -ESRCH gone; the
+ * error of emit (with *stop)
  */
 static int scan_vma(struct scan *s, uint64_t *from, bool all, bool *stop)
 {
-	/* asking costs a look at the struct of every page: 8 ms for a GiB */
+	/* the kernel would look at the struct of every page: 8 ms for a GiB */
 	uint64_t file = s->vma->kind == VMA_FILE_PRIVATE ? PAGE_IS_FILE : 0;
 	uint64_t not = file | PAGE_IS_PFNZERO | s->t->guard;
 	struct pm_scan_arg a = {
@@ -151,10 +151,10 @@ static int scan_vma(struct scan *s, uint64_t *from, bool all, bool *stop)
 			return r;
 		}
 		/*
-		 * The kernel hands regions out in batches of its own and returns as
-		 * walk_end where the last full batch ended, even when it went on to the
-		 * end (6.18). Going on from there would report, and re-arm, pages twice
-		 * in one round. A vector that is not full means the end was reached.
+		 * The kernel returns regions in batches of its own, and as walk_end the end of the
+		 * last full batch, even if it has scanned to the end (6.18). Continuing from there
+		 * would report and re-arm pages twice in one round. A vector that is not full
+		 * means the end was reached.
 		 */
 		if (n < VEC_REGIONS)
 			break;
@@ -174,7 +174,7 @@ static int do_register(const struct scan *s)
 	return ioctl(s->p->uffd, UFFDIO_REGISTER, &reg) < 0 ? -errno : 0;
 }
 
-/* The descriptor is for memory that is no more: its process has left it by exec. */
+/* The descriptor belongs to memory that is gone: its process has called exec(). */
 static bool has_left(const struct scan *s)
 {
 	struct uffdio_writeprotect wp = { .range = { s->vma->start, PAGE_BYTES } };
@@ -183,8 +183,8 @@ static bool has_left(const struct scan *s)
 }
 
 /*
- * A mapping that is not registered: register, then report all of it from @from on. If it
- * still is not, the descriptor belongs to memory that the process has left by exec.
+ * A mapping that is not registered: register, then report all of it from @from on. If it is still
+ * not registered, the descriptor belongs to memory from before an exec().
  */
 static int scan_new_vma(struct scan *s, uint64_t from, bool *stop)
 {
@@ -195,7 +195,7 @@ static int scan_new_vma(struct scan *s, uint64_t from, bool *stop)
 	if (*stop || r == 0)
 		return r;
 	s->st->vmas_untracked += r == -EBUSY;
-	if (r == -EBUSY) /* written pages are for who was first */
+	if (r == -EBUSY) /* its written pages belong to the program that registered it first */
 		return runs_add(&s->p->foreign, s->vma->start,
 		                (s->vma->end - s->vma->start) >> PAGE_BITS);
 	if (r == -EPERM || r == -ESRCH || has_left(s)) {
@@ -209,13 +209,13 @@ static int scan_new_vma(struct scan *s, uint64_t from, bool *stop)
 			return r;
 	}
 	s->st->vmas_untracked++;
-	/* a scan may have protected some of it already, and told nobody */
+	/* a scan may already have protected some of it without reporting it */
 	return runs_add(&s->p->foreign, s->vma->start, (s->vma->end - s->vma->start) >> PAGE_BITS);
 }
 
 /*
- * Whether a mapping is registered the kernel tells by a scan, but not by whom: what is new to us is
- * registered first, which fails where somebody else was before.
+ * A scan tells that a mapping is registered, but not by which program: a mapping that is new to us
+ * is registered first, which fails if another program has registered it.
  */
 static int one_vma(struct scan *s, bool ours, bool *stop)
 {
@@ -267,7 +267,10 @@ static int held_vmas(void *arg)
 	return each_vma(j->s, j->stop);
 }
 
-/* While no read past the page tables is under way. Who cannot be held is left for the next round. */
+/*
+ * Run while no read past the page tables is under way. A process that cannot be held is left for
+ * the next round.
+ */
 static int held_round(struct scan *s, bool *stop)
 {
 	struct held_job j = { s, stop };
@@ -276,7 +279,7 @@ static int held_round(struct scan *s, bool *stop)
 	s->p->fresh |= direct_io(s->p->pid) == DIRECT_AIO; /* since when? */
 	if (*stop || r == 0)
 		return r;
-	s->p->fresh |= r == -ECHILD; /* killed after it had protected pages, perhaps */
+	s->p->fresh |= r == -ECHILD; /* it may have been killed after protecting pages */
 	s->p->tracked = false;
 	if (r != -ESRCH)
 		tracker_not(s->p, "it reads past the page cache (O_DIRECT), and cannot be held");
@@ -301,7 +304,7 @@ static int scan_round(struct scan *s, bool *stop)
 
 /* ---- a look ---- */
 
-/* Memory that is not registered says so itself. */
+/* Memory that is not registered is reported as such by the scan. */
 static const struct tproc *known(const struct tracker *t, pid_t pid)
 {
 	const struct tproc *p = tracker_known(t, pid);
@@ -330,7 +333,7 @@ static long look(const struct look_at *l, uint64_t *at, uint64_t end, struct pag
 		return -errno;
 	for (long i = 0; i < n && !l->p; i++)
 		vec[i].categories &= ~PAGE_IS_WPALLOWED; /* not by us */
-	/* see scan_vma(): walk_end is not to be believed when the vector is not full */
+	/* see scan_vma(): walk_end is wrong when the vector is not full */
 	*at = n < VEC_REGIONS ? end : vec[n - 1].end > a.walk_end ? vec[n - 1].end : a.walk_end;
 	return n;
 }

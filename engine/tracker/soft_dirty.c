@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * soft_dirty.c - which pages were written: the kernel's soft-dirty bits, for kernels that
- * have nothing better (before 6.7).
+ * soft_dirty.c - which pages were written: the kernel's soft-dirty bits, for kernels that have
+ * nothing better (before 6.7).
  *
- * Bits are read from /proc/PID/pagemap and cleared through /proc/PID/clear_refs. A write
- * between the two would be lost, so the process is held for both; what was found is
- * reported once it runs again. A new mapping has all its bits set, and so has a whole huge
- * page after one write to it. A child has the bits of its parent: those of a process count
- * from our first clearing on.
+ * Bits are read from /proc/PID/pagemap and cleared through /proc/PID/clear_refs. A write between
+ * the two would be lost, so the process is held for both; written pages are reported once it runs
+ * again. A new mapping has all its bits set, and so has a whole huge page after one write to it. A
+ * child inherits the bits of its parent: the bits of a process count only after we have cleared
+ * them once.
  *
- * Memory that mremap moves by whole page tables (2 MiB at once) has its bits as they were
- * (6.1), though what lies at its new address is not what was there. So it is noted which
- * frame, or place in swap, each page had when the bits were cleared: another one counts as
- * written. That costs 8 bytes a page.
+ * Memory that mremap moves by whole page tables (2 MiB at once) has its bits as they were (6.1),
+ * although the new address had other content before. So we record the frame, or swap slot, of each
+ * page when the bits are cleared: a page with another one counts as written. That costs 8 bytes
+ * per page.
  */
 #include "engine/tracker/priv.h"
 
@@ -38,7 +38,7 @@
 
 #define WORDS 4096 /* read at once: 16 MiB of memory */
 
-#define STRAYED_MOST 512 /* looked at at once */
+#define STRAYED_MOST 512 /* examined at once */
 
 /* ---- this kernel ---- */
 
@@ -63,7 +63,9 @@ static uint64_t own_word(bool write)
 	return word;
 }
 
-/* The kernel shows frames to CAP_SYS_ADMIN only; without it the zero page is a page. */
+/*
+ * The kernel shows frames only with CAP_SYS_ADMIN; without it the zero page looks like any page.
+ */
 uint64_t soft_zero_frame(void)
 {
 	uint64_t word = own_word(false);
@@ -91,7 +93,7 @@ static const struct tproc *known(const struct tracker *t, pid_t pid)
 	return p && p->known && p->born == procs_start(pid) ? p : NULL;
 }
 
-/* Cleared bits are left behind: nobody else looks at them. */
+/* Cleared bits stay cleared: no other program uses them. */
 static void detach(struct tproc *p)
 {
 	p->known = p->tracked = false;
@@ -119,7 +121,7 @@ static uint64_t categories(const struct look_at *l, uint64_t vaddr, uint64_t wor
 	return c;
 }
 
-/* look(); @learn: where to note what is there, or NULL */
+/* See look(); @learn: records the place of each page, or NULL */
 static long walk(const struct look_at *l, struct marks *learn, uint64_t *at, uint64_t end,
                  struct page_region *vec)
 {
@@ -133,7 +135,7 @@ static long walk(const struct look_at *l, struct marks *learn, uint64_t *at, uin
 		ssize_t got = pread(l->pagemap, words, want,
 		                    (off_t)((*at >> PAGE_BITS) * sizeof(*words)));
 
-		if (got <= 0) /* nothing to read: its memory has gone */
+		if (got <= 0) /* nothing to read: its memory is gone */
 			return got < 0 ? -errno : -ESRCH;
 		for (size_t i = 0; i < (size_t)got / sizeof(*words); i++) {
 			if (is_page(l, words[i])) {
@@ -161,7 +163,7 @@ static long look(const struct look_at *l, uint64_t *at, uint64_t end, struct pag
 
 /* ---- a round ---- */
 
-/* What one process has to report. */
+/* The pages that one process has to report. */
 struct found {
 	struct vma_list maps;
 	struct part {
@@ -175,7 +177,7 @@ struct job {
 	struct scan *s;
 	struct found found;
 	struct marks marks; /* for the next round */
-	bool clearing; /* from now on the bits are perhaps gone */
+	bool clearing; /* from now on the bits may be gone */
 };
 
 static int add(struct found *f, size_t vma, const struct page_region *r)
@@ -274,7 +276,7 @@ static int soft_round(struct scan *s, bool *stop)
 	struct job j = { .s = s };
 	struct tproc *p = s->p;
 
-	if (tracker_shared(s->t, p)) { /* the other one runs on while this one is held */
+	if (tracker_shared(s->t, p)) { /* the other process keeps running while this one is held */
 		p->known = false;
 		return 0;
 	}
@@ -296,7 +298,7 @@ static int soft_round(struct scan *s, bool *stop)
 		p->known = r == 0 && direct_io(p->pid) != DIRECT_AIO; /* since when? */
 		*stop = r < 0;
 	} else {
-		/* killed or failed behind the clearing: what was found is lost */
+		/* killed or failed after the bits were cleared: the pages found are lost */
 		p->known = p->known && !j.clearing;
 		r = 0;
 	}
@@ -314,7 +316,7 @@ static void strayed(struct tracker *t, pid_t pid, int places, uint64_t vaddr, si
 
 	if (pread(places, words, most * sizeof(*words),
 	          (off_t)((vaddr >> PAGE_BITS) * sizeof(*words))) < 0)
-		memset(words, 0, sizeof(words)); /* it has gone: so have they */
+		memset(words, 0, sizeof(words)); /* it is gone, and they with it */
 	pthread_mutex_lock(&t->lock);
 	const struct tproc *p = tracker_known(t, pid);
 

@@ -20,7 +20,7 @@
 #include "engine/runs.h"
 #include "engine/tracker/look.h"
 
-/* More of them, and the usual limit of 1024 descriptors is close. CRIU inherits what is raised. */
+/* Above this, 1024 descriptors may not do. Not raised before, because CRIU inherits the limit. */
 #define MANY_PROCS 200
 
 /* ---- back ends ---- */
@@ -159,7 +159,7 @@ static struct tproc *find_proc(struct tracker *t, pid_t pid)
 	return p;
 }
 
-/* Processes that left the tree are let go. */
+/* Release processes that have left the tree. */
 static void sweep(struct tracker *t)
 {
 	pthread_mutex_lock(&t->lock);
@@ -190,7 +190,7 @@ static int own_pid(struct tracker *t, pid_t pid, struct err *e)
 
 	if (r == 0 || r == -EBUSY || r == -ENOMEM)
 		return r;
-	err_clear(e); /* it has gone, or the rounds will say */
+	err_clear(e); /* it is gone, or the rounds will report the error */
 	return 0;
 }
 
@@ -199,7 +199,7 @@ int tracker_own(struct tracker *t, struct err *e)
 	struct proc_list l = { 0 };
 	int r = own_pid(t, t->root, e);
 
-	/* the root is ours by now: who begins with a child that is born later sees that */
+	/* we own the root by now: another tracker that starts with a child born later sees that */
 	if (r == 0)
 		r = own_above(t->root, e);
 	if (r == 0)

@@ -14,17 +14,16 @@
 
 /*
  * TRACKER_WP_ASYNC: PAGEMAP_SCAN over memory that is write-protected by userfaultfd (kernel 6.7);
- * exact to the page, huge pages are split at the first write, and nothing stops.
+ * exact to the page; huge pages are split at the first write; the process never stops.
  * TRACKER_SOFT_DIRTY: bits of /proc/PID/pagemap, cleared by clear_refs (CONFIG_MEM_SOFT_DIRTY). A
  * process is held while its bits are read and cleared. No write is lost, but a write to a huge
- * page reports all of it (512 pages).
- * TRACKER_NONE: no rounds; the last look says what is there.
+ * page reports all of it (512 pages). TRACKER_NONE: no rounds; only the last scan reports pages.
  */
 enum tracker_kind { TRACKER_NONE, TRACKER_WP_ASYNC, TRACKER_SOFT_DIRTY };
 
 struct tracker;
 
-/* What tracker_final() knows of a run; rounds always report TRACKER_PRESENT|TRACKER_DIRTY. */
+/* Flags of a run from tracker_final(); rounds always report TRACKER_PRESENT|TRACKER_DIRTY. */
 #define TRACKER_PRESENT BIT(0)
 #define TRACKER_DIRTY   BIT(1) /* written since the last round, or never seen */
 #define TRACKER_ZERO    BIT(2) /* the kernel's zero page: reads as zero */
@@ -33,7 +32,7 @@ struct tracker;
 /**
  * tracker_emit_fn - receives runs in ascending order per process
  * @pid:  the process (as we see it)
- * Return: 0 to go on, -errno to end the round with that error
+ * Return: 0 to continue; -errno ends the round with that error
  */
 typedef int (*tracker_emit_fn)(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr,
                                uint64_t pages, unsigned int flags);
@@ -48,52 +47,54 @@ struct tracker_stats {
 	uint64_t stopped_us; /* longest stop of one process so far */
 };
 
-/** tracker_probe() - does this kernel have the back end? Return: 0; -ENOTSUP */
+/** tracker_probe() - does this kernel support the back end? Return: 0; -ENOTSUP */
 int tracker_probe(enum tracker_kind kind, struct err *e);
-/** tracker_best() - the one to use here */
+/** tracker_best() - the best back end on this kernel */
 enum tracker_kind tracker_best(void);
 /** tracker_kind_name() - "scan", "soft-dirty", "none" */
 const char *tracker_kind_name(enum tracker_kind kind);
-/** tracker_criu_scans() - does this kernel have the call by which a newer CRIU finds pages? */
+/** tracker_criu_scans() - does this kernel have PAGEMAP_SCAN, by which newer CRIU finds pages? */
 bool tracker_criu_scans(void);
 
 /**
- * tracker_new() - nothing is touched before the first round
+ * tracker_new() - make a tracker; nothing is touched before the first round
  * @root: the tree; new children are found at each round
  */
 int tracker_new(struct tracker **out, pid_t root, enum tracker_kind kind, struct err *e);
 
 /**
- * tracker_own() - before anything moves: nobody else tracks the tree, now and until tracker_release()
- * Children that come later follow at each round; one that somebody else has is not tracked.
- * Return: 0; -EBUSY with who and a remedy in @e
+ * tracker_own() - claim the tree: no other process tracks it until tracker_release(). Later
+ * children are claimed at each round; one that another process tracks is left out.
+ * Return: 0; -EBUSY with the other tracker and a remedy in @e
  */
 int tracker_own(struct tracker *t, struct err *e);
 
 /**
  * tracker_round() - report every page written since the last round, and re-arm it
  *
- * Atomic per page: a page is re-armed before it is reported, so a write after
- * that shows up in the next round; read the page after it was reported.
- * The first round of a mapping reports all its pages (present or swapped, not the
- * zero page, not unmodified file pages). Mappings and processes that
- * came since are included; those that went are dropped without error. A mapping
- * that cannot be tracked is not reported at all (tracker_final will).
+ * Atomic per page: a page is re-armed before it is reported, so a write after that shows up in the
+ * next round; read the page after it was reported. The first round of a mapping reports all its
+ * pages (present or swapped, not the zero page, not unmodified file pages). New mappings and
+ * processes are included; those that are gone are dropped without error. A mapping that cannot be
+ * tracked is not reported at all (tracker_final will).
  */
 int tracker_round(struct tracker *t, tracker_emit_fn emit, void *arg, struct tracker_stats *st,
                   struct err *e);
 
 /**
- * tracker_strayed() - pages that are not where they were at the last round
- * Memory that lies at its old address at each round, and elsewhere in between, may have its marks as
- * they were (soft-dirty; mremap by whole page tables), and something else was read in its place. So a
- * page counts as read if this does not name it before it is read, nor afterwards.
- * @places: of tracker_places(), of this process
- * @out: set where one is; the others are left as they are. From any thread, while no round runs.
+ * tracker_strayed() - which pages were moved since the last round
+ * Memory that is moved away and back between two rounds may keep its marks (soft-dirty; mremap()
+ * by whole page tables) although a reader saw other content at its address meanwhile. So a page
+ * that was read counts only if it was not named here before or after the read.
+ * @places: from tracker_places() for this process
+ * @out: set to true for such pages, others are not changed. From any thread, while no round runs.
  */
 void tracker_strayed(struct tracker *t, pid_t pid, int places, uint64_t vaddr, size_t pages,
                      bool *out);
-/** tracker_places() - Return: a descriptor for tracker_strayed(), which takes it; -1: none ever is */
+/**
+ * tracker_places() - Return: a descriptor for tracker_strayed(), to be closed by the caller; -1:
+ * pages never stray
+ */
 int tracker_places(const struct tracker *t, pid_t pid);
 
 /**
