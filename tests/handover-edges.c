@@ -1,9 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* handover-edges.c - print the tables of states as the programs have them, a fact a line. */
+/* handover-edges.c - print the programs' tables of states and of messages, one fact a line. */
+#include <ctype.h>
 #include <stdio.h>
+#include <string.h>
 
-#include "agent/mig/mig.h"
+#include "agent/worker/worker.h"
 #include "hauler/mig/mig.h"
+#include "transport/haul.pb-c.h"
+
+/* As docs/PROTOCOL.md writes it. */
+static const char *message_name(const ProtobufCFieldDescriptor *f)
+{
+	static char name[64];
+	size_t n = strcspn(f->name, "_");
+
+	/* "switch" is a word of C */
+	if (strcmp(f->name, "switch_over"))
+		n = strlen(f->name);
+	for (size_t i = 0; i < n; i++)
+		name[i] = (char)toupper((unsigned char)f->name[i]);
+	name[n] = 0;
+	return name;
+}
+
+static void print_messages(void)
+{
+	const ProtobufCMessageDescriptor *d = &haul__msg__descriptor;
+
+	for (unsigned int i = 0; i < d->n_fields; i++)
+		for (int s = 0; s < WRK_NSTATES; s++)
+			if (worker_takes((enum wrk_state)s, (int)d->fields[i].id))
+				printf("dest takes %s in %s\n", message_name(&d->fields[i]),
+				       worker_state_name((enum wrk_state)s));
+}
 
 int main(void)
 {
@@ -22,12 +51,13 @@ int main(void)
 	}
 	for (int a = 0; a < WRK_NSTATES; a++) {
 		enum wrk_state s = (enum wrk_state)a;
-		printf("dest %s runs %s\n", wrk_state_name(s),
-		       wrk_may_run(s) ? "destination" : "nobody");
+		printf("dest %s runs %s\n", worker_state_name(s),
+		       worker_may_run(s) ? "destination" : "nobody");
 		for (int b = 0; b < WRK_NSTATES; b++)
-			if (wrk_may(s, (enum wrk_state)b))
-				printf("dest %s > %s\n", wrk_state_name(s),
-				       wrk_state_name((enum wrk_state)b));
+			if (worker_may(s, (enum wrk_state)b))
+				printf("dest %s > %s\n", worker_state_name(s),
+				       worker_state_name((enum wrk_state)b));
 	}
+	print_messages();
 	return 0;
 }

@@ -60,8 +60,6 @@ static void expect(enum state s, int kind, char *out, size_t bytes)
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
 		if (own[i].s == s && own[i].kind == kind)
 			snprintf(out, bytes, "%s", own[i].text);
-	if (kind == HAUL__MSG__BODY_PARKED)
-		snprintf(out, bytes, "packets for no connection of the tree");
 	if (kind == HAUL__MSG__BODY_ABORT || kind == HAUL__MSG__BODY_BYE)
 		snprintf(out, bytes, "UNDONE");
 	/* these two fit everywhere; so do no images at all while images may come */

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # t-handover-tables - the programs, docs/HANDOVER.md and the model have the same states, the
-# same edges and the same idea of where the tree may run. A * in the document is not built yet.
+# same edges and the same idea of where the tree may run; the programs and docs/PROTOCOL.md have the
+# same idea of which message may arrive in which state. A * in a document is not built yet.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 dir=$(mktemp -d "${TMPDIR:-/var/tmp}/haul-tables.XXXXXX")
@@ -18,6 +19,17 @@ document() {
 		n = split($4, to, / *, */)
 		for (i = 1; i <= n; i++) if (to[i] != "") print side, $2, ">", to[i]
 	}' "$top/docs/HANDOVER.md"
+}
+
+# SIDE takes MESSAGE in STATE, from the tables of messages.
+messages() {
+	awk -F ' *[|] *' '
+	/^<!-- messages: / { side = $0; sub(/^<!-- messages: /, "", side); sub(/ -->$/, "", side); next }
+	/^<!-- end -->/ { side = "" }
+	side && $2 != "message" && $2 !~ /^-/ && NF > 3 {
+		n = split($3, in_state, / *, */)
+		for (i = 1; i <= n; i++) print side, "takes", $2, "in", in_state[i]
+	}' "$top/docs/PROTOCOL.md"
 }
 
 # S_GO(S_post_copy, S_done) is an edge of the source.
@@ -38,11 +50,15 @@ document >"$dir/all"
 model >"$dir/model"
 grep -v '\*' "$dir/all" >"$dir/built"
 tr -d '*' <"$dir/all" | grep ' > ' >"$dir/edges"
-differ "programs (once it is built, take the * away)" "$dir/built" "$dir/programs"
+grep ' takes ' "$dir/programs" >"$dir/takes"
+grep -v ' takes ' "$dir/programs" >"$dir/states"
+messages >"$dir/messages"
+differ "programs (once it is built, take the * away)" "$dir/built" "$dir/states"
+differ "messages" "$dir/messages" "$dir/takes"
 differ "model" "$dir/edges" "$dir/model"
 # a parser that finds nothing would find no difference
-for f in programs model all; do
-	[ "$(wc -l <"$dir/$f")" -gt 30 ] || { echo "$f: only $(wc -l <"$dir/$f") facts"; bad=1; }
+for f in states takes model all; do
+	[ "$(wc -l <"$dir/$f")" -gt 25 ] || { echo "$f: only $(wc -l <"$dir/$f") facts"; bad=1; }
 done
-echo "$(wc -l <"$dir/programs") facts in the programs, $(sort -u "$dir/model" | wc -l) edges in the model, $(grep -c '\*' "$dir/all") not built yet"
+echo "$(wc -l <"$dir/states") facts about states, $(wc -l <"$dir/takes") about messages in the programs, $(sort -u "$dir/model" | wc -l) edges in the model, $(grep -c '\*' "$dir/all") not built yet"
 exit $bad

@@ -17,6 +17,11 @@
 #include <unistd.h>
 
 #include "agent/daemon/systemd.h"
+#include "agent/dirs/dirs.h"
+#include "agent/mig/door.h"
+#include "agent/worker/answer.h"
+#include "agent/worker/successor.h"
+#include "agent/worker/worker.h"
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -95,7 +100,13 @@ static void new_worker(struct daemon *d, int ctl)
 		guard_keep(g, guard_watched(watch[1]));
 		child_setup(d, ctl);
 		super_forget(&d->super);
-		_exit(wrk_main(&d->conf, d->server, g, ctl, route));
+		struct worker_start start = { .conf = &d->conf,
+			                      .server = d->server,
+			                      .guard = g,
+			                      .succeed = successor_main,
+			                      .undone = successor_undone };
+
+		_exit(worker_main(&start, ctl, route));
 	}
 	close(watch[1]);
 	close(ctl);
@@ -122,7 +133,7 @@ static void answer_from_journal(struct daemon *d, int fd, uint64_t route)
 	if (pid == 0) {
 		child_setup(d, fd);
 		super_forget(&d->super);
-		_exit(ans_main(d->server, fd, route));
+		_exit(answer_main(d->server, fd, route));
 	}
 	if (pid > 0)
 		d->worker[d->n_workers++] = (struct worker){ .pid = pid, .watch_fd = -1 };
@@ -245,7 +256,7 @@ static void hung_up(struct worker *w)
 	const struct wrk_keep *k = guard_user(w->guard);
 
 	if (k->resumed && guard_completed(w->guard))
-		ans_filled(w->route);
+		answer_filled(w->route);
 	daemon_sweep(w->route);
 	door_remove(w->route);
 	close(w->watch_fd);

@@ -25,7 +25,7 @@ struct worker {
 };
 
 struct daemon {
-	struct agt_conf conf;
+	struct agent_conf conf;
 	struct super super;
 	uint64_t watchdog_us; /* how often; 0: no watchdog */
 	struct chan_server *server;

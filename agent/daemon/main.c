@@ -14,6 +14,7 @@
 #include "agent/daemon/options.h"
 #include "agent/daemon/systemd.h"
 #include "agent/files/place.h"
+#include "agent/worker/tty.h"
 #include "common/clock.h"
 #include "common/conf.h"
 #include "common/journal.h"
@@ -22,7 +23,7 @@
 #define JOURNAL_KEEP_S 604800
 
 /* It listens nevertheless: the missing file may be made later. */
-static void warn_useless(const struct agt_conf *c)
+static void warn_useless(const struct agent_conf *c)
 {
 	if (access(c->criu_path, X_OK) < 0)
 		fprintf(stderr,

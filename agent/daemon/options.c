@@ -53,7 +53,7 @@ static const struct option long_options[] = {
 
 int options_parse(struct options *v, int argc, char **argv)
 {
-	struct agt_conf *c = &v->conf;
+	struct agent_conf *c = &v->conf;
 	char *end;
 	int o;
 

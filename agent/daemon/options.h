@@ -8,7 +8,7 @@
 #include "agent/mig/mig.h"
 
 struct options {
-	struct agt_conf conf; /* texts borrowed from argv */
+	struct agent_conf conf; /* texts borrowed from argv */
 	int verbose;
 	bool fingerprint, check;
 };

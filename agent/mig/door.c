@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * door.c - where a worker takes further sockets of its migration: a Unix socket named by
- * the route. A daemon that was started after the worker finds it there, too.
+ * door.c - a worker receives further sockets of its migration here: a Unix socket named by
+ * the route. A daemon that was started after the worker finds it, too.
  */
-#include "agent/mig/mig.h"
+#include "agent/mig/door.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
+#include "common/auto.h"
+
+#define RUN_DIR      "/run/haul"
 #define DOOR_BACKLOG 32
 #define TAKE_LIMIT_S 1 /* from the daemon's connect to its message */
 
@@ -18,20 +23,20 @@ static int door_dir(struct err *e)
 {
 	struct stat st;
 
-	if (mkdir(AGT_RUN_DIR, 0755) < 0 && errno != EEXIST)
-		return err_sys(e, "make %s", AGT_RUN_DIR);
-	if (lstat(AGT_RUN_DIR, &st) < 0)
-		return err_sys(e, "%s", AGT_RUN_DIR);
+	if (mkdir(RUN_DIR, 0755) < 0 && errno != EEXIST)
+		return err_sys(e, "make %s", RUN_DIR);
+	if (lstat(RUN_DIR, &st) < 0)
+		return err_sys(e, "%s", RUN_DIR);
 	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022))
 		return err_set(e, ERR_USER, EPERM,
-		               "%s is not a directory that only we can write to", AGT_RUN_DIR);
+		               "%s is not a directory that only we can write to", RUN_DIR);
 	return 0;
 }
 
 static void door_name(struct sockaddr_un *a, uint64_t route)
 {
 	*a = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	snprintf(a->sun_path, sizeof(a->sun_path), "%s/%016llx", AGT_RUN_DIR,
+	snprintf(a->sun_path, sizeof(a->sun_path), "%s/%016llx", RUN_DIR,
 	         (unsigned long long)route);
 }
 
@@ -67,7 +72,7 @@ int door_pass(uint64_t route, int fd)
 	};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
 	struct sockaddr_un a;
-	/* a worker that does not come to its door must not hold up the daemon */
+	/* a worker that does not accept must not hold up the daemon */
 	AUTO(fd) int sk = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (sk < 0)

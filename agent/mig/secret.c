@@ -1,27 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* secret.c - the secret of a migration: compared, and written for the journal. */
+/* secret.c - the secret of a migration: compared, and written to the journal. */
+#include "agent/mig/secret.h"
+
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/mig/mig.h"
-
-bool wrk_secret_is(const uint8_t secret[WRK_SECRET_BYTES], const uint8_t *in, size_t bytes)
+bool secret_is(const uint8_t secret[SECRET_BYTES], const uint8_t *in, size_t bytes)
 {
 	uint8_t diff = 0;
 
-	if (bytes != WRK_SECRET_BYTES)
+	if (bytes != SECRET_BYTES)
 		return false;
 	for (size_t i = 0; i < bytes; i++)
 		diff |= secret[i] ^ in[i];
 	return diff == 0;
 }
 
-int wrk_secret_parse(const char *hex, uint8_t secret[WRK_SECRET_BYTES])
+int secret_parse(const char *hex, uint8_t secret[SECRET_BYTES])
 {
-	if (!hex || strlen(hex) != 2 * WRK_SECRET_BYTES ||
-	    strspn(hex, "0123456789abcdef") != 2 * WRK_SECRET_BYTES)
+	if (!hex || strlen(hex) != 2 * SECRET_BYTES ||
+	    strspn(hex, "0123456789abcdef") != 2 * SECRET_BYTES)
 		return -EBADMSG;
-	for (size_t i = 0; i < WRK_SECRET_BYTES; i++) {
+	for (size_t i = 0; i < SECRET_BYTES; i++) {
 		unsigned int byte;
 
 		sscanf(hex + 2 * i, "%2x", &byte);
@@ -30,8 +31,8 @@ int wrk_secret_parse(const char *hex, uint8_t secret[WRK_SECRET_BYTES])
 	return 0;
 }
 
-void wrk_secret_print(const uint8_t secret[WRK_SECRET_BYTES], char out[2 * WRK_SECRET_BYTES + 1])
+void secret_print(const uint8_t secret[SECRET_BYTES], char out[SECRET_TEXT_BYTES])
 {
-	for (size_t i = 0; i < WRK_SECRET_BYTES; i++)
+	for (size_t i = 0; i < SECRET_BYTES; i++)
 		snprintf(out + 2 * i, 3, "%02x", secret[i]);
 }

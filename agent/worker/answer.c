@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * answer.c - a source asks for a migration whose worker is gone: the journal tells.
+ * answer.c - answer a source that asks about a migration whose worker is gone, from the journal.
  * docs/HANDOVER.md says what each record means.
  */
+#include "agent/worker/answer.h"
+
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/mig/mig.h"
+#include "agent/mig/refuse.h"
+#include "agent/mig/secret.h"
 #include "common/clock.h"
+#include "common/journal.h"
 #include "common/log.h"
+#include "engine/proc/proc.h"
 #include "transport/haul.pb-c.h"
+#include "transport/transport.h"
 
 #define HELLO_LIMIT_MS 10000
 #define GONE_LIMIT_MS  10000
@@ -22,7 +28,7 @@ static bool runs_still(pid_t pid, uint64_t start)
 	return pid > 0 && start && procs_start(pid) == start;
 }
 
-/* What a dead worker has left of the tree. CRIU ends it, too, when nobody holds the gate. */
+/* Kill what a dead worker left of the tree. CRIU kills it, too, when nobody holds the gate. */
 static int end_tree(const struct journal *j, struct err *e)
 {
 	const char *v = journal_get(j, "root");
@@ -46,7 +52,7 @@ static int end_tree(const struct journal *j, struct err *e)
 	               : 0;
 }
 
-int ans_outcome(struct journal *j, struct err *e)
+static int outcome(struct journal *j, struct err *e)
 {
 	const char *w = journal_word(j);
 
@@ -61,7 +67,7 @@ int ans_outcome(struct journal *j, struct err *e)
 	bool committed = !strcmp(w, "commit");
 	int r = end_tree(j, e);
 
-	/* with its pager it has lost its memory: better none than one that reads zeros */
+	/* the tree has lost its memory with its pager: no copy is better than one that reads zeros */
 	if (r == 0)
 		r = journal_add(j, e, committed ? "lost" : "undone", "%s", "");
 	if (r < 0)
@@ -69,14 +75,14 @@ int ans_outcome(struct journal *j, struct err *e)
 	return committed ? HAUL__STATE__STATE_LOST : HAUL__STATE__STATE_UNDONE;
 }
 
-void ans_filled(uint64_t route)
+void answer_filled(uint64_t route)
 {
 	struct journal *j = NULL;
 	struct err e = ERR_INIT;
 	int r = journal_adopt(&j, JOURNAL_DIR, JOURNAL_DEST, route, &e);
 
 	if (r == -ENOENT)
-		return; /* and the source knows it */
+		return; /* removed: the source knows it already */
 	if (r == 0 && !strcmp(journal_word(j), "commit"))
 		r = journal_add(j, &e, "done", "%s", "");
 	if (r < 0)
@@ -86,7 +92,6 @@ void ans_filled(uint64_t route)
 
 static int say(struct chan *ch, int state, struct err *e)
 {
-	Haul__Msg msg = HAUL__MSG__INIT;
 	Haul__Hello h = HAUL__HELLO__INIT;
 	Haul__Outcome o = HAUL__OUTCOME__INIT;
 	char boot[JOURNAL_BOOT_BYTES];
@@ -95,20 +100,27 @@ static int say(struct chan *ch, int state, struct err *e)
 	h.version = PROTOCOL_VERSION;
 	h.compat = PROTOCOL_COMPAT_RESUME;
 	h.boot = boot;
-	msg.body_case = HAUL__MSG__BODY_HELLO;
-	msg.hello = &h;
-	int r = wire_send(ch, &msg, deadline_in_ms(HELLO_LIMIT_MS), e);
-
 	o.state = (Haul__State)state;
-	msg.body_case = HAUL__MSG__BODY_OUTCOME;
-	msg.outcome = &o;
-	return r < 0 ? r : wire_send(ch, &msg, deadline_in_ms(HELLO_LIMIT_MS), e);
+	int r = wire_say(ch, HAUL__MSG__BODY_HELLO, &h, deadline_in_ms(HELLO_LIMIT_MS), e);
+
+	if (r < 0)
+		return r;
+	return wire_say(ch, HAUL__MSG__BODY_OUTCOME, &o, deadline_in_ms(HELLO_LIMIT_MS), e);
+}
+
+static int look_up(struct journal *j, const Haul__Hello *h, struct err *e)
+{
+	uint8_t secret[SECRET_BYTES];
+
+	if (secret_parse(journal_get(j, "secret"), secret) < 0 ||
+	    !secret_is(secret, h->secret.data, h->secret.len))
+		return err_set(e, ERR_PEER, EACCES, "not this migration's secret");
+	return outcome(j, e);
 }
 
 static int answer(struct chan *ch, const Haul__Hello *h, uint64_t route, struct err *e)
 {
 	struct journal *j = NULL;
-	uint8_t secret[WRK_SECRET_BYTES];
 
 	if (h->role != HAUL__ROLE__ROLE_RESUME)
 		return err_set(e, ERR_PEER, EPROTO, "a stream of no migration");
@@ -118,39 +130,44 @@ static int answer(struct chan *ch, const Haul__Hello *h, uint64_t route, struct 
 		err_clear(e);
 		return say(ch, HAUL__STATE__STATE_UNKNOWN, e);
 	}
-	if (r == 0 && (wrk_secret_parse(journal_get(j, "secret"), secret) < 0 ||
-	               !wrk_secret_is(secret, h->secret.data, h->secret.len)))
-		r = err_set(e, ERR_PEER, EACCES, "not this migration's secret");
-	if (r == 0)
-		r = ans_outcome(j, e);
+	if (r < 0)
+		return r;
+	r = look_up(j, h, e);
 	if (r >= 0)
 		r = say(ch, r, e);
 	journal_close(j, false);
 	return r;
 }
 
-int ans_main(const struct chan_server *server, int fd, uint64_t route)
+static int serve(struct chan *ch, uint64_t route, struct err *e)
+{
+	Haul__Msg *msg = NULL;
+	int r = wire_recv(ch, &msg, deadline_in_ms(HELLO_LIMIT_MS), e);
+
+	if (r < 0)
+		return r;
+	r = msg->body_case == HAUL__MSG__BODY_HELLO
+	            ? answer(ch, msg->hello, route, e)
+	            : err_set(e, ERR_PEER, EPROTO, "a stream that does not say hello");
+	haul__msg__free_unpacked(msg, NULL);
+	return r;
+}
+
+int answer_main(const struct chan_server *server, int fd, uint64_t route)
 {
 	struct err e = ERR_INIT;
 	struct chan *ch = NULL;
-	Haul__Msg *msg = NULL;
 
 	signal(SIGPIPE, SIG_IGN);
 	log_migration(route);
 	int r = chan_accept(&ch, fd, server, HELLO_LIMIT_MS, &e);
 
 	if (r == 0)
-		r = wire_recv(ch, &msg, deadline_in_ms(HELLO_LIMIT_MS), &e);
-	if (r == 0 && msg->body_case != HAUL__MSG__BODY_HELLO)
-		r = err_set(&e, ERR_PEER, EPROTO, "a stream that does not say hello");
-	if (r == 0)
-		r = answer(ch, msg->hello, route, &e);
-	if (msg)
-		haul__msg__free_unpacked(msg, NULL);
+		r = serve(ch, route, &e);
 	if (r < 0)
 		log_warn("no answer: %s", e.msg);
 	if (r < 0 && ch && e.src == ERR_PEER)
-		agt_refuse(ch, &e);
+		refuse_peer(ch, &e);
 	chan_free(ch);
 	return r < 0;
 }

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* finish.c - the tree runs: until the last page is in place, and the source has heard it. */
+/* finish.c - the tree runs: wait until the last page is in place, and tell the source. */
+#include "agent/worker/finish.h"
+
 #include <unistd.h>
 
-#include "agent/mig/mig.h"
+#include "agent/worker/huge.h"
+#include "agent/worker/net.h"
+#include "agent/worker/restore.h"
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/page.h"
 #include "transport/haul.pb-c.h"
 
 #define PROGRESS_MS   250
@@ -14,7 +19,6 @@
 
 static void say_progress(struct wrk *w)
 {
-	Haul__Msg out = HAUL__MSG__INIT;
 	Haul__Progress p = HAUL__PROGRESS__INIT;
 	struct pager_stats st;
 	struct err ignore = ERR_INIT;
@@ -23,14 +27,11 @@ static void say_progress(struct wrk *w)
 	p.left_pages = st.left_pages;
 	p.left_remote_pages = st.left_remote_pages;
 	p.faults = st.faults;
-	out.body_case = HAUL__MSG__BODY_PROGRESS;
-	out.progress = &p;
-	wrk_say(w, &out, &ignore);
+	wrk_say(w, HAUL__MSG__BODY_PROGRESS, &p, &ignore);
 }
 
 static void say_drained(struct wrk *w)
 {
-	Haul__Msg out = HAUL__MSG__INIT;
 	Haul__Drained d = HAUL__DRAINED__INIT;
 	struct pager_stats st;
 	struct err e = ERR_INIT;
@@ -45,15 +46,13 @@ static void say_drained(struct wrk *w)
 	d.fault_n = st.fault_n;
 	d.n_fault_n = ARRAY_SIZE(st.fault_n);
 	d.store_peak_bytes = store_peak_pages(w->store) * PAGE_BYTES;
-	out.body_case = HAUL__MSG__BODY_DRAINED;
-	out.drained = &d;
-	if (wrk_say(w, &out, &e) < 0)
-		log_warn("the source does not hear that it is done: %s", e.msg);
+	if (wrk_say(w, HAUL__MSG__BODY_DRAINED, &d, &e) < 0)
+		log_warn("cannot tell the source that it is done: %s", e.msg);
 }
 
 /*
- * Before DRAINED is said: at that word the source ends its copy. Until it can be recorded both
- * sides wait: who asks when we are dead is answered from the record before, which kills the tree.
+ * Before DRAINED is said, for the source then kills its copy. Until it can be recorded both sides
+ * wait: if we died now, the previous record would answer, and that answer kills the tree.
  */
 static void record_done(struct wrk *w)
 {
@@ -71,19 +70,14 @@ static void record_done(struct wrk *w)
 	}
 }
 
-/*
- * Until the last page is in place. If the source is gone before that, the threads
- * that need a missing page wait; the others go on. We never end before, because
- * closing the userfaultfds would let them read zeros.
- */
-void lst_fill(struct wrk *w)
+void finish_fill(struct wrk *w)
 {
 	struct err e = ERR_INIT;
 	int r;
 
 	settle_begin(&w->settle);
-	rst_finish(w);
-	anet_running(w);
+	restore_finish(w);
+	net_in_running(w);
 	pager_settled(w->pager);
 	store_sweep(w->store);
 	while ((r = pager_wait(w->pager, deadline_in_ms(PROGRESS_MS), &e)) == -ETIMEDOUT) {
@@ -108,11 +102,7 @@ void lst_fill(struct wrk *w)
 	huge_again(w);
 }
 
-/*
- * The source says BYE when it has ended its copy. One whose link broke before it heard
- * that all is in place will ask, and be answered from the journal.
- */
-void lst_bye(struct wrk *w)
+void finish_bye(struct wrk *w)
 {
 	uint64_t deadline = deadline_in_ms(BYE_LIMIT_MS);
 	bool heard = false;

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * huge.c - huge pages at the destination. The pager fills page by page; when it is done,
- * memory whose program asked for huge pages is put together again, while it runs. Only
- * where all small pages are there: nothing grows.
+ * huge.c - huge pages at the destination. The pager fills page by page; when it is done, memory
+ * whose program asked for huge pages is collapsed into huge pages again, while the program runs.
+ * Only where all small pages are present: the program does not grow.
  */
+#include "agent/worker/huge.h"
+
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "agent/mig/mig.h"
 #include "common/log.h"
 #include "common/page.h"
 #include "engine/criu/img.h"
@@ -17,7 +18,7 @@
 #include "engine/tracker/tracker.h"
 
 #define HUGE_BYTES (2ULL << 20)
-#define IOV_MAX_N  64 /* a call holds nobody up for long */
+#define IOV_MAX_N  64 /* a call must not block the program for long */
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25 /* Linux 6.1 */
@@ -43,7 +44,7 @@ static int add_run(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, 
 	return runs_add(&b->present, vaddr, pages);
 }
 
-/* One by one: a call ends at the first piece that the kernel has no huge page for. */
+/* One call for each: it would end at the first range for which the kernel has no huge page. */
 static void flush(struct batch *b)
 {
 	for (size_t i = 0; i < b->n; i++)

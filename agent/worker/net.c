@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* net.c - the network of the tree, at the destination. docs/PROTOCOL.md section 9. */
+/* net.c - the network of the tree at the destination. docs/PROTOCOL.md section 9. */
 #include "agent/worker/net.h"
 
 #include <jansson.h>
@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/hook.h"
 #include "common/log.h"
+#include "engine/proc/proc.h"
 #include "engine/net/net.h"
 #include "transport/haul.pb-c.h"
 
@@ -22,14 +23,14 @@ struct kept_options {
 	struct net_options o;
 };
 
-struct anet {
+struct net_in {
 	struct hooks hooks;
-	struct anet_keep *keep;
+	struct net_keep *keep;
 	struct net_lock *lock;
 	struct net_park *park;
 	struct net_flow *flows; /* of SWITCH */
 	size_t n_flows;
-	struct kept_options *options; /* of sockets that have some */
+	struct kept_options *options; /* only of sockets that have some */
 	size_t n_options;
 };
 
@@ -45,7 +46,7 @@ static int take_addr(const ProtobufCBinaryData *d, struct net_addr *a)
 	return 0;
 }
 
-static int take_move(struct anet_keep *n, const Haul__Move *v)
+static int take_move(struct net_keep *n, const Haul__Move *v)
 {
 	struct net_move *m = &n->move[n->n_moves];
 
@@ -75,8 +76,8 @@ static int check_move(const struct net_move *m, struct findings *f, struct err *
 		return here;
 	if (here)
 		return finding_add(f, SEV_BLOCKER, "address-taken",
-		                   "take it off there, or leave --move-address away",
-		                   "the destination has the address %s already", text);
+		                   "remove it there, or omit --move-address",
+		                   "the destination already has the address %s", text);
 	if (!if_nametoindex(m->iface))
 		return finding_add(f, SEV_BLOCKER, "interface-missing",
 		                   "--move-address=ADDR@INTERFACE names the one at the destination",
@@ -92,14 +93,15 @@ static int check_local(const struct net_addr *a, struct findings *f, struct err 
 	if (here < 0)
 		return here;
 	return here ? 0
-	            : finding_add(f, SEV_BLOCKER, "address-missing",
-	                          "--move-address takes it along, --tcp=close closes them",
-	                          "connections of %s shall move, and the destination does not have "
-	                          "that address",
-	                          net_addr_text(a, text));
+	            : finding_add(
+	                      f, SEV_BLOCKER, "address-missing",
+	                      "--move-address moves it, --tcp=close closes them",
+	                      "connections of %s are to move, and the destination does not have "
+	                      "that address",
+	                      net_addr_text(a, text));
 }
 
-/* A lock of no flows, made and taken away: can this host do it? */
+/* Make a lock without flows, and remove it: can this host do it? */
 static int check_lock(struct wrk *w, struct findings *f)
 {
 	AUTO(net_lock) struct net_lock *l = NULL;
@@ -112,10 +114,41 @@ static int check_lock(struct wrk *w, struct findings *f)
 	                   "the destination cannot lock connections: %s", why.msg);
 }
 
-int anet_offer(struct wrk *w, const Haul__Net *net, struct findings *f, struct err *e)
+static int take_moves(struct net_keep *k, const Haul__Net *net)
 {
-	struct anet *n = w->net = calloc(1, sizeof(*n));
-	int r = 0;
+	for (size_t i = 0; i < net->n_move; i++)
+		if (take_move(k, net->move[i]) < 0)
+			return -EBADMSG;
+	return net->n_local > LOCALS_MAX ? -EBADMSG : 0;
+}
+
+/* Everything that moves needs its address here, and a lock. -ENOMEM: for findings */
+static int check_net(struct wrk *w, const Haul__Net *net, struct findings *f, struct err *e)
+{
+	const struct net_keep *k = w->net->keep;
+
+	for (size_t i = 0; i < k->n_moves; i++) {
+		int r = check_move(&k->move[i], f, e);
+
+		if (r < 0)
+			return r;
+	}
+	for (size_t i = 0; i < net->n_local; i++) {
+		struct net_addr a;
+
+		if (take_addr(&net->local[i], &a) < 0)
+			return err_set(e, ERR_PEER, EBADMSG, "the offer has an invalid address");
+		int r = check_local(&a, f, e);
+
+		if (r < 0)
+			return r;
+	}
+	return k->tcp_move || k->n_moves ? check_lock(w, f) : 0;
+}
+
+int net_in_offer(struct wrk *w, const Haul__Net *net, struct findings *f, struct err *e)
+{
+	struct net_in *n = w->net = calloc(1, sizeof(*n));
 
 	if (!n)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the network");
@@ -125,21 +158,10 @@ int anet_offer(struct wrk *w, const Haul__Net *net, struct findings *f, struct e
 	if (!net)
 		return 0;
 	n->keep->tcp_move = net->tcp_move;
-	for (size_t i = 0; r == 0 && i < net->n_move; i++)
-		r = take_move(n->keep, net->move[i]);
-	if (r < 0 || net->n_local > LOCALS_MAX)
-		return err_set(e, ERR_PEER, EBADMSG, "offer of an address that is none");
-	for (size_t i = 0; r == 0 && i < n->keep->n_moves; i++)
-		r = check_move(&n->keep->move[i], f, e);
-	for (size_t i = 0; r == 0 && i < net->n_local; i++) {
-		struct net_addr a;
+	if (take_moves(n->keep, net) < 0)
+		return err_set(e, ERR_PEER, EBADMSG, "the offer has an invalid address");
+	int r = check_net(w, net, f, e);
 
-		r = take_addr(&net->local[i], &a) < 0
-		            ? err_set(e, ERR_PEER, EBADMSG, "offer of an address that is none")
-		            : check_local(&a, f, e);
-	}
-	if (r == 0 && (n->keep->tcp_move || n->keep->n_moves))
-		r = check_lock(w, f);
 	return r == -ENOMEM ? err_set(e, ERR_SYS, ENOMEM, "no memory for findings") : r;
 }
 
@@ -199,7 +221,7 @@ static int take_flow(const Haul__Flow *v, struct net_flow *f)
 	               : 0;
 }
 
-static int keep_options(struct anet *n, const Haul__Switch *s, const struct net_flow *flows)
+static int keep_options(struct net_in *n, const Haul__Switch *s, const struct net_flow *flows)
 {
 	n->options = calloc(s->n_flow + 1, sizeof(*n->options));
 	for (size_t i = 0; n->options && i < s->n_flow; i++) {
@@ -222,7 +244,7 @@ static int keep_options(struct anet *n, const Haul__Switch *s, const struct net_
 
 static int lock(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
-	struct anet *n = w->net;
+	struct net_in *n = w->net;
 	struct net_flow *v = NULL;
 
 	free(n->flows);
@@ -235,47 +257,56 @@ static int lock(struct wrk *w, const Haul__Switch *s, struct err *e)
 	n->flows = v;
 	for (size_t i = 0; i < s->n_flow; i++)
 		if (take_flow(s->flow[i], &v[i]) < 0)
-			return err_set(e, ERR_PEER, EBADMSG, "a connection that is none");
+			return err_set(e, ERR_PEER, EBADMSG, "an invalid connection");
 	if (keep_options(n, s, v) < 0)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for connections");
-	/* for whatever else comes to these addresses, nobody may answer yet: with a reset */
+	/* all other packets to these addresses: the kernel would answer with a reset */
 	for (size_t i = 0; i < n->keep->n_moves; i++)
 		v[s->n_flow + i] = (struct net_flow){ .local = n->keep->move[i].addr,
 			                              .listens = true };
 	n->n_flows = s->n_flow;
-	int r = net_park_new(&n->park, e);
-
 	n->keep->locked = true;
-	if (r == 0)
-		r = net_lock_new(&n->lock, w->route, e);
-	if (r == 0)
-		r = net_park_watch(n->park, v, s->n_flow, e);
-	return r == 0 ? net_lock_add(n->lock, v, s->n_flow + n->keep->n_moves, e) : r;
+	if (net_park_new(&n->park, e) < 0 || net_lock_new(&n->lock, w->route, e) < 0 ||
+	    net_park_watch(n->park, v, s->n_flow, e) < 0)
+		return -e->code;
+	return net_lock_add(n->lock, v, s->n_flow + n->keep->n_moves, e);
 }
 
-int anet_arrive(struct wrk *w, const Haul__Switch *s, struct err *e)
+static int take_addresses(struct net_keep *k, struct err *e)
 {
-	struct anet *n = w->net;
-	int r = 0;
+	for (size_t i = 0; i < k->n_moves; i++) {
+		k->added[i] = true; /* first: removing an address looks for it */
+		int r = net_move_add(&k->move[i], e);
+
+		k->added[i] = r == 0;
+		if (r < 0)
+			return r;
+		net_move_announce(&k->move[i]);
+	}
+	return 0;
+}
+
+int net_in_arrive(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	struct net_in *n = w->net;
 
 	if (n->keep->tcp_move == s->tcp_close)
 		return err_set(e, ERR_PEER, EPROTO, "connections are not as the offer said");
 	n->keep->arrived = true;
-	if (n->keep->tcp_move || n->keep->n_moves)
-		r = lock(w, s, e);
-	for (size_t i = 0; r == 0 && i < n->keep->n_moves; i++) {
-		n->keep->added[i] = true; /* first: it is looked for when it is taken off */
-		r = net_move_add(&n->keep->move[i], e);
-		n->keep->added[i] = r == 0;
-		if (r == 0)
-			net_move_announce(&n->keep->move[i]);
+	if (n->keep->tcp_move || n->keep->n_moves) {
+		int r = lock(w, s, e);
+
+		if (r < 0)
+			return r;
 	}
-	return r == 0 ? hook(w, HOOK_ARRIVING, e) : r;
+	int r = take_addresses(n->keep, e);
+
+	return r < 0 ? r : hook(w, HOOK_ARRIVING, e);
 }
 
-int anet_parked(struct wrk *w, const Haul__Parked *p, struct err *e)
+int net_in_parked(struct wrk *w, const Haul__Parked *p, struct err *e)
 {
-	struct anet *n = w->net;
+	struct net_in *n = w->net;
 	int r = n && n->park ? 0 : -EPROTO;
 
 	for (size_t i = 0; r == 0 && i < p->n_packet; i++)
@@ -283,9 +314,9 @@ int anet_parked(struct wrk *w, const Haul__Parked *p, struct err *e)
 	return r < 0 ? err_set(e, ERR_PEER, -r, "packets for no connection of the tree") : 0;
 }
 
-void anet_open(struct wrk *w)
+void net_in_open(struct wrk *w)
 {
-	struct anet *n = w->net;
+	struct net_in *n = w->net;
 	struct err e = ERR_INIT;
 
 	if (!n || !n->lock)
@@ -299,9 +330,9 @@ void anet_open(struct wrk *w)
 		net_move_announce(&n->keep->move[i]);
 }
 
-void anet_release(struct wrk *w)
+void net_in_release(struct wrk *w)
 {
-	struct anet *n = w->net;
+	struct net_in *n = w->net;
 	uint64_t t0 = now_us();
 	size_t all = 0, lost = 0;
 
@@ -319,7 +350,7 @@ void anet_release(struct wrk *w)
 	         (unsigned long long)(now_us() - t0));
 }
 
-static void set_options(const struct anet *n, const struct net_sock *s)
+static void set_options(const struct net_in *n, const struct net_sock *s)
 {
 	const struct net_flow *f = &s->flow;
 
@@ -335,7 +366,7 @@ static void set_options(const struct anet *n, const struct net_sock *s)
 	}
 }
 
-/* What CRIU leaves behind on sockets; the tree runs, so it costs no downtime. */
+/* Undo what CRIU leaves on sockets; the tree runs, so it costs no downtime. */
 static void resegment(struct wrk *w)
 {
 	struct net_socks s = { 0 };
@@ -351,7 +382,7 @@ static void resegment(struct wrk *w)
 	procs_fini(&procs);
 }
 
-void anet_running(struct wrk *w)
+void net_in_running(struct wrk *w)
 {
 	if (!w->net)
 		return;
@@ -360,9 +391,9 @@ void anet_running(struct wrk *w)
 	hook_late(w, HOOK_RUNNING);
 }
 
-void anet_adopt(struct wrk *w)
+void net_in_adopt(struct wrk *w)
 {
-	struct anet *n = w->net = calloc(1, sizeof(*n));
+	struct net_in *n = w->net = calloc(1, sizeof(*n));
 	struct err e = ERR_INIT;
 
 	if (!n)
@@ -373,9 +404,9 @@ void anet_adopt(struct wrk *w)
 		log_err("%s", e.msg);
 }
 
-void anet_take_off(struct wrk *w)
+void net_in_take_off(struct wrk *w)
 {
-	struct anet *n = w->net;
+	struct net_in *n = w->net;
 
 	for (size_t i = 0; n && i < n->keep->n_moves; i++) {
 		struct err e = ERR_INIT;
@@ -383,19 +414,19 @@ void anet_take_off(struct wrk *w)
 		if (!n->keep->added[i] || net_move_find(&n->keep->move[i], &e) < 0)
 			continue;
 		if (net_move_del(&n->keep->move[i], &e) < 0)
-			log_err("an address stays here: %s", e.msg);
+			log_err("cannot remove an address: %s", e.msg);
 		n->keep->added[i] = false;
 	}
 }
 
-void anet_undo(struct wrk *w)
+void net_in_undo(struct wrk *w)
 {
-	struct anet *n = w->net;
+	struct net_in *n = w->net;
 	struct err e = ERR_INIT;
 
 	if (!n)
 		return;
-	anet_take_off(w);
+	net_in_take_off(w);
 	if (n->park)
 		net_park_stop(n->park);
 	if (n->lock && net_lock_open(n->lock, &e) < 0)
@@ -406,7 +437,7 @@ void anet_undo(struct wrk *w)
 	n->keep->arrived = false;
 }
 
-void anet_free(struct anet *n)
+void net_in_free(struct net_in *n)
 {
 	if (!n)
 		return;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* offer.c - answer an offer: findings about this host. */
+#include "agent/worker/offer.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -7,8 +9,11 @@
 #include "agent/mig/mig.h"
 #include "agent/files/bring.h"
 #include "agent/check/check.h"
+#include "agent/dirs/dirs.h"
 #include "agent/worker/net.h"
 #include "agent/worker/out.h"
+#include "agent/worker/proof.h"
+#include "agent/worker/restore.h"
 #include "common/clock.h"
 #include "common/conf.h"
 #include "transport/haul.pb-c.h"
@@ -67,7 +72,6 @@ static int say_answer(struct wrk *w, const struct findings *f, Haul__FileSeen *s
                       struct err *e)
 {
 	AUTO(mem) Haul__FileSeen **ptr = calloc(n + 1, sizeof(Haul__FileSeen *));
-	Haul__Msg out = HAUL__MSG__INIT;
 	Haul__Answer a = HAUL__ANSWER__INIT;
 	Haul__Criu c = HAUL__CRIU__INIT;
 	struct utsname u;
@@ -80,14 +84,12 @@ static int say_answer(struct wrk *w, const struct findings *f, Haul__FileSeen *s
 	a.kernel = u.release;
 	a.mem_free_bytes = check_mem_free_bytes();
 	a.accepted = f->blockers == 0;
-	out.body_case = HAUL__MSG__BODY_ANSWER;
-	out.answer = &a;
 	for (size_t i = 0; ptr && i < n; i++)
 		ptr[a.n_seen++] = &seen[i];
 	a.seen = ptr;
 	int r = !ptr || fill_findings(&a, f) < 0
 	                ? err_set(e, ERR_SYS, ENOMEM, "no memory for the answer")
-	                : wrk_say(w, &out, e);
+	                : wrk_say(w, HAUL__MSG__BODY_ANSWER, &a, e);
 
 	free_answer(&a);
 	return r;
@@ -101,7 +103,7 @@ static int judge(struct wrk *w, const Haul__Offer *o, const struct check_host *h
 
 	if (r < 0)
 		return r;
-	r = anet_offer(w, o->net, f, e);
+	r = net_in_offer(w, o->net, f, e);
 	if (r < 0)
 		return r;
 	r = out_offer(w, o, host->allow, f, e);

@@ -12,6 +12,7 @@
 
 #include "agent/mig/mig.h"
 #include "agent/check/allow.h"
+#include "agent/worker/tty.h"
 #include "agent/files/beneath.h"
 #include "common/log.h"
 #include "engine/criu/refit.h"

@@ -23,14 +23,4 @@ void out_close(struct out_places *a);
 void out_undo(struct out_places *a);
 void out_free(struct out_places *a);
 
-/* ---- tty.c ---- */
-
-/**
- * tty_open() - open a terminal, and start a process that holds its other end while it is in use
- * @pid: of the process that will have it; names its door
- */
-int tty_open(pid_t pid, int *slave, struct err *e);
-/** tty_main() - main function of that process, hauld --hold-tty PID. Return: exit status */
-int tty_main(const char *pid);
-
 #endif

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* proof.c - ask the source for digests of files, and look again at shared files in the freeze. */
+#include "agent/worker/proof.h"
+
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +18,6 @@ static int ask(struct wrk *w, const struct files_doubt *v, size_t n, struct err 
 {
 	AUTO(mem) uint32_t *file = calloc(n, sizeof(*file));
 	AUTO(mem) uint64_t *bytes = calloc(n, sizeof(*bytes));
-	Haul__Msg out = HAUL__MSG__INIT;
 	Haul__Doubt d = HAUL__DOUBT__INIT;
 
 	if (!file || !bytes)
@@ -28,9 +29,7 @@ static int ask(struct wrk *w, const struct files_doubt *v, size_t n, struct err 
 	d.n_file = d.n_bytes = n;
 	d.file = file;
 	d.bytes = bytes;
-	out.body_case = HAUL__MSG__BODY_DOUBT;
-	out.doubt = &d;
-	return wrk_say(w, &out, e);
+	return wrk_say(w, HAUL__MSG__BODY_DOUBT, &d, e);
 }
 
 int proof_ask(void *arg, struct files_doubt *v, size_t n, struct err *e)

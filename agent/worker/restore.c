@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* restore.c - from the SWITCH message to the gate, and through it. */
-#include "agent/mig/mig.h"
+#include "agent/worker/restore.h"
 
 #include <limits.h>
 #include <signal.h>
@@ -8,27 +8,37 @@
 #include <string.h>
 #include <sys/sysinfo.h>
 
+#include "agent/check/check.h"
+#include "agent/dirs/dirs.h"
+#include "agent/worker/net.h"
+#include "agent/worker/out.h"
+#include "agent/worker/streams.h"
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/page.h"
+#include "engine/criu/class_runs.h"
+#include "engine/criu/img.h"
+#include "engine/proc/proc.h"
+#include "engine/runs.h"
 #include "transport/haul.pb-c.h"
 
-#define UNDO_LIMIT_MS    10000
 #define RESUME_LIMIT_MS  30000
-#define IMAGE_COST_BYTES 256u /* of one that is empty */
-#define IMAGE_BYTES_MAX  (256u << 20) /* memory; 10,000 processes have some 100 MiB */
+#define IMAGE_COST_BYTES 256u /* counted for each image besides its bytes */
+#define IMAGE_BYTES_MAX  (256u << 20) /* memory; images of 10,000 processes take some 100 MiB */
 #define LOG_NAME         "restore.log"
 
-int rst_images(struct wrk *w, const Haul__Images *m, struct err *e)
+int restore_take_images(struct wrk *w, const Haul__Images *m, struct err *e)
 {
 	for (size_t i = 0; i < m->n_image; i++) {
 		const Haul__Image *img = m->image[i];
 
 		if (!img_name_ok(img->name))
 			return err_set(e, ERR_PEER, EBADMSG, "image with a bad name");
-		w->image_bytes += img->data.len + IMAGE_COST_BYTES;
-		/* deleted files are in them, and counted as memory in the offer */
-		if (w->image_bytes > IMAGE_BYTES_MAX + w->rss_bytes || img->at > w->image_bytes)
+		w->fig.image_bytes += img->data.len + IMAGE_COST_BYTES;
+		/* images hold deleted files, which the offer counts as memory */
+		if (w->fig.image_bytes > IMAGE_BYTES_MAX + w->rss_bytes ||
+		    img->at > w->fig.image_bytes)
 			return err_set(e, ERR_PEER, EFBIG, "images of more than %llu MiB",
 			               (unsigned long long)(IMAGE_BYTES_MAX + w->rss_bytes) >> 20);
 		int r = img_save_at(w->images_fd, img->name, img->at, img->data.data, img->data.len,
@@ -40,7 +50,7 @@ int rst_images(struct wrk *w, const Haul__Images *m, struct err *e)
 	return 0;
 }
 
-/* Everything that is said to be here must be here: a hole would read as zero. */
+/* Every page of class "here" must be here: a hole would read as zero. */
 static int check_here(const struct sobj *o, const struct class_runs *runs, struct err *e)
 {
 	for (size_t i = 0; i < runs->n; i++) {
@@ -88,7 +98,7 @@ static void drop_eager(struct sobj *o, const struct class_runs *runs)
 			store_drop(o, runs->v[i].vaddr, runs->v[i].pages);
 }
 
-/* A process, or shared memory, all of which CRIU reads before the program runs. */
+/* A process; or shared memory, which CRIU reads as a whole before the program runs. */
 static int check_object(uint64_t obj, const struct class_runs *runs, struct err *e)
 {
 	if ((!obj_is_task(obj) && !obj_is_shmem(obj)) ||
@@ -101,37 +111,47 @@ static int check_object(uint64_t obj, const struct class_runs *runs, struct err 
 	return 0;
 }
 
-static int put_object(struct wrk *w, const Haul__Object *obj, uint32_t id, struct err *e)
+static int put_runs(struct wrk *w, const Haul__Object *obj, uint32_t id,
+                    const struct class_runs *runs, struct err *e)
 {
-	struct class_runs runs = { 0 };
 	AUTO(runs) struct runs local = { 0 };
 	AUTO(runs) struct runs remote = { 0 };
 	AUTO(runs) struct runs keep = { 0 };
+	int r = check_object(obj->obj, runs, e);
+
+	if (r < 0)
+		return r;
+	struct sobj *o = store_obj(w->store, obj->obj, true);
+
+	if (!o || split(runs, &local, &remote, &keep) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for a page map");
+	r = check_here(o, runs, e);
+	if (r < 0)
+		return r;
+	store_keep_only(o, &keep);
+	r = img_pagemap(w->images_fd, obj->obj, id, runs, o, e);
+	if (r < 0)
+		return r;
+	drop_eager(o, runs); /* they are in the pages image now */
+	return obj_is_task(obj->obj)
+	               ? pager_add(w->pager, (pid_t)obj_id(obj->obj), &local, &remote, e)
+	               : 0;
+}
+
+static int put_object(struct wrk *w, const Haul__Object *obj, uint32_t id, struct err *e)
+{
+	struct class_runs runs = { 0 };
 	int r = class_runs_unpack(obj->runs.data, obj->runs.len, &runs, e);
 
 	if (r == 0)
-		r = check_object(obj->obj, &runs, e);
-	struct sobj *o = r == 0 ? store_obj(w->store, obj->obj, true) : NULL;
-
-	if (r == 0 && (!o || split(&runs, &local, &remote, &keep) < 0))
-		r = err_set(e, ERR_SYS, ENOMEM, "no memory for a page map");
-	if (r == 0)
-		r = check_here(o, &runs, e);
-	if (r == 0) {
-		store_keep_only(o, &keep);
-		r = img_pagemap(w->images_fd, obj->obj, id, &runs, o, e);
-	}
-	if (r == 0) {
-		drop_eager(o, &runs); /* they are in the pages image now */
-		if (obj_is_task(obj->obj))
-			r = pager_add(w->pager, (pid_t)obj_id(obj->obj), &local, &remote, e);
-	}
+		r = put_runs(w, obj, id, &runs, e);
 	class_runs_fini(&runs);
 	return r;
 }
 
-static int check_pids(struct wrk *w, struct err *e)
+static int check_pids(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
+	(void)s;
 	struct findings f = { 0 };
 
 	check_pids_free(w->pids, w->n_pids, &f);
@@ -145,9 +165,12 @@ static int check_pids(struct wrk *w, struct err *e)
 	return r;
 }
 
-/* The one that waits since START is in the host's mount namespace: the tree needs another. */
-static int rooted_criu(struct wrk *w, struct err *e)
+/* The CRIU that waits since START is in the host's mount namespace: this tree needs another. */
+static int rooted_criu(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
+	(void)s;
+	if (!w->into_root)
+		return 0;
 	size_t n;
 	const struct criu_inherit *places = out_list(w->outs, &n);
 
@@ -155,41 +178,83 @@ static int rooted_criu(struct wrk *w, struct err *e)
 	return criu_spawn_rooted(&w->criu, w->conf->criu_path, w->into_root, places, n, e);
 }
 
-/* An image that makes no sense is left to CRIU to say. */
-static void fit_images(struct wrk *w)
+/* An invalid image is left to CRIU, which says what is wrong. */
+static int fit_images(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	struct sysinfo host;
 	struct img_tree tree = { 0 };
-	struct err e = ERR_INIT;
-	int r = sysinfo(&host) < 0 ? -errno : img_tree(w->images_fd, &tree, &e);
+	struct err ignore = ERR_INIT;
+	int r = sysinfo(&host) < 0 ? -errno : img_tree(w->images_fd, &tree, &ignore);
 
+	(void)s;
+	(void)e;
 	img_forget_cgroups(w->images_fd);
 	for (size_t i = 0; r == 0 && i < tree.n; i++)
 		r = img_fit(w->images_fd, tree.v[i].pid,
-		            ((uint64_t)host.totalram + host.totalswap) * host.mem_unit, &e);
+		            ((uint64_t)host.totalram + host.totalswap) * host.mem_unit, &ignore);
 	img_tree_fini(&tree);
+	return 0;
 }
 
-static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
+static int place_directories(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
-	struct pager_ops ops = { .want = rcv_want, .arg = w };
-	int r = check_pids(w, e);
+	(void)s;
+	return dirs_in_place(w->fs, e);
+}
 
-	if (r == 0 && w->into_root)
-		r = rooted_criu(w, e);
-	if (r == 0)
-		r = dirs_in_place(w->fs, e);
-	if (r == 0)
-		r = pager_new_guarded(&w->pager, w->guard, w->store, &ops, e);
-	for (size_t i = 0; r == 0 && i < s->n_object; i++)
-		r = put_object(w, s->object[i], (uint32_t)i + 1, e);
-	if (r == 0)
-		fit_images(w);
-	if (r == 0)
-		r = pager_start(w->pager, w->images_fd, s->tasks, e);
+static int make_pager(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	struct pager_ops ops = { .want = streams_want, .arg = w };
+
+	(void)s;
+	return pager_new_guarded(&w->pager, w->guard, w->store, &ops, e);
+}
+
+static int put_page_maps(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	for (size_t i = 0; i < s->n_object; i++) {
+		int r = put_object(w, s->object[i], (uint32_t)i + 1, e);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int start_pager(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	int r = pager_start(w->pager, w->images_fd, s->tasks, e);
+
 	if (r == 0)
 		__atomic_store_n(&w->deliver, true, __ATOMIC_RELEASE);
 	return r;
+}
+
+/* CRIU is not asked for anything yet: while it restores, the link can bring pages. */
+static int say_placed(struct wrk *w, struct err *e)
+{
+	Haul__Placed placed = HAUL__PLACED__INIT;
+
+	return wrk_say(w, HAUL__MSG__BODY_PLACED, &placed, e);
+}
+
+/* Before CRIU restores. In this order; the error names the part that failed. */
+static const struct part {
+	const char *name;
+	int (*run)(struct wrk *w, const Haul__Switch *s, struct err *e);
+} parts[] = {
+	{ "process IDs", check_pids },        { "CRIU in the root directory", rooted_criu },
+	{ "directories", place_directories }, { "pager", make_pager },
+	{ "page maps", put_page_maps },       { "images", fit_images },
+	{ "pager's start", start_pager },
+};
+
+static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		if (parts[i].run(w, s, e) < 0)
+			return err_wrap(e, "%s", parts[i].name);
+	return 0;
 }
 
 static int restore(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, struct err *e)
@@ -214,7 +279,7 @@ static int restore(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 	return r < 0 ? err_wrap(e, "restore") : 0;
 }
 
-/* From here on the worker may die: who takes its place knows all. */
+/* From here on the worker may die: its successor has everything it needs. */
 static int ready_to_die(struct wrk *w, uint64_t deadline_us, struct err *e)
 {
 	w->keep->root_pid = w->root_pid;
@@ -227,40 +292,34 @@ static int ready_to_die(struct wrk *w, uint64_t deadline_us, struct err *e)
 	return pager_announced(w->pager, deadline_us, e);
 }
 
-/* CRIU is not asked for anything yet: while it restores, the link can bring pages. */
-static int say_placed(struct wrk *w, struct err *e)
-{
-	Haul__Msg msg = HAUL__MSG__INIT;
-	Haul__Placed placed = HAUL__PLACED__INIT;
-
-	msg.body_case = HAUL__MSG__BODY_PLACED;
-	msg.placed = &placed;
-	return wrk_say(w, &msg, e);
-}
-
-int rst_run(struct wrk *w, const Haul__Switch *s, struct err *e)
+static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, struct err *e)
 {
 	uint64_t t0 = now_us();
-	uint64_t limit_ms = s->limit_ms && s->limit_ms < w->limit_ms ? s->limit_ms : w->limit_ms;
-	uint64_t deadline_us = deadline_in_ms(limit_ms);
 	int r = prepare(w, s, e);
 
-	w->images_us = now_us() - t0;
-	if (r == 0)
-		r = say_placed(w, e);
-	if (r == 0)
-		fault_at(FAULT_D_PLACED);
-	if (r == 0)
-		r = restore(w, s, deadline_us, e);
-	out_close(w->outs);
-	if (r == 0)
-		r = ready_to_die(w, deadline_us, e);
+	w->fig.images_us = now_us() - t0;
 	if (r < 0)
-		rst_undo(w);
+		return r;
+	r = say_placed(w, e);
+	if (r < 0)
+		return r;
+	fault_at(FAULT_D_PLACED);
+	r = restore(w, s, deadline_us, e);
+	out_close(w->outs);
+	return r < 0 ? r : ready_to_die(w, deadline_us, e);
+}
+
+int restore_to_gate(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	uint64_t limit_ms = s->limit_ms && s->limit_ms < w->limit_ms ? s->limit_ms : w->limit_ms;
+	int r = to_gate(w, s, deadline_in_ms(limit_ms), e);
+
+	if (r < 0)
+		restore_give_up(w);
 	return r;
 }
 
-void rst_kill(struct wrk *w)
+void restore_kill(struct wrk *w)
 {
 	struct proc_list l = { 0 };
 	struct err ignore = ERR_INIT;
@@ -273,7 +332,7 @@ void rst_kill(struct wrk *w)
 	procs_fini(&l);
 }
 
-void rst_undo(struct wrk *w)
+void restore_give_up(struct wrk *w)
 {
 	struct err ignore = ERR_INIT;
 
@@ -281,45 +340,47 @@ void rst_undo(struct wrk *w)
 		criu_reply(w->criu, false, &ignore);
 		criu_free(steal(w->criu));
 	}
-	rst_kill(w);
+	restore_kill(w);
 	w->root_pid = 0;
 	dirs_in_end(w->fs);
 }
 
-int rst_open(struct wrk *w, struct err *e)
+int restore_open(struct wrk *w, struct err *e)
 {
 	struct pager_stats st;
 
 	pager_get_stats(w->pager, &st);
-	w->left_remote_pages = st.left_remote_pages;
+	w->fig.left_remote_pages = st.left_remote_pages;
 	w->keep->opening = true;
-	int r = criu_reply(w->criu, true, e);
-
-	if (r == 0)
-		pager_push(w->pager);
-	return r < 0 ? err_wrap(e, "open the gate") : 0;
+	if (criu_reply(w->criu, true, e) < 0)
+		return err_wrap(e, "open the gate");
+	pager_push(w->pager);
+	return 0;
 }
 
-int rst_resume(struct wrk *w, struct err *e)
+static int resume(struct wrk *w, struct err *e)
 {
-	/* what CRIU says after this does not keep the tasks from running (criu-internals 1.5) */
 	uint64_t deadline = deadline_in_ms(RESUME_LIMIT_MS);
 	int r = criu_pump(w->criu, CRIU_EV_PRE_RESUME, NULL, deadline, e);
 
 	/* out of repair mode, and no instruction yet */
 	if (r != -ECONNRESET)
-		anet_open(w);
+		net_in_open(w);
 	if (r == 0)
 		r = criu_reply(w->criu, true, e);
-	anet_release(w);
-	if (r == 0)
-		r = criu_pump(w->criu, CRIU_EV_POST_RESUME, NULL, deadline, e);
+	net_in_release(w); /* also after an error: an error of CRIU does not stop the tasks */
+	return r < 0 ? r : criu_pump(w->criu, CRIU_EV_POST_RESUME, NULL, deadline, e);
+}
+
+int restore_resume(struct wrk *w, struct err *e)
+{
+	int r = resume(w, e);
 
 	w->keep->resumed = r == 0;
 	return r < 0 ? err_wrap(e, "resume") : 0;
 }
 
-void rst_finish(struct wrk *w)
+void restore_finish(struct wrk *w)
 {
 	struct err e = ERR_INIT;
 

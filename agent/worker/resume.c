@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * resume.c - the source is back after its link broke: how did it end, what is missing?
- * docs/PROTOCOL.md section 4, "when the link breaks".
+ * resume.c - the source is back after its link broke: tell it the outcome, and which pages are
+ * missing. docs/PROTOCOL.md section 4, "when the link breaks".
  */
-#include "agent/mig/mig.h"
+#include "agent/worker/resume.h"
 
 #include <stdlib.h>
 
+#include "agent/worker/streams.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "engine/criu/class_runs.h"
 #include "transport/haul.pb-c.h"
 
 #define UNDO_LIMIT_MS    20000 /* from the end of the old connection to "undone" */
@@ -18,13 +20,10 @@
 
 static int say_outcome(struct chan *ch, Haul__State state, struct err *e)
 {
-	Haul__Msg msg = HAUL__MSG__INIT;
 	Haul__Outcome o = HAUL__OUTCOME__INIT;
 
 	o.state = state;
-	msg.body_case = HAUL__MSG__BODY_OUTCOME;
-	msg.outcome = &o;
-	return wire_send(ch, &msg, deadline_in_ms(SAY_LIMIT_MS), e);
+	return wire_say(ch, HAUL__MSG__BODY_OUTCOME, &o, deadline_in_ms(SAY_LIMIT_MS), e);
 }
 
 /* ---- what is missing ---- */
@@ -38,7 +37,6 @@ struct list {
 
 static int say_missing(struct list *l, bool last)
 {
-	Haul__Msg msg = HAUL__MSG__INIT;
 	Haul__Missing m = HAUL__MISSING__INIT;
 	int r = class_runs_pack(&l->runs, &m.runs.data, &m.runs.len);
 
@@ -46,9 +44,7 @@ static int say_missing(struct list *l, bool last)
 		return err_set(l->e, ERR_SYS, -r, "no memory to say what is missing");
 	m.obj = l->obj;
 	m.last = last;
-	msg.body_case = HAUL__MSG__BODY_MISSING;
-	msg.missing = &m;
-	r = wrk_say(l->w, &msg, l->e);
+	r = wrk_say(l->w, HAUL__MSG__BODY_MISSING, &m, l->e);
 	free(m.runs.data);
 	class_runs_fini(&l->runs);
 	return r;
@@ -58,7 +54,7 @@ static int list_run(void *arg, uint64_t obj, uint64_t vaddr, uint64_t pages)
 {
 	struct list *l = arg;
 	const struct class_runs *runs = &l->runs;
-	/* of one object, and ascending: a fork may miss pages that come before */
+	/* a message is about one object, and ascending: a fork may miss earlier pages */
 	bool other = runs->n && (obj != l->obj || vaddr < runs->v[runs->n - 1].vaddr ||
 	                         runs->n >= RUNS_A_MESSAGE);
 	int r = other ? say_missing(l, false) : 0;
@@ -92,13 +88,13 @@ static enum wrk_state end_old(struct wrk *w, const struct stream *t)
 	if (w->ctl)
 		chan_cancel(w->ctl);
 	pthread_mutex_lock(&w->lock);
-	while (r == 0 && !wrk_committed(w) && w->state != WRK_UNDONE)
+	while (r == 0 && !wrk_committed(w) && wrk_at(w)->state != WRK_UNDONE)
 		r = wrk_wait(w, deadline);
-	enum wrk_state s = w->state;
+	enum wrk_state s = wrk_at(w)->state;
 
 	pthread_mutex_unlock(&w->lock);
 	if (wrk_committed(w))
-		rcv_drop_streams(w, t);
+		streams_drop(w, t);
 	return s;
 }
 
@@ -112,14 +108,14 @@ static void take_ctl(struct stream *t, unsigned int streams)
 	pthread_mutex_lock(&w->lock);
 	w->ctl = steal(t->ch);
 	chan_go_first(w->ctl);
-	w->n_data = streams;
+	w->streams.n_data = streams;
 	w->failed = false;
 	pthread_mutex_unlock(&w->lock);
 	pthread_mutex_unlock(&w->ctl_lock);
 	chan_free(old);
 }
 
-static int go_on(struct stream *t, unsigned int streams, struct err *e)
+static int continue_filling(struct stream *t, unsigned int streams, struct err *e)
 {
 	struct wrk *w = t->w;
 	int r = say_outcome(t->ch, HAUL__STATE__STATE_RUNNING, e);
@@ -127,43 +123,42 @@ static int go_on(struct stream *t, unsigned int streams, struct err *e)
 	if (r < 0)
 		return r;
 	take_ctl(t, streams);
-	r = rcv_wait_streams(w, deadline_in_ms(STREAMS_LIMIT_MS), e);
-	if (r == 0)
-		r = list_missing(w, e);
-	if (r == 0)
-		pager_ask_again(w->pager);
-	return r;
+	r = streams_wait(w, deadline_in_ms(STREAMS_LIMIT_MS), e);
+	if (r < 0)
+		return r;
+	r = list_missing(w, e);
+	if (r < 0)
+		return r;
+	pager_ask_again(w->pager);
+	return 0;
 }
 
 static int take_over(struct stream *t, unsigned int streams, struct err *e)
 {
 	switch (end_old(t->w, t)) {
 	case WRK_RUNNING:
-		return go_on(t, streams, e);
-	case WRK_DONE: {
-		int r = say_outcome(t->ch, HAUL__STATE__STATE_DONE, e);
-
-		if (r == 0)
-			take_ctl(t, streams);
-		return r;
-	}
+		return continue_filling(t, streams, e);
+	case WRK_DONE:
+		if (say_outcome(t->ch, HAUL__STATE__STATE_DONE, e) < 0)
+			return -e->code;
+		take_ctl(t, streams);
+		return 0;
 	case WRK_UNDONE:
 		return say_outcome(t->ch, HAUL__STATE__STATE_UNDONE, e);
 	case WRK_LOST:
 		return say_outcome(t->ch, HAUL__STATE__STATE_LOST, e);
 	default:
-		return err_set(e, ERR_BUG, ETIMEDOUT, "state %s does not end",
-		               wrk_state_name(t->w->state));
+		return err_set(e, ERR_BUG, ETIMEDOUT, "state %s did not end", wrk_at(t->w)->name);
 	}
 }
 
-int res_run(struct stream *t, const Haul__Hello *h, struct err *e)
+int resume_run(struct stream *t, const Haul__Hello *h, struct err *e)
 {
 	struct wrk *w = t->w;
 
-	if (h->streams == 0 || h->streams > AGT_DATA_MAX)
+	if (h->streams == 0 || h->streams > AGENT_DATA_MAX)
 		return err_set(e, ERR_PEER, EPROTO, "%u streams wanted, at most %d", h->streams,
-		               AGT_DATA_MAX);
+		               AGENT_DATA_MAX);
 	pthread_mutex_lock(&w->lock);
 	bool busy = w->resuming;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* streams.c - data streams of a worker: accept them, put pages where they belong. */
-#include "agent/mig/mig.h"
+#include "agent/worker/streams.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -8,26 +8,30 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include "agent/dirs/dirs.h"
+#include "agent/mig/door.h"
+#include "agent/mig/refuse.h"
+#include "agent/mig/secret.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/page.h"
 #include "transport/haul.pb-c.h"
 
 #define HELLO_LIMIT_MS  10000
 #define ACCEPT_LIMIT_MS 10000
-#define WANT_LIMIT_MS   2000 /* the pager waits for this; a lost one is asked for again */
 #define RECV_BYTES      (FRAME_BODY_MAX + FRAME_PAGES_MAX * FRAME_PAGE_BYTES)
 
 static int check_hello(struct stream *t, const Haul__Hello *h, struct err *e)
 {
 	struct wrk *w = t->w;
 
-	if (!wrk_secret_is(w->secret, h->secret.data, h->secret.len))
+	if (!secret_is(w->secret, h->secret.data, h->secret.len))
 		return err_set(e, ERR_PEER, EACCES, "a stream without this migration's secret");
 	if (h->role != HAUL__ROLE__ROLE_DATA && h->role != HAUL__ROLE__ROLE_URGENT &&
 	    h->role != HAUL__ROLE__ROLE_RESUME && h->role != HAUL__ROLE__ROLE_FILES)
 		return err_set(e, ERR_PEER, EPROTO, "a stream with role %d", h->role);
 	if (h->role == HAUL__ROLE__ROLE_FILES && !w->fs)
-		return err_set(e, ERR_PEER, EPROTO, "files of no tree that was offered");
+		return err_set(e, ERR_PEER, EPROTO, "files of a directory that was not offered");
 	t->urgent = h->role == HAUL__ROLE__ROLE_URGENT;
 	t->files = h->role == HAUL__ROLE__ROLE_FILES;
 	return 0;
@@ -35,21 +39,32 @@ static int check_hello(struct stream *t, const Haul__Hello *h, struct err *e)
 
 static int answer_hello(struct chan *ch, struct err *e)
 {
-	Haul__Msg msg = HAUL__MSG__INIT;
 	Haul__Hello h = HAUL__HELLO__INIT;
-
 	char boot[JOURNAL_BOOT_BYTES];
 
 	boot_id(boot);
 	h.boot = boot;
 	h.version = PROTOCOL_VERSION;
 	h.compat = PROTOCOL_COMPAT_RESUME;
-	msg.body_case = HAUL__MSG__BODY_HELLO;
-	msg.hello = &h;
-	return wire_send(ch, &msg, deadline_in_ms(HELLO_LIMIT_MS), e);
+	return wire_say(ch, HAUL__MSG__BODY_HELLO, &h, deadline_in_ms(HELLO_LIMIT_MS), e);
 }
 
-/* Return: 0 it carries pages; 1 it was a connection that resumes; -errno */
+static int take_hello(struct stream *t, const Haul__Msg *msg, struct err *e)
+{
+	if (msg->body_case != HAUL__MSG__BODY_HELLO)
+		return err_set(e, ERR_PEER, EPROTO, "a stream that does not say hello");
+	int r = check_hello(t, msg->hello, e);
+
+	if (r < 0)
+		return r;
+	r = answer_hello(t->ch, e);
+	if (r < 0 || msg->hello->role != HAUL__ROLE__ROLE_RESUME)
+		return r;
+	r = t->w->streams.resume(t, msg->hello, e);
+	return r < 0 ? r : 1;
+}
+
+/* Return: 0 it carries pages or files; 1 it has become the control connection; -errno */
 static int stream_hello(struct stream *t, struct err *e)
 {
 	Haul__Msg *msg = NULL;
@@ -57,16 +72,7 @@ static int stream_hello(struct stream *t, struct err *e)
 
 	if (r < 0)
 		return r;
-	if (msg->body_case != HAUL__MSG__BODY_HELLO)
-		r = err_set(e, ERR_PEER, EPROTO, "a stream that does not say hello");
-	else
-		r = check_hello(t, msg->hello, e);
-	if (r == 0)
-		r = answer_hello(t->ch, e);
-	if (r == 0 && msg->hello->role == HAUL__ROLE__ROLE_RESUME) {
-		r = res_run(t, msg->hello, e);
-		r = r < 0 ? r : 1;
-	}
+	r = take_hello(t, msg, e);
 	haul__msg__free_unpacked(msg, NULL);
 	return r;
 }
@@ -112,26 +118,23 @@ static int put_mark(struct stream *t, uint32_t mark, struct err *e)
 {
 	struct wrk *w = t->w;
 	unsigned int have = 0;
-	Haul__Msg msg = HAUL__MSG__INIT;
 	Haul__Marked m = HAUL__MARKED__INIT;
 
 	pthread_mutex_lock(&w->lock);
 	t->mark = mark;
-	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++)
-		have += w->stream[i].registered && !w->stream[i].urgent && !w->stream[i].files &&
-		        w->stream[i].mark >= mark;
-	bool complete = have == w->n_data && w->marked < mark;
+	for (unsigned int i = 0; i < AGENT_STREAMS_MAX; i++)
+		have += w->streams.slot[i].registered && !w->streams.slot[i].urgent &&
+		        !w->streams.slot[i].files && w->streams.slot[i].mark >= mark;
+	bool complete = have == w->streams.n_data && w->streams.marked < mark;
 
 	if (complete)
-		w->marked = mark;
+		w->streams.marked = mark;
 	pthread_mutex_unlock(&w->lock);
 	if (!complete)
 		return 0;
 	m.mark = mark;
 	m.stored_pages = store_data_pages(w->store);
-	msg.body_case = HAUL__MSG__BODY_MARKED;
-	msg.marked = &m;
-	return wrk_say(w, &msg, e);
+	return wrk_say(w, HAUL__MSG__BODY_MARKED, &m, e);
 }
 
 static int stream_loop(struct stream *t, struct err *e)
@@ -176,9 +179,9 @@ static int stream_open(struct stream *t, struct err *e)
 		return r;
 	if (t->urgent) {
 		chan_go_first(ch);
-		pthread_mutex_lock(&w->urgent_lock);
-		w->urgent = ch;
-		pthread_mutex_unlock(&w->urgent_lock);
+		pthread_mutex_lock(&w->streams.urgent_lock);
+		w->streams.urgent = ch;
+		pthread_mutex_unlock(&w->streams.urgent_lock);
 	}
 	pthread_mutex_lock(&w->lock);
 	t->registered = true;
@@ -187,7 +190,7 @@ static int stream_open(struct stream *t, struct err *e)
 	return 0;
 }
 
-/* After the commit a lost link is no failure: the source will come back. */
+/* After the commit a lost link is not a failure: the source will come back. */
 static void stream_ended(struct stream *t, const struct err *why)
 {
 	bool link = why->code == ECANCELED || why->code == EPIPE ||
@@ -209,7 +212,7 @@ static void *stream_main(void *arg)
 	if (r < 0) {
 		log_warn("stream refused: %s", e.msg);
 		if (t->ch && e.src == ERR_PEER)
-			agt_refuse(t->ch, &e);
+			refuse_peer(t->ch, &e);
 		shutdown(t->peer, SHUT_RDWR);
 	}
 	if (r == 0 && (t->files ? dirs_in_loop(t->w->fs, t->ch, &e) : stream_loop(t, &e)) < 0)
@@ -218,33 +221,14 @@ static void *stream_main(void *arg)
 	return NULL;
 }
 
-/* Its thread ends soon, or has ended. */
-static void stream_free(struct stream *t)
-{
-	struct wrk *w = t->w;
-
-	pthread_join(t->thread, NULL);
-	pthread_mutex_lock(&w->urgent_lock);
-	if (w->urgent == t->ch)
-		w->urgent = NULL;
-	pthread_mutex_unlock(&w->urgent_lock);
-	pthread_mutex_lock(&w->lock);
-	struct chan *ch = t->ch;
-
-	close(t->peer);
-	*t = (struct stream){ .fd = -1, .peer = -1 };
-	pthread_mutex_unlock(&w->lock);
-	chan_free(ch);
-}
-
-/* All are taken: who has waited longest without showing a key has to go. NULL: nobody */
+/* All slots are taken: drop the oldest connection that has not authenticated. NULL: none */
 static struct stream *evict_stranger(struct wrk *w)
 {
 	struct stream *oldest = NULL;
 
 	pthread_mutex_lock(&w->lock);
-	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++) {
-		struct stream *t = &w->stream[i];
+	for (unsigned int i = 0; i < AGENT_STREAMS_MAX; i++) {
+		struct stream *t = &w->streams.slot[i];
 
 		if (!t->ch && (!oldest || t->since_us < oldest->since_us))
 			oldest = t;
@@ -257,11 +241,11 @@ static struct stream *evict_stranger(struct wrk *w)
 	return oldest;
 }
 
-/* The accept thread alone makes streams; it also clears away those of strangers. */
+/* Only the accept thread creates streams; it also removes those of strangers. */
 static struct stream *free_slot(struct wrk *w)
 {
-	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++) {
-		struct stream *t = &w->stream[i];
+	for (unsigned int i = 0; i < AGENT_STREAMS_MAX; i++) {
+		struct stream *t = &w->streams.slot[i];
 		pthread_mutex_lock(&w->lock);
 		bool used = t->used,
 		     stale = used && !t->registered && __atomic_load_n(&t->over, __ATOMIC_ACQUIRE);
@@ -302,8 +286,8 @@ static void *accept_main(void *arg)
 	struct wrk *w = arg;
 
 	for (;;) {
-		struct pollfd p[2] = { { .fd = w->stop_fd, .events = POLLIN },
-			               { .fd = w->door, .events = POLLIN } };
+		struct pollfd p[2] = { { .fd = w->streams.stop_fd, .events = POLLIN },
+			               { .fd = w->streams.door, .events = POLLIN } };
 
 		if (poll(p, 2, -1) < 0 && errno != EINTR)
 			return NULL;
@@ -311,101 +295,37 @@ static void *accept_main(void *arg)
 			return NULL;
 		if (!p[1].revents)
 			continue;
-		int fd = door_take(w->door);
+		int fd = door_take(w->streams.door);
 
 		if (fd >= 0)
 			new_stream(w, fd);
 	}
 }
 
-int rcv_start(struct wrk *w, struct err *e)
+int streams_start(struct wrk *w, struct err *e)
 {
-	w->stop_fd = eventfd(0, EFD_CLOEXEC);
-	if (w->stop_fd < 0)
+	w->streams.stop_fd = eventfd(0, EFD_CLOEXEC);
+	if (w->streams.stop_fd < 0)
 		return err_sys(e, "eventfd");
-	int r = pthread_create(&w->accept_thread, NULL, accept_main, w);
+	int r = pthread_create(&w->streams.accept_thread, NULL, accept_main, w);
 
-	w->accepting = r == 0;
+	w->streams.accepting = r == 0;
 	return r ? err_set(e, ERR_SYS, r, "thread for streams") : 0;
 }
 
-static void cancel_streams(struct wrk *w, const struct stream *but, bool only_registered)
-{
-	pthread_mutex_lock(&w->lock);
-	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++) {
-		struct stream *t = &w->stream[i];
-
-		if (!t->used || t == but || (only_registered && !t->registered))
-			continue;
-		if (t->ch)
-			chan_cancel(t->ch);
-		else
-			shutdown(t->peer, SHUT_RDWR);
-	}
-	pthread_mutex_unlock(&w->lock);
-}
-
-void rcv_stop(struct wrk *w)
+void streams_stop(struct wrk *w)
 {
 	uint64_t one = 1;
 
-	if (w->accepting) {
-		ssize_t n = write(w->stop_fd, &one, sizeof(one));
+	if (w->streams.accepting) {
+		ssize_t n = write(w->streams.stop_fd, &one, sizeof(one));
 
 		(void)n;
-		pthread_join(w->accept_thread, NULL);
-		w->accepting = false;
+		pthread_join(w->streams.accept_thread, NULL);
+		w->streams.accepting = false;
 	}
-	cancel_streams(w, NULL, false);
-	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++)
-		if (w->stream[i].used)
-			stream_free(&w->stream[i]);
-}
-
-void rcv_drop_streams(struct wrk *w, const struct stream *but)
-{
-	cancel_streams(w, but, true);
-	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++)
-		if (&w->stream[i] != but && w->stream[i].registered)
-			stream_free(&w->stream[i]);
-	w->marked = 0;
-}
-
-static unsigned int have_streams(const struct wrk *w, bool *urgent)
-{
-	unsigned int n = 0;
-
-	*urgent = false;
-	for (unsigned int i = 0; i < AGT_STREAMS_MAX; i++) {
-		n += w->stream[i].registered && !w->stream[i].urgent && !w->stream[i].files;
-		*urgent |= w->stream[i].registered && w->stream[i].urgent;
-	}
-	return n;
-}
-
-int rcv_wait_streams(struct wrk *w, uint64_t deadline_us, struct err *e)
-{
-	bool urgent;
-	int r = 0;
-
-	pthread_mutex_lock(&w->lock);
-	while (r == 0 && (have_streams(w, &urgent) < w->n_data || !urgent))
-		r = wrk_wait(w, deadline_us);
-	pthread_mutex_unlock(&w->lock);
-	return r ? err_set(e, ERR_LINK, ETIMEDOUT, "the source did not open its streams") : 0;
-}
-
-int rcv_want(void *arg, uint64_t obj, uint64_t vaddr, uint64_t pages)
-{
-	struct wrk *w = arg;
-	struct frame f = { .type = FRAME_WANT, .n_runs = 1 };
-	struct err e = ERR_INIT;
-
-	f.runs[0] = (struct frame_run){ obj, vaddr, (uint32_t)pages, RUN_DATA };
-	pthread_mutex_lock(&w->urgent_lock);
-	int r = w->urgent ? frame_send(w->urgent, &f, NULL, 0, deadline_in_ms(WANT_LIMIT_MS), &e)
-	                  : -ENOTCONN;
-
-	pthread_mutex_unlock(&w->urgent_lock);
-	return r;
+	streams_cancel(w, NULL, false);
+	for (unsigned int i = 0; i < AGENT_STREAMS_MAX; i++)
+		if (w->streams.slot[i].used)
+			stream_free(&w->streams.slot[i]);
 }

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* successor.c - the process that goes on with a committed migration when its worker died. */
-#include "agent/mig/mig.h"
-#include "agent/files/place.h"
+/* successor.c - the process that continues a committed migration when its worker has died. */
+#include "agent/worker/successor.h"
 
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/files/place.h"
+#include "agent/worker/net.h"
+#include "agent/worker/restore.h"
+#include "agent/worker/streams.h"
+#include "agent/worker/worker.h"
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -16,7 +20,7 @@
 #define LET_GO_US       50000
 #define LET_GO_TIMES    400
 
-/* Files that were brought: undone, or to stay, as is on record. The lock is as the journal's. */
+/* Shipped files stay or are undone, as the record says. Its lock is held like the journal's. */
 static void end_files(struct wrk *w)
 {
 	if (w->keep->place_fd < 0)
@@ -26,14 +30,14 @@ static void end_files(struct wrk *w)
 	place_adopt(w->route);
 }
 
-/* No instruction of the tree has run, or nobody can tell: no copy is left here, on record. */
+/* No instruction of the tree has run, or that is not known: kill this copy, and record it. */
 static int end_it(struct wrk *w, struct guard *g, const char *word, const char *why)
 {
 	struct err e = ERR_INIT;
 
-	log_err("pid %d: %s; its copy here is ended", w->root_pid, why);
-	rst_kill(w);
-	anet_undo(w);
+	log_err("pid %d: %s; its copy here is killed", w->root_pid, why);
+	restore_kill(w);
+	net_in_undo(w);
 	end_files(w);
 	if (journal_add(w->journal, &e, word, "%s", "") < 0)
 		log_err("%s", e.msg);
@@ -42,9 +46,9 @@ static int end_it(struct wrk *w, struct guard *g, const char *word, const char *
 }
 
 /*
- * The worker has died with CRIU at the gate, its answer given or not. One answer too many
+ * The worker has died with CRIU at the gate, before or after it answered CRIU. An extra answer
  * does no harm: CRIU takes it for the next question, and all are answered with yes.
- * Return: 0, or -errno: CRIU does not say that the tree runs
+ * Return: 0; -errno: CRIU does not say that the tree runs
  */
 static int finish_criu(struct wrk *w)
 {
@@ -64,8 +68,8 @@ static int finish_criu(struct wrk *w)
 }
 
 /*
- * The dead worker's descriptor is ours, and its lock: nobody was let in between. Without the
- * journal nothing is guessed, and nobody else may read it: all stays as it is.
+ * We have inherited the dead worker's descriptor and its lock: no other process had it in between.
+ * Without the journal we guess nothing and keep the lock: everything stays as it is.
  */
 static void take_journal(struct wrk *w)
 {
@@ -73,7 +77,7 @@ static void take_journal(struct wrk *w)
 
 	while (journal_take(&w->journal, JOURNAL_DIR, JOURNAL_DEST, w->route, w->keep->journal_fd,
 	                    &e) < 0) {
-		log_err("pid %d: %s; what needs its pages waits", w->root_pid, e.msg);
+		log_err("pid %d: %s; threads that need a missing page wait", w->root_pid, e.msg);
 		err_clear(&e);
 		sleep(JOURNAL_EVERY_S);
 	}
@@ -86,10 +90,10 @@ static bool committed(const struct wrk *w)
 	return !strcmp(word, "commit") || !strcmp(word, "done");
 }
 
-int suc_main(void *arg, struct guard *g)
+int successor_main(void *arg, struct guard *g)
 {
 	struct wrk *w = arg;
-	struct pager_ops ops = { .want = rcv_want, .arg = w };
+	struct pager_ops ops = { .want = streams_want, .arg = w };
 	struct err e = ERR_INIT;
 
 	w->guard = g;
@@ -97,24 +101,21 @@ int suc_main(void *arg, struct guard *g)
 	memcpy(w->secret, w->keep->secret, sizeof(w->secret));
 	w->root_pid = w->keep->root_pid;
 	w->images_fd = w->keep->images_fd;
-	anet_adopt(w);
+	net_in_adopt(w);
 	take_journal(w);
 	if (!committed(w)) {
 		log_warn("the worker died before the commit was on record: undone");
-		anet_undo(w);
+		net_in_undo(w);
 		end_files(w);
 		guard_over(g);
 		return 1;
 	}
 	if (!w->keep->opening)
 		return end_it(w, g, "undone", "the worker died before it opened the gate");
-	int r = store_new(&w->store, &e);
-
-	if (r == 0)
-		r = pager_adopt(&w->pager, g, w->store, &ops, &e);
-	if (r < 0) {
-		/* its descriptors stay open */
-		log_err("pid %d: the pager cannot go on: %s; what needs its pages waits",
+	if (store_new(&w->store, &e) < 0 || pager_adopt(&w->pager, g, w->store, &ops, &e) < 0) {
+		/* its userfaultfds stay open */
+		log_err("pid %d: the pager cannot continue: %s; threads that need a missing page "
+		        "wait",
 		        w->root_pid, e.msg);
 		for (;;)
 			pause();
@@ -122,32 +123,32 @@ int suc_main(void *arg, struct guard *g)
 	if (w->keep->criu_rpc >= 0 && finish_criu(w) < 0 && !w->keep->resumed)
 		return end_it(w, g, "lost", "the worker died, and CRIU while it opened the gate");
 	w->keep->resumed = true;
-	anet_open(w);
+	net_in_open(w);
 	end_files(w);
-	return wrk_go_on(w);
+	return worker_continue(w);
 }
 
 /*
- * CRIU ends the tree when the last of us has ended, and takes its own files away; until then the
- * tree's sockets may not speak, and directories that were made for it are in use.
+ * CRIU kills the tree when the last of us has ended, and removes its own files; until then the
+ * tree's sockets must stay locked, and directories that were made for it are in use.
  */
 static void undo_later(struct wrk *w, bool locked)
 {
 	if (fork() != 0)
 		return;
 	syscall(SYS_close_range, 0, ~0U, 0);
-	/* the record's lock ends with the last of us, too */
+	/* the lock of the record ends with the last of us, too */
 	for (int i = 0; i < LET_GO_TIMES && place_adopt(w->route) == -EAGAIN; i++)
 		usleep(LET_GO_US);
 	if (locked) {
 		sleep(OPEN_AFTER_S);
-		anet_adopt(w);
-		anet_undo(w);
+		net_in_adopt(w);
+		net_in_undo(w);
 	}
 	_exit(0);
 }
 
-void suc_undone(void *arg, struct guard *g)
+void successor_undone(void *arg, struct guard *g)
 {
 	struct wrk *w = arg;
 
@@ -155,8 +156,8 @@ void suc_undone(void *arg, struct guard *g)
 	bool locked = w->keep->net.locked;
 
 	if (locked) {
-		anet_adopt(w);
-		anet_take_off(w);
+		net_in_adopt(w);
+		net_in_take_off(w);
 	}
 	if (locked || w->keep->place_fd >= 0)
 		undo_later(w, locked);

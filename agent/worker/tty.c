@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * tty.c - holds the master of a terminal that a hauled process has, so that it may read and write
- * whether somebody is attached or not. A program of its own: it outlives worker and hauld.
+ * tty.c - holds the master of a terminal that a hauled process uses, so that the process can read
+ * and write whether or not a user is attached. A program of its own: it outlives worker and hauld.
  */
-#include "agent/worker/out.h"
+#include "agent/worker/tty.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -18,12 +19,13 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "common/auto.h"
 #include "common/ttydoor.h"
 
 #define MASTER_FD  3
 #define DOOR_FD    4
 #define HIGH_FD    16
-#define KEEP_BYTES 65536 /* of output that nobody has seen */
+#define KEEP_BYTES 65536 /* of output that was not shown yet */
 
 /* ---- in the worker ---- */
 
@@ -33,7 +35,7 @@ static int open_door(pid_t pid, struct err *e)
 	AUTO(fd) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
 	snprintf(a.sun_path, sizeof(a.sun_path), TTYDOOR_PATH, pid);
-	unlink(a.sun_path); /* of an earlier process of that number */
+	unlink(a.sun_path); /* of an earlier process with this pid */
 	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 4) < 0)
 		return err_sys(e, "%s", a.sun_path);
 	return steal_fd(&fd);
@@ -75,7 +77,7 @@ int tty_open(pid_t pid, int *slave, struct err *e)
 	if (child < 0)
 		return err_sys(e, "fork for a terminal's holder");
 	if (child == 0) {
-		/* twice, so that nobody has to wait for it */
+		/* twice, so that we need not wait for it */
 		if (fork() == 0)
 			become_holder(master, door, number);
 		_exit(0);
@@ -89,7 +91,7 @@ int tty_open(pid_t pid, int *slave, struct err *e)
 
 struct holder {
 	pid_t pid;
-	int client; /* -1: nobody is attached */
+	int client; /* -1: no user is attached */
 	bool ended;
 	char keep[KEEP_BYTES];
 	size_t n;
@@ -102,7 +104,7 @@ static void drop_client(struct holder *h)
 	h->client = -1;
 }
 
-/* The oldest half goes when nobody looks and there is no room. */
+/* Without a client, drop the oldest half when there is no room. */
 static void take_output(struct holder *h)
 {
 	if (h->n > KEEP_BYTES - TTYDOOR_BYTES) {
@@ -114,7 +116,7 @@ static void take_output(struct holder *h)
 	if (n > 0)
 		h->n += (size_t)n;
 	else if (n == 0 || (errno != EINTR && errno != EAGAIN))
-		h->ended = true; /* EIO: nobody has the terminal open */
+		h->ended = true; /* EIO: no process has the terminal open */
 }
 
 static void show(struct holder *h)
@@ -136,7 +138,7 @@ static void show(struct holder *h)
 	}
 }
 
-/* To the process's group, if it leads one: else it may be in the group of those that restored it. */
+/* To its process group if it leads one; else the group may be that of the restore. */
 static void signal_job(const struct holder *h, int sig)
 {
 	if (getpgid(h->pid) == h->pid)
@@ -176,7 +178,7 @@ static void take_keys(const struct holder *h, const char *p, size_t n)
 		if (sig)
 			signal_job(h, sig);
 		else if (write(MASTER_FD, &p[i], 1) < 0)
-			return; /* its input is full: as on any terminal, what is typed is lost */
+			return; /* its input is full: as on any terminal, the rest is lost */
 	}
 }
 
@@ -224,7 +226,7 @@ int tty_main(const char *pid)
 		if (p[2].revents & (POLLIN | POLLHUP | POLLERR))
 			take_packet(&h);
 		if (p[1].revents) {
-			drop_client(&h); /* the newest has it */
+			drop_client(&h); /* the newest client gets the terminal */
 			h.client = accept4(DOOR_FD, NULL, NULL, SOCK_CLOEXEC);
 		}
 		show(&h);
