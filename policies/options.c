@@ -39,6 +39,12 @@ static const char *const stray_names[] = {
 	NULL,
 };
 
+static const char *const supervisor_names[] = {
+	[POL_SUPERVISOR_HEED] = "heed",
+	[POL_SUPERVISOR_IGNORE] = "ignore",
+	NULL,
+};
+
 const struct pol_list_row pol_lists[POL_NLISTS] = {
 	[POL_MOVE_ADDRESS] = { "move-address", "ADDR[/LEN][@IFACE]: goes along, with connections" },
 	[POL_MAP] = { "map", "WHAT=TARGET: what leads out of the tree, and becomes what" },
@@ -79,6 +85,9 @@ const struct pol_option pol_table[POL_NOPTIONS] = {
 	                 "files it uses that HOST lacks, or has otherwise" },
 	[ROW(stray)] = { "stray", stray_names, "", 0, POL_STRAY_CLOSE, POL_STRAY_KEEP,
 	                 "descriptors above 2 that a launcher has left open" },
+	[ROW(supervisor)] = { "supervisor", supervisor_names, "", 0, POL_SUPERVISOR_IGNORE,
+	                      POL_SUPERVISOR_HEED,
+	                      "a program that would start a second copy at the source" },
 	[ROW(quiet_limit_ms)] = { "quiet-limit-ms", NULL, "ms", 0, 600000, 200,
 	                          "wait for connections that are not accepted, or closed and "
 	                          "not sent" },

@@ -36,6 +36,7 @@ enum pol_tcp { POL_TCP_AUTO, POL_TCP_CLOSE, POL_TCP_MOVE, POL_TCP_REFUSE };
 enum pol_files { POL_FILES_REQUIRE, POL_FILES_MISSING, POL_FILES_DIFFERING };
 /* Descriptors that a launcher has left open. */
 enum pol_stray { POL_STRAY_KEEP, POL_STRAY_CLOSE };
+enum pol_supervisor { POL_SUPERVISOR_HEED, POL_SUPERVISOR_IGNORE };
 
 struct pol_options {
 	unsigned int mode; /* enum pol_mode */
@@ -46,6 +47,7 @@ struct pol_options {
 	unsigned int tracker; /* enum pol_tracker */
 	unsigned int files; /* enum pol_files */
 	unsigned int stray; /* enum pol_stray */
+	unsigned int supervisor; /* enum pol_supervisor */
 	unsigned int quiet_limit_ms;
 	unsigned int throttle_max_percent;
 };

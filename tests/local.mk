@@ -82,6 +82,7 @@ UNIT = \
 	tests/t-inject \
 	tests/t-inspect-fds \
 	tests/t-inspect-maps \
+	tests/t-inspect-outside \
 	tests/t-inspect-sockets \
 	tests/t-inspect-tree \
 	tests/t-journal \
@@ -194,6 +195,7 @@ SHELL_TESTS = \
 	tests/t-sockets.sh \
 	tests/t-sparse.sh \
 	tests/t-style.sh \
+	tests/t-supervisor.sh \
 	tests/t-tcp-crash.sh \
 	tests/t-tcp-fates.sh \
 	tests/t-tcp-redis.sh \
@@ -230,6 +232,7 @@ QUICK = \
 	tests/t-send \
 	tests/t-sink \
 	tests/t-style.sh \
+	tests/t-supervisor.sh \
 	tests/t-trace \
 	tests/t-transport-auth \
 	tests/t-transport-duplex

@@ -5,6 +5,8 @@
 # is as it was.
 . "$(dirname "$0")/lib.sh"
 lab_up
+# the launchers here wait for their programs, but start no other
+HAUL_OPTIONS="${HAUL_OPTIONS:-} --supervisor=ignore"
 outs=$top/tests/work/outs.py
 
 # what takes lines at a UNIX socket: listener HOST PATH TYPE FILE
@@ -33,7 +35,8 @@ while True:
 check_says() {
 	local code=$1 want=$2 rc=0
 	shift 2
-	"$lab" run A "$haul" check --json "$@" "$pid" hostB >"$dir/check" 2>&1 || rc=$?
+	# shellcheck disable=SC2086	# words
+	"$lab" run A "$haul" check --json $HAUL_OPTIONS "$@" "$pid" hostB >"$dir/check" 2>&1 || rc=$?
 	[ $rc = "$want" ] || fail "check $*: status $rc: $(cat "$dir/check")"
 	grep -q "\"code\": *\"$code\"" "$dir/check" || fail "check $*: no $code: $(cat "$dir/check")"
 }
@@ -107,7 +110,8 @@ note "  named, with remedies"
 # undone: all as it was, nothing left there
 printf '#!/bin/sh\nexit 1\n' >"$dir/no"
 chmod +x "$dir/no"
-"$lab" run A "$haul" --json --hook=frozen="$dir/no" --map=fd:1="file:$dir/out.B" --close-fd=5 --stray=close "$pid" hostB >"$dir/report" 2>&1 && fail "the hook said no"
+# shellcheck disable=SC2086	# words
+"$lab" run A "$haul" --json $HAUL_OPTIONS --hook=frozen="$dir/no" --map=fd:1="file:$dir/out.B" --close-fd=5 --stray=close "$pid" hostB >"$dir/report" 2>&1 && fail "the hook said no"
 grep -q 'says no' "$dir/report" || fail "not undone by the hook: $(tail -3 "$dir/report")"
 [ ! -e "$dir/out.B" ] || fail "a file is left of a move that was undone"
 verify A

@@ -277,8 +277,12 @@ static int look_kind(struct inspect *i, const struct look *l)
 
 	if (!strcmp(l->name, "anon_inode:[pidfd]") || !strncmp(l->name, "pidfd:", 6))
 		return look_pidfd(i, l);
-	if (!strncmp(l->name, "anon_inode:", 11))
-		return inspect_anon(i, l->what, l->name + 11);
+	if (!strncmp(l->name, "anon_inode:", 11)) {
+		r = inspect_anon(i, l->what, l->name + 11);
+		return r < 0 || !strstr(l->name, "notify")
+		               ? r
+		               : inspect_watches(i, l->pid, l->fd, l->what, l->name + 11);
+	}
 	if (S_ISSOCK(l->st.st_mode) && l->name[0] != '/')
 		return inspect_end_add(&i->sockets, end);
 	if (fifo)

@@ -142,7 +142,7 @@ static void fill(Haul__File *f, bool mapped)
 	uint8_t id[BUILD_ID_MAX];
 	struct statx st;
 
-	if (statx(AT_FDCWD, f->path, 0, STATX_BASIC_STATS | STATX_BTIME, &st) < 0)
+	if (statx(AT_FDCWD, f->path, AT_NO_AUTOMOUNT, STATX_BASIC_STATS | STATX_BTIME, &st) < 0)
 		return;
 	f->size = S_ISREG(st.stx_mode) ? st.stx_size : 0;
 	f->stored = st.stx_blocks * 512;
@@ -201,6 +201,8 @@ static Haul__File *file_at(struct inspect *i, const char *path, bool mapped)
 
 int inspect_file(struct inspect *i, const char *path, unsigned int use)
 {
+	if (inspect_is_leased(i, path))
+		return 0; /* that was told, and nothing may open it */
 	Haul__File *f = file_at(i, path, use & INSPECT_MAPPED);
 
 	if (!f)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* inspect.c - what a tree uses and what of it stands in the way, put together. */
+/* inspect.c - what a process tree uses, and the findings that forbid or change its move, put together. */
 #include "hauler/inspect/priv.h"
 
 #include <fcntl.h>
@@ -63,7 +63,7 @@ static int say_open_files(struct inspect *i)
 /* All processes first: what is "outside" is known only then. */
 static int look(struct inspect *i)
 {
-	int r = 0;
+	int r = inspect_leases(i);
 
 	for (size_t k = 0; r == 0 && k < i->procs.n && !i->unfit; k++)
 		r = inspect_task(i, k);
@@ -71,6 +71,8 @@ static int look(struct inspect *i)
 		return 0;
 	if (r == 0)
 		r = inspect_sessions(i);
+	if (r == 0)
+		r = inspect_supervisor(i);
 	for (size_t k = 0; r == 0 && k < i->procs.n && !i->foreign; k++)
 		if (!i->tasks[k].zombie)
 			r = inspect_maps(i, i->tasks[k].pid);
@@ -87,6 +89,8 @@ static int look(struct inspect *i)
 		r = inspect_sockets(i, &i->sockets);
 	if (r == 0)
 		r = inspect_tcp(i);
+	if (r == 0 && !i->foreign)
+		r = inspect_outside_tree(i);
 	if (r == 0)
 		r = inspect_rules_unused(i);
 	if (r == 0)
@@ -249,6 +253,7 @@ void inspect_free(struct inspect *i)
 	free(i->conns);
 	free(i->locals);
 	free(i->strays);
+	free(i->leases);
 	outs_fini(&i->outs);
 	free(i->tasks);
 	procs_fini(&i->procs);

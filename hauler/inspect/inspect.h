@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* inspect.h - what a process tree uses, and what of it stands in the way. */
+/* inspect.h - what a process tree uses, and the findings that forbid or change its move. */
 #ifndef HAUL_INSPECT_H
 #define HAUL_INSPECT_H
 
@@ -33,6 +33,7 @@ struct inspect_net {
 	const struct net_move *moves; /* addresses that go along */
 	size_t n_moves;
 	const struct out_rules *rules; /* for what leads out of the tree; NULL: none */
+	bool ignore_supervisor; /* the operator sees to it that it does not start another copy */
 };
 
 struct dirs_opts;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* owner.c - does all of a tree belong to one user? Asked before the move, and again when it stands. */
+/* owner.c - does all of a tree belong to one user? Asked before the move, and again when it is stopped. */
 #include "hauler/inspect/inspect.h"
 
 #include <dirent.h>

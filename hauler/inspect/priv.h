@@ -58,6 +58,11 @@ struct inspect_conn {
 	struct net_sock sock; /* without a copy of it */
 };
 
+/* A file that a process of the tree holds a lease on: haul must not open it. */
+struct inspect_lease {
+	uint64_t dev, inode;
+};
+
 struct inspect_stray;
 
 struct inspect {
@@ -100,12 +105,14 @@ struct inspect {
 	uint64_t rules_used; /* bits */
 	struct inspect_stray *strays; /* files of those that started the tree */
 	size_t n_strays, cap_strays;
+	struct inspect_lease *leases;
+	size_t n_leases;
 };
 
 /** inspect_say() - finding_add() to the list of @i */
 #define inspect_say(i, ...) finding_add(&(i)->findings, __VA_ARGS__)
 
-/* ---- inspect.c ---- */
+/* ---- util.c ---- */
 bool inspect_in_tree(const struct inspect *i, pid_t pid);
 /** inspect_grow() - room for one more in an array; @size of an element. Return: 0; -ENOMEM */
 int inspect_grow(void *array, size_t n, size_t *cap, size_t size);
@@ -118,13 +125,13 @@ void inspect_comm(pid_t pid, char out[INSPECT_COMM_MAX]);
 /** inspect_number() - an id that has to be free at the destination */
 int inspect_number(struct inspect *i, pid_t id);
 
-/* ---- inspect_task.c ---- */
+/* ---- tasks.c ---- */
 /** inspect_task() - state, memory, user, threads and namespaces of task number @k */
 int inspect_task(struct inspect *i, size_t k);
 /** inspect_sessions() - after all tasks: who leads their sessions and groups? */
 int inspect_sessions(struct inspect *i);
 
-/* ---- inspect_file.c ---- */
+/* ---- files.c ---- */
 enum inspect_use {
 	INSPECT_SEEN, /* it has to exist */
 	INSPECT_MAPPED = BIT(0),
@@ -153,18 +160,21 @@ const struct inspect_mount *inspect_mount_by_id(const struct inspect *i, int id)
 int inspect_shm(struct inspect *i, const struct stat *st, bool ghost);
 void inspect_files_fini(struct inspect *i);
 
-/* ---- inspect_maps.c ---- */
+/* ---- maps.c ---- */
 int inspect_maps(struct inspect *i, pid_t pid);
 
-/* ---- inspect_fd.c ---- */
+/* ---- fds.c, ends.c ---- */
 int inspect_fds(struct inspect *i, pid_t pid);
 /** inspect_anon() - an anon_inode by its name; @what as above. pidfds are not for here */
 int inspect_anon(struct inspect *i, const char *what, const char *name);
+/** inspect_end_add() - append a copy of @end. Return: 0; -ENOMEM */
 int inspect_end_add(struct inspect_ends *l, struct inspect_end end);
+/** inspect_end_take() - remove and return the end with @inode: 1 found, 0 not */
+int inspect_end_take(struct inspect_ends *left, uint64_t inode, struct inspect_end *out);
 /** inspect_dup() - a copy of a descriptor of the tree. Return: it; -errno */
 int inspect_dup(pid_t pid, int fd);
 
-/* ---- inspect_out.c ---- */
+/* ---- leads.c ---- */
 
 /* A file that leads out of the tree, or that a rule may name. */
 struct inspect_lead {
@@ -191,7 +201,7 @@ int inspect_ancestors(struct inspect *i);
 /** inspect_inherited() - who of them has the same open file? 0: nobody */
 pid_t inspect_inherited(const struct inspect *i, pid_t pid, int fd, const struct stat *st);
 
-/* ---- inspect_pipe.c ---- */
+/* ---- pipes.c ---- */
 int inspect_pipes(struct inspect *i);
 /** inspect_outside() - fill @want from all processes outside the tree */
 void inspect_outside(const struct inspect *i, struct inspect_want *want, size_t n, bool fifos);
@@ -201,13 +211,13 @@ void inspect_holder(const struct inspect_want *w, char *out, size_t bytes);
 const struct inspect_want *inspect_want_find(const struct inspect_want *want, size_t n,
                                              uint64_t inode);
 
-/* ---- inspect_diag.c ---- */
+/* ---- sock_diag.c ---- */
 struct nlmsghdr;
 typedef int (*inspect_diag_fn)(void *arg, const struct nlmsghdr *h);
 /** inspect_diag() - one sock_diag dump. Return: 0; -ENOENT the kernel lacks its module; -errno */
 int inspect_diag(const void *req, size_t bytes, inspect_diag_fn fn, void *arg);
 
-/* ---- inspect_unix.c, inspect_sock.c: take out of @left what they know ---- */
+/* ---- unix.c, sockets.c, ports.c: take out of @left what they know ---- */
 int inspect_unix(struct inspect *i, struct inspect_ends *left);
 int inspect_sockets(struct inspect *i, struct inspect_ends *left);
 struct inet_diag_msg;
@@ -218,7 +228,7 @@ void inspect_sock_of(const struct inet_diag_msg *m, const struct inspect_end *en
 int inspect_port(struct inspect *i, const struct inspect_end *end, const struct inet_diag_msg *m,
                  bool udp);
 void inspect_ports_fini(struct inspect *i);
-/* ---- inspect_tcp.c ---- */
+/* ---- tcp.c ---- */
 /** inspect_goes_along() - does the address move with the tree? */
 bool inspect_goes_along(const struct inspect *i, const struct net_addr *a);
 /** inspect_conn() - remember a connection. Return: 0; -ENOMEM */
@@ -227,7 +237,21 @@ int inspect_conn(struct inspect *i, const struct net_sock *s);
 int inspect_orphan(struct inspect *i, const struct net_sock *s, uint32_t bytes);
 /** inspect_tcp() - after all: what becomes of each connection */
 int inspect_tcp(struct inspect *i);
-/** inspect_end_take() - remove and return the end with @inode: 1 found, 0 not */
-int inspect_end_take(struct inspect_ends *left, uint64_t inode, struct inspect_end *out);
+
+/* ---- supervisor.c ---- */
+/** inspect_supervisor() - which program would start the tree again, or kill the stopped copy? Return: 0; -ENOMEM */
+int inspect_supervisor(struct inspect *i);
+
+/* ---- outside.c ---- */
+/** inspect_outside_tree() - what processes outside share with the tree; one pass over /proc. Return: 0; -ENOMEM */
+int inspect_outside_tree(struct inspect *i);
+
+/* ---- watches.c ---- */
+/** inspect_leases() - before any file is opened: which of them must not be? Return: 0; -ENOMEM */
+int inspect_leases(struct inspect *i);
+/** inspect_is_leased() - would an open of @path break a lease of the tree? */
+bool inspect_is_leased(const struct inspect *i, const char *path);
+/** inspect_watches() - an inotify or fanotify descriptor; @name: of its anon_inode, @what: "descriptor 3 of pid 7" */
+int inspect_watches(struct inspect *i, pid_t pid, int fd, const char *what, const char *name);
 
 #endif

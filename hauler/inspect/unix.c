@@ -115,7 +115,7 @@ static bool is_ours(const struct inspect_ends *l, uint64_t inode)
 	return false;
 }
 
-/* CRIU binds the name again and removes what is there; it needs the folder. */
+/* CRIU removes the file at that path and binds the name again; the directory must exist. */
 static int look_name(struct inspect *i, const struct inspect_end *end, const struct usock *s)
 {
 	bool listens = s->state == TCP_LISTEN;

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* supervisor.c - which program would start the tree again, or kill its stopped copy, after a move. */
+#include "hauler/inspect/priv.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "common/clock.h"
+
+#define ASK_LIMIT_MS  3000 /* for one answer of systemctl */
+#define ANCESTORS_MAX 64
+#define WORD_BYTES    128
+
+extern char **environ;
+
+/* A process and its job control, from /proc/PID/stat. */
+struct process {
+	pid_t pid;
+	int parent, group, session, terminal, foreground; /* foreground: group of the terminal */
+	char state;
+	char comm[INSPECT_COMM_MAX];
+};
+
+/* The systemd unit that the cgroup of the root belongs to. */
+struct unit {
+	char name[WORD_BYTES];
+	bool user; /* of a user's manager */
+	bool asked; /* the fields below are known */
+	pid_t main;
+	char restart[WORD_BYTES], watchdog[WORD_BYTES], triggers[WORD_BYTES];
+};
+
+/* Programs whose work is to start others again, by the kernel's name of them. */
+static const struct {
+	const char *comm, *name;
+} known[] = {
+	{ "supervisord", "supervisord" },
+	{ "runsv", "runit" },
+	{ "s6-supervise", "s6" },
+	{ "supervise", "daemontools" },
+	{ "supervise-daemo", "OpenRC" },
+	{ "monit", "monit" },
+	{ "circusd", "circus" },
+	{ "inetd", "inetd" },
+	{ "xinetd", "xinetd" },
+	{ "tcpserver", "tcpserver" },
+	{ "s6-ipcserverd", "s6" },
+	{ "containerd-shim", "a container runtime" },
+	{ "conmon", "a container runtime" },
+	{ "slurmstepd", "Slurm" },
+	{ "pbs_mom", "PBS" },
+	{ "condor_starter", "HTCondor" },
+	{ "sge_shepherd", "Grid Engine" },
+	{ "hydra_pmi_proxy", "an MPI launcher" },
+	{ "orted", "an MPI launcher" },
+	{ "prted", "an MPI launcher" },
+	{ "PM2 ", "PM2" },
+};
+
+static const char *const shells[] = { "sh",   "bash", "dash", "zsh",  "ksh",
+	                              "mksh", "ash",  "fish", "tcsh", "busybox" };
+
+/* ---- reading ---- */
+
+static bool read_process(pid_t pid, struct process *p)
+{
+	char buf[1024];
+	AUTO(file) FILE *f = inspect_open(pid, "stat");
+	size_t n = f ? fread(buf, 1, sizeof(buf) - 1, f) : 0;
+
+	buf[n] = 0;
+	const char *at = strrchr(buf, ')'); /* the name may hold anything */
+
+	*p = (struct process){ .pid = pid };
+	if (!at || sscanf(at + 1, " %c %d %d %d %d %d", &p->state, &p->parent, &p->group,
+	                  &p->session, &p->terminal, &p->foreground) != 6)
+		return false;
+	inspect_comm(pid, p->comm);
+	return true;
+}
+
+/* The last part of the path of its cgroup that is a service of systemd. */
+static bool read_unit(pid_t pid, struct unit *u)
+{
+	char line[INSPECT_PATH_MAX], copy[INSPECT_PATH_MAX];
+	AUTO(file) FILE *f = inspect_open(pid, "cgroup");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		char *path = strncmp(line, "0::", 3) == 0 ? line + 3
+		                                          : strstr(line, "name=systemd:");
+		const char *tail = ".service";
+
+		if (!path)
+			continue;
+		path = strchr(path, '/');
+		if (!path)
+			continue;
+		path[strcspn(path, "\n")] = 0;
+		snprintf(copy, sizeof(copy), "%s", path);
+		for (char *save, *part = strtok_r(copy, "/", &save); part;
+		     part = strtok_r(NULL, "/", &save)) {
+			size_t n = strlen(part), k = strlen(tail);
+
+			if (n <= k || strcmp(part + n - k, tail))
+				continue;
+			if (!strncmp(part, "user@", 5)) {
+				u->user = true;
+				continue;
+			}
+			snprintf(u->name, sizeof(u->name), "%s", part);
+		}
+		if (u->name[0])
+			return true;
+	}
+	return false;
+}
+
+/* ---- systemctl ---- */
+
+/* Read what @pid writes until it ends; it is killed at the deadline. Return: 0; -ETIMEDOUT; -EPROTO it failed */
+static int collect(pid_t pid, int fd, char *out, size_t bytes)
+{
+	uint64_t deadline = deadline_in_ms(ASK_LIMIT_MS);
+	size_t n = 0;
+	int status = 0, r = 0;
+
+	for (;;) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		int got_some = poll(&p, 1, deadline_poll_ms(deadline));
+
+		if (got_some < 0 && errno == EINTR)
+			continue;
+		if (got_some <= 0) {
+			r = -ETIMEDOUT;
+			break;
+		}
+		ssize_t got = n + 1 < bytes ? read(fd, out + n, bytes - 1 - n) : 0;
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			break;
+		n += (size_t)got;
+	}
+	out[n] = 0;
+	if (r < 0 || n + 1 >= bytes)
+		kill(pid, SIGKILL);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return r < 0 ? r : WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPROTO;
+}
+
+static int run_systemctl(const char *unit, char *out, size_t bytes)
+{
+	static const char properties[] = "--property=MainPID,Restart,WatchdogUSec,TriggeredBy";
+	char *const argv[] = { (char *)"systemctl", (char *)"show", (char *)properties,
+		               (char *)"--",        (char *)unit,   NULL };
+	posix_spawn_file_actions_t fa;
+	int ends[2];
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	AUTO(fd) int in = ends[0];
+
+	posix_spawn_file_actions_init(&fa);
+	posix_spawn_file_actions_adddup2(&fa, ends[1], 1);
+	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_addopen(&fa, 2, "/dev/null", O_WRONLY, 0);
+	int r = -posix_spawnp(&pid, argv[0], &fa, NULL, argv, environ);
+
+	posix_spawn_file_actions_destroy(&fa);
+	close(ends[1]);
+	return r < 0 ? r : collect(pid, in, out, bytes);
+}
+
+static void take_property(const char *line, const char *key, char *out)
+{
+	size_t n = strlen(key);
+
+	if (!strncmp(line, key, n) && line[n] == '=')
+		snprintf(out, WORD_BYTES, "%.*s", WORD_BYTES - 1, line + n + 1);
+}
+
+static void ask_systemd(struct unit *u)
+{
+	char text[4096], main[WORD_BYTES] = "";
+
+	/* a user's manager answers only its user */
+	if (u->user || run_systemctl(u->name, text, sizeof(text)) < 0)
+		return;
+	for (char *save, *line = strtok_r(text, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		take_property(line, "MainPID", main);
+		take_property(line, "Restart", u->restart);
+		take_property(line, "WatchdogUSec", u->watchdog);
+		take_property(line, "TriggeredBy", u->triggers);
+	}
+	u->asked = main[0] && u->restart[0];
+	u->main = atoi(main);
+	if (!strcmp(u->watchdog, "0") || !strcmp(u->watchdog, "infinity"))
+		u->watchdog[0] = 0;
+}
+
+/* ---- findings ---- */
+
+static enum severity severity(const struct inspect *i, enum severity usual)
+{
+	return i->net.ignore_supervisor ? SEV_INFO : usual;
+}
+
+/* Return: 1 the unit is the supervisor, and that was told; 0 it is not; -ENOMEM */
+static int say_unit(struct inspect *i, const struct process *parent)
+{
+	struct unit u = { 0 };
+	bool by_manager = parent && !strcmp(parent->comm, "systemd");
+	int r;
+
+	if (!by_manager || !read_unit(i->root, &u))
+		return 0;
+	ask_systemd(&u);
+	if (!u.asked) {
+		r = inspect_say(i, severity(i, SEV_BLOCKER), "supervised",
+		                "see Restart= of the unit (systemctl show); --supervisor=ignore if "
+		                "it is no",
+		                "pid %d belongs to %s of systemd, which cannot be asked whether it "
+		                "would start "
+		                "another one",
+		                i->root, u.name);
+		return r < 0 ? r : 1;
+	}
+	if (u.main && u.main != i->root)
+		return 0;
+	bool restarts = strcmp(u.restart, "no") != 0 || u.triggers[0];
+
+	if (!restarts && !u.watchdog[0])
+		r = inspect_say(
+		        i, severity(i, SEV_WARNING), "supervised",
+		        "SuccessExitStatus=SIGKILL in the unit makes it a success",
+		        "pid %d is %s of systemd, which will be \"failed\" here after the move",
+		        i->root, u.name);
+	else
+		r = inspect_say(i, severity(i, SEV_BLOCKER), "supervised",
+		                u.watchdog[0]
+		                        ? "restart it without WatchdogSec= and with Restart=no, or "
+		                          "--supervisor=ignore"
+		                        : "add a drop-in with Restart=no (systemctl edit "
+		                          "--runtime), stop what "
+		                          "triggers it, or --supervisor=ignore",
+		                "pid %d is %s of systemd (Restart=%s%s%s%s%s), which would %s",
+		                i->root, u.name, u.restart, u.watchdog[0] ? ", WatchdogSec=" : "",
+		                u.watchdog, u.triggers[0] ? ", triggered by " : "", u.triggers,
+		                u.watchdog[0] ? "kill the stopped copy, or start another one"
+		                              : "start another one here");
+	return r < 0 ? r : 1;
+}
+
+static const char *known_name(const char *comm)
+{
+	for (size_t k = 0; k < ARRAY_SIZE(known); k++) {
+		size_t n = strlen(known[k].comm);
+
+		/* PM2 adds its version to its name */
+		if (!strcmp(comm, known[k].comm) ||
+		    (known[k].comm[n - 1] == ' ' && !strncmp(comm, known[k].comm, n)))
+			return known[k].name;
+	}
+	return NULL;
+}
+
+/* Does @pid order this move itself, as a script does that has started the program? */
+static bool is_ancestor_of_haul(pid_t pid)
+{
+	pid_t at = getpid();
+
+	for (int n = 0; at > 1 && n < ANCESTORS_MAX; n++, at = procs_parent(at))
+		if (at == pid)
+			return true;
+	return false;
+}
+
+/* A shell that gives each job a group of its own: it reports the end of one and goes back to its prompt. */
+static bool is_job_of_shell(const struct process *root, const struct process *parent)
+{
+	if (!parent->terminal || root->group == parent->group)
+		return false;
+	for (size_t k = 0; k < ARRAY_SIZE(shells); k++)
+		if (!strcmp(parent->comm, shells[k]))
+			return true;
+	return false;
+}
+
+static int say_parent(struct inspect *i, const struct process *root, const struct process *parent)
+{
+	const char *name = known_name(parent->comm);
+
+	if (name)
+		return inspect_say(
+		        i, severity(i, SEV_BLOCKER), "supervised",
+		        "tell it not to start the program again, then --supervisor=ignore",
+		        "pid %d was started by pid %d (%s), which is %s: it would start another "
+		        "one, or "
+		        "take the move for a crash",
+		        root->pid, parent->pid, parent->comm, name);
+	if (parent->pid == 1 || is_ancestor_of_haul(parent->pid))
+		return 0;
+	if (is_job_of_shell(root, parent))
+		return inspect_say(
+		        i, severity(i, SEV_WARNING), "supervised",
+		        "start it by setsid -f PROGRAM, or see that the shell runs no loop",
+		        "pid %d is a job of pid %d (%s), which will be told that it was killed",
+		        root->pid, parent->pid, parent->comm);
+	return inspect_say(i, severity(i, SEV_BLOCKER), "supervised",
+	                   "start the program without a parent (setsid -f PROGRAM), move the tree "
+	                   "of the parent, or "
+	                   "--supervisor=ignore if it starts no other",
+	                   "pid %d is a child of pid %d (%s), which waits for it and takes the "
+	                   "move for a crash: it "
+	                   "may start another one",
+	                   root->pid, parent->pid, parent->comm);
+}
+
+int inspect_supervisor(struct inspect *i)
+{
+	struct process root, parent;
+	bool has_parent;
+
+	if (!read_process(i->root, &root))
+		return 0; /* ended meanwhile */
+	has_parent = root.parent > 0 && read_process(root.parent, &parent) && parent.state != 'Z';
+	if (!has_parent)
+		return 0;
+	int r = say_unit(i, &parent);
+
+	if (r || !strcmp(parent.comm, "systemd"))
+		return r < 0 ? r : 0;
+	return say_parent(i, &root, &parent);
+}
