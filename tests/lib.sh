@@ -4,6 +4,8 @@
 # shellcheck shell=bash
 set -euo pipefail
 
+# the system's python3 first: one that a version manager stands in for takes ten times as long to start
+PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 builddir=${HAUL_BUILDDIR:-$top}
 lab=${HAUL_LAB:-$top/tests/lab}
