@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # t-handover-tables - the programs, docs/HANDOVER.md and the model have the same states, the
-# same edges and the same idea of where the tree may run. A * in the document is not built yet.
+# same edges and the same idea of where the tree may run; the source and docs/PROTOCOL.md agree on
+# which message may come when. A * in the document is not built yet.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 dir=$(mktemp -d "${TMPDIR:-/var/tmp}/haul-tables.XXXXXX")
@@ -26,6 +27,15 @@ model() {
 		sed -E 's/^(.)_GO\(._([a-z_]+), ._([a-z_]+)\)/\1 \2 > \3/; s/_/-/g; s/^S/source/; s/^D/dest/'
 }
 
+# The table of messages in docs/PROTOCOL.md, section 4.
+messages() {
+	awk -F ' *[|] *' '
+	/^<!-- messages: source -->/ { on = 1; next }
+	/^<!-- end -->/ { on = 0 }
+	on && $2 != "message" && $2 !~ /^-/ && NF > 4 { print "message", $2, "from", $3, "to", $4 }' \
+		"$top/docs/PROTOCOL.md"
+}
+
 # differ WHAT FILE FILE: every line in only one of them is a complaint
 differ() {
 	local only
@@ -34,15 +44,20 @@ differ() {
 }
 
 document >"$dir/all"
-"${HAUL_BUILDDIR:-$top}/tests/handover-edges" >"$dir/programs"
+"${HAUL_BUILDDIR:-$top}/tests/handover-edges" >"$dir/printed"
+grep -v '^message ' "$dir/printed" >"$dir/programs"
+grep '^message ' "$dir/printed" >"$dir/rules"
+messages >"$dir/messages"
 model >"$dir/model"
 grep -v '\*' "$dir/all" >"$dir/built"
 tr -d '*' <"$dir/all" | grep ' > ' >"$dir/edges"
 differ "programs (once it is built, take the * away)" "$dir/built" "$dir/programs"
+differ "messages in docs/PROTOCOL.md" "$dir/messages" "$dir/rules"
 differ "model" "$dir/edges" "$dir/model"
 # a parser that finds nothing would find no difference
-for f in programs model all; do
-	[ "$(wc -l <"$dir/$f")" -gt 30 ] || { echo "$f: only $(wc -l <"$dir/$f") facts"; bad=1; }
+for f in programs:30 model:30 all:30 rules:15 messages:15; do
+	least=${f#*:} f=${f%:*}
+	[ "$(wc -l <"$dir/$f")" -gt "$least" ] || { echo "$f: only $(wc -l <"$dir/$f") facts"; bad=1; }
 done
 echo "$(wc -l <"$dir/programs") facts in the programs, $(sort -u "$dir/model" | wc -l) edges in the model, $(grep -c '\*' "$dir/all") not built yet"
 exit $bad
