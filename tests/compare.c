@@ -6,7 +6,7 @@
  * compare CRIU KINDS DIR: KINDS (kinds.c) sets itself up; the tracker makes a round;
  * KINDS changes what it has and stops. CRIU then dumps it twice, leaving it stopped:
  * first as it is (every page it streams is compared with what haul would read), then
- * with its scans answered. exist.c's list of pages must be the first dump's, and a page
+ * with its scans answered. present.c's list of pages must be the first dump's, and a page
  * that the tracker calls clean must have the bytes it had in the round.
  *
  * compare CRIU KINDS DIR sysv: CRIU must refuse, both ways, and let the process go on.
@@ -33,7 +33,7 @@
 #include "engine/proc/proc.h"
 #include "engine/runs.h"
 #include "engine/tracker/tracker.h"
-#include "hauler/run/present.h"
+#include "hauler/run/priv.h"
 
 #define LIMIT_MS   30000
 #define FAULTS_MAX 40
@@ -250,7 +250,7 @@ static int dump(struct one_dump *d, bool answered, struct err *e)
 	if (answered && listener < 0)
 		die("no listener for CRIU's scans: seccomp does not allow it");
 	if (answered)
-		check(ours_start(m, listener, e), e, "scans");
+		check(answer_criu_start(m, listener, e), e, "scans");
 	check(criu_version(m->dump.criu, &o.version, deadline_in_ms(LIMIT_MS), e), e, "version");
 	check(sink_start(&m->dump.sink, sk[0], o.version, &ops, e), e, "sink");
 	check(criu_dump(m->dump.criu, &o, e), e, "dump");
@@ -354,7 +354,7 @@ static void compare_pages(const struct page_set *criu, const struct page_set *ou
 }
 
 /* A page that is not dirty must still be what it was in the round. */
-static void check_clean(const struct page_set *p, const struct exist_task *t, struct round *r,
+static void check_clean(const struct page_set *p, const struct present_task *t, struct round *r,
                         uint64_t *clean)
 {
 	uint8_t page[PAGE_BYTES];
@@ -429,7 +429,7 @@ static void compare(struct round *round, struct tracker *trk)
 	struct one_dump alone = { 0 }, answered = { 0 };
 	struct page_set criu = { 0 }, ours = { 0 };
 	static struct mig m; /* of which only the tracker matters here */
-	struct exist *x = NULL;
+	struct present *x = NULL;
 	struct err e = ERR_INIT;
 	uint64_t clean = 0;
 
@@ -440,17 +440,17 @@ static void compare(struct round *round, struct tracker *trk)
 	check(dump(&answered, true, &e), &e, "CRIU with its scans answered");
 	check(sink_wait(answered.m.dump.sink, DEADLINE_NEVER, &e), &e,
 	      "CRIU with its scans answered");
-	check(exist_start(&x, &m, &e), &e, "last scan");
-	check(exist_wait(x, NULL, &e), &e, "last scan");
-	const struct exist_task *t = exist_task(x, target);
+	check(present_start(&x, &m, &e), &e, "last scan");
+	check(present_wait(x, NULL, &e), &e, "last scan");
+	const struct present_task *t = present_task(x, target);
 
 	if (!t || !answered.m.dump.n_ours)
 		die("nothing was left to haul: the test would prove nothing");
-	check(exist_walk(&alone.m, NULL, object(alone.m.dump.sink), add_run, &criu, &e), &e,
+	check(present_walk(&alone.m, NULL, object(alone.m.dump.sink), add_run, &criu, &e), &e,
 	      "pages of CRIU alone");
 	const struct sink_obj *listed = object(answered.m.dump.sink);
 
-	check(exist_walk(&answered.m, t, listed, add_run, &ours, &e), &e, "pages of haul");
+	check(present_walk(&answered.m, t, listed, add_run, &ours, &e), &e, "pages of haul");
 	compare_pages(&criu, &ours);
 	check_clean(&ours, t, round, &clean);
 	compare_shared(&alone, &answered);
@@ -462,7 +462,7 @@ static void compare(struct round *round, struct tracker *trk)
 	       answered.m.dump.n_ours, (unsigned long)clean, faults);
 	if (alone.task_pages != criu.n || clean == 0)
 		die("the comparison was not complete");
-	exist_free(x);
+	present_free(x);
 	free(criu.v);
 	free(ours.v);
 	dump_fini(&alone);
@@ -474,7 +474,7 @@ static void run_kinds(const char *kinds)
 	struct err e = ERR_INIT;
 	struct tracker_stats st;
 	struct round round = { 0 };
-	AUTO(tracker) struct tracker *trk = NULL;
+	AUTO(trk) struct tracker *trk = NULL;
 	AUTO(sent) struct sent *sent = NULL;
 
 	start(kinds, "uffd");

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "agent/worker/worker.h"
-#include "hauler/mig/mig.h"
+#include "hauler/run/run.h"
 #include "transport/haul.pb-c.h"
 
 /* As docs/PROTOCOL.md writes it. */
@@ -43,12 +43,17 @@ int main(void)
 	for (int a = 0; a < MIG_NSTATES; a++) {
 		enum mig_state s = (enum mig_state)a;
 
-		printf("source %s runs %s\n", mig_state_name(s), home[mig_state_home(s)]);
+		printf("source %s runs %s\n", run_state_name(s), home[run_state_home(s)]);
 		for (int b = 0; b < MIG_NSTATES; b++)
-			if (mig_may(s, (enum mig_state)b))
-				printf("source %s > %s\n", mig_state_name(s),
-				       mig_state_name((enum mig_state)b));
+			if (run_may(s, (enum mig_state)b))
+				printf("source %s > %s\n", run_state_name(s),
+				       run_state_name((enum mig_state)b));
 	}
+	struct talk_rule rule;
+
+	for (size_t i = 0; talk_rule(i, &rule); i++)
+		printf("message %s from %s to %s\n", rule.name, run_state_name(rule.from),
+		       run_state_name(rule.to));
 	for (int a = 0; a < WRK_NSTATES; a++) {
 		enum wrk_state s = (enum wrk_state)a;
 		printf("dest %s runs %s\n", worker_state_name(s),

@@ -21,12 +21,12 @@ document() {
 	}' "$top/docs/HANDOVER.md"
 }
 
-# SIDE takes MESSAGE in STATE, from the tables of messages.
+# dest takes MESSAGE in STATE, from the destination's table of messages.
 messages() {
 	awk -F ' *[|] *' '
 	/^<!-- messages: / { side = $0; sub(/^<!-- messages: /, "", side); sub(/ -->$/, "", side); next }
 	/^<!-- end -->/ { side = "" }
-	side && $2 != "message" && $2 !~ /^-/ && NF > 3 {
+	side == "dest" && $2 != "message" && $2 !~ /^-/ && NF > 3 {
 		n = split($3, in_state, / *, */)
 		for (i = 1; i <= n; i++) print side, "takes", $2, "in", in_state[i]
 	}' "$top/docs/PROTOCOL.md"
@@ -38,6 +38,15 @@ model() {
 		sed -E 's/^(.)_GO\(._([a-z_]+), ._([a-z_]+)\)/\1 \2 > \3/; s/_/-/g; s/^S/source/; s/^D/dest/'
 }
 
+# The source's table of messages in docs/PROTOCOL.md, section 4.
+rules() {
+	awk -F ' *[|] *' '
+	/^<!-- messages: source -->/ { on = 1; next }
+	/^<!-- end -->/ { on = 0 }
+	on && $2 != "message" && $2 !~ /^-/ && NF > 4 { print "message", $2, "from", $3, "to", $4 }' \
+		"$top/docs/PROTOCOL.md"
+}
+
 # differ WHAT FILE FILE: every line in only one of them is a complaint
 differ() {
 	local only
@@ -46,19 +55,24 @@ differ() {
 }
 
 document >"$dir/all"
-"${HAUL_BUILDDIR:-$top}/tests/handover-edges" >"$dir/programs"
+"${HAUL_BUILDDIR:-$top}/tests/handover-edges" >"$dir/printed"
+grep -v '^message ' "$dir/printed" >"$dir/programs"
+grep '^message ' "$dir/printed" >"$dir/said"
+messages >"$dir/messages"
+rules >"$dir/rules"
 model >"$dir/model"
 grep -v '\*' "$dir/all" >"$dir/built"
 tr -d '*' <"$dir/all" | grep ' > ' >"$dir/edges"
 grep ' takes ' "$dir/programs" >"$dir/takes"
 grep -v ' takes ' "$dir/programs" >"$dir/states"
-messages >"$dir/messages"
 differ "programs (once it is built, take the * away)" "$dir/built" "$dir/states"
-differ "messages" "$dir/messages" "$dir/takes"
+differ "messages that the destination takes" "$dir/messages" "$dir/takes"
+differ "messages that the source takes" "$dir/rules" "$dir/said"
 differ "model" "$dir/edges" "$dir/model"
 # a parser that finds nothing would find no difference
-for f in states takes model all; do
-	[ "$(wc -l <"$dir/$f")" -gt 25 ] || { echo "$f: only $(wc -l <"$dir/$f") facts"; bad=1; }
+for f in states:30 takes:25 said:15 model:30 all:30; do
+	least=${f#*:} f=${f%:*}
+	[ "$(wc -l <"$dir/$f")" -gt "$least" ] || { echo "$f: only $(wc -l <"$dir/$f") facts"; bad=1; }
 done
-echo "$(wc -l <"$dir/states") facts about states, $(wc -l <"$dir/takes") about messages in the programs, $(sort -u "$dir/model" | wc -l) edges in the model, $(grep -c '\*' "$dir/all") not built yet"
+echo "$(wc -l <"$dir/states") facts about states, $(cat "$dir/takes" "$dir/said" | wc -l) about messages in the programs, $(sort -u "$dir/model" | wc -l) edges in the model, $(grep -c '\*' "$dir/all") not built yet"
 exit $bad

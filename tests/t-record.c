@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "hauler/mig/mig.h"
+#include "hauler/run/priv.h"
 
 #define ID       0x0123456789abcdefULL
 #define CHILDREN 40u
@@ -40,8 +40,8 @@ static struct mig *new_mig(void)
 
 static void end(struct mig *m, bool remove)
 {
-	rec_end(m, remove);
-	mig_fini(m);
+	record_end(m, remove);
+	run_fini(m);
 	free(m);
 }
 
@@ -56,8 +56,8 @@ static void record(void)
 		        (struct held){ .pid = child[m->copy.n_held % CHILDREN],
 			               .pidfd = -1,
 			               .was_stopped = m->copy.n_held % 3 == 0 };
-	CHECK(rec_held(m, &e) == 0 && strlen(journal_get(m->journal, "pids")) > 65536);
-	CHECK(rec_commit(m, &e) == 0);
+	CHECK(record_held(m, &e) == 0 && strlen(journal_get(m->journal, "pids")) > 65536);
+	CHECK(record_commit(m, &e) == 0);
 	end(m, false);
 }
 
@@ -68,7 +68,7 @@ static struct mig *found(unsigned int *gone)
 
 	CHECK(journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, ID, &e) == 0);
 	CHECK(!strcmp(journal_word(m->journal), "commit"));
-	CHECK(rec_held_again(m, gone, &e) == 0 && m->copy.n_held + *gone == TASKS);
+	CHECK(record_held_again(m, gone, &e) == 0 && m->copy.n_held + *gone == TASKS);
 	for (size_t i = 0; i < m->copy.n_held; i++)
 		CHECK(m->copy.held[i].pidfd >= 0);
 	return m;
@@ -83,13 +83,13 @@ static void pid_is_used_again(void)
 	CHECK(journal_new(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, ID, &e) == 0);
 	CHECK(journal_add(m->journal, &e, "held", "pids=%d:%llu:0:/,%d:1:0:/", child[0],
 	                  (unsigned long long)procs_start(child[0]), child[1]) == 0);
-	CHECK(rec_held_again(m, &gone, &e) == 0 && gone == 1 && m->copy.n_held == 1);
+	CHECK(record_held_again(m, &gone, &e) == 0 && gone == 1 && m->copy.n_held == 1);
 	CHECK(m->copy.held[0].pid == child[0]);
 	/* then it goes on here: that is said once, and only behind a commit */
-	rec_undone(m);
+	record_undone(m);
 	CHECK(!strcmp(journal_word(m->journal), "held"));
-	CHECK(rec_commit(m, &e) == 0);
-	rec_undone(m);
+	CHECK(record_commit(m, &e) == 0);
+	record_undone(m);
 	CHECK(!strcmp(journal_word(m->journal), "undone"));
 	end(m, true);
 }
@@ -104,11 +104,11 @@ static void options(void)
 	was.pol.v.bandwidth_limit_mbit = 7;
 	was.pol.v.cpu_limit_percent = 50;
 	m->opt = &was;
-	CHECK(mnet_adopt(m, "none", &e) == 0 && rec_freeze(m, &e) == 0);
+	CHECK(mnet_adopt(m, "none", &e) == 0 && record_freeze(m, &e) == 0);
 	end(m, false);
 	m = new_mig();
 	CHECK(journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, ID, &e) == 0);
-	CHECK(rec_load(m, &now, &e) == 0);
+	CHECK(record_load(m, &now, &e) == 0);
 	CHECK(now.pid == was.pid && !strcmp(now.dest, was.dest) && now.port == was.port);
 	CHECK(now.pol.v.streams == 3 && now.pol.v.bandwidth_limit_mbit == 7 &&
 	      now.pol.v.cpu_limit_percent == 50);

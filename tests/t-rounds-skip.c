@@ -62,10 +62,11 @@ static void many(struct mig *m)
 			for (;;)
 				pause();
 	for (size_t i = 0; i < ARRAY_SIZE(child); i++)
-		CHECK(child[i] > 0 && mem_fd(m, child[i], &e) >= 0);
+		CHECK(child[i] > 0 && memfd_get(m, child[i], &e) >= 0);
 	CHECK(m->pages.n_mem == ARRAY_SIZE(child) &&
-	      mem_fd(m, child[0], &e) == m->pages.mem[0].fd && m->pages.n_mem == ARRAY_SIZE(child));
-	mem_close_all(m);
+	      memfd_get(m, child[0], &e) == m->pages.mem[0].fd &&
+	      m->pages.n_mem == ARRAY_SIZE(child));
+	memfd_close_all(m);
 	for (size_t i = 0; i < ARRAY_SIZE(child); i++)
 		kill(child[i], SIGKILL);
 	while (wait(NULL) > 0)

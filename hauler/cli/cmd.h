@@ -3,7 +3,8 @@
 #ifndef HAUL_CMD_H
 #define HAUL_CMD_H
 
-#include "hauler/mig/mig.h"
+#include "hauler/report/report.h"
+#include "hauler/run/run.h"
 
 /* Exit statuses; the man page lists them. */
 enum {
@@ -15,7 +16,7 @@ enum {
 	EXIT_INTERRUPTED = 130,
 };
 
-/** catch_signals() - Ctrl-C and the like go to mig_stop() from now on */
+/** catch_signals() - Ctrl-C and the like go to run_stop() from now on */
 void catch_signals(void);
 /** recovering() - the migration that haul recover is at, or NULL */
 struct mig *recovering(void);

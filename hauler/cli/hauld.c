@@ -31,7 +31,7 @@ static struct say_how how_of(const struct opts *o)
 
 static int failed(const struct err *e, const struct opts *o)
 {
-	rep_error(e, o->json);
+	report_error(e, o->json);
 	return e->src == ERR_TARGET ? EXIT_BLOCKED : EXIT_FAILED;
 }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* main.c - the haul command: words of the command line to one function each. */
+#include "hauler/dirs/dirs.h"
+#include "hauler/files/needs.h"
 #include "hauler/mig/mig.h"
 
 #include <getopt.h>
@@ -30,7 +32,7 @@ static void *signal_main(void *arg)
 
 		if (sigwait(set, &sig))
 			continue;
-		if (!mig_stop(recovering() ? recovering() : &the_mig))
+		if (!run_stop(recovering() ? recovering() : &the_mig))
 			fputs("\nhaul: past the point of no return: the process belongs to the "
 			      "destination; waiting for the rest. When the link is lost, Ctrl-C "
 			      "stops the waiting\n",
@@ -372,15 +374,15 @@ static int need_root(void)
 static int cmd_haul(const struct opts *o)
 {
 	catch_signals();
-	int r = mig_run(&the_mig, o);
+	int r = run_migration(&the_mig, o);
 
 	if (r < 0)
-		rep_error(&the_mig.err, o->json);
-	rep_end(&the_mig);
+		report_error(&the_mig.err, o->json);
+	report_end(&the_mig);
 	bool lost = the_mig.state == MIG_LOST, stopped = the_mig.halt.stop;
 	bool blocked = the_mig.err.src == ERR_TARGET || the_mig.err.code == EPERM;
 
-	mig_fini(&the_mig);
+	run_fini(&the_mig);
 	if (r == 0)
 		return EXIT_OK;
 	return lost      ? EXIT_ATTENTION
@@ -407,9 +409,9 @@ static int check_remote(struct mig *m, struct findings *f, struct err *e)
 	if (r == 0)
 		r = mnet_findings(m, f, e);
 	if (r == 0)
-		r = talk_offer(m, true, f, e);
+		r = negotiate_offer(m, true, f, e);
 	if (r == 0)
-		talk_simple(m, HAUL__MSG__BODY_BYE, e);
+		talk_say(m, HAUL__MSG__BODY_BYE, NULL, e);
 	return r;
 }
 
@@ -430,15 +432,15 @@ static int cmd_check(const struct opts *o)
 	if (r == 0)
 		r = mnet_findings(m, &f, &m->err);
 	if (r == 0) {
-		rep_findings(inspect_findings(m->insp), o->json);
+		report_findings(inspect_findings(m->insp), o->json);
 		if (o->dest)
 			r = check_remote(m, &f, &m->err);
 		if (m->needs && r == 0)
-			rep_needs(m->needs, o->json, o->verbose);
-		rep_findings(&f, o->json);
+			report_needs(m->needs, o->json, o->verbose);
+		report_findings(&f, o->json);
 	}
 	if (r < 0)
-		rep_error(&m->err, o->json);
+		report_error(&m->err, o->json);
 	bool no_target = m->err.src == ERR_TARGET;
 	unsigned int blockers = r == 0 ? inspect_findings(m->insp)->blockers + f.blockers : 0;
 
@@ -447,7 +449,7 @@ static int cmd_check(const struct opts *o)
 		               : o->dest ? "nothing stands in the way"
 		                         : "nothing on this host stands in the way");
 	findings_fini(&f);
-	mig_fini(m);
+	run_fini(m);
 	if (r < 0)
 		return no_target ? EXIT_BLOCKED : EXIT_FAILED;
 	return blockers ? EXIT_BLOCKED : EXIT_OK;
@@ -486,7 +488,7 @@ static int cmd_trust(const struct opts *o)
 		r = trust_store(&to, print, &e);
 	}
 	if (r < 0) {
-		rep_error(&e, o->json);
+		report_error(&e, o->json);
 		return EXIT_FAILED;
 	}
 	puts("stored");

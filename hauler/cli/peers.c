@@ -78,8 +78,8 @@ static void *ask_main(void *arg)
 	m->opt = &o;
 	m->peer = &a->p;
 	if (talk_connect(m, &a->p.err) == 0)
-		talk_simple(m, HAUL__MSG__BODY_BYE, &(struct err)ERR_INIT);
-	mig_fini(m);
+		talk_say(m, HAUL__MSG__BODY_BYE, NULL, &(struct err)ERR_INIT);
+	run_fini(m);
 	return NULL;
 }
 
@@ -139,7 +139,7 @@ int cmd_peers(const struct opts *o)
 	size_t n = v ? load(v, o) : 0;
 
 	if (o->pid && tree_bytes(o->pid, &want, &e) < 0) {
-		rep_error(&e, o->json);
+		report_error(&e, o->json);
 		return EXIT_BLOCKED;
 	}
 	for (size_t i = 0; i < n; i++)

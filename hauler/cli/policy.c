@@ -87,7 +87,7 @@ int cmd_policy_load(struct opts *o)
 	if (r == 0)
 		r = take_trees(o, &e);
 	if (r < 0)
-		rep_error(&e, false);
+		report_error(&e, false);
 	return r;
 }
 
@@ -119,7 +119,7 @@ static int list(struct opts *o, int argc, char **argv)
 		struct err e = ERR_INIT;
 
 		if (load(&p, names[i], &e) < 0) {
-			rep_error(&e, o->json);
+			report_error(&e, o->json);
 			rc = EXIT_USAGE;
 		} else if (o->json) {
 			say_json(json_pack("{s:s, s:o, s:o}", "event", "policy", "policy",
@@ -242,7 +242,7 @@ static int with_policy(const struct opts *o, const char *word,
 		return EXIT_USAGE;
 	}
 	if (load_with(o, word ? word : o->policy, &p, &e) < 0) {
-		rep_error(&e, o->json);
+		report_error(&e, o->json);
 		return EXIT_USAGE;
 	}
 	fn(o, &p);
@@ -268,7 +268,7 @@ static int check(struct opts *o, int argc, char **argv)
 		struct err e = ERR_INIT;
 
 		if (load(&p, argv[i], &e) < 0) {
-			rep_error(&e, o->json);
+			report_error(&e, o->json);
 			rc = EXIT_USAGE;
 		} else if (o->json) {
 			say_json(json_pack("{s:s, s:o}", "event", "good", "file", text(argv[i])));
@@ -362,7 +362,7 @@ int cmd_policy_pick(struct opts *o)
 
 	if (!picked(o) || load_with(o, o->policy, &o->pol, &e) == 0)
 		return 0;
-	rep_error(&e, o->json);
+	report_error(&e, o->json);
 	return -e.code;
 }
 
@@ -407,7 +407,7 @@ static int simulate(struct opts *o, int argc, char **argv)
 	if (cmd_policy_pick(o) < 0)
 		return EXIT_USAGE;
 	if (trace_load(&t, o->trace, &e) < 0) {
-		rep_error(&e, o->json);
+		report_error(&e, o->json);
 		return EXIT_USAGE;
 	}
 	double seconds = t.n * (t.sample_us / 1e6);

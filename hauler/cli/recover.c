@@ -72,5 +72,5 @@ int cmd_resolve(const struct opts *o, int argc, char **argv)
 		return EXIT_USAGE;
 	if (!agreed(o))
 		return EXIT_FAILED;
-	return resolve(&rc, o->keep_here) < 0 ? EXIT_FAILED : EXIT_OK;
+	return recover_resolve(&rc, o->keep_here) < 0 ? EXIT_FAILED : EXIT_OK;
 }

@@ -404,7 +404,7 @@ int cmd_watch(struct opts *o)
 	int r = watch_run(&w, &e);
 
 	if (r < 0)
-		rep_error(&e, o->json);
+		report_error(&e, o->json);
 	if (w.pidfd >= 0)
 		close(w.pidfd);
 	ages_free(w.ages);

@@ -179,7 +179,7 @@ static void table(struct watch *w)
 
 	watch_size(w);
 	if (trace_tail(&w->t, TAIL_S * 1000000, &tail, &e) < 0) {
-		rep_error(&e, w->opt->json);
+		report_error(&e, w->opt->json);
 		return;
 	}
 	if (!w->opt->json)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "hauler/dirs/priv.h"
+#include "hauler/dirs/dirs.h"
 #include "hauler/mig/mig.h"
 
 /* So long after its times were set a write may still be on its way to the disk. */

@@ -18,6 +18,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "hauler/files/needs.h"
 #include "hauler/mig/mig.h"
 #include "transport/haul.pb-c.h"
 

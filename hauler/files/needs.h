@@ -65,6 +65,9 @@ void needs_still_free(Haul__Switch *s);
 int needs_reroot(const struct needs *n, int images_fd, struct err *e);
 /** bring_files() - to the destination: all at first, later what changed of those that are written */
 int bring_files(struct mig *m, bool first, struct err *e);
+struct Haul__Doubt;
+/** talk_prove() - answer DOUBT, the destination's question about files. Return: 0; -errno */
+int talk_prove(struct mig *m, const struct Haul__Doubt *d, struct err *e);
 /** needs_travels() - is this one to be shipped? The same rule as at the destination */
 bool needs_travels(const struct need *k);
 /** needs_word() - "same", "missing", ... */

@@ -4,6 +4,7 @@
 
 #include "common/clock.h"
 #include "common/digest.h"
+#include "hauler/files/needs.h"
 #include "hauler/mig/mig.h"
 #include "transport/haul.pb-c.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* mig.h - one migration seen from the source: options, states, report. */
-#ifndef HAUL_HAULER_H
-#define HAUL_HAULER_H
+/* mig.h - one migration, seen from the source: its options, state, parts and conversation. */
+#ifndef HAUL_HAULER_MIG_H
+#define HAUL_HAULER_MIG_H
 
 #include <pthread.h>
 #include <stdio.h>
@@ -18,10 +18,9 @@
 #include "engine/proc/proc.h"
 #include "engine/proc/slow.h"
 #include "engine/tracker/tracker.h"
-#include "hauler/dirs/dirs.h"
-#include "hauler/files/needs.h"
 #include "hauler/inspect/inspect.h"
 #include "hauler/net/net.h"
+#include "hauler/options/dirs.h"
 #include "hauler/pages/send.h"
 #include "policies/policies.h"
 #include "transport/transport.h"
@@ -35,6 +34,17 @@
 #define LINK_LIMIT_S     3600
 #define OPTS_MORE_MAX    96
 #define OPTS_GIVEN_MAX   96
+
+struct mig;
+struct Haul__Doubt;
+struct Haul__Msg;
+struct left_obj;
+struct order;
+struct present;
+struct images;
+struct needs;
+struct mnet;
+struct fs;
 
 struct opts {
 	pid_t pid;
@@ -76,9 +86,9 @@ struct peer {
 	struct err err; /* why not */
 };
 
-/* ---- mig.c ---- */
+/* ---- states ---- */
 
-/* In the order in which they are passed; the table in mig.c has a row for each. */
+/* In the order in which they are passed; the table in run/run.c has a row for each. */
 enum mig_state {
 	MIG_NEW,
 	MIG_CONNECT,
@@ -101,6 +111,14 @@ enum mig_state {
 /* Where the tree may run while a state lasts, and what its failure means. */
 enum mig_home { HOME_SOURCE, HOME_NOBODY, HOME_DEST };
 
+/* What all may know of a state; run/run.c has the table and hands a row down as m->at. */
+struct state_facts {
+	const char *name;
+	unsigned int may_go_to; /* bit mask of states */
+	enum mig_home home; /* which side may run the tree while it lasts */
+	bool frozen; /* counts against the freeze limit */
+};
+
 struct task_mem {
 	pid_t pid;
 	int fd;
@@ -118,11 +136,6 @@ struct own_vma {
 	uint64_t start, end;
 };
 
-struct left_obj {
-	uint64_t obj;
-	struct class_runs runs;
-};
-
 /* Times of the steps, in microseconds of the monotonic clock; 0: not reached. */
 struct mig_times {
 	uint64_t start_us, freeze_us, stopped_us, dumped_us, scanned_us, sent_us, restored_us,
@@ -138,7 +151,7 @@ struct mig_times {
 
 /* Whether the user wants to stop, and whether that is still possible. Owner: mig/mig.c. */
 struct halt {
-	pthread_mutex_t lock; /* also guards the pointers that mig_stop() cancels: link.ctl,
+	pthread_mutex_t lock; /* also guards the pointers that run_stop() cancels: link.ctl,
 	                         dump.criu, pages.send, fs */
 	bool stop; /* stop asked for before the commit */
 	bool committed; /* COMMIT may have been sent: only the destination knows the outcome */
@@ -154,6 +167,8 @@ struct link {
 	uint8_t secret[32];
 	char peer_boot[JOURNAL_BOOT_BYTES]; /* boot id of the destination */
 	bool aborted; /* ABORT was sent: once is enough */
+	/* answers DOUBT, while an OFFER waits for its ANSWER; NULL: DOUBT may not come */
+	int (*prove)(struct mig *m, const struct Haul__Doubt *d, struct err *e);
 	bool lost; /* a thread has lost a connection */
 	struct err why; /* its error */
 };
@@ -173,8 +188,8 @@ struct dump {
 	pthread_mutex_t lock; /* ours, n_ours */
 	struct own_vma *ours; /* mappings whose scans were answered */
 	size_t n_ours;
-	struct exist *exist; /* the last scan; run/present.h */
-	struct ship *ship; /* images on their way */
+	struct present *present; /* the last scan; run/present.h */
+	struct images *images; /* images on their way */
 	struct class_runs *maps; /* one for each object of the sink */
 	size_t n_maps;
 };
@@ -244,7 +259,8 @@ struct figures {
 
 struct mig {
 	const struct opts *opt;
-	enum mig_state state; /* written by run.c only; other threads read it atomically */
+	enum mig_state state; /* written by run/run.c only */
+	const struct state_facts *at; /* of @state; other threads read it atomically */
 	enum mig_state back_to; /* where RELINK leads */
 	uint64_t id;
 	struct err err;
@@ -269,163 +285,85 @@ struct mig {
 	struct figures fig;
 };
 
-/** mig_init() - an empty migration: its locks, and no open file */
+/** mig_init() - an empty migration: its locks, no open file, in state new */
 void mig_init(struct mig *m);
-/** link_lost() - a connection was lost, with error @why. Return: is it the first one? */
-bool link_lost(struct link *l, const struct err *why);
-/** link_reason() - @e: out, why the first connection was lost. Return: was one lost? */
-bool link_reason(struct link *l, struct err *e);
-/** mig_run() - the whole migration. Return: 0, or -errno with m->err set */
-int mig_run(struct mig *m, const struct opts *opt);
-/** mig_recover() - from the journal of a commit: ask, and go on from the answer */
-int mig_recover(struct mig *m);
-/** mig_stop() - from the signal thread. Return: false: past the commit, it only stops waiting */
-bool mig_stop(struct mig *m);
-/** mig_stopped() - by mig_stop() */
+/** mig_stopped() - has the user stopped it (Ctrl-C) before the commit? */
 bool mig_stopped(struct mig *m);
-void mig_fini(struct mig *m);
-/** mig_send_stats() - of all links of this migration; @out may be m->sent_stats */
-void mig_send_stats(struct mig *m, struct send_stats *out);
-const char *mig_state_name(enum mig_state s);
-enum mig_home mig_state_home(enum mig_state s);
-/** mig_may() - is there an edge? tests/t-handover-tables.sh has docs/HANDOVER.md agree */
-bool mig_may(enum mig_state from, enum mig_state to);
-/** mig_freeze_end() - until then the tree may stand */
+/** mig_unless_stopped() - Return: 0; -ECANCELED with @e, when the user has stopped it */
+int mig_unless_stopped(struct mig *m, struct err *e);
+/** mig_freeze_end() - until when the tree may be stopped, in us */
 uint64_t mig_freeze_end(const struct mig *m);
-/** mig_deadline() - of a step that waits: that, or half a minute while the tree runs */
+/** mig_deadline() - of a step that waits: mig_freeze_end(), or half a minute while the tree runs */
 uint64_t mig_deadline(const struct mig *m);
+/** mig_send_stats() - sums over all links of this migration */
+void mig_send_stats(const struct mig *m, struct send_stats *out);
+/** mig_link_lost() - a connection was lost, with error @why. Return: is it the first one? */
+bool mig_link_lost(struct link *l, const struct err *why);
+/** mig_link_reason() - @e: out, why the first connection was lost. Return: was one lost? */
+bool mig_link_reason(struct link *l, struct err *e);
+
+/* ---- memfd.c ---- */
+
+/** memfd_get() - /proc/PID/mem of @pid, kept open until memfd_close_all(). Return: fd; -errno */
+int memfd_get(struct mig *m, pid_t pid, struct err *e);
+void memfd_close_all(struct mig *m);
+
+/* ---- freeze_mode.c ---- */
+
+/**
+ * freeze_mode() - how the pages of the freeze are found, as in START.freeze
+ * Return: "push" (CRIU walks and streams all pages), "push-dirty" (it streams those with soft-dirty
+ * bits), "scans" (it skips the mappings whose pages haul brings), "scans+smaps" (and haul answers
+ * its reads of smaps)
+ */
+const char *freeze_mode(const struct mig *m);
+/** freeze_mode_clean() - does CRIU leave out clean pages? Then our last scan ends before its dump */
+bool freeze_mode_clean(const struct mig *m);
 
 /* ---- talk.c: control messages of the source ---- */
 
-struct Haul__Msg;
-/** talk_expect() - the next message of kind @want; ABORT becomes @e */
+/* Which message may come in which states; a row of the table in talk.c. */
+struct talk_rule {
+	const char *name;
+	enum mig_state from, to; /* both included */
+};
+
+/** talk_rule() - row @i of the table, for the test. Return: false: there are no more */
+bool talk_rule(size_t i, struct talk_rule *out);
+/**
+ * talk_next() - receive one message and do what its rule says
+ * @want: HAUL__MSG__BODY_..., returned in @out; 0: none
+ * Return: 1: @out is what was wanted, for the caller to free; 0: another one, dealt with; -errno:
+ * the link, an ABORT, or a message that may not come now
+ */
+int talk_next(struct mig *m, struct chan *ch, int want, struct Haul__Msg **out,
+              uint64_t deadline_us, struct err *e);
+/** talk_expect() - talk_next() until the wanted one is there. Return: 0; -errno */
 int talk_expect(struct mig *m, struct chan *ch, int want, struct Haul__Msg **out,
                 uint64_t deadline_us, struct err *e);
+/** talk_say() - send a message of kind @kind on the control connection; @body as in wire_say() */
+int talk_say(struct mig *m, int kind, const void *body, struct err *e);
+/** talk_connect() - the control connection, with HELLO */
 int talk_connect(struct mig *m, struct err *e);
+/** talk_streams() - the connections for pages */
 int talk_streams(struct mig *m, struct err *e);
-struct Haul__Doubt;
-/** talk_prove() - answer the destination's question about files */
-int talk_prove(struct mig *m, const struct Haul__Doubt *d, struct err *e);
-/** talk_files() - the connection for trees */
+/** talk_files() - the connection for directories. @out: the caller frees it */
 int talk_files(struct mig *m, struct chan **out, struct err *e);
-/** talk_resume() - a control connection in the place of one that was lost */
+/** talk_resume() - a control connection in place of one that was lost */
 int talk_resume(struct mig *m, struct err *e);
-int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err *e);
+/** talk_start() - START, STARTED: the destination is ready for pages */
 int talk_start(struct mig *m, struct err *e);
+/** talk_marked() - wait until the destination has passed mark @mark on every stream */
 int talk_marked(struct mig *m, uint32_t mark, uint64_t deadline_us, struct err *e);
+/** talk_ping() - measure the round trip: m->fig.t.rtt_us */
 int talk_ping(struct mig *m, struct err *e);
-int talk_switch(struct mig *m, struct err *e);
-
-struct ship;
-/** ship_start() - CRIU is going to dump: images go to the destination as they are written */
-int ship_start(struct mig *m, struct err *e);
-/** ship_end() - CRIU is done: what is not there yet goes; before SWITCH */
-int ship_end(struct mig *m, struct err *e);
-/** ship_free() - on failure the tree has to go on first: a send may take until the deadline */
-void ship_free(struct ship *s);
-/** talk_placed() - the destination takes pages that come later; before, they would be lost */
+/** talk_placed() - wait until the destination takes pages that come later; before, they would be lost */
 int talk_placed(struct mig *m, struct err *e);
+/** talk_restored() - wait until the tree is at the gate */
 int talk_restored(struct mig *m, struct err *e);
-struct Haul__Drained;
-/** talk_drained() - every page is there: keep the figures */
-void talk_drained(struct mig *m, const struct Haul__Drained *d);
-int talk_simple(struct mig *m, int kind, struct err *e);
 /** talk_reason() - replace a link error by the ABORT that the peer sent, if any */
 void talk_reason(struct mig *m, struct err *e);
+/** talk_abort() - send ABORT, once, and wait a few seconds for UNDONE */
 void talk_abort(struct mig *m, const struct err *why);
-
-/* ---- steps of the table ---- */
-
-int connect_run(struct mig *m, struct err *e);
-void connect_undo(struct mig *m);
-int negotiate_run(struct mig *m, struct err *e);
-int prepare_run(struct mig *m, struct err *e);
-void prepare_undo(struct mig *m);
-int rounds_run(struct mig *m, struct err *e);
-void rounds_undo(struct mig *m);
-int freeze_run(struct mig *m, struct err *e);
-void freeze_undo(struct mig *m);
-int final_run(struct mig *m, struct err *e);
-int restore_run(struct mig *m, struct err *e);
-void restore_undo(struct mig *m);
-int commit_run(struct mig *m, struct err *e);
-int postcopy_run(struct mig *m, struct err *e);
-/** relink_run() - until the destination answers; then m->back_to says where to go on */
-int relink_run(struct mig *m, struct err *e);
-
-/** freeze_shmem() - sink_ops.shmem: pages of shared memory, sent as they come */
-int freeze_shmem(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size_t pages);
-/** postcopy_listen() - answer WANT from now on; before SWITCH is sent */
-int postcopy_listen(struct mig *m, struct err *e);
-/** postcopy_push() - the rest goes, hottest first; from PLACED on, though the tree does not run yet */
-int postcopy_push(struct mig *m, struct err *e);
-void postcopy_end_threads(struct mig *m);
-/** ours_start() - answer CRIU: large anonymous mappings are ours. @listener: taken */
-int ours_start(struct mig *m, int listener, struct err *e);
-/**
- * ours_mode() - how the freeze works: "push" (CRIU walks and streams all pages), "push-dirty" (it
- * streams those with soft-dirty bits), "scans" (it walks not those that haul brings),
- * "scans+smaps" (and smaps is answered, too); as in START.freeze
- */
-const char *ours_mode(const struct mig *m);
-/** ours_clean() - does CRIU leave out clean pages? Our last scan has to end before it dumps */
-bool ours_clean(const struct mig *m);
-/** ours_could() - may CRIU's scan of this mapping be answered? */
-bool ours_could(const struct vma *v);
-/** limits_apply() - to the bulk of pages; @frozen: haul may use all the CPU it can get */
-void limits_apply(struct mig *m, bool frozen);
-/** rounds_free() - at full speed again; also when it was not slowed down */
-void rounds_free(struct mig *m);
-/** mem_fd() - /proc/PID/mem, kept open until mem_close_all() */
-int mem_fd(struct mig *m, pid_t pid, struct err *e);
-void mem_close_all(struct mig *m);
-/** freeze_stands() - -EINTR: somebody has woken it: what was sent is not what it is now */
-int freeze_stands(const struct mig *m, struct err *e);
-/** freeze_kept() - before the commit: held as freeze_hold() has left it. -EINTR: no more */
-int freeze_kept(const struct mig *m, struct err *e);
-/** freeze_hold() - the stopped tree into the frozen cgroup, where it stands; before the commit */
-int freeze_hold(struct mig *m, struct err *e);
-/** freeze_watch() - after the commit: stop again whom somebody has woken, or moved elsewhere */
-void freeze_watch(struct mig *m);
-/** source_kill() - SIGKILL the stopped copy and wait until it is gone */
-void source_kill(struct mig *m);
-
-/* ---- record.c: the journal of the source ---- */
-
-/** rec_freeze() - before anything stops */
-int rec_freeze(struct mig *m, struct err *e);
-/** rec_held() - before CRIU leaves the tasks stopped */
-int rec_held(struct mig *m, struct err *e);
-/** rec_commit() - before COMMIT is sent */
-int rec_commit(struct mig *m, struct err *e);
-/** rec_undone() - before a tree goes on here although `commit` is on record */
-void rec_undone(struct mig *m);
-/** rec_ran() - the destination has said that it runs there: a later UNDONE is not believed */
-void rec_ran(struct mig *m);
-/** rec_end() - @remove: nothing is left to be ended */
-void rec_end(struct mig *m, bool remove);
-/** rec_load() - options and secret from m->journal; what @o has already stays */
-int rec_load(struct mig *m, struct opts *o, struct err *e);
-/** rec_held_again() - the stopped tasks; @gone: how many of them are no more */
-int rec_held_again(struct mig *m, unsigned int *gone, struct err *e);
-
-/* ---- report.c ---- */
-
-void rep_state(const struct mig *m);
-/** rep_freeze_mode() - which of ours_mode() it will be, and how writes are tracked */
-void rep_freeze_mode(const struct mig *m);
-void rep_round(const struct mig *m);
-/** rep_throttle() - slowed down, or more than before */
-void rep_throttle(const struct mig *m);
-/** rep_running() - at the destination, for the first time */
-void rep_running(const struct mig *m);
-void rep_progress(struct mig *m, bool force);
-void rep_end(struct mig *m);
-/** rep_waiting() - the link is lost, we try again */
-void rep_waiting(const struct mig *m, const struct err *e);
-void rep_findings(const struct findings *f, bool json);
-/** rep_needs() - files and what the destination has of them; @all: also those that are the same */
-void rep_needs(const struct needs *n, bool json, bool all);
-void rep_error(const struct err *e, bool json);
 
 #endif

@@ -13,14 +13,9 @@
 
 #define HELLO_LIMIT_MS  10000
 #define ANSWER_LIMIT_MS 30000
-#define FINDINGS_MAX    4096u
+#define ABORT_LIMIT_MS  5000
 
-static int send_msg(struct mig *m, Haul__Msg *msg, struct err *e)
-{
-	return wire_send(m->link.ctl, msg, deadline_in_ms(HELLO_LIMIT_MS), e);
-}
-
-static int from_abort(Haul__Abort *a, struct err *e)
+static int from_abort(const Haul__Abort *a, struct err *e)
 {
 	err_line(a->reason);
 	err_line(a->remedy);
@@ -33,19 +28,64 @@ static int from_abort(Haul__Abort *a, struct err *e)
 	return r;
 }
 
-static int pong(struct chan *ch, const Haul__Ping *ping, struct err *e)
-{
-	Haul__Msg msg = HAUL__MSG__INIT;
-	Haul__Pong body = HAUL__PONG__INIT;
+/* ---- which message may come when ---- */
 
-	body.cookie = ping->cookie;
-	msg.body_case = HAUL__MSG__BODY_PONG;
-	msg.pong = &body;
-	return wire_send(ch, &msg, deadline_in_ms(HELLO_LIMIT_MS), e);
+typedef int (*take_fn)(struct mig *m, struct chan *ch, const Haul__Msg *msg, struct err *e);
+
+static int take_ping(struct mig *m, struct chan *ch, const Haul__Msg *msg, struct err *e)
+{
+	(void)m;
+	return wire_pong(ch, msg->ping, deadline_in_ms(HELLO_LIMIT_MS), e);
 }
 
-void talk_drained(struct mig *m, const Haul__Drained *d)
+static int take_abort(struct mig *m, struct chan *ch, const Haul__Msg *msg, struct err *e)
 {
+	(void)m;
+	(void)ch;
+	return from_abort(msg->abort, e);
+}
+
+static int take_doubt(struct mig *m, struct chan *ch, const Haul__Msg *msg, struct err *e)
+{
+	(void)ch;
+	return m->link.prove ? m->link.prove(m, msg->doubt, e)
+	                     : err_set(e, ERR_PEER, EPROTO, "DOUBT without an OFFER");
+}
+
+/* The push of the remaining pages ends with a mark that no step waits for. */
+static int take_marked(struct mig *m, struct chan *ch, const Haul__Msg *msg, struct err *e)
+{
+	(void)ch;
+	return m->rest.push_running
+	               ? 0
+	               : err_set(e, ERR_PEER, EPROTO, "unexpected mark %u", msg->marked->mark);
+}
+
+/* After a lost link the destination says again that the tree runs. */
+static int take_running(struct mig *m, struct chan *ch, const Haul__Msg *msg, struct err *e)
+{
+	(void)m;
+	(void)ch;
+	(void)msg;
+	(void)e;
+	return 0;
+}
+
+static int take_progress(struct mig *m, struct chan *ch, const Haul__Msg *msg, struct err *e)
+{
+	(void)ch;
+	(void)e;
+	m->fig.peer_left_pages = msg->progress->left_pages;
+	m->fig.peer_faults = msg->progress->faults;
+	return 0;
+}
+
+static int take_drained(struct mig *m, struct chan *ch, const Haul__Msg *msg, struct err *e)
+{
+	const Haul__Drained *d = msg->drained;
+
+	(void)ch;
+	(void)e;
 	m->rest.drained = true;
 	m->fig.faults = d->faults;
 	m->fig.faults_remote = d->faults_remote;
@@ -55,55 +95,113 @@ void talk_drained(struct mig *m, const Haul__Drained *d)
 	for (size_t i = 0; i < ARRAY_SIZE(m->fig.fault_n); i++)
 		m->fig.fault_n[i] = i < d->n_fault_n ? d->fault_n[i] : 0;
 	m->fig.store_peak_bytes = d->store_peak_bytes;
+	return 0;
+}
+
+/* tests/t-handover-tables.sh compares this with the table in docs/PROTOCOL.md, section 4. */
+static const struct rule {
+	int kind;
+	const char *name;
+	enum mig_state from, to; /* the states in which it may come, both included */
+	bool after_commit; /* only a tree that runs at the destination may cause it */
+	take_fn take; /* what is done when no step waits for it; NULL: that is an error */
+} rules[] = {
+	/* clang-format off */
+{ HAUL__MSG__BODY_HELLO,    "HELLO",    MIG_NEW,     MIG_RELINK,    false, NULL },
+{ HAUL__MSG__BODY_DOUBT,    "DOUBT",    MIG_NEW,     MIG_NEGOTIATE, false, take_doubt },
+{ HAUL__MSG__BODY_ANSWER,   "ANSWER",   MIG_NEW,     MIG_NEGOTIATE, false, NULL },
+{ HAUL__MSG__BODY_STARTED,  "STARTED",  MIG_PREPARE, MIG_PREPARE,   false, NULL },
+{ HAUL__MSG__BODY_PONG,     "PONG",     MIG_PREPARE, MIG_PREPARE,   false, NULL },
+{ HAUL__MSG__BODY_APPLIED,  "APPLIED",  MIG_PREPARE, MIG_RESTORE,   false, NULL },
+{ HAUL__MSG__BODY_MARKED,   "MARKED",   MIG_ROUNDS,  MIG_RELINK,    false, take_marked },
+{ HAUL__MSG__BODY_PLACED,   "PLACED",   MIG_RESTORE, MIG_RESTORE,   false, NULL },
+{ HAUL__MSG__BODY_RESTORED, "RESTORED", MIG_RESTORE, MIG_RESTORE,   false, NULL },
+{ HAUL__MSG__BODY_RUNNING,  "RUNNING",  MIG_COMMIT,  MIG_RELINK,    true,  take_running },
+{ HAUL__MSG__BODY_PROGRESS, "PROGRESS", MIG_COMMIT,  MIG_RELINK,    true,  take_progress },
+{ HAUL__MSG__BODY_DRAINED,  "DRAINED",  MIG_COMMIT,  MIG_RELINK,    true,  take_drained },
+{ HAUL__MSG__BODY_OUTCOME,  "OUTCOME",  MIG_RELINK,  MIG_RELINK,    true,  NULL },
+{ HAUL__MSG__BODY_MISSING,  "MISSING",  MIG_RELINK,  MIG_RELINK,    true,  NULL },
+{ HAUL__MSG__BODY_UNDONE,   "UNDONE",   MIG_CONNECT, MIG_UNDO,      false, NULL },
+{ HAUL__MSG__BODY_PING,     "PING",     MIG_NEW,     MIG_LOST,      false, take_ping },
+{ HAUL__MSG__BODY_ABORT,    "ABORT",    MIG_NEW,     MIG_LOST,      false, take_abort },
+	/* clang-format on */
+};
+
+bool talk_rule(size_t i, struct talk_rule *out)
+{
+	if (i >= ARRAY_SIZE(rules))
+		return false;
+	*out = (struct talk_rule){ rules[i].name, rules[i].from, rules[i].to };
+	return true;
+}
+
+static const struct rule *rule_for(const struct mig *m, int kind)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+		if (rules[i].kind == kind)
+			return m->state >= rules[i].from && m->state <= rules[i].to &&
+			                       (m->halt.committed || !rules[i].after_commit)
+			               ? &rules[i]
+			               : NULL;
+	return NULL;
+}
+
+int talk_next(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint64_t deadline_us,
+              struct err *e)
+{
+	/* the conversation ends: what was still on its way means nothing any more */
+	bool ending = want == HAUL__MSG__BODY_UNDONE || want == HAUL__MSG__BODY_ABORT;
+	Haul__Msg *msg = NULL;
+	int r = wire_recv(ch, &msg, deadline_us, e);
+
+	if (r < 0)
+		return r;
+	int kind = (int)msg->body_case;
+	const struct rule *rule = rule_for(m, kind);
+
+	if (rule && kind == want) {
+		*out = msg;
+		return 1;
+	}
+	if (ending && kind != HAUL__MSG__BODY_PING)
+		log_debug("message %d before the end", kind);
+	else if (rule && rule->take)
+		r = rule->take(m, ch, msg, e);
+	else
+		r = err_set(e, ERR_PEER, EPROTO, "unexpected message %d in state %s", kind,
+		            m->at->name);
+	haul__msg__free_unpacked(msg, NULL);
+	return r;
 }
 
 int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint64_t deadline_us,
                 struct err *e)
 {
-	for (;;) {
-		Haul__Msg *msg = NULL;
-		int r = wire_recv(ch, &msg, deadline_us, e);
+	int r;
 
-		if (r < 0)
-			return r;
-		int kind = (int)msg->body_case;
-
-		/* only a tree that runs there may say so */
-		bool early = !m->halt.committed &&
-		             (kind == HAUL__MSG__BODY_DRAINED || kind == HAUL__MSG__BODY_RUNNING ||
-		              kind == HAUL__MSG__BODY_PROGRESS);
-
-		if (kind == HAUL__MSG__BODY_DRAINED && !early)
-			talk_drained(m, msg->drained);
-		if (kind == want && !early) {
-			*out = msg;
-			return 0;
-		}
-		if (kind == HAUL__MSG__BODY_PING)
-			r = pong(ch, msg->ping, e);
-		else if (want == HAUL__MSG__BODY_UNDONE || want == HAUL__MSG__BODY_ABORT)
-			log_debug("message %d before the end", kind); /* was on its way */
-		else if (kind == HAUL__MSG__BODY_ABORT)
-			r = from_abort(msg->abort, e);
-		else if (kind == HAUL__MSG__BODY_DOUBT && m->state <= MIG_NEGOTIATE)
-			r = talk_prove(m, msg->doubt, e);
-		else if (kind == HAUL__MSG__BODY_MARKED && m->rest.push_running)
-			log_debug("the rest was pushed before the tree runs");
-		else if (!early &&
-		         (kind == HAUL__MSG__BODY_DRAINED || kind == HAUL__MSG__BODY_RUNNING))
-			log_debug("message %d while the link is made again", kind);
-		else if (kind == HAUL__MSG__BODY_PROGRESS && !early) {
-			m->fig.peer_left_pages = msg->progress->left_pages;
-			m->fig.peer_faults = msg->progress->faults;
-			rep_progress(m, false);
-		} else
-			r = err_set(e, ERR_PEER, EPROTO, "unexpected message %d in state %s", kind,
-			            mig_state_name(m->state));
-		haul__msg__free_unpacked(msg, NULL);
-		if (r < 0)
-			return r;
-	}
+	do {
+		r = talk_next(m, ch, want, out, deadline_us, e);
+	} while (r == 0);
+	return r < 0 ? r : 0;
 }
+
+/* Wait for an answer of which only the arrival matters. */
+static int expect_only(struct mig *m, int want, uint64_t deadline_us, struct err *e)
+{
+	Haul__Msg *answer = NULL;
+	int r = talk_expect(m, m->link.ctl, want, &answer, deadline_us, e);
+
+	if (r == 0)
+		haul__msg__free_unpacked(answer, NULL);
+	return r;
+}
+
+int talk_say(struct mig *m, int kind, const void *body, struct err *e)
+{
+	return wire_say(m->link.ctl, kind, body, deadline_in_ms(HELLO_LIMIT_MS), e);
+}
+
+/* ---- connections ---- */
 
 static void note_peer(struct peer *p, const Haul__Hello *a)
 {
@@ -118,10 +216,35 @@ static void note_peer(struct peer *p, const Haul__Hello *a)
 	p->reached = true;
 }
 
+/* What the destination says of itself in its HELLO. */
+static int take_hello(struct mig *m, Haul__Role role, unsigned int compat, const Haul__Hello *a,
+                      struct err *e)
+{
+	if (a->compat > PROTOCOL_VERSION || a->version < compat) {
+		err_set(e, ERR_PEER, EPROTONOSUPPORT,
+		        "the destination speaks protocol %u (%u at least), we speak %u", a->version,
+		        a->compat, PROTOCOL_VERSION);
+		return err_fix(e, "install the same haul on both hosts");
+	}
+	if (role == HAUL__ROLE__ROLE_RESUME && strcmp(m->link.peer_boot, a->boot))
+		return err_set(e, ERR_PEER, EOWNERDEAD,
+		               "%s has rebooted (then no copy is left there), or is another host",
+		               m->opt->dest);
+	if (role != HAUL__ROLE__ROLE_CONTROL)
+		return 0;
+	if (a->secret.len != sizeof(m->link.secret))
+		return err_set(e, ERR_PEER, EPROTO, "the destination gave no secret");
+	memcpy(m->link.secret, a->secret.data, sizeof(m->link.secret));
+	m->link.route = a->route;
+	snprintf(m->link.peer_boot, sizeof(m->link.peer_boot), "%s", a->boot);
+	note_peer(m->peer, a);
+	return 0;
+}
+
 /* HELLO and its answer on one connection. */
 static int hello(struct mig *m, struct chan *ch, Haul__Role role, unsigned int index, struct err *e)
 {
-	Haul__Msg msg = HAUL__MSG__INIT, *answer = NULL;
+	Haul__Msg *answer = NULL;
 	Haul__Hello h = HAUL__HELLO__INIT;
 	struct utsname u;
 	char program[] = PACKAGE_STRING;
@@ -141,35 +264,14 @@ static int hello(struct mig *m, struct chan *ch, Haul__Role role, unsigned int i
 		h.secret.data = m->link.secret;
 		h.secret.len = sizeof(m->link.secret);
 	}
-	msg.body_case = HAUL__MSG__BODY_HELLO;
-	msg.hello = &h;
 	uint64_t deadline = deadline_in_ms(HELLO_LIMIT_MS);
-	int r = wire_send(ch, &msg, deadline, e);
+	int r = wire_say(ch, HAUL__MSG__BODY_HELLO, &h, deadline, e);
 
 	if (r == 0)
 		r = talk_expect(m, ch, HAUL__MSG__BODY_HELLO, &answer, deadline, e);
 	if (r < 0)
 		return err_wrap(e, "hello");
-	Haul__Hello *a = answer->hello;
-
-	if (a->compat > PROTOCOL_VERSION || a->version < compat) {
-		r = err_set(e, ERR_PEER, EPROTONOSUPPORT,
-		            "the destination speaks protocol %u (%u at least), we speak %u",
-		            a->version, a->compat, PROTOCOL_VERSION);
-		err_fix(e, "install the same haul on both hosts");
-	} else if (role == HAUL__ROLE__ROLE_CONTROL && a->secret.len != sizeof(m->link.secret)) {
-		r = err_set(e, ERR_PEER, EPROTO, "the destination gave no secret");
-	} else if (role == HAUL__ROLE__ROLE_CONTROL) {
-		memcpy(m->link.secret, a->secret.data, sizeof(m->link.secret));
-		m->link.route = a->route;
-		snprintf(m->link.peer_boot, sizeof(m->link.peer_boot), "%s", a->boot);
-		note_peer(m->peer, a);
-	} else if (role == HAUL__ROLE__ROLE_RESUME && strcmp(m->link.peer_boot, a->boot)) {
-		r = err_set(
-		        e, ERR_PEER, EOWNERDEAD,
-		        "%s was rebooted since (then no copy is left there), or is another host",
-		        m->opt->dest);
-	}
+	r = take_hello(m, role, compat, answer->hello, e);
 	haul__msg__free_unpacked(answer, NULL);
 	return r;
 }
@@ -197,9 +299,8 @@ int talk_connect(struct mig *m, struct err *e)
 	chan_go_first(ch);
 	pthread_mutex_lock(&m->halt.lock);
 	m->link.ctl = ch;
-	if (m->halt.stop)
-		r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 	pthread_mutex_unlock(&m->halt.lock);
+	r = mig_unless_stopped(m, e);
 	if (r == 0)
 		r = hello(m, ch, HAUL__ROLE__ROLE_CONTROL, 0, e);
 	if (r == 0) {
@@ -250,118 +351,21 @@ int talk_resume(struct mig *m, struct err *e)
 	return r;
 }
 
-static int take_answer(const Haul__Answer *a, struct findings *out, struct err *e)
-{
-	if (a->n_finding > FINDINGS_MAX)
-		return err_set(e, ERR_PEER, EBADMSG, "the destination has %zu findings",
-		               a->n_finding);
-	for (size_t i = 0; i < a->n_finding; i++) {
-		const Haul__Finding *f = a->finding[i];
-		/* a newer destination may have more degrees: better to stop */
-		enum severity severity = (unsigned int)f->severity <= SEV_BLOCKER
-		                                 ? (enum severity)f->severity
-		                                 : SEV_BLOCKER;
-
-		err_line(f->code);
-		err_line(f->text);
-		err_line(f->remedy);
-		if (finding_add(out, severity, f->code, f->remedy, "%s", f->text) < 0)
-			return err_set(e, ERR_SYS, ENOMEM, "no memory for findings");
-	}
-	return 0;
-}
-
-/* CPU features of this host, for the destination to compare. */
-static void load_cpuinfo(struct mig *m, int dir, uint8_t **data, size_t *bytes)
-{
-	struct err ignore = ERR_INIT;
-
-	if (criu_cpuinfo(m->dump.criu_path, dir, false, deadline_in_ms(5000), &ignore) < 0 ||
-	    img_load(dir, "cpuinfo.img", 65536, data, bytes, &ignore) < 0)
-		log_warn("no CPU information from CRIU: %s", ignore.msg);
-}
-
-static void fill_criu(struct mig *m, Haul__Criu *c, uint8_t **cpu)
-{
-	AUTO(fd) int dir = -1;
-	struct err ignore = ERR_INIT;
-	size_t n = 0;
-
-	c->path = m->dump.criu_path;
-	c->version = m->dump.criu_version;
-	if (img_dir(&dir, &ignore) == 0)
-		load_cpuinfo(m, dir, cpu, &n);
-	c->cpuinfo.data = *cpu;
-	c->cpuinfo.len = *cpu ? n : 0;
-}
-
-int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err *e)
-{
-	Haul__Msg msg = HAUL__MSG__INIT, *answer = NULL;
-	Haul__Offer offer = HAUL__OFFER__INIT;
-	Haul__Criu criu = HAUL__CRIU__INIT;
-	AUTO(mem) uint8_t *cpu = NULL;
-	int r = inspect_offer(m->insp, &offer, e);
-
-	if (r == 0 && !m->needs)
-		r = needs_new(&m->needs, m->insp, m->opt, out, e);
-	if (r == 0)
-		r = mnet_offer(m, &offer, e);
-	if (r == 0)
-		r = outs_offer(inspect_outs(m->insp), &offer, e);
-	if (r == 0)
-		r = fs_offer(m, &offer, out, e);
-	if (r < 0) {
-		outs_offer_fini(&offer);
-		fs_offer_free(&offer);
-		return r;
-	}
-	needs_offer(m->needs, &offer);
-	offer.files = (Haul__Files)m->opt->pol.v.files;
-	fill_criu(m, &criu, &cpu);
-	offer.criu = &criu;
-	offer.check_only = check_only;
-	m->fig.rss_bytes = offer.rss_bytes;
-	m->fig.tasks = inspect_tasks(m->insp);
-	snprintf(m->fig.comm, sizeof(m->fig.comm), "%s", offer.comm);
-	msg.body_case = HAUL__MSG__BODY_OFFER;
-	msg.offer = &offer;
-	r = send_msg(m, &msg, e);
-	outs_offer_fini(&offer);
-	fs_offer_free(&offer);
-	if (r == 0)
-		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_ANSWER, &answer,
-		                deadline_in_ms(ANSWER_LIMIT_MS), e);
-	if (r < 0)
-		return err_wrap(e, "negotiation");
-	r = take_answer(answer->answer, out, e);
-	needs_seen(m->needs, answer->answer);
-	if (r == 0 && !answer->answer->accepted && out->blockers == 0)
-		r = err_set(e, ERR_PEER, EPROTO, "refused without a reason");
-	haul__msg__free_unpacked(answer, NULL);
-	return r;
-}
+/* ---- messages ---- */
 
 int talk_start(struct mig *m, struct err *e)
 {
-	Haul__Msg msg = HAUL__MSG__INIT, *answer = NULL;
 	Haul__Start s = HAUL__START__INIT;
 
 	s.mode = (Haul__Mode)m->opt->pol.v.mode;
 	s.streams = m->opt->pol.v.streams;
 	s.freeze_limit_ms = m->opt->pol.v.freeze_limit_ms;
-	s.freeze = (char *)ours_mode(m);
-	msg.body_case = HAUL__MSG__BODY_START;
-	msg.start = &s;
-	int r = send_msg(m, &msg, e);
+	s.freeze = (char *)freeze_mode(m);
+	int r = talk_say(m, HAUL__MSG__BODY_START, &s, e);
 
 	if (r == 0)
-		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_STARTED, &answer,
-		                deadline_in_ms(ANSWER_LIMIT_MS), e);
-	if (r < 0)
-		return err_wrap(e, "start");
-	haul__msg__free_unpacked(answer, NULL);
-	return 0;
+		r = expect_only(m, HAUL__MSG__BODY_STARTED, deadline_in_ms(ANSWER_LIMIT_MS), e);
+	return r < 0 ? err_wrap(e, "start") : 0;
 }
 
 int talk_marked(struct mig *m, uint32_t mark, uint64_t deadline_us, struct err *e)
@@ -385,21 +389,16 @@ int talk_marked(struct mig *m, uint32_t mark, uint64_t deadline_us, struct err *
 int talk_ping(struct mig *m, struct err *e)
 {
 	for (int i = 0; i < 3; i++) {
-		Haul__Msg msg = HAUL__MSG__INIT, *answer = NULL;
 		Haul__Ping p = HAUL__PING__INIT;
 		uint64_t t0 = now_us();
 
 		p.cookie = t0;
-		msg.body_case = HAUL__MSG__BODY_PING;
-		msg.ping = &p;
-		int r = send_msg(m, &msg, e);
+		int r = talk_say(m, HAUL__MSG__BODY_PING, &p, e);
 
 		if (r == 0)
-			r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_PONG, &answer,
-			                deadline_in_ms(HELLO_LIMIT_MS), e);
+			r = expect_only(m, HAUL__MSG__BODY_PONG, deadline_in_ms(HELLO_LIMIT_MS), e);
 		if (r < 0)
 			return err_wrap(e, "ping");
-		haul__msg__free_unpacked(answer, NULL);
 		uint64_t rtt = now_us() - t0;
 
 		if (i == 0 || rtt < m->fig.t.rtt_us)
@@ -408,69 +407,9 @@ int talk_ping(struct mig *m, struct err *e)
 	return 0;
 }
 
-static int pack_objects(struct mig *m, Haul__Object **ptr, Haul__Object *v,
-                        const struct sink_obj *objs, size_t n, struct err *e)
-{
-	for (size_t i = 0; i < n; i++) {
-		haul__object__init(&v[i]);
-		v[i].obj = objs[i].obj;
-		ptr[i] = &v[i];
-		if (class_runs_pack(&m->dump.maps[i], &v[i].runs.data, &v[i].runs.len) < 0)
-			return err_set(e, ERR_SYS, ENOMEM, "no memory for page maps");
-	}
-	return 0;
-}
-
-static int send_switch(struct mig *m, Haul__Switch *s, struct err *e)
-{
-	Haul__Msg msg = HAUL__MSG__INIT;
-	size_t n;
-	const struct sink_obj *objs = sink_objs(m->dump.sink, &n);
-	AUTO(mem) Haul__Object *v = calloc(n + 1, sizeof(*v));
-	AUTO(mem) Haul__Object **ptr = calloc(n + 1, sizeof(Haul__Object *));
-	int r = v && ptr ? pack_objects(m, ptr, v, objs, n, e)
-	                 : err_set(e, ERR_SYS, ENOMEM, "no memory for page maps");
-
-	if (r == 0) {
-		s->n_object = n;
-		s->object = ptr;
-		msg.body_case = HAUL__MSG__BODY_SWITCH_OVER;
-		msg.switch_over = s;
-		r = wire_send(m->link.ctl, &msg, mig_deadline(m), e);
-	}
-	for (size_t i = 0; v && i < n; i++)
-		free(v[i].runs.data);
-	return r;
-}
-
-int talk_switch(struct mig *m, struct err *e)
-{
-	Haul__Switch s = HAUL__SWITCH__INIT;
-	uint64_t now = now_us(), until = mig_deadline(m);
-
-	s.shell_job = inspect_shell_job(m->insp);
-	s.ext_unix = inspect_ext_unix(m->insp);
-	s.file_locks = true;
-	s.tasks = m->fig.tasks;
-	s.limit_ms = until > now ? (until - now) / 1000 : 1;
-	int r = mnet_switch(m, &s, e);
-
-	if (r == 0)
-		r = needs_still(m->needs, &s, e);
-	if (r == 0)
-		r = send_switch(m, &s, e);
-	needs_still_free(&s);
-	return r;
-}
-
 int talk_placed(struct mig *m, struct err *e)
 {
-	Haul__Msg *answer = NULL;
-	int r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_PLACED, &answer, mig_deadline(m), e);
-
-	if (r == 0)
-		haul__msg__free_unpacked(answer, NULL);
-	return r;
+	return expect_only(m, HAUL__MSG__BODY_PLACED, mig_deadline(m), e);
 }
 
 int talk_restored(struct mig *m, struct err *e)
@@ -484,20 +423,6 @@ int talk_restored(struct mig *m, struct err *e)
 	m->fig.t.dest_images_us = answer->restored->images_us;
 	haul__msg__free_unpacked(answer, NULL);
 	return 0;
-}
-
-int talk_simple(struct mig *m, int kind, struct err *e)
-{
-	Haul__Msg msg = HAUL__MSG__INIT;
-	Haul__Commit commit = HAUL__COMMIT__INIT;
-	Haul__Bye bye = HAUL__BYE__INIT;
-
-	msg.body_case = (Haul__Msg__BodyCase)kind;
-	if (kind == HAUL__MSG__BODY_COMMIT)
-		msg.commit = &commit;
-	else
-		msg.bye = &bye;
-	return send_msg(m, &msg, e);
 }
 
 void talk_reason(struct mig *m, struct err *e)
@@ -521,7 +446,6 @@ void talk_reason(struct mig *m, struct err *e)
 
 void talk_abort(struct mig *m, const struct err *why)
 {
-	Haul__Msg msg = HAUL__MSG__INIT, *answer = NULL;
 	Haul__Abort a = HAUL__ABORT__INIT;
 	struct err ignore = ERR_INIT;
 
@@ -532,13 +456,8 @@ void talk_abort(struct mig *m, const struct err *why)
 	a.source = (char *)err_src_name(why->src);
 	a.reason = (char *)why->msg;
 	a.remedy = (char *)why->fix;
-	msg.body_case = HAUL__MSG__BODY_ABORT;
-	msg.abort = &a;
-	if (send_msg(m, &msg, &ignore) < 0)
+	if (talk_say(m, HAUL__MSG__BODY_ABORT, &a, &ignore) < 0)
 		return;
-	if (talk_expect(m, m->link.ctl, HAUL__MSG__BODY_UNDONE, &answer, deadline_in_ms(5000),
-	                &ignore) == 0)
-		haul__msg__free_unpacked(answer, NULL);
-	else
+	if (expect_only(m, HAUL__MSG__BODY_UNDONE, deadline_in_ms(ABORT_LIMIT_MS), &ignore) < 0)
 		log_warn("the destination did not confirm that it cleaned up: %s", ignore.msg);
 }

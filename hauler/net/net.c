@@ -318,7 +318,6 @@ int mnet_switch(struct mig *m, Haul__Switch *s, struct err *e)
 int mnet_ship(struct mig *m, struct err *e)
 {
 	struct mnet *n = m->net;
-	Haul__Msg msg = HAUL__MSG__INIT;
 	Haul__Parked parked = HAUL__PARKED__INIT;
 	size_t bytes = 0;
 
@@ -339,9 +338,7 @@ int mnet_ship(struct mig *m, struct err *e)
 	}
 	n->n_shipped += parked.n_packet;
 	log_info("parked=%zu bytes=%zu", parked.n_packet, bytes);
-	msg.body_case = HAUL__MSG__BODY_PARKED;
-	msg.parked = &parked;
-	return wire_send(m->link.ctl, &msg, mig_freeze_end(m), e);
+	return wire_say(m->link.ctl, HAUL__MSG__BODY_PARKED, &parked, mig_freeze_end(m), e);
 }
 
 /* ---- it is there ---- */

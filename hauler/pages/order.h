@@ -3,7 +3,14 @@
 #ifndef HAUL_ORDER_H
 #define HAUL_ORDER_H
 
-#include "hauler/mig/mig.h"
+#include "engine/criu/class_runs.h"
+#include "hauler/pages/send.h"
+
+/* Pages of one object that the destination lacks. */
+struct left_obj {
+	uint64_t obj;
+	struct class_runs runs;
+};
 
 struct order;
 

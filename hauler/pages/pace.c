@@ -3,7 +3,7 @@
  * pace.c - how fast the sender threads may go: a token bucket of bytes for all of them,
  * and a share of a CPU for the whole of haul.
  */
-#include "hauler/mig/mig.h"
+#include "hauler/pages/priv.h"
 
 #include <time.h>
 
@@ -83,12 +83,4 @@ void pace_correct(struct pace *p, uint64_t taken, uint64_t bytes)
 	if (p->Bps)
 		p->tokens += (double)taken - (double)bytes;
 	pthread_mutex_unlock(&p->lock);
-}
-
-void limits_apply(struct mig *m, bool frozen)
-{
-	const struct pol_options *o = &m->opt->pol.v;
-
-	send_limit(m->pages.send, (uint64_t)o->bandwidth_limit_mbit * 1000000 / 8,
-	           frozen ? 0 : o->cpu_limit_percent);
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* report.c - what happens, as events; say.c shows them. */
-#include "hauler/mig/mig.h"
+#include "hauler/report/report.h"
 
 #include <jansson.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "hauler/dirs/dirs.h"
+#include "hauler/net/net.h"
 #include "hauler/report/say.h"
 #include "transport/haul.pb-c.h"
 
@@ -47,22 +49,22 @@ static void set_u(json_t *o, const char *key, uint64_t v)
 	json_object_set_new(o, key, json_integer((json_int_t)v));
 }
 
-void rep_state(const struct mig *m)
+void report_state(const struct mig *m)
 {
 	json_t *o = event(m, "state");
 
-	json_object_set_new(o, "state", json_string(mig_state_name(m->state)));
+	json_object_set_new(o, "state", json_string(m->at->name));
 	/* before the streams there is nothing to undo */
 	if (m->state == MIG_UNDO)
 		json_object_set_new(o, "begun", json_boolean(m->pages.send != NULL));
 	put(m, o);
 }
 
-void rep_freeze_mode(const struct mig *m)
+void report_freeze_mode(const struct mig *m)
 {
 	json_t *o = event(m, "freeze");
 
-	json_object_set_new(o, "freeze_mode", json_string(ours_mode(m)));
+	json_object_set_new(o, "freeze_mode", json_string(freeze_mode(m)));
 	json_object_set_new(o, "tracking", json_string(tracker_kind_name(m->precopy.tracker_kind)));
 	put(m, o);
 }
@@ -75,7 +77,7 @@ static double written_ps(const struct mig *m)
 	               : 0;
 }
 
-void rep_round(const struct mig *m)
+void report_round(const struct mig *m)
 {
 	json_t *o = event(m, "round");
 
@@ -94,7 +96,7 @@ void rep_round(const struct mig *m)
 	put(m, o);
 }
 
-void rep_throttle(const struct mig *m)
+void report_throttle(const struct mig *m)
 {
 	json_t *o = event(m, "throttle");
 
@@ -109,7 +111,7 @@ static uint64_t downtime_us(const struct mig *m)
 	return m->fig.t.running_us - m->fig.t.freeze_us - m->fig.t.rtt_us / 2;
 }
 
-void rep_running(const struct mig *m)
+void report_running(const struct mig *m)
 {
 	json_t *o = event(m, "running");
 
@@ -118,7 +120,7 @@ void rep_running(const struct mig *m)
 	put(m, o);
 }
 
-void rep_progress(struct mig *m, bool force)
+void report_progress(const struct mig *m, bool force)
 {
 	bool tty = isatty(STDOUT_FILENO);
 	uint64_t now = now_us();
@@ -132,7 +134,7 @@ void rep_progress(struct mig *m, bool force)
 	json_t *o = event(m, "progress");
 
 	mig_send_stats(m, &st);
-	json_object_set_new(o, "state", json_string(mig_state_name(m->state)));
+	json_object_set_new(o, "state", json_string(m->at->name));
 	set_u(o, "round", m->precopy.decision.round + 1);
 	set_u(o, "pages", st.pages);
 	set_u(o, "wire_bytes", st.wire_bytes);
@@ -174,11 +176,11 @@ static void set_faults(json_t *o, const struct mig *m)
 	json_object_set_new(o, "fault_le_us", le);
 }
 
-static json_t *end_json(struct mig *m, const struct send_stats *st)
+static json_t *end_json(const struct mig *m, const struct send_stats *st)
 {
 	json_t *o = event(m, m->state == MIG_DONE ? "done" : "failed");
 
-	json_object_set_new(o, "state", json_string(mig_state_name(m->state)));
+	json_object_set_new(o, "state", json_string(m->at->name));
 	json_object_set_new(o, "comm", json_string(m->fig.comm));
 	if (m->opt->dest)
 		json_object_set_new(o, "destination", json_string(m->opt->dest));
@@ -203,7 +205,7 @@ static json_t *end_json(struct mig *m, const struct send_stats *st)
 		set_u(o, "connections_moved", moved);
 		set_u(o, "connections_lost", lost);
 		set_u(o, "downtime_us", downtime_us(m));
-		json_object_set_new(o, "freeze_mode", json_string(ours_mode(m)));
+		json_object_set_new(o, "freeze_mode", json_string(freeze_mode(m)));
 		set_u(o, "stop_us", m->fig.t.stopped_us - m->fig.t.freeze_us);
 		set_u(o, "dump_us", m->fig.t.dumped_us - m->fig.t.stopped_us);
 		set_u(o, "look_us", m->fig.t.look_us);
@@ -232,7 +234,7 @@ static json_t *end_json(struct mig *m, const struct send_stats *st)
 	return o;
 }
 
-void rep_end(struct mig *m)
+void report_end(const struct mig *m)
 {
 	struct send_stats st = { 0 };
 
@@ -240,7 +242,7 @@ void rep_end(struct mig *m)
 	put(m, end_json(m, &st));
 }
 
-void rep_waiting(const struct mig *m, const struct err *e)
+void report_waiting(const struct mig *m, const struct err *e)
 {
 	json_t *o = event(m, "link-lost");
 
@@ -248,7 +250,7 @@ void rep_waiting(const struct mig *m, const struct err *e)
 	put(m, o);
 }
 
-void rep_findings(const struct findings *f, bool json)
+void report_findings(const struct findings *f, bool json)
 {
 	static const char *const names[] = { "info", "warning", "blocker" };
 
@@ -264,7 +266,7 @@ void rep_findings(const struct findings *f, bool json)
 	}
 }
 
-void rep_needs(const struct needs *n, bool json, bool all)
+void report_needs(const struct needs *n, bool json, bool all)
 {
 	struct say_how how = { .json = json, .verbose = all };
 	unsigned int same = 0;
@@ -287,7 +289,7 @@ void rep_needs(const struct needs *n, bool json, bool all)
 	say_event(o, how);
 }
 
-void rep_error(const struct err *e, bool json)
+void report_error(const struct err *e, bool json)
 {
 	json_t *o = json_object();
 

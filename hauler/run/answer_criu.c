@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* answer_criu.c - what CRIU is told instead of looking itself: pages that haul brings, smaps. */
+#include "hauler/run/priv.h"
+
 #include <stdlib.h>
 
 #include "common/log.h"
-#include "engine/criu/smaps.h"
-#include "hauler/mig/mig.h"
 
 /* Smaller ones are cheap for CRIU, and it scans several of them in one call. */
 #define OURS_BYTES_MIN (2u << 20)
 
-#define CRIU_WITH_SCANS   40000
-#define CRIU_SAYS_STOPPED 31900
-
-bool ours_could(const struct vma *v)
+bool answer_criu_could(const struct vma *v)
 {
 	return v->kind == VMA_ANON_PRIVATE && v->end - v->start >= OURS_BYTES_MIN;
 }
@@ -25,7 +22,8 @@ static bool is_one_anon(pid_t pid, uint64_t start, uint64_t end)
 
 	if (procs_maps(pid, &l, &ignore) == 0)
 		for (size_t i = 0; i < l.n; i++)
-			yes |= l.v[i].start == start && l.v[i].end == end && ours_could(&l.v[i]);
+			yes |= l.v[i].start == start && l.v[i].end == end &&
+			       answer_criu_could(&l.v[i]);
 	procs_vmas_fini(&l);
 	return yes;
 }
@@ -72,30 +70,7 @@ static int smaps_answer(void *arg, pid_t pid)
 	return fd;
 }
 
-/* CRIU that makes no page scans, or a kernel without them: nothing to answer. */
-static bool is_push(const struct mig *m)
-{
-	return !m->dump.scans || m->dump.criu_version < CRIU_WITH_SCANS || !tracker_criu_scans();
-}
-
-bool ours_clean(const struct mig *m)
-{
-	return is_push(m) && m->precopy.tracker_kind == TRACKER_SOFT_DIRTY &&
-	       m->dump.criu_version >= CRIU_SAYS_STOPPED;
-}
-
-const char *ours_mode(const struct mig *m)
-{
-	/* once the tree is dumped: what came of it */
-	bool smaps = m->dump.smaps && (__atomic_load_n(&m->dump.smaps_answered, __ATOMIC_RELAXED) ||
-	                               !m->fig.t.dumped_us);
-
-	if (ours_clean(m))
-		return "push-dirty";
-	return is_push(m) ? "push" : smaps ? "scans+smaps" : "scans";
-}
-
-int ours_start(struct mig *m, int listener, struct err *e)
+int answer_criu_start(struct mig *m, int listener, struct err *e)
 {
 	struct scans_ops ops = { .scan = ours_answer, .arg = m };
 	struct err why = ERR_INIT;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* connect.c - connect, negotiate, prepare: all that happens before pages move. */
-#include "hauler/mig/mig.h"
+#include "hauler/run/priv.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/conf.h"
 #include "common/log.h"
+#include "hauler/report/report.h"
 #include "transport/haul.pb-c.h"
 
 #define CRIU_LIMIT_MS     10000
@@ -52,7 +53,7 @@ int connect_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = mnet_findings(m, &f, e);
 	if (r == 0 && f.blockers) {
-		rep_findings(&f, m->opt->json);
+		report_findings(&f, m->opt->json);
 		r = err_set(e, ERR_TARGET, EPERM, "%s", f.v[0].text);
 		err_fix(e, "%s", f.v[0].remedy);
 	}
@@ -60,7 +61,7 @@ int connect_run(struct mig *m, struct err *e)
 	if (r < 0)
 		return r;
 	if (inspect_findings(m->insp)->blockers) {
-		rep_findings(inspect_findings(m->insp), m->opt->json);
+		report_findings(inspect_findings(m->insp), m->opt->json);
 		err_set(e, ERR_TARGET, EPERM, "process %d cannot be hauled as it is", m->opt->pid);
 		return err_fix(e, "see the blockers above; haul check %d explains", m->opt->pid);
 	}
@@ -90,32 +91,6 @@ void connect_undo(struct mig *m)
 {
 	if (m->link.ctl && !mig_stopped(m))
 		talk_abort(m, &m->err);
-}
-
-int negotiate_run(struct mig *m, struct err *e)
-{
-	struct findings f = { 0 };
-	int r = mnet_findings(m, &f, e);
-
-	if (r == 0 && !f.blockers)
-		r = talk_offer(m, false, &f, e);
-
-	if (r == 0 && f.n)
-		rep_findings(&f, m->opt->json);
-	if (r == 0 && f.blockers) {
-		err_set(e, ERR_PEER, EPERM, "%s cannot take process %d: %s", m->opt->dest,
-		        m->opt->pid, f.v[0].text);
-		for (size_t i = 0; i < f.n; i++)
-			if (f.v[i].severity == SEV_BLOCKER) {
-				snprintf(e->msg, sizeof(e->msg), "%s cannot take process %d: %s",
-				         m->opt->dest, m->opt->pid, f.v[i].text);
-				err_fix(e, "%s", f.v[i].remedy);
-				break;
-			}
-		r = -e->code;
-	}
-	findings_fini(&f);
-	return r;
 }
 
 /*
@@ -151,16 +126,16 @@ static int start_criu(struct mig *m, struct err *e)
 
 	pthread_mutex_lock(&m->halt.lock);
 	m->dump.criu = c;
-	if (m->halt.stop && r == 0)
-		r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 	pthread_mutex_unlock(&m->halt.lock);
+	if (r == 0)
+		r = mig_unless_stopped(m, e);
 	if (r == 0 && listener >= 0)
-		r = ours_start(m, listener, e);
+		r = answer_criu_start(m, listener, e);
 	if (r < 0) {
 		close(sk[0]);
 		return r;
 	}
-	ops = (struct sink_ops){ .shmem = freeze_shmem, .parent = ours_clean(m), .arg = m };
+	ops = (struct sink_ops){ .shmem = freeze_shmem, .parent = freeze_mode_clean(m), .arg = m };
 
 	r = sink_start(&m->dump.sink, sk[0], m->dump.criu_version, &ops, e);
 	if (r == 0 && ops.parent)
@@ -193,44 +168,53 @@ static int start_criu(struct mig *m, struct err *e)
 	return r < 0 ? err_wrap(e, "CRIU will not dump") : 0;
 }
 
-int prepare_run(struct mig *m, struct err *e)
+static int say_freeze_mode(struct mig *m, struct err *e)
 {
-	int r = start_criu(m, e);
+	(void)e;
+	report_freeze_mode(m);
+	return 0;
+}
+
+static int start_sender(struct mig *m, struct err *e)
+{
+	struct send *s = NULL;
+	int r = sent_new(&m->pages.sent, e);
 
 	if (r == 0)
-		r = talk_start(m, e);
-	if (r == 0)
-		rep_freeze_mode(m);
-	if (r == 0)
-		r = talk_streams(m, e);
-	if (r == 0)
-		r = talk_ping(m, e);
-	if (r == 0)
-		r = mnet_prepare(m, e);
-	if (r == 0)
-		r = sent_new(&m->pages.sent, e);
-	if (r == 0) {
-		struct send *s = NULL;
-
 		r = send_new(&s, m->link.data, m->opt->pol.v.streams, m->pages.sent, e);
-		pthread_mutex_lock(&m->halt.lock);
-		m->pages.send = s;
-		if (m->halt.stop && r == 0)
-			r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
-		pthread_mutex_unlock(&m->halt.lock);
-	}
-	if (r == 0) {
-		limits_apply(m, false);
-		r = bring_files(m, true, e);
-	}
+	pthread_mutex_lock(&m->halt.lock);
+	m->pages.send = s;
+	pthread_mutex_unlock(&m->halt.lock);
 	if (r == 0)
-		r = fs_first(m, e);
-	if (r < 0)
-		talk_reason(m, e);
+		r = mig_unless_stopped(m, e);
+	if (r == 0)
+		throttle_limits(m, false);
 	return r;
 }
 
-void prepare_undo(struct mig *m)
+static int send_files(struct mig *m, struct err *e)
+{
+	return bring_files(m, true, e);
+}
+
+static const struct part prepare_parts[] = {
+	{ "start CRIU", start_criu },
+	{ "send START", talk_start },
+	{ "freeze mode", say_freeze_mode },
+	{ "connect the streams", talk_streams },
+	{ "measure the round trip", talk_ping },
+	{ "prepare the network", mnet_prepare },
+	{ "start the sender", start_sender },
+	{ "send files", send_files },
+	{ "send directories", fs_first },
+};
+
+int connect_prepare(struct mig *m, struct err *e)
+{
+	return parts_run(m, prepare_parts, ARRAY_SIZE(prepare_parts), e);
+}
+
+void connect_prepare_undo(struct mig *m)
 {
 	if (m->pages.send)
 		send_cancel(m->pages.send);

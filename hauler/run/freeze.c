@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* freeze.c - stop the tree by CRIU, and let it go on if the migration fails. */
-#include "hauler/run/present.h"
+#include "hauler/run/priv.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -130,23 +130,23 @@ static int dump(struct mig *m, struct err *e)
 			fault_at(FAULT_S_STOPPED);
 			r = settle(m, e);
 			if (r == 0)
-				r = exist_start(&m->dump.exist, m, e);
+				r = present_start(&m->dump.present, m, e);
 			if (r == 0)
 				r = fs_frozen(m, e);
 			if (r == 0)
 				r = mnet_freeze(m, e);
 			/* CRIU clears the soft-dirty bits of each task that it has dumped */
-			if (r == 0 && ours_clean(m))
-				r = exist_wait(m->dump.exist, &m->fig.t.look_us, e);
+			if (r == 0 && freeze_mode_clean(m))
+				r = present_wait(m->dump.present, &m->fig.t.look_us, e);
 		}
 		if (r == 0)
 			r = criu_reply(m->dump.criu, true, e);
 	}
-	if (r == 0 && !m->dump.exist) { /* CRIU before 3.19 says nothing in between */
+	if (r == 0 && !m->dump.present) { /* CRIU before 3.19 says nothing in between */
 		m->fig.t.stopped_us = now_us();
 		r = too_late(m, e);
 		if (r == 0)
-			r = exist_start(&m->dump.exist, m, e);
+			r = present_start(&m->dump.present, m, e);
 		if (r == 0)
 			r = fs_frozen(m, e);
 	}
@@ -156,7 +156,7 @@ static int dump(struct mig *m, struct err *e)
 int freeze_run(struct mig *m, struct err *e)
 {
 	struct err why = ERR_INIT;
-	int r = rec_freeze(m, e);
+	int r = record_freeze(m, e);
 
 	fault_at(FAULT_S_FREEZE_RECORDED);
 	if (r == 0)
@@ -166,10 +166,10 @@ int freeze_run(struct mig *m, struct err *e)
 		log_info("the stopped copy will be held by SIGSTOP alone: %s", why.msg);
 	if (m->copy.frost)
 		frost_warm(m->copy.frost);
-	rounds_free(m);
+	throttle_free(m);
 	m->fig.t.freeze_us = now_us();
-	limits_apply(m, true);
-	r = r == 0 ? ship_start(m, e) : r;
+	throttle_limits(m, true);
+	r = r == 0 ? images_start(m, e) : r;
 	if (r == 0)
 		r = dump(m, e);
 
@@ -198,10 +198,10 @@ int freeze_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = hold(m, e);
 	if (r == 0)
-		r = rec_held(m, e);
+		r = record_held(m, e);
 	if (r == 0 && !criu_leaves_stopped(m->dump.criu_version))
 		r = stop_held(m, e);
-	/* CRIU now stops the tasks with SIGSTOP and goes; restore_run() waits for that */
+	/* CRIU now stops the tasks with SIGSTOP and goes; switch_restore() waits for that */
 	if (r == 0)
 		r = criu_reply(m->dump.criu, true, e);
 	m->dump.done = r == 0;
@@ -239,9 +239,9 @@ void freeze_undo(struct mig *m)
 		    !m->copy.held[i].was_stopped &&
 		    syscall(SYS_pidfd_send_signal, m->copy.held[i].pidfd, SIGCONT, NULL, 0) < 0)
 			log_err("pid=%d does not go on: %s", m->copy.held[i].pid, strerror(errno));
-	exist_free(steal(m->dump.exist));
+	present_free(steal(m->dump.present));
 	fs_cancel(m->fs);
-	ship_free(steal(m->dump.ship));
+	images_free(steal(m->dump.images));
 	log_info("the tree goes on after %llu us",
 	         (unsigned long long)(now_us() - m->fig.t.freeze_us));
 }
@@ -270,7 +270,7 @@ static bool stands_soon(pid_t pid)
 	return is;
 }
 
-int freeze_stands(const struct mig *m, struct err *e)
+static int all_stopped(const struct mig *m, struct err *e)
 {
 	for (size_t i = 0; i < m->copy.n_held; i++)
 		if (!stands_soon(m->copy.held[i].pid))
@@ -290,9 +290,9 @@ int freeze_hold(struct mig *m, struct err *e)
 	if (m->copy.frost)
 		frost_cool(m->copy.frost);
 	if (r == 0)
-		r = freeze_stands(m, e);
+		r = all_stopped(m, e);
 	log_info("processes=%zu hold_us=%llu", m->copy.n_held, (unsigned long long)(now_us() - t0));
-	return r < 0 ? err_wrap(e, "hold the stopped processes") : 0;
+	return r;
 }
 
 /* A zombie, which cannot be moved, needs no keeping. */
@@ -305,7 +305,7 @@ static bool slipped(const struct mig *m, pid_t pid)
 int freeze_kept(const struct mig *m, struct err *e)
 {
 	if (!m->copy.frost)
-		return freeze_stands(m, e);
+		return all_stopped(m, e);
 	for (size_t i = 0; i < m->copy.n_held; i++)
 		if (slipped(m, m->copy.held[i].pid))
 			return err_set(
@@ -346,7 +346,7 @@ static void wait_gone(const struct held *h)
 		log_warn("pid=%d was killed but does not go", h->pid);
 }
 
-void source_kill(struct mig *m)
+void freeze_kill(struct mig *m)
 {
 	struct err late = ERR_INIT;
 

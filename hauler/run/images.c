@@ -3,6 +3,8 @@
  * ship.c - CRIU's images go to the destination as they are written, while CRIU still dumps.
  * A file that is closed goes; one that is opened and closed again goes again.
  */
+#include "hauler/run/priv.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -13,7 +15,6 @@
 #include <sys/inotify.h>
 #include <sys/stat.h>
 
-#include "hauler/mig/mig.h"
 #include "transport/haul.pb-c.h"
 
 #define IMAGE_PART_BYTES (8u << 20)
@@ -24,7 +25,7 @@ struct gone {
 	size_t bytes;
 };
 
-struct ship {
+struct images {
 	struct mig *m;
 	int notify, stop;
 	pthread_t thread;
@@ -36,7 +37,7 @@ struct ship {
 	struct err err;
 };
 
-static struct gone *gone_of(struct ship *s, const char *name)
+static struct gone *gone_of(struct images *s, const char *name)
 {
 	for (size_t i = 0; i < s->n; i++)
 		if (!strcmp(s->v[i].name, name))
@@ -50,10 +51,9 @@ static struct gone *gone_of(struct ship *s, const char *name)
 	return v[s->n].name ? &v[s->n++] : NULL;
 }
 
-static int send_part(struct ship *s, const struct gone *g, uint64_t at, uint8_t *data, size_t n,
+static int send_part(struct images *s, const struct gone *g, uint64_t at, uint8_t *data, size_t n,
                      struct err *e)
 {
-	Haul__Msg msg = HAUL__MSG__INIT;
 	Haul__Images images = HAUL__IMAGES__INIT;
 	Haul__Image img = HAUL__IMAGE__INIT, *one = &img;
 
@@ -63,13 +63,11 @@ static int send_part(struct ship *s, const struct gone *g, uint64_t at, uint8_t 
 	img.data.len = n;
 	images.n_image = 1;
 	images.image = &one;
-	msg.body_case = HAUL__MSG__BODY_IMAGES;
-	msg.images = &images;
-	return wire_send(s->m->link.ctl, &msg, mig_deadline(s->m), e);
+	return wire_say(s->m->link.ctl, HAUL__MSG__BODY_IMAGES, &images, mig_deadline(s->m), e);
 }
 
 /* In parts: a deleted file may be as large as CRIU_GHOST_MAX_BYTES. */
-static int send_one(struct ship *s, const char *name, struct err *e)
+static int send_one(struct images *s, const char *name, struct err *e)
 {
 	AUTO(mem) uint8_t *data = malloc(IMAGE_PART_BYTES);
 	AUTO(fd) int fd = openat(s->m->dump.images_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -92,7 +90,7 @@ static int send_one(struct ship *s, const char *name, struct err *e)
 }
 
 /* Return: 0 when no event waits any more */
-static int take_events(struct ship *s, struct err *e)
+static int take_events(struct images *s, struct err *e)
 {
 	_Alignas(struct inotify_event) char buf[EVENT_BYTES];
 	ssize_t n;
@@ -110,9 +108,9 @@ static int take_events(struct ship *s, struct err *e)
 	return r;
 }
 
-static void *ship_main(void *arg)
+static void *images_main(void *arg)
 {
-	struct ship *s = arg;
+	struct images *s = arg;
 	struct pollfd p[2] = { { .fd = s->notify, .events = POLLIN },
 		               { .fd = s->stop, .events = POLLIN } };
 
@@ -124,9 +122,9 @@ static void *ship_main(void *arg)
 	return NULL;
 }
 
-int ship_start(struct mig *m, struct err *e)
+int images_start(struct mig *m, struct err *e)
 {
-	struct ship *s = m->dump.ship = calloc(1, sizeof(*s));
+	struct images *s = m->dump.images = calloc(1, sizeof(*s));
 	char path[40];
 
 	if (!s)
@@ -137,13 +135,13 @@ int ship_start(struct mig *m, struct err *e)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->dump.images_fd);
 	if (s->notify < 0 || s->stop < 0 || inotify_add_watch(s->notify, path, IN_CLOSE_WRITE) < 0)
 		return err_sys(e, "watch the images");
-	int r = pthread_create(&s->thread, NULL, ship_main, s);
+	int r = pthread_create(&s->thread, NULL, images_main, s);
 
 	s->running = r == 0;
 	return r ? err_set(e, ERR_SYS, r, "thread for images") : 0;
 }
 
-static void end_thread(struct ship *s)
+static void end_thread(struct images *s)
 {
 	if (!s->running)
 		return;
@@ -153,7 +151,7 @@ static void end_thread(struct ship *s)
 }
 
 /* Nothing is believed: what the directory has and did not go like that, goes. */
-static int send_rest(struct ship *s, struct err *e)
+static int send_rest(struct images *s, struct err *e)
 {
 	int fd = openat(s->m->dump.images_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	AUTO(dir) DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
@@ -175,9 +173,9 @@ static int send_rest(struct ship *s, struct err *e)
 	return r;
 }
 
-int ship_end(struct mig *m, struct err *e)
+int images_end(struct mig *m, struct err *e)
 {
-	struct ship *s = m->dump.ship;
+	struct images *s = m->dump.images;
 
 	end_thread(s);
 	if (s->result < 0) {
@@ -189,7 +187,7 @@ int ship_end(struct mig *m, struct err *e)
 	return r == 0 ? send_rest(s, e) : r;
 }
 
-void ship_free(struct ship *s)
+void images_free(struct images *s)
 {
 	if (!s)
 		return;

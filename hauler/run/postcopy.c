@@ -3,6 +3,8 @@
  * postcopy.c - the tree is restored, and then runs, at the destination: answer what it waits
  * for, push the rest, and end our stopped copy when every page is in place there.
  */
+#include "hauler/run/priv.h"
+
 #include "hauler/pages/order.h"
 
 #include <stdlib.h>
@@ -11,6 +13,7 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "hauler/report/report.h"
 #include "transport/haul.pb-c.h"
 
 #define SILENCE_LIMIT_MS 10000
@@ -53,13 +56,13 @@ static int answer_run(struct mig *m, const struct frame_run *want, uint8_t *buf,
 
 /*
  * From a thread: one connection of several is gone. The others are given up with it; but before the
- * commit the control connection may still bring the reason, and commit_run() looks.
+ * commit the control connection may still bring the reason, and switch_commit() looks.
  */
 static void lost(struct mig *m, const char *what, const struct err *e)
 {
 	log_info("%s: %s", what, e->msg);
 	pthread_mutex_lock(&m->halt.lock);
-	if (m->link.ctl && link_lost(&m->link, e) && m->halt.committed)
+	if (m->link.ctl && mig_link_lost(&m->link, e) && m->halt.committed)
 		chan_cancel(m->link.ctl);
 	pthread_mutex_unlock(&m->halt.lock);
 }
@@ -104,7 +107,7 @@ static void *push_main(void *arg)
 	pthread_mutex_unlock(&m->rest.lock);
 	while (r == 0 && order_next(m->rest.order, &obj, &vaddr, &pages)) {
 		pid_t pid = (pid_t)obj_id(obj);
-		int fd = mem_fd(m, pid, &e);
+		int fd = memfd_get(m, pid, &e);
 
 		r = fd < 0 ? fd : send_pages(m->pages.send, SEND_ALL, pid, fd, vaddr, pages, &e);
 	}
@@ -149,7 +152,7 @@ int postcopy_push(struct mig *m, struct err *e)
 {
 	if (take_left(m, e) < 0)
 		return -e->code;
-	limits_apply(m, false);
+	throttle_limits(m, false);
 	int r = pthread_create(&m->rest.push_thread, NULL, push_main, m);
 
 	m->rest.push_running = r == 0;
@@ -158,30 +161,15 @@ int postcopy_push(struct mig *m, struct err *e)
 
 static int wait_drained(struct mig *m, struct err *e)
 {
-	while (!m->rest.drained) {
-		Haul__Msg *msg = NULL;
+	Haul__Msg *none = NULL; /* no message ends this: DRAINED is noted by its rule */
+	int r = 0;
 
+	while (r == 0 && !m->rest.drained) {
 		freeze_watch(m);
-		int r = wire_recv(m->link.ctl, &msg, deadline_in_ms(SILENCE_LIMIT_MS), e);
-
-		if (r < 0)
-			return err_wrap(e, "post-copy");
-		int kind = (int)msg->body_case;
-
-		if (kind == HAUL__MSG__BODY_PROGRESS) {
-			m->fig.peer_left_pages = msg->progress->left_pages;
-			m->fig.peer_faults = msg->progress->faults;
-			rep_progress(m, false);
-		} else if (kind == HAUL__MSG__BODY_DRAINED) {
-			talk_drained(m, msg->drained);
-		} else if (kind == HAUL__MSG__BODY_ABORT) {
-			err_set(e, ERR_PEER, EIO, "destination: %s", msg->abort->reason);
-		}
-		haul__msg__free_unpacked(msg, NULL);
-		if (e->src != ERR_NONE)
-			return -e->code;
+		r = talk_next(m, m->link.ctl, 0, &none, deadline_in_ms(SILENCE_LIMIT_MS), e);
+		report_progress(m, false);
 	}
-	return 0;
+	return r < 0 ? err_wrap(e, "post-copy") : 0;
 }
 
 void postcopy_end_threads(struct mig *m)
@@ -208,12 +196,12 @@ int postcopy_run(struct mig *m, struct err *e)
 		fault_at(FAULT_S_DRAINED);
 	if (r < 0) {
 		send_cancel(m->pages.send);
-		link_reason(&m->link, e);
+		mig_link_reason(&m->link, e);
 		postcopy_end_threads(m);
 		return r;
 	}
 	postcopy_end_threads(m);
-	source_kill(m);
-	talk_simple(m, HAUL__MSG__BODY_BYE, &(struct err)ERR_INIT);
+	freeze_kill(m);
+	talk_say(m, HAUL__MSG__BODY_BYE, NULL, &(struct err)ERR_INIT);
 	return 0;
 }

@@ -3,15 +3,15 @@
  * exist.c - which pages a stopped tree has: what CRIU listed, and in the mappings that
  * it did not look into what our own last scan found. The scan runs while CRIU dumps.
  */
-#include "hauler/run/present.h"
+#include "hauler/run/priv.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
 
-struct exist {
-	struct exist_task *v;
+struct present {
+	struct present_task *v;
 	size_t n;
 	struct tracker *trk;
 	struct sent *sent; /* learns what was written last; NULL: nobody will ask */
@@ -23,7 +23,7 @@ struct exist {
 	uint64_t scan_us;
 };
 
-const struct exist_task *exist_task(const struct exist *x, pid_t pid)
+const struct present_task *present_task(const struct present *x, pid_t pid)
 {
 	for (size_t i = x->n; i-- > 0;)
 		if (x->v[i].pid == pid)
@@ -31,25 +31,25 @@ const struct exist_task *exist_task(const struct exist *x, pid_t pid)
 	return NULL;
 }
 
-static struct exist_task *task_of(struct exist *x, pid_t pid)
+static struct present_task *task_of(struct present *x, pid_t pid)
 {
 	/* processes come one after the other */
 	if (x->n && x->v[x->n - 1].pid == pid)
 		return &x->v[x->n - 1];
-	struct exist_task *v = realloc(x->v, (x->n + 1) * sizeof(*v));
+	struct present_task *v = realloc(x->v, (x->n + 1) * sizeof(*v));
 
 	if (!v)
 		return NULL;
 	x->v = v;
-	v[x->n] = (struct exist_task){ .pid = pid };
+	v[x->n] = (struct present_task){ .pid = pid };
 	return &v[x->n++];
 }
 
 static int collect(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
                    unsigned int flags)
 {
-	struct exist *x = arg;
-	struct exist_task *t = task_of(x, pid);
+	struct present *x = arg;
+	struct present_task *t = task_of(x, pid);
 
 	if (!t)
 		return -ENOMEM;
@@ -57,14 +57,14 @@ static int collect(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, 
 		sent_wrote(x->sent, obj_of_task(pid), vaddr, pages, x->scan);
 	int r = flags & TRACKER_DIRTY ? runs_add(&t->dirty, vaddr, pages) : 0;
 
-	if (r == 0 && !(flags & TRACKER_ZERO) && ours_could(vma))
+	if (r == 0 && !(flags & TRACKER_ZERO) && answer_criu_could(vma))
 		r = runs_add(&t->present, vaddr, pages);
 	return r;
 }
 
-static void *exist_main(void *arg)
+static void *present_main(void *arg)
 {
-	struct exist *x = arg;
+	struct present *x = arg;
 	struct tracker_stats st = { 0 };
 	uint64_t t0 = now_us();
 
@@ -73,23 +73,23 @@ static void *exist_main(void *arg)
 	return NULL;
 }
 
-int exist_start(struct exist **out, const struct mig *m, struct err *e)
+int present_start(struct present **out, const struct mig *m, struct err *e)
 {
-	struct exist *x = calloc(1, sizeof(*x));
+	struct present *x = calloc(1, sizeof(*x));
 
 	if (!x)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
 	x->trk = m->precopy.trk;
 	x->sent = m->precopy.switch_over && m->fig.rounds ? m->pages.sent : NULL;
 	x->scan = m->precopy.decision.round + 1;
-	int r = pthread_create(&x->thread, NULL, exist_main, x);
+	int r = pthread_create(&x->thread, NULL, present_main, x);
 
 	x->running = r == 0;
 	*out = x;
 	return r ? err_set(e, ERR_SYS, r, "thread for the last scan") : 0;
 }
 
-int exist_wait(struct exist *x, uint64_t *scan_us, struct err *e)
+int present_wait(struct present *x, uint64_t *scan_us, struct err *e)
 {
 	if (x->running) {
 		pthread_join(x->thread, NULL);
@@ -102,13 +102,13 @@ int exist_wait(struct exist *x, uint64_t *scan_us, struct err *e)
 	return x->result;
 }
 
-void exist_free(struct exist *x)
+void present_free(struct present *x)
 {
 	struct err ignore = ERR_INIT;
 
 	if (!x)
 		return;
-	exist_wait(x, NULL, &ignore);
+	present_wait(x, NULL, &ignore);
 	for (size_t i = 0; i < x->n; i++) {
 		runs_fini(&x->v[i].dirty);
 		runs_fini(&x->v[i].present);
@@ -165,7 +165,7 @@ static int by_start(const void *a, const void *b)
 }
 
 /* Ours, by what CRIU says of the mappings: locked memory must be there at once. */
-static int split_own(const struct mig *m, const struct exist_task *t, struct runs *lazy,
+static int split_own(const struct mig *m, const struct present_task *t, struct runs *lazy,
                      struct runs *eager, struct err *e)
 {
 	struct img_vmas *v = NULL;
@@ -218,8 +218,8 @@ static int split_clean(const struct mig *m, const struct sink_obj *o, struct run
 	return r;
 }
 
-int exist_walk(struct mig *m, const struct exist_task *t, const struct sink_obj *o, exist_fn fn,
-               void *arg, struct err *e)
+int present_walk(struct mig *m, const struct present_task *t, const struct sink_obj *o,
+                 present_fn fn, void *arg, struct err *e)
 {
 	AUTO(runs) struct runs lazy = { 0 };
 	AUTO(runs) struct runs eager = { 0 };

@@ -6,29 +6,29 @@
 #include "hauler/mig/mig.h"
 
 /* What the last scan found in one process. */
-struct exist_task {
+struct present_task {
 	pid_t pid;
 	struct runs dirty;
 	struct runs present; /* in mappings that CRIU may leave to us */
 };
 
-struct exist;
+struct present;
 
-/** exist_start() - the tree is stopped: the last look at all its processes, in a thread */
-int exist_start(struct exist **out, const struct mig *m, struct err *e);
-/** exist_wait() - until it is done. @scan_us: out, how long it took; may be NULL */
-int exist_wait(struct exist *x, uint64_t *scan_us, struct err *e);
-/** exist_task() - Return: NULL: nothing was found in @pid */
-const struct exist_task *exist_task(const struct exist *x, pid_t pid);
+/** present_start() - the tree is stopped: the last look at all its processes, in a thread */
+int present_start(struct present **out, const struct mig *m, struct err *e);
+/** present_wait() - until it is done. @scan_us: out, how long it took; may be NULL */
+int present_wait(struct present *x, uint64_t *scan_us, struct err *e);
+/** present_task() - Return: NULL: nothing was found in @pid */
+const struct present_task *present_task(const struct present *x, pid_t pid);
 
-/** exist_fn - a run of pages; @eager: needed before the first instruction */
-typedef int (*exist_fn)(void *arg, const struct run *run, bool eager);
+/** present_fn - a run of pages; @eager: needed before the first instruction */
+typedef int (*present_fn)(void *arg, const struct run *run, bool eager);
 /**
- * exist_walk() - all pages of a task, ascending: what CRIU listed, and what it left to us
- * @t: of exist_task(), may be NULL
+ * present_walk() - all pages of a task, ascending: what CRIU listed, and what it left to us
+ * @t: of present_task(), may be NULL
  */
-int exist_walk(struct mig *m, const struct exist_task *t, const struct sink_obj *o, exist_fn fn,
-               void *arg, struct err *e);
-void exist_free(struct exist *x);
+int present_walk(struct mig *m, const struct present_task *t, const struct sink_obj *o,
+                 present_fn fn, void *arg, struct err *e);
+void present_free(struct present *x);
 
 #endif

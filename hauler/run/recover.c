@@ -4,6 +4,7 @@
  * goes on here; after it only the destination knows, and is asked; when nobody can be
  * asked any more the operator decides (haul resolve).
  */
+
 #include "hauler/run/recover.h"
 
 #include <fcntl.h>
@@ -17,6 +18,8 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "hauler/report/report.h"
+#include "hauler/run/priv.h"
 
 #define TRACED_LIMIT_MS 10000
 
@@ -106,7 +109,7 @@ static void leave_net(int own)
 /* What the journal says of it. @gone: processes that are no more; @net: for leave_net() */
 static int load(struct mig *m, struct opts *o, unsigned int *gone, int *net)
 {
-	if (rec_load(m, o, &m->err) < 0 || rec_held_again(m, gone, &m->err) < 0)
+	if (record_load(m, o, &m->err) < 0 || record_held_again(m, gone, &m->err) < 0)
 		return -m->err.code;
 	*net = enter_net(m);
 	return mnet_adopt(m, journal_get(m->journal, "net"), &m->err);
@@ -166,8 +169,8 @@ static bool recover_loaded(const struct recover *rc, struct mig *m, struct opts 
 		say(rc, m, "was handed over, or perhaps not; the stopped copy is here");
 		return false;
 	}
-	mig_recover(m);
-	rep_end(m);
+	run_recovered(m);
+	report_end(m);
 	if (m->state == MIG_DONE)
 		say(rc, m, "runs at the destination, with every page");
 	else if (m->state == MIG_UNDONE)
@@ -214,9 +217,9 @@ static int recover_one(struct recover *rc, uint64_t id)
 	rc->current = NULL;
 	r = m->err.src != ERR_NONE ? -m->err.code : 0;
 	if (r < 0)
-		rep_error(&m->err, o.json);
-	rec_end(m, over);
-	mig_fini(m);
+		report_error(&m->err, o.json);
+	record_end(m, over);
+	run_fini(m);
 	free(m);
 	if (missing) /* somebody else has ended it meanwhile, unless it was asked for */
 		return rc->id ? r : 0;
@@ -260,13 +263,13 @@ static int resolve_loaded(struct recover *rc, struct mig *m, struct opts *o, boo
 	if (keep)
 		thaw(m);
 	else
-		source_kill(m);
+		freeze_kill(m);
 	say(rc, m,
 	    keep ? "goes on here, as it was when it was stopped" : "the copy here was killed");
 	return 0;
 }
 
-int resolve(struct recover *rc, bool keep)
+int recover_resolve(struct recover *rc, bool keep)
 {
 	struct mig *m = new_mig();
 	struct opts o = *rc->opt;
@@ -281,9 +284,9 @@ int resolve(struct recover *rc, bool keep)
 		r = resolve_loaded(rc, m, &o, keep, &net);
 	leave_net(net);
 	if (r < 0)
-		rep_error(&m->err, o.json);
-	rec_end(m, r == 0);
-	mig_fini(m);
+		report_error(&m->err, o.json);
+	record_end(m, r == 0);
+	run_fini(m);
 	free(m);
 	return r;
 }

@@ -16,9 +16,9 @@ struct recover {
 /** recover_all() - end every migration whose haul is dead. Return: 0, or -errno */
 int recover_all(struct recover *rc);
 /**
- * resolve() - the operator decides what only the destination could know
+ * recover_resolve() - the operator decides what only the destination could know
  * @keep: the copy here goes on; else it is killed
  */
-int resolve(struct recover *rc, bool keep);
+int recover_resolve(struct recover *rc, bool keep);
 
 #endif

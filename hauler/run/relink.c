@@ -3,13 +3,14 @@
  * relink.c - the link broke after the hand-over: ask the destination how it stands, until
  * it answers, and go on from what it lacks. The stopped copy here stays what it is.
  */
-#include "hauler/mig/mig.h"
+#include "hauler/run/priv.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "hauler/report/report.h"
 #include "transport/haul.pb-c.h"
 
 #define TRY_EVERY_MS     1000
@@ -48,7 +49,7 @@ static void drop_link(struct mig *m)
 	chan_free(steal(m->link.urgent));
 	for (unsigned int i = 0; i < STREAMS_LIMIT; i++)
 		chan_free(steal(m->link.data[i]));
-	mem_close_all(m);
+	memfd_close_all(m);
 	drop_left(m);
 }
 
@@ -111,7 +112,7 @@ static int go_on(struct mig *m, struct err *e)
 
 	/* before a WANT can come */
 	for (size_t i = 0; r == 0 && i < m->copy.n_held; i++)
-		r = mem_fd(m, m->copy.held[i].pid, e) < 0 ? -e->code : 0;
+		r = memfd_get(m, m->copy.held[i].pid, e) < 0 ? -e->code : 0;
 	if (r == 0)
 		r = talk_streams(m, e);
 	if (r == 0)
@@ -124,9 +125,9 @@ static int go_on(struct mig *m, struct err *e)
 	if (m->fig.t.running_us == 0)
 		m->fig.t.running_us = now_us();
 	m->pages.mark = 0;
-	rec_ran(m);
+	record_ran(m);
 	if (r == 0 && m->rest.drained)
-		source_kill(m);
+		freeze_kill(m);
 	m->back_to = m->rest.drained ? MIG_DONE : MIG_POSTCOPY;
 	return r;
 }
@@ -164,7 +165,7 @@ static int attempt(struct mig *m, struct err *e)
 	case HAUL__STATE__STATE_RUNNING:
 		return go_on(m, e);
 	case HAUL__STATE__STATE_DONE:
-		source_kill(m);
+		freeze_kill(m);
 		m->back_to = MIG_DONE;
 		return 0;
 	case HAUL__STATE__STATE_LOST:
@@ -201,13 +202,13 @@ int relink_run(struct mig *m, struct err *e)
 	int r;
 
 	log_warn("%s", e->msg);
-	rep_waiting(m, e);
+	report_waiting(m, e);
 	do {
 		drop_link(m);
 		err_clear(e);
 		r = attempt(m, e);
 		if (r < 0 && now_us() - told_us > TELL_EVERY_US) {
-			rep_waiting(m, e);
+			report_waiting(m, e);
 			told_us = now_us();
 		}
 	} while (r < 0 && worth_another(e) && pause_between(m, until));

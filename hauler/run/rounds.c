@@ -8,7 +8,7 @@
  * it is for the next round. What a round that is cut has not sent is forgotten, so that
  * it counts as never sent.
  */
-#include "hauler/mig/mig.h"
+#include "hauler/run/priv.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +16,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "hauler/report/report.h"
 
 #define MARK_LIMIT_MS 60000
 
@@ -88,37 +89,6 @@ static const struct runs *list_of(const struct pages_list *l, pid_t pid)
 		if (l->v[i].pid == pid)
 			return &l->v[i].runs;
 	return NULL;
-}
-
-/* ---- /proc/PID/mem ---- */
-
-int mem_fd(struct mig *m, pid_t pid, struct err *e)
-{
-	for (size_t i = 0; i < m->pages.n_mem; i++)
-		if (m->pages.mem[i].pid == pid)
-			return m->pages.mem[i].fd;
-	if (m->pages.n_mem == m->pages.cap_mem) {
-		size_t cap = m->pages.cap_mem ? 2 * m->pages.cap_mem : 64;
-		struct task_mem *v = realloc(m->pages.mem, cap * sizeof(*v));
-
-		if (!v)
-			return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu processes", cap);
-		m->pages.mem = v;
-		m->pages.cap_mem = cap;
-	}
-	int fd = mem_open(pid, e);
-
-	if (fd >= 0)
-		m->pages.mem[m->pages.n_mem++] = (struct task_mem){ pid, fd };
-	return fd;
-}
-
-void mem_close_all(struct mig *m)
-{
-	for (size_t i = 0; i < m->pages.n_mem; i++)
-		close(m->pages.mem[i].fd);
-	free(steal(m->pages.mem));
-	m->pages.n_mem = m->pages.cap_mem = 0;
 }
 
 /* ---- what is measured ---- */
@@ -221,22 +191,6 @@ static double link_now(const struct round *r, double Bps, uint64_t us)
 	return r->link_Bps > 0 ? r->link_Bps + weight * (Bps - r->link_Bps) : Bps;
 }
 
-void rounds_free(struct mig *m)
-{
-	slow_free(steal(m->precopy.slow));
-	pol_slowed(&m->precopy.decision, 0);
-}
-
-/* Who was to thaw it may have been killed. */
-static void keeper_check(struct mig *m)
-{
-	if (!m->precopy.slow || slow_kept(m->precopy.slow))
-		return;
-	log_warn("what slowed the process down was killed: it goes on at full speed");
-	rounds_free(m);
-	m->precopy.decision.slow_cannot = true;
-}
-
 /* How much is written since the scan; nothing is re-armed. Then: what does that mean? */
 static int look(struct round *r, struct err *e)
 {
@@ -245,7 +199,7 @@ static int look(struct round *r, struct err *e)
 	uint64_t t0 = now_us(), link_us = t0 - r->scan_us, moved = moved_bytes(m) - r->moved;
 	double Bps = (double)moved * 1e6 / (double)(link_us + 1);
 
-	keeper_check(m);
+	throttle_check(m);
 	list_fini(&r->again);
 	r->written = r->present = 0;
 	int x = tracker_final(m->precopy.trk, seen, r, &st, e);
@@ -320,45 +274,12 @@ static int send_run(struct round *r, pid_t pid, int fd, uint64_t vaddr, uint64_t
 	return x;
 }
 
-/* By the tree, since rounds began: until now it ran at full speed. */
-static double cpus_used(const struct mig *m)
-{
-	uint64_t us = procs_cpu_us(m->opt->pid), since_us = now_us() - m->precopy.cpu_at_us;
-
-	return us > m->precopy.cpu_us && since_us
-	               ? (double)(us - m->precopy.cpu_us) / (double)since_us
-	               : 0;
-}
-
-/* A program that cannot be slowed down goes on as it is. */
-static void slow_down(struct mig *m)
-{
-	struct err why = ERR_INIT;
-	unsigned int percent = m->precopy.answer.slow_percent;
-	int r = 0;
-
-	if (!m->precopy.slow)
-		r = slow_new(&m->precopy.slow, m->opt->pid, m->link.route, cpus_used(m), &why);
-	if (r == 0)
-		r = slow_set(m->precopy.slow, percent, &why);
-	if (r < 0) {
-		rounds_free(m);
-		m->precopy.decision.slow_cannot = true;
-		log_warn("the process is not slowed down: %s", why.msg);
-		return;
-	}
-	pol_slowed(&m->precopy.decision, percent);
-	if (percent > m->fig.slowest_percent)
-		m->fig.slowest_percent = percent;
-	rep_throttle(m);
-}
-
 /* Return: go on with rounds? */
 static bool decide(struct mig *m)
 {
 	m->precopy.answer = pol_decide(&m->precopy.decision);
 	if (m->precopy.answer.verdict == POL_THROTTLE)
-		slow_down(m);
+		throttle_more(m);
 	return m->precopy.answer.verdict == POL_ROUND || m->precopy.answer.verdict == POL_THROTTLE;
 }
 
@@ -367,7 +288,7 @@ static int send_list(struct round *r, const struct pages_of *l, struct err *e)
 {
 	struct mig *m = r->m;
 	struct err ignore = ERR_INIT;
-	int fd = mem_fd(m, l->pid, &ignore), x = 0;
+	int fd = memfd_get(m, l->pid, &ignore), x = 0;
 
 	for (size_t i = 0; x == 0 && i < l->runs.n; i++)
 		for (uint64_t vaddr = l->runs.v[i].vaddr, left = l->runs.v[i].pages;
@@ -385,7 +306,7 @@ static int send_list(struct round *r, const struct pages_of *l, struct err *e)
 				continue;
 			x = look(r, e);
 			r->cut = !decide(m);
-			rep_progress(m, false);
+			report_progress(m, false);
 		}
 	return x;
 }
@@ -398,7 +319,7 @@ static int barrier(struct mig *m, struct err *e)
 	while (r == 0) {
 		uint64_t was = send_unacked(m->pages.send);
 
-		keeper_check(m);
+		throttle_check(m);
 		r = talk_marked(m, m->pages.mark, deadline_in_ms(MARK_LIMIT_MS), e);
 		if (r == 0 || e->src != ERR_LINK || e->code != ETIMEDOUT ||
 		    send_unacked(m->pages.send) == was)
@@ -446,8 +367,8 @@ static int one_round(struct mig *m, bool *cut, struct err *e)
 	r.arrived = true;
 	if (x == 0)
 		x = look(&r, e);
-	if (x == 0) { /* or else the streams may still read: mig_fini() closes */
-		mem_close_all(m);
+	if (x == 0) { /* or else the streams may still read: run_fini() closes */
+		memfd_close_all(m);
 		m->fig.round_pages = r.cut ? r.done_pages : r.pages;
 		m->fig.round_us = now_us() - t0;
 		m->precopy.decision.round_base_us = m->fig.tracker_stats.scan_us + m->fig.t.rtt_us;
@@ -474,7 +395,7 @@ static void rounds_start(struct mig *m)
 		                                      : POL_FREEZE_SMAPS };
 
 	inspect_size(m->insp, &z);
-	limits_apply(m, false);
+	throttle_limits(m, false);
 	send_tracker(m->pages.send, m->precopy.trk);
 	m->precopy.decision.opt = &m->opt->pol.v;
 	m->precopy.decision.total_pages = m->precopy.decision.written_pages = z.pages;
@@ -515,39 +436,81 @@ static int files_first(struct mig *m, uint64_t freeze_us, bool *late, struct err
 	return r;
 }
 
+/* How a round ended. */
+enum round_end {
+	ROUND_WHOLE, /* all pages of its list were sent, or left for the next one */
+	ROUND_CUT, /* in the middle of it the decision was to stop the program */
+	ROUND_FAILED,
+};
+
+static enum round_end run_round(struct mig *m, struct err *e)
+{
+	bool cut = false;
+
+	if (one_round(m, &cut, e) < 0)
+		return ROUND_FAILED;
+	return cut ? ROUND_CUT : ROUND_WHOLE;
+}
+
+/*
+ * Rounds, until another one would not help. @last: in: how the round before ended, out: the last.
+ * A report comes before each decision but the first.
+ */
+static enum round_end copy_until_it_stops_helping(struct mig *m, enum round_end last, struct err *e)
+{
+	while (last == ROUND_WHOLE && decide(m)) {
+		if (m->precopy.decision.round)
+			report_round(m);
+		last = run_round(m, e);
+	}
+	if (last != ROUND_FAILED && (m->precopy.decision.round || last == ROUND_CUT))
+		report_round(m);
+	return last;
+}
+
+/*
+ * Send the files that are open for writing. When that takes long, pages are written meanwhile: then
+ * another round goes first, at most FILES_TRIES times.
+ */
+static enum round_end settle_files(struct mig *m, enum round_end last, struct err *e)
+{
+	const struct pol_state *d = &m->precopy.decision;
+	uint64_t freeze_us = d->freeze_us;
+	unsigned int tries = 0;
+
+	while (last != ROUND_FAILED && m->precopy.answer.verdict != POL_GIVE_UP) {
+		bool late;
+
+		if (files_first(m, freeze_us, &late, e) < 0)
+			return ROUND_FAILED;
+		if (last == ROUND_CUT)
+			break;
+		tries += late;
+		/* settled: only what the files take in the stop may change the decision */
+		if (!late || tries >= FILES_TRIES || !d->round ||
+		    d->round >= m->opt->pol.v.max_rounds) {
+			bool more = decide(m);
+
+			if (d->round && (more || m->precopy.answer.verdict == POL_GIVE_UP))
+				report_round(m);
+			if (!more)
+				break;
+		}
+		last = copy_until_it_stops_helping(m, run_round(m, e), e);
+	}
+	return last;
+}
+
 int rounds_run(struct mig *m, struct err *e)
 {
-	bool cut = false, settled = false, late;
-	unsigned int tries = 0;
-	int r = 0;
-
 	rounds_start(m);
 	m->precopy.decision.no_rounds = m->precopy.tracker_kind == TRACKER_NONE;
-	uint64_t freeze_us = m->precopy.decision.freeze_us;
+	enum round_end last = copy_until_it_stops_helping(m, ROUND_WHOLE, e);
 
-	for (;;) {
-		bool on = !cut && decide(m);
+	last = settle_files(m, last, e);
+	int r = last == ROUND_FAILED ? -e->code : 0;
 
-		if ((m->precopy.decision.round || cut) &&
-		    !(settled && !on && m->precopy.answer.verdict != POL_GIVE_UP))
-			rep_round(m);
-		if (!on && (settled || m->precopy.answer.verdict == POL_GIVE_UP))
-			break;
-		if (!on) {
-			r = files_first(m, freeze_us, &late, e);
-			if (r < 0 || cut)
-				break;
-			settled = !late || ++tries >= FILES_TRIES || !m->precopy.decision.round ||
-			          m->precopy.decision.round >= m->opt->pol.v.max_rounds;
-			if (settled)
-				continue;
-		}
-		settled = false;
-		r = one_round(m, &cut, e);
-		if (r < 0)
-			break;
-	}
-	m->fig.rounds = m->precopy.decision.round + cut;
+	m->fig.rounds = m->precopy.decision.round + (last == ROUND_CUT);
 	m->precopy.switch_over = m->precopy.answer.verdict == POL_SWITCH;
 	if (r == 0 && m->precopy.answer.verdict == POL_GIVE_UP)
 		r = given_up(m, e);
@@ -558,7 +521,7 @@ int rounds_run(struct mig *m, struct err *e)
 
 void rounds_undo(struct mig *m)
 {
-	rounds_free(m);
+	throttle_free(m);
 	if (m->pages.send)
 		send_cancel(m->pages.send);
 	if (m->precopy.trk)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* run.c - the states of a migration at the source. The only file that writes m->state. */
-#include "engine/criu/smaps.h"
-#include "hauler/run/present.h"
+#include "hauler/run/priv.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,13 +9,11 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "hauler/report/report.h"
 
 struct step {
-	const char *name;
 	enum mig_state next; /* when it went well; RELINK decides by itself */
-	unsigned int may_go_to; /* bit mask of states */
-	enum mig_home home; /* who may run the tree while it lasts */
-	bool frozen; /* counts against the freeze limit */
+	struct state_facts facts;
 	int (*run)(struct mig *m, struct err *e);
 	void (*undo)(struct mig *m); /* NULL: nothing to undo, or past the commit */
 };
@@ -27,65 +24,53 @@ struct step {
  * that COMMIT never arrived, and then undoes what RESTORE and those before it did. */
 static const struct step steps[] = {
 	/* clang-format off */
-[MIG_NEW]       = { "new",       MIG_CONNECT,   TO(CONNECT) | TO(RELINK), HOME_SOURCE, false, NULL,          NULL },
-[MIG_CONNECT]   = { "connect",   MIG_NEGOTIATE, TO(NEGOTIATE) | TO(UNDO), HOME_SOURCE, false, connect_run,   connect_undo },
-[MIG_NEGOTIATE] = { "negotiate", MIG_PREPARE,   TO(PREPARE) | TO(UNDO),   HOME_SOURCE, false, negotiate_run, NULL },
-[MIG_PREPARE]   = { "prepare",   MIG_ROUNDS,    TO(ROUNDS) | TO(UNDO),    HOME_SOURCE, false, prepare_run,   prepare_undo },
-[MIG_ROUNDS]    = { "rounds",    MIG_FREEZE,    TO(FREEZE) | TO(UNDO),    HOME_SOURCE, false, rounds_run,    rounds_undo },
-[MIG_FREEZE]    = { "freeze",    MIG_SEND,      TO(SEND) | TO(UNDO),      HOME_NOBODY, true,  freeze_run,    freeze_undo },
-[MIG_SEND]      = { "send",      MIG_RESTORE,   TO(RESTORE) | TO(UNDO),   HOME_NOBODY, true,  final_run,     NULL },
-[MIG_RESTORE]   = { "restore",   MIG_COMMIT,    TO(COMMIT) | TO(UNDO),    HOME_NOBODY, true,  restore_run,   restore_undo },
-[MIG_COMMIT]    = { "commit",    MIG_POSTCOPY,  TO(POSTCOPY) | TO(RELINK) | TO(UNDO),
-                                                                          HOME_DEST,   false, commit_run,    NULL },
-[MIG_POSTCOPY]  = { "post-copy", MIG_DONE,      TO(DONE) | TO(RELINK) | TO(LOST),
-                                                                          HOME_DEST,   false, postcopy_run,  NULL },
-[MIG_RELINK]    = { "relink",    MIG_RELINK,    TO(POSTCOPY) | TO(DONE) | TO(UNDO) | TO(LOST),
-                                                                          HOME_DEST,   false, relink_run,    NULL },
-[MIG_DONE]      = { "done",      MIG_DONE,      0,                        HOME_DEST,   false, NULL,          NULL },
-[MIG_UNDO]      = { "undo",      MIG_UNDONE,    TO(UNDONE),               HOME_SOURCE, false, NULL,          NULL },
-[MIG_UNDONE]    = { "undone",    MIG_UNDONE,    0,                        HOME_SOURCE, false, NULL,          NULL },
-[MIG_LOST]      = { "lost",      MIG_LOST,      0,                        HOME_DEST,   false, NULL,          NULL },
+[MIG_NEW]       = { MIG_CONNECT,   { "new",       TO(CONNECT) | TO(RELINK),                      HOME_SOURCE, false }, NULL,            NULL },
+[MIG_CONNECT]   = { MIG_NEGOTIATE, { "connect",   TO(NEGOTIATE) | TO(UNDO),                      HOME_SOURCE, false }, connect_run,     connect_undo },
+[MIG_NEGOTIATE] = { MIG_PREPARE,   { "negotiate", TO(PREPARE) | TO(UNDO),                        HOME_SOURCE, false }, negotiate_run,   NULL },
+[MIG_PREPARE]   = { MIG_ROUNDS,    { "prepare",   TO(ROUNDS) | TO(UNDO),                         HOME_SOURCE, false }, connect_prepare, connect_prepare_undo },
+[MIG_ROUNDS]    = { MIG_FREEZE,    { "rounds",    TO(FREEZE) | TO(UNDO),                         HOME_SOURCE, false }, rounds_run,      rounds_undo },
+[MIG_FREEZE]    = { MIG_SEND,      { "freeze",    TO(SEND) | TO(UNDO),                           HOME_NOBODY, true },  freeze_run,      freeze_undo },
+[MIG_SEND]      = { MIG_RESTORE,   { "send",      TO(RESTORE) | TO(UNDO),                        HOME_NOBODY, true },  switch_send,     NULL },
+[MIG_RESTORE]   = { MIG_COMMIT,    { "restore",   TO(COMMIT) | TO(UNDO),                         HOME_NOBODY, true },  switch_restore,  switch_restore_undo },
+[MIG_COMMIT]    = { MIG_POSTCOPY,  { "commit",    TO(POSTCOPY) | TO(RELINK) | TO(UNDO),          HOME_DEST,   false }, switch_commit,   NULL },
+[MIG_POSTCOPY]  = { MIG_DONE,      { "post-copy", TO(DONE) | TO(RELINK) | TO(LOST),              HOME_DEST,   false }, postcopy_run,    NULL },
+[MIG_RELINK]    = { MIG_RELINK,    { "relink",    TO(POSTCOPY) | TO(DONE) | TO(UNDO) | TO(LOST), HOME_DEST,   false }, relink_run,      NULL },
+[MIG_DONE]      = { MIG_DONE,      { "done",      0,                                             HOME_DEST,   false }, NULL,            NULL },
+[MIG_UNDO]      = { MIG_UNDONE,    { "undo",      TO(UNDONE),                                    HOME_SOURCE, false }, NULL,            NULL },
+[MIG_UNDONE]    = { MIG_UNDONE,    { "undone",    0,                                             HOME_SOURCE, false }, NULL,            NULL },
+[MIG_LOST]      = { MIG_LOST,      { "lost",      0,                                             HOME_DEST,   false }, NULL,            NULL },
 	/* clang-format on */
 };
 _Static_assert(ARRAY_SIZE(steps) == MIG_NSTATES, "a state has no row");
 
-const char *mig_state_name(enum mig_state s)
+const char *run_state_name(enum mig_state s)
 {
-	return (unsigned int)s < MIG_NSTATES ? steps[s].name : "?";
+	return (unsigned int)s < MIG_NSTATES ? steps[s].facts.name : "?";
 }
 
-enum mig_home mig_state_home(enum mig_state s)
+enum mig_home run_state_home(enum mig_state s)
 {
-	return steps[s].home;
+	return steps[s].facts.home;
 }
 
-bool mig_may(enum mig_state from, enum mig_state to)
+bool run_may(enum mig_state from, enum mig_state to)
 {
-	return steps[from].may_go_to & BIT(to);
+	return steps[from].facts.may_go_to & BIT(to);
 }
 
-uint64_t mig_freeze_end(const struct mig *m)
+static void enter(struct mig *m, enum mig_state to)
 {
-	return m->fig.t.freeze_us + (uint64_t)m->opt->pol.v.freeze_limit_ms * 1000;
+	log_info("state=%s next=%s", m->at->name, steps[to].facts.name);
+	m->state = to;
+	__atomic_store_n(&m->at, &steps[to].facts, __ATOMIC_RELAXED);
+	report_state(m);
 }
 
-uint64_t mig_deadline(const struct mig *m)
+/* A step that leads where the table has no edge: nothing is lost by undoing it, or by asking. */
+static enum mig_state refused(struct mig *m, enum mig_state to)
 {
-	/* other threads ask, too */
-	if (steps[__atomic_load_n(&m->state, __ATOMIC_RELAXED)].frozen && m->fig.t.freeze_us)
-		return mig_freeze_end(m);
-	return deadline_in_ms(30000);
-}
-
-static int go_to(struct mig *m, enum mig_state to)
-{
-	if (!mig_may(m->state, to))
-		return err_set(&m->err, ERR_BUG, EINVAL, "no edge %s -> %s",
-		               mig_state_name(m->state), mig_state_name(to));
-	log_info("state=%s next=%s", mig_state_name(m->state), mig_state_name(to));
-	__atomic_store_n(&m->state, to, __ATOMIC_RELAXED);
-	rep_state(m);
-	return 0;
+	err_set(&m->err, ERR_BUG, EINVAL, "no edge %s -> %s", m->at->name, steps[to].facts.name);
+	return m->halt.committed ? MIG_LOST : MIG_UNDO;
 }
 
 /* The steps that were begun, last first: the tree comes back before anything else. */
@@ -93,15 +78,15 @@ static void undo_from(struct mig *m, enum mig_state failed)
 {
 	struct err why = m->err;
 
-	go_to(m, MIG_UNDO);
-	rec_undone(m);
+	enter(m, MIG_UNDO);
+	record_undone(m);
 	fault_at(FAULT_S_UNDO);
 	for (int s = (int)failed; s > MIG_NEW; s--)
 		if (steps[s].undo)
 			steps[s].undo(m);
 	fault_at(FAULT_S_UNDONE);
 	m->err = why;
-	go_to(m, MIG_UNDONE);
+	enter(m, MIG_UNDONE);
 }
 
 /* After a step that failed. Return: the state that deals with it */
@@ -112,7 +97,7 @@ static enum mig_state after_failure(const struct mig *m)
 
 	if (!m->halt.committed)
 		return MIG_UNDO;
-	return link && (steps[m->state].may_go_to & TO(RELINK)) ? MIG_RELINK : MIG_LOST;
+	return link && (m->at->may_go_to & TO(RELINK)) ? MIG_RELINK : MIG_LOST;
 }
 
 /* The fault point behind each step. */
@@ -131,16 +116,18 @@ static void run_step(struct mig *m)
 	if (r == 0)
 		fault_at(passed[m->state]);
 	if (r < 0 && m->err.src == ERR_NONE)
-		err_set(&m->err, ERR_BUG, -r, "step %s", mig_state_name(m->state));
+		err_set(&m->err, ERR_BUG, -r, "step %s", m->at->name);
 	enum mig_state next = r < 0                    ? after_failure(m)
 	                      : m->state == MIG_RELINK ? m->back_to
 	                                               : steps[m->state].next;
 
+	if (!run_may(m->state, next))
+		next = refused(m, next);
 	if (next == MIG_UNDO) {
 		m->fig.t.end_us = now_us();
 		undo_from(m, m->state == MIG_RELINK ? MIG_RESTORE : m->state);
 	} else {
-		go_to(m, next);
+		enter(m, next);
 	}
 }
 
@@ -153,49 +140,32 @@ static int finish(struct mig *m)
 	postcopy_end_threads(m);
 	if (m->state == MIG_DONE)
 		err_clear(&m->err);
-	rec_end(m, m->state != MIG_LOST);
+	record_end(m, m->state != MIG_LOST);
 	return m->state == MIG_DONE ? 0 : -m->err.code;
 }
 
-int mig_run(struct mig *m, const struct opts *opt)
+int run_migration(struct mig *m, const struct opts *opt)
 {
 	m->opt = opt;
 	m->fig.t.start_us = now_us();
-	go_to(m, MIG_CONNECT);
+	enter(m, MIG_CONNECT);
 	while (steps[m->state].run)
 		run_step(m);
 	return finish(m);
 }
 
-int mig_recover(struct mig *m)
+int run_recovered(struct mig *m)
 {
 	m->fig.t.start_us = now_us();
 	m->halt.committed = m->dump.done = true;
 	err_set(&m->err, ERR_LINK, ECONNRESET, "the haul that moved it was killed");
-	go_to(m, MIG_RELINK);
+	enter(m, MIG_RELINK);
 	while (steps[m->state].run)
 		run_step(m);
 	return finish(m);
 }
 
-void mig_send_stats(struct mig *m, struct send_stats *out)
-{
-	struct send_stats st = { 0 }, sum = m->fig.sent_stats;
-
-	if (m->pages.send)
-		send_get_stats(m->pages.send, &st);
-	sum.pages += st.pages;
-	sum.data_pages += st.data_pages;
-	sum.zero_pages += st.zero_pages;
-	sum.same_pages += st.same_pages;
-	sum.gone_pages += st.gone_pages;
-	sum.wire_bytes += st.wire_bytes;
-	sum.packed_frames += st.packed_frames;
-	sum.frames += st.frames;
-	*out = sum;
-}
-
-bool mig_stop(struct mig *m)
+bool run_stop(struct mig *m)
 {
 	pthread_mutex_lock(&m->halt.lock);
 	bool can = !m->halt.committed;
@@ -215,7 +185,7 @@ bool mig_stop(struct mig *m)
 	return can;
 }
 
-void mig_fini(struct mig *m)
+void run_fini(struct mig *m)
 {
 	/* the signal thread may still look */
 	pthread_mutex_lock(&m->halt.lock);
@@ -230,8 +200,8 @@ void mig_fini(struct mig *m)
 	sink_free(steal(m->dump.sink));
 	scans_free(steal(m->dump.scans));
 	smaps_free(steal(m->dump.smaps));
-	exist_free(steal(m->dump.exist));
-	ship_free(steal(m->dump.ship));
+	present_free(steal(m->dump.present));
+	images_free(steal(m->dump.images));
 	free(steal(m->dump.ours));
 	free(steal(m->loaded.dest));
 	free(steal(m->loaded.identity));
@@ -257,7 +227,7 @@ void mig_fini(struct mig *m)
 	for (size_t i = 0; i < m->copy.n_held; i++)
 		close(m->copy.held[i].pidfd);
 	free(steal(m->copy.held));
-	mem_close_all(m);
+	memfd_close_all(m);
 	for (unsigned int i = 0; i < STREAMS_LIMIT; i++)
 		chan_free(steal(m->link.data[i]));
 	chan_free(steal(m->link.urgent));

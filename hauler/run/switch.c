@@ -7,7 +7,7 @@
  * page that was sent but does not exist was discarded by the program: it is in no
  * run, so it reads as zero.
  */
-#include "hauler/run/present.h"
+#include "hauler/run/priv.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "hauler/report/report.h"
 #include "transport/haul.pb-c.h"
 
 /* One object on its way through classification. */
@@ -159,7 +160,7 @@ static int load_now(struct mig *m, const struct img_task *t, uint64_t **out, siz
 	return 0;
 }
 
-static int class_task(struct mig *m, const struct img_tree *tree, const struct exist *x,
+static int class_task(struct mig *m, const struct img_tree *tree, const struct present *x,
                       const struct sink_obj *o, struct class_runs *out, struct err *e)
 {
 	pid_t pid = (pid_t)obj_id(o->obj);
@@ -178,14 +179,14 @@ static int class_task(struct mig *m, const struct img_tree *tree, const struct e
 
 	if (r < 0)
 		return r;
-	c.memfd = mem_fd(m, pid, e);
+	c.memfd = memfd_get(m, pid, e);
 	if (c.memfd < 0)
 		return c.memfd;
-	const struct exist_task *t = exist_task(x, pid);
+	const struct present_task *t = present_task(x, pid);
 
 	c.now = now;
 	c.dirty = t ? &t->dirty : &none;
-	return exist_walk(m, t, o, class_run, &c, e);
+	return present_walk(m, t, o, class_run, &c, e);
 }
 
 static int class_shmem(const struct sink_obj *o, struct class_runs *out, struct err *e)
@@ -196,7 +197,7 @@ static int class_shmem(const struct sink_obj *o, struct class_runs *out, struct 
 	return 0;
 }
 
-static int class_all(struct mig *m, const struct exist *x, struct err *e)
+static int class_all(struct mig *m, const struct present *x, struct err *e)
 {
 	struct img_tree tree = { 0 };
 	size_t n;
@@ -222,78 +223,89 @@ static int criu_gone(struct mig *m, struct err *e)
 {
 	int r = criu_pump(m->dump.criu, CRIU_EV_DONE, NULL, mig_deadline(m), e);
 
-	return r < 0 ? err_wrap(e, "CRIU did not leave the tree stopped") : 0;
+	return r < 0 ? err_wrap(e, "CRIU did not leave the processes stopped") : 0;
 }
 
-int final_run(struct mig *m, struct err *e)
+int switch_send(struct mig *m, struct err *e)
 {
-	int r = exist_wait(m->dump.exist, &m->fig.t.look_us, e);
+	int r = present_wait(m->dump.present, &m->fig.t.look_us, e);
 
 	if (r == 0)
-		r = class_all(m, m->dump.exist, e);
+		r = class_all(m, m->dump.present, e);
 	m->fig.t.scanned_us = now_us();
 	if (r == 0)
 		r = send_barrier(m->pages.send, ++m->pages.mark, mig_deadline(m), e);
 	if (r == 0)
 		r = talk_marked(m, m->pages.mark, mig_deadline(m), e);
 	m->fig.t.sent_us = now_us();
-	exist_free(steal(m->dump.exist));
+	present_free(steal(m->dump.present));
 	if (r < 0)
 		talk_reason(m, e);
 	return r;
 }
 
-int restore_run(struct mig *m, struct err *e)
+static int listen_for_wants(struct mig *m, struct err *e)
 {
-	int r = m->fig.remote_pages ? postcopy_listen(m, e) : 0;
+	return m->fig.remote_pages ? postcopy_listen(m, e) : 0;
+}
 
-	if (r == 0)
-		r = fs_wait(m, e);
-	if (r == 0)
-		r = mnet_give(m, e);
-	/* images that change go again */
-	if (r == 0)
-		r = outs_refit(inspect_outs(m->insp), m->dump.images_fd, e);
-	if (r == 0)
-		r = needs_reroot(m->needs, m->dump.images_fd, e);
-	if (r == 0)
-		r = ship_end(m, e);
-	if (r == 0)
-		r = bring_files(m, false, e);
-	if (r == 0)
-		r = talk_switch(m, e);
-	if (r == 0)
-		r = mnet_ship(m, e);
-	if (r == 0)
-		r = talk_placed(m, e);
-	if (r == 0 && m->fig.remote_pages)
-		r = postcopy_push(m, e);
+static int change_images(struct mig *m, struct err *e)
+{
+	int r = outs_refit(inspect_outs(m->insp), m->dump.images_fd, e);
+
+	return r < 0 ? r : needs_reroot(m->needs, m->dump.images_fd, e);
+}
+
+static int send_files(struct mig *m, struct err *e)
+{
+	return bring_files(m, false, e);
+}
+
+static int push(struct mig *m, struct err *e)
+{
+	int r = m->fig.remote_pages ? postcopy_push(m, e) : 0;
+
 	if (r == 0)
 		fault_at(FAULT_S_PLACED);
-	/*
-	 * While the destination restores: CRIU, which has held the tree by ptrace up to here, stops it
-	 * and ends; with thousands of sockets that takes long. So does moving it into a cgroup.
-	 */
-	if (r == 0)
-		r = criu_gone(m, e);
-	if (r == 0)
-		r = freeze_hold(m, e);
-	if (r == 0)
-		r = talk_restored(m, e);
-	m->fig.t.restored_us = now_us();
-	if (r < 0)
-		talk_reason(m, e);
 	return r;
 }
 
-void restore_undo(struct mig *m)
+/*
+ * While the destination restores: CRIU, which has held the tree by ptrace up to here, stops it and
+ * ends; with thousands of sockets that takes long. So does moving it into a cgroup.
+ */
+static const struct part restore_parts[] = {
+	{ "listen for page requests", listen_for_wants },
+	{ "send directories", fs_wait },
+	{ "give up the addresses", mnet_give },
+	{ "change the images", change_images },
+	{ "send the images", images_end },
+	{ "send files", send_files },
+	{ "send SWITCH", send_switch_run },
+	{ "send packets", mnet_ship },
+	{ "wait for PLACED", talk_placed },
+	{ "push pages", push },
+	{ "wait for CRIU", criu_gone },
+	{ "hold the stopped processes", freeze_hold },
+	{ "restore", talk_restored },
+};
+
+int switch_restore(struct mig *m, struct err *e)
+{
+	int r = parts_run(m, restore_parts, ARRAY_SIZE(restore_parts), e);
+
+	m->fig.t.restored_us = now_us();
+	return r;
+}
+
+void switch_restore_undo(struct mig *m)
 {
 	/* finish() waits for the threads: the tree goes on before */
 	if (m->pages.send)
 		send_cancel(m->pages.send);
 }
 
-int commit_run(struct mig *m, struct err *e)
+int switch_commit(struct mig *m, struct err *e)
 {
 	Haul__Msg *answer = NULL;
 	int r = mnet_ship(m, e);
@@ -306,7 +318,7 @@ int commit_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = send_lost(m->pages.send, e);
 	if (r == 0)
-		r = rec_commit(m, e);
+		r = record_commit(m, e);
 	if (r < 0)
 		return r;
 	fault_at(FAULT_S_COMMIT_RECORDED);
@@ -315,29 +327,29 @@ int commit_run(struct mig *m, struct err *e)
 		pthread_mutex_unlock(&m->halt.lock);
 		return err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 	}
-	if (link_reason(&m->link, e)) {
+	if (mig_link_reason(&m->link, e)) {
 		pthread_mutex_unlock(&m->halt.lock);
 		return err_wrap(e, "before the hand-over");
 	}
 	m->halt.committed = true; /* from here on the destination may run it */
 	pthread_mutex_unlock(&m->halt.lock);
-	r = talk_simple(m, HAUL__MSG__BODY_COMMIT, e);
+	r = talk_say(m, HAUL__MSG__BODY_COMMIT, NULL, e);
 	fault_at(FAULT_S_COMMIT_SENT);
 	if (r == 0)
 		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_RUNNING, &answer,
 		                deadline_in_ms(m->opt->pol.v.freeze_limit_ms), e);
 	if (r < 0) {
 		/* another connection may have been lost first, and knows why */
-		link_reason(&m->link, e);
+		mig_link_reason(&m->link, e);
 		return err_wrap(e, "no word from the destination after the commit");
 	}
 	m->fig.t.running_us = now_us();
-	rec_ran(m);
+	record_ran(m);
 	m->fig.t.dest_resume_us = answer->running->resume_us;
 	if (answer->running->left_remote_pages < m->fig.remote_pages)
 		m->fig.early_pages = m->fig.remote_pages - answer->running->left_remote_pages;
 	haul__msg__free_unpacked(answer, NULL);
 	mnet_running(m);
-	rep_running(m);
+	report_running(m);
 	return 0;
 }

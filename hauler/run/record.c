@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* journal.c - the source's journal: written before what depends on it, read by recover. */
+#include "hauler/run/priv.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/log.h"
-#include "hauler/mig/mig.h"
 
 #define CGROUP_BYTES 256
 #define SECRET_BYTES sizeof(((struct link *)0)->secret)
@@ -35,7 +36,7 @@ static void to_hex(const uint8_t *in, char *out)
 		snprintf(out + 2 * i, 3, "%02x", in[i]);
 }
 
-int rec_freeze(struct mig *m, struct err *e)
+int record_freeze(struct mig *m, struct err *e)
 {
 	char hex[2 * SECRET_BYTES + 1];
 	AUTO(mem) char *net = mnet_word(m), *from = frost_cgroup_of(m->opt->pid);
@@ -60,7 +61,7 @@ int rec_freeze(struct mig *m, struct err *e)
 	                   word(m->opt->known_hosts), net, m->copy.home);
 }
 
-int rec_held(struct mig *m, struct err *e)
+int record_held(struct mig *m, struct err *e)
 {
 	size_t bytes = m->copy.n_held * (48 + CGROUP_BYTES) + 1, at = 0;
 	AUTO(mem) char *list = calloc(1, bytes);
@@ -78,12 +79,12 @@ int rec_held(struct mig *m, struct err *e)
 	return journal_add(m->journal, e, "held", "pids=%s", list);
 }
 
-int rec_commit(struct mig *m, struct err *e)
+int record_commit(struct mig *m, struct err *e)
 {
 	return journal_add(m->journal, e, "commit", "%s", "");
 }
 
-void rec_undone(struct mig *m)
+void record_undone(struct mig *m)
 {
 	struct err e = ERR_INIT;
 
@@ -93,7 +94,7 @@ void rec_undone(struct mig *m)
 		log_err("%s", e.msg);
 }
 
-void rec_ran(struct mig *m)
+void record_ran(struct mig *m)
 {
 	struct err ignore = ERR_INIT; /* then only this process knows */
 
@@ -102,7 +103,7 @@ void rec_ran(struct mig *m)
 	m->rest.ran = true;
 }
 
-void rec_end(struct mig *m, bool remove)
+void record_end(struct mig *m, bool remove)
 {
 	journal_close(steal(m->journal), remove);
 }
@@ -138,7 +139,7 @@ static int from_hex(const char *in, uint8_t *out)
 	return 0;
 }
 
-int rec_load(struct mig *m, struct opts *o, struct err *e)
+int record_load(struct mig *m, struct opts *o, struct err *e)
 {
 	const struct journal *j = m->journal;
 
@@ -189,7 +190,7 @@ static int hold_one(struct mig *m, const char *item)
 	return m->copy.frost ? frost_know(m->copy.frost, pid, item + at) : 0;
 }
 
-int rec_held_again(struct mig *m, unsigned int *gone, struct err *e)
+int record_held_again(struct mig *m, unsigned int *gone, struct err *e)
 {
 	AUTO(mem) char *list = text(m->journal, "pids");
 	unsigned int n = 0;

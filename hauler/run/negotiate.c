@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* negotiate.c - offer the tree to the destination, and take its answer. */
+#include "hauler/run/priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "hauler/report/report.h"
+#include "transport/haul.pb-c.h"
+
+#define ANSWER_LIMIT_MS 30000
+#define FINDINGS_MAX    4096u
+
+static int take_answer(const Haul__Answer *a, struct findings *out, struct err *e)
+{
+	if (a->n_finding > FINDINGS_MAX)
+		return err_set(e, ERR_PEER, EBADMSG, "the destination has %zu findings",
+		               a->n_finding);
+	for (size_t i = 0; i < a->n_finding; i++) {
+		const Haul__Finding *f = a->finding[i];
+		/* a newer destination may have more degrees: better to stop */
+		enum severity severity = (unsigned int)f->severity <= SEV_BLOCKER
+		                                 ? (enum severity)f->severity
+		                                 : SEV_BLOCKER;
+
+		err_line(f->code);
+		err_line(f->text);
+		err_line(f->remedy);
+		if (finding_add(out, severity, f->code, f->remedy, "%s", f->text) < 0)
+			return err_set(e, ERR_SYS, ENOMEM, "no memory for findings");
+	}
+	return 0;
+}
+
+/* CPU features of this host, for the destination to compare. */
+static void load_cpuinfo(struct mig *m, int dir, uint8_t **data, size_t *bytes)
+{
+	struct err ignore = ERR_INIT;
+
+	if (criu_cpuinfo(m->dump.criu_path, dir, false, deadline_in_ms(5000), &ignore) < 0 ||
+	    img_load(dir, "cpuinfo.img", 65536, data, bytes, &ignore) < 0)
+		log_warn("no CPU information from CRIU: %s", ignore.msg);
+}
+
+static void fill_criu(struct mig *m, Haul__Criu *c, uint8_t **cpu)
+{
+	AUTO(fd) int dir = -1;
+	struct err ignore = ERR_INIT;
+	size_t n = 0;
+
+	c->path = m->dump.criu_path;
+	c->version = m->dump.criu_version;
+	if (img_dir(&dir, &ignore) == 0)
+		load_cpuinfo(m, dir, cpu, &n);
+	c->cpuinfo.data = *cpu;
+	c->cpuinfo.len = *cpu ? n : 0;
+}
+
+int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct err *e)
+{
+	Haul__Msg *answer = NULL;
+	Haul__Offer offer = HAUL__OFFER__INIT;
+	Haul__Criu criu = HAUL__CRIU__INIT;
+	AUTO(mem) uint8_t *cpu = NULL;
+	int r = inspect_offer(m->insp, &offer, e);
+
+	if (r == 0 && !m->needs)
+		r = needs_new(&m->needs, m->insp, m->opt, out, e);
+	if (r == 0)
+		r = mnet_offer(m, &offer, e);
+	if (r == 0)
+		r = outs_offer(inspect_outs(m->insp), &offer, e);
+	if (r == 0)
+		r = fs_offer(m, &offer, out, e);
+	if (r < 0) {
+		outs_offer_fini(&offer);
+		fs_offer_free(&offer);
+		return r;
+	}
+	needs_offer(m->needs, &offer);
+	offer.files = (Haul__Files)m->opt->pol.v.files;
+	fill_criu(m, &criu, &cpu);
+	offer.criu = &criu;
+	offer.check_only = check_only;
+	m->fig.rss_bytes = offer.rss_bytes;
+	m->fig.tasks = inspect_tasks(m->insp);
+	snprintf(m->fig.comm, sizeof(m->fig.comm), "%s", offer.comm);
+	m->link.prove = talk_prove;
+	r = talk_say(m, HAUL__MSG__BODY_OFFER, &offer, e);
+	outs_offer_fini(&offer);
+	fs_offer_free(&offer);
+	if (r == 0)
+		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_ANSWER, &answer,
+		                deadline_in_ms(ANSWER_LIMIT_MS), e);
+	m->link.prove = NULL;
+	if (r < 0)
+		return err_wrap(e, "negotiation");
+	r = take_answer(answer->answer, out, e);
+	needs_seen(m->needs, answer->answer);
+	if (r == 0 && !answer->answer->accepted && out->blockers == 0)
+		r = err_set(e, ERR_PEER, EPROTO, "refused without a reason");
+	haul__msg__free_unpacked(answer, NULL);
+	return r;
+}
+
+int negotiate_run(struct mig *m, struct err *e)
+{
+	struct findings f = { 0 };
+	int r = mnet_findings(m, &f, e);
+
+	if (r == 0 && !f.blockers)
+		r = negotiate_offer(m, false, &f, e);
+
+	if (r == 0 && f.n)
+		report_findings(&f, m->opt->json);
+	if (r == 0 && f.blockers) {
+		err_set(e, ERR_PEER, EPERM, "%s cannot take process %d: %s", m->opt->dest,
+		        m->opt->pid, f.v[0].text);
+		for (size_t i = 0; i < f.n; i++)
+			if (f.v[i].severity == SEV_BLOCKER) {
+				snprintf(e->msg, sizeof(e->msg), "%s cannot take process %d: %s",
+				         m->opt->dest, m->opt->pid, f.v[i].text);
+				err_fix(e, "%s", f.v[i].remedy);
+				break;
+			}
+		r = -e->code;
+	}
+	findings_fini(&f);
+	return r;
+}

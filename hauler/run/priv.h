@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* priv.h - the steps of the table in run.c, and what they share. */
+#ifndef HAUL_HAULER_RUN_PRIV_H
+#define HAUL_HAULER_RUN_PRIV_H
+
+#include "engine/criu/smaps.h"
+#include "hauler/dirs/dirs.h"
+#include "hauler/files/needs.h"
+#include "hauler/net/net.h"
+#include "hauler/pages/order.h"
+#include "hauler/run/present.h"
+#include "hauler/run/run.h"
+
+/* ---- parts.c ---- */
+
+/* A part of a step. */
+struct part {
+	const char *name; /* what it does, for its error */
+	int (*run)(struct mig *m, struct err *e);
+};
+
+/**
+ * parts_run() - run @n parts in order, up to the first that fails
+ * @e: names the part, and has the destination's reason if it sent one
+ */
+int parts_run(struct mig *m, const struct part *parts, size_t n, struct err *e);
+
+/* ---- steps; each returns 0, or -errno with @e set ---- */
+
+int connect_run(struct mig *m, struct err *e);
+void connect_undo(struct mig *m);
+int negotiate_run(struct mig *m, struct err *e);
+int connect_prepare(struct mig *m, struct err *e);
+void connect_prepare_undo(struct mig *m);
+int rounds_run(struct mig *m, struct err *e);
+void rounds_undo(struct mig *m);
+int freeze_run(struct mig *m, struct err *e);
+void freeze_undo(struct mig *m);
+int switch_send(struct mig *m, struct err *e);
+int switch_restore(struct mig *m, struct err *e);
+void switch_restore_undo(struct mig *m);
+int switch_commit(struct mig *m, struct err *e);
+int postcopy_run(struct mig *m, struct err *e);
+/** relink_run() - until the destination answers; then m->back_to is the next state */
+int relink_run(struct mig *m, struct err *e);
+
+/* ---- answer_criu.c ---- */
+
+/** answer_criu_start() - answer CRIU: haul brings large anonymous mappings. @listener: taken */
+int answer_criu_start(struct mig *m, int listener, struct err *e);
+/** answer_criu_could() - may CRIU's scan of this mapping be answered? */
+bool answer_criu_could(const struct vma *v);
+
+/* ---- freeze.c ---- */
+
+/** freeze_shmem() - sink_ops.shmem: pages of shared memory, sent as they come */
+int freeze_shmem(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size_t pages);
+/** freeze_hold() - move the stopped tree into the frozen cgroup; before the commit */
+int freeze_hold(struct mig *m, struct err *e);
+/** freeze_kept() - before the commit: is it still held as freeze_hold() left it? -EINTR: no */
+int freeze_kept(const struct mig *m, struct err *e);
+/** freeze_watch() - after the commit: stop those again that were woken or moved elsewhere */
+void freeze_watch(struct mig *m);
+/** freeze_kill() - SIGKILL the stopped copy and wait until it is gone */
+void freeze_kill(struct mig *m);
+
+/* ---- images.c ---- */
+
+/** images_start() - CRIU is about to dump: its images are sent as it writes them */
+int images_start(struct mig *m, struct err *e);
+/** images_end() - CRIU is done: send the images that were not sent yet; before SWITCH */
+int images_end(struct mig *m, struct err *e);
+/** images_free() - may block in a send until the deadline: on failure resume the tree first */
+void images_free(struct images *s);
+
+/* ---- postcopy.c ---- */
+
+/** postcopy_listen() - answer WANT from now on; before SWITCH is sent */
+int postcopy_listen(struct mig *m, struct err *e);
+/** postcopy_push() - send the rest, hottest pages first; from PLACED on, before the tree runs */
+int postcopy_push(struct mig *m, struct err *e);
+void postcopy_end_threads(struct mig *m);
+
+/* ---- record.c: the journal of the source ---- */
+
+/** record_freeze() - before anything stops */
+int record_freeze(struct mig *m, struct err *e);
+/** record_held() - before CRIU leaves the tasks stopped */
+int record_held(struct mig *m, struct err *e);
+/** record_commit() - before COMMIT is sent */
+int record_commit(struct mig *m, struct err *e);
+/** record_undone() - before a tree resumes here although `commit` is on record */
+void record_undone(struct mig *m);
+/** record_ran() - the destination has said that the tree runs there: a later UNDONE is not believed */
+void record_ran(struct mig *m);
+/** record_end() - @remove: nothing is left to do */
+void record_end(struct mig *m, bool remove);
+/** record_load() - options and secret from m->journal; what @o has already stays */
+int record_load(struct mig *m, struct opts *o, struct err *e);
+/** record_held_again() - find the stopped tasks again. @gone: how many of them no longer exist */
+int record_held_again(struct mig *m, unsigned int *gone, struct err *e);
+
+/* ---- send_switch.c ---- */
+
+/** send_switch_run() - SWITCH: final page maps, options, flows, files as they are now */
+int send_switch_run(struct mig *m, struct err *e);
+
+/* ---- throttle.c ---- */
+
+/** throttle_limits() - set haul's own limits; @frozen: it may use all the CPU it can get */
+void throttle_limits(struct mig *m, bool frozen);
+/** throttle_more() - slow the program down as the last decision says */
+void throttle_more(struct mig *m);
+/** throttle_check() - the keeper process that would thaw the tree may have been killed */
+void throttle_check(struct mig *m);
+/** throttle_free() - the program runs at full speed again; also when it was not slowed down */
+void throttle_free(struct mig *m);
+
+#endif
