@@ -15,7 +15,7 @@
 #define HELLO_LIMIT_MS  10000
 #define ACCEPT_LIMIT_MS 10000
 #define WANT_LIMIT_MS   2000 /* the pager waits for this; a lost one is asked for again */
-#define RECV_BYTES      (FRAME_BODY_MAX + FRAME_PAGES_MAX * FRAME_PAGE_BYTES)
+#define RECV_BYTES      (FRAME_BODY_MAX + FRAME_PAGES_MAX * PAGE_BYTES)
 
 static int check_hello(struct stream *t, const Haul__Hello *h, struct err *e)
 {
@@ -40,7 +40,7 @@ static int answer_hello(struct chan *ch, struct err *e)
 
 	char boot[JOURNAL_BOOT_BYTES];
 
-	boot_id(boot);
+	journal_boot_id(boot);
 	h.boot = boot;
 	h.version = PROTOCOL_VERSION;
 	h.compat = PROTOCOL_COMPAT_RESUME;
@@ -102,7 +102,7 @@ static int put_frame(struct wrk *w, const struct frame *f, const uint8_t *data, 
 		if (r < 0)
 			return r;
 		if (has_data)
-			data += (size_t)run->pages * FRAME_PAGE_BYTES;
+			data += (size_t)run->pages * PAGE_BYTES;
 	}
 	return 0;
 }

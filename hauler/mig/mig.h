@@ -22,6 +22,7 @@
 #include "hauler/files/needs.h"
 #include "hauler/inspect/inspect.h"
 #include "hauler/net/net.h"
+#include "hauler/pages/order.h"
 #include "hauler/pages/send.h"
 #include "policies/policies.h"
 #include "transport/transport.h"
@@ -116,11 +117,6 @@ struct held {
 struct own_vma {
 	pid_t pid;
 	uint64_t start, end;
-};
-
-struct left_obj {
-	uint64_t obj;
-	struct class_runs runs;
 };
 
 /* Times of the steps, in microseconds of the monotonic clock; 0: not reached. */

@@ -3,6 +3,7 @@
  * postcopy.c - the tree is restored, and then runs, at the destination: answer what it waits
  * for, push the rest, and end our stopped copy when every page is in place there.
  */
+#include "hauler/mig/mig.h"
 #include "hauler/pages/order.h"
 
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 #include "transport/haul.pb-c.h"
 
 #define SILENCE_LIMIT_MS 10000
-#define URGENT_BYTES     (FRAME_BODY_MAX + FRAME_PAGES_MAX * FRAME_PAGE_BYTES)
+#define URGENT_BYTES     (FRAME_BODY_MAX + FRAME_PAGES_MAX * PAGE_BYTES)
 
 static bool is_ours(const struct mig *m, pid_t pid)
 {

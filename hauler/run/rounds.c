@@ -221,6 +221,14 @@ static double link_now(const struct round *r, double Bps, uint64_t us)
 	return r->link_Bps > 0 ? r->link_Bps + weight * (Bps - r->link_Bps) : Bps;
 }
 
+void limits_apply(struct mig *m, bool frozen)
+{
+	const struct pol_options *o = &m->opt->pol.v;
+
+	send_limit(m->pages.send, (uint64_t)o->bandwidth_limit_mbit * 1000000 / 8,
+	           frozen ? 0 : o->cpu_limit_percent);
+}
+
 void rounds_free(struct mig *m)
 {
 	slow_free(steal(m->precopy.slow));
