@@ -253,7 +253,7 @@ struct mig {
 	struct inspect *insp;
 	struct needs *needs;
 	struct mnet *net;
-	struct fs *fs; /* directories that travel; NULL: none. halt.lock */
+	struct dirs *dirs; /* directories that travel; NULL: none. halt.lock */
 
 	struct halt halt;
 	struct link link;

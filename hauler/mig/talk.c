@@ -310,10 +310,10 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	if (r == 0)
 		r = outs_offer(inspect_outs(m->insp), &offer, e);
 	if (r == 0)
-		r = fs_offer(m, &offer, out, e);
+		r = dirs_offer(m, &offer, out, e);
 	if (r < 0) {
 		outs_offer_fini(&offer);
-		fs_offer_free(&offer);
+		dirs_offer_free(&offer);
 		return r;
 	}
 	needs_offer(m->needs, &offer);
@@ -328,7 +328,7 @@ int talk_offer(struct mig *m, bool check_only, struct findings *out, struct err 
 	msg.offer = &offer;
 	r = send_msg(m, &msg, e);
 	outs_offer_fini(&offer);
-	fs_offer_free(&offer);
+	dirs_offer_free(&offer);
 	if (r == 0)
 		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_ANSWER, &answer,
 		                deadline_in_ms(ANSWER_LIMIT_MS), e);

@@ -82,7 +82,7 @@ int connect_run(struct mig *m, struct err *e)
 		err_wrap(e, "CRIU on this host (%s)", m->dump.criu_path);
 		return err_fix(e, "run contrib/find-criu, or name one with --criu PATH");
 	}
-	r = fs_look(m, e);
+	r = dirs_look(m, e);
 	return r < 0 ? r : talk_connect(m, e);
 }
 
@@ -224,7 +224,7 @@ int prepare_run(struct mig *m, struct err *e)
 		r = bring_files(m, true, e);
 	}
 	if (r == 0)
-		r = fs_first(m, e);
+		r = dirs_first(m, e);
 	if (r < 0)
 		talk_reason(m, e);
 	return r;

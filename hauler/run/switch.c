@@ -248,7 +248,7 @@ int restore_run(struct mig *m, struct err *e)
 	int r = m->fig.remote_pages ? postcopy_listen(m, e) : 0;
 
 	if (r == 0)
-		r = fs_wait(m, e);
+		r = dirs_wait(m, e);
 	if (r == 0)
 		r = mnet_give(m, e);
 	/* images that change go again */
