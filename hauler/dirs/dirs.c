@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* dirs.c - directories that move with the process, as steps of a migration: docs/FILES.md. */
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/reopen.h"
 #include "hauler/dirs/priv.h"
 #include "hauler/mig/mig.h"
 #include "transport/haul.pb-c.h"
@@ -24,11 +27,14 @@
 
 static int open_root(struct dirs *f, const char *path, struct err *e)
 {
+	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW,
+		                .resolve = RESOLVE_NO_SYMLINKS };
 	struct dirs_root *r = &f->root[f->n_roots];
 
 	r->path = path;
 	r->number = (uint32_t)f->n_roots;
-	r->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	/* a real path: whoever owns a directory above may have put a link there since */
+	r->fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
 	if (r->fd < 0)
 		return err_sys(e, "--fs=%s", path);
 	f->n_roots++;
@@ -249,6 +255,8 @@ static int pass(struct mig *m, bool first, struct err *e)
 	struct dirs *f = m->dirs;
 	uint64_t t0 = now_us(), files = f->st.sent_files, bytes = f->st.sent_bytes;
 	int r = dirs_mark_open(f, m->opt->pid, first, e);
+
+	f->leases = reopen_leased(0);
 
 	if (r == 0 && !first)
 		r = look_again(f, e);

@@ -87,6 +87,7 @@ struct dirs {
 	size_t n_roots;
 	struct dirs_watch *watch; /* NULL: by times */
 	struct dirs_stats st;
+	bool leases; /* at the start of a pass: does any process hold a write lease? */
 	unsigned int other_mounts; /* mount points in the directories */
 	char other_mount[512]; /* one of them */
 

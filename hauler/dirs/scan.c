@@ -208,7 +208,7 @@ static int scan_dir(struct dirs *f, struct dirs_ino *dir)
 
 	if (!d)
 		return -errno;
-	if (fstat(fd, &st) < 0 || st.st_ino != dir->st.st_ino)
+	if (fstat(fd, &st) < 0 || st.st_ino != dir->st.st_ino || st.st_dev != dir->st.st_dev)
 		return 0; /* replaced meanwhile: its parent has an event */
 	dir->st = st;
 	LIST_FOREACH(c, &dir->children, in_dir)

@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/reopen.h"
 #include "hauler/pages/send.h"
 
 #define ARENA_BYTES (2u << 20)
@@ -136,15 +137,27 @@ static int job_open(struct job *j, bool regular)
 {
 	const char *root = j->i->root->path;
 
-	j->fd = dirs_open(j->i->root, j->path, regular ? O_RDONLY | O_NOATIME : O_PATH);
-	if (j->fd < 0 && vanished(-errno))
+	AUTO(fd) int at = dirs_open(j->i->root, j->path, O_PATH);
+
+	if (at < 0 && vanished(-errno))
 		return 1;
-	if (j->fd < 0 || fstat(j->fd, &j->st) < 0)
+	if (at < 0 || fstat(at, &j->st) < 0)
 		return err_sys(j->e, "open %s/%s", root, j->path);
 	j->age_ms = dirs_age_ms(&j->st);
-	if (j->st.st_ino != j->i->st.st_ino ||
+	/* another file by now: it must not even be opened */
+	if (j->st.st_ino != j->i->st.st_ino || j->st.st_dev != j->i->st.st_dev ||
 	    (j->st.st_mode & S_IFMT) != (j->i->st.st_mode & S_IFMT))
 		return 1;
+	if (regular && j->f->leases && reopen_leased(j->st.st_ino)) {
+		err_set(j->e, ERR_TARGET, EBUSY,
+		        "%s/%s has a lease: opening it would send a signal to its holder", root,
+		        j->path);
+		return err_fix(j->e, "the program has to give up the lease, or --exclude the file");
+	}
+	j->fd = regular ? reopen_read(at, O_NOATIME) : steal_fd(&at);
+	if (j->fd < 0)
+		return err_set(j->e, ERR_SYS, -j->fd, "open %s/%s: %s", root, j->path,
+		               strerror(-j->fd));
 	int r = dirs_read_xattrs(j->x, j->fd, !regular);
 
 	return r < 0 ? err_set(j->e, ERR_SYS, -r, "extended attributes of %s/%s: %s", root, j->path,

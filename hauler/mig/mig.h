@@ -300,8 +300,6 @@ int talk_expect(struct mig *m, struct chan *ch, int want, struct Haul__Msg **out
 int talk_connect(struct mig *m, struct err *e);
 int talk_streams(struct mig *m, struct err *e);
 struct Haul__Doubt;
-/** talk_prove() - answer the destination's question about files */
-int talk_prove(struct mig *m, const struct Haul__Doubt *d, struct err *e);
 /** talk_files() - the connection for trees */
 int talk_files(struct mig *m, struct chan **out, struct err *e);
 /** talk_resume() - a control connection in the place of one that was lost */

@@ -86,7 +86,7 @@ int talk_expect(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint6
 		else if (kind == HAUL__MSG__BODY_ABORT)
 			r = from_abort(msg->abort, e);
 		else if (kind == HAUL__MSG__BODY_DOUBT && m->state <= MIG_NEGOTIATE)
-			r = talk_prove(m, msg->doubt, e);
+			r = needs_prove(m, msg->doubt, e);
 		else if (kind == HAUL__MSG__BODY_MARKED && m->rest.push_running)
 			log_debug("the rest was pushed before the tree runs");
 		else if (!early &&

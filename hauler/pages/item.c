@@ -92,7 +92,7 @@ static int miss_page(struct send *s, const struct item *it, struct build *b, uin
 }
 
 /*
- * Add @n pages that were read. A page that was moved meanwhile (see trk_strayed()) counts as not sent:
+ * Add @n pages that were read. A page that was moved meanwhile (see tracker_strayed()) counts as not sent:
  * the tracker may find it clean at its old place in the next round.
  */
 static int take_pages(struct send *s, const struct item *it, struct build *b, uint64_t vaddr,
