@@ -32,7 +32,7 @@ static inline uint64_t deadline_in_ms(uint64_t ms)
 	return now_us() + ms * 1000;
 }
 
-/* What poll(2) wants: -1 for never, 0 when it is over, rounded up. */
+/* A timeout for poll(2), rounded up: -1 for never, 0 when the deadline has passed. */
 static inline int deadline_poll_ms(uint64_t deadline_us)
 {
 	if (deadline_us == DEADLINE_NEVER)
@@ -46,7 +46,7 @@ static inline int deadline_poll_ms(uint64_t deadline_us)
 	return ms > INT_MAX ? INT_MAX : (int)ms;
 }
 
-/** now_cpu_us() - CPU time of this process: no more on a busy machine */
+/** now_cpu_us() - CPU time of this process, which does not depend on how busy the machine is */
 static inline uint64_t now_cpu_us(void)
 {
 	struct timespec t;

@@ -69,7 +69,7 @@ int conf_get(const char *path, const char *key, char *out, size_t bytes, struct 
 	return found;
 }
 
-/* What contrib/find-criu wrote down: the path is the first line. */
+/* The CRIU that contrib/find-criu chose: its path is the first line. */
 static int chosen(char *out, size_t bytes)
 {
 	AUTO(file) FILE *f = fopen(CONF_CRIU_CHOSEN, "re");

@@ -7,11 +7,11 @@
 
 #include "common/err.h"
 
-#define CONF_VALUE_BYTES 4096 /* a line is not longer */
+#define CONF_VALUE_BYTES 4096 /* maximum length of a line */
 
 /**
  * conf_get() - value of `key = value` in @path; # starts a comment
- * Return: 1 found, 0 not there (nor the file), -errno with file, line and reason
+ * Return: 1 found; 0 no such key, or no such file; -errno with file, line and reason
  */
 int conf_get(const char *path, const char *key, char *out, size_t bytes, struct err *e);
 

@@ -8,8 +8,8 @@
 #define DIGEST_BYTES 16
 
 /**
- * digest_file() - of the first @bytes bytes of @fd
- * Return: 0; -ENODATA it is shorter; -errno
+ * digest_file() - digest the first @bytes bytes of the file open at @fd
+ * Return: 0; -ENODATA the file is shorter; -errno
  */
 int digest_file(int fd, uint64_t bytes, uint64_t seed, uint8_t out[DIGEST_BYTES]);
 

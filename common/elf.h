@@ -8,7 +8,7 @@
 
 /**
  * elf_build_id() - from the notes of an ELF file open at @fd
- * All offsets of the file are checked; not an ELF file or no id is no error.
+ * Every offset in the file is checked. A file that is not ELF, or has no build-id, is not an error.
  * Return: bytes written to @out (at most @max), 0 when there is none
  */
 size_t elf_build_id(int fd, uint8_t *out, size_t max);

@@ -77,7 +77,7 @@ int err_fix(struct err *e, const char *fmt, ...)
 void err_line(char *s)
 {
 	for (; *s; s++) {
-		/* in UTF-8 there are more of them: U+0080 to U+009F */
+		/* UTF-8 has more control characters: U+0080 to U+009F */
 		bool more = (unsigned char)s[0] == 0xc2 && ((unsigned char)s[1] & 0xe0) == 0x80;
 
 		if (more)

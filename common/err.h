@@ -8,14 +8,14 @@
 
 enum err_src {
 	ERR_NONE,
-	ERR_SYS, /* a system call said no */
+	ERR_SYS, /* a system call failed */
 	ERR_USER, /* bad command line, file or environment */
 	ERR_PEER, /* the other host broke the protocol or refused */
 	ERR_LINK, /* the connection is gone, stalled or not trusted */
 	ERR_CRIU, /* CRIU refused; msg holds its own error line */
 	ERR_TARGET, /* the process cannot be moved as it is */
 	ERR_STOPPED, /* the user asked to stop */
-	ERR_BUG, /* we contradict ourselves: undo, do not die */
+	ERR_BUG, /* haul contradicts itself: undo, do not abort */
 };
 
 #define ERR_MSG_BYTES 768
@@ -51,10 +51,10 @@ int err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 
 /** err_fix() - say what the user can do about it; first wins. Return: -e->code */
 int err_fix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/** err_line() - words of the other host: one line on a terminal, no escapes. @s is changed */
+/** err_line() - make @s, which the other host sent, one line without escape sequences */
 void err_line(char *s);
 
-/** err_clear() - forget, to use @e for a second attempt */
+/** err_clear() - forget the error, so that @e can be used for another attempt */
 void err_clear(struct err *e);
 
 /** err_src_name() - stable lower-case word for --json and logs */

@@ -21,7 +21,7 @@ const char *fault_name(unsigned int f)
 	return f < FAULT_COUNT ? names[f] : NULL;
 }
 
-/* Once: whoever goes on in our place shall live. */
+/* Once only: the process that takes our place must survive. */
 static void die(void)
 {
 	const char *path = getenv("HAUL_FAULT_FILE");
@@ -49,7 +49,7 @@ static void hold(void)
 		usleep(LOOK_EVERY_MS * 1000);
 }
 
-/* Time for the thread that takes signals. */
+/* Give the thread that takes signals time to act. */
 static void interrupt(void)
 {
 	kill(getpid(), SIGINT);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * fault.h - places where a test may let us die or wait. Named, and in the order in which
- * they are passed; tests/crash-matrix.py goes through all of them.
+ * fault.h - named places where a test can make haul die or wait, in the order in which a
+ * migration passes them; tests/crash-matrix.py goes through all of them.
  *
  * HAUL_FAULT=NAME:WHAT,NAME:WHAT,...
- *   kill   SIGKILL to ourselves there, unless $HAUL_FAULT_FILE is there already
- *   hold   write our pid to $HAUL_FAULT_FILE there, and wait until the file is removed (a minute
- *          at most), unless $HAUL_FAULT_FILE.over is there
- *   int    Ctrl-C
+ *   kill   send ourselves SIGKILL, unless $HAUL_FAULT_FILE exists already
+ *   hold   write our pid to $HAUL_FAULT_FILE and wait until the file is removed (a minute at
+ *          most), unless $HAUL_FAULT_FILE.over exists
+ *   int    send ourselves SIGINT, as Ctrl-C does
  */
 #ifndef HAUL_FAULT_H
 #define HAUL_FAULT_H
@@ -53,9 +53,9 @@
 #define FAULT_ENUM(id, name) FAULT_##id,
 enum fault { FAULT_NONE, FAULTS(FAULT_ENUM) FAULT_COUNT };
 
-/** fault_at() - nothing at all, unless the environment names this place */
+/** fault_at() - do what the environment says for this place; usually nothing */
 void fault_at(enum fault f);
-/** fault_name() - for lists, from 1 on; NULL behind the last */
+/** fault_name() - of the fault numbered @f, from 1 on; NULL after the last */
 const char *fault_name(unsigned int f);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* finding.h - what stands in the way of a migration, or deserves a word. */
+/* finding.h - a finding: what prevents a migration, or what the user should know. */
 #ifndef HAUL_FINDING_H
 #define HAUL_FINDING_H
 
@@ -10,7 +10,7 @@ enum severity { SEV_INFO, SEV_WARNING, SEV_BLOCKER };
 struct finding {
 	enum severity severity;
 	char code[32]; /* stable word: "pid-taken" */
-	char *text; /* what and where */
+	char *text; /* what was found, and where */
 	char *remedy; /* what the user can do; may be empty */
 };
 
@@ -21,8 +21,8 @@ struct findings {
 };
 
 /**
- * finding_add() - append; the same code and text twice is kept once
- * @remedy: plain string, NULL for none
+ * finding_add() - append a finding; one with the same code and text is kept once
+ * @remedy: a plain string, copied; NULL for none
  * Return: 0; -ENOMEM
  */
 int finding_add(struct findings *f, enum severity severity, const char *code, const char *remedy,

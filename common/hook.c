@@ -53,7 +53,7 @@ int hook_load(struct hooks *h, const char *config, struct err *e)
 		char key[32];
 
 		if (h->path[p][0])
-			continue; /* the command line has said */
+			continue; /* given on the command line */
 		snprintf(key, sizeof(key), "hook-%s", names[p]);
 		r = conf_get(config, key, h->path[p], sizeof(h->path[p]), e);
 	}
@@ -93,7 +93,7 @@ static void child_exec(const char *path, int in, int out)
 	_exit(127);
 }
 
-/* Return: 0 and *status; -ETIMEDOUT after it was killed, with all it started */
+/* Return: 0 and *status; -ETIMEDOUT: the program and its children were killed */
 static int wait_for(pid_t pid, unsigned int limit_ms, int *status)
 {
 	AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);

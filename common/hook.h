@@ -12,10 +12,10 @@
 /* Where hooks run; docs/haul.8 says which side passes which. */
 enum hook_point {
 	HOOK_PREPARE, /* source: before memory is copied */
-	HOOK_FROZEN, /* source: the tree is stopped and its addresses are given up */
-	HOOK_ARRIVING, /* destination: addresses are here, the tree is not yet */
+	HOOK_FROZEN, /* source: the tree is stopped, and its addresses were removed here */
+	HOOK_ARRIVING, /* destination: the addresses are here, the tree is not yet */
 	HOOK_RUNNING, /* both: the tree runs at the destination */
-	HOOK_UNDONE, /* both: it was not to be; the tree runs at the source */
+	HOOK_UNDONE, /* both: the migration was undone; the tree runs at the source */
 	HOOK_N
 };
 
@@ -31,9 +31,9 @@ int hook_load(struct hooks *h, const char *config, struct err *e);
 int hook_option(struct hooks *h, const char *text, struct err *e);
 
 /**
- * hook_run() - run one, if there is one, with @json on its standard input
- * Return: 0, also when there is none; -ETIMEDOUT it was killed; -ECANCELED it said no,
- * and its first words are in @e
+ * hook_run() - run the program for @p, if there is one, with @json on its standard input
+ * Return: 0, also when there is no program; -ETIMEDOUT it took too long and was killed;
+ * -ECANCELED it exited with another status than 0, and the first line it wrote is in @e
  */
 int hook_run(const struct hooks *h, enum hook_point p, const char *json, struct err *e);
 

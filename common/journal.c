@@ -31,7 +31,7 @@ struct journal {
 
 static const char *const side_names[] = { [JOURNAL_SOURCE] = "source", [JOURNAL_DEST] = "dest" };
 
-void boot_id(char out[JOURNAL_BOOT_BYTES])
+void journal_boot_id(char out[JOURNAL_BOOT_BYTES])
 {
 	AUTO(fd) int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd >= 0 ? read(fd, out, JOURNAL_BOOT_BYTES - 1) : 0;
@@ -64,7 +64,7 @@ static int make_dirs(const char *dir, struct err *e)
 		return err_sys(e, "make %s", path);
 	if (lstat(path, &st) < 0)
 		return err_sys(e, "%s", path);
-	/* whoever can write here can have processes killed or continued */
+	/* a record can get a process killed or resumed, so only we may write here */
 	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022))
 		return err_set(e, ERR_USER, EPERM,
 		               "%s is not a directory that only we can write to", path);
@@ -83,7 +83,7 @@ static struct journal *make(const char *dir, enum journal_side side, uint64_t id
 	return j;
 }
 
-/* Ours alone, and still the one that others find under this name. */
+/* Lock it, and make sure that it is still the file that others find under this name. */
 static int own(struct journal *j, struct err *e)
 {
 	struct stat st;
@@ -128,10 +128,10 @@ int journal_new(struct journal **out, const char *dir, enum journal_side side, u
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
 	j->fd = open(j->path, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
 	r = j->fd < 0 ? err_sys(e, "journal %s", j->path) : own(j, e);
-	bool ours = r == 0; /* else somebody was quicker to adopt it */
+	bool ours = r == 0; /* otherwise another process was quicker to adopt it */
 
-	boot_id(boot);
-	/* the last words are short: they must not fail for want of space */
+	journal_boot_id(boot);
+	/* reserve space: the last records are short, and must not fail when the disk is full */
 	if (r == 0 && fallocate(j->fd, FALLOC_FL_KEEP_SIZE, 0, ROOM_BYTES) < 0 &&
 	    errno != EOPNOTSUPP)
 		r = err_sys(e, "journal %s", j->path);
@@ -147,7 +147,7 @@ int journal_new(struct journal **out, const char *dir, enum journal_side side, u
 
 /* ---- reading ---- */
 
-/* Return: is it a whole record? */
+/* Return: is this a whole record? */
 static bool whole(const char *line, size_t n)
 {
 	char sum[SUM_CHARS + 1];
@@ -164,10 +164,10 @@ static int take_lines(struct journal *j, const char *text, size_t bytes, struct 
 		const char *end = memchr(text + at, '\n', bytes - at);
 
 		if (!end)
-			return 0; /* torn: nothing that depends on it was said */
+			return 0; /* torn: no message that depends on it was sent */
 		size_t n = (size_t)(end - text) - at;
 
-		/* the newline is written last: this one was whole once */
+		/* the newline is written last, so this record was whole once */
 		if (!whole(text + at, n))
 			return err_set(e, ERR_USER, EBADMSG, "%s is damaged at byte %zu", j->path,
 			               at);
@@ -186,7 +186,7 @@ static int load(struct journal *j, struct err *e)
 	if (fstat(j->fd, &st) < 0)
 		return err_sys(e, "%s", j->path);
 	if (!S_ISREG(st.st_mode) || st.st_size > JOURNAL_BYTES_MAX)
-		return err_set(e, ERR_USER, EFBIG, "%s is no journal", j->path);
+		return err_set(e, ERR_USER, EFBIG, "%s is not a journal", j->path);
 	size_t bytes = (size_t)st.st_size;
 	AUTO(mem) char *text = malloc(bytes + 1);
 
@@ -196,7 +196,7 @@ static int load(struct journal *j, struct err *e)
 		return err_sys(e, "read %s", j->path);
 	int r = take_lines(j, text, bytes, e);
 
-	/* a record behind a torn one would be torn with it */
+	/* a record appended to a torn one would be torn, too */
 	if (r == 0 && j->good_bytes < st.st_size && ftruncate(j->fd, j->good_bytes) < 0)
 		r = err_sys(e, "%s", j->path);
 	return r;
@@ -249,7 +249,7 @@ int journal_take(struct journal **out, const char *dir, enum journal_side side, 
 	return 0;
 }
 
-/* Return: the last record, NULL */
+/* Return: the last record; NULL when there is none */
 static const char *last_record(const struct journal *j)
 {
 	const char *last = NULL;
@@ -290,7 +290,7 @@ bool journal_of_this_boot(const struct journal *j)
 	char now[JOURNAL_BOOT_BYTES];
 	const char *then = journal_get(j, "boot");
 
-	boot_id(now);
+	journal_boot_id(now);
 	return then && !strcmp(then, now);
 }
 
@@ -314,7 +314,8 @@ static int compose(char **out, size_t *bytes, const char *word, const char *fmt,
 
 	for (size_t i = 0; i < length; i++)
 		if (record[i] != ' ' && !isgraph((unsigned char)record[i]))
-			return err_set(e, ERR_USER, EINVAL, "a strange character for the journal");
+			return err_set(e, ERR_USER, EINVAL,
+			               "a character that the journal cannot hold");
 	sum_of(record, length, sum);
 	memcpy(line, sum, SUM_CHARS);
 	*bytes = (size_t)n;

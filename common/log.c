@@ -27,7 +27,7 @@ void log_migration(uint64_t id)
 	log_mig = id;
 }
 
-/* The bytes of KEY=VALUE pairs that @s begins with; values may be quoted */
+/* How many bytes of @s, from its start, are KEY=VALUE pairs? Values may be quoted. */
 static size_t pairs(const char *s)
 {
 	const char *p = s;
@@ -47,7 +47,7 @@ static size_t pairs(const char *s)
 		} else {
 			v += strcspn(v, " ");
 		}
-		/* "worker=7: is dead": a sentence that begins so */
+		/* "worker=7: is dead": a sentence that starts with a pair */
 		if (v[-1] == ':' || (*v && *v != ' '))
 			break;
 		p = v + strspn(v, " ");
@@ -55,7 +55,7 @@ static size_t pairs(const char *s)
 	return (size_t)(p - s);
 }
 
-/* What is not KEY=VALUE becomes msg="...". */
+/* The rest, which is not KEY=VALUE, becomes msg="...". */
 static size_t put_message(char *out, size_t bytes, const char *text)
 {
 	size_t head = pairs(text), n = 0;
@@ -75,7 +75,7 @@ static size_t put_message(char *out, size_t bytes, const char *text)
 	return n;
 }
 
-/* systemd's journal keeps time and process itself, and takes the level from <N>. */
+/* systemd's journal adds time and process itself, and reads the level from <N>. */
 static size_t put_head(char *out, size_t bytes, enum log_level level)
 {
 	static const char *const names[] = { "err", "warn", "info", "debug" };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* log.h - key=value log lines to stderr, as a journal wants them when there is one; keeps errno. */
+/* log.h - key=value log lines on stderr, in the form of systemd's journal where it reads them. */
 #ifndef HAUL_LOG_H
 #define HAUL_LOG_H
 
@@ -10,7 +10,7 @@ enum log_level { LOG_ERR_, LOG_WARN_, LOG_INFO_, LOG_DEBUG_ };
 /** log_setup() - lines above @max are dropped; call once, before threads */
 void log_setup(const char *program, enum log_level max);
 
-/** log_migration() - the id that every further line carries as mig=; 0 = none */
+/** log_migration() - set the ID that each further line carries as mig=; 0: none */
 void log_migration(uint64_t id);
 
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* nofile.h - open files: a tree of many processes takes some for each. */
+/* nofile.h - the limit of open files: each process of a tree needs some. */
 #ifndef HAUL_NOFILE_H
 #define HAUL_NOFILE_H
 
 #include <sys/resource.h>
 
-/** nofile_raise() - as many as this program may have; what it starts has it from there */
+/** nofile_raise() - raise our limit as far as we may; children inherit it */
 static inline void nofile_raise(void)
 {
 	struct rlimit l;
@@ -16,7 +16,7 @@ static inline void nofile_raise(void)
 	}
 }
 
-/** nofile_limit() - Return: so many may be open */
+/** nofile_limit() - Return: how many files may be open */
 static inline unsigned long nofile_limit(void)
 {
 	struct rlimit l;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * ttydoor.h - where the terminal of a process that was hauled here can be spoken for: a Unix socket
- * (SOCK_SEQPACKET) named by its pid. The first byte of a packet says what it is.
+ * ttydoor.h - the protocol to attach to the terminal of a process that was hauled here: a Unix
+ * socket (SOCK_SEQPACKET) named by the pid. The first byte of a packet is its kind.
  */
 #ifndef HAUL_TTYDOOR_H
 #define HAUL_TTYDOOR_H

@@ -41,10 +41,10 @@ static void check(struct frame *f, const uint8_t *data, const uint8_t *wire)
 	uint8_t sum = 0;
 
 	for (size_t i = 0; i < pages; i++) /* all of it can be read */
-		sum ^= data[i * FRAME_PAGE_BYTES] ^ data[(i + 1) * FRAME_PAGE_BYTES - 1];
+		sum ^= data[i * PAGE_BYTES] ^ data[(i + 1) * PAGE_BYTES - 1];
 	for (uint32_t i = 0; i < f->n_runs; i++)
-		if (f->runs[i].vaddr % FRAME_PAGE_BYTES || f->runs[i].pages == 0 ||
-		    f->runs[i].vaddr + (uint64_t)f->runs[i].pages * FRAME_PAGE_BYTES > 1ULL << 56)
+		if (f->runs[i].vaddr % PAGE_BYTES || f->runs[i].pages == 0 ||
+		    f->runs[i].vaddr + (uint64_t)f->runs[i].pages * PAGE_BYTES > 1ULL << 56)
 			abort();
 	size_t n = frame_pack(f, head, body - f->n_runs * FRAME_RUN_BYTES);
 
@@ -55,7 +55,7 @@ static void check(struct frame *f, const uint8_t *data, const uint8_t *wire)
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t bytes)
 {
-	static uint8_t buf[FRAME_BODY_MAX + FRAME_PAGES_MAX * FRAME_PAGE_BYTES];
+	static uint8_t buf[FRAME_BODY_MAX + FRAME_PAGES_MAX * PAGE_BYTES];
 	static struct frame f;
 	struct chan c = { p, bytes };
 	const uint8_t *data;

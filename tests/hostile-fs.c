@@ -268,7 +268,7 @@ static void batches(void)
 		{ "a batch shorter than it is", 1, "xxxx", 4, "a batch of files of 1 bytes" },
 		{ "a batch that does not unpack", 1000, "\xff\xff\xff\xff", 4,
 		  "cannot be unpacked" },
-		{ "a batch of nonsense", 4, "\xff\xff\xff\xff", 4, "makes no sense" },
+		{ "a batch of nonsense", 4, "\xff\xff\xff\xff", 4, "cannot be decoded" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(v); i++) {

@@ -122,8 +122,9 @@ static void lengths(void)
 		{ "a message of 4 GiB", "\xff\xff\xff\xff", 4, "a message of 4294967295 bytes" },
 		{ "a message of 64 MiB and a byte", "\4\0\0\1", 4, "a message of 67108865 bytes" },
 		{ "an empty message", "\0\0\0\0", 4, "a message of 0 bytes" },
-		{ "a message of no kind", "\0\0\0\2\xf8\x7f", 6, "makes no sense" },
-		{ "a field longer than its message", "\0\0\0\3\x0a\x7f\x08", 7, "makes no sense" },
+		{ "a message of no kind", "\0\0\0\2\xf8\x7f", 6, "cannot be decoded" },
+		{ "a field longer than its message", "\0\0\0\3\x0a\x7f\x08", 7,
+		  "cannot be decoded" },
 	};
 
 	for (enum state s = HELLO; s < N_STATES; s++)

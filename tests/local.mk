@@ -205,6 +205,7 @@ SHELL_TESTS = \
 	tests/t-threads.sh \
 	tests/t-throttle.sh \
 	tests/t-tree.sh \
+	tests/t-trust-source.sh \
 	tests/t-urgent.sh \
 	tests/t-watch.sh \
 	tests/t-writer.sh

@@ -26,7 +26,7 @@ struct chan {
 };
 
 static struct chan pipe_;
-static uint8_t recv_buf[FRAME_BODY_MAX + FRAME_PAGES_MAX * FRAME_PAGE_BYTES];
+static uint8_t recv_buf[FRAME_BODY_MAX + FRAME_PAGES_MAX * PAGE_BYTES];
 
 int chan_write(struct chan *c, const struct iovec *iov, int n, uint64_t deadline_us, struct err *e)
 {
@@ -59,7 +59,7 @@ static void pipe_clear(void)
 
 /* ---- round trips ---- */
 
-static uint8_t pages[FRAME_PAGES_MAX * FRAME_PAGE_BYTES];
+static uint8_t pages[FRAME_PAGES_MAX * PAGE_BYTES];
 
 static void fill(bool packable)
 {
@@ -98,7 +98,7 @@ static void trip(enum frame_codec codec, bool packable, uint32_t n_runs, uint32_
                  int pieces)
 {
 	static struct frame in, out;
-	uint32_t bytes = n_runs * pages_each * FRAME_PAGE_BYTES;
+	uint32_t bytes = n_runs * pages_each * PAGE_BYTES;
 	struct iovec iov[FRAME_PAGES_MAX];
 	const uint8_t *data = NULL;
 	struct err e = ERR_INIT;
@@ -169,7 +169,7 @@ static void without_data(void)
 static void send_checks(void)
 {
 	static struct frame f;
-	struct iovec one = { pages, FRAME_PAGE_BYTES };
+	struct iovec one = { pages, PAGE_BYTES };
 	struct err e = ERR_INIT;
 
 	pipe_clear();
@@ -223,7 +223,7 @@ static void bad_head(struct frame good, uint32_t packed, int at, int bytes, uint
 static void bad_heads(void)
 {
 	static struct frame p, z, m, w;
-	uint32_t page = FRAME_PAGE_BYTES, run = FRAME_RUN_BYTES;
+	uint32_t page = PAGE_BYTES, run = FRAME_RUN_BYTES;
 
 	p = frame_of(FRAME_PAGES, CODEC_NONE, 2, 3);
 	z = frame_of(FRAME_PAGES, CODEC_LZ4, 2, 3);
@@ -268,7 +268,7 @@ static void bad_run(int at, int bytes, uint64_t v, bool good)
 	struct err e = ERR_INIT;
 
 	f = frame_of(FRAME_PAGES, CODEC_NONE, 2, 1);
-	CHECK(frame_pack(&f, wire, 2 * FRAME_PAGE_BYTES) == FRAME_HEAD_BYTES + 2 * FRAME_RUN_BYTES);
+	CHECK(frame_pack(&f, wire, 2 * PAGE_BYTES) == FRAME_HEAD_BYTES + 2 * FRAME_RUN_BYTES);
 	poke(wire + FRAME_HEAD_BYTES + FRAME_RUN_BYTES + at, bytes, v);
 	CHECK(frame_unpack_head(&out, wire, &e) == 0);
 	int r = frame_unpack_body(&out, wire + FRAME_HEAD_BYTES, room, &data, &e);
@@ -279,7 +279,7 @@ static void bad_run(int at, int bytes, uint64_t v, bool good)
 
 static void bad_runs(void)
 {
-	uint64_t last = (1ULL << 56) - FRAME_PAGE_BYTES;
+	uint64_t last = (1ULL << 56) - PAGE_BYTES;
 
 	bad_run(0, 8, 5 << 8 | 1, true);
 	bad_run(0, 8, 5 << 8 | 2, true);
@@ -287,9 +287,9 @@ static void bad_runs(void)
 	bad_run(0, 8, 5 << 8 | 3, false);
 	bad_run(8, 8, 0, true);
 	bad_run(8, 8, last, true);
-	bad_run(8, 8, last + FRAME_PAGE_BYTES, false);
+	bad_run(8, 8, last + PAGE_BYTES, false);
 	bad_run(8, 8, 0xfffffffffffff000, false);
-	bad_run(8, 8, FRAME_PAGE_BYTES - 1, false);
+	bad_run(8, 8, PAGE_BYTES - 1, false);
 	bad_run(8, 8, 8, false);
 	bad_run(16, 4, 0, false);
 	bad_run(16, 4, 2, false);
@@ -308,8 +308,7 @@ static void overflow(void)
 	struct err e = ERR_INIT;
 
 	f = (struct frame){ .type = FRAME_WANT, .n_runs = 1 };
-	f.runs[0] = (struct frame_run){ 1 << 8 | 1, (1ULL << 56) - 4 * FRAME_PAGE_BYTES, 4,
-		                        RUN_DATA };
+	f.runs[0] = (struct frame_run){ 1 << 8 | 1, (1ULL << 56) - 4 * PAGE_BYTES, 4, RUN_DATA };
 	frame_pack(&f, wire, 0);
 	CHECK(frame_unpack_head(&out, wire, &e) == 0);
 	CHECK(frame_unpack_body(&out, wire + FRAME_HEAD_BYTES, NULL, &data, &e) == 0);
@@ -323,7 +322,7 @@ static void overflow(void)
 static void bad_packed(void)
 {
 	static struct frame f, out;
-	struct iovec io = { pages, 4 * FRAME_PAGE_BYTES };
+	struct iovec io = { pages, 4 * PAGE_BYTES };
 	const uint8_t *data;
 	struct err e = ERR_INIT;
 
@@ -351,7 +350,7 @@ static void bad_packed(void)
 static void cut_off(void)
 {
 	static struct frame f, out;
-	struct iovec io = { pages, FRAME_PAGE_BYTES };
+	struct iovec io = { pages, PAGE_BYTES };
 	const uint8_t *data;
 	struct err e = ERR_INIT;
 

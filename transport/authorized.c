@@ -17,7 +17,7 @@ static bool safe_file(FILE *f, const char *path)
 		return false;
 	if ((st.st_uid == 0 || st.st_uid == geteuid()) && !(st.st_mode & 022))
 		return true;
-	log_warn("%s is not read: others may write it", path);
+	log_warn("%s is not read: other users may write to it", path);
 	return false;
 }
 

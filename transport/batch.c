@@ -11,12 +11,11 @@
 #define XATTR_NAME_BYTES  255u
 #define XATTR_VALUE_BYTES 65536u
 #define NS_IN_S           1000000000u
-#define WORTH_PACKING     4096 /* below that a message is a packet or two either way */
+#define WORTH_PACKING     4096 /* a shorter message takes a packet or two either way */
 
 int batch_send(struct chan *c, const Haul__TreeOps *ops, uint64_t deadline_us, uint64_t *wire_bytes,
                struct err *e)
 {
-	Haul__Msg msg = HAUL__MSG__INIT;
 	Haul__Batch b = HAUL__BATCH__INIT;
 	size_t n = haul__tree_ops__get_packed_size(ops);
 	AUTO(mem) uint8_t *raw = malloc(n + 1);
@@ -34,10 +33,8 @@ int batch_send(struct chan *c, const Haul__TreeOps *ops, uint64_t deadline_us, u
 	b.raw_bytes = (uint32_t)n;
 	b.packed.data = k > 0 ? packed : raw;
 	b.packed.len = k > 0 ? (size_t)k : n;
-	msg.body_case = HAUL__MSG__BODY_BATCH;
-	msg.batch = &b;
 	*wire_bytes += b.packed.len;
-	return wire_send(c, &msg, deadline_us, e);
+	return wire_say(c, HAUL__MSG__BODY_BATCH, &b, deadline_us, e);
 }
 
 int batch_unpack(const Haul__Batch *b, Haul__TreeOps **out, struct err *e)
@@ -56,7 +53,7 @@ int batch_unpack(const Haul__Batch *b, Haul__TreeOps **out, struct err *e)
 			return err_set(e, ERR_PEER, EBADMSG, "a batch of files cannot be unpacked");
 	}
 	*out = haul__tree_ops__unpack(NULL, b->raw_bytes, data);
-	return *out ? 0 : err_set(e, ERR_PEER, EBADMSG, "a batch of files makes no sense");
+	return *out ? 0 : err_set(e, ERR_PEER, EBADMSG, "a batch of files that cannot be decoded");
 }
 
 /* Relative, no empty part, no "." or "..", no NUL. */
@@ -140,7 +137,7 @@ int batch_op_ok(const Haul__TreeOp *op, struct err *e)
 {
 	return op_ok(op) ? 0
 	                 : err_set(e, ERR_PEER, EBADMSG,
-	                           "the source names a file or asks for something that is not "
-	                           "allowed (operation %d)",
+	                           "the source asks for an operation on files that is not allowed "
+	                           "(%d)",
 	                           (int)op->kind);
 }

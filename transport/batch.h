@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* batch.h - what is done to files at the destination, many operations in a message. */
+/* batch.h - operations on files of the destination, many in one message. */
 #ifndef HAUL_TRANSPORT_BATCH_H
 #define HAUL_TRANSPORT_BATCH_H
 
@@ -11,15 +11,15 @@
 #define BATCH_PATH_MAX_BYTES 3500u
 #define BATCH_XATTRS_MAX     256u
 
-/** batch_send() - packed when that makes it shorter. @wire_bytes: added to */
+/** batch_send() - send @ops, packed if that is shorter. @wire_bytes: grows by the bytes sent */
 int batch_send(struct chan *c, const Haul__TreeOps *ops, uint64_t deadline_us, uint64_t *wire_bytes,
                struct err *e);
 /**
- * batch_unpack() - freed by haul__tree_ops__free_unpacked(). Nothing but lengths is checked
- * of what is in it: batch_op_ok() does that, one by one
+ * batch_unpack() - the operations of @b. Only lengths are checked: call batch_op_ok() for each
+ * @out: the caller's, freed by haul__tree_ops__free_unpacked()
  */
 int batch_unpack(const Haul__Batch *b, Haul__TreeOps **out, struct err *e);
-/** batch_op_ok() - paths that lead nowhere else, known kinds, lengths. Return: 0; -EBADMSG */
+/** batch_op_ok() - is the kind known, do paths stay below the root, do lengths fit? Return: 0; -EBADMSG */
 int batch_op_ok(const Haul__TreeOp *op, struct err *e);
 
 #endif

@@ -3,78 +3,17 @@
 #include "transport/priv.h"
 
 #include <fcntl.h>
-#include <linux/sockios.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 
 #include "common/clock.h"
 
-/* At the end of a healthy channel: for the peer to have all that was written. */
+/* How long to wait, at the end of a healthy channel, until the peer has everything. */
 #define GOODBYE_MS 1000
 
 struct tr_tuning tr_tuning;
-
-void chan_lock(struct chan *c)
-{
-	pthread_mutex_lock(&c->gate);
-	pthread_mutex_lock(&c->ssh);
-	pthread_mutex_unlock(&c->gate);
-}
-
-void chan_unlock(struct chan *c)
-{
-	pthread_mutex_unlock(&c->ssh);
-}
-
-bool chan_dead(const struct chan *c)
-{
-	return !ssh_is_connected(c->session) ||
-	       (ssh_get_status(c->session) & (SSH_CLOSED | SSH_CLOSED_ERROR));
-}
-
-bool chan_pending(const struct chan *c)
-{
-	return ssh_get_status(c->session) & SSH_WRITE_PENDING;
-}
-
-static void poke(int fd)
-{
-	uint64_t one = 1;
-	ssize_t n = write(fd, &one, sizeof(one));
-
-	(void)n; /* full means that it is readable, which is all we want */
-}
-
-/*
- * The peer is leaving and waits for our word that we have all it sent: see say_goodbye().
- * From now on nothing that happens to the connection can take away what it sent.
- */
-static void answer_eof(struct chan *c)
-{
-	if (!c->eof || c->answered || c->left_in_ssh || chan_dead(c))
-		return;
-	c->answered = true;
-	ssh_channel_send_eof(c->channel);
-}
-
-void chan_notify(struct chan *c)
-{
-	answer_eof(c);
-	bool over = c->eof || chan_dead(c) || ssh_channel_is_closed(c->channel);
-
-	if (c->reader.waits && (c->reader.left == 0 || over)) {
-		c->reader.waits = false;
-		poke(c->wake_reader);
-	}
-	if (c->writer_waits &&
-	    (over || (!chan_pending(c) && ssh_channel_window_size(c->channel) > 0))) {
-		c->writer_waits = false;
-		poke(c->wake_writer);
-	}
-}
 
 static void take_eof(ssh_session session, ssh_channel channel, void *arg)
 {
@@ -86,7 +25,7 @@ static void take_eof(ssh_session session, ssh_channel channel, void *arg)
 }
 
 /*
- * From here on libssh waits for nothing: its sessions and the socket are nonblocking.
+ * From here on libssh never waits: its sessions and the socket are nonblocking.
  * (After a key exchange libssh leaves the socket blocking, and a send() that blocks
  * with the lock held would stop the reader too.)
  */
@@ -158,17 +97,10 @@ void chan_silence(struct chan *c, unsigned int ms)
 	c->silence_ms = ms;
 }
 
-uint64_t chan_unacked(const struct chan *c)
-{
-	int n = 0;
-
-	return ioctl(c->fd, SIOCOUTQ, &n) == 0 && n > 0 ? (uint64_t)n : 0;
-}
-
 void chan_cancel(struct chan *c)
 {
 	__atomic_store_n(&c->cancelled, true, __ATOMIC_SEQ_CST);
-	poke(c->cancel); /* never read: whoever polls it from now on wakes at once */
+	chan_poke(c->cancel); /* never read, so every later poll() of it returns at once */
 	turn_wake(&c->writers);
 }
 
@@ -184,9 +116,9 @@ const char *chan_peer(const struct chan *c)
 }
 
 /*
- * End of stream, and then wait until the peer has it, and so all before it. Were the
- * socket closed at once, what the peer sends us meanwhile (it grants window while it
- * reads) would be answered by a reset, and its libssh drops what it has not read then.
+ * Send end of stream, and wait until the peer has it and so everything before it. If we closed
+ * the socket at once, the peer's next bytes (it grants window while it reads) would be answered
+ * by a reset, and its libssh would drop what it has not read yet.
  */
 static void say_goodbye(struct chan *c)
 {

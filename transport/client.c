@@ -34,7 +34,7 @@ static int late(const struct chan_target *to, struct err *e)
 {
 	err_set(e, ERR_LINK, ETIMEDOUT, "%s port %u: no answer in %u ms", to->host, to->port,
 	        to->connect_ms);
-	return err_fix(e, "is it hauld that listens there? is the host overloaded?");
+	return err_fix(e, "check that hauld listens there and that the host is not overloaded");
 }
 
 static int exchange_keys(ssh_session s, const struct chan_target *to, int fd, uint64_t deadline_us,
@@ -50,7 +50,7 @@ static int exchange_keys(ssh_session s, const struct chan_target *to, int fd, ui
 		return 0;
 	err_set(e, ERR_LINK, EPROTO, "%s port %u does not speak SSH with us: %s", to->host,
 	        to->port, ssh_get_error(s));
-	return err_fix(e, "is it hauld that listens there?");
+	return err_fix(e, "check that hauld listens there");
 }
 
 int client_session(const struct chan_target *to, ssh_session *out, int *fd, uint64_t deadline_us,
@@ -68,7 +68,7 @@ int client_session(const struct chan_target *to, ssh_session *out, int *fd, uint
 	ssh_session s = ssh_new();
 
 	if (!s || set_options(s, to) || ssh_options_set(s, SSH_OPTIONS_FD, &copy)) {
-		err_set(e, ERR_USER, EINVAL, "host %s: SSH does not take it: %s", to->host,
+		err_set(e, ERR_USER, EINVAL, "SSH does not accept host %s: %s", to->host,
 		        s ? ssh_get_error(s) : "no memory");
 		close(copy);
 		ssh_free(s);
@@ -99,8 +99,8 @@ static int key_changed(const struct chan_target *to, const char *print, struct e
 	char port[24];
 
 	err_set(e, ERR_LINK, EKEYREJECTED,
-	        "THE HOST KEY OF %s HAS CHANGED (now %s): it was set up anew, or somebody is "
-	        "in between; nothing was sent",
+	        "THE HOST KEY OF %s HAS CHANGED (now %s): the host was set up again, or "
+	        "someone intercepts the connection; nothing was sent",
 	        to->host, print);
 	return err_fix(
 	        e,
@@ -139,7 +139,7 @@ static int check_host_key(ssh_session s, const struct chan_target *to, struct er
 
 /* ---- who we are ---- */
 
-/* What was tried, for the message when none will do. */
+/* The keys that were tried, for the message when none is accepted. */
 struct tried {
 	char print[128]; /* of the last key that the host refused */
 	char locked[256]; /* a key file with a passphrase */
@@ -153,7 +153,7 @@ static int no_passphrase(const char *prompt, char *buf, size_t len, int echo, in
 	return -1;
 }
 
-/* Return: 1 with *out; 0 cannot be used; -errno only when @must */
+/* Return: 1 and *out; 0 the key cannot be used; -errno only when @must */
 static int load_key(const char *path, bool must, ssh_key *out, struct tried *t, struct err *e)
 {
 	bool locked = false;
@@ -167,14 +167,14 @@ static int load_key(const char *path, bool must, ssh_key *out, struct tried *t, 
 	if (!must)
 		return 0;
 	if (!locked)
-		return err_set(e, ERR_USER, EINVAL, "key %s: no private key that SSH can read",
+		return err_set(e, ERR_USER, EINVAL, "key %s is not a private key that SSH can read",
 		               path);
-	err_set(e, ERR_USER, EINVAL, "key %s has a passphrase; haul asks for none", path);
-	return err_fix(
-	        e, "make one without: ssh-keygen -t ed25519 -N '' -f FILE, then --identity FILE");
+	err_set(e, ERR_USER, EINVAL, "key %s has a passphrase, which haul cannot ask for", path);
+	return err_fix(e, "make a key without one: ssh-keygen -t ed25519 -N '' -f FILE, then "
+	                  "--identity FILE");
 }
 
-/* Return: 1 that is us; 0 not with this key; -errno */
+/* Return: 1 authenticated; 0 not with this key; -errno */
 static int try_key(ssh_session s, const struct chan_target *to, const char *path, int fd,
                    uint64_t deadline_us, struct tried *t, struct err *e)
 {
@@ -207,7 +207,7 @@ static int refused(const struct chan_target *to, const struct tried *t, struct e
 	if (t->locked[0])
 		err_set(e, ERR_USER, EACCES, "the only key here, %s, has a passphrase", t->locked);
 	else
-		err_set(e, ERR_USER, EACCES, "there is no key to show to %s", to->host);
+		err_set(e, ERR_USER, EACCES, "no key to present to %s", to->host);
 	return err_fix(e, "ssh-keygen -t ed25519 -N '' -f " TR_CONF_DIR "/id_ed25519, then add the "
 	                  ".pub to " TR_CONF_DIR "/authorized_keys on the other host");
 }
@@ -235,7 +235,7 @@ static int authenticate(ssh_session s, const struct chan_target *to, int fd, uin
 
 /* ---- the channel ---- */
 
-/* The peer asks for something; we offer nothing. */
+/* Refuse whatever the peer asks for. */
 static int decline(ssh_session s, ssh_message m, void *arg)
 {
 	(void)s, (void)m, (void)arg;
@@ -258,7 +258,7 @@ static int open_channel(ssh_session s, const struct chan_target *to, int fd, uin
 		r = SSH_OK;
 	}
 	if (r != SSH_OK)
-		return err_set(e, ERR_LINK, EPROTO, "%s opens no channel: %s", to->host,
+		return err_set(e, ERR_LINK, EPROTO, "cannot open a channel to %s: %s", to->host,
 		               ssh_get_error(s));
 	*out = ch;
 	return 0;

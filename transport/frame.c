@@ -25,9 +25,6 @@
 #define FRAME_MAGIC 0x48465231u
 #define VADDR_END   (1ULL << 56) /* five levels of page tables */
 
-/* obj & 0xff */
-enum { OBJ_TASK = 1, OBJ_SHARED = 2 };
-
 static void put32(uint8_t *p, uint32_t v)
 {
 	for (int i = 0; i < 4; i++)
@@ -84,11 +81,11 @@ static int bad(struct err *e, const char *what)
 	return err_set(e, ERR_PEER, EBADMSG, "bad page frame: %s", what);
 }
 
-/* What a type may carry. f holds numbers within their bounds. */
+/* What a frame of this type may carry; the numbers in @f are within their bounds. */
 static const char *head_fault(const struct frame *f)
 {
 	uint32_t runs_bytes = f->n_runs * FRAME_RUN_BYTES;
-	uint32_t raw_bytes = f->data_pages * FRAME_PAGE_BYTES;
+	uint32_t raw_bytes = f->data_pages * PAGE_BYTES;
 
 	if (f->body_bytes < runs_bytes)
 		return "length";
@@ -134,13 +131,13 @@ static int get_run(struct frame_run *r, const uint8_t *p, struct err *e)
 	r->kind = get32(p + 20);
 	if (r->kind < RUN_DATA || r->kind > RUN_GONE)
 		return bad(e, "kind of a run");
-	/* a run without data costs its sender nothing, and us a state for each page */
+	/* a run without data costs its sender nothing, but costs us a state for each page */
 	if (r->pages == 0 || r->pages > FRAME_PAGES_MAX)
 		return bad(e, "length of a run");
-	if (r->vaddr % FRAME_PAGE_BYTES || r->vaddr >= VADDR_END ||
-	    r->pages > (VADDR_END - r->vaddr) / FRAME_PAGE_BYTES)
+	if (r->vaddr % PAGE_BYTES || r->vaddr >= VADDR_END ||
+	    r->pages > (VADDR_END - r->vaddr) / PAGE_BYTES)
 		return bad(e, "address of a run");
-	if ((r->obj & 0xff) != OBJ_TASK && (r->obj & 0xff) != OBJ_SHARED)
+	if (!obj_is_task(r->obj) && !obj_is_shmem(r->obj))
 		return bad(e, "object of a run");
 	return 0;
 }
@@ -163,11 +160,11 @@ int frame_unpack_body(struct frame *f, const uint8_t *body, uint8_t *data, const
 		return bad(e, "runs and pages do not agree");
 	const uint8_t *packed = body + runs_bytes;
 	uint32_t packed_bytes = f->body_bytes - runs_bytes;
-	uint32_t raw_bytes = f->data_pages * FRAME_PAGE_BYTES;
+	uint32_t raw_bytes = f->data_pages * PAGE_BYTES;
 
 	*out = packed;
 	if (f->codec == CODEC_NONE)
-		return 0; /* the header's check: these are all of them */
+		return 0; /* the header was checked: these are all pages */
 	if (LZ4_decompress_safe((const char *)packed, (char *)data, (int)packed_bytes,
 	                        (int)raw_bytes) != (int)raw_bytes)
 		return bad(e, "compressed data");
@@ -178,7 +175,7 @@ int frame_unpack_body(struct frame *f, const uint8_t *body, uint8_t *data, const
 /* ---- on a channel ---- */
 
 /*
- * One block of all pages. LZ4 wants them in one piece.
+ * Pack all pages into one block. LZ4 needs them in one piece.
  * @room: for @bytes twice
  * Return: where it is, with *packed_bytes; NULL when it did not get smaller
  */
@@ -200,7 +197,7 @@ static uint8_t *pack_data(const struct iovec *data, int n, uint32_t bytes, uint8
 	return r > 0 ? room + bytes : NULL;
 }
 
-/* Return: -errno when header and data would not agree: the peer could only hang up */
+/* Return: -errno when header and data disagree: the peer would have to hang up */
 static int check_send(const struct frame *f, const struct iovec *data, int n, uint32_t *bytes,
                       struct err *e)
 {
@@ -213,7 +210,7 @@ static int check_send(const struct frame *f, const struct iovec *data, int n, ui
 	for (uint32_t i = 0; i < f->n_runs; i++)
 		if (f->type == FRAME_PAGES && f->runs[i].kind == RUN_DATA)
 			pages += f->runs[i].pages;
-	if (pages > FRAME_PAGES_MAX || sum != pages * FRAME_PAGE_BYTES)
+	if (pages > FRAME_PAGES_MAX || sum != pages * PAGE_BYTES)
 		return err_set(e, ERR_BUG, EINVAL, "frame of %llu pages with %llu bytes",
 		               (unsigned long long)pages, (unsigned long long)sum);
 	*bytes = (uint32_t)sum;
@@ -262,7 +259,7 @@ int frame_recv(struct chan *c, struct frame *f, uint8_t *buf, const uint8_t **da
 	if (f->body_bytes)
 		r = chan_read(c, buf, f->body_bytes, deadline_us, e);
 	if (r == -EPIPE && e)
-		err_clear(e); /* between frames this is an end, here it is not */
+		err_clear(e); /* an end of the stream is fine between frames, not here */
 	if (r == -EPIPE)
 		return bad(e, "it ends in the middle");
 	return r < 0 ? r : frame_unpack_body(f, buf, buf + FRAME_BODY_MAX, data, e);

@@ -32,7 +32,7 @@ void key_make_folder(const char *path)
 	AUTO(mem) char *copy = strdup(path);
 
 	if (copy)
-		mkdir(dirname(copy), 0755); /* who writes there says it when it failed */
+		mkdir(dirname(copy), 0755); /* the write that follows reports a failure */
 }
 
 /* ---- the host key, made at the first start ---- */
@@ -52,7 +52,7 @@ static int write_all(int fd, const char *p, size_t n)
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
-/* Whole under another name first, so that neither a crash nor a second hauld harms. */
+/* Write it under another name first, so that a crash or a second hauld does no harm. */
 static int write_key(const char *path, const char *text)
 {
 	AUTO(mem) char *tmp = NULL;
@@ -97,7 +97,7 @@ static int make_key(const char *path, struct err *e)
 	return 0;
 }
 
-/* Nobody is there to type a passphrase. */
+/* No passphrase: nobody could type it. */
 static int no_passphrase(const char *prompt, char *buf, size_t len, int echo, int verify, void *arg)
 {
 	(void)prompt, (void)buf, (void)len, (void)echo, (void)verify, (void)arg;
@@ -124,9 +124,10 @@ int key_load_host(ssh_key *out, const char *path, struct err *e)
 		               path);
 	}
 	if (ssh_pki_import_privkey_file(path, NULL, no_passphrase, NULL, out) != SSH_OK) {
-		err_set(e, ERR_USER, EINVAL, "host key %s: no private key that SSH can read", path);
-		return err_fix(e,
-		               "remove it, and a new one is made (then haul trust on the others)");
+		err_set(e, ERR_USER, EINVAL, "host key %s is not a private key that SSH can read",
+		        path);
+		return err_fix(e, "remove it: hauld makes a new one (then run haul trust on the "
+		                  "other hosts)");
 	}
 	return 0;
 }

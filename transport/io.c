@@ -3,11 +3,11 @@
  * io.c - bytes over one SSH channel, both ways at once, from several threads.
  *
  * libssh sessions are not thread-safe: one lock goes around every call, and all
- * waiting is done outside of it by poll() on the socket and an eventfd. Whoever holds
- * the lock moves the bytes of everybody ("pumps"): a writer may take the reader's bytes
- * off the socket (they go where the reader wants them, see chan_take_data), a reader
- * may take the window that a writer waits for. So whoever pumps wakes the others, and
- * keeper.c pumps when nobody is here.
+ * waiting is done outside of it by poll() on the socket and an eventfd. The thread that
+ * holds the lock moves the bytes of all threads ("pumps"): a writer may take the reader's
+ * bytes off the socket (they go where the reader wants them, see chan_take_data), a reader
+ * may take the window that a writer waits for. So a thread that pumps wakes the others, and
+ * keeper.c pumps when no thread is here.
  */
 #include "transport/priv.h"
 
@@ -30,16 +30,11 @@
 #define PUMPS_MAX 32
 
 /*
- * What the peer may send before it hears from us. libssh 0.10 keeps that between 640 and
+ * How much the peer may send before it hears from us. libssh 0.10 keeps that between 640 and
  * 1280 kB, which at a round trip of 10 ms is 60 MB/s; with this it is five times that.
  */
 #define WINDOW_BYTES      (4u << 20)
 #define WINDOW_STEP_BYTES (1u << 20)
-
-bool chan_pump(struct chan *c)
-{
-	return !chan_dead(c) && ssh_event_dopoll(c->event, 0) >= 0;
-}
 
 static int lost(struct chan *c, struct err *e)
 {
@@ -102,7 +97,8 @@ int chan_take_data(ssh_session session, ssh_channel channel, void *data, uint32_
 	(void)session;
 	(void)channel;
 	if (is_stderr || c->leaving)
-		return (int)bytes; /* nobody of ours sends that; nobody reads any more */
+		return (int)
+		        bytes; /* haul never sends on stderr; and nothing is read while we leave */
 	if (n) {
 		memcpy(c->reader.at, data, n);
 		c->reader.at += n;
@@ -119,9 +115,9 @@ int chan_take_data(ssh_session session, ssh_channel channel, void *data, uint32_
 }
 
 /*
- * libssh grants a larger window only to a read that asks for more than it. We want none
- * of that read's bytes: libssh holds none now, and should it take some from the socket
- * meanwhile, chan_take_data() has them before the read sees them.
+ * libssh grants a larger window only when a read asks for more than the window. This read
+ * returns no bytes: libssh holds none now, and if it takes some from the socket meanwhile,
+ * chan_take_data() gets them before the read sees them.
  */
 static void widen(struct chan *c)
 {
@@ -141,7 +137,7 @@ static void reader_got(struct chan *c, size_t n)
 	c->reader.left -= n;
 }
 
-/* What is here already: first what came first. */
+/* Bytes that are here already, the oldest first. */
 static int take_early(struct chan *c, struct err *e)
 {
 	reader_got(c, spill_get(&c->spill, c->reader.at, c->reader.left));
@@ -159,7 +155,7 @@ static int take_early(struct chan *c, struct err *e)
 
 enum step { STEP_DONE, STEP_WAIT, STEP_AGAIN };
 
-/* One turn with the lock held. Return: enum step; -errno */
+/* One step of a read. Lock held. Return: enum step; -errno */
 static int read_step(struct chan *c, struct err *e)
 {
 	bool moved = true;
@@ -187,7 +183,7 @@ static int read_step(struct chan *c, struct err *e)
 	return moved ? STEP_AGAIN : STEP_WAIT;
 }
 
-/* All or nothing: what a call that failed has taken is for the next one. */
+/* A read takes all or nothing: bytes of one that failed are kept for the next. */
 static void give_back(struct chan *c, uint8_t *buf, size_t bytes)
 {
 	if (bytes && spill_put(&c->spill, buf, bytes) < bytes)
@@ -251,7 +247,7 @@ static ssize_t write_step(struct chan *c, const void *buf, size_t bytes, struct 
 	return r;
 }
 
-/* When a wait of the writer ends; with chan_silence() that moves on while the peer takes bytes. */
+/* When a wait of the writer ends. With chan_silence() each byte that the peer takes extends it. */
 static uint64_t wait_until(struct chan *c, uint64_t deadline_us)
 {
 	uint64_t unacked = chan_unacked(c);
@@ -280,7 +276,7 @@ static int write_piece(struct chan *c, const uint8_t *p, size_t bytes, uint64_t 
 		if (n < 0)
 			return (int)n;
 		if (n > 0)
-			c->torn_write = true; /* until the call is through */
+			c->torn_write = true; /* until the call has succeeded */
 		p += n;
 		bytes -= (size_t)n;
 		int r = n ? 0 : wait_io(c, c->wake_writer, pending, wait_until(c, deadline_us), e);
@@ -291,7 +287,7 @@ static int write_piece(struct chan *c, const uint8_t *p, size_t bytes, uint64_t 
 	return 0;
 }
 
-/* Until libssh holds nothing back: perhaps nobody comes here for a while. */
+/* Wait until libssh holds nothing back: no other call may come for a while. */
 static int flush(struct chan *c, uint64_t deadline_us, struct err *e)
 {
 	for (;;) {
@@ -316,8 +312,8 @@ static int flush(struct chan *c, uint64_t deadline_us, struct err *e)
 }
 
 /*
- * libssh makes at least one packet and one system call of every write, so pieces that
- * are smaller than its packets are put together first; that copy is cheaper.
+ * libssh makes at least one packet and one system call of each write, so pieces smaller than
+ * its packets are joined first; that copy is cheaper.
  */
 static int write_all(struct chan *c, const struct iovec *iov, int n, uint64_t deadline_us,
                      struct err *e)

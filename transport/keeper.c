@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * keeper.c - one thread that answers the peer on channels where nobody reads or writes.
+ * keeper.c - one thread that answers the peer on channels where no thread reads or writes.
  *
- * SSH changes its keys every so many bytes. The packet that makes it due, and those
- * behind it, wait in libssh until both sides have talked, and libssh does not tell.
- * Were that the last thing that is sent, nobody would be there to hear the answer, and
- * the peer would wait for ever. So this thread looks at every channel now and then.
+ * SSH changes its keys after a number of bytes. The packet that makes a change due, and those
+ * after it, wait in libssh until both sides have exchanged keys, and libssh does not say so.
+ * If that packet were our last, no thread would read the answer, and the peer would wait for
+ * ever. So this thread checks every channel regularly.
  */
 #include "transport/priv.h"
 
@@ -16,7 +16,7 @@
 #include "common/clock.h"
 
 #define IDLE_MS   20
-#define BUSY_MS   1 /* after something moved: the other side's next step is near */
+#define BUSY_MS   1 /* after something moved: the peer's next step is near */
 #define PUMPS_MAX 64
 
 static struct {
@@ -27,7 +27,7 @@ static struct {
 	int stop;
 } keeper = { .life = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER, .stop = -1 };
 
-/* Somebody who has the lock does our work. Return: whether anything moved */
+/* A thread that has the lock does our work. Return: did anything move? */
 static bool look_after(struct chan *c)
 {
 	bool moved = false;
@@ -63,7 +63,7 @@ static void *keep(void *arg)
 	return NULL;
 }
 
-/* Signals are for the threads that were written for them. */
+/* Signals are left to the threads that handle them. */
 static int start_thread(struct err *e)
 {
 	sigset_t all, old;

@@ -11,7 +11,7 @@
 
 #define TR_CONF_DIR  "/etc/haul"
 #define TR_SUBSYSTEM "haul"
-#define TR_USER      "haul" /* sent because SSH wants a name; nobody looks at it */
+#define TR_USER      "haul" /* SSH needs a user name; the server ignores it */
 
 /*
  * For tests and benchmarks only: set before the first channel, NULL and 0 give the
@@ -19,11 +19,11 @@
  */
 struct tr_tuning {
 	const char *ciphers;
-	uint64_t rekey_bytes; /* new session keys after so much */
+	uint64_t rekey_bytes; /* new session keys after this many bytes */
 };
 extern struct tr_tuning tr_tuning;
 
-/* ---- turn.c: one at a time, in the order of arrival, with a deadline ---- */
+/* ---- turn.c: a fair lock (first come, first served), with a deadline and cancellation ---- */
 
 struct turn {
 	pthread_mutex_t lock;
@@ -34,13 +34,13 @@ struct turn {
 
 void turn_init(struct turn *t);
 void turn_fini(struct turn *t);
-/** turn_take() - Return: 0; -ETIMEDOUT; -ECANCELED when @cancelled became true */
+/** turn_take() - wait for the turn. Return: 0; -ETIMEDOUT; -ECANCELED: @cancelled became true */
 int turn_take(struct turn *t, const bool *cancelled, uint64_t deadline_us);
 void turn_give(struct turn *t);
-/** turn_wake() - let all who wait look at their @cancelled */
+/** turn_wake() - make all waiters check their @cancelled */
 void turn_wake(struct turn *t);
 
-/* ---- spill.c: bytes that came before somebody asked for them ---- */
+/* ---- spill.c: bytes that arrived before a read asked for them ---- */
 
 struct spill {
 	uint8_t *p;
@@ -58,8 +58,8 @@ void spill_fini(struct spill *s);
 /* ---- chan.c, io.c ---- */
 
 /*
- * Locks, in the order in which they are taken: turn of the writers (torn_write to
- * moved_us are theirs); gate, then ssh. What stands below `ssh` needs it.
+ * Locks, in the order in which they are taken: turn of the writers (it guards torn_write to
+ * moved_us); gate, then ssh. Every field below `ssh` needs that lock.
  */
 struct chan {
 	int fd; /* ours to poll; libssh has a copy, which it may close at any time */
@@ -69,31 +69,30 @@ struct chan {
 	char peer[160];
 	void *owner; /* callbacks that libssh points to; freed with the channel */
 	struct turn writers;
-	bool torn_write; /* a message was sent in part: nothing may follow it */
-	uint8_t *stage; /* small pieces of a write, put together */
+	bool torn_write; /* part of a message was sent: nothing may follow it */
+	uint8_t *stage; /* where small pieces of a write are joined */
 	unsigned int silence_ms;
-	uint64_t unacked,
-	        moved_us; /* chan_unacked() when last it was another one, and when that was */
+	uint64_t unacked, moved_us; /* the last value of chan_unacked(), and when it last changed */
 	struct chan *next; /* keeper.c */
 
-	pthread_mutex_t gate; /* makes `ssh` fair: who waits holds it */
+	pthread_mutex_t gate; /* makes `ssh` fair: a waiter holds it */
 	pthread_mutex_t ssh; /* around every call of libssh */
 	ssh_session session;
 	ssh_channel channel;
 	ssh_event event;
 	struct ssh_channel_callbacks_struct on_data;
 	struct {
-		uint8_t *at; /* where the bytes go that it asked for */
+		uint8_t *at; /* where the bytes of its read go */
 		size_t left;
 		bool waits;
 	} reader;
 	bool writer_waits;
 	struct spill spill;
 	size_t left_in_ssh; /* bytes that the spill had no room for */
-	size_t ungranted; /* bytes that came since the window was made wide */
+	size_t ungranted; /* bytes received since the window was widened */
 	bool widening;
-	bool eof; /* the peer is leaving; what it sent may still be in the spill */
-	bool answered, leaving; /* we told it that we have all; we are leaving */
+	bool eof; /* the peer is leaving; its last bytes may still be in the spill */
+	bool answered, leaving; /* we confirmed that we have everything; we are leaving */
 };
 
 /**
@@ -103,29 +102,35 @@ struct chan {
 int chan_wrap(struct chan **out, int fd, ssh_session session, ssh_channel channel, void *owner,
               const char *peer, struct err *e);
 
-void chan_lock(struct chan *c);
-void chan_unlock(struct chan *c);
-/** chan_pump() - move bytes between the socket and libssh. Lock held. Return: any moved */
-bool chan_pump(struct chan *c);
-/** chan_notify() - wake those who can go on now. Lock held */
-void chan_notify(struct chan *c);
 /** chan_take_data() - libssh's data callback */
 int chan_take_data(ssh_session session, ssh_channel channel, void *data, uint32_t bytes,
                    int is_stderr, void *arg);
+
+/* ---- chan_core.c ---- */
+
+void chan_lock(struct chan *c);
+void chan_unlock(struct chan *c);
+/** chan_pump() - move bytes between the socket and libssh. Lock held. Return: did any move? */
+bool chan_pump(struct chan *c);
+/** chan_notify() - wake the reader and the writer if they can continue now. Lock held */
+void chan_notify(struct chan *c);
+/** chan_dead() - is the connection lost or closed? Lock held */
 bool chan_dead(const struct chan *c);
-/** chan_pending() - libssh holds bytes that the socket did not take yet */
+/** chan_pending() - does libssh hold bytes that the socket did not take yet? Lock held */
 bool chan_pending(const struct chan *c);
+/** chan_poke() - make the eventfd @fd readable */
+void chan_poke(int fd);
 
-/* ---- keeper.c: answers the peer when nobody reads or writes ---- */
+/* ---- keeper.c: answers the peer when no thread reads or writes ---- */
 
-/** keeper_add() - Return: 0; -errno, then a channel must not be used */
+/** keeper_add() - Return: 0; -errno: the channel must not be used */
 int keeper_add(struct chan *c, struct err *e);
 void keeper_remove(struct chan *c);
 
 /* ---- resolve.c ---- */
 
 struct addrinfo;
-/** tcp_resolve() - Return: 0 and a list for freeaddrinfo(); EAI_ code, EAI_INPROGRESS: too late */
+/** tcp_resolve() - Return: 0 and a list for freeaddrinfo(); an EAI_ code, EAI_INPROGRESS at the deadline */
 int tcp_resolve(struct addrinfo **out, const char *host, uint16_t port, uint64_t deadline_us);
 
 /* ---- tcp.c ---- */

@@ -193,7 +193,8 @@ static int exchange_keys(ssh_session s, int fd, uint64_t deadline_us, struct err
 		if (session_wait(s, fd, deadline_us) < 0)
 			return late(e);
 	return r == SSH_OK ? 0
-	                   : err_set(e, ERR_LINK, EPROTO, "a client and SSH: %s", ssh_get_error(s));
+	                   : err_set(e, ERR_LINK, EPROTO, "SSH with a client failed: %s",
+	                             ssh_get_error(s));
 }
 
 static int welcome(ssh_session s, const struct guest *g, ssh_event ev, int fd, uint64_t deadline_us,
@@ -249,7 +250,7 @@ static int take_socket(ssh_session s, const struct chan_server *srv, int fd, str
 		return 0;
 	if (ssh_get_fd(s) != copy)
 		close(copy);
-	return err_set(e, ERR_LINK, EPROTO, "cannot take a connection: %s",
+	return err_set(e, ERR_LINK, EPROTO, "cannot accept a connection: %s",
 	               ssh_get_error(srv->door->bind));
 }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * spill.c - bytes that came before somebody asked for them, in order.
+ * spill.c - bytes that arrived before a read asked for them, in order.
  *
- * libssh hands out nothing any more once the connection has failed, even what came
- * before that. What is in the spill is safe from that, and its bound keeps the SSH
- * window as the brake: the rest stays in libssh, which then grants no more.
+ * Once the connection has failed, libssh hands out nothing, not even bytes received earlier.
+ * Bytes in the spill are safe from that. It is bounded, so that the SSH window still slows the
+ * peer down: the rest stays in libssh, which then grants no more window.
  */
 #include "transport/priv.h"
 

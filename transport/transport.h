@@ -10,6 +10,7 @@
 
 #include "common/auto.h"
 #include "common/err.h"
+#include "common/page.h"
 
 #define TR_PORT_DEFAULT 4285
 
@@ -48,7 +49,7 @@ struct chan_server; /* host key + authorised keys; made once per daemon */
  *                     list of authorised keys (OpenSSH authorized_keys format)
  * @host_key_path:   created if it does not exist
  * @authorized_path: read again at each authentication; may not exist (then
- *                   nobody is let in)
+ *                   every connection is refused)
  */
 int chan_server_new(struct chan_server **out, const char *host_key_path,
                     const char *authorized_path, struct err *e);
@@ -75,15 +76,15 @@ int chan_read(struct chan *c, void *buf, size_t bytes, uint64_t deadline_us, str
 void chan_cancel(struct chan *c);
 
 /**
- * chan_go_first() - what is written here need not queue behind pages on this host's link
+ * chan_go_first() - do not queue what is written here behind pages on this host's link
  * (SO_PRIORITY; the queueing disciplines pfifo_fast and fq_codel both then let it pass)
  */
 void chan_go_first(struct chan *c);
 
-/** chan_silence() - a write with DEADLINE_NEVER ends when for so long the peer takes nothing */
+/** chan_silence() - fail a write without deadline when the peer acknowledges nothing for @ms */
 void chan_silence(struct chan *c, unsigned int ms);
 
-/** chan_unacked() - bytes that were written and that the peer's kernel has not acknowledged */
+/** chan_unacked() - how many bytes were written that the peer's kernel has not acknowledged */
 uint64_t chan_unacked(const struct chan *c);
 
 struct chan_stats {
@@ -119,13 +120,11 @@ int trust_store(const struct chan_target *to, const char *fingerprint, struct er
 
 /* ---- frame.c: page frames, pure functions over buffers ---- */
 
-#define FRAME_PAGE_BYTES 4096u
 #define FRAME_HEAD_BYTES 24u
 #define FRAME_RUN_BYTES  24u
 #define FRAME_PAGES_MAX  128u /* data pages in one frame: 512 KiB */
 #define FRAME_RUNS_MAX   128u
-#define FRAME_BODY_MAX                                                                             \
-	(FRAME_RUNS_MAX * FRAME_RUN_BYTES + FRAME_PAGES_MAX * FRAME_PAGE_BYTES + 4096u)
+#define FRAME_BODY_MAX   (FRAME_RUNS_MAX * FRAME_RUN_BYTES + FRAME_PAGES_MAX * PAGE_BYTES + 4096u)
 
 enum frame_type {
 	FRAME_PAGES = 1, /* runs, then the bytes of the data runs in order */
@@ -137,7 +136,7 @@ enum frame_type {
 enum run_kind { RUN_DATA = 1, RUN_ZERO = 2, RUN_GONE = 3 };
 
 struct frame_run {
-	uint64_t obj; /* (id << 8) | type: 1 task (id = pid), 2 shared memory */
+	uint64_t obj; /* obj_of_task(pid) or obj_of_shmem(ID) */
 	uint64_t vaddr; /* page aligned */
 	uint32_t pages;
 	uint32_t kind; /* enum run_kind */
@@ -181,7 +180,7 @@ int frame_unpack_body(struct frame *f, const uint8_t *body, uint8_t *data, const
 
 /**
  * frame_send() / frame_recv() - one frame on a channel
- * @data for send: f->data_pages * 4096 bytes as iovecs; compressed here when
+ * @data for send: f->data_pages * PAGE_BYTES bytes as iovecs; compressed here when
  * f->codec says so. @buf for recv: FRAME_BODY_MAX + FRAME_PAGES_MAX pages.
  */
 int frame_send(struct chan *c, struct frame *f, const struct iovec *data, int n,
@@ -195,9 +194,10 @@ struct Haul__Msg;
 #define WIRE_MSG_MAX_BYTES (64u << 20)
 
 /* Of HELLO. 2: PLACED, for which the source waits. */
-#define PROTOCOL_VERSION       2
-#define PROTOCOL_COMPAT        2 /* the oldest that is understood */
-#define PROTOCOL_COMPAT_RESUME 1 /* on other connections than the first: a host may be upgraded */
+#define PROTOCOL_VERSION 2
+#define PROTOCOL_COMPAT  2 /* the oldest version that we understand */
+#define PROTOCOL_COMPAT_RESUME                                                                     \
+	1 /* the same for later connections: a host may be upgraded meanwhile */
 
 /** wire_send() - length-prefixed protobuf */
 int wire_send(struct chan *c, const struct Haul__Msg *m, uint64_t deadline_us, struct err *e);

@@ -80,7 +80,8 @@ int trust_store(const struct chan_target *to, const char *fingerprint, struct er
 	if (r == 0 && strcmp(print, fingerprint)) {
 		err_set(e, ERR_LINK, EKEYREJECTED, "%s shows another key than before: %s", to->host,
 		        print);
-		r = err_fix(e, "somebody may be in between: find out before you go on");
+		r = err_fix(e,
+		            "someone may intercept the connection: find out before you continue");
 	}
 	if (r == 0)
 		r = store(s, to, e);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* turn.c - a lock that is handed to who waits, with a deadline and a way out. */
+/* turn.c - a fair lock (first come, first served) with a deadline and cancellation. */
 #include "transport/priv.h"
 
 #include <time.h>
@@ -36,7 +36,7 @@ static bool wait_change(struct turn *t, uint64_t deadline_us)
 	return pthread_cond_timedwait(&t->changed, &t->lock, &at) == 0;
 }
 
-/* Whoever of those who wait looks first after a hand-over takes it: none is lost. */
+/* The waiter that looks first after a hand-over takes it, so none is lost. */
 static int wait_turn(struct turn *t, const bool *cancelled, uint64_t deadline_us)
 {
 	bool in_time = true;

@@ -8,8 +8,8 @@
 
 #define LENGTH_BYTES 4
 
-/* Memory is taken as bytes arrive, so that a length alone cannot make us take it. */
-#define GROW_BYTES     (64u << 10) /* at first, then as much again as there is */
+/* Memory is allocated as bytes arrive, so that a length alone cannot make us allocate it. */
+#define GROW_BYTES     (64u << 10) /* at first; then the buffer doubles */
 #define GROW_BYTES_MAX (8u << 20)
 
 int wire_send(struct chan *c, const Haul__Msg *m, uint64_t deadline_us, struct err *e)
@@ -32,7 +32,7 @@ int wire_send(struct chan *c, const Haul__Msg *m, uint64_t deadline_us, struct e
 
 /* ---- receiving ---- */
 
-/* Between messages the end of the stream is an end; in the middle it is a fault. */
+/* The end of the stream is fine between messages, an error within one. */
 static int cut_off(int r, struct err *e)
 {
 	if (r != -EPIPE)
@@ -123,5 +123,5 @@ int wire_recv(struct chan *c, Haul__Msg **out, uint64_t deadline_us, struct err 
 	if (r < 0)
 		return r;
 	*out = unpack(buf, n);
-	return *out ? 0 : err_set(e, ERR_PEER, EBADMSG, "a message that makes no sense");
+	return *out ? 0 : err_set(e, ERR_PEER, EBADMSG, "a message that cannot be decoded");
 }

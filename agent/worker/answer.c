@@ -96,7 +96,7 @@ static int say(struct chan *ch, int state, struct err *e)
 	Haul__Outcome o = HAUL__OUTCOME__INIT;
 	char boot[JOURNAL_BOOT_BYTES];
 
-	boot_id(boot);
+	journal_boot_id(boot);
 	h.version = PROTOCOL_VERSION;
 	h.compat = PROTOCOL_COMPAT_RESUME;
 	h.boot = boot;

@@ -58,7 +58,7 @@ int hello_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	h.program = program;
 	h.host = u.nodename;
 	h.route = w->route;
-	boot_id(boot);
+	journal_boot_id(boot);
 	h.boot = boot;
 	h.secret.data = w->secret;
 	h.secret.len = sizeof(w->secret);

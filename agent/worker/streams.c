@@ -19,7 +19,7 @@
 
 #define HELLO_LIMIT_MS  10000
 #define ACCEPT_LIMIT_MS 10000
-#define RECV_BYTES      (FRAME_BODY_MAX + FRAME_PAGES_MAX * FRAME_PAGE_BYTES)
+#define RECV_BYTES      (FRAME_BODY_MAX + FRAME_PAGES_MAX * PAGE_BYTES)
 
 static int check_hello(struct stream *t, const Haul__Hello *h, struct err *e)
 {
@@ -42,7 +42,7 @@ static int answer_hello(struct chan *ch, struct err *e)
 	Haul__Hello h = HAUL__HELLO__INIT;
 	char boot[JOURNAL_BOOT_BYTES];
 
-	boot_id(boot);
+	journal_boot_id(boot);
 	h.boot = boot;
 	h.version = PROTOCOL_VERSION;
 	h.compat = PROTOCOL_COMPAT_RESUME;
@@ -108,7 +108,7 @@ static int put_frame(struct wrk *w, const struct frame *f, const uint8_t *data, 
 		if (r < 0)
 			return r;
 		if (has_data)
-			data += (size_t)run->pages * FRAME_PAGE_BYTES;
+			data += (size_t)run->pages * PAGE_BYTES;
 	}
 	return 0;
 }

@@ -403,7 +403,7 @@ static int check_remote(struct mig *m, struct findings *f, struct err *e)
 		r = criu_version(c, &m->dump.criu_version, deadline_in_ms(10000), e);
 	criu_free(c);
 	if (r == 0)
-		r = fs_look(m, e);
+		r = dirs_look(m, e);
 	if (r == 0)
 		r = talk_connect(m, e);
 	if (r == 0)

@@ -1,60 +1,66 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* dirs.c - trees that travel, as steps of a migration: docs/FILES.md. */
+/* dirs.c - directories that move with the process, as steps of a migration: docs/FILES.md. */
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/reopen.h"
 #include "hauler/dirs/priv.h"
 #include "hauler/mig/mig.h"
 #include "transport/haul.pb-c.h"
 
 #define SETTLE_PASSES  8
-#define SETTLED_US     30000 /* a pass so short leaves little for the freeze */
-#define FROZEN_PASSES  5 /* others may write there, too: they do not stand */
+#define SETTLED_US     30000 /* after a pass this short little is left for the freeze */
+#define FROZEN_PASSES  5 /* processes outside the tree may still write there */
 #define APPLY_LIMIT_MS 600000
-#define SEND_LIMIT_MS  120000 /* of silence, while the tree runs */
+#define SEND_LIMIT_MS  120000 /* without progress, while the tree runs */
 #define NS_IN_S        1000000000ull
 
 /* ---- life ---- */
 
-static int open_root(struct fs *f, const char *path, struct err *e)
+static int open_root(struct dirs *f, const char *path, struct err *e)
 {
-	struct fs_root *r = &f->root[f->n_roots];
+	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW,
+		                .resolve = RESOLVE_NO_SYMLINKS };
+	struct dirs_root *r = &f->root[f->n_roots];
 
 	r->path = path;
 	r->number = (uint32_t)f->n_roots;
-	r->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	/* a real path: whoever owns a directory above may have put a link there since */
+	r->fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
 	if (r->fd < 0)
 		return err_sys(e, "--fs=%s", path);
 	f->n_roots++;
-	r->fsid = watch_fsid(r->fd);
+	r->fsid = dirs_watch_fsid(r->fd);
 	return 0;
 }
 
-/* All or none: what cannot be watched is looked at by its times, and the report says so. */
-static void start_watch(struct fs *f)
+/* Watch all directories or none: without a watch times are compared, and the report says so. */
+static void start_watch(struct dirs *f)
 {
 	struct err why = ERR_INIT;
 	int r = getenv("HAUL_FS_NO_WATCH") ? err_set(&why, ERR_USER, EPERM, "HAUL_FS_NO_WATCH")
-	                                   : watch_new(&f->watch, &why);
+	                                   : dirs_watch_new(&f->watch, &why);
 
 	for (size_t i = 0; r == 0 && i < f->n_roots; i++)
-		r = watch_mark(f->watch, f->root[i].fd, &why);
+		r = dirs_watch_mark(f->watch, f->root[i].fd, &why);
 	if (r < 0) {
-		watch_free(steal(f->watch));
-		log_warn("changes of files are found by their times: %s", why.msg);
+		dirs_watch_free(steal(f->watch));
+		log_warn("changed files are found by their times: %s", why.msg);
 	}
 	f->st.watch = f->watch ? "fanotify" : "times";
 }
 
-int fs_new(struct fs **out, const struct dirs_opts *o, struct err *e)
+int dirs_new(struct dirs **out, const struct dirs_opts *o, struct err *e)
 {
-	AUTO(fs) struct fs *f = calloc(1, sizeof(*f));
+	AUTO(dirs) struct dirs *f = calloc(1, sizeof(*f));
 	int r = 0;
 
 	if (!f)
@@ -67,9 +73,9 @@ int fs_new(struct fs **out, const struct dirs_opts *o, struct err *e)
 	if (r == 0)
 		start_watch(f);
 	for (size_t i = 0; r == 0 && i < f->n_roots; i++)
-		r = fs_top(f, &f->root[i], e);
+		r = dirs_top(f, &f->root[i], e);
 	if (r == 0)
-		r = fs_scan(f, e);
+		r = dirs_scan(f, e);
 	for (size_t i = 0; i < f->n_roots; i++) {
 		f->st.bytes += f->root[i].bytes;
 		f->st.inodes += f->root[i].inodes;
@@ -79,7 +85,7 @@ int fs_new(struct fs **out, const struct dirs_opts *o, struct err *e)
 	return r;
 }
 
-void fs_cancel(struct fs *f)
+void dirs_cancel(struct dirs *f)
 {
 	if (!f)
 		return;
@@ -88,18 +94,18 @@ void fs_cancel(struct fs *f)
 		chan_cancel(f->ch);
 }
 
-void fs_free(struct fs *f)
+void dirs_free(struct dirs *f)
 {
 	if (!f)
 		return;
 	if (f->running && !f->joined) {
-		fs_cancel(f);
+		dirs_cancel(f);
 		pthread_join(f->thread, NULL);
 	}
-	watch_free(f->watch);
-	fs_bury(f);
+	dirs_watch_free(f->watch);
+	dirs_bury(f);
 	for (size_t i = 0; i < f->n_roots; i++)
-		fs_table_free(&f->root[i]);
+		dirs_table_free(&f->root[i]);
 	free(f->scan.v);
 	free(f->fresh.v);
 	free(f->dirty.v);
@@ -113,15 +119,15 @@ void fs_free(struct fs *f)
 	free(f);
 }
 
-const struct fs_stats *fs_get_stats(const struct fs *f)
+const struct dirs_stats *dirs_get_stats(const struct dirs *f)
 {
 	return f ? &f->st : NULL;
 }
 
 /* ---- the offer ---- */
 
-/* Where it will be: in another root directory, if the process gets one. */
-static int map_root(const struct mig *m, struct fs_root *r, struct findings *out)
+/* Its path at the destination, which may be below another root directory. */
+static int map_root(const struct mig *m, struct dirs_root *r, struct findings *out)
 {
 	const char *from = inspect_root_dir(m->insp), *to = m->opt->into_root;
 
@@ -134,7 +140,7 @@ static int map_root(const struct mig *m, struct fs_root *r, struct findings *out
 	return 0;
 }
 
-static Haul__TreeRoot *offer_root(const struct fs *f, size_t i)
+static Haul__TreeRoot *offer_root(const struct dirs *f, size_t i)
 {
 	Haul__TreeRoot *t = malloc(sizeof(*t));
 	struct statx x;
@@ -154,33 +160,33 @@ static Haul__TreeRoot *offer_root(const struct fs *f, size_t i)
 	return t;
 }
 
-int fs_look(struct mig *m, struct err *e)
+int dirs_look(struct mig *m, struct err *e)
 {
-	struct fs *f = NULL;
+	struct dirs *f = NULL;
 	uint64_t t0 = now_us();
 
 	if (!m->opt->fs.n_dirs)
 		return 0;
-	int r = fs_new(&f, &m->opt->fs, e);
+	int r = dirs_new(&f, &m->opt->fs, e);
 
 	if (r == 0)
 		f->st.look_us = now_us() - t0;
 	pthread_mutex_lock(&m->halt.lock);
-	m->fs = f;
+	m->dirs = f;
 	pthread_mutex_unlock(&m->halt.lock);
 	return r;
 }
 
-int fs_offer(struct mig *m, Haul__Offer *o, struct findings *out, struct err *e)
+int dirs_offer(struct mig *m, Haul__Offer *o, struct findings *out, struct err *e)
 {
-	struct fs *f = m->fs;
+	struct dirs *f = m->dirs;
 
 	if (!f)
 		return 0;
 	if (f->other_mounts)
 		finding_add(out, SEV_WARNING, "fs-mount",
-		            "give it a --fs of its own, if it is to travel",
-		            "%s is a mount point: what is there does not travel (%u of them)",
+		            "to move it, too, name it by a --fs of its own",
+		            "%s is a mount point: its files do not move (%u mount points)",
 		            f->other_mount, f->other_mounts);
 	o->tree = calloc(f->n_roots, sizeof(Haul__TreeRoot *));
 	for (size_t i = 0; o->tree && i < f->n_roots; i++) {
@@ -196,7 +202,7 @@ int fs_offer(struct mig *m, Haul__Offer *o, struct findings *out, struct err *e)
 	return 0;
 }
 
-void fs_offer_free(Haul__Offer *o)
+void dirs_offer_free(Haul__Offer *o)
 {
 	for (size_t i = 0; i < o->n_tree; i++)
 		free(o->tree[i]);
@@ -210,7 +216,7 @@ void fs_offer_free(Haul__Offer *o)
 static int applied(struct mig *m, unsigned int number, uint64_t deadline_us, struct err *e)
 {
 	Haul__Msg *msg = NULL;
-	int r = talk_expect(m, m->fs->ch, HAUL__MSG__BODY_APPLIED, &msg, deadline_us, e);
+	int r = talk_expect(m, m->dirs->ch, HAUL__MSG__BODY_APPLIED, &msg, deadline_us, e);
 
 	if (r < 0)
 		return r;
@@ -221,41 +227,43 @@ static int applied(struct mig *m, unsigned int number, uint64_t deadline_us, str
 	return r;
 }
 
-static int look_again(struct fs *f, struct err *e)
+static int look_again(struct dirs *f, struct err *e)
 {
 	void **v = NULL;
 	size_t n = 0;
 	bool all = !f->watch;
-	int r = f->watch ? watch_take(f->watch, &v, &n, &all, e) : 0;
+	int r = f->watch ? dirs_watch_take(f->watch, &v, &n, &all, e) : 0;
 
 	for (size_t i = 0; r == 0 && i < n; i++)
-		if (fs_mark_dirty(f, v[i]) < 0)
+		if (dirs_mark_dirty(f, v[i]) < 0)
 			r = err_set(e, ERR_SYS, ENOMEM, "no memory");
 	free(v);
 	if (r < 0)
 		return r;
 	if (f->watch && all)
-		log_warn("events of files were lost: all are looked at");
-	return all ? fs_look_all(f, e) : fs_scan(f, e);
+		log_warn("file events were lost: every file is checked");
+	return all ? dirs_look_all(f, e) : dirs_scan(f, e);
 }
 
-static bool nothing_to_do(const struct fs *f)
+static bool nothing_to_do(const struct dirs *f)
 {
 	return !f->fresh.n && !f->dirty.n && !f->gone.n && !f->due.n;
 }
 
 static int pass(struct mig *m, bool first, struct err *e)
 {
-	struct fs *f = m->fs;
+	struct dirs *f = m->dirs;
 	uint64_t t0 = now_us(), files = f->st.sent_files, bytes = f->st.sent_bytes;
-	int r = fs_mark_open(f, m->opt->pid, first, e);
+	int r = dirs_mark_open(f, m->opt->pid, first, e);
+
+	f->leases = reopen_leased(0);
 
 	if (r == 0 && !first)
 		r = look_again(f, e);
 	uint64_t t1 = now_us();
 
 	if (r == 0)
-		r = fs_send_pass(f, f->st.passes + 1, e);
+		r = dirs_send_pass(f, f->st.passes + 1, e);
 	if (r < 0)
 		return r;
 	f->st.passes++;
@@ -267,18 +275,18 @@ static int pass(struct mig *m, bool first, struct err *e)
 	               f->deadline_us ? f->deadline_us : deadline_in_ms(APPLY_LIMIT_MS), e);
 }
 
-int fs_first(struct mig *m, struct err *e)
+int dirs_first(struct mig *m, struct err *e)
 {
 	struct chan *ch = NULL;
 	uint64_t t0 = now_us();
 
-	if (!m->fs)
+	if (!m->dirs)
 		return 0;
 	int r = talk_files(m, &ch, e);
 
 	pthread_mutex_lock(&m->halt.lock);
-	m->fs->ch = ch;
-	m->fs->send = m->pages.send;
+	m->dirs->ch = ch;
+	m->dirs->send = m->pages.send;
 	if (m->halt.stop && r == 0)
 		r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 	pthread_mutex_unlock(&m->halt.lock);
@@ -286,16 +294,16 @@ int fs_first(struct mig *m, struct err *e)
 		chan_silence(ch, SEND_LIMIT_MS);
 		r = pass(m, true, e);
 	}
-	m->fs->st.first_us = now_us() - t0;
+	m->dirs->st.first_us = now_us() - t0;
 	return r < 0 ? err_wrap(e, "files") : 0;
 }
 
-int fs_settle(struct mig *m, struct err *e)
+int dirs_settle(struct mig *m, struct err *e)
 {
 	uint64_t last = UINT64_MAX;
 	int r = 0;
 
-	for (unsigned int i = 0; m->fs && r == 0 && i < SETTLE_PASSES; i++) {
+	for (unsigned int i = 0; m->dirs && r == 0 && i < SETTLE_PASSES; i++) {
 		uint64_t t0 = now_us();
 
 		r = pass(m, false, e);
@@ -309,19 +317,19 @@ int fs_settle(struct mig *m, struct err *e)
 	return r < 0 ? err_wrap(e, "files") : 0;
 }
 
-/* ---- while the tree stands ---- */
+/* ---- while the tree is stopped ---- */
 
-/* Until a look finds nothing: others than the tree may write there. */
+/* Repeat until a look finds nothing: processes outside the tree may write there. */
 static int last_passes(struct mig *m, struct err *e)
 {
-	struct fs *f = m->fs;
+	struct dirs *f = m->dirs;
 	int r = pass(m, false, e);
 
 	for (unsigned int i = 1; r == 0 && f->watch && i < FROZEN_PASSES; i++) {
 		r = look_again(f, e);
 		if (r < 0 || nothing_to_do(f))
 			return r;
-		log_info("files: somebody else writes in the trees");
+		log_info("files: a process outside the tree writes to the directories");
 		r = pass(m, false, e);
 	}
 	return r;
@@ -330,7 +338,7 @@ static int last_passes(struct mig *m, struct err *e)
 static void *frozen_main(void *arg)
 {
 	struct mig *m = arg;
-	struct fs *f = m->fs;
+	struct dirs *f = m->dirs;
 	uint64_t t0 = now_us(), bytes = f->st.sent_bytes;
 
 	f->result = last_passes(m, &f->err);
@@ -339,20 +347,20 @@ static void *frozen_main(void *arg)
 	return NULL;
 }
 
-int fs_frozen(struct mig *m, struct err *e)
+int dirs_frozen(struct mig *m, struct err *e)
 {
-	if (!m->fs || m->fs->running)
+	if (!m->dirs || m->dirs->running)
 		return 0;
-	m->fs->deadline_us = mig_deadline(m);
-	int r = pthread_create(&m->fs->thread, NULL, frozen_main, m);
+	m->dirs->deadline_us = mig_deadline(m);
+	int r = pthread_create(&m->dirs->thread, NULL, frozen_main, m);
 
-	m->fs->running = r == 0;
+	m->dirs->running = r == 0;
 	return r ? err_set(e, ERR_SYS, r, "thread for files") : 0;
 }
 
-int fs_wait(struct mig *m, struct err *e)
+int dirs_wait(struct mig *m, struct err *e)
 {
-	struct fs *f = m->fs;
+	struct dirs *f = m->dirs;
 
 	if (!f)
 		return 0;

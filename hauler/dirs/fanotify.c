@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * fs_watch.c - which inodes of the trees change, from fanotify on whole file systems. Events name
- * an object by its file handle; a thread keeps the queue short and throws away what is not ours.
+ * fanotify.c - which inodes change, by fanotify on whole file systems. An event names a file by its
+ * file handle; a thread keeps the queue short and drops events of other files.
  */
 #include "hauler/dirs/priv.h"
 
@@ -29,7 +29,7 @@ struct slot {
 	bool dirty;
 };
 
-struct watch {
+struct dirs_watch {
 	pthread_mutex_t lock;
 	pthread_t thread;
 	bool running;
@@ -47,14 +47,14 @@ static bool no_key(XXH128_hash_t k)
 	return !k.low64 && !k.high64;
 }
 
-static struct slot *slot_of(const struct watch *w, XXH128_hash_t key)
+static struct slot *slot_of(const struct dirs_watch *w, XXH128_hash_t key)
 {
 	for (size_t i = key.low64 & (w->n_slots - 1);; i = (i + 1) & (w->n_slots - 1))
 		if (no_key(w->slot[i].key) || XXH128_isEqual(w->slot[i].key, key))
 			return &w->slot[i];
 }
 
-static int grow(struct watch *w)
+static int grow(struct dirs_watch *w)
 {
 	struct slot *old = w->slot;
 	size_t n = w->n_slots;
@@ -74,7 +74,7 @@ static int grow(struct watch *w)
 	return 0;
 }
 
-int watch_add(struct watch *w, XXH128_hash_t key, void *obj)
+int dirs_watch_add(struct dirs_watch *w, XXH128_hash_t key, void *obj)
 {
 	if (!w)
 		return 0;
@@ -90,7 +90,7 @@ int watch_add(struct watch *w, XXH128_hash_t key, void *obj)
 	return r;
 }
 
-void watch_drop(struct watch *w, XXH128_hash_t key, const void *obj)
+void dirs_watch_drop(struct dirs_watch *w, XXH128_hash_t key, const void *obj)
 {
 	if (!w)
 		return;
@@ -102,7 +102,7 @@ void watch_drop(struct watch *w, XXH128_hash_t key, const void *obj)
 	pthread_mutex_unlock(&w->lock);
 }
 
-static void note(struct watch *w, XXH128_hash_t key)
+static void note(struct dirs_watch *w, XXH128_hash_t key)
 {
 	struct slot *s = slot_of(w, key);
 
@@ -144,7 +144,7 @@ static uint64_t fsid_word(const void *fsid)
 	return v;
 }
 
-static void take_event(struct watch *w, const struct fanotify_event_metadata *m)
+static void take_event(struct dirs_watch *w, const struct fanotify_event_metadata *m)
 {
 	const struct fanotify_event_info_fid *fid = (const void *)(m + 1);
 
@@ -158,8 +158,8 @@ static void take_event(struct watch *w, const struct fanotify_event_metadata *m)
 	note(w, key_of((const void *)fid->handle, fsid_word(&fid->fsid)));
 }
 
-/* In the buffer they follow one another at any address. */
-static void take_events(struct watch *w, size_t bytes)
+/* Events in the buffer are not aligned. */
+static void take_events(struct dirs_watch *w, size_t bytes)
 {
 	union {
 		struct fanotify_event_metadata head;
@@ -173,14 +173,15 @@ static void take_events(struct watch *w, size_t bytes)
 		if (one.head.event_len < sizeof(one.head) || one.head.event_len > left)
 			return;
 		if (one.head.event_len > sizeof(one))
-			w->overflow = true; /* no handle is so long: nothing is known any more */
+			w->overflow =
+			        true; /* longer than any handle: we cannot tell what changed */
 		else
 			take_event(w, &one.head);
 	}
 }
 
-/* All that is in the queue. The lock is held. */
-static void drain(struct watch *w)
+/* Take all events in the queue. Lock is held. */
+static void drain(struct dirs_watch *w)
 {
 	for (;;) {
 		ssize_t n = read(w->fd, w->buf, READ_BYTES);
@@ -197,7 +198,7 @@ static void drain(struct watch *w)
 
 static void *watch_main(void *arg)
 {
-	struct watch *w = arg;
+	struct dirs_watch *w = arg;
 
 	for (;;) {
 		struct pollfd p[2] = { { .fd = w->stop_fd, .events = POLLIN },
@@ -210,11 +211,11 @@ static void *watch_main(void *arg)
 		pthread_mutex_lock(&w->lock);
 		drain(w);
 		pthread_mutex_unlock(&w->lock);
-		usleep(10000); /* equal events of that time become one */
+		usleep(10000); /* the kernel merges equal events meanwhile */
 	}
 }
 
-int watch_take(struct watch *w, void ***out, size_t *n, bool *all, struct err *e)
+int dirs_watch_take(struct dirs_watch *w, void ***out, size_t *n, bool *all, struct err *e)
 {
 	pthread_mutex_lock(&w->lock);
 	drain(w);
@@ -234,17 +235,17 @@ int watch_take(struct watch *w, void ***out, size_t *n, bool *all, struct err *e
 	w->overflow = false;
 	pthread_mutex_unlock(&w->lock);
 	*out = v;
-	return v ? 0 : err_set(e, ERR_SYS, ENOMEM, "no memory for what has changed");
+	return v ? 0 : err_set(e, ERR_SYS, ENOMEM, "no memory for changed files");
 }
 
-uint64_t watch_fsid(int fd)
+uint64_t dirs_watch_fsid(int fd)
 {
 	struct statfs s;
 
 	return fstatfs(fd, &s) < 0 ? 0 : fsid_word(&s.f_fsid);
 }
 
-int watch_key(int dirfd, const char *name, uint64_t fsid, XXH128_hash_t *out)
+int dirs_watch_key(int dirfd, const char *name, uint64_t fsid, XXH128_hash_t *out)
 {
 	union {
 		struct file_handle h;
@@ -258,7 +259,7 @@ int watch_key(int dirfd, const char *name, uint64_t fsid, XXH128_hash_t *out)
 	return 0;
 }
 
-int watch_mark(struct watch *w, int fd, struct err *why)
+int dirs_watch_mark(struct dirs_watch *w, int fd, struct err *why)
 {
 	char path[64];
 	XXH128_hash_t key;
@@ -266,12 +267,13 @@ int watch_mark(struct watch *w, int fd, struct err *why)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (fanotify_mark(w->fd, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, EVENTS, AT_FDCWD, path) < 0)
 		return err_sys(why, "fanotify on this file system");
-	return watch_key(fd, "", watch_fsid(fd), &key) < 0 ? err_sys(why, "file handles") : 0;
+	return dirs_watch_key(fd, "", dirs_watch_fsid(fd), &key) < 0 ? err_sys(why, "file handles")
+	                                                             : 0;
 }
 
-int watch_new(struct watch **out, struct err *why)
+int dirs_watch_new(struct dirs_watch **out, struct err *why)
 {
-	struct watch *w = calloc(1, sizeof(*w));
+	struct dirs_watch *w = calloc(1, sizeof(*w));
 
 	if (!w)
 		return err_set(why, ERR_SYS, ENOMEM, "no memory");
@@ -289,12 +291,12 @@ int watch_new(struct watch **out, struct err *why)
 		r = err_set(why, ERR_SYS, EAGAIN, "thread for changes of files");
 	w->running = r == 0;
 	if (r < 0)
-		watch_free(steal(w));
+		dirs_watch_free(steal(w));
 	*out = w;
 	return r;
 }
 
-void watch_free(struct watch *w)
+void dirs_watch_free(struct dirs_watch *w)
 {
 	uint64_t one = 1;
 

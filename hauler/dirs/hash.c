@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* hash.c - which blocks of a file are not as they were sent? On all processors, for large files. */
+/* hash.c - which blocks of a file differ from what was sent? On all processors, for large files. */
 #include "hauler/dirs/priv.h"
 
 #include <stdlib.h>
@@ -11,23 +11,23 @@
 #define STEP_BYTES  (256u << 10)
 
 struct hunt {
-	const struct fs *f;
+	const struct dirs *f;
 	const XXH128_hash_t *was; /* of the first block */
 	int fd;
 	uint64_t at, end;
-	uint64_t next; /* chunk to be taken; atomic */
+	uint64_t next; /* next chunk to take; atomic */
 	uint8_t *changed;
 };
 
-XXH128_hash_t fs_digest(const struct fs *f, const uint8_t *data, size_t n)
+XXH128_hash_t dirs_digest(const struct dirs *f, const uint8_t *data, size_t n)
 {
 	XXH128_hash_t h = XXH3_128bits_withSeed(data, n, f->seed);
 
-	h.high64 |= 1; /* never that of a hole */
+	h.high64 |= 1; /* never zero, as a hole has */
 	return h;
 }
 
-ssize_t fs_read_at(int fd, uint8_t *buf, size_t n, uint64_t at)
+ssize_t dirs_read_at(int fd, uint8_t *buf, size_t n, uint64_t at)
 {
 	size_t got = 0;
 
@@ -45,18 +45,18 @@ ssize_t fs_read_at(int fd, uint8_t *buf, size_t n, uint64_t at)
 	return (ssize_t)got;
 }
 
-/* What cannot be read counts as changed: who sends it finds out why. */
+/* A block that cannot be read counts as changed: sending it reports the error. */
 static void step(struct hunt *h, uint8_t *buf, uint64_t at, size_t want)
 {
-	ssize_t n = fs_read_at(h->fd, buf, want, at);
-	size_t b = (size_t)((at - h->at) / FS_BLOCK_BYTES);
+	ssize_t n = dirs_read_at(h->fd, buf, want, at);
+	size_t b = (size_t)((at - h->at) / DIRS_BLOCK_BYTES);
 
-	for (size_t done = 0; done < want; done += FS_BLOCK_BYTES, b++) {
-		size_t size = want - done < FS_BLOCK_BYTES ? want - done : FS_BLOCK_BYTES;
+	for (size_t done = 0; done < want; done += DIRS_BLOCK_BYTES, b++) {
+		size_t size = want - done < DIRS_BLOCK_BYTES ? want - done : DIRS_BLOCK_BYTES;
 		bool read = n > 0 && done + size <= (size_t)n;
 
 		h->changed[b] = !read ||
-		                !XXH128_isEqual(fs_digest(h->f, buf + done, size), h->was[b]);
+		                !XXH128_isEqual(dirs_digest(h->f, buf + done, size), h->was[b]);
 	}
 }
 
@@ -78,11 +78,11 @@ static void *hunt_main(void *arg)
 	return NULL;
 }
 
-int fs_changed(const struct fs *f, const struct fs_ino *i, int fd, uint64_t at, uint64_t end,
-               uint8_t *changed)
+int dirs_changed(const struct dirs *f, const struct dirs_ino *i, int fd, uint64_t at, uint64_t end,
+                 uint8_t *changed)
 {
 	struct hunt h = { .f = f,
-		          .was = i->block + at / FS_BLOCK_BYTES,
+		          .was = i->block + at / DIRS_BLOCK_BYTES,
 		          .fd = fd,
 		          .at = at,
 		          .end = end,
@@ -91,8 +91,8 @@ int fs_changed(const struct fs *f, const struct fs_ino *i, int fd, uint64_t at, 
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	long n = 0;
 
-	/* what nobody comes to is sent */
-	memset(changed, 1, (size_t)((end - at + FS_BLOCK_BYTES - 1) / FS_BLOCK_BYTES));
+	/* blocks that no thread gets to are sent */
+	memset(changed, 1, (size_t)((end - at + DIRS_BLOCK_BYTES - 1) / DIRS_BLOCK_BYTES));
 	while (n < cpus - 1 && n < THREADS_MAX &&
 	       pthread_create(&thread[n], NULL, hunt_main, &h) == 0)
 		n++;

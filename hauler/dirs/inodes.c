@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* inodes.c - inodes and names of the trees: what the destination has of them. */
+/* inodes.c - the model: inodes and names of the directories, and which of them the destination has. */
 #include "hauler/dirs/priv.h"
 
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 
 #define BUCKETS_MIN 4096
 
-int fs_list_add(struct fs_list *l, void *p)
+int dirs_list_add(struct dirs_list *l, void *p)
 {
 	if (l->n == l->cap) {
 		size_t cap = l->cap ? l->cap * 2 : 256;
@@ -26,7 +26,7 @@ int fs_list_add(struct fs_list *l, void *p)
 	return 0;
 }
 
-int fs_open(const struct fs_root *r, const char *path, int flags)
+int dirs_open(const struct dirs_root *r, const char *path, int flags)
 {
 	struct open_how how = {
 		.flags = (uint64_t)(flags | O_CLOEXEC | O_NOFOLLOW |
@@ -38,24 +38,24 @@ int fs_open(const struct fs_root *r, const char *path, int flags)
 	return (int)syscall(SYS_openat2, r->fd, *path ? path : ".", &how, sizeof(how));
 }
 
-struct fs_ino *fs_find(const struct fs_root *r, ino_t ino)
+struct dirs_ino *dirs_find(const struct dirs_root *r, ino_t ino)
 {
-	struct fs_ino *i = r->n_buckets ? r->bucket[ino & (r->n_buckets - 1)] : NULL;
+	struct dirs_ino *i = r->n_buckets ? r->bucket[ino & (r->n_buckets - 1)] : NULL;
 
 	while (i && i->st.st_ino != ino)
 		i = i->next;
 	return i;
 }
 
-static int grow(struct fs_root *r)
+static int grow(struct dirs_root *r)
 {
 	size_t n = r->n_buckets ? r->n_buckets * 2 : BUCKETS_MIN;
-	struct fs_ino **v = calloc(n, sizeof(struct fs_ino *));
+	struct dirs_ino **v = calloc(n, sizeof(struct dirs_ino *));
 
 	if (!v)
 		return -ENOMEM;
 	for (size_t b = 0; b < r->n_buckets; b++)
-		for (struct fs_ino *i = r->bucket[b], *next; i; i = next) {
+		for (struct dirs_ino *i = r->bucket[b], *next; i; i = next) {
 			next = i->next;
 			i->next = v[i->st.st_ino & (n - 1)];
 			v[i->st.st_ino & (n - 1)] = i;
@@ -66,11 +66,12 @@ static int grow(struct fs_root *r)
 	return 0;
 }
 
-static void unlink_ino(struct fs_ino *i)
+static void unlink_ino(struct dirs_ino *i)
 {
-	struct fs_root *r = i->root;
+	struct dirs_root *r = i->root;
 
-	for (struct fs_ino **p = &r->bucket[i->st.st_ino & (r->n_buckets - 1)]; *p; p = &(*p)->next)
+	for (struct dirs_ino **p = &r->bucket[i->st.st_ino & (r->n_buckets - 1)]; *p;
+	     p = &(*p)->next)
 		if (*p == i) {
 			*p = i->next;
 			r->n_inos--;
@@ -78,19 +79,20 @@ static void unlink_ino(struct fs_ino *i)
 		}
 }
 
-struct fs_ino *fs_ino_new(struct fs *f, struct fs_root *r, const struct stat *st, XXH128_hash_t key)
+struct dirs_ino *dirs_ino_new(struct dirs *f, struct dirs_root *r, const struct stat *st,
+                              XXH128_hash_t key)
 {
-	struct fs_ino *old = fs_find(r, st->st_ino);
+	struct dirs_ino *old = dirs_find(r, st->st_ino);
 
 	if (r->n_inos + 1 > r->n_buckets && grow(r) < 0)
 		return NULL;
-	struct fs_ino *i = calloc(1, sizeof(*i));
+	struct dirs_ino *i = calloc(1, sizeof(*i));
 
 	if (!i)
 		return NULL;
 	if (old) {
-		unlink_ino(old); /* its names are there until the end of the pass */
-		watch_drop(f->watch, old->key, old);
+		unlink_ino(old); /* its names stay in the model until the end of the pass */
+		dirs_watch_drop(f->watch, old->key, old);
 	}
 	i->root = r;
 	i->st = *st;
@@ -103,10 +105,10 @@ struct fs_ino *fs_ino_new(struct fs *f, struct fs_root *r, const struct stat *st
 	return i;
 }
 
-struct fs_name *fs_name_new(struct fs_ino *dir, struct fs_ino *ino, const char *name)
+struct dirs_name *dirs_name_new(struct dirs_ino *dir, struct dirs_ino *ino, const char *name)
 {
 	size_t bytes = strlen(name) + 1;
-	struct fs_name *n = calloc(1, sizeof(*n) + bytes);
+	struct dirs_name *n = calloc(1, sizeof(*n) + bytes);
 
 	if (!n)
 		return NULL;
@@ -118,18 +120,18 @@ struct fs_name *fs_name_new(struct fs_ino *dir, struct fs_ino *ino, const char *
 	return n;
 }
 
-static void drop_ino(struct fs *f, struct fs_ino *i)
+static void drop_ino(struct dirs *f, struct dirs_ino *i)
 {
 	if (i->dead)
 		return;
-	watch_drop(f->watch, i->key, i);
+	dirs_watch_drop(f->watch, i->key, i);
 	unlink_ino(i);
 	i->dead = true;
 	i->grave = f->dead_inos;
 	f->dead_inos = i;
 }
 
-void fs_forget(struct fs *f, struct fs_name *n)
+void dirs_forget(struct dirs *f, struct dirs_name *n)
 {
 	if (n->dead)
 		return;
@@ -142,23 +144,23 @@ void fs_forget(struct fs *f, struct fs_name *n)
 	if (!LIST_EMPTY(&n->ino->names))
 		return;
 	while (!LIST_EMPTY(&n->ino->children))
-		fs_forget(f, LIST_FIRST(&n->ino->children));
+		dirs_forget(f, LIST_FIRST(&n->ino->children));
 	drop_ino(f, n->ino);
 }
 
-static void free_ino(struct fs_ino *i)
+static void free_ino(struct dirs_ino *i)
 {
 	free(i->block);
 	free(i);
 }
 
-void fs_bury(struct fs *f)
+void dirs_bury(struct dirs *f)
 {
-	for (struct fs_name *n = f->dead_names, *next; n; n = next) {
+	for (struct dirs_name *n = f->dead_names, *next; n; n = next) {
 		next = n->grave;
 		free(n);
 	}
-	for (struct fs_ino *i = f->dead_inos, *next; i; i = next) {
+	for (struct dirs_ino *i = f->dead_inos, *next; i; i = next) {
 		next = i->grave;
 		free_ino(i);
 	}
@@ -166,7 +168,7 @@ void fs_bury(struct fs *f)
 	f->dead_inos = NULL;
 }
 
-int fs_path(const struct fs_name *n, char out[BATCH_PATH_MAX_BYTES + 1])
+int dirs_path(const struct dirs_name *n, char out[BATCH_PATH_MAX_BYTES + 1])
 {
 	size_t at = BATCH_PATH_MAX_BYTES;
 
@@ -189,25 +191,25 @@ int fs_path(const struct fs_name *n, char out[BATCH_PATH_MAX_BYTES + 1])
 	return (int)(BATCH_PATH_MAX_BYTES - at);
 }
 
-int fs_ino_path(const struct fs_ino *i, bool there, char out[BATCH_PATH_MAX_BYTES + 1])
+int dirs_ino_path(const struct dirs_ino *i, bool there, char out[BATCH_PATH_MAX_BYTES + 1])
 {
-	const struct fs_name *n;
+	const struct dirs_name *n;
 
 	out[0] = 0;
 	if (i == i->root->top)
 		return 0;
 	LIST_FOREACH(n, &i->names, of_ino)
 	if (there ? n->there : !n->vanished)
-		return fs_path(n, out);
+		return dirs_path(n, out);
 	return -ESTALE;
 }
 
-void fs_table_free(struct fs_root *r)
+void dirs_table_free(struct dirs_root *r)
 {
 	for (size_t b = 0; b < r->n_buckets; b++)
-		for (struct fs_ino *i = r->bucket[b], *next; i; i = next) {
+		for (struct dirs_ino *i = r->bucket[b], *next; i; i = next) {
 			while (!LIST_EMPTY(&i->children)) {
-				struct fs_name *n = LIST_FIRST(&i->children);
+				struct dirs_name *n = LIST_FIRST(&i->children);
 
 				LIST_REMOVE(n, in_dir);
 				free(n);

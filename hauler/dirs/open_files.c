@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * fs_open.c - files of the trees that the processes have mapped, or open for writing: writes through a
- * mapping and by native AIO (io_submit) make no event.
+ * open_files.c - files of the directories that the process tree has mapped, or open for writing: writes
+ * through a mapping and by native AIO (io_submit) make no event.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -13,21 +13,21 @@
 #include "hauler/dirs/dirs.h"
 #include "hauler/mig/mig.h"
 
-/* So long after its times were set a write may still be on its way to the disk. */
+/* For this long after a file's times were set a write may still be on its way to the disk. */
 #define RECENT_MS     1000
 #define RECENT_AIO_MS 30000
 
-struct fs_mapped {
-	struct fs_root *root;
+struct dirs_mapped {
+	struct dirs_root *root;
 	ino_t ino;
 };
 
-static struct fs_ino *find(struct fs *f, const struct stat *st)
+static struct dirs_ino *find(struct dirs *f, const struct stat *st)
 {
 	for (size_t i = 0; S_ISREG(st->st_mode) && i < f->n_roots; i++) {
-		struct fs_ino *ino = f->root[i].top->st.st_dev == st->st_dev
-		                             ? fs_find(&f->root[i], st->st_ino)
-		                             : NULL;
+		struct dirs_ino *ino = f->root[i].top->st.st_dev == st->st_dev
+		                               ? dirs_find(&f->root[i], st->st_ino)
+		                               : NULL;
 
 		if (ino)
 			return ino;
@@ -35,18 +35,18 @@ static struct fs_ino *find(struct fs *f, const struct stat *st)
 	return NULL;
 }
 
-static int add_mapped(struct fs *f, const struct fs_ino *i)
+static int add_mapped(struct dirs *f, const struct dirs_ino *i)
 {
-	struct fs_mapped *v = realloc(f->mapped, (f->n_mapped + 1) * sizeof(*v));
+	struct dirs_mapped *v = realloc(f->mapped, (f->n_mapped + 1) * sizeof(*v));
 
 	if (!v)
 		return -ENOMEM;
 	f->mapped = v;
-	v[f->n_mapped++] = (struct fs_mapped){ i->root, i->st.st_ino };
+	v[f->n_mapped++] = (struct dirs_mapped){ i->root, i->st.st_ino };
 	return 0;
 }
 
-static int mapped_of(struct fs *f, pid_t pid, bool *aio)
+static int mapped_of(struct dirs *f, pid_t pid, bool *aio)
 {
 	char path[128], line[512];
 	int r = 0;
@@ -63,7 +63,7 @@ static int mapped_of(struct fs *f, pid_t pid, bool *aio)
 		if (sscanf(line, "%llx-%llx %7s", &start, &end, perms) != 3 || perms[3] != 's')
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", pid, start, end);
-		struct fs_ino *ino = stat(path, &st) == 0 ? find(f, &st) : NULL;
+		struct dirs_ino *ino = stat(path, &st) == 0 ? find(f, &st) : NULL;
 
 		if (ino)
 			r = add_mapped(f, ino);
@@ -71,7 +71,7 @@ static int mapped_of(struct fs *f, pid_t pid, bool *aio)
 	return r;
 }
 
-static int open_of(struct fs *f, pid_t pid, uint32_t recent_ms)
+static int open_of(struct dirs *f, pid_t pid, uint32_t recent_ms)
 {
 	char path[64];
 	int r = 0;
@@ -85,22 +85,22 @@ static int open_of(struct fs *f, pid_t pid, uint32_t recent_ms)
 		if (fstatat(dirfd(d), de->d_name, &link, AT_SYMLINK_NOFOLLOW) < 0 ||
 		    !(link.st_mode & S_IWUSR) || fstatat(dirfd(d), de->d_name, &st, 0) < 0)
 			continue;
-		struct fs_ino *i = find(f, &st);
+		struct dirs_ino *i = find(f, &st);
 
-		if (i && i->sent && (i->age_ms < recent_ms || !fs_looks_same(&i->st, &st)))
-			r = fs_mark_dirty(f, i);
+		if (i && i->sent && (i->age_ms < recent_ms || !dirs_looks_same(&i->st, &st)))
+			r = dirs_mark_dirty(f, i);
 	}
 	return r;
 }
 
-int fs_mark_open(struct fs *f, pid_t root_pid, bool first, struct err *e)
+int dirs_mark_open(struct dirs *f, pid_t root_pid, bool first, struct err *e)
 {
 	struct proc_list l = { 0 };
 	int r = procs_tree(root_pid, &l, e);
 
 	if (r < 0)
 		return r;
-	/* mapped the last time: it may have been written to after that look, and be unmapped now */
+	/* mapped at the last look: it may have been written and unmapped since */
 	size_t before = f->n_mapped;
 
 	for (size_t i = 0; r == 0 && i < l.n; i++) {
@@ -111,14 +111,14 @@ int fs_mark_open(struct fs *f, pid_t root_pid, bool first, struct err *e)
 			r = open_of(f, l.pid[i], aio ? RECENT_AIO_MS : RECENT_MS);
 	}
 	for (size_t k = 0; r == 0 && !first && k < f->n_mapped; k++) {
-		struct fs_ino *ino = fs_find(f->mapped[k].root, f->mapped[k].ino);
+		struct dirs_ino *ino = dirs_find(f->mapped[k].root, f->mapped[k].ino);
 
 		if (ino)
-			r = fs_mark_dirty(f, ino);
+			r = dirs_mark_dirty(f, ino);
 	}
 	f->n_mapped -= before;
 	if (f->n_mapped)
 		memmove(f->mapped, f->mapped + before, f->n_mapped * sizeof(*f->mapped));
 	procs_fini(&l);
-	return r < 0 ? err_set(e, ERR_SYS, -r, "no memory for files that are open") : 0;
+	return r < 0 ? err_set(e, ERR_SYS, -r, "no memory for open files") : 0;
 }

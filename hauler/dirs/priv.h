@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* priv.h - between the files of fs.h only. */
+/* priv.h - shared by the files of hauler/dirs. */
 #ifndef HAUL_HAULER_FS_PRIV_H
 #define HAUL_HAULER_FS_PRIV_H
 
@@ -13,104 +13,105 @@
 #include "hauler/dirs/dirs.h"
 #include "transport/batch.h"
 
-#define FS_BLOCK_BYTES (16u << 10)
+#define DIRS_BLOCK_BYTES (16u << 10)
 
-/* ---- fs_watch.c: what changes, told by the kernel ---- */
+/* ---- fanotify.c: the kernel tells what changes ---- */
 
-struct watch;
+struct dirs_watch;
 
-/** watch_new() - @out NULL: fanotify is not to be had here, and @why says why */
-int watch_new(struct watch **out, struct err *why);
-/** watch_mark() - the file system of @fd. Return: 0; -errno: it cannot be watched */
-int watch_mark(struct watch *w, int fd, struct err *why);
-/** watch_key() - of @name in @dirfd. Return: 0; -errno */
-int watch_key(int dirfd, const char *name, uint64_t fsid, XXH128_hash_t *out);
-uint64_t watch_fsid(int fd);
-/** watch_add() - before it is looked at: from now on changes of @obj are told */
-int watch_add(struct watch *w, XXH128_hash_t key, void *obj);
-void watch_drop(struct watch *w, XXH128_hash_t key, const void *obj);
+/** dirs_watch_new() - @out NULL: fanotify does not work here, for the reason in @why */
+int dirs_watch_new(struct dirs_watch **out, struct err *why);
+/** dirs_watch_mark() - watch the file system of @fd. Return: 0; -errno: it cannot be watched */
+int dirs_watch_mark(struct dirs_watch *w, int fd, struct err *why);
+/** dirs_watch_key() - the key (from its file handle) of @name in @dirfd. Return: 0; -errno */
+int dirs_watch_key(int dirfd, const char *name, uint64_t fsid, XXH128_hash_t *out);
+uint64_t dirs_watch_fsid(int fd);
+/** dirs_watch_add() - report changes of @obj from now on; call it before looking at the object */
+int dirs_watch_add(struct dirs_watch *w, XXH128_hash_t key, void *obj);
+void dirs_watch_drop(struct dirs_watch *w, XXH128_hash_t key, const void *obj);
 /**
- * watch_take() - what has changed since the last call
- * @v: to be freed. @all: events were lost, everything may have changed
+ * dirs_watch_take() - objects that have changed since the last call
+ * @v: the caller's, free(). @all: events were lost, so anything may have changed
  */
-int watch_take(struct watch *w, void ***v, size_t *n, bool *all, struct err *e);
-void watch_free(struct watch *w);
+int dirs_watch_take(struct dirs_watch *w, void ***v, size_t *n, bool *all, struct err *e);
+void dirs_watch_free(struct dirs_watch *w);
 
 /* ---- the model ---- */
 
-struct fs_name {
-	LIST_ENTRY(fs_name) in_dir, of_ino;
-	struct fs_ino *dir, *ino;
-	struct fs_name *replaces; /* what had this name before; not dropped there yet */
-	struct fs_name *grave;
+struct dirs_name {
+	LIST_ENTRY(dirs_name) in_dir, of_ino;
+	struct dirs_ino *dir, *ino;
+	struct dirs_name *replaces; /* had this name before, and still has it there */
+	struct dirs_name *grave;
 	bool there; /* at the destination */
 	bool seen, vanished, dead;
-	bool replaced; /* another one has its name */
+	bool replaced; /* another one has its name now */
 	char name[];
 };
 
-LIST_HEAD(fs_names, fs_name);
+LIST_HEAD(dirs_names, dirs_name);
 
-struct fs_ino {
-	struct fs_root *root;
-	struct fs_ino *next; /* in the bucket */
-	struct fs_ino *grave;
+struct dirs_ino {
+	struct dirs_root *root;
+	struct dirs_ino *next; /* in the bucket */
+	struct dirs_ino *grave;
 	XXH128_hash_t key;
-	struct stat st; /* as of the last look; of a sent file: before it was read */
-	struct fs_names names, children;
+	struct stat st; /* at the last look; of a sent file: before it was read */
+	struct dirs_names names, children;
 	XXH128_hash_t *block; /* zero: a hole */
 	size_t n_blocks, cap_blocks;
-	bool sent, dirty, dead, due; /* due: a directory whose metadata is to be sent */
-	uint32_t age_ms; /* of its times, when it was sent */
+	bool sent, dirty, dead, due; /* due: send the metadata of this directory */
+	uint32_t age_ms; /* how old its times were when it was sent */
 };
 
-struct fs_root {
+struct dirs_root {
 	const char *path;
 	char there[PATH_MAX]; /* its path at the destination */
 	uint32_t number;
 	int fd;
 	uint64_t fsid;
-	struct fs_ino *top;
-	struct fs_ino **bucket;
+	struct dirs_ino *top;
+	struct dirs_ino **bucket;
 	size_t n_buckets, n_inos;
 	uint64_t bytes, inodes; /* as first seen; bytes: allocated */
 };
 
-struct fs_list {
+struct dirs_list {
 	void **v;
 	size_t n, cap;
 };
 
-struct fs {
+struct dirs {
 	const struct dirs_opts *opt;
-	struct fs_root root[DIRS_MAX];
+	struct dirs_root root[DIRS_MAX];
 	size_t n_roots;
-	struct watch *watch; /* NULL: by times */
-	struct fs_stats st;
-	unsigned int other_mounts; /* mount points in the trees */
+	struct dirs_watch *watch; /* NULL: by times */
+	struct dirs_stats st;
+	bool leases; /* at the start of a pass: does any process hold a write lease? */
+	unsigned int other_mounts; /* mount points in the directories */
 	char other_mount[512]; /* one of them */
 
-	/* a pass: what is to be done, in this order */
-	struct fs_list scan; /* directories to be read */
-	struct fs_list fresh; /* names that the destination lacks */
-	struct fs_list dirty; /* inodes to be compared */
-	struct fs_list gone; /* names that are no more */
-	struct fs_list due; /* directories */
-	struct fs_mapped *mapped; /* at the last look; see fs_open.c */
+	/* the work of a pass, in this order */
+	struct dirs_list scan; /* directories to read */
+	struct dirs_list fresh; /* names that the destination lacks */
+	struct dirs_list dirty; /* inodes to compare */
+	struct dirs_list gone; /* names that are gone here */
+	struct dirs_list due; /* directories */
+	struct dirs_mapped *mapped; /* at the last look; see open_files.c */
 	size_t n_mapped;
-	struct fs_name *dead_names;
-	struct fs_ino *dead_inos;
+	struct dirs_name *dead_names;
+	struct dirs_ino *dead_inos;
 
-	/* what is sent */
+	/* sending */
 	struct chan *ch;
-	struct send *send; /* has the limit of bandwidth */
+	struct send *send; /* limits the bandwidth */
 	uint64_t deadline_us; /* 0: the tree runs */
 	Haul__TreeOp **op;
 	size_t n_ops;
 	uint8_t *arena;
 	size_t used;
 	uint8_t *buf;
-	uint64_t seed; /* of digests: nobody can prepare two files with the same */
+	uint64_t seed; /* of digests, so that no two files can be prepared to collide */
 
 	pthread_t thread; /* the last pass */
 	bool running, joined;
@@ -119,63 +120,63 @@ struct fs {
 	bool stop; /* atomic */
 };
 
-int fs_list_add(struct fs_list *l, void *p);
+int dirs_list_add(struct dirs_list *l, void *p);
 
-/* ---- fs_table.c ---- */
+/* ---- inodes.c ---- */
 
-struct fs_ino *fs_find(const struct fs_root *r, ino_t ino);
-/** fs_ino_new() - in the place of an older one with the same number, if there is one */
-struct fs_ino *fs_ino_new(struct fs *f, struct fs_root *r, const struct stat *st,
-                          XXH128_hash_t key);
-struct fs_name *fs_name_new(struct fs_ino *dir, struct fs_ino *ino, const char *name);
-/** fs_forget() - a name, all below it, and inodes that have none left; freed by fs_bury() */
-void fs_forget(struct fs *f, struct fs_name *n);
-void fs_bury(struct fs *f);
-/** fs_path() - in the root, from names. Return: its length; -ENAMETOOLONG; -ESTALE */
-int fs_path(const struct fs_name *n, char out[BATCH_PATH_MAX_BYTES + 1]);
-/** fs_ino_path() - by any name; @there: one that the destination has */
-int fs_ino_path(const struct fs_ino *i, bool there, char out[BATCH_PATH_MAX_BYTES + 1]);
-void fs_table_free(struct fs_root *r);
-/** fs_open() - in the root, through no link and into no other file system */
-int fs_open(const struct fs_root *r, const char *path, int flags);
+struct dirs_ino *dirs_find(const struct dirs_root *r, ino_t ino);
+/** dirs_ino_new() - make one; it replaces an older one with the same number */
+struct dirs_ino *dirs_ino_new(struct dirs *f, struct dirs_root *r, const struct stat *st,
+                              XXH128_hash_t key);
+struct dirs_name *dirs_name_new(struct dirs_ino *dir, struct dirs_ino *ino, const char *name);
+/** dirs_forget() - drop a name, all below it, and inodes without a name; dirs_bury() frees them */
+void dirs_forget(struct dirs *f, struct dirs_name *n);
+void dirs_bury(struct dirs *f);
+/** dirs_path() - path of @n, relative to the root. Return: its length; -ENAMETOOLONG; -ESTALE */
+int dirs_path(const struct dirs_name *n, char out[BATCH_PATH_MAX_BYTES + 1]);
+/** dirs_ino_path() - a path of @i; @there: one that the destination has */
+int dirs_ino_path(const struct dirs_ino *i, bool there, char out[BATCH_PATH_MAX_BYTES + 1]);
+void dirs_table_free(struct dirs_root *r);
+/** dirs_open() - open @path in the root: through no symbolic link, into no other file system */
+int dirs_open(const struct dirs_root *r, const char *path, int flags);
 
-/* ---- fs_scan.c ---- */
+/* ---- scan.c ---- */
 
-/** fs_scan() - f->scan is read, down to all that is new */
-int fs_scan(struct fs *f, struct err *e);
-/** fs_look_all() - without a watch: everything, by times */
-int fs_look_all(struct fs *f, struct err *e);
-int fs_mark_dirty(struct fs *f, struct fs_ino *i);
-/** fs_looks_same() - in all that a change would show in */
-bool fs_looks_same(const struct stat *a, const struct stat *b);
-/** fs_age_ms() - since its times were set; of those that are young they cannot tell it from a later state */
-uint32_t fs_age_ms(const struct stat *st);
-/** fs_top() - the directory of a root */
-int fs_top(struct fs *f, struct fs_root *r, struct err *e);
+/** dirs_scan() - read the directories in f->scan, and new ones below them */
+int dirs_scan(struct dirs *f, struct err *e);
+/** dirs_look_all() - without a watch: compare the times of every file */
+int dirs_look_all(struct dirs *f, struct err *e);
+int dirs_mark_dirty(struct dirs *f, struct dirs_ino *i);
+/** dirs_looks_same() - are all fields equal that a change would show in? */
+bool dirs_looks_same(const struct stat *a, const struct stat *b);
+/** dirs_age_ms() - since its times were set; of those that are young they cannot tell it from a later state */
+uint32_t dirs_age_ms(const struct stat *st);
+/** dirs_top() - add the top directory of a root */
+int dirs_top(struct dirs *f, struct dirs_root *r, struct err *e);
 
-/* ---- fs_hash.c ---- */
+/* ---- hash.c ---- */
 
-/** fs_digest() - of a block; a hole has zero */
-XXH128_hash_t fs_digest(const struct fs *f, const uint8_t *data, size_t n);
-/** fs_read_at() - Return: bytes, fewer at the end only; -errno */
-ssize_t fs_read_at(int fd, uint8_t *buf, size_t n, uint64_t at);
+/** dirs_digest() - digest of a block, never zero: that is a hole's */
+XXH128_hash_t dirs_digest(const struct dirs *f, const uint8_t *data, size_t n);
+/** dirs_read_at() - read @n bytes at @at. Return: bytes, fewer only at the end of the file; -errno */
+ssize_t dirs_read_at(int fd, uint8_t *buf, size_t n, uint64_t at);
 /**
- * fs_changed() - on all processors: which blocks from @at (of a block) to @end differ from i->block?
- * @changed: out, a byte for each
+ * dirs_changed() - find the blocks from @at (aligned) to @end that differ from i->block, on all processors
+ * @changed: out, a byte for each block
  * Return: 0; -ECANCELED
  */
-int fs_changed(const struct fs *f, const struct fs_ino *i, int fd, uint64_t at, uint64_t end,
-               uint8_t *changed);
+int dirs_changed(const struct dirs *f, const struct dirs_ino *i, int fd, uint64_t at, uint64_t end,
+                 uint8_t *changed);
 
-/* ---- fs_open.c ---- */
+/* ---- open_files.c ---- */
 
 /**
- * fs_mark_open() - what the tree of processes may have changed without an event
- * @first: nothing is sent yet, so this only remembers
+ * dirs_mark_open() - mark the files that the process tree may have changed without an event
+ * @first: nothing was sent yet, so only remember mappings
  */
-int fs_mark_open(struct fs *f, pid_t root_pid, bool first, struct err *e);
+int dirs_mark_open(struct dirs *f, pid_t root_pid, bool first, struct err *e);
 
-/* ---- fs_xattr.c ---- */
+/* ---- xattr.c ---- */
 
 #define XATTR_BYTES 65536
 
@@ -189,14 +190,14 @@ struct xattrs {
 	uint8_t values[4 * XATTR_BYTES];
 };
 
-/** fs_read_xattrs() - @by_link: @fd is O_PATH. Return: 0; -errno */
-int fs_read_xattrs(struct xattrs *x, int fd, bool by_link);
-/** fs_xattrs_bytes() - what they take in a batch */
-size_t fs_xattrs_bytes(const struct xattrs *x);
+/** dirs_read_xattrs() - @by_link: @fd is O_PATH. Return: 0; -errno */
+int dirs_read_xattrs(struct xattrs *x, int fd, bool by_link);
+/** dirs_xattrs_bytes() - how many bytes they take in a batch */
+size_t dirs_xattrs_bytes(const struct xattrs *x);
 
-/* ---- fs_send.c ---- */
+/* ---- send.c ---- */
 
-/** fs_send_pass() - the lists, then "that was pass @number" */
-int fs_send_pass(struct fs *f, unsigned int number, struct err *e);
+/** dirs_send_pass() - send the work lists, then the end of pass @number */
+int dirs_send_pass(struct dirs *f, unsigned int number, struct err *e);
 
 #endif

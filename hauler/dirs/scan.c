@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* scan.c - directories are read and compared with the model; the lists of a pass follow. */
+/* scan.c - reads directories and compares them with the model, which fills the lists of a pass. */
 #include "hauler/dirs/priv.h"
 
 #include <dirent.h>
@@ -13,21 +13,21 @@
 
 #include "common/log.h"
 
-#define RECENT_MS 1000 /* what is younger may change again and look the same */
+#define RECENT_MS 1000 /* a younger file may change again and look the same */
 
 static bool same_time(const struct timespec *a, const struct timespec *b)
 {
 	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
 }
 
-bool fs_looks_same(const struct stat *a, const struct stat *b)
+bool dirs_looks_same(const struct stat *a, const struct stat *b)
 {
 	return a->st_ino == b->st_ino && a->st_mode == b->st_mode && a->st_size == b->st_size &&
 	       a->st_uid == b->st_uid && a->st_gid == b->st_gid && a->st_rdev == b->st_rdev &&
 	       same_time(&a->st_mtim, &b->st_mtim) && same_time(&a->st_ctim, &b->st_ctim);
 }
 
-uint32_t fs_age_ms(const struct stat *st)
+uint32_t dirs_age_ms(const struct stat *st)
 {
 	struct timespec now;
 
@@ -38,22 +38,22 @@ uint32_t fs_age_ms(const struct stat *st)
 	return ms < 0 ? 0 : ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
 }
 
-int fs_mark_dirty(struct fs *f, struct fs_ino *i)
+int dirs_mark_dirty(struct dirs *f, struct dirs_ino *i)
 {
 	if (i->dirty || i->dead)
 		return 0;
 	i->dirty = true;
-	return fs_list_add(S_ISDIR(i->st.st_mode) ? &f->scan : &f->dirty, i);
+	return dirs_list_add(S_ISDIR(i->st.st_mode) ? &f->scan : &f->dirty, i);
 }
 
-static bool excluded(const struct fs *f, const struct fs_ino *dir, const char *name)
+static bool excluded(const struct dirs *f, const struct dirs_ino *dir, const char *name)
 {
 	char path[2 * BATCH_PATH_MAX_BYTES];
 	char in[BATCH_PATH_MAX_BYTES + 1];
 
 	if (!f->opt->n_excludes)
 		return false;
-	if (fs_ino_path(dir, false, in) < 0)
+	if (dirs_ino_path(dir, false, in) < 0)
 		in[0] = 0;
 	snprintf(path, sizeof(path), "%s%s%s", in, in[0] ? "/" : "", name);
 	for (size_t i = 0; i < f->opt->n_excludes; i++) {
@@ -65,22 +65,22 @@ static bool excluded(const struct fs *f, const struct fs_ino *dir, const char *n
 	return false;
 }
 
-static void note_mount(struct fs *f, const struct fs_ino *dir, const char *name)
+static void note_mount(struct dirs *f, const struct dirs_ino *dir, const char *name)
 {
 	char in[BATCH_PATH_MAX_BYTES + 1];
 
-	if (fs_ino_path(dir, false, in) < 0)
+	if (dirs_ino_path(dir, false, in) < 0)
 		return;
 	if (f->other_mounts++ == 0)
 		snprintf(f->other_mount, sizeof(f->other_mount), "%.200s/%.100s%s%.100s",
 		         dir->root->path, in, in[0] ? "/" : "", name);
 }
 
-/* A directory that has moved is a new one: what is in it keeps its inodes and is linked. */
-static bool is_known(const struct fs_ino *i, const struct fs_ino *dir, const struct stat *st,
+/* A directory that was renamed counts as new; its files keep their inodes and are linked. */
+static bool is_known(const struct dirs_ino *i, const struct dirs_ino *dir, const struct stat *st,
                      XXH128_hash_t key, const char *name)
 {
-	const struct fs_name *n = i ? LIST_FIRST(&i->names) : NULL;
+	const struct dirs_name *n = i ? LIST_FIRST(&i->names) : NULL;
 
 	if (!n || (i->st.st_mode & S_IFMT) != (st->st_mode & S_IFMT) ||
 	    !XXH128_isEqual(i->key, key))
@@ -88,14 +88,14 @@ static bool is_known(const struct fs_ino *i, const struct fs_ino *dir, const str
 	return !S_ISDIR(st->st_mode) || (n->dir == dir && !strcmp(n->name, name));
 }
 
-/* Return: the inode; NULL with *r: 0 there is none, -errno */
-static struct fs_ino *look(struct fs *f, struct fs_ino *dir, int fd, const char *name, int *r)
+/* Return: the inode; NULL with *r: 0 no such file, -errno */
+static struct dirs_ino *look(struct dirs *f, struct dirs_ino *dir, int fd, const char *name, int *r)
 {
 	XXH128_hash_t key = { 0 };
 	struct stat st;
 
 	*r = 0;
-	if (f->watch && watch_key(fd, name, dir->root->fsid, &key) < 0)
+	if (f->watch && dirs_watch_key(fd, name, dir->root->fsid, &key) < 0)
 		*r = errno == ENOENT ? 0 : errno == EOPNOTSUPP ? 0 : -errno;
 	if (*r < 0 || fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return NULL;
@@ -103,39 +103,39 @@ static struct fs_ino *look(struct fs *f, struct fs_ino *dir, int fd, const char 
 		note_mount(f, dir, name);
 		return NULL;
 	}
-	struct fs_ino *i = fs_find(dir->root, st.st_ino);
+	struct dirs_ino *i = dirs_find(dir->root, st.st_ino);
 	bool known = is_known(i, dir, &st, key, name);
 
 	if (!known)
-		i = fs_ino_new(f, dir->root, &st, key);
+		i = dirs_ino_new(f, dir->root, &st, key);
 	if (!i) {
 		*r = -ENOMEM;
 		return NULL;
 	}
 	if (!known) {
-		/* told from here on, so looked at once more: what came in between is seen */
-		*r = watch_add(f->watch, key, i);
+		/* watched from here on; look again to see a change made before that */
+		*r = dirs_watch_add(f->watch, key, i);
 		if (*r == 0 && f->watch && fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 		    st.st_ino == i->st.st_ino && !((st.st_mode ^ i->st.st_mode) & S_IFMT))
 			i->st = st;
 		dir->root->bytes += (uint64_t)st.st_blocks * 512;
 		dir->root->inodes++;
 		if (*r == 0 && S_ISDIR(st.st_mode))
-			*r = fs_mark_dirty(f, i);
-	} else if (!fs_looks_same(&i->st, &st) || (!f->watch && i->age_ms < RECENT_MS)) {
-		*r = fs_mark_dirty(f, i);
+			*r = dirs_mark_dirty(f, i);
+	} else if (!dirs_looks_same(&i->st, &st) || (!f->watch && i->age_ms < RECENT_MS)) {
+		*r = dirs_mark_dirty(f, i);
 	}
 	return i;
 }
 
 static int by_name(const void *a, const void *b)
 {
-	const struct fs_name *const *x = a, *const *y = b;
+	const struct dirs_name *const *x = a, *const *y = b;
 
 	return strcmp((*x)->name, (*y)->name);
 }
 
-static struct fs_name *child(struct fs_name **v, size_t n, const char *name)
+static struct dirs_name *child(struct dirs_name **v, size_t n, const char *name)
 {
 	size_t low = 0, high = n;
 
@@ -153,15 +153,15 @@ static struct fs_name *child(struct fs_name **v, size_t n, const char *name)
 	return NULL;
 }
 
-static int found(struct fs *f, struct fs_ino *dir, struct fs_name *old, struct fs_ino *i,
+static int found(struct dirs *f, struct dirs_ino *dir, struct dirs_name *old, struct dirs_ino *i,
                  const char *name)
 {
-	if (old && old->ino == i) { /* perhaps it was gone when it was to be sent */
+	if (old && old->ino == i) { /* it may have been missing when it should have been sent */
 		old->seen = true;
 		old->vanished = false;
-		return old->there ? 0 : fs_list_add(&f->fresh, old);
+		return old->there ? 0 : dirs_list_add(&f->fresh, old);
 	}
-	struct fs_name *n = fs_name_new(dir, i, name);
+	struct dirs_name *n = dirs_name_new(dir, i, name);
 
 	if (!n)
 		return -ENOMEM;
@@ -170,10 +170,10 @@ static int found(struct fs *f, struct fs_ino *dir, struct fs_name *old, struct f
 		old->seen = old->vanished = old->replaced = true; /* not to be removed */
 		n->replaces = old;
 	}
-	return fs_list_add(&f->fresh, n);
+	return dirs_list_add(&f->fresh, n);
 }
 
-static int read_dir(struct fs *f, struct fs_ino *dir, DIR *d, struct fs_name **v, size_t n)
+static int read_dir(struct dirs *f, struct dirs_ino *dir, DIR *d, struct dirs_name **v, size_t n)
 {
 	int r = 0;
 
@@ -181,7 +181,7 @@ static int read_dir(struct fs *f, struct fs_ino *dir, DIR *d, struct fs_name **v
 		if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, "..") ||
 		    excluded(f, dir, de->d_name))
 			continue;
-		struct fs_ino *i = look(f, dir, dirfd(d), de->d_name, &r);
+		struct dirs_ino *i = look(f, dir, dirfd(d), de->d_name, &r);
 
 		if (i && r == 0)
 			r = found(f, dir, child(v, n, de->d_name), i, de->d_name);
@@ -189,18 +189,18 @@ static int read_dir(struct fs *f, struct fs_ino *dir, DIR *d, struct fs_name **v
 	return r;
 }
 
-static int scan_dir(struct fs *f, struct fs_ino *dir)
+static int scan_dir(struct dirs *f, struct dirs_ino *dir)
 {
 	char path[BATCH_PATH_MAX_BYTES + 1];
-	AUTO(mem) struct fs_name **v = NULL;
-	struct fs_name *c;
+	AUTO(mem) struct dirs_name **v = NULL;
+	struct dirs_name *c;
 	struct stat st;
 	size_t n = 0;
-	int r = fs_ino_path(dir, false, path);
+	int r = dirs_ino_path(dir, false, path);
 
 	if (r < 0)
 		return r == -ESTALE ? 0 : r;
-	int fd = fs_open(dir->root, path, O_RDONLY | O_DIRECTORY | O_NOATIME);
+	int fd = dirs_open(dir->root, path, O_RDONLY | O_DIRECTORY | O_NOATIME);
 
 	if (fd < 0)
 		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : -errno;
@@ -208,12 +208,12 @@ static int scan_dir(struct fs *f, struct fs_ino *dir)
 
 	if (!d)
 		return -errno;
-	if (fstat(fd, &st) < 0 || st.st_ino != dir->st.st_ino)
-		return 0; /* another one by now: its parent tells */
+	if (fstat(fd, &st) < 0 || st.st_ino != dir->st.st_ino || st.st_dev != dir->st.st_dev)
+		return 0; /* replaced meanwhile: its parent has an event */
 	dir->st = st;
 	LIST_FOREACH(c, &dir->children, in_dir)
 	n++;
-	v = malloc((n + 1) * sizeof(struct fs_name *));
+	v = malloc((n + 1) * sizeof(struct dirs_name *));
 	if (!v)
 		return -ENOMEM;
 	n = 0;
@@ -222,26 +222,26 @@ static int scan_dir(struct fs *f, struct fs_ino *dir)
 		c->seen = false;
 		v[n++] = c;
 	}
-	qsort(v, n, sizeof(struct fs_name *), by_name);
+	qsort(v, n, sizeof(struct dirs_name *), by_name);
 	r = read_dir(f, dir, d, v, n);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		if (!v[i]->seen && !v[i]->vanished) {
 			v[i]->vanished = true;
-			r = fs_list_add(&f->gone, v[i]);
+			r = dirs_list_add(&f->gone, v[i]);
 		}
 	if (r == 0 && !dir->due) {
 		dir->due = true;
-		r = fs_list_add(&f->due, dir);
+		r = dirs_list_add(&f->due, dir);
 	}
 	return r;
 }
 
-int fs_scan(struct fs *f, struct err *e)
+int dirs_scan(struct dirs *f, struct err *e)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < f->scan.n; i++) {
-		struct fs_ino *dir = f->scan.v[i];
+		struct dirs_ino *dir = f->scan.v[i];
 
 		if (__atomic_load_n(&f->stop, __ATOMIC_RELAXED))
 			return err_set(e, ERR_STOPPED, ECANCELED, "stopped");
@@ -250,33 +250,33 @@ int fs_scan(struct fs *f, struct err *e)
 			r = scan_dir(f, dir);
 	}
 	f->scan.n = 0;
-	return r < 0 ? err_set(e, ERR_SYS, -r, "look at the trees: %s", strerror(-r)) : 0;
+	return r < 0 ? err_set(e, ERR_SYS, -r, "read the directories: %s", strerror(-r)) : 0;
 }
 
-int fs_look_all(struct fs *f, struct err *e)
+int dirs_look_all(struct dirs *f, struct err *e)
 {
 	for (size_t k = 0; k < f->n_roots; k++) {
-		const struct fs_root *r = &f->root[k];
+		const struct dirs_root *r = &f->root[k];
 
 		for (size_t b = 0; b < r->n_buckets; b++)
-			for (struct fs_ino *i = r->bucket[b]; i; i = i->next)
-				if (S_ISDIR(i->st.st_mode) && fs_mark_dirty(f, i) < 0)
+			for (struct dirs_ino *i = r->bucket[b]; i; i = i->next)
+				if (S_ISDIR(i->st.st_mode) && dirs_mark_dirty(f, i) < 0)
 					return err_set(e, ERR_SYS, ENOMEM, "no memory");
 	}
-	return fs_scan(f, e);
+	return dirs_scan(f, e);
 }
 
-int fs_top(struct fs *f, struct fs_root *r, struct err *e)
+int dirs_top(struct dirs *f, struct dirs_root *r, struct err *e)
 {
 	XXH128_hash_t key = { 0 };
 	struct stat st;
 
-	if (f->watch && watch_key(r->fd, "", r->fsid, &key) < 0)
+	if (f->watch && dirs_watch_key(r->fd, "", r->fsid, &key) < 0)
 		return err_sys(e, "file handle of %s", r->path);
 	if (fstat(r->fd, &st) < 0)
 		return err_sys(e, "%s", r->path);
-	r->top = fs_ino_new(f, r, &st, key);
-	if (!r->top || watch_add(f->watch, key, r->top) < 0 || fs_mark_dirty(f, r->top) < 0)
+	r->top = dirs_ino_new(f, r, &st, key);
+	if (!r->top || dirs_watch_add(f->watch, key, r->top) < 0 || dirs_mark_dirty(f, r->top) < 0)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
 	return 0;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* send.c - the lists of a pass become operations, in batches; nothing waits for an answer. */
+/* send.c - turns the lists of a pass into operations and sends them in batches, without waiting for answers. */
 #include "hauler/dirs/priv.h"
 
 #include <fcntl.h>
@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/reopen.h"
 #include "hauler/pages/send.h"
 
 #define ARENA_BYTES (2u << 20)
@@ -21,7 +22,7 @@
 
 /* ---- batches ---- */
 
-static int flush(struct fs *f, struct err *e)
+static int flush(struct dirs *f, struct err *e)
 {
 	Haul__TreeOps ops = HAUL__TREE_OPS__INIT;
 	int r = 0;
@@ -40,8 +41,8 @@ static int flush(struct fs *f, struct err *e)
 	return r;
 }
 
-/* Lives until the batch is sent. There is room: room() was asked. */
-static void *take(struct fs *f, size_t bytes)
+/* Memory that lives until the batch is sent. Call room() first. */
+static void *take(struct dirs *f, size_t bytes)
 {
 	void *p = f->arena + f->used;
 
@@ -49,8 +50,8 @@ static void *take(struct fs *f, size_t bytes)
 	return p;
 }
 
-/* For one operation with @bytes of its own. */
-static int room(struct fs *f, size_t bytes, struct err *e)
+/* Make room for one operation with @bytes of data. */
+static int room(struct dirs *f, size_t bytes, struct err *e)
 {
 	if (!f->arena) {
 		f->arena = malloc(ARENA_BYTES);
@@ -64,7 +65,7 @@ static int room(struct fs *f, size_t bytes, struct err *e)
 	return 0;
 }
 
-static Haul__TreeOp *add_op(struct fs *f, const struct fs_root *r, Haul__TreeKind kind,
+static Haul__TreeOp *add_op(struct dirs *f, const struct dirs_root *r, Haul__TreeKind kind,
                             const char *path)
 {
 	Haul__TreeOp *op = take(f, sizeof(*op));
@@ -82,7 +83,7 @@ static Haul__TreeOp *add_op(struct fs *f, const struct fs_root *r, Haul__TreeKin
 
 /* ---- metadata ---- */
 
-static Haul__TreeMeta *add_meta(struct fs *f, const struct stat *st, const struct xattrs *x)
+static Haul__TreeMeta *add_meta(struct dirs *f, const struct stat *st, const struct xattrs *x)
 {
 	Haul__TreeMeta *m = take(f, sizeof(*m));
 
@@ -116,11 +117,11 @@ static Haul__TreeMeta *add_meta(struct fs *f, const struct stat *st, const struc
 /* ---- one inode ---- */
 
 struct job {
-	struct fs *f;
-	struct fs_ino *i;
-	char path[BATCH_PATH_MAX_BYTES + 1]; /* here, and there: what is sent now */
+	struct dirs *f;
+	struct dirs_ino *i;
+	char path[BATCH_PATH_MAX_BYTES + 1]; /* of the file that is sent now, here and there */
 	int fd; /* an open file, or O_PATH */
-	struct stat st; /* before it is read */
+	struct stat st; /* taken before it is read */
 	uint32_t age_ms; /* then */
 	struct xattrs *x;
 	struct err *e;
@@ -131,21 +132,33 @@ static int vanished(int r)
 	return r == -ENOENT || r == -ENOTDIR || r == -ELOOP || r == -ESTALE || r == -EXDEV;
 }
 
-/* Return: 0; 1: it is not there any more, or another one; -errno */
+/* Return: 0; 1: it is gone, or was replaced; -errno */
 static int job_open(struct job *j, bool regular)
 {
 	const char *root = j->i->root->path;
 
-	j->fd = fs_open(j->i->root, j->path, regular ? O_RDONLY | O_NOATIME : O_PATH);
-	if (j->fd < 0 && vanished(-errno))
+	AUTO(fd) int at = dirs_open(j->i->root, j->path, O_PATH);
+
+	if (at < 0 && vanished(-errno))
 		return 1;
-	if (j->fd < 0 || fstat(j->fd, &j->st) < 0)
+	if (at < 0 || fstat(at, &j->st) < 0)
 		return err_sys(j->e, "open %s/%s", root, j->path);
-	j->age_ms = fs_age_ms(&j->st);
-	if (j->st.st_ino != j->i->st.st_ino ||
+	j->age_ms = dirs_age_ms(&j->st);
+	/* another file by now: it must not even be opened */
+	if (j->st.st_ino != j->i->st.st_ino || j->st.st_dev != j->i->st.st_dev ||
 	    (j->st.st_mode & S_IFMT) != (j->i->st.st_mode & S_IFMT))
 		return 1;
-	int r = fs_read_xattrs(j->x, j->fd, !regular);
+	if (regular && j->f->leases && reopen_leased(j->st.st_ino)) {
+		err_set(j->e, ERR_TARGET, EBUSY,
+		        "%s/%s has a lease: opening it would send a signal to its holder", root,
+		        j->path);
+		return err_fix(j->e, "the program has to give up the lease, or --exclude the file");
+	}
+	j->fd = regular ? reopen_read(at, O_NOATIME) : steal_fd(&at);
+	if (j->fd < 0)
+		return err_set(j->e, ERR_SYS, -j->fd, "open %s/%s: %s", root, j->path,
+		               strerror(-j->fd));
+	int r = dirs_read_xattrs(j->x, j->fd, !regular);
 
 	return r < 0 ? err_set(j->e, ERR_SYS, -r, "extended attributes of %s/%s: %s", root, j->path,
 	                       strerror(-r))
@@ -156,7 +169,7 @@ static int send_meta(struct job *j, Haul__TreeKind kind)
 {
 	char link[4096];
 	ssize_t n = 0;
-	int r = room(j->f, fs_xattrs_bytes(j->x) + sizeof(link), j->e);
+	int r = room(j->f, dirs_xattrs_bytes(j->x) + sizeof(link), j->e);
 
 	if (r < 0)
 		return r;
@@ -177,9 +190,9 @@ static int send_meta(struct job *j, Haul__TreeKind kind)
 
 /* ---- content ---- */
 
-static int grow_blocks(struct fs_ino *i, uint64_t size)
+static int grow_blocks(struct dirs_ino *i, uint64_t size)
 {
-	size_t n = (size_t)((size + FS_BLOCK_BYTES - 1) / FS_BLOCK_BYTES);
+	size_t n = (size_t)((size + DIRS_BLOCK_BYTES - 1) / DIRS_BLOCK_BYTES);
 
 	if (n > i->cap_blocks) {
 		size_t cap = n < 8 ? n : n + n / 8;
@@ -192,7 +205,7 @@ static int grow_blocks(struct fs_ino *i, uint64_t size)
 	}
 	if (n > i->n_blocks)
 		memset(i->block + i->n_blocks, 0, (n - i->n_blocks) * sizeof(*i->block));
-	i->n_blocks = n; /* what is behind the end is cut off there, too */
+	i->n_blocks = n; /* the destination cuts off the rest, too */
 	return 0;
 }
 
@@ -217,17 +230,17 @@ static int send_data(struct job *j, uint64_t offset, const uint8_t *data, size_t
 	return 0;
 }
 
-/* Whole blocks from @at on, @n bytes of them in f->buf. */
+/* Send the changed ones of the whole blocks from @at on, @n bytes in f->buf. */
 static int send_changed(struct job *j, uint64_t at, size_t n)
 {
-	struct fs *f = j->f;
+	struct dirs *f = j->f;
 	size_t from = 0, to = 0;
 	int r = 0;
 
 	for (size_t done = 0; r == 0 && done < n;) {
-		size_t size = n - done < FS_BLOCK_BYTES ? n - done : FS_BLOCK_BYTES;
-		XXH128_hash_t h = fs_digest(f, f->buf + done, size);
-		XXH128_hash_t *was = &j->i->block[(at + done) / FS_BLOCK_BYTES];
+		size_t size = n - done < DIRS_BLOCK_BYTES ? n - done : DIRS_BLOCK_BYTES;
+		XXH128_hash_t h = dirs_digest(f, f->buf + done, size);
+		XXH128_hash_t *was = &j->i->block[(at + done) / DIRS_BLOCK_BYTES];
 		bool same = XXH128_isEqual(h, *was);
 
 		*was = h;
@@ -244,15 +257,15 @@ static int send_changed(struct job *j, uint64_t at, size_t n)
 	return r;
 }
 
-/* Blocks from @at to @end are holes now. */
+/* The blocks from @at to @end are holes now. */
 static int send_holes(struct job *j, uint64_t at, uint64_t end)
 {
 	int r = 0;
 
-	for (uint64_t b = at / FS_BLOCK_BYTES; r == 0 && b * FS_BLOCK_BYTES < end; b++) {
+	for (uint64_t b = at / DIRS_BLOCK_BYTES; r == 0 && b * DIRS_BLOCK_BYTES < end; b++) {
 		uint64_t first = b;
 
-		while (b * FS_BLOCK_BYTES < end && !is_hole(j->i->block[b]))
+		while (b * DIRS_BLOCK_BYTES < end && !is_hole(j->i->block[b]))
 			memset(&j->i->block[b++], 0, sizeof(*j->i->block));
 		if (b == first)
 			continue;
@@ -261,8 +274,8 @@ static int send_holes(struct job *j, uint64_t at, uint64_t end)
 			Haul__TreeOp *op = add_op(j->f, j->i->root, HAUL__TREE_KIND__TREE_PUNCH,
 			                          j->path);
 
-			op->offset = first * FS_BLOCK_BYTES;
-			op->bytes = (b - first) * FS_BLOCK_BYTES;
+			op->offset = first * DIRS_BLOCK_BYTES;
+			op->bytes = (b - first) * DIRS_BLOCK_BYTES;
 		}
 	}
 	return r;
@@ -272,14 +285,14 @@ static int send_segment(struct job *j, uint64_t at, uint64_t end)
 {
 	while (at < end) {
 		size_t want = end - at < READ_BYTES ? (size_t)(end - at) : READ_BYTES;
-		ssize_t n = fs_read_at(j->fd, j->f->buf, want, at);
+		ssize_t n = dirs_read_at(j->fd, j->f->buf, want, at);
 
 		if (n < 0)
 			return err_set(j->e, ERR_SYS, (int)-n, "read %s/%s: %s", j->i->root->path,
 			               j->path, strerror((int)-n));
 		if (__atomic_load_n(&j->f->stop, __ATOMIC_RELAXED))
 			return err_set(j->e, ERR_STOPPED, ECANCELED, "stopped");
-		/* shorter than it was: the event of that brings it again */
+		/* it became shorter: the event for that brings the file again */
 		int r = n ? send_changed(j, at, (size_t)n) : 0;
 
 		if (r < 0 || (size_t)n < want)
@@ -289,26 +302,26 @@ static int send_segment(struct job *j, uint64_t at, uint64_t end)
 	return 0;
 }
 
-/* Of a large file only what has changed goes through our hands while the tree stands. */
+/* While the tree is stopped: find the changed blocks of a large file on all processors, send only those. */
 static int send_hunted(struct job *j, uint64_t at, uint64_t end)
 {
-	size_t n = (size_t)((end - at + FS_BLOCK_BYTES - 1) / FS_BLOCK_BYTES);
+	size_t n = (size_t)((end - at + DIRS_BLOCK_BYTES - 1) / DIRS_BLOCK_BYTES);
 	AUTO(mem) uint8_t *changed = malloc(n);
 	int r = 0;
 
 	if (!changed)
 		return send_segment(j, at, end);
-	if (fs_changed(j->f, j->i, j->fd, at, end, changed) < 0)
+	if (dirs_changed(j->f, j->i, j->fd, at, end, changed) < 0)
 		return err_set(j->e, ERR_STOPPED, ECANCELED, "stopped");
 	for (size_t b = 0; r == 0 && b < n; b++) {
 		size_t first = b;
 
 		while (b < n && changed[b])
 			b++;
-		uint64_t to = at + (uint64_t)b * FS_BLOCK_BYTES;
+		uint64_t to = at + (uint64_t)b * DIRS_BLOCK_BYTES;
 
 		if (b > first)
-			r = send_segment(j, at + (uint64_t)first * FS_BLOCK_BYTES,
+			r = send_segment(j, at + (uint64_t)first * DIRS_BLOCK_BYTES,
 			                 to < end ? to : end);
 	}
 	return r;
@@ -327,9 +340,9 @@ static int send_content(struct job *j, bool fresh)
 		off_t hole = data < 0 ? -1 : lseek(j->fd, data, SEEK_HOLE);
 		uint64_t to = hole < 0 || (uint64_t)hole > size ? size : (uint64_t)hole;
 
-		from -= from % FS_BLOCK_BYTES;
+		from -= from % DIRS_BLOCK_BYTES;
 		from = from < at ? at : from > size ? size : from; /* it may have grown */
-		to = (to + FS_BLOCK_BYTES - 1) / FS_BLOCK_BYTES * FS_BLOCK_BYTES;
+		to = (to + DIRS_BLOCK_BYTES - 1) / DIRS_BLOCK_BYTES * DIRS_BLOCK_BYTES;
 		to = to > size ? size : to;
 		if (data < 0 && from == size)
 			return send_holes(j, at, size);
@@ -343,26 +356,26 @@ static int send_content(struct job *j, bool fresh)
 	return r;
 }
 
-/* A new small file is one operation. Return: 1: it is not small after all */
+/* Send a new small file as one operation. Return: 0; -errno */
 static int send_small(struct job *j)
 {
-	struct fs *f = j->f;
+	struct dirs *f = j->f;
 	size_t size = (size_t)j->st.st_size;
-	int r = room(f, size + fs_xattrs_bytes(j->x), j->e);
+	int r = room(f, size + dirs_xattrs_bytes(j->x), j->e);
 
 	if (r == 0 && grow_blocks(j->i, size) < 0)
 		r = err_set(j->e, ERR_SYS, ENOMEM, "no memory for the blocks of a file");
 	if (r < 0)
 		return r;
-	ssize_t n = fs_read_at(j->fd, f->buf, size, 0);
+	ssize_t n = dirs_read_at(j->fd, f->buf, size, 0);
 
 	if (n < 0)
 		return err_set(j->e, ERR_SYS, (int)-n, "read %s/%s: %s", j->i->root->path, j->path,
 		               strerror((int)-n));
-	for (size_t at = 0; at < (size_t)n; at += FS_BLOCK_BYTES)
-		j->i->block[at / FS_BLOCK_BYTES] = fs_digest(
+	for (size_t at = 0; at < (size_t)n; at += DIRS_BLOCK_BYTES)
+		j->i->block[at / DIRS_BLOCK_BYTES] = dirs_digest(
 		        f, f->buf + at,
-		        (size_t)n - at < FS_BLOCK_BYTES ? (size_t)n - at : FS_BLOCK_BYTES);
+		        (size_t)n - at < DIRS_BLOCK_BYTES ? (size_t)n - at : DIRS_BLOCK_BYTES);
 	Haul__TreeOp *op = add_op(f, j->i->root, HAUL__TREE_KIND__TREE_MAKE, j->path);
 
 	op->meta = add_meta(f, &j->st, j->x);
@@ -378,7 +391,7 @@ static int send_file(struct job *j, bool fresh)
 	bool small = fresh && j->st.st_size <= (off_t)SMALL_BYTES &&
 	             j->st.st_blocks * 512 >= j->st.st_size;
 
-	/* the digests are of what was sent; whatever it had before is not there */
+	/* digests are of what was sent; a fresh file has none */
 	if (fresh)
 		j->i->n_blocks = 0;
 	if (small)
@@ -390,10 +403,10 @@ static int send_file(struct job *j, bool fresh)
 	return r == 0 ? send_meta(j, HAUL__TREE_KIND__TREE_META) : r;
 }
 
-/* Return: 0; 1: it was not there any more; -errno */
+/* Return: 0; 1: it is gone; -errno */
 static int send_inode(struct job *j, bool fresh)
 {
-	struct fs_ino *i = j->i;
+	struct dirs_ino *i = j->i;
 	bool regular = S_ISREG(i->st.st_mode);
 	int r = job_open(j, regular);
 
@@ -416,9 +429,9 @@ static int send_inode(struct job *j, bool fresh)
 
 /* ---- lists ---- */
 
-static int send_remove(struct job *j, const struct fs_name *n)
+static int send_remove(struct job *j, const struct dirs_name *n)
 {
-	int r = fs_path(n, j->path) < 0 ? 1 : room(j->f, 0, j->e);
+	int r = dirs_path(n, j->path) < 0 ? 1 : room(j->f, 0, j->e);
 
 	if (r == 0)
 		add_op(j->f, n->dir->root, HAUL__TREE_KIND__TREE_REMOVE, j->path);
@@ -439,20 +452,20 @@ static int send_link(struct job *j, const char *to)
 	return 0;
 }
 
-/* What had the name of @n, and what had it before that. Return: was one of them there? */
-static bool forget_replaced(struct fs *f, struct fs_name *n)
+/* Forget all that had the name of @n before. Return: did the destination have one of them? */
+static bool forget_replaced(struct dirs *f, struct dirs_name *n)
 {
 	bool there = false;
 
-	for (struct fs_name *r = steal(n->replaces), *next; r && !r->dead; r = next) {
+	for (struct dirs_name *r = steal(n->replaces), *next; r && !r->dead; r = next) {
 		next = steal(r->replaces);
 		there |= r->there;
-		fs_forget(f, r);
+		dirs_forget(f, r);
 	}
 	return there;
 }
 
-static int send_name(struct job *j, struct fs_name *n)
+static int send_name(struct job *j, struct dirs_name *n)
 {
 	char to[BATCH_PATH_MAX_BYTES + 1];
 
@@ -461,14 +474,14 @@ static int send_name(struct job *j, struct fs_name *n)
 	bool replaced = forget_replaced(j->f, n);
 
 	j->i = n->ino;
-	int r = fs_path(n, j->path);
+	int r = dirs_path(n, j->path);
 
 	if (r == -ENAMETOOLONG)
 		return err_set(j->e, ERR_USER, ENAMETOOLONG, "a path of more than %u bytes in %s",
 		               BATCH_PATH_MAX_BYTES, n->dir->root->path);
 	if (r < 0)
 		return 0;
-	if (!S_ISDIR(n->ino->st.st_mode) && n->ino->sent && fs_ino_path(n->ino, true, to) > 0)
+	if (!S_ISDIR(n->ino->st.st_mode) && n->ino->sent && dirs_ino_path(n->ino, true, to) > 0)
 		r = send_link(j, to);
 	else
 		r = send_inode(j, true);
@@ -478,22 +491,22 @@ static int send_name(struct job *j, struct fs_name *n)
 	return r;
 }
 
-static int send_dirty(struct job *j, struct fs_ino *i)
+static int send_dirty(struct job *j, struct dirs_ino *i)
 {
 	i->dirty = false;
 	j->i = i;
-	if (i->dead || !i->sent || fs_ino_path(i, true, j->path) < 0)
+	if (i->dead || !i->sent || dirs_ino_path(i, true, j->path) < 0)
 		return 0;
-	/* its name there need not be one here any more */
+	/* its name at the destination may be gone here */
 	char here[BATCH_PATH_MAX_BYTES + 1];
 
-	if (fs_ino_path(i, false, here) < 0 || strcmp(here, j->path)) {
-		const struct fs_name *n;
+	if (dirs_ino_path(i, false, here) < 0 || strcmp(here, j->path)) {
+		const struct dirs_name *n;
 
 		LIST_FOREACH(n, &i->names, of_ino)
 		if (n->there && !n->vanished)
 			break;
-		if (!n || fs_path(n, j->path) < 0)
+		if (!n || dirs_path(n, j->path) < 0)
 			return 0;
 	}
 	int r = send_inode(j, false);
@@ -501,10 +514,10 @@ static int send_dirty(struct job *j, struct fs_ino *i)
 	return r < 0 ? r : 0;
 }
 
-static int send_due(struct job *j, struct fs_ino *dir)
+static int send_due(struct job *j, struct dirs_ino *dir)
 {
 	dir->due = false;
-	if (dir->dead || fs_ino_path(dir, dir != dir->root->top, j->path) < 0)
+	if (dir->dead || dirs_ino_path(dir, dir != dir->root->top, j->path) < 0)
 		return 0;
 	j->i = dir;
 	int r = send_inode(j, false);
@@ -525,7 +538,7 @@ static int send_end(struct job *j, unsigned int number)
 	return r;
 }
 
-int fs_send_pass(struct fs *f, unsigned int number, struct err *e)
+int dirs_send_pass(struct dirs *f, unsigned int number, struct err *e)
 {
 	AUTO(mem) struct job *j = calloc(1, sizeof(*j));
 	AUTO(mem) struct xattrs *x = malloc(sizeof(*x));
@@ -541,19 +554,19 @@ int fs_send_pass(struct fs *f, unsigned int number, struct err *e)
 	for (size_t i = 0; r == 0 && i < f->dirty.n; i++)
 		r = send_dirty(j, f->dirty.v[i]);
 	for (size_t i = 0; r == 0 && i < f->gone.n; i++) {
-		struct fs_name *n = f->gone.v[i];
+		struct dirs_name *n = f->gone.v[i];
 
 		if (n->dead || !n->vanished)
 			continue;
 		if (forget_replaced(f, n) | n->there)
 			r = send_remove(j, n);
-		fs_forget(f, n);
+		dirs_forget(f, n);
 	}
 	for (size_t i = 0; r == 0 && i < f->due.n; i++)
 		r = send_due(j, f->due.v[i]);
 	f->fresh.n = f->dirty.n = f->gone.n = f->due.n = 0;
 	if (r == 0)
 		r = send_end(j, number);
-	fs_bury(f);
+	dirs_bury(f);
 	return r;
 }

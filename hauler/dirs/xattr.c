@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* xattr.c - extended attributes of what is sent. */
+/* xattr.c - extended attributes of a file that is sent. */
 #include <string.h>
 #include <sys/xattr.h>
 
 #include "hauler/dirs/priv.h"
 
-/* Labels of a security module belong to a host, not to a file. */
+/* Labels of security modules belong to the host: they do not travel. */
 static bool travels(const char *name)
 {
 	return strncmp(name, "security.", 9) || !strcmp(name, "security.capability");
 }
 
-/* Of an O_PATH descriptor's object by its link in /proc, which leads to a symbolic link itself. */
-int fs_read_xattrs(struct xattrs *x, int fd, bool by_link)
+/* An O_PATH descriptor is read through /proc/self/fd, which leads to a symbolic link itself. */
+int dirs_read_xattrs(struct xattrs *x, int fd, bool by_link)
 {
 	char link[64];
 
@@ -45,7 +45,7 @@ int fs_read_xattrs(struct xattrs *x, int fd, bool by_link)
 	return 0;
 }
 
-size_t fs_xattrs_bytes(const struct xattrs *x)
+size_t dirs_xattrs_bytes(const struct xattrs *x)
 {
 	return x->used + x->n * (sizeof(Haul__TreeXattr) + sizeof(void *) + 300);
 }

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * bring.c - files to the destination: once while the tree runs; those that it writes again just
- * before it stops, and what changed of them by then while it stands.
+ * bring.c - sends files to the destination: all of them while the tree runs; those that it writes
+ * again just before it stops; and what changed of these once it is stopped.
  *
- * What was sent is known by the digests of its blocks, taken of the bytes that were sent: a file
- * that was written while it was read is corrected by a later pass. Times are not relied upon: a
- * write through a mapping may leave them as they are.
+ * The digest of each block is taken of the bytes that were sent, so a file that was written while it
+ * was read is corrected by a later pass. Times are not compared: a write through a mapping may leave
+ * them unchanged.
  */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 #define XXH_INLINE_ALL
@@ -38,7 +40,8 @@ struct pass {
 	struct mig *m;
 	struct need *k;
 	uint32_t number;
-	int fd;
+	int fd; /* open, or O_PATH; -1: the file does not exist here */
+	bool by_link; /* fd is O_PATH: attributes are read by its link in /proc */
 	uint8_t *buf; /* PART_BYTES */
 	uint64_t deadline_us; /* 0: the tree runs */
 };
@@ -46,7 +49,6 @@ struct pass {
 static int send_part(struct pass *p, uint64_t offset, const uint8_t *data, size_t n,
                      Haul__FileMeta *meta, struct err *e)
 {
-	Haul__Msg msg = HAUL__MSG__INIT;
 	Haul__FilePart part = HAUL__FILE_PART__INIT;
 
 	part.file = p->number;
@@ -54,23 +56,22 @@ static int send_part(struct pass *p, uint64_t offset, const uint8_t *data, size_
 	part.data.data = (uint8_t *)data;
 	part.data.len = n;
 	part.meta = meta;
-	msg.body_case = HAUL__MSG__BODY_FILE_PART;
-	msg.file_part = &part;
 	p->m->fig.shipped_bytes += n;
 	if (!p->deadline_us)
 		send_paced(p->m->pages.send, n);
-	return wire_send(p->m->link.ctl, &msg, p->deadline_us ? p->deadline_us : DEADLINE_NEVER, e);
+	return wire_say(p->m->link.ctl, HAUL__MSG__BODY_FILE_PART, &part,
+	                p->deadline_us ? p->deadline_us : DEADLINE_NEVER, e);
 }
 
-/* ---- how it looks ---- */
+/* ---- metadata ---- */
 
-static int add_xattr(Haul__FileMeta *meta, int fd, const char *path, const char *name)
+static int add_xattr(Haul__FileMeta *meta, const struct pass *p, const char *link, const char *name)
 {
 	uint8_t *value = malloc(XATTR_BYTES);
 	Haul__Xattr *x = malloc(sizeof(*x));
 	ssize_t n = !value || !x ? -1
-	            : fd >= 0    ? fgetxattr(fd, name, value, XATTR_BYTES)
-	                         : lgetxattr(path, name, value, XATTR_BYTES);
+	            : p->by_link ? getxattr(link, name, value, XATTR_BYTES)
+	                         : fgetxattr(p->fd, name, value, XATTR_BYTES);
 
 	if (n < 0 || meta->n_xattr == XATTRS_MAX) {
 		free(value);
@@ -94,13 +95,16 @@ static bool is_label(const char *name)
 static int add_xattrs(Haul__FileMeta *meta, const struct pass *p, char *names, struct err *e)
 {
 	const char *path = p->k->here;
-	ssize_t n = p->fd >= 0 ? flistxattr(p->fd, names, XATTR_BYTES)
-	                       : llistxattr(path, names, XATTR_BYTES);
+	char link[40];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", p->fd);
+	ssize_t n = p->by_link ? listxattr(link, names, XATTR_BYTES)
+	                       : flistxattr(p->fd, names, XATTR_BYTES);
 
 	if (n < 0 && errno != ENOTSUP)
 		return err_sys(e, "extended attributes of %s", path);
 	for (ssize_t at = 0; at < n; at += (ssize_t)strlen(names + at) + 1)
-		if (!is_label(names + at) && add_xattr(meta, p->fd, path, names + at) < 0)
+		if (!is_label(names + at) && add_xattr(meta, p, link, names + at) < 0)
 			return err_sys(e, "extended attribute %s of %s", names + at, path);
 	return 0;
 }
@@ -125,7 +129,7 @@ static int send_meta(struct pass *p, const struct stat *st, struct err *e)
 	meta.mtime_ns = ns(&st->st_mtim);
 	meta.atime_ns = ns(&st->st_atim);
 	meta.xattr = xattr;
-	int r = S_ISLNK(st->st_mode) ? 0 : add_xattrs(&meta, p, names, e);
+	int r = S_ISLNK(st->st_mode) || p->fd < 0 ? 0 : add_xattrs(&meta, p, names, e);
 
 	if (r == 0)
 		r = send_part(p, 0, NULL, 0, &meta, e);
@@ -136,7 +140,7 @@ static int send_meta(struct pass *p, const struct stat *st, struct err *e)
 	return r;
 }
 
-/* ---- what is in it ---- */
+/* ---- content ---- */
 
 static int grow_blocks(struct need *k, size_t n)
 {
@@ -153,7 +157,7 @@ static int grow_blocks(struct need *k, size_t n)
 	return 0;
 }
 
-/* Of a file of which the destination has the beginning: so much is not zero there. */
+/* How many bytes at the beginning the destination has from an older copy: they need not be zero. */
 static uint64_t old_bytes(const struct need *k)
 {
 	return k->state == HAUL__FILE_STATE__FILE_TAIL ? k->there_bytes : 0;
@@ -164,7 +168,7 @@ static bool is_zero(const uint8_t *p, size_t n)
 	return p[0] == 0 && !memcmp(p, p + 1, n - 1);
 }
 
-/* Is block @b, @n bytes of it, there already? Then remember it as it is now. */
+/* Does the destination have block @b (@n bytes) with this content? From now on it counts as sent. */
 static bool is_there(struct need *k, uint64_t seed, size_t b, const uint8_t *data, size_t n)
 {
 	struct bring_block *block = &k->block[b];
@@ -205,7 +209,7 @@ static int send_range(struct pass *p, uint64_t at, size_t n, struct err *e)
 	return r;
 }
 
-/* A whole part, unless the file ends before. Return: its bytes; -errno */
+/* Read a part. Return: its bytes, fewer than PART_BYTES at the end of the file; -errno */
 static ssize_t read_part(const struct pass *p, uint64_t at, struct err *e)
 {
 	size_t n = 0;
@@ -225,8 +229,8 @@ static ssize_t read_part(const struct pass *p, uint64_t at, struct err *e)
 }
 
 /*
- * The destination has the beginning of it, as it was when both compared. The same bytes again?
- * Then their blocks count as sent.
+ * The destination has the beginning of the file, as both compared it. If our bytes are still the same,
+ * their blocks count as sent.
  */
 static int know_beginning(struct pass *p, struct err *e)
 {
@@ -245,7 +249,7 @@ static int know_beginning(struct pass *p, struct err *e)
 		size_t n = at < whole ? BLOCK_BYTES : (size_t)(k->there_bytes - at);
 
 		if (pread(p->fd, p->buf, n, (off_t)at) != (ssize_t)n)
-			return 0; /* it is shorter now: all of it is sent */
+			return 0; /* it became shorter: send all of it */
 		XXH3_128bits_update(&all, p->buf, n);
 		if (at < whole)
 			k->block[at / BLOCK_BYTES] = (struct bring_block){
@@ -254,11 +258,11 @@ static int know_beginning(struct pass *p, struct err *e)
 	}
 	XXH128_canonicalFromHash(&now, XXH3_128bits_digest(&all));
 	if (!memcmp(now.digest, k->proven, DIGEST_BYTES))
-		k->sent_bytes = whole; /* what lies beyond it is sent whatever its digest */
+		k->sent_bytes = whole; /* the rest is sent in any case */
 	return 0;
 }
 
-/* From @at on nothing is in the file, nor was sent: how many bytes, in whole parts? */
+/* How many bytes from @at on, in whole parts, are a hole of which nothing was sent? */
 static uint64_t skip_hole(const struct pass *p, uint64_t at)
 {
 	const struct need *k = p->k;
@@ -304,13 +308,7 @@ static int send_content(struct pass *p, struct err *e)
 
 /* ---- all ---- */
 
-static int gone(const char *path, struct err *e)
-{
-	err_set(e, ERR_TARGET, ESTALE, "%s is not the file any more that it was", path);
-	return err_fix(e, "a log was rotated, or the program has made a new file: try again");
-}
-
-/* It became shorter: behind its new end the destination reads zero. */
+/* The file became shorter: the destination reads zero after its new end. */
 static void forget_from(struct need *k, uint64_t bytes)
 {
 	size_t first = (size_t)((bytes + BLOCK_BYTES - 1) / BLOCK_BYTES);
@@ -322,35 +320,66 @@ static void forget_from(struct need *k, uint64_t bytes)
 
 static int bring_regular(struct pass *p, struct err *e)
 {
-	AUTO(fd)
-	int fd = open(p->k->here, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-	struct stat before, st;
+	struct stat st;
 
-	if (fd < 0 || fstat(fd, &before) < 0 || before.st_ino != p->k->file.inode)
-		return gone(p->k->here, e);
-	p->fd = fd;
+	p->fd = needs_open(p->m->needs, p->k, e);
+	if (p->fd < 0)
+		return p->fd;
 	int r = send_content(p, e);
 
-	if (r == 0 && fstat(fd, &st) < 0)
-		r = err_sys(e, "%s", p->k->here);
-	/* what was appended meanwhile is in no block: a later pass brings it */
-	if (r == 0 && (uint64_t)st.st_size > p->k->sent_bytes)
+	if (r < 0)
+		return r;
+	if (fstat(p->fd, &st) < 0)
+		return err_sys(e, "%s", p->k->here);
+	/* bytes that were appended meanwhile are in no block: a later pass sends them */
+	if ((uint64_t)st.st_size > p->k->sent_bytes)
 		st.st_size = (off_t)p->k->sent_bytes;
-	if (r == 0 && (uint64_t)st.st_size < p->k->sent_bytes) {
+	if ((uint64_t)st.st_size < p->k->sent_bytes)
 		forget_from(p->k, (uint64_t)st.st_size);
-	}
-	return r < 0 ? r : send_meta(p, &st, e);
+	r = send_meta(p, &st, e);
+	needs_close(p->m->needs, p->k);
+	return r;
 }
 
-/* Directories, links, nodes: those that a private root gets besides need not be here. */
+/*
+ * A directory, link or node, which no process need hold: only metadata is read, and only of the kind of
+ * file that was offered. Return: an O_PATH descriptor; -errno
+ */
+static int open_other(const struct pass *p)
+{
+	struct open_how how = { .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
+		                .resolve = RESOLVE_NO_SYMLINKS };
+	const struct need *k = p->k;
+
+	if (k->held.link[0])
+		return held_path(p->m->needs->root_pid, &k->held);
+	int fd = (int)syscall(SYS_openat2, AT_FDCWD, k->here, &how, sizeof(how));
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Those that a private root directory gets besides need not exist here. */
 static int bring_other(struct pass *p, struct err *e)
 {
 	const struct need *k = p->k;
 	struct stat st = { .st_mode = k->file.directory ? S_IFDIR | (k->file.mode & 07777)
 		                                        : k->file.mode };
 
-	if (lstat(k->here, &st) < 0 && errno != ENOENT)
+	mode_t kind = st.st_mode & S_IFMT;
+	AUTO(fd) int fd = open_other(p);
+
+	/* not there, or behind a link (/var/run): made as it was offered */
+	if (fd < 0 && fd != -ENOENT && fd != -ELOOP)
+		return err_set(e, ERR_SYS, -fd, "%s: %s", k->here, strerror(-fd));
+	if (fd >= 0 && fstat(fd, &st) < 0)
 		return err_sys(e, "%s", k->here);
+	if ((st.st_mode & S_IFMT) != kind) {
+		err_set(e, ERR_TARGET, ESTALE, "%s is not of the kind any more that it was",
+		        k->here);
+		return err_fix(e, "try again");
+	}
+	p->fd = fd;
+	p->by_link = true;
 	return send_meta(p, &st, e);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* needs.c - files that the tree needs, with their paths here and there. */
+/* needs.c - files that the tree needs, with their paths here and at the destination. */
 #include "hauler/files/needs.h"
 
 #include <fcntl.h>
@@ -14,6 +14,9 @@
 #include "engine/criu/img.h"
 #include "hauler/inspect/priv.h"
 #include "hauler/mig/mig.h"
+
+/* This many files stay open between passes; others are opened again in each. */
+#define KEPT_MAX 256
 
 static const char *const words[] = {
 	[HAUL__FILE_STATE__FILE_NONE] = "with it",    [HAUL__FILE_STATE__FILE_SAME] = "same",
@@ -39,7 +42,7 @@ bool needs_travels(const struct need *k)
 /* Return: 0; -EXDEV not below the tree's root */
 static int path_there(const struct needs *n, const Haul__File *f, char out[PATH_MAX])
 {
-	/* a service outside the tree is asked by its name on the host */
+	/* a service outside the tree is known by its path on the host */
 	if (!n->into_root || S_ISSOCK(f->mode) || f->path[0] != '/') {
 		snprintf(out, PATH_MAX, "%s", f->path);
 		return 0;
@@ -52,12 +55,14 @@ static int by_name(const void *a, const void *b)
 	return strcmp(a, b);
 }
 
-static int add(struct needs *n, const Haul__File *f, struct findings *out)
+/* @held: NULL: a file that no process holds: its content is not read */
+static int add(struct needs *n, const Haul__File *f, const struct held_file *held,
+               struct findings *out)
 {
 	char there[PATH_MAX];
 
-	if (dirs_opts_cover(n->trees, f->path))
-		return 0; /* it comes with its tree */
+	if (dirs_opts_cover(n->dirs, f->path))
+		return 0; /* it comes with that directory */
 	int r = path_there(n, f, there);
 
 	if (r < 0)
@@ -69,7 +74,9 @@ static int add(struct needs *n, const Haul__File *f, struct findings *out)
 		return -ENOMEM;
 	struct need *k = &n->v[n->n];
 
-	*k = (struct need){ .file = *f, .here = strdup(f->path), .there = strdup(there) };
+	*k = (struct need){ .file = *f, .here = strdup(f->path), .there = strdup(there), .fd = -1 };
+	if (held)
+		k->held = *held;
 	k->file.path = k->there;
 	n->n++;
 	return k->here && k->there && tsearch(k->there, &n->by_there, by_name) ? 0 : -ENOMEM;
@@ -80,7 +87,7 @@ static bool has(const struct needs *n, const char *there)
 	return tfind(there, &n->by_there, by_name) != NULL;
 }
 
-/* The directories above: they may be missing, too. */
+/* The directories above each file, which may be missing, too. */
 static int add_above(struct needs *n, struct findings *out)
 {
 	size_t n_files = n->n;
@@ -101,13 +108,13 @@ static int add_above(struct needs *n, struct findings *out)
 			if (path_there(n, &f, there) < 0 || has(n, there) || stat(dir, &st) < 0)
 				break;
 			f.mode = st.st_mode;
-			r = add(n, &f, out);
+			r = add(n, &f, NULL, out);
 		}
 	}
 	return r;
 }
 
-/* What a private root has besides: programs take these for granted. */
+/* What programs expect in each root directory. */
 static const struct {
 	const char *path;
 	mode_t mode;
@@ -140,7 +147,7 @@ static int add_basics(struct needs *n, struct findings *out)
 		f.mode = basics[i].mode;
 		f.directory = S_ISDIR(f.mode);
 		f.device = basics[i].minor ? makedev(1, basics[i].minor) : 0;
-		r = add(n, &f, out);
+		r = add(n, &f, NULL, out);
 	}
 	return r;
 }
@@ -167,11 +174,12 @@ int needs_new(struct needs **out, const struct inspect *insp, const struct opts 
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the list of files");
 	n->root = inspect_root_dir(insp);
 	n->into_root = o->into_root;
-	n->trees = &o->fs;
+	n->dirs = &o->fs;
+	n->root_pid = o->pid;
 	int r = say_unfit(n, insp, f);
 
 	for (size_t i = 0; r == 0 && i < n_files; i++)
-		r = add(n, files[i], f);
+		r = add(n, files[i], inspect_held(files[i]), f);
 	if (r == 0 && n->into_root && n->into_root[1])
 		r = add_basics(n, f);
 	if (r == 0 && o->pol.v.files != POL_FILES_REQUIRE)
@@ -195,10 +203,62 @@ void needs_free(struct needs *n)
 		free(n->v[i].here);
 		free(n->v[i].there);
 		free(n->v[i].block);
+		auto_fd(&n->v[i].fd);
 	}
 	free(n->v);
 	free(n->ptr);
 	free(n);
+}
+
+/* ---- content: only from what a process holds ---- */
+
+/* The path must lead to that file still: CRIU opens it by name at the destination. */
+static bool has_name(const struct need *k)
+{
+	struct stat st;
+
+	return lstat(k->here, &st) == 0 && st.st_dev == k->held.dev && st.st_ino == k->held.ino;
+}
+
+static int say_replaced(const struct need *k, struct err *e)
+{
+	err_set(e, ERR_TARGET, ESTALE, "%s is not the file any more that it was", k->here);
+	return err_fix(e, "a log was rotated, or the program has made a new file: try again");
+}
+
+static int say_unread(const struct need *k, int r, struct err *e)
+{
+	if (r == -ESTALE)
+		return say_replaced(k, e);
+	if (r != -EBUSY)
+		return err_set(e, ERR_SYS, -r, "read %s: %s", k->here, strerror(-r));
+	err_set(e, ERR_TARGET, EBUSY,
+	        "%s has a lease: opening it would send a signal to its holder", k->here);
+	return err_fix(
+	        e, "the program has to give up the lease (fcntl F_SETLEASE) before it can move");
+}
+
+int needs_open(struct needs *n, struct need *k, struct err *e)
+{
+	if (!has_name(k))
+		return say_replaced(k, e);
+	if (k->fd >= 0)
+		return k->fd;
+	int fd = held_read(n->root_pid, &k->held);
+
+	if (fd < 0)
+		return say_unread(k, fd, e);
+	k->fd = fd;
+	n->kept++;
+	return fd;
+}
+
+void needs_close(struct needs *n, struct need *k)
+{
+	if (k->fd < 0 || (k->file.write && n->kept <= KEPT_MAX))
+		return;
+	close(steal_fd(&k->fd));
+	n->kept--;
 }
 
 /* ---- the negotiation ---- */
@@ -224,17 +284,15 @@ int needs_digest(struct needs *n, uint32_t k, uint64_t bytes, uint64_t seed, uin
 {
 	if (k >= n->n || !S_ISREG(n->v[k].file.mode))
 		return -EINVAL;
-	AUTO(fd)
-	int fd = open(n->v[k].here, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-
-	int r = fd < 0 ? -errno : digest_file(fd, bytes, seed, out);
+	AUTO(fd) int fd = held_read(n->root_pid, &n->v[k].held);
+	int r = fd < 0 ? fd : digest_file(fd, bytes, seed, out);
 
 	if (r == 0)
 		memcpy(n->v[k].proven, out, DIGEST_BYTES);
 	return r;
 }
 
-/* ---- the tree stands ---- */
+/* ---- the tree is stopped ---- */
 
 static uint64_t ns(const struct statx_timestamp *t)
 {
@@ -269,12 +327,15 @@ int needs_still(const struct needs *n, Haul__Switch *s, struct err *e)
 
 		if (!same && k->state != HAUL__FILE_STATE__FILE_SHARED)
 			continue;
-		if (statx(AT_FDCWD, k->here, 0, STATX_BASIC_STATS, &st) < 0)
+		if (statx(AT_FDCWD, k->here, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st) < 0)
 			return err_sys(e, "%s", k->here);
+		if (st.stx_ino != k->held.ino ||
+		    makedev(st.stx_dev_major, st.stx_dev_minor) != k->held.dev)
+			return say_replaced(k, e);
 		if (!same && add_still(s, i, &st) < 0)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for files");
-		if (same && (st.stx_ino != k->file.inode || st.stx_size != k->file.size ||
-		             ns(&st.stx_mtime) != k->file.mtime_ns)) {
+		if (same &&
+		    (st.stx_size != k->file.size || ns(&st.stx_mtime) != k->file.mtime_ns)) {
 			err_set(e, ERR_TARGET, ESTALE, "%s was changed while the tree moved",
 			        k->here);
 			return err_fix(e, "try again");

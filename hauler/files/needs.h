@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* needs.h - files that the tree needs at the destination, and what is there of them. */
+/* needs.h - files that the tree needs at the destination, and what the destination has of them. */
 #ifndef HAUL_NEEDS_H
 #define HAUL_NEEDS_H
 
@@ -9,6 +9,7 @@
 #include "common/digest.h"
 #include "common/err.h"
 #include "common/finding.h"
+#include "hauler/inspect/held.h"
 #include "transport/haul.pb-c.h"
 
 struct mig;
@@ -19,10 +20,12 @@ struct dirs_opts;
 struct need {
 	Haul__File file; /* as offered: its path is the one at the destination */
 	char *here, *there; /* there: owned, file.path */
+	struct held_file held; /* by which content is read; never by path */
+	int fd; /* kept open for later passes; -1 */
 	Haul__FileState state;
-	uint64_t there_bytes; /* of what the destination has at that path */
-	uint8_t proven[DIGEST_BYTES]; /* last answer about it */
-	/* what the destination has of it, by blocks; bring.c */
+	uint64_t there_bytes; /* size of the file that the destination has at that path */
+	uint8_t proven[DIGEST_BYTES]; /* the last digest that we sent of it */
+	/* which blocks the destination has; bring.c */
 	struct bring_block *block;
 	size_t n_blocks;
 	uint64_t sent_bytes;
@@ -32,43 +35,52 @@ struct need {
 struct needs {
 	struct need *v;
 	size_t n, cap;
-	void *by_there; /* the paths, a tsearch() tree */
+	void *by_there; /* the paths, for tsearch() */
 	Haul__File **ptr; /* for the offer */
 	const char *into_root; /* NULL: the root directory stays what it is */
 	const char *root; /* of the tree here */
-	const struct dirs_opts *trees; /* what is in these comes with them */
+	const struct dirs_opts *dirs; /* files in these come with them */
+	pid_t root_pid; /* of the tree */
+	unsigned int kept; /* descriptors that stay open */
 };
 
 /**
- * needs_new() - from the inspection; @o: the root directory there, which trees travel, and
- * whether files do: then the directories above each belong to it, which may have to be made
+ * needs_new() - list the files that the inspection found
+ * @o: the root directory there, directories that move, and whether files do: then the directories above
+ *     each file are listed, too, since the destination may have to make them
  */
 int needs_new(struct needs **out, const struct inspect *insp, const struct opts *o,
               struct findings *f, struct err *e);
 void needs_free(struct needs *n);
 DEFINE_AUTO(needs, needs_free)
 
-/** needs_offer() - into the offer, in the place of the inspection's paths */
+/** needs_offer() - put the list into OFFER, instead of the inspection's paths */
 void needs_offer(const struct needs *n, Haul__Offer *o);
-/** needs_seen() - from the answer */
+/** needs_seen() - note what the destination has, from ANSWER */
 void needs_seen(struct needs *n, const Haul__Answer *a);
 /** needs_digest() - XXH128 of the first @bytes of file @k. Return: 0; -errno */
+/** needs_prove() - the destination asks in DOUBT: send digests of our files */
+int needs_prove(struct mig *m, const Haul__Doubt *d, struct err *e);
 int needs_digest(struct needs *n, uint32_t k, uint64_t bytes, uint64_t seed, uint8_t *out);
 /**
- * needs_still() - the tree stands: shared files as they are now, into SWITCH
- * @s: s->still is to be freed by needs_still_free()
+ * needs_still() - the tree is stopped: put size and times of shared files into SWITCH
+ * @s: s->still is the caller's, needs_still_free()
  * Return: 0; -ESTALE a file that was the same at the destination has changed here
  */
 int needs_still(const struct needs *n, Haul__Switch *s, struct err *e);
 void needs_still_free(Haul__Switch *s);
-/** needs_reroot() - in CRIU's images, too */
+/** needs_reroot() - change the root directory in CRIU's images, too */
 int needs_reroot(const struct needs *n, int images_fd, struct err *e);
-/** bring_files() - to the destination: all at first, later what changed of those that are written */
+/** bring_files() - send the files: @first: all of them, else what changed of those that are written */
 int bring_files(struct mig *m, bool first, struct err *e);
-struct Haul__Doubt;
-/** talk_prove() - answer DOUBT, the destination's question about files. Return: 0; -errno */
-int talk_prove(struct mig *m, const struct Haul__Doubt *d, struct err *e);
-/** needs_travels() - is this one to be shipped? The same rule as at the destination */
+/**
+ * needs_open() - open a regular file for reading, through the process that holds it, if its path still
+ * leads to it. Return: a descriptor of @n, until needs_close(); -errno
+ */
+int needs_open(struct needs *n, struct need *k, struct err *e);
+/** needs_close() - after a pass; files that are written stay open for the next one */
+void needs_close(struct needs *n, struct need *k);
+/** needs_travels() - will this file be sent? The destination applies the same rule */
 bool needs_travels(const struct need *k);
 /** needs_word() - "same", "missing", ... */
 const char *needs_word(Haul__FileState s);

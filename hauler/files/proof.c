@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* proof.c - the destination asks whether files are the same: digests. */
+/* proof.c - answers the destination's question whether files are the same, by digests. */
 #include <stdlib.h>
 
 #include "common/clock.h"
@@ -11,9 +11,8 @@
 #define SEND_LIMIT_MS 10000
 #define FILES_MAX     65536
 
-int talk_prove(struct mig *m, const Haul__Doubt *d, struct err *e)
+int needs_prove(struct mig *m, const Haul__Doubt *d, struct err *e)
 {
-	Haul__Msg msg = HAUL__MSG__INIT;
 	Haul__Proof p = HAUL__PROOF__INIT;
 
 	if (!m->needs || d->n_file != d->n_bytes || d->n_file > FILES_MAX)
@@ -30,7 +29,5 @@ int talk_prove(struct mig *m, const Haul__Doubt *d, struct err *e)
 	}
 	p.n_digest = d->n_file;
 	p.digest = v;
-	msg.body_case = HAUL__MSG__BODY_PROOF;
-	msg.proof = &p;
-	return wire_send(m->link.ctl, &msg, deadline_in_ms(SEND_LIMIT_MS), e);
+	return wire_say(m->link.ctl, HAUL__MSG__BODY_PROOF, &p, deadline_in_ms(SEND_LIMIT_MS), e);
 }

@@ -175,12 +175,20 @@ static int look_inherited(struct inspect *i, const struct look *l)
 	                   l->what, l->name, from, comm);
 }
 
+static int file_of(struct inspect *i, const struct look *l, unsigned int use)
+{
+	char link[40];
+
+	snprintf(link, sizeof(link), "/proc/%d/fd/%d", l->pid, l->fd);
+	return inspect_file_held(i, l->name, use, &l->st, link);
+}
+
 static int look_device(struct inspect *i, const struct look *l)
 {
 	if (S_ISCHR(l->st.st_mode) && is_good_device(l->st.st_rdev)) {
 		int r = inspect_reachable(i, l->name, &l->st, l->what);
 
-		return r == 1 ? inspect_file(i, l->name, INSPECT_OPEN) : r;
+		return r == 1 ? file_of(i, l, INSPECT_OPEN) : r;
 	}
 	if (S_ISCHR(l->st.st_mode) && is_terminal(l->st.st_rdev))
 		return look_terminal(i, l);
@@ -231,9 +239,9 @@ static int look_path(struct inspect *i, const struct look *l)
 		r = inspect_reachable(i, l->name, &l->st, l->what);
 	if (r != 1)
 		return r;
-	return inspect_file(i, l->name,
-	                    (writes ? INSPECT_WRITE : 0) | (appends ? 0 : INSPECT_OPEN) |
-	                            (S_ISDIR(l->st.st_mode) ? INSPECT_DIR : 0));
+	return file_of(i, l,
+	               (writes ? INSPECT_WRITE : 0) | (appends ? 0 : INSPECT_OPEN) |
+	                       (S_ISDIR(l->st.st_mode) ? INSPECT_DIR : 0));
 }
 
 /* ---- one descriptor ---- */

@@ -10,6 +10,7 @@
 #include <sys/sysmacros.h>
 
 #include "common/elf.h"
+#include "common/reopen.h"
 #include "engine/criu/criu.h"
 
 #define BUILD_ID_MAX 64
@@ -127,6 +128,17 @@ static int say_mount(struct inspect *i, const char *path)
 
 /* ---- the table ---- */
 
+/* What inspect_files() points to. */
+struct file {
+	Haul__File f; /* the first member */
+	struct held_file held;
+};
+
+const struct held_file *inspect_held(const Haul__File *f)
+{
+	return &((const struct file *)f)->held;
+}
+
 static int by_path(const void *a, const void *b)
 {
 	return strcmp(((const Haul__File *)a)->path, ((const Haul__File *)b)->path);
@@ -137,12 +149,17 @@ static uint64_t ns(const struct statx_timestamp *t)
 	return (uint64_t)t->tv_sec * 1000000000u + t->tv_nsec;
 }
 
-static void fill(Haul__File *f, bool mapped)
+/* Content is read only from what a process holds, whatever the path leads to by now. */
+static void fill(const struct inspect *i, struct file *file, bool mapped)
 {
+	Haul__File *f = &file->f;
+	bool held = file->held.link[0];
+	AUTO(fd)
+	int at = held ? held_path(i->root, &file->held) : open(f->path, O_PATH | O_CLOEXEC);
 	uint8_t id[BUILD_ID_MAX];
 	struct statx st;
 
-	if (statx(AT_FDCWD, f->path, AT_NO_AUTOMOUNT, STATX_BASIC_STATS | STATX_BTIME, &st) < 0)
+	if (at < 0 || statx(at, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &st) < 0)
 		return;
 	f->size = S_ISREG(st.stx_mode) ? st.stx_size : 0;
 	f->stored = st.stx_blocks * 512;
@@ -152,10 +169,8 @@ static void fill(Haul__File *f, bool mapped)
 	f->btime_ns = st.stx_mask & STATX_BTIME ? ns(&st.stx_btime) : 0;
 	f->inode = st.stx_ino;
 	f->device = makedev(st.stx_rdev_major, st.stx_rdev_minor);
-	AUTO(fd)
-	int fd = mapped && S_ISREG(st.stx_mode)
-	                 ? open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
-	                 : -1;
+	bool read = held && mapped && !reopen_leased(st.stx_ino);
+	AUTO(fd) int fd = read ? reopen_read(at, 0) : -1;
 	size_t n = fd >= 0 ? elf_build_id(fd, id, sizeof(id)) : 0;
 
 	if (n && (f->build_id.data = malloc(n))) {
@@ -173,8 +188,9 @@ static void free_file(Haul__File *f)
 	}
 }
 
-/* Return: the file at @path, made when it is new; NULL no memory */
-static Haul__File *file_at(struct inspect *i, const char *path, bool mapped)
+/* Return: the file at @path, made when it is new; NULL no memory. @held: NULL: by no process */
+static Haul__File *file_at(struct inspect *i, const char *path, bool mapped,
+                           const struct held_file *held)
 {
 	Haul__File key = { .path = (char *)path };
 	void **found = tfind(&key, &i->by_path, by_path);
@@ -183,9 +199,10 @@ static Haul__File *file_at(struct inspect *i, const char *path, bool mapped)
 		return *found;
 	if (inspect_grow(&i->files, i->n_files, &i->cap_files, sizeof(Haul__File *)) < 0)
 		return NULL;
-	Haul__File *f = malloc(sizeof(*f));
+	struct file *file = calloc(1, sizeof(*file));
+	Haul__File *f = &file->f;
 
-	if (!f)
+	if (!file)
 		return NULL;
 	haul__file__init(f);
 	f->path = strdup(path);
@@ -195,15 +212,18 @@ static Haul__File *file_at(struct inspect *i, const char *path, bool mapped)
 		return NULL;
 	}
 	i->files[i->n_files++] = f;
-	fill(f, mapped);
+	if (held)
+		file->held = *held;
+	fill(i, file, mapped);
 	return f;
 }
 
-int inspect_file(struct inspect *i, const char *path, unsigned int use)
+static int add_file(struct inspect *i, const char *path, unsigned int use,
+                    const struct held_file *held)
 {
 	if (inspect_is_leased(i, path))
 		return 0; /* that was told, and nothing may open it */
-	Haul__File *f = file_at(i, path, use & INSPECT_MAPPED);
+	Haul__File *f = file_at(i, path, use & INSPECT_MAPPED, held);
 
 	if (!f)
 		return -ENOMEM;
@@ -212,6 +232,20 @@ int inspect_file(struct inspect *i, const char *path, unsigned int use)
 	f->write |= (use & INSPECT_WRITE) != 0;
 	f->directory |= (use & INSPECT_DIR) != 0;
 	return say_mount(i, path);
+}
+
+int inspect_file(struct inspect *i, const char *path, unsigned int use)
+{
+	return add_file(i, path, use, NULL);
+}
+
+int inspect_file_held(struct inspect *i, const char *path, unsigned int use, const struct stat *st,
+                      const char *link)
+{
+	struct held_file h = { .dev = st->st_dev, .ino = st->st_ino };
+
+	snprintf(h.link, sizeof(h.link), "%s", link);
+	return add_file(i, path, use, &h);
 }
 
 int inspect_parent(struct inspect *i, const char *path)

@@ -70,6 +70,9 @@ int inspect_offer(struct inspect *i, struct Haul__Offer *offer, struct err *e);
 /** inspect_files() - what the tree uses, with paths on this host */
 struct Haul__File;
 struct Haul__File *const *inspect_files(const struct inspect *i, size_t *n);
+/** inspect_held() - who holds @f, one of inspect_files(); it lives as long as that */
+struct held_file;
+const struct held_file *inspect_held(const struct Haul__File *f);
 /** inspect_root_dir() - root directory of the root process; "/" as a rule */
 const char *inspect_root_dir(const struct inspect *i);
 /** inspect_unmovable_root() - why the tree cannot have another root directory; NULL: it can */

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ANON_WORD "anon_inode:"
+#define ANON_WORD    "anon_inode:"
+#define MAP_FILE_MAX 64
 
 struct mapping {
 	pid_t pid;
@@ -19,18 +20,24 @@ static bool starts(const char *s, const char *with)
 	return !strncmp(s, with, strlen(with));
 }
 
+static void path_of(const struct mapping *m, char out[MAP_FILE_MAX])
+{
+	snprintf(out, MAP_FILE_MAX, "/proc/%d/map_files/%lx-%lx", m->pid, m->start, m->end);
+}
+
 /* The file itself, also when it has lost its name. */
 static int stat_mapping(const struct mapping *m, struct stat *st)
 {
-	char path[96];
+	char path[MAP_FILE_MAX];
 
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", m->pid, m->start, m->end);
+	path_of(m, path);
 	return stat(path, st) < 0 ? -errno : 0;
 }
 
 static int look_file(struct inspect *i, const struct mapping *m, const char *what)
 {
 	bool shared = m->prot[3] == 's' && m->prot[1] == 'w';
+	char path[MAP_FILE_MAX];
 	struct stat st;
 
 	if (stat_mapping(m, &st) < 0)
@@ -43,8 +50,11 @@ static int look_file(struct inspect *i, const struct mapping *m, const char *wha
 		                   "%s: memory of the device %s", what, m->name);
 	int r = inspect_reachable(i, m->name, &st, what);
 
-	return r == 1 ? inspect_file(i, m->name,
-	                             INSPECT_MAPPED | (shared ? INSPECT_WRITE | INSPECT_OPEN : 0))
+	path_of(m, path);
+	return r == 1 ? inspect_file_held(i, m->name,
+	                                  INSPECT_MAPPED |
+	                                          (shared ? INSPECT_WRITE | INSPECT_OPEN : 0),
+	                                  &st, path)
 	              : r;
 }
 

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "engine/proc/proc.h"
+#include "hauler/inspect/held.h"
 #include "hauler/inspect/inspect.h"
 #include "transport/haul.pb-c.h"
 
@@ -145,6 +146,13 @@ enum inspect_use {
  *       without INSPECT_OPEN: its size may differ at the destination.
  */
 int inspect_file(struct inspect *i, const char *path, unsigned int use);
+/**
+ * inspect_file_held() - the same for a file that a process holds
+ * @st:   of the file itself
+ * @link: where it is held, "/proc/7/fd/3"
+ */
+int inspect_file_held(struct inspect *i, const char *path, unsigned int use, const struct stat *st,
+                      const char *link);
 /** inspect_parent() - the directory of @path has to exist at the destination */
 int inspect_parent(struct inspect *i, const char *path);
 /**

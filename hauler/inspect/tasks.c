@@ -225,7 +225,7 @@ static int look_link(struct inspect *i, pid_t pid, const char *what, unsigned in
 		snprintf(i->root_dir, sizeof(i->root_dir), "%s", name);
 	int r = inspect_reachable(i, name, &st, text);
 
-	return r == 1 ? inspect_file(i, name, use) : r;
+	return r == 1 ? inspect_file_held(i, name, use, &st, path) : r;
 }
 
 static int look_links(struct inspect *i, pid_t pid)

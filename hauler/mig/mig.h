@@ -21,6 +21,7 @@
 #include "hauler/inspect/inspect.h"
 #include "hauler/net/net.h"
 #include "hauler/options/dirs.h"
+#include "hauler/pages/order.h"
 #include "hauler/pages/send.h"
 #include "policies/policies.h"
 #include "transport/transport.h"
@@ -273,7 +274,7 @@ struct mig {
 	struct inspect *insp;
 	struct needs *needs;
 	struct mnet *net;
-	struct fs *fs; /* directories that travel; NULL: none. halt.lock */
+	struct dirs *dirs; /* directories that travel; NULL: none. halt.lock */
 
 	struct halt halt;
 	struct link link;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* codec.c - whether a stream compresses: the one of both that carries more is tried again now and then. */
+/* codec.c - should a stream compress? Both codecs are measured; the slower one is tried again regularly. */
 #include "hauler/pages/send.h"
 
-/* Compression is tried again for so many frames, every so many. */
+/* After PROBE_EVERY frames the other codec is tried for PROBE_FRAMES. */
 #define PROBE_FRAMES 8
 #define PROBE_EVERY  192
 #define PACK_WORTH   1.05
@@ -23,7 +23,7 @@ void codec_account(struct codec_choice *c, unsigned int pages, uint64_t us)
 	if (c->probing && c->frames >= PROBE_FRAMES) {
 		phase_end(c);
 		c->probing = false;
-		/* the other one has to be clearly better */
+		/* compression must be clearly better */
 		if (c->rate[CODEC_LZ4] > PACK_WORTH * c->rate[CODEC_NONE])
 			c->use = CODEC_LZ4;
 		else

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* item.c - one item of a sender's queue: pages that are read, and make a frame. */
+/* item.c - an item of the queue: its pages are read and sent as one frame. */
 #include "hauler/pages/priv.h"
 
 #include <string.h>
@@ -64,8 +64,8 @@ static int take_page(struct send *s, const struct item *it, struct build *b, uin
 }
 
 /*
- * A page that cannot be read. While the tree runs it is gone, or will be dirty again. Of one that
- * stands the page exists: before the switch that ends the migration, later it is for send_lost().
+ * A page cannot be read. While the tree runs, it was unmapped, or will be dirty again. In a stopped
+ * tree it must exist: before the switch this ends the migration; after it, send_lost() reports it.
  */
 static int miss_page(struct send *s, const struct item *it, struct build *b, uint64_t vaddr,
                      struct err *e)
@@ -92,8 +92,8 @@ static int miss_page(struct send *s, const struct item *it, struct build *b, uin
 }
 
 /*
- * @n pages that were read. What was moved away in between is not what the tracker knows, and may be
- * back, and clean, at the next round: it counts as not sent.
+ * Add @n pages that were read. A page that was moved meanwhile (see tracker_strayed()) counts as not sent:
+ * the tracker may find it clean at its old place in the next round.
  */
 static int take_pages(struct send *s, const struct item *it, struct build *b, uint64_t vaddr,
                       size_t n, const bool *strayed, uint8_t *buf)

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * order.c - in which order the rest goes after the switch-over: the pages that it wrote last, most
- * often written first; then the neighbours of what the program waits for; then the others, those that
- * were written later first.
- * A page that was handed out is not handed out again.
+ * order.c - the order in which remaining pages are pushed after the switch-over: first those that the
+ * last scan found written, hottest first; then the neighbours of pages that the program waited for; then
+ * the others, most recently written first. A page is handed out once.
  */
 #include "hauler/pages/order.h"
 
@@ -14,7 +13,7 @@
 #include "engine/sparse.h"
 
 #define PIECE_PAGES 64u
-#define NEIGHBOURS  32u /* behind a fault */
+#define NEIGHBOURS  32u /* pages after a fault that are pushed next */
 #define HINTS       32u
 #define RANKS       (SENT_HEAT_MAX + 1)
 
@@ -33,7 +32,7 @@ struct order {
 	struct sparse *todo; /* one bit a page */
 	struct piece *v;
 	size_t n, cap, at;
-	size_t n_hot; /* pieces, the first: found written most lately, before any neighbour */
+	size_t n_hot; /* the first pieces: written most recently, pushed before any neighbour */
 	struct hint hint[HINTS];
 	unsigned int n_hints;
 };
@@ -70,7 +69,7 @@ static int add_piece(struct order *o, const struct piece *p)
 	return 0;
 }
 
-/* Pieces of one rank that lie in one chunk. */
+/* Cut a run into pieces, each of one rank and within one chunk. */
 static int add_run(struct order *o, uint64_t obj, const struct class_run *r, const struct sent *s)
 {
 	uint64_t vaddr = r->vaddr, left = r->pages;
@@ -89,7 +88,7 @@ static int add_run(struct order *o, uint64_t obj, const struct class_run *r, con
 	return x;
 }
 
-/* Hottest first, and then as they came: by address. */
+/* Sort by rank, hottest first; the sort is stable, so equal ones stay in order of address. */
 static int by_rank(struct order *o)
 {
 	AUTO(mem) struct piece *sorted = calloc(o->n + 1, sizeof(*sorted));
@@ -135,7 +134,7 @@ int order_new(struct order **out, const struct left_obj *left, size_t n, const s
 	return 0;
 }
 
-/* The first run of pages in [vaddr, end) that is still to go; its bits are taken. */
+/* Take the first run of pages in [vaddr, end) that was not handed out yet. */
 static uint64_t take(struct order *o, uint64_t obj, uint64_t *vaddr, uint64_t end)
 {
 	uint64_t at = *vaddr, n = 0;
@@ -162,14 +161,14 @@ void order_waits(struct order *o, uint64_t obj, uint64_t vaddr, uint64_t pages)
 
 	pthread_mutex_lock(&o->lock);
 	for (uint64_t at = vaddr; at < end; at += PAGE_BYTES)
-		take(o, obj, &at, at + PAGE_BYTES); /* it is answered, not pushed */
-	if (o->n_hints == HINTS) /* the oldest is the least worth */
+		take(o, obj, &at, at + PAGE_BYTES); /* the caller answers it: do not push it */
+	if (o->n_hints == HINTS) /* the oldest hint is worth least */
 		memmove(&o->hint[0], &o->hint[1], --o->n_hints * sizeof(o->hint[0]));
 	o->hint[o->n_hints++] = (struct hint){ obj, end, end + (uint64_t)NEIGHBOURS * PAGE_BYTES };
 	pthread_mutex_unlock(&o->lock);
 }
 
-/* The neighbours of what was waited for last come first. */
+/* Neighbours of the most recent fault come first. */
 static uint64_t next_near(struct order *o, uint64_t *obj, uint64_t *vaddr)
 {
 	uint64_t pages = 0;
@@ -187,7 +186,7 @@ static uint64_t next_near(struct order *o, uint64_t *obj, uint64_t *vaddr)
 	return pages;
 }
 
-/* By rank, up to piece @end. */
+/* In order of rank, up to piece @end. */
 static uint64_t next_hot(struct order *o, size_t end, uint64_t *obj, uint64_t *vaddr)
 {
 	uint64_t pages = 0;

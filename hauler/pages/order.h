@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* order.h - what is pushed next after the switch-over. */
+/* order.h - which pages are pushed next after the switch-over. */
 #ifndef HAUL_ORDER_H
 #define HAUL_ORDER_H
 
@@ -15,14 +15,14 @@ struct left_obj {
 struct order;
 
 /**
- * order_new() - of the pages of class PC_LAZY_REMOTE in @left
- * @s: knows which of them were written often; borrowed only for this call
+ * order_new() - put the pages of class PC_LAZY_REMOTE in @left into an order
+ * @s: knows which of them were written often; borrowed for this call only
  */
 int order_new(struct order **out, const struct left_obj *left, size_t n, const struct sent *s,
               struct err *e);
-/** order_waits() - the program waits for these: they are answered now, their neighbours go next */
+/** order_waits() - the program waits for these pages: the caller sends them now; push their neighbours next */
 void order_waits(struct order *o, uint64_t obj, uint64_t vaddr, uint64_t pages);
-/** order_next() - pages to push, which count as gone then. Return: false: there are no more */
+/** order_next() - a run of pages to push, once each. Return: false: no pages are left */
 bool order_next(struct order *o, uint64_t *obj, uint64_t *vaddr, uint64_t *pages);
 void order_free(struct order *o);
 

@@ -3,16 +3,16 @@
  * pace.c - how fast the sender threads may go: a token bucket of bytes for all of them,
  * and a share of a CPU for the whole of haul.
  */
-#include "hauler/pages/priv.h"
+#include "hauler/pages/send.h"
 
 #include <time.h>
 
 #include "common/clock.h"
 
-/* What may be sent at once after a pause, in time. */
+/* After a pause this many microseconds' worth of bytes may go at once. */
 #define BURST_US 20000
 
-/* A nap is no longer, so that a changed limit or the end is noticed. */
+/* The longest nap, so that a changed limit or a cancellation is noticed soon. */
 #define NAP_US 20000
 
 void pace_init(struct pace *p)
@@ -31,13 +31,13 @@ void pace_limit(struct pace *p, uint64_t Bps, unsigned int cpu_percent)
 	pthread_mutex_lock(&p->lock);
 	p->Bps = Bps;
 	p->cpu_percent = cpu_percent;
-	p->tokens = 0; /* what went under the old limits is not paid for under these */
+	p->tokens = 0; /* no debt from the old limits */
 	p->since_us = p->filled_us = now_us();
 	p->since_cpu_us = now_cpu_us();
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* How long to wait before the next piece may go. Lock is held. */
+/* How long to wait before the next bytes may go. Lock is held. */
 static uint64_t wait_us(struct pace *p)
 {
 	uint64_t now = now_us(), wait = 0;

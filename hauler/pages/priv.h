@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* priv.h - between the files of the sender: the queue and its threads, and one item of it. */
+/* priv.h - shared by the files of hauler/pages: the queue, its threads, and an item of the queue. */
 #ifndef HAUL_SEND_PRIV_H
 #define HAUL_SEND_PRIV_H
 
@@ -33,7 +33,7 @@ struct stream {
 
 struct send {
 	struct sent *sent;
-	struct tracker *trk; /* of what is read while the tree runs; NULL: nothing is */
+	struct tracker *trk; /* of pages read while the tree runs; NULL: none are */
 	struct pace pace;
 	pthread_mutex_t lock;
 	pthread_cond_t work, room, idle;
@@ -43,13 +43,13 @@ struct send {
 	bool stop;
 	int result;
 	struct err err;
-	struct err lost; /* the first page of SEND_ALL that could not be read */
+	struct err lost; /* about the first page of SEND_ALL that could not be read */
 	struct send_stats st;
 	unsigned int n;
 	struct stream stream[STREAMS_MAX];
 };
 
-/** item_send() - read its pages, leave out what the destination has, send the frame. Return: 0; -errno */
+/** item_send() - read the pages, leave out those that the destination has, send a frame. Return: 0; -errno */
 int item_send(struct stream *t, const struct item *it, struct err *e);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * send.c - sender threads: take work from one queue, and send it (send_item.c).
+ * send.c - sender threads: take items from one queue, and send them (item.c).
  *
  * Two items of one round never hold the same page, so a page has one sender at a
  * time; between rounds there is a barrier (PROTOCOL.md section 5).
@@ -16,7 +16,7 @@
 #include "engine/tracker/tracker.h"
 
 #define PUSH_PAGES     32u
-#define PUSH_ITEMS     4u /* for each stream: what is queued stands before the neighbours of a fault */
+#define PUSH_ITEMS     4u /* for each stream: queued items delay the neighbours of a fault */
 #define QUEUE_ITEMS    64
 #define STALL_LIMIT_MS 30000
 
@@ -43,7 +43,7 @@ static int send_mark(struct stream *t, uint32_t mark, struct err *e)
 	return frame_send(t->ch, &f, NULL, 0, DEADLINE_NEVER, e);
 }
 
-/* Next item, or NULL with *mark set, or NULL with 0: stop. Lock is held. */
+/* Return: the next item; NULL with *mark set; NULL with *mark 0: stop. Lock is held. */
 static struct item *next_work(struct stream *t, uint32_t *mark)
 {
 	struct send *s = t->s;
@@ -118,7 +118,7 @@ static void *stream_main(void *arg)
 	return NULL;
 }
 
-/* ---- the producer's side ---- */
+/* ---- producers ---- */
 
 int send_new(struct send **out, struct chan **ch, unsigned int n, struct sent *sent, struct err *e)
 {
@@ -156,7 +156,7 @@ int send_new(struct send **out, struct chan **ch, unsigned int n, struct sent *s
 	return 0;
 }
 
-/* Lock is held. Return: 0, or why the queue is closed. */
+/* Lock is held. Return: 0; the error that closed the queue. */
 static int closed(struct send *s, struct err *e)
 {
 	if (s->result) {
@@ -167,7 +167,7 @@ static int closed(struct send *s, struct err *e)
 	return s->stop ? err_set(e, ERR_STOPPED, ECANCELED, "stopped") : 0;
 }
 
-/* Hand the item being filled to the streams; waits for room. Lock is held. */
+/* Queue the item that is being filled; wait for room. Lock is held. */
 static int flush(struct send *s, struct err *e)
 {
 	bool push = s->filling && s->filling->what == SEND_ALL;
@@ -211,7 +211,7 @@ static struct item *fresh(struct send *s)
 	return it;
 }
 
-/* In post-copy a thread may need any of them: what comes first is there first. */
+/* In post-copy a thread may wait for any page, so frames are small. */
 static uint64_t frame_pages(enum send_what what)
 {
 	return what == SEND_ALL ? PUSH_PAGES : FRAME_PAGES_MAX;
@@ -226,7 +226,7 @@ static bool fits(const struct item *it, uint64_t obj, enum send_what what, int m
 int send_pages(struct send *s, enum send_what what, pid_t pid, int memfd, uint64_t vaddr,
                uint64_t pages, struct err *e)
 {
-	uint64_t obj = obj_of_task(pid);
+	uint64_t obj = obj_of_task((uint64_t)pid);
 	int r = 0;
 
 	pthread_mutex_lock(&s->lock);
@@ -314,7 +314,7 @@ int send_barrier(struct send *s, uint32_t mark, uint64_t deadline_us, struct err
 		if (deadline_us == DEADLINE_NEVER)
 			pthread_cond_wait(&s->idle, &s->lock);
 		else if (pthread_cond_timedwait(&s->idle, &s->lock, &until) == ETIMEDOUT)
-			r = err_set(e, ERR_LINK, ETIMEDOUT, "pages were not sent in time");
+			r = err_set(e, ERR_LINK, ETIMEDOUT, "the pages could not be sent in time");
 		if (r == 0)
 			r = closed(s, e);
 	}
@@ -373,7 +373,7 @@ void send_cancel(struct send *s)
 	pthread_cond_broadcast(&s->room);
 	pthread_cond_broadcast(&s->idle);
 	pthread_mutex_unlock(&s->lock);
-	/* a stalled link must not hold us up */
+	/* do not wait for a stalled link */
 	for (unsigned int i = 0; i < s->n; i++)
 		chan_cancel(s->stream[i].ch);
 }

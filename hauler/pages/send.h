@@ -8,7 +8,7 @@
 #include "engine/tracker/tracker.h"
 #include "transport/transport.h"
 
-/* ---- sent.c: which pages the destination has, and what was in them ---- */
+/* ---- sent.c: which pages the destination has, and a fingerprint of their content ---- */
 
 struct sent;
 
@@ -24,20 +24,20 @@ int sent_new(struct sent **out, struct err *e);
  */
 uint64_t sent_span(const struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t max, bool *has);
 /**
- * sent_same() - does the destination have it with this content? Now it counts as sent
- * Return: 1 same; 0 remembered; -ENOMEM
+ * sent_same() - does the destination have the page with this content? From now on it counts as sent
+ * Return: 1 it does; 0 it does not, send it; -ENOMEM
  */
 int sent_same(struct sent *s, uint64_t obj, uint64_t vaddr, struct sent_hash h);
-/** sent_key() - chunk of an object's page, for struct sparse */
+/** sent_key() - number of the chunk that holds an object's page, for struct sparse */
 uint64_t sent_key(uint64_t obj, uint64_t vaddr);
-/** sent_wrote() - a scan, or the last look, found these pages written. @scan: its number, from 1 */
+/** sent_wrote() - scan number @scan (from 1) found these pages written */
 void sent_wrote(struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t pages, unsigned int scan);
 #define SENT_HEAT_MAX   UINT16_MAX
 #define SENT_OFTEN_BITS 5u
 #define SENT_LATE(heat) ((heat) >> SENT_OFTEN_BITS) /* 0: no scan has found it written */
 /**
- * sent_heat() - 0 to SENT_HEAT_MAX: the later and the more often it was written the more
- * @pages: how many to look at; then for how many from @vaddr on it is the same
+ * sent_heat() - how recently and how often a page was written: 0 to SENT_HEAT_MAX
+ * @pages: in: how many pages to look at; out: how many from @vaddr on have the same heat
  */
 unsigned int sent_heat(const struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t *pages);
 /** sent_forget() - these pages count as not sent until sent_same() has seen them again */
@@ -57,15 +57,15 @@ struct pace {
 
 void pace_init(struct pace *p);
 void pace_limit(struct pace *p, uint64_t Bps, unsigned int cpu_percent);
-/** pace_nap() - false: go on, @bytes are taken; true: it was not time yet, some of it is slept off */
+/** pace_nap() - may @bytes go now? Return: false: yes, they are accounted; true: no, and we slept a while */
 bool pace_nap(struct pace *p, uint64_t bytes);
-/** pace_correct() - of what was @taken so many @bytes were needed */
+/** pace_correct() - refund: @taken was reserved, only @bytes were sent */
 void pace_correct(struct pace *p, uint64_t taken, uint64_t bytes);
 void pace_fini(struct pace *p);
 
 /* ---- codec.c ---- */
 
-/* Which codec moves more memory a second, measured on this very stream. */
+/* Which codec moves more memory per second on this stream. */
 struct codec_choice {
 	enum frame_codec use;
 	bool probing;
@@ -74,30 +74,30 @@ struct codec_choice {
 	double rate[2]; /* pages per us, by codec */
 };
 
-/** codec_account() - a frame of so many pages took so long; c->use is for the next one */
+/** codec_account() - a frame of @pages took @us; then c->use is the codec for the next one */
 void codec_account(struct codec_choice *c, unsigned int pages, uint64_t us);
 
 /* ---- send.c ---- */
 
 enum send_what {
 	SEND_CHANGED, /* skip pages that were last sent with the same content */
-	SEND_STANDING, /* the same; the tree stands: a page that cannot be read ends it all */
-	SEND_ALL, /* post-copy: neither compare nor remember; see send_lost() */
+	SEND_STANDING, /* the same of a stopped tree: a page that cannot be read ends the migration */
+	SEND_ALL, /* post-copy: do not compare or remember; see send_lost() */
 };
 
 struct send_stats {
 	uint64_t pages; /* looked at */
 	uint64_t data_pages; /* sent with their bytes */
 	uint64_t zero_pages;
-	uint64_t same_pages; /* written, but as they were: not sent */
-	uint64_t gone_pages; /* could not be read: left out */
+	uint64_t same_pages; /* written, but with the same content: not sent */
+	uint64_t gone_pages; /* could not be read, and left out */
 	uint64_t wire_bytes; /* frames, after compression */
 	uint64_t packed_frames, frames;
 };
 
 struct send;
 
-/** send_new() - one thread for each channel of @ch; channels are borrowed */
+/** send_new() - start a thread for each of the @n channels @ch, which are borrowed. Return: 0; -errno */
 int send_new(struct send **out, struct chan **ch, unsigned int n, struct sent *sent, struct err *e);
 
 /**
@@ -113,22 +113,22 @@ int send_bytes(struct send *s, uint64_t obj, uint64_t vaddr, const void *data, s
                struct err *e);
 
 /**
- * send_barrier() - all queued work is on the wire, followed by MARK @mark
- * @deadline_us: a link that stands still ends it also when it is DEADLINE_NEVER
+ * send_barrier() - wait until all queued pages, and MARK @mark after them, are on the wire
+ * @deadline_us: with DEADLINE_NEVER, too, a link that makes no progress fails it
  */
 int send_barrier(struct send *s, uint32_t mark, uint64_t deadline_us, struct err *e);
 
-/** send_lost() - Return: 0; -EIO: pages of SEND_ALL could not be read, though the tree stands */
+/** send_lost() - Return: 0; -EIO: pages of SEND_ALL could not be read, though the tree is stopped */
 int send_lost(struct send *s, struct err *e);
 
-/** send_unacked() - bytes that the destination has not acknowledged; it shrinks while the link works */
+/** send_unacked() - how many bytes the destination has not acknowledged */
 uint64_t send_unacked(const struct send *s);
 
-/** send_tracker() - of SEND_CHANGED; before the first of these, and it stays until send_free() */
+/** send_tracker() - set the tracker of SEND_CHANGED, borrowed until send_free(); call it before the first */
 void send_tracker(struct send *s, struct tracker *trk);
-/** send_limit() - pages but those of the urgent stream, and what asks for send_paced() */
+/** send_limit() - limit all sender threads together, and send_paced(); not the urgent stream */
 void send_limit(struct send *s, uint64_t Bps, unsigned int cpu_percent);
-/** send_paced() - for @bytes that go by another connection: wait until they may. Cancelled: at once */
+/** send_paced() - wait until @bytes may go by another connection; returns at once when cancelled */
 void send_paced(struct send *s, uint64_t bytes);
 void send_get_stats(struct send *s, struct send_stats *st);
 void send_cancel(struct send *s);

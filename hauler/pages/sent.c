@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * sent.c - what the destination's store holds: one bit and one fingerprint a page.
- * Costs 0.45 % of the memory copied.
+ * sent.c - which pages the destination's store holds: one bit and one fingerprint for each page.
+ * This takes 0.45 % of the memory copied.
  */
 #include "hauler/pages/send.h"
 
@@ -10,19 +10,20 @@
 #include "engine/sparse.h"
 
 #define OFTEN_MAX ((1u << SENT_OFTEN_BITS) - 1)
-#define LATE_MAX  SENT_LATE(SENT_HEAT_MAX) /* more than there may be rounds */
+#define LATE_MAX  SENT_LATE(SENT_HEAT_MAX) /* more than the number of rounds */
 
 struct part {
 	uint64_t bits[SPARSE_PAGES / 64];
 	struct sent_hash hash[SPARSE_PAGES];
-	uint16_t heat[SPARSE_PAGES]; /* the last scan that found it written; then how often */
+	uint16_t heat
+	        [SPARSE_PAGES]; /* high bits: the last scan that found it written; low bits: how often */
 };
 
 struct sent {
 	struct sparse *parts; /* a page has one sender at a time; bits are atomic */
 };
 
-/* A task's pid and the number of a 2 MiB piece of 47 bits of addresses. */
+/* The ID of the object, then the number of a 2 MiB piece of its 47-bit addresses. */
 uint64_t sent_key(uint64_t obj, uint64_t vaddr)
 {
 	return obj_id(obj) << 26 | vaddr / SPARSE_BYTES;
@@ -73,7 +74,7 @@ int sent_same(struct sent *s, uint64_t obj, uint64_t vaddr, struct sent_hash h)
 
 	if (!p)
 		return -ENOMEM;
-	/* what was forgotten lies there all the same; zero: nothing was ever sent */
+	/* a forgotten page is still there with its old content; zero: it was never sent */
 	bool same = p->hash[i].low == h.low && p->hash[i].high == h.high && (h.low || h.high);
 
 	p->hash[i] = h;

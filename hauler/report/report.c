@@ -146,7 +146,7 @@ void report_progress(const struct mig *m, bool force)
 	put(m, o);
 }
 
-static void set_fs(json_t *o, const struct fs_stats *st)
+static void set_fs(json_t *o, const struct dirs_stats *st)
 {
 	if (!st)
 		return;
@@ -197,7 +197,7 @@ static json_t *end_json(const struct mig *m, const struct send_stats *st)
 	set_u(o, "files", m->fig.shipped_files);
 	set_u(o, "files_bytes", m->fig.shipped_bytes);
 	set_u(o, "files_frozen_us", m->fig.ship_us);
-	set_fs(o, fs_get_stats(m->fs));
+	set_fs(o, dirs_get_stats(m->dirs));
 	if (m->fig.t.running_us && m->fig.t.freeze_us) {
 		unsigned int moved, lost;
 

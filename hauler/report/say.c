@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include "common/auto.h"
+#include "common/page.h"
 
-#define MIB        1048576.0
-#define PAGE_BYTES 4096
+#define MIB 1048576.0
 
 static bool line_open;
 

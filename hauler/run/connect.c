@@ -83,7 +83,7 @@ int connect_run(struct mig *m, struct err *e)
 		err_wrap(e, "CRIU on this host (%s)", m->dump.criu_path);
 		return err_fix(e, "run contrib/find-criu, or name one with --criu PATH");
 	}
-	r = fs_look(m, e);
+	r = dirs_look(m, e);
 	return r < 0 ? r : talk_connect(m, e);
 }
 
@@ -206,7 +206,7 @@ static const struct part prepare_parts[] = {
 	{ "prepare the network", mnet_prepare },
 	{ "start the sender", start_sender },
 	{ "send files", send_files },
-	{ "send directories", fs_first },
+	{ "send directories", dirs_first },
 };
 
 int connect_prepare(struct mig *m, struct err *e)

@@ -132,7 +132,7 @@ static int dump(struct mig *m, struct err *e)
 			if (r == 0)
 				r = present_start(&m->dump.present, m, e);
 			if (r == 0)
-				r = fs_frozen(m, e);
+				r = dirs_frozen(m, e);
 			if (r == 0)
 				r = mnet_freeze(m, e);
 			/* CRIU clears the soft-dirty bits of each task that it has dumped */
@@ -148,7 +148,7 @@ static int dump(struct mig *m, struct err *e)
 		if (r == 0)
 			r = present_start(&m->dump.present, m, e);
 		if (r == 0)
-			r = fs_frozen(m, e);
+			r = dirs_frozen(m, e);
 	}
 	return r;
 }
@@ -240,7 +240,7 @@ void freeze_undo(struct mig *m)
 		    syscall(SYS_pidfd_send_signal, m->copy.held[i].pidfd, SIGCONT, NULL, 0) < 0)
 			log_err("pid=%d does not go on: %s", m->copy.held[i].pid, strerror(errno));
 	present_free(steal(m->dump.present));
-	fs_cancel(m->fs);
+	dirs_cancel(m->dirs);
 	images_free(steal(m->dump.images));
 	log_info("the tree goes on after %llu us",
 	         (unsigned long long)(now_us() - m->fig.t.freeze_us));

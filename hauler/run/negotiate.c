@@ -73,10 +73,10 @@ int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct
 	if (r == 0)
 		r = outs_offer(inspect_outs(m->insp), &offer, e);
 	if (r == 0)
-		r = fs_offer(m, &offer, out, e);
+		r = dirs_offer(m, &offer, out, e);
 	if (r < 0) {
 		outs_offer_fini(&offer);
-		fs_offer_free(&offer);
+		dirs_offer_free(&offer);
 		return r;
 	}
 	needs_offer(m->needs, &offer);
@@ -87,10 +87,10 @@ int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct
 	m->fig.rss_bytes = offer.rss_bytes;
 	m->fig.tasks = inspect_tasks(m->insp);
 	snprintf(m->fig.comm, sizeof(m->fig.comm), "%s", offer.comm);
-	m->link.prove = talk_prove;
+	m->link.prove = needs_prove;
 	r = talk_say(m, HAUL__MSG__BODY_OFFER, &offer, e);
 	outs_offer_fini(&offer);
-	fs_offer_free(&offer);
+	dirs_offer_free(&offer);
 	if (r == 0)
 		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_ANSWER, &answer,
 		                deadline_in_ms(ANSWER_LIMIT_MS), e);

@@ -17,7 +17,7 @@
 #include "transport/haul.pb-c.h"
 
 #define SILENCE_LIMIT_MS 10000
-#define URGENT_BYTES     (FRAME_BODY_MAX + FRAME_PAGES_MAX * FRAME_PAGE_BYTES)
+#define URGENT_BYTES     (FRAME_BODY_MAX + FRAME_PAGES_MAX * PAGE_BYTES)
 
 static bool is_ours(const struct mig *m, pid_t pid)
 {

@@ -429,7 +429,7 @@ static int files_first(struct mig *m, uint64_t freeze_us, bool *late, struct err
 	int r = bring_files(m, false, e);
 
 	if (r == 0)
-		r = fs_settle(m, e);
+		r = dirs_settle(m, e);
 	m->precopy.decision.freeze_us = freeze_us + m->fig.ship_us;
 	m->precopy.decision.elapsed_us = now_us() - m->fig.t.start_us;
 	*late = now_us() - t0 > FILES_LATE_US;

@@ -179,7 +179,7 @@ bool run_stop(struct mig *m)
 			criu_cancel(m->dump.criu);
 		if (m->link.ctl)
 			chan_cancel(m->link.ctl);
-		fs_cancel(m->fs);
+		dirs_cancel(m->dirs);
 	}
 	pthread_mutex_unlock(&m->halt.lock);
 	return can;
@@ -192,7 +192,7 @@ void run_fini(struct mig *m)
 	struct send *s = steal(m->pages.send);
 	struct criu *c = steal(m->dump.criu);
 	struct chan *ctl = steal(m->link.ctl);
-	struct fs *fs = steal(m->fs);
+	struct dirs *fs = steal(m->dirs);
 
 	pthread_mutex_unlock(&m->halt.lock);
 	send_free(s);
@@ -212,7 +212,7 @@ void run_fini(struct mig *m)
 	needs_free(steal(m->needs));
 	inspect_free(steal(m->insp));
 	mnet_free(steal(m->net));
-	fs_free(fs);
+	dirs_free(fs);
 	size_t n_maps = m->dump.maps ? m->dump.n_maps : 0;
 
 	for (size_t i = 0; i < n_maps; i++)

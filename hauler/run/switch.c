@@ -276,7 +276,7 @@ static int push(struct mig *m, struct err *e)
  */
 static const struct part restore_parts[] = {
 	{ "listen for page requests", listen_for_wants },
-	{ "send directories", fs_wait },
+	{ "send directories", dirs_wait },
 	{ "give up the addresses", mnet_give },
 	{ "change the images", change_images },
 	{ "send the images", images_end },

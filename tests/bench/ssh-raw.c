@@ -232,13 +232,13 @@ static double chan_send(uint16_t port)
 		                  .connect_ms = 5000 };
 	AUTO(chan) struct chan *c = NULL;
 	struct err e = ERR_INIT;
-	size_t pages = write_bytes / FRAME_PAGE_BYTES;
+	size_t pages = write_bytes / PAGE_BYTES;
 	struct iovec *iov = calloc(pages, sizeof(*iov));
 	char *buf = malloc(write_bytes), answer;
 
 	memset(buf, 0x5a, write_bytes);
 	for (size_t i = 0; i < pages; i++)
-		iov[i] = (struct iovec){ buf + i * FRAME_PAGE_BYTES, FRAME_PAGE_BYTES };
+		iov[i] = (struct iovec){ buf + i * PAGE_BYTES, PAGE_BYTES };
 	if (chan_connect(&c, &to, &e) < 0)
 		die("connect", &e);
 	uint64_t t0 = now_us();
@@ -376,8 +376,8 @@ int main(int argc, char **argv)
 		total_bytes = (size_t)atol(argv[1]) << 20;
 	if (argc > 2)
 		write_bytes = (size_t)atol(argv[2]) << 10;
-	if (repeats < 1 || repeats > REPEATS_MAX || write_bytes < FRAME_PAGE_BYTES ||
-	    total_bytes == 0 || total_bytes % write_bytes)
+	if (repeats < 1 || repeats > REPEATS_MAX || write_bytes < PAGE_BYTES || total_bytes == 0 ||
+	    total_bytes % write_bytes)
 		die("usage: ssh-raw [MiB [write KiB [repeats]]]", NULL);
 	signal(SIGPIPE, SIG_IGN);
 	dir = mkdtemp(tmp);
