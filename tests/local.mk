@@ -151,6 +151,7 @@ SHELL_TESTS = \
 	tests/t-agent-cli.sh \
 	tests/t-aio.sh \
 	tests/t-api-kill.sh \
+	tests/t-api-trust.sh \
 	tests/t-api.sh \
 	tests/t-cgroup.sh \
 	tests/t-churn.sh \

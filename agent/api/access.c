@@ -14,6 +14,7 @@
 
 #include "agent/api/api.h"
 #include "agent/api/reply.h"
+#include "agent/api/session.h"
 #include "common/auto.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -35,9 +36,16 @@ static void address_of(struct MHD_Connection *c, uint8_t out[16])
 	        c, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 
 	memset(out, 0, 16);
-	if (i && i->client_addr->sa_family == AF_INET6)
-		memcpy(out, &((struct sockaddr_in6 *)(void *)i->client_addr)->sin6_addr, 16);
-	else if (i && i->client_addr->sa_family == AF_INET)
+	if (i && i->client_addr->sa_family == AF_INET6) {
+		const struct in6_addr *a =
+		        &((struct sockaddr_in6 *)(void *)i->client_addr)->sin6_addr;
+
+		/* a host has a whole /64 to itself */
+		if (IN6_IS_ADDR_V4MAPPED(a))
+			memcpy(out, a->s6_addr + 12, 4);
+		else
+			memcpy(out, a->s6_addr, 8);
+	} else if (i && i->client_addr->sa_family == AF_INET)
 		memcpy(out, &((struct sockaddr_in *)(void *)i->client_addr)->sin_addr, 4);
 }
 
@@ -99,15 +107,15 @@ enum role access_role(const char *word)
 	                                  : ROLE_NOBODY;
 }
 
-static bool find_token(const char *path, const char *token, struct who *out)
+/* Is a token with this SHA-256 in the file? It holds lines of NAME ROLE SHA256. */
+static bool find_hash(const char *path, const char *given, struct who *out)
 {
 	AUTO(file) FILE *f = fopen(path, "re");
-	char line[512], name[64], role[16], hash[65], given[65];
+	char line[512], name[64], role[16], hash[65];
 	bool found = false;
 
-	if (!f || strlen(token) < 16 || strlen(token) > TOKEN_BYTES)
+	if (!f)
 		return false;
-	sha256_hex(token, given);
 	/* every line, and all of each: the time taken gives nothing away */
 	while (fgets(line, sizeof(line), f))
 		if (sscanf(line, " %63[^ #\n] %15s %64s", name, role, hash) == 3 &&
@@ -118,6 +126,15 @@ static bool find_token(const char *path, const char *token, struct who *out)
 			snprintf(out->name, sizeof(out->name), "%s", name);
 		}
 	return found;
+}
+
+/* Return: false when it is too short or too long to be a token */
+static bool hash_token(const char *token, char hash[65])
+{
+	if (strlen(token) < 16 || strlen(token) > TOKEN_BYTES)
+		return false;
+	sha256_hex(token, hash);
+	return true;
 }
 
 static int peer_of_socket(struct req *q, struct who *out)
@@ -135,27 +152,58 @@ static int peer_of_socket(struct req *q, struct who *out)
 	return 0;
 }
 
-int access_session(struct req *q, const char *token, struct who *out)
+static int check_token(struct req *q, const char *token, struct who *out, char hash[65])
 {
 	if (barred(q->c))
 		return 429;
-	if (find_token(q->api->conf->tokens, token, out))
+	if (hash_token(token, hash) && find_hash(q->api->conf->tokens, hash, out))
 		return 0;
 	failed(q->c);
 	return 401;
 }
 
+int access_session(struct req *q, const char *token, struct who *out, char *id)
+{
+	char hash[65];
+	int r = check_token(q, token, out, hash);
+
+	if (r)
+		return r;
+	return session_new(hash, id) < 0 ? 503 : 0;
+}
+
+/*
+ * The session's token may have been taken out of the file. An old cookie is not a failed attempt:
+ * its id cannot be guessed, and the browser sends it with each part of the page.
+ */
+static int session_of(const struct req *q, const char *id, struct who *out)
+{
+	const char *hash = session_hash(id);
+
+	if (!hash || !find_hash(q->api->conf->tokens, hash, out))
+		return 401;
+	out->cookie = true;
+	return 0;
+}
+
 int access_who(struct req *q, bool tls, struct who *out)
 {
-	const char *token = reply_header(q, "Authorization");
+	const char *header = reply_header(q, "Authorization"), *id = reply_cookie(q);
+	char hash[65];
 
 	if (!tls)
 		return peer_of_socket(q, out);
-	if (token)
-		token = strncmp(token, "Bearer ", 7) ? NULL : token + 7;
-	else
-		token = reply_cookie(q);
-	if (!token)
-		return 401;
-	return access_session(q, token, out);
+	if (header)
+		return strncmp(header, "Bearer ", 7) ? 401 : check_token(q, header + 7, out, hash);
+	return id ? session_of(q, id, out) : 401;
+}
+
+bool access_same_origin(const struct req *q, bool need)
+{
+	const char *origin = reply_header(q, "Origin"), *host = reply_header(q, "Host");
+	const char *site = reply_header(q, "Sec-Fetch-Site");
+
+	if (origin)
+		return host && !strncmp(origin, "https://", 8) && !strcasecmp(origin + 8, host);
+	return site ? !strcmp(site, "same-origin") || !strcmp(site, "none") : !need;
 }

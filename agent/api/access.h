@@ -16,6 +16,7 @@ struct who {
 	enum role role;
 	uid_t uid; /* of ROLE_USER */
 	char name[64];
+	bool cookie; /* known by a session's cookie, which a browser sends by itself */
 };
 
 struct req;
@@ -27,10 +28,17 @@ struct req;
 int access_who(struct req *q, bool tls, struct who *out);
 
 /**
- * access_session() - the token that a browser shows to open a session
- * Return: 0; 401 or 429, the status to answer with
+ * access_session() - open a session for the token that a browser shows
+ * @id: receives what the cookie holds, SESSION_ID_BYTES
+ * Return: 0; 401, 429 or 503, the status to answer with
  */
-int access_session(struct req *q, const char *token, struct who *out);
+int access_session(struct req *q, const char *token, struct who *out, char *id);
+
+/**
+ * access_same_origin() - does @q come from a page of this server, as far as the browser says?
+ * @need: a request that says neither Origin nor Sec-Fetch-Site does not
+ */
+bool access_same_origin(const struct req *q, bool need);
 
 /** access_role() - Return: the role of that name; ROLE_NOBODY when there is none */
 enum role access_role(const char *word);

@@ -15,7 +15,9 @@
 
 #define REQUEST_LIMIT_US 60000000 /* from the first byte to the last, TLS included */
 #define RECENT_US        500000
-#define OF_USER_MAX      100 /* connections of a local user other than root */
+#define OF_USER_MAX      50 /* connections of a local user other than root */
+#define USERS_MAX        800 /* of all of them, of API_CONNECTIONS */
+#define NO_UID           ((uid_t)-1) /* of a TLS connection */
 
 struct conn {
 	struct conn *next, **at;
@@ -27,13 +29,16 @@ struct conn {
 
 static struct conn *all;
 
-static unsigned int of_user(uid_t uid)
+/* Users together never have all connections: some stay free for root. */
+static bool too_many(uid_t uid)
 {
-	unsigned int n = 0;
+	unsigned int own = 0, users = 0;
 
-	for (const struct conn *k = all; k; k = k->next)
-		n += k->uid == uid;
-	return n;
+	for (const struct conn *k = all; k; k = k->next) {
+		own += k->uid == uid;
+		users += k->uid && k->uid != NO_UID;
+	}
+	return own >= OF_USER_MAX || users >= USERS_MAX;
 }
 
 static void begin(struct MHD_Connection *c, void **context)
@@ -52,7 +57,7 @@ static void begin(struct MHD_Connection *c, void **context)
 	k->since_us = now_us();
 	if (getsockopt(k->fd, SOL_SOCKET, SO_PEERCRED, &u, &n) == 0)
 		k->uid = u.uid;
-	if (k->uid && k->uid != (uid_t)-1 && of_user(k->uid) >= OF_USER_MAX)
+	if (k->uid && k->uid != NO_UID && too_many(k->uid))
 		shutdown(k->fd, SHUT_RDWR);
 	k->next = all;
 	k->at = &all;

@@ -20,6 +20,8 @@
 
 #define HEARTBEAT_US 15000000
 #define FEEDS_MAX    500
+#define KEPT_FREE    50 /* of these, for root and admins */
+#define OF_ONE_MAX   40 /* of one user, or of one token that is not an admin's */
 
 struct feed {
 	struct feed *next;
@@ -121,19 +123,27 @@ static bool where(struct req *q, uint64_t end, uint64_t *pos)
 	return *text && !*rest;
 }
 
+static bool too_many(const struct req *q)
+{
+	unsigned int n = 0, own = 0;
+
+	for (const struct feed *f = q->api->feed; f; f = f->next) {
+		n++;
+		own += f->who.role == q->who.role && !strcmp(f->who.name, q->who.name);
+	}
+	return q->who.role == ROLE_ADMIN ? n >= FEEDS_MAX
+	                                 : n >= FEEDS_MAX - KEPT_FREE || own >= OF_ONE_MAX;
+}
+
 int feed_start(struct req *q, struct job *j)
 {
-	unsigned int n = 0;
 	AUTO(fd)
 	int fd = j ? job_open(q->api, j, "events.jsonl", O_RDONLY)
 	           : openat(q->api->state_fd, "events.jsonl", O_RDONLY | O_CLOEXEC);
 	uint64_t end = fd < 0 ? 0 : (uint64_t)lseek(fd, 0, SEEK_END), pos = j ? 0 : end;
 
-	for (const struct feed *f = q->api->feed; f; f = f->next)
-		n++;
-	if (n >= FEEDS_MAX)
-		return reply_problem(q, 503, "busy", "there are %d readers of events already",
-		                     FEEDS_MAX);
+	if (too_many(q))
+		return reply_problem(q, 503, "busy", "there are too many readers of events");
 	if (fd < 0)
 		return reply_problem(q, 500, "internal", "events: %s", strerror(errno));
 	if (!where(q, end, &pos))

@@ -19,7 +19,9 @@
 #define IDLE_LIMIT_S  30
 #define HEADERS_BYTES 32768
 #define BODY_READ_MAX (1 << 20)
-#define OF_ADDRESS    200 /* TLS connections of one address */
+/* of GnuTLS: what it has for normal, but nothing before TLS 1.2 */
+#define TLS_VERSIONS "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
+#define OF_ADDRESS   200 /* TLS connections of one address */
 
 struct listener {
 	struct api *api;
@@ -74,6 +76,11 @@ static bool allowed(const struct req *q)
 	return q->who.role == ROLE_USER ? r->user : q->who.role >= r->need;
 }
 
+static bool reads_only(const char *method)
+{
+	return !strcmp(method, "GET") || !strcmp(method, "HEAD");
+}
+
 static void refuse(struct req *q, unsigned int status, const char *code, const char *text)
 {
 	q->refused = status;
@@ -100,6 +107,8 @@ static void judge(struct req *q, const struct listener *l, const char *path, con
 		refuse(q, status, "unauthorized", "a token is needed: Authorization: Bearer TOKEN");
 	else if (!allowed(q))
 		refuse(q, 403, "forbidden", "you may not do this");
+	else if (q->who.cookie && !access_same_origin(q, !reads_only(method)))
+		refuse(q, 403, "origin", "the request comes from a page of another site");
 }
 
 static int answer_refused(struct req *q)
@@ -177,7 +186,7 @@ static void completed(void *arg, struct MHD_Connection *c, void **req,
 	if (q->task && q->task->ended)
 		task_free(q->api, q->task);
 	else if (q->task)
-		q->task->q = NULL;
+		task_abandon(q->task);
 	free(q->body);
 	free(q);
 	*req = NULL;
@@ -211,7 +220,8 @@ struct MHD_Daemon *http_start(struct api *a, int fd, const char *cert, const cha
 {
 	static struct listener listeners[2];
 	struct listener *l = &listeners[cert != NULL];
-	struct MHD_OptionItem tls[] = { { MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)cert },
+	struct MHD_OptionItem tls[] = { { MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_VERSIONS },
+		                        { MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)cert },
 		                        { MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)key },
 		                        { MHD_OPTION_END, 0, NULL } };
 	unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
@@ -226,5 +236,5 @@ struct MHD_Daemon *http_start(struct api *a, int fd, const char *cert, const cha
 	        MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, notify,
 	        NULL, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
 	        MHD_OPTION_PER_IP_CONNECTION_LIMIT, cert ? (unsigned int)OF_ADDRESS : 0u,
-	        MHD_OPTION_ARRAY, cert ? tls : tls + 2, MHD_OPTION_END);
+	        MHD_OPTION_ARRAY, cert ? tls : tls + 3, MHD_OPTION_END);
 }

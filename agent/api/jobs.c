@@ -151,6 +151,12 @@ static const char *const public_keys[] = { "id",      "created_ms",  "pid",
 	                                   "comm",    "destination", "policy",
 	                                   "options", "priority",    "owner" };
 
+/* Users of the socket are named "uid N"; the names of tokens have no blanks. */
+static bool by_user(const char *owner, uid_t *uid)
+{
+	return owner && sscanf(owner, "uid %u", uid) == 1 && *uid;
+}
+
 /* @spec: taken */
 static struct job *job_make(json_t *spec)
 {
@@ -168,6 +174,7 @@ static struct job *job_make(json_t *spec)
 	j->seq = (uint64_t)json_integer_value(json_object_get(spec, "seq"));
 	j->pid = (pid_t)json_integer_value(json_object_get(spec, "pid"));
 	j->uid = (uid_t)json_integer_value(json_object_get(spec, "uid"));
+	j->by_user = by_user(json_string_value(json_object_get(spec, "owner")), &j->by_uid);
 	j->priority = (int)json_integer_value(json_object_get(spec, "priority"));
 	for (size_t i = 0; i < ARRAY_SIZE(public_keys); i++)
 		json_object_set(j->view, public_keys[i], json_object_get(spec, public_keys[i]));
@@ -375,46 +382,78 @@ static void start(struct api *a, struct job *j)
 	j->runner = pid;
 }
 
-static struct job *next_in_queue(struct api *a)
+static unsigned int running_of(const struct api *a, uid_t uid)
+{
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < a->n_jobs; i++)
+		n += a->job[i]->by_user && a->job[i]->by_uid == uid &&
+		     a->job[i]->status == JOB_RUNNING;
+	return n;
+}
+
+/*
+ * Operators go by priority. Of users the one with the fewest running migrations goes first; the
+ * priorities of a user order that user's own migrations. Otherwise the older one goes.
+ */
+static bool goes_before(const struct api *a, const struct job *x, const struct job *y)
+{
+	if (x->by_user && x->by_uid != y->by_uid)
+		return running_of(a, x->by_uid) < running_of(a, y->by_uid);
+	return x->priority > y->priority;
+}
+
+static struct job *next_in_queue(struct api *a, bool user)
 {
 	struct job *best = NULL;
 
 	for (size_t i = 0; i < a->n_jobs; i++)
-		if (a->job[i]->status == JOB_QUEUED &&
-		    (!best || a->job[i]->priority > best->priority))
+		if (a->job[i]->status == JOB_QUEUED && a->job[i]->by_user == user &&
+		    (!best || goes_before(a, a->job[i], best)))
 			best = a->job[i];
 	return best;
 }
 
+/* Notice a runner that died. Return: does it run? */
+static bool still_running(struct api *a, struct job *j)
+{
+	pid_t pid = runner_of(a, j);
+
+	/* we started it and it does not hold its lock yet; a zombie has no lock either */
+	if (pid <= 0 && !(j->runner && kill(j->runner, 0) == 0)) {
+		catch_up(a, j);
+		if (!job_over(j))
+			end_here(a, j, JOB_INTERRUPTED);
+		return false;
+	}
+	if (pid > 0)
+		j->runner = 0;
+	if (pid > 0 && j->cancelling)
+		signal_runner(a, j);
+	return true;
+}
+
 void jobs_schedule(struct api *a)
 {
-	unsigned int running = 0;
+	unsigned int max = a->conf->running_max, users = 0, others = 0;
 	struct job *j;
 
-	for (size_t i = 0; i < a->n_jobs; i++) {
-		j = a->job[i];
-		if (j->status != JOB_RUNNING)
-			continue;
-		pid_t pid = runner_of(a, j);
-
-		/* we started it and it does not hold its lock yet; a zombie has no lock either */
-		if (pid <= 0 && !(j->runner && kill(j->runner, 0) == 0)) {
-			catch_up(a, j);
-			if (!job_over(j))
-				end_here(a, j, JOB_INTERRUPTED);
-			continue;
-		}
-		if (pid > 0)
-			j->runner = 0;
-		if (pid > 0 && j->cancelling)
-			signal_runner(a, j);
-		running++;
-	}
-	while (running < a->conf->running_max && (j = next_in_queue(a))) {
+	for (size_t i = 0; i < a->n_jobs; i++)
+		if (a->job[i]->status == JOB_RUNNING && still_running(a, a->job[i]))
+			*(a->job[i]->by_user ? &users : &others) += 1;
+	/* users leave a slot to operators; where there is only one, an operator does not wait for it */
+	while ((users + others < max || others == 0) && (j = next_in_queue(a, false))) {
 		start(a, j);
 		if (j->status != JOB_RUNNING)
 			return;
-		running++;
+		others++;
+	}
+	while (users + others < max && users < (max > 1 ? max - 1 : 1) &&
+	       (j = next_in_queue(a, true))) {
+		start(a, j);
+		if (j->status != JOB_RUNNING)
+			return;
+		users++;
 	}
 }
 
@@ -432,20 +471,32 @@ static void remove_files(const struct api *a, const char *id)
 		log_warn("job=%s: cannot remove its folder: %s", id, strerror(errno));
 }
 
-void jobs_prune(struct api *a)
+/* Forget up to @n of the oldest that are over. Return: how many are still to be forgotten */
+static size_t prune(struct api *a, size_t n, bool users_only)
 {
-	size_t over = a->n_jobs > a->conf->kept_max ? a->n_jobs - a->conf->kept_max : 0, to = 0;
+	size_t to = 0;
 
 	for (size_t i = 0; i < a->n_jobs; i++) {
 		struct job *j = a->job[i];
 
-		if (over && job_over(j) && j->status != JOB_UNRESOLVED && !j->readers) {
+		if (n && job_over(j) && j->status != JOB_UNRESOLVED && !j->readers &&
+		    (j->by_user || !users_only)) {
 			remove_files(a, j->id);
 			job_free(j);
-			over--;
+			n--;
 		} else {
 			a->job[to++] = j;
 		}
 	}
 	a->n_jobs = to;
+	return n;
+}
+
+void jobs_prune(struct api *a)
+{
+	size_t n = a->n_jobs > a->conf->kept_max ? a->n_jobs - a->conf->kept_max : 0;
+
+	/* a user's many migrations do not push those of operators out of the list */
+	if (n && (n = prune(a, n, true)))
+		prune(a, n, false);
 }

@@ -34,7 +34,9 @@ struct job {
 	enum job_status status;
 	pid_t pid;
 	uid_t uid; /* the process's owner */
-	int priority;
+	uid_t by_uid; /* by_user: the user who asked */
+	bool by_user; /* asked for by a user other than root: it never goes before others */
+	int priority; /* of a user: among the user's own */
 	bool cancelling;
 	unsigned int readers; /* of its events: it must stay */
 	pid_t runner; /* started by this process; 0 once it holds its lock */

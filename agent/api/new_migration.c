@@ -15,8 +15,9 @@
 #include "common/auto.h"
 #include "policies/policies.h"
 
-#define MORE_MAX   32
-#define MORE_BYTES 1024
+#define MORE_MAX    32
+#define MORE_BYTES  1024
+#define OF_USER_MAX 100 /* migrations of a user that are queued or running */
 
 /* Is @word in a list of the configuration? */
 static bool listed(const char *list, const char *word)
@@ -40,6 +41,14 @@ static void arg(json_t *args, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	json_array_append_new(args, json_string(text));
+}
+
+/* An option that replaces files of the destination */
+static bool is_admins(const char *key, json_t *value)
+{
+	const char *text = json_string_value(value);
+
+	return !strcmp(key, "files") && (!text || !strcmp(text, "ship-differing"));
 }
 
 static int set_option(struct policy *p, const char *key, json_t *value, json_t *args, struct err *e)
@@ -93,6 +102,10 @@ static int policy_of(struct req *q, json_t *body, json_t *args, struct err *e)
 	arg(args, "--policy=%s", name);
 	json_object_foreach(options, key, value)
 	{
+		if (r == 0 && q->who.role != ROLE_ADMIN && is_admins(key, value))
+			r = err_set(e, ERR_USER, EPERM,
+			            "options: files=ship-differing is for admins only; a policy "
+			            "may have it for operators");
 		if (r == 0)
 			r = set_option(&p, key, value, args, e);
 	}
@@ -106,17 +119,18 @@ static int policy_of(struct req *q, json_t *body, json_t *args, struct err *e)
 static const struct more {
 	const char *key, *option;
 	enum { MORE_LIST, MORE_TEXT, MORE_NUMBER, MORE_YES } kind;
+	enum role need; /* ROLE_ADMIN: it takes or gives what is root's on either host */
 } more[] = {
-	{ "move_address", "move-address", MORE_LIST },
-	{ "map", "map", MORE_LIST },
-	{ "close_fd", "close-fd", MORE_LIST },
-	{ "fs", "fs", MORE_LIST },
-	{ "exclude", "exclude", MORE_LIST },
-	{ "fs_from_policy", "fs-from-policy", MORE_YES },
-	{ "fs_replace", "fs-replace", MORE_YES },
-	{ "into_root", "into-root", MORE_TEXT },
-	{ "connect_limit_ms", "connect-limit-ms", MORE_NUMBER },
-	{ "link_limit_s", "link-limit-s", MORE_NUMBER },
+	{ "move_address", "move-address", MORE_LIST, ROLE_ADMIN },
+	{ "map", "map", MORE_LIST, ROLE_ADMIN },
+	{ "close_fd", "close-fd", MORE_LIST, ROLE_OPERATE },
+	{ "fs", "fs", MORE_LIST, ROLE_ADMIN },
+	{ "exclude", "exclude", MORE_LIST, ROLE_ADMIN },
+	{ "fs_from_policy", "fs-from-policy", MORE_YES, ROLE_OPERATE },
+	{ "fs_replace", "fs-replace", MORE_YES, ROLE_ADMIN },
+	{ "into_root", "into-root", MORE_TEXT, ROLE_ADMIN },
+	{ "connect_limit_ms", "connect-limit-ms", MORE_NUMBER, ROLE_OPERATE },
+	{ "link_limit_s", "link-limit-s", MORE_NUMBER, ROLE_OPERATE },
 };
 
 static const struct more *more_of(const char *key)
@@ -171,7 +185,10 @@ static int more_arg(const struct more *m, json_t *v, json_t *args, struct err *e
 	return r;
 }
 
-/* Users may use none of these: they reach files of root. */
+/*
+ * Users may use none of these. An operator's token is not root: what reaches files, directories and
+ * addresses that are root's on either host is for an admin, or for a policy that an admin wrote.
+ */
 static int more_args(const struct req *q, json_t *body, json_t *args, struct err *e)
 {
 	const char *key;
@@ -184,9 +201,14 @@ static int more_args(const struct req *q, json_t *body, json_t *args, struct err
 
 		if (!m || r < 0)
 			continue;
-		r = q->who.role == ROLE_USER
-		            ? err_set(e, ERR_USER, EPERM, "%s is for operators only", key)
-		            : more_arg(m, value, args, e);
+		if (q->who.role == ROLE_USER)
+			r = err_set(e, ERR_USER, EPERM, "%s is for operators only", key);
+		else if (q->who.role < m->need)
+			r = err_set(e, ERR_USER, EPERM,
+			            "%s is for admins only; a policy may have it for operators",
+			            key);
+		else
+			r = more_arg(m, value, args, e);
 	}
 	return r;
 }
@@ -280,6 +302,17 @@ static const struct job *busy(struct req *q, pid_t pid)
 	return NULL;
 }
 
+/* Has a user as many migrations that are not over as a user may have? */
+static bool too_many(const struct req *q)
+{
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < q->api->n_jobs; i++)
+		n += q->api->job[i]->by_user && q->api->job[i]->by_uid == q->who.uid &&
+		     !job_over(q->api->job[i]);
+	return q->who.role == ROLE_USER && n >= OF_USER_MAX;
+}
+
 static int create(struct req *q, json_t *body, const char *key)
 {
 	struct err e = ERR_INIT;
@@ -294,6 +327,9 @@ static int create(struct req *q, json_t *body, const char *key)
 	if ((other = busy(q, p.pid)))
 		return reply_problem(q, 409, "busy-process", "migration %s of this process is %s",
 		                     other->id, job_status_name(other->status));
+	if (too_many(q))
+		return reply_problem(q, 503, "busy", "%d migrations of yours are not over yet",
+		                     OF_USER_MAX);
 	json_t *spec = spec_of(q, body, &p, &e);
 
 	if (!spec)

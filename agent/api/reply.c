@@ -102,5 +102,5 @@ const char *reply_header(const struct req *q, const char *key)
 
 const char *reply_cookie(const struct req *q)
 {
-	return MHD_lookup_connection_value(q->c, MHD_COOKIE_KIND, "haul");
+	return MHD_lookup_connection_value(q->c, MHD_COOKIE_KIND, REPLY_COOKIE);
 }

@@ -60,7 +60,9 @@ json_t *reply_body(struct req *q, int *r);
 const char *reply_query(const struct req *q, const char *key);
 /** reply_header() - a header of the request, borrowed. Return: NULL when it is absent */
 const char *reply_header(const struct req *q, const char *key);
-/** reply_cookie() - the session that a browser names, borrowed. Return: NULL: none */
+/* The prefix makes browsers take the cookie only from this host, with Secure and for all paths. */
+#define REPLY_COOKIE "__Host-haul"
+/** reply_cookie() - the id of a browser's session, borrowed. Return: NULL: none */
 const char *reply_cookie(const struct req *q);
 
 #endif

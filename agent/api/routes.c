@@ -2,7 +2,6 @@
 /* routes.c - one function for each method of each path; docs/openapi.json has the same table. */
 #include "agent/api/routes.h"
 
-#include <ctype.h>
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 #include "agent/api/page.h"
 #include "agent/api/policies.h"
 #include "agent/api/processes.h"
+#include "agent/api/session.h"
 #include "agent/api/task.h"
 #include "common/auto.h"
 #include "common/conf.h"
@@ -61,22 +61,38 @@ static int get_metrics(struct req *q)
 	return reply_text(q, "text/plain; version=0.0.4; charset=utf-8", metrics_text(q->api));
 }
 
-/* ---- a browser's session: the token in a cookie that no script can read ---- */
+/* ---- a browser's session: a random id, in a cookie that no script can read ---- */
 
-static int session_cookie(struct req *q, const char *value, json_t *body)
+static int session_cookie(struct req *q, const char *id, json_t *body)
 {
-	char cookie[400];
+	char cookie[200];
 	char *text = json_dumps(body, JSON_COMPACT);
 	struct MHD_Response *r = text ? MHD_create_response_from_buffer(strlen(text), text,
 	                                                                MHD_RESPMEM_MUST_FREE)
 	                              : NULL;
 
 	json_decref(body);
-	snprintf(cookie, sizeof(cookie), "haul=%s; Path=/; HttpOnly; Secure; SameSite=Strict%s",
-	         value, *value ? "" : "; Max-Age=0");
+	snprintf(cookie, sizeof(cookie),
+	         REPLY_COOKIE "=%s; Path=/; HttpOnly; Secure; SameSite=Strict; Max-Age=%d", id,
+	         *id ? SESSION_LIMIT_S : 0);
 	if (r)
 		MHD_add_response_header(r, "Set-Cookie", cookie);
 	return reply_send(q, 200, r, "application/json");
+}
+
+static int foreign_page(struct req *q)
+{
+	return reply_problem(q, 403, "origin", "the request comes from a page of another site");
+}
+
+static int session_refused(struct req *q, int status)
+{
+	if (status == 429)
+		return reply_problem(q, 429, "slow-down",
+		                     "too many failed attempts: wait a minute");
+	if (status == 503)
+		return reply_problem(q, 503, "busy", "no session can be opened now");
+	return reply_problem(q, 401, "unauthorized", "this token is not known");
 }
 
 static int post_session(struct req *q)
@@ -84,26 +100,25 @@ static int post_session(struct req *q)
 	int r = MHD_NO;
 	json_t *body = reply_body(q, &r);
 	const char *token = json_string_value(json_object_get(body, "token"));
-	char value[257] = "";
+	char id[SESSION_ID_BYTES] = "";
 
 	if (!body)
 		return r;
-	for (const char *p = token; p && *p; p++)
-		if (!isalnum((unsigned char)*p) && !strchr("-_.~+/=", *p))
-			token = NULL; /* a cookie could not hold it */
-	if (token)
-		snprintf(value, sizeof(value), "%s", token);
+	r = access_same_origin(q, false) ? access_session(q, token ? token : "", &q->who, id) : 403;
 	json_decref(body);
-	r = access_session(q, value, &q->who);
 	if (r)
-		return reply_problem(q, (unsigned int)r, r == 429 ? "slow-down" : "unauthorized",
-		                     r == 429 ? "too many failed attempts: wait a minute"
-		                              : "this token is not known");
-	return session_cookie(q, value, json_pack("{s:s}", "name", q->who.name));
+		return r == 403 ? foreign_page(q) : session_refused(q, r);
+	return session_cookie(q, id, json_pack("{s:s}", "name", q->who.name));
 }
 
 static int delete_session(struct req *q)
 {
+	const char *id = reply_cookie(q);
+
+	if (!access_same_origin(q, id))
+		return foreign_page(q);
+	if (id)
+		session_end(id);
 	return session_cookie(q, "", json_object());
 }
 
@@ -190,6 +205,10 @@ static int cancel_migration(struct req *q)
 
 	if (!j)
 		return r;
+	if (q->who.role == ROLE_USER && (!j->by_user || j->by_uid != q->who.uid))
+		return reply_problem(q, 403, "forbidden",
+		                     "%s started this migration: only operators may cancel it",
+		                     json_string_value(json_object_get(j->spec, "owner")));
 	if (jobs_cancel(q->api, j, &e) < 0)
 		return reply_problem(q, e.code == EALREADY ? 409 : 500,
 		                     e.code == EALREADY ? "over" : "internal", "%s", e.msg);

@@ -16,16 +16,34 @@
 #include "common/clock.h"
 
 #define TASKS_MAX      16
+#define KEPT_FREE      4 /* of these, for root and admins */
+#define USERS_MAX      6 /* of all users of the socket other than root */
+#define OF_USER_MAX    2
+#define OF_TOKEN_MAX   6
 #define TASK_OUT_BYTES 4194304
 #define TASK_LIMIT_MS  60000
 
-static unsigned int count(const struct api *a)
+/*
+ * A check of a host that says nothing takes as long as TASK_LIMIT_MS: nobody but root, or an
+ * admin's token, may have all commands wait for such a host.
+ */
+static bool may_start(const struct api *a, const struct who *who)
 {
-	unsigned int n = 0;
+	unsigned int all = 0, users = 0, own = 0;
 
-	for (const struct task *t = a->task; t; t = t->next)
-		n++;
-	return n;
+	for (const struct task *t = a->task; t; t = t->next) {
+		all++;
+		users += t->who.role == ROLE_USER;
+		own += t->who.role == who->role && !strcmp(t->who.name, who->name);
+	}
+	switch (who->role) {
+	case ROLE_ADMIN:
+		return all < TASKS_MAX;
+	case ROLE_USER:
+		return own < OF_USER_MAX && users < USERS_MAX && all < TASKS_MAX - KEPT_FREE;
+	default:
+		return own < OF_TOKEN_MAX && all < TASKS_MAX - KEPT_FREE;
+	}
 }
 
 static int spawn(const char *path, const char *const *argv, int out, pid_t *pid)
@@ -54,8 +72,8 @@ int task_start(struct req *q, const char *path, const char *const *argv, int (*t
 	AUTO(mem) struct task *t = calloc(1, sizeof(*t));
 	int pipes[2];
 
-	if (!t || count(q->api) >= TASKS_MAX)
-		return reply_problem(q, 503, "busy", "%d checks are running already", TASKS_MAX);
+	if (!t || !may_start(q->api, &q->who))
+		return reply_problem(q, 503, "busy", "too many checks are running already");
 	if (pipe2(pipes, O_CLOEXEC | O_NONBLOCK) < 0)
 		return reply_problem(q, 500, "internal", "pipe: %s", strerror(errno));
 	int r = spawn(path, argv, pipes[1], &t->pid);
@@ -67,6 +85,7 @@ int task_start(struct req *q, const char *path, const char *const *argv, int (*t
 	}
 	t->fd = pipes[0];
 	t->q = q;
+	t->who = q->who;
 	t->deadline_us = deadline_in_ms(TASK_LIMIT_MS);
 	t->next = q->api->task;
 	q->task = q->api->task = t;
@@ -117,7 +136,13 @@ void task_tick(struct api *a)
 {
 	for (struct task *t = a->task; t; t = t->next)
 		if (!t->ended && now_us() > t->deadline_us)
-			kill(t->pid, SIGKILL);
+			kill(-t->pid, SIGKILL); /* its session: what it started, too */
+}
+
+void task_abandon(struct task *t)
+{
+	t->q = NULL;
+	kill(-t->pid, SIGKILL);
 }
 
 void task_free(struct api *a, struct task *t)

@@ -9,12 +9,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "agent/api/access.h"
+
 struct api;
 struct req;
 
 struct task {
 	struct task *next;
 	struct req *q; /* NULL: the client has gone */
+	struct who who; /* who asked: the limits are per user and token */
 	pid_t pid;
 	int fd, status;
 	bool ended;
@@ -36,6 +39,8 @@ void task_read(struct task *t);
 void task_ended(struct api *a, pid_t pid, int status);
 /** task_tick() - kill those that take too long; call now and then */
 void task_tick(struct api *a);
+/** task_abandon() - the client of @t has gone: end the command */
+void task_abandon(struct task *t);
 /** task_free() - @t has ended; forget it */
 void task_free(struct api *a, struct task *t);
 /** task_lines() - the JSON objects that it printed, one a line. Return: an array, the caller's */
