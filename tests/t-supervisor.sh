@@ -27,19 +27,19 @@ child_of() { "$lab" run A pgrep -P "$1"; }
 
 # a loop starts its program again
 loop=$("$lab" spawn A loop sh -c 'while :; do sleep 100000; done')
-wait_for 20 "the loop starts nothing" child_of "$loop"
+until_true 20 'child_of "$loop"' || fail "the loop starts nothing"
 pid=$(child_of "$loop")
 refused supervised
 grep -q "pid $loop (sh)" "$dir/out" || fail "the parent is not named: $(cat "$dir/out")"
 "$lab" run A "$haul" --supervisor=ignore "$pid" hostB >"$dir/out" 2>&1 || fail "--supervisor=ignore: $(cat "$dir/out")"
 "$lab" run B grep -q '^State:.S' "/proc/$pid/status" || fail "it does not run on B"
-wait_for 20 "the loop is no supervisor after all" child_of "$loop"
+until_true 20 'child_of "$loop"' || fail "the loop is no supervisor after all"
 note "  --supervisor=ignore moves; the loop has started another one"
 "$lab" run A kill -9 "$loop"
 
 # the remedy: without a parent that waits
 "$lab" spawn A alone sh -c 'setsid -f sleep 100001' >/dev/null
-wait_for 20 "nothing is started" "$lab" run A pgrep -f 'sleep 100001'
+until_true 20 '"$lab" run A pgrep -f "sleep 100001"' || fail "nothing is started"
 pid=$("$lab" run A pgrep -f 'sleep 100001')
 "$lab" run A "$haul" "$pid" hostB >"$dir/out" 2>&1 || fail "setsid -f: $(cat "$dir/out")"
 ! grep -q supervised "$dir/out" || fail "a supervisor is named that there is not: $(cat "$dir/out")"
@@ -60,7 +60,7 @@ while True:
     open(sys.argv[1] + (".parent" if child else ".child"), "w").write(str(m[1]))
 P
 parent=$("$lab" spawn A pair python3 "$dir/pair.py" "$dir/pair")
-wait_for 20 "the pair does not start" test -s "$dir/pair.child"
+until_true 20 'test -s "$dir/pair.child"' || fail "the pair does not start"
 pid=$(child_of "$parent")
 refused shared-outside --supervisor=ignore
 grep -q "pid $parent (python3)" "$dir/out" || fail "the other process is not named: $(cat "$dir/out")"
@@ -80,7 +80,7 @@ open(sys.argv[1] + ".ready", "w").write("1")
 time.sleep(100000)
 P
 pid=$("$lab" spawn A lease python3 "$dir/lease.py" "$dir/leased")
-wait_for 20 "no lease" test -s "$dir/leased.ready"
+until_true 20 'test -s "$dir/leased.ready"' || fail "no lease"
 refused lease
 status=0
 "$lab" run A "$haul" check "$pid" hostB >"$dir/out" 2>&1 || status=$?
