@@ -181,6 +181,7 @@ SHELL_TESTS = \
 	tests/t-map.sh \
 	tests/t-memcached.sh \
 	tests/t-misc.sh \
+	tests/t-named.sh \
 	tests/t-openapi.sh \
 	tests/t-owner.sh \
 	tests/t-page.sh \

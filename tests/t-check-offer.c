@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -447,6 +448,66 @@ static void one_port(const struct port_case *c, bool other_protocol)
 	findings_fini(&f);
 }
 
+/* An address that no host has (RFC 5737), one that comes along, and one that every host has. */
+static void addresses(void)
+{
+	uint8_t four[4] = { 192, 0, 2, 77 },
+	        mapped[16] = { [10] = 0xff, [11] = 0xff, 192, 0, 2, 77 };
+	uint8_t group[4] = { 239, 1, 2, 3 };
+	Haul__Port port = HAUL__PORT__INIT, *ports = &port;
+	Haul__Move move = HAUL__MOVE__INIT, *moves = &move;
+	Haul__Net net = HAUL__NET__INIT;
+	struct set s;
+
+	good(&s);
+	port.port = 5353;
+	port.udp = true;
+	s.o.n_port = 1;
+	s.o.port = &ports;
+	port.address = (ProtobufCBinaryData){ 4, four };
+	expect("address that is missing", &s, "address-missing", SEV_BLOCKER);
+	port.address = (ProtobufCBinaryData){ 16, mapped };
+	expect("the same in IPv6", &s, "address-missing", SEV_BLOCKER);
+	move.addr = (ProtobufCBinaryData){ 4, four };
+	net.n_move = 1;
+	net.move = &moves;
+	s.o.net = &net;
+	expect("address that comes along", &s, NULL, SEV_INFO);
+	s.o.net = NULL;
+	port.address = (ProtobufCBinaryData){ 4, group };
+	expect("address of a group", &s, NULL, SEV_INFO);
+}
+
+/* UNIX sockets here that listen, that are bound for datagrams, and a file that one has left. */
+static void unix_names(void)
+{
+	static const char *const names[] = { "/tmp/t-check-offer.sock", "@t-check-offer" };
+	static const int types[] = { SOCK_STREAM, SOCK_DGRAM };
+
+	for (int k = 0; k < 4; k++) {
+		struct sockaddr_un a = { .sun_family = AF_UNIX };
+		char *name = NAME(names[k / 2]);
+		AUTO(fd) int fd = socket(AF_UNIX, types[k & 1] | SOCK_CLOEXEC, 0);
+		struct set s;
+
+		unlink(names[0]);
+		strcpy(a.sun_path, name);
+		if (name[0] == '@')
+			a.sun_path[0] = 0;
+		socklen_t n = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name));
+
+		CHECK(bind(fd, (struct sockaddr *)&a, n) == 0, "%s: %s", name, strerror(errno));
+		CHECK(types[k & 1] == SOCK_DGRAM || listen(fd, 1) == 0, "listen: %s", name);
+		good(&s);
+		s.o.n_unix_name = 1;
+		s.o.unix_name = &name;
+		expect(name, &s, "unix-taken", SEV_BLOCKER);
+		close(steal_fd(&fd));
+		expect("the name after its program", &s, NULL, SEV_INFO);
+	}
+	unlink(names[0]);
+}
+
 static void ports(void)
 {
 	for (size_t k = 0; k < ARRAY_SIZE(port_cases); k++) {
@@ -521,6 +582,8 @@ int main(void)
 	sessions();
 	files();
 	ports();
+	addresses();
+	unix_names();
 	nonsense();
 	return checks_end();
 }

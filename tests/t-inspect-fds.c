@@ -243,6 +243,23 @@ static int proc_outside(void *arg)
 	return got(open("/proc/1/status", O_RDONLY));
 }
 
+static int proc_thread(void *arg)
+{
+	char path[64];
+
+	(void)arg;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/comm", gettid());
+	return got(open(path, O_RDONLY));
+}
+
+static int packets(void *arg)
+{
+	int ends[2];
+
+	(void)arg;
+	return pipe2(ends, O_DIRECT);
+}
+
 /* A descriptor from a mount that went away with another mount namespace. */
 static int stray(void *arg)
 {
@@ -270,6 +287,8 @@ static void files(void)
 	t_case("file of a tmpfs", tmpfs, NULL, NULL, SEV_INFO);
 	unlink("/dev/shm/t-inspect");
 	t_case("/proc of another", proc_outside, NULL, "proc-fd", SEV_BLOCKER);
+	t_case("/proc of a thread of its own", proc_thread, NULL, "proc-fd", SEV_BLOCKER);
+	t_case("pipe of packets", packets, NULL, "pipe-packets", SEV_BLOCKER);
 	t_case("stray descriptor", stray, NULL, "stray-fd", SEV_BLOCKER);
 }
 

@@ -321,7 +321,8 @@ static bool is_path_ok(const char *path)
 static int check_form(const Haul__Offer *o, struct err *e)
 {
 	if (o->n_file > FILES_MAX || o->n_pid > PIDS_MAX || o->n_uid > UIDS_MAX ||
-	    o->n_mount > MOUNTS_MAX || o->n_port > PORTS_MAX || o->n_pid == 0)
+	    o->n_mount > MOUNTS_MAX || o->n_port > PORTS_MAX || o->n_unix_name > PORTS_MAX ||
+	    o->n_pid == 0)
 		return err_set(e, ERR_PEER, EBADMSG,
 		               "offer of %zu pids, %zu files, %zu users, %zu mounts, %zu ports",
 		               o->n_pid, o->n_file, o->n_uid, o->n_mount, o->n_port);
@@ -366,6 +367,7 @@ int check_offer(const Haul__Offer *offer, const struct check_host *host, struct 
 		check_mounts(&c);
 		r = check_files(&c, e);
 		c.no_memory |= ports_check(offer, out) < 0;
+		c.no_memory |= check_bound(offer, out) < 0;
 	}
 	if (r < 0)
 		return r;

@@ -42,6 +42,13 @@ int check_pids_free(const uint32_t *pid, size_t n, struct findings *out);
 /** ports_check() - is a port of the offer in use here, and by which process? */
 int ports_check(const struct Haul__Offer *offer, struct findings *out);
 
+/**
+ * check_bound() - has this host the addresses that sockets of the tree are bound to, and does a
+ * living program here have the name of one of its UNIX sockets?
+ * Return: 0; -ENOMEM
+ */
+int check_bound(const struct Haul__Offer *offer, struct findings *out);
+
 /** check_mem_free_bytes() - MemAvailable of this host */
 uint64_t check_mem_free_bytes(void);
 

@@ -255,6 +255,56 @@ int img_core(int dirfd, pid_t tid, struct img_core *out, struct err *e)
 	return 0;
 }
 
+/* Return: 1 the thread had one; 0; -code of @e */
+static int forget_parent_death(int dirfd, pid_t tid, struct err *e)
+{
+	AUTO(mem) uint8_t *img = NULL, *out = NULL;
+	size_t bytes, at = 8, n;
+	const uint8_t *msg;
+	char name[32];
+
+	snprintf(name, sizeof(name), "core-%d.img", tid);
+	int r = img_load_framed(dirfd, name, MAGIC_CORE, &img, &bytes, e);
+
+	if (r < 0)
+		return r;
+	if (img_next(img, bytes, &at, &msg, &n) <= 0)
+		return err_set(e, ERR_CRIU, EBADMSG, "image %s is cut short", name);
+	Cimg__Core *c = cimg__core__unpack(NULL, n, msg);
+
+	if (c && c->thread_core && c->thread_core->pdeath_sig) {
+		c->thread_core->has_pdeath_sig = false;
+		n = cimg__core__get_packed_size(c);
+		out = malloc(12 + n);
+		if (out) {
+			img_put_le32(out, MAGIC_COMMON);
+			img_put_le32(out + 4, MAGIC_CORE);
+			img_put_le32(out + 8, (uint32_t)n);
+			cimg__core__pack(c, out + 12);
+		}
+		r = out ? img_save(dirfd, name, out, 12 + n, e)
+		        : err_set(e, ERR_SYS, ENOMEM, "no memory for an image");
+		r = r < 0 ? r : 1;
+	}
+	if (c)
+		cimg__core__free_unpacked(c, NULL);
+	return r;
+}
+
+int img_forget_parent_death(int dirfd, const struct img_task *root, struct err *e)
+{
+	int found = 0;
+
+	for (unsigned int k = 0; k < root->n_threads; k++) {
+		int r = forget_parent_death(dirfd, root->threads[k], e);
+
+		if (r < 0)
+			return r;
+		found += r;
+	}
+	return found;
+}
+
 /* ---- mappings ---- */
 
 struct img_vmas {

@@ -78,6 +78,13 @@ int img_fit(int dirfd, pid_t pid, uint64_t bytes_max, struct err *e);
 void img_forget_cgroups(int dirfd);
 
 /**
+ * img_forget_parent_death() - no thread of @root is sent a signal (PR_SET_PDEATHSIG) when its parent
+ * ends: that parent is not part of the tree, and CRIU, which takes its place, ends at once
+ * Return: how many threads had one; -code of @e
+ */
+int img_forget_parent_death(int dirfd, const struct img_task *root, struct err *e);
+
+/**
  * img_pagemap() - write pagemap-*.img and pages-ID.img for one object
  * @runs: its final pagemap; PC_EAGER pages are read from @o (its store)
  * @id:   number of the pages file, unique in the directory

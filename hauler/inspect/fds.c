@@ -202,8 +202,16 @@ static int look_device(struct inspect *i, const struct look *l)
 /* /proc/PID/... of a process that does not come along would be another one's there. */
 static int look_proc(struct inspect *i, const struct look *l, int owner)
 {
-	if (inspect_in_tree(i, owner))
-		return 0;
+	if (inspect_in_tree(i, owner)) {
+		char part[8] = "";
+
+		/* CRIU opens files of processes again, but not of single threads (4.2.1) */
+		if (sscanf(l->name, "/proc/%*d/%7[a-z]", part) != 1 || strcmp(part, "task") != 0)
+			return 0;
+		return inspect_say(i, SEV_BLOCKER, "proc-fd",
+		                   "the process has to close it before it can move",
+		                   "%s is %s, of a thread", l->what, l->name);
+	}
 	return inspect_say(i, SEV_BLOCKER, "proc-fd",
 	                   "the process has to close it before it can move",
 	                   "%s is %s, of a process outside the tree", l->what, l->name);
@@ -295,6 +303,12 @@ static int look_kind(struct inspect *i, const struct look *l)
 		return inspect_end_add(&i->sockets, end);
 	if (fifo)
 		r = inspect_end_add(&i->pipes, end);
+	if (r == 0 && fifo && l->flags & O_DIRECT)
+		r = inspect_say(
+		        i, SEV_BLOCKER, "pipe-packets",
+		        "the process has to close it before it can move; a UNIX socket of type "
+		        "SOCK_SEQPACKET does the same and moves",
+		        "%s is a pipe of packets (O_DIRECT), which CRIU does not know", l->what);
 	if (r < 0 || (fifo && !end.fifo))
 		return r;
 	if (!strncmp(l->name, "/memfd:", 7)) {

@@ -232,6 +232,8 @@ int inspect_offer(struct inspect *i, Haul__Offer *offer, struct err *e)
 	offer->mount = i->used_mounts;
 	offer->n_port = i->n_ports;
 	offer->port = i->ports;
+	offer->n_unix_name = i->n_unix_names;
+	offer->unix_name = i->unix_names;
 	offer->root_pid = (uint32_t)i->root;
 	offer->comm = i->comm;
 	offer->root_dir = i->root_dir;
@@ -254,6 +256,9 @@ void inspect_free(struct inspect *i)
 	free(i->locals);
 	free(i->strays);
 	free(i->leases);
+	for (size_t k = 0; k < i->n_unix_names; k++)
+		free(i->unix_names[k]);
+	free(i->unix_names);
 	outs_fini(&i->outs);
 	free(i->tasks);
 	procs_fini(&i->procs);

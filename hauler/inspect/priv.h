@@ -95,6 +95,8 @@ struct inspect {
 	unsigned int passed_fds; /* that wait in queues of UNIX sockets */
 	Haul__Port **ports;
 	size_t n_ports, cap_ports;
+	char **unix_names; /* that sockets of the tree are bound to */
+	size_t n_unix_names, cap_unix_names;
 	unsigned int filtered; /* tasks with seccomp */
 	struct inspect_net net;
 	const struct dirs_opts *fs; /* trees that travel; may be NULL */

@@ -160,7 +160,7 @@ static int look_spaces(struct inspect *i, pid_t pid)
 
 /* ---- threads ---- */
 
-static int look_thread(struct inspect *i, pid_t pid, const char *tid)
+static int look_thread(struct inspect *i, pid_t pid, const char *tid, bool *filtered)
 {
 	char of[40];
 	struct status s;
@@ -168,6 +168,7 @@ static int look_thread(struct inspect *i, pid_t pid, const char *tid)
 
 	snprintf(of, sizeof(of), "task/%.20s/", tid);
 	read_status(pid, of, &s);
+	*filtered |= s.seccomp != 0;
 	int r = id == pid ? 0 : inspect_number(i, id);
 
 	if (r < 0 || !s.tracer)
@@ -182,6 +183,7 @@ static int look_thread(struct inspect *i, pid_t pid, const char *tid)
 
 static int look_threads(struct inspect *i, pid_t pid)
 {
+	bool filtered = false; /* each thread may have filters of its own */
 	char path[32];
 	int r = 0;
 
@@ -190,7 +192,8 @@ static int look_threads(struct inspect *i, pid_t pid)
 
 	for (struct dirent *de; d && r == 0 && (de = readdir(d));)
 		if (isdigit((unsigned char)de->d_name[0]))
-			r = look_thread(i, pid, de->d_name);
+			r = look_thread(i, pid, de->d_name, &filtered);
+	i->filtered += filtered;
 	return r;
 }
 
@@ -357,7 +360,6 @@ int inspect_task(struct inspect *i, size_t k)
 	i->anon_bytes += (s.anon_kib + s.swap_kib) * 1024;
 	i->huge_bytes += s.huge_kib * 1024;
 	i->locked_bytes += s.locked_kib * 1024;
-	i->filtered += s.seccomp != 0;
 	return look_inside(i, t, &s);
 }
 

@@ -115,6 +115,18 @@ static bool is_ours(const struct inspect_ends *l, uint64_t inode)
 	return false;
 }
 
+/* The name must not be another program's at the destination. Connections that were accepted have it, too. */
+static int note_name(struct inspect *i, const char *name)
+{
+	for (size_t k = 0; k < i->n_unix_names; k++)
+		if (!strcmp(i->unix_names[k], name))
+			return 0;
+	if (inspect_grow(&i->unix_names, i->n_unix_names, &i->cap_unix_names, sizeof(char *)) < 0)
+		return -ENOMEM;
+	i->unix_names[i->n_unix_names] = strdup(name);
+	return i->unix_names[i->n_unix_names++] ? 0 : -ENOMEM;
+}
+
 /* CRIU removes the file at that path and binds the name again; the directory must exist. */
 static int look_name(struct inspect *i, const struct inspect_end *end, const struct usock *s)
 {
@@ -122,6 +134,8 @@ static int look_name(struct inspect *i, const struct inspect_end *end, const str
 
 	if (!s->name[0])
 		return 0;
+	if ((listens || s->type == SOCK_DGRAM) && note_name(i, s->name) < 0)
+		return -ENOMEM;
 	if (s->name[0] == '/' && !i->fixed_root[0])
 		snprintf(i->fixed_root, sizeof(i->fixed_root), "pid %d has the UNIX socket %s",
 		         end->pid, s->name);
@@ -129,7 +143,7 @@ static int look_name(struct inspect *i, const struct inspect_end *end, const str
 	    inspect_say(
 	            i, SEV_INFO, "listening", NULL,
 	            "pid %d listens on the UNIX socket %s; it will at the destination, in place "
-	            "of one that is there",
+	            "of a file that an ended program has left",
 	            end->pid, s->name) < 0)
 		return -ENOMEM;
 	return s->name[0] == '/' ? inspect_parent(i, s->name) : 0;
