@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/help.h"
+
 static const char *const mode_names[] = {
 	[POL_AUTO] = "auto",           [POL_STOP_COPY] = "stop-copy", [POL_PRE_COPY] = "pre-copy",
 	[POL_POST_COPY] = "post-copy", [POL_HYBRID] = "hybrid",       NULL,
@@ -46,54 +48,70 @@ static const char *const supervisor_names[] = {
 };
 
 const struct pol_list_row pol_lists[POL_NLISTS] = {
-	[POL_MOVE_ADDRESS] = { "move-address", "ADDR[/LEN][@IFACE]: goes along, with connections" },
-	[POL_MAP] = { "map", "WHAT=TARGET: what leads out of the tree, and becomes what" },
-	[POL_FS] = { "fs", "DIR: goes along, with all that is in it, by --fs-from-policy" },
-	[POL_EXCLUDE] = { "exclude", "PATTERN: what stays behind of these directories" },
+	[POL_MOVE_ADDRESS] = { "move-address", "ADDR[/LEN][@IFACE]: an address that moves, too, "
+	                                       "with its TCP connections" },
+	[POL_MAP] = { "map", "WHAT=TARGET: what replaces a file that is connected to a process "
+	                     "outside the tree" },
+	[POL_FS] = { "fs", "DIR: a directory that --fs-from-policy moves, with everything in it" },
+	[POL_EXCLUDE] = { "exclude",
+	                  "PATTERN: names or paths that are left out of these directories" },
 };
 
 #define ROW(field) (offsetof(struct pol_options, field) / sizeof(unsigned int))
 
 const struct pol_option pol_table[POL_NOPTIONS] = {
 	[ROW(mode)] = { "mode", mode_names, "", 0, POL_NMODES - 1, POL_AUTO,
-	                "how memory moves; auto: rounds, then what is measured decides" },
+	                "how to move memory; auto copies in rounds, then picks what the measured "
+	                "rates call for" },
 	[ROW(downtime_limit_ms)] = { "downtime-limit-ms", NULL, "ms", 1, 3600000, 100,
-	                             "a stop of so long is accepted rather than post-copy" },
+	                             "downtime that is accepted without switching to post-copy" },
 	[ROW(downtime_max_ms)] = { "downtime-max-ms", NULL, "ms", 0, 3600000, 0,
-	                           "give up rather than stop it for longer; 0: no such limit" },
+	                           "give up if the downtime would be longer; 0: no such limit" },
 	[ROW(degraded_max_s)] = { "degraded-max-s", NULL, "s", 0, 86400, 0,
-	                          "no post-copy that would take longer; 0: no such limit" },
+	                          "do not use post-copy if it would take longer; 0: no such "
+	                          "limit" },
 	[ROW(deadline_s)] = { "deadline-s", NULL, "s", 0, 604800, 0,
-	                      "no round that would end the migration later; 0: none" },
-	[ROW(max_rounds)] = { "max-rounds", NULL, "rounds", 1, 1000, 30, "at most so many rounds" },
+	                      "start no round that would end the migration later than this; 0: no "
+	                      "deadline" },
+	[ROW(max_rounds)] = { "max-rounds", NULL, "rounds", 1, 1000, 30,
+	                      "maximum number of rounds" },
 	[ROW(degraded_weight_percent)] = { "degraded-weight-percent", NULL, "%", 0, 100, 50,
-	                                   "what a second in post-copy counts, of one stopped" },
+	                                   "weight of a second in post-copy, as a percentage of a "
+	                                   "second of downtime" },
 	[ROW(total_weight_percent)] = { "total-weight-percent", NULL, "%", 0, 100, 20,
-	                                "what a second of migrating counts, of one stopped" },
+	                                "weight of a second of migration time, as a percentage of "
+	                                "a second of downtime" },
 	[ROW(freeze_limit_ms)] = { "freeze-limit-ms", NULL, "ms", 100, 600000, 10000,
-	                           "undo when it is stopped for longer before the hand-over" },
-	[ROW(streams)] = { "streams", NULL, "streams", 1, 16, 2, "connections that carry pages" },
+	                           "undo the migration if the process is stopped for longer before "
+	                           "the hand-over" },
+	[ROW(streams)] = { "streams", NULL, "streams", 1, 16, 2,
+	                   "number of connections that carry pages" },
 	[ROW(bandwidth_limit_mbit)] = { "bandwidth-limit-mbit", NULL, "Mbit/s", 0, 1000000, 0,
-	                                "of all streams; pages waited for are free; 0: none" },
+	                                "bandwidth limit of all connections together, except for "
+	                                "pages that the process waits for; 0: no limit" },
 	[ROW(cpu_limit_percent)] = { "cpu-limit-percent", NULL, "%", 0, 1600, 0,
-	                             "of one CPU, for haul while it copies; 0: none" },
+	                             "CPU time that haul may use while it copies, as a percentage "
+	                             "of one CPU; 0: no limit" },
 	[ROW(tcp)] = { "tcp", tcp_names, "", 0, POL_TCP_REFUSE, POL_TCP_AUTO,
-	               "connections; auto: move with --move-address, else close" },
+	               "what becomes of established TCP connections; auto moves them with "
+	               "--move-address and closes them without" },
 	[ROW(tracker)] = { "tracker", tracker_names, "", 0, POL_NTRACKERS - 1, POL_TRACKER_AUTO,
-	                   "how the source sees writes; auto: the best that it has" },
+	                   "how to find the pages that are written between rounds; auto takes the "
+	                   "best one that the kernel has" },
 	[ROW(files)] = { "files", files_names, "", 0, POL_FILES_DIFFERING, POL_FILES_MISSING,
-	                 "files it uses that HOST lacks, or has otherwise" },
+	                 "what to do with files that the process uses and that are missing or "
+	                 "different on HOST" },
 	[ROW(stray)] = { "stray", stray_names, "", 0, POL_STRAY_CLOSE, POL_STRAY_KEEP,
-	                 "descriptors above 2 that a launcher has left open" },
+	                 "what to do with descriptors above 2 that a launcher left open" },
 	[ROW(supervisor)] = { "supervisor", supervisor_names, "", 0, POL_SUPERVISOR_IGNORE,
 	                      POL_SUPERVISOR_HEED,
-	                      "a program that would start a second copy at the source" },
+	                      "what to do if a program would start a second copy at the source" },
 	[ROW(quiet_limit_ms)] = { "quiet-limit-ms", NULL, "ms", 0, 600000, 200,
-	                          "wait for connections that are not accepted, or closed and "
-	                          "not sent" },
+	                          "how long to wait before the stop for connections that are not "
+	                          "accepted yet, or closed with data left to send" },
 	[ROW(throttle_max_percent)] = { "throttle-max-percent", NULL, "%", 0, 95, 0,
-	                                "may be taken of its time, when rounds alone do not help; "
-	                                "0: never" },
+	                                "share of its CPU time that may be taken from the process "
+	                                "if rounds alone do not help; 0: never" },
 };
 
 /* ---- values ---- */
@@ -120,12 +138,13 @@ void pol_init(struct policy *p)
 		*value(p, i) = pol_table[i].def;
 }
 
+/* For an option that has no words: empty. */
 static void all_words(const struct pol_option *o, char *out, size_t bytes)
 {
 	size_t at = 0;
 
 	out[0] = 0;
-	for (unsigned int i = 0; o->words[i] && at < bytes; i++)
+	for (unsigned int i = 0; o->words && o->words[i] && at < bytes; i++)
 		at += (size_t)snprintf(out + at, bytes - at, "%s%s", i ? ", " : "", o->words[i]);
 }
 
@@ -192,7 +211,7 @@ int pol_set_json(struct policy *p, size_t row, const json_t *v, struct err *e)
 	                : set_number(p, row, json_integer_value(v), e);
 }
 
-/* ---- what excludes each other ---- */
+/* ---- options that contradict each other ---- */
 
 struct contradiction {
 	size_t row, other;
@@ -257,25 +276,25 @@ static bool throttle_without_tracker(const struct pol_options *v)
 
 static const struct contradiction contradictions[] = {
 	{ ROW(downtime_limit_ms), ROW(freeze_limit_ms), limit_above_freeze,
-	  "what is accepted would be undone" },
+	  "a downtime that is accepted would be undone" },
 	{ ROW(downtime_limit_ms), ROW(downtime_max_ms), limit_above_max,
-	  "what is accepted would be given up" },
+	  "a downtime that is accepted would make haul give up" },
 	{ ROW(downtime_max_ms), ROW(freeze_limit_ms), max_above_freeze,
-	  "what is allowed would be undone" },
+	  "a downtime that is allowed would be undone" },
 	{ ROW(downtime_max_ms), ROW(mode), max_without_measure,
-	  "only auto and pre-copy measure before they stop it to copy the rest" },
+	  "only auto and pre-copy know the downtime before they stop the process" },
 	{ ROW(degraded_max_s), ROW(mode), degraded_without_choice,
 	  "only auto and hybrid measure before they switch to post-copy" },
 	{ ROW(deadline_s), ROW(mode), deadline_without_rounds,
 	  "this mode has no rounds that could end earlier" },
 	{ ROW(throttle_max_percent), ROW(mode), throttle_without_rounds,
-	  "this mode has no rounds that it could help" },
+	  "this mode has no rounds that throttling could help" },
 	{ ROW(tracker), ROW(mode), rounds_without_tracker,
-	  "there are no rounds unless writes are seen" },
+	  "without a tracker there are no rounds" },
 	{ ROW(deadline_s), ROW(tracker), deadline_without_tracker,
-	  "there are no rounds unless writes are seen" },
+	  "without a tracker there are no rounds" },
 	{ ROW(throttle_max_percent), ROW(tracker), throttle_without_tracker,
-	  "there are no rounds unless writes are seen" },
+	  "without a tracker there are no rounds" },
 };
 
 static void where(const struct policy *p, size_t row, char *out, size_t bytes)
@@ -324,20 +343,21 @@ void pol_value_text(const struct policy *p, size_t row, char *out, size_t bytes)
 		snprintf(out, bytes, "%u %s", v, o->unit);
 }
 
-void pol_help(FILE *f)
+void pol_help(FILE *f, unsigned int column)
 {
 	for (size_t i = 0; i < POL_NOPTIONS; i++) {
 		const struct pol_option *o = &pol_table[i];
-		char flag[64], words[256];
+		char flag[64], words[256], text[640];
 
-		snprintf(flag, sizeof(flag), "--%s=%s", o->name, o->words ? "WORD" : "N");
-		if (!o->words) {
-			fprintf(f, "      %-28s %s [%u to %u; %u]\n", flag, o->meaning, o->min,
-			        o->max, o->def);
-			continue;
-		}
+		snprintf(flag, sizeof(flag), "      --%s=%s", o->name, o->words ? "WORD" : "N");
 		all_words(o, words, sizeof(words));
-		fprintf(f, "      %-28s %s [%s; %s]\n", flag, o->meaning, words, o->words[o->def]);
+		if (o->words)
+			snprintf(text, sizeof(text), "%s (%s; default %s)", o->meaning, words,
+			         o->words[o->def]);
+		else
+			snprintf(text, sizeof(text), "%s (%u to %u%s%s; default %u)", o->meaning,
+			         o->min, o->max, *o->unit ? " " : "", o->unit, o->def);
+		help_item(f, column, flag, text);
 	}
 }
 
@@ -346,7 +366,7 @@ static json_t *schema_row(const struct pol_option *o)
 	json_t *s = json_object();
 	char text[256];
 
-	snprintf(text, sizeof(text), "%s%s%s", o->meaning, *o->unit ? " - in " : "", o->unit);
+	snprintf(text, sizeof(text), "%s%s%s", o->meaning, *o->unit ? ", in " : "", o->unit);
 	json_object_set_new(s, "description", json_string(text));
 	if (o->words) {
 		json_t *words = json_array();
@@ -369,7 +389,8 @@ char *pol_schema(void)
 	json_t *s = json_object(), *rows = json_object(), *meaning = json_object();
 
 	json_object_set_new(meaning, "type", json_string("string"));
-	json_object_set_new(meaning, "description", json_string("what the policy is for"));
+	json_object_set_new(meaning, "description",
+	                    json_string("what the policy is for, one line"));
 	json_object_set_new(rows, "meaning", meaning);
 	for (size_t i = 0; i < POL_NOPTIONS; i++)
 		json_object_set_new(rows, pol_table[i].name, schema_row(&pol_table[i]));

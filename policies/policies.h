@@ -104,8 +104,8 @@ int pol_set_text(struct policy *p, size_t row, const char *text, struct err *e);
 int pol_contradiction(const struct policy *p, struct err *e);
 /** pol_value_text() - a value with its unit, for people */
 void pol_value_text(const struct policy *p, size_t row, char *out, size_t bytes);
-/** pol_help() - the rows as lines of --help */
-void pol_help(FILE *f);
+/** pol_help() - print the rows as items of --help. @column: where their text begins */
+void pol_help(FILE *f, unsigned int column);
 /** pol_schema() - the JSON Schema of policy files. Return: JSON text to be freed, or NULL */
 char *pol_schema(void);
 

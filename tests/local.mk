@@ -145,6 +145,7 @@ check_PROGRAMS = \
 	tests/hostile-haul \
 	tests/hostile-hauld \
 	tests/kinds \
+	tests/option-rows \
 	tests/pagesum
 
 # ---- test scripts ----
@@ -183,6 +184,7 @@ SHELL_TESTS = \
 	tests/t-misc.sh \
 	tests/t-named.sh \
 	tests/t-openapi.sh \
+	tests/t-options.sh \
 	tests/t-owner.sh \
 	tests/t-page.sh \
 	tests/t-policy-options.sh \
@@ -224,6 +226,7 @@ QUICK = \
 	tests/t-handover-tables.sh \
 	tests/t-journal \
 	tests/t-lint.sh \
+	tests/t-options.sh \
 	tests/t-policy-decide \
 	tests/t-policy-options.sh \
 	tests/t-policy-rounds \

@@ -45,6 +45,35 @@ both() {
 }
 both 0 check "$pid" hostB
 diff <(form "$dir/o1") <(form "$dir/o2") || fail "check differs"
+# same WANTED ARGS...: and the same findings
+same() {
+	both "$@"
+	diff <(form "$dir/o1") <(form "$dir/o2") || fail "haul ${*:2}: other findings by hauld"
+}
+same 0 --into-root=/nonexistent check "$pid" hostB
+mkdir "$dir/data"
+same 3 --fs="$dir/data" check "$pid" hostB
+grep -q "$dir/data" "$dir/o2" || fail "check --fs: $(cat "$dir/o2")"
+same 0 --mode=pre-copy --streams=3 check "$pid" hostB
+both 1 --port=1 check "$pid" hostB
+echo '{ "tcp": "refuse", "files": "require" }' >"$dir/strict.json"
+writer=$pid
+"$lab" spawn B listener /usr/bin/python3 -c 'import socket, time
+s = socket.create_server(("", 7777)); c = s.accept(); time.sleep(1000)' >/dev/null
+pid=$("$lab" spawn A talker /usr/bin/python3 -c 'import socket, time
+while True:
+    try:
+        c = socket.create_connection(("hostB", 7777))
+        time.sleep(1000)
+    except OSError:
+        time.sleep(0.05)')
+talks() { [[ $(in_a "$haul" --agent=none --tcp=refuse check "$pid" hostB) == *7777* ]]; }
+until_true 10 talks || fail "no connection to B: $(in_a "$haul" --agent=none --tcp=refuse check "$pid" hostB)"
+same 3 --tcp=refuse check "$pid" hostB
+same 3 --policy="$dir/strict.json" check "$pid" hostB
+same 0 --tcp=close check "$pid" hostB
+pid=$writer
+note "  check sees the options of a move: the same findings by hauld as by haul itself"
 both 3 4000000 hostB
 both 2 --mode=nonsense "$pid" hostB
 both 1 "$pid" hostNowhere

@@ -33,18 +33,18 @@ try 2 'where to\? haul 123 HOST' haul 123
 try 2 'takes two words, not 3' haul chekc 1 hostB
 try 2 'haul trust HOST' haul trust
 try 2 'haul check PID' haul check
-try 2 'haul: policy list \|' haul policy
+try 2 'haul policy list' haul policy
 try 2 'haul watch PID' haul watch
 try 2 'haul watch PID' haul watch 1 2
 try 2 'haul show MIGRATION' haul show nothing
-try 2 '"" is no process id' haul watch ''
+try 2 '"" is not a process ID' haul watch ''
 try 2 'no policy ""' haul policy show ''
-try 2 'has no name' haul trust ''
-try 2 '"abc" is no process id' haul abc hostB
-try 2 '"-5" is no process id' haul -- -5 hostB
-try 2 '"0" is no process id' haul check 0
-try 2 '"99999999" is no process id' haul check 99999999
-try 2 'host has no name' haul $alive ''
+try 2 'name of the host is empty' haul trust ''
+try 2 '"abc" is not a process ID' haul abc hostB
+try 2 '"-5" is not a process ID' haul -- -5 hostB
+try 2 '"0" is not a process ID' haul check 0
+try 2 '"99999999" is not a process ID' haul check 99999999
+try 2 'name of the host is empty' haul $alive ''
 try 2 'not one of auto, stop-copy' haul --mode=fast $alive hostB
 try 2 'streams=17: not a number from 1 to 16' haul --streams=17 $alive hostB
 try 2 'streams=-1: not a number' haul --streams=-1 $alive hostB

@@ -16,9 +16,10 @@ cmp -s "$dir/schema" "$top/docs/policy.schema.json" ||
 	complain "docs/policy.schema.json: not what 'haul policy schema' says"
 "$haul" --help >"$dir/help"
 python3 - "$dir/schema" "$dir/help" "$top/docs/haul.8" >"$dir/rows" <<'PY' || complain "rows"
-import json, sys
+import json, re, sys
 rows = json.load(open(sys.argv[1]))["properties"]
 text, man = open(sys.argv[2]).read(), open(sys.argv[3]).read()
+text = re.sub("\n {20,}", " ", text)  # a line for each option
 bad = 0
 def complain(*a):
     global bad

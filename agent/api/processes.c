@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "agent/api/api.h"
+#include "agent/api/arguments.h"
 #include "agent/api/names.h"
 #include "agent/api/reply.h"
 #include "agent/api/survey.h"
@@ -163,6 +164,7 @@ int processes_get(struct req *q)
 
 /* ---- check ---- */
 
+/* What haul check printed, and how it ended */
 static int checked(struct req *q)
 {
 	json_t *lines = task_lines(q->task), *o, *findings = json_array(), *files = json_array();
@@ -179,44 +181,43 @@ static int checked(struct req *q)
 	}
 	json_decref(lines);
 	return reply_json(q, 200,
-	                  json_pack("{s:b,s:o,s:o}", "can_move", q->task->status == 0, "findings",
-	                            findings, "files", files));
+	                  json_pack("{s:b,s:i,s:o,s:o}", "can_move", q->task->status == 0, "exit",
+	                            q->task->status < 0 ? 1 : q->task->status, "findings", findings,
+	                            "files", files));
+}
+
+static int start_check(struct req *q, json_t *body, pid_t pid)
+{
+	struct err e = ERR_INIT;
+	json_t *args = arguments_of(q, body, "check", pid, &e);
+	size_t n = json_array_size(args);
+	AUTO(mem) const char **argv = calloc(n + 1, sizeof(*argv));
+
+	if (!args || !argv) {
+		json_decref(args);
+		return reply_problem(q, e.code == EPERM ? 403 : 422,
+		                     e.code == EPERM ? "forbidden" : "bad-value", "%s", e.msg);
+	}
+	for (size_t i = 0; i < n; i++)
+		argv[i] = json_string_value(json_array_get(args, i));
+	int r = task_start(q, q->api->haul, argv, checked);
+
+	json_decref(args);
+	return r;
 }
 
 int processes_check(struct req *q)
 {
 	int r = MHD_NO;
 	json_t *body = reply_body(q, &r);
-	const char *host = json_string_value(json_object_get(body, "destination"));
 	struct process p;
-	char pid[16], dest[256] = "";
 
 	if (!body)
 		return r;
-	bool ok = process_of_body(q, body, &p, &r);
-
-	if (ok && host && !names_host_ok(host)) {
-		r = reply_problem(q, 422, "bad-value", "destination is not a host name");
-		ok = false;
-	}
-	snprintf(dest, sizeof(dest), "%s", host ? host : "");
+	if (process_of_body(q, body, &p, &r))
+		r = start_check(q, body, p.pid);
 	json_decref(body);
-	if (!ok)
-		return r;
-	snprintf(pid, sizeof(pid), "%d", p.pid);
-	char owner[32];
-
-	snprintf(owner, sizeof(owner), "--owner=%u", q->who.uid);
-	const char *argv[] = { q->api->haul,
-		               "--json",
-		               "--agent=none",
-		               q->who.role == ROLE_USER ? owner : "--quiet",
-		               "check",
-		               pid,
-		               dest[0] ? dest : NULL,
-		               NULL };
-
-	return task_start(q, q->api->haul, argv, checked);
+	return r;
 }
 
 /* ---- peers: the hosts whose keys are trusted ---- */

@@ -189,7 +189,7 @@ static int fit_images(struct wrk *w, const Haul__Switch *s, struct err *e)
 	(void)s;
 	(void)e;
 	img_forget_cgroups(w->images_fd);
-	if (r == 0 && tree.n && img_forget_parent_death(w->images_fd, &tree.v[0], &e) > 0)
+	if (r == 0 && tree.n && img_forget_parent_death(w->images_fd, &tree.v[0], &ignore) > 0)
 		log_info(
 		        "the signal at the end of its parent is left out: the parent stays behind");
 	for (size_t i = 0; r == 0 && i < tree.n; i++)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* attach.c - haul attach PID: this terminal speaks for that of a process that was hauled here. */
-#include "hauler/cli/cmd.h"
+/* attach.c - haul attach PID: connects this terminal to that of a process that was moved here. */
+#include "hauler/cli/cli.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -39,7 +39,7 @@ static void send_size(int door)
 	send(door, packet, sizeof(packet), MSG_NOSIGNAL);
 }
 
-/* Return: 1 go on; 0 no more input; -1 the key to go was typed */
+/* Return: 1: read on; 0: no more input; -1: the key that detaches was typed */
 static int take_input(int door)
 {
 	char packet[TTYDOOR_BYTES] = { TTYDOOR_DATA };
@@ -95,15 +95,18 @@ static const char *relay(int door, int signals)
 	}
 }
 
-int cmd_attach(pid_t pid)
+int cli_attach(struct opts *o, int argc, char **argv)
 {
+	pid_t pid = o->pid;
 	AUTO(fd) int door = connect_door(pid);
 	struct termios was, raw;
 	bool tty = tcgetattr(STDIN_FILENO, &was) == 0;
 	sigset_t set;
 
+	(void)argc;
+	(void)argv;
 	if (door < 0) {
-		fprintf(stderr, "haul: process %d has no terminal that is held here: %s\n", pid,
+		fprintf(stderr, "haul: no terminal is held here for process %d: %s\n", pid,
 		        strerror(-door));
 		return EXIT_FAILED;
 	}

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * cmd_agent.c - the commands that a hauld carries out: haul PID HOST, check, peers, ls, show,
+ * hauld.c - the commands that a hauld carries out: haul PID HOST, check, peers, ls, show,
  * watch ID, cancel. What they print is what haul prints when it does the work itself.
  */
 #include "hauler/cli/http.h"
-#include "hauler/cli/cmd.h"
+#include "hauler/cli/cli.h"
+#include "hauler/cli/command.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/auto.h"
+#include "hauler/options/options.h"
 #include "hauler/report/say.h"
 
 static volatile int interrupted;
@@ -33,11 +35,6 @@ static int failed(const struct err *e, const struct opts *o)
 {
 	report_error(e, o->json);
 	return e->src == ERR_TARGET ? EXIT_BLOCKED : EXIT_FAILED;
-}
-
-bool is_job_id(const char *word)
-{
-	return strlen(word) == 16 && strspn(word, "0123456789abcdef") == 16;
 }
 
 /* ---- what happens to one migration ---- */
@@ -95,7 +92,7 @@ static void cancel_job(struct agent *a, const char *id)
 	json_t *answer = NULL;
 
 	snprintf(path, sizeof(path), "/v1/migrations/%s/cancel", id);
-	if (agent_ask(a, "POST", path, NULL, NULL, &answer, &e) < 0)
+	if (cli_http_ask(a, "POST", path, NULL, NULL, &answer, &e) < 0)
 		fprintf(stderr, "haul: %s\n", e.msg);
 	json_decref(answer);
 }
@@ -114,7 +111,7 @@ static int follow(struct agent *a, const struct opts *o, const char *id, bool ca
 	sigaction(SIGTERM, &sa, NULL);
 	sigaction(SIGHUP, &sa, NULL);
 	snprintf(path, sizeof(path), "/v1/migrations/%s/events", id);
-	while ((r = agent_follow(a, path, &at, heard, &f, &interrupted, &e)) == -ECANCELED) {
+	while ((r = cli_http_follow(a, path, &at, heard, &f, &interrupted, &e)) == -ECANCELED) {
 		if (!cancel)
 			return EXIT_OK;
 		interrupted = 0;
@@ -125,16 +122,17 @@ static int follow(struct agent *a, const struct opts *o, const char *id, bool ca
 
 /* ---- haul PID HOST ---- */
 
-/* Only root itself may say these: they name files and programs of this host. */
-static const char *own_option(const struct opts *o)
+/* The first option that was given and that this process has to carry out itself; NULL: none. */
+static const struct option_row *self_option(const struct opts *o)
 {
-	return o->identity                      ? "--identity"
-	       : o->known_hosts                 ? "--known-hosts"
-	       : o->criu                        ? "--criu"
-	       : strcmp(o->config, CONFIG_PATH) ? "--config"
-	       : o->owned                       ? "--owner"
-	       : o->hooked                      ? "--hook"
-	                                        : NULL;
+	for (unsigned int i = 0; i < o->n_given; i++) {
+		const struct option_row *row = o->given[i].row;
+
+		if (row && row->whose == OPTION_SELF &&
+		    !(row->def && !strcmp(row->def, o->given[i].text)))
+			return row;
+	}
+	return NULL;
 }
 
 static bool is_file(const char *policy)
@@ -186,47 +184,63 @@ static void put_file(json_t *body, json_t *options, const struct policy *p, bool
 			put_list(body, lists[i].key, p->list[lists[i].list].v[k]);
 }
 
-static json_t *request(struct opts *o, struct err *e)
+/* One option of the command line, as its row of the table says. */
+static void put_option(json_t *body, const struct option_row *row, const char *text)
 {
-	json_t *body = json_pack("{s:i,s:s}", "pid", o->pid, "destination", o->dest);
-	json_t *options = json_object();
+	long n = 0;
 
-	if (o->policy && is_file(o->policy)) {
-		struct policy p;
-
-		pol_init(&p);
-		if (pol_load(&p, o->policy, e) < 0) {
-			json_decref(body);
-			json_decref(options);
-			return NULL;
-		}
-		put_file(body, options, &p, o->fs.from_policy);
-	} else if (o->policy) {
-		json_object_set_new(body, "policy", json_string(o->policy));
+	switch (row->kind) {
+	case OPTION_FLAG:
+		json_object_set_new(body, row->key, json_true());
+		break;
+	case OPTION_TEXT:
+		json_object_set_new(body, row->key, json_string(text));
+		break;
+	case OPTION_NUMBER:
+		options_number(row, text, &n);
+		json_object_set_new(body, row->key, json_integer(n));
+		break;
+	case OPTION_LIST:
+		put_list(body, row->key, text);
+		break;
 	}
-	if (o->fs.from_policy && !(o->policy && is_file(o->policy)))
-		json_object_set_new(body, "fs_from_policy", json_true());
+}
+
+static void put_given(json_t *body, json_t *options, const struct opts *o, bool file)
+{
+	for (unsigned int i = 0; i < o->n_given; i++) {
+		const struct option_row *row = o->given[i].row;
+		bool in_file = file && row &&
+		               (row == &options_table[OPTION_POLICY] ||
+		                row == &options_table[OPTION_FS_FROM_POLICY]);
+
+		if (row && row->key && !in_file)
+			put_option(body, row, o->given[i].text);
+	}
 	for (size_t i = 0; i < POL_NOPTIONS; i++)
 		if (o->row_text[i])
 			json_object_set_new(options, pol_table[i].name,
 			                    option_json(i, o->row_text[i]));
+}
+
+/* What a move and a check send: the same, so that a check sees what the move would do. */
+static json_t *request(const struct opts *o, struct err *e)
+{
+	bool file = o->policy && is_file(o->policy);
+	json_t *body, *options;
+	struct policy p;
+
+	pol_init(&p);
+	if (file && pol_load(&p, o->policy, e) < 0)
+		return NULL;
+	body = json_pack("{s:i,s:s*}", "pid", o->pid, "destination", o->dest);
+	options = json_object();
+	if (file)
+		put_file(body, options, &p, o->fs.from_policy);
+	put_given(body, options, o, file);
 	if (json_object_size(options))
 		json_object_set(body, "options", options);
 	json_decref(options);
-	for (unsigned int i = 0; i < o->n_more; i++)
-		put_list(body, o->more[i].key, o->more[i].text);
-	if (o->into_root)
-		json_object_set_new(body, "into_root", json_string(o->into_root));
-	if (o->fs.replace)
-		json_object_set_new(body, "fs_replace", json_true());
-	if (o->port != TR_PORT_DEFAULT)
-		json_object_set_new(body, "port", json_integer(o->port));
-	if (o->connect_limit_ms != CONNECT_LIMIT_MS)
-		json_object_set_new(body, "connect_limit_ms", json_integer(o->connect_limit_ms));
-	if (o->link_limit_s != LINK_LIMIT_S)
-		json_object_set_new(body, "link_limit_s", json_integer(o->link_limit_s));
-	if (o->priority)
-		json_object_set_new(body, "priority", json_integer(o->priority));
 	return body;
 }
 
@@ -249,12 +263,12 @@ static int post(struct agent *a, json_t *body, char *id, size_t bytes, struct er
 		err_clear(e);
 		if (i)
 			nanosleep(&pause, NULL);
-		rc = agent_ask(a, "POST", "/v1/migrations", key, json_incref(body), &answer, e);
+		rc = cli_http_ask(a, "POST", "/v1/migrations", key, json_incref(body), &answer, e);
 	}
 	json_decref(body);
 	const char *got = json_string_value(json_object_get(answer, "id"));
 
-	if (rc == 0 && (!got || !is_job_id(got)))
+	if (rc == 0 && (!got || !command_is_job_id(got)))
 		rc = err_set(e, ERR_LINK, EPROTO, "hauld gave no id");
 	if (rc == 0)
 		snprintf(id, bytes, "%s", got);
@@ -262,31 +276,36 @@ static int post(struct agent *a, json_t *body, char *id, size_t bytes, struct er
 	return rc;
 }
 
-/* Return: 0 with *@a; an exit status; -1: do it without one */
+/* Return: 0 with *@a; an exit status; -1: there is none */
 static int use_agent(struct agent **a, const struct opts *o)
 {
 	struct err e = ERR_INIT;
-	int r = agent_open(a, o, &e);
+	int r = cli_http_open(a, o, &e);
 
 	if (r == -ENOENT && !e.src)
 		return -1;
 	return r < 0 ? failed(&e, o) : 0;
 }
 
-int agent_haul(struct opts *o)
+/* As use_agent(); -1 also when an option has to be carried out here. */
+static int let_agent(struct agent **a, const struct opts *o)
+{
+	const struct option_row *self = self_option(o);
+
+	if (self && (!o->agent || !strcmp(o->agent, "none")))
+		return -1;
+	if (!self)
+		return use_agent(a, o);
+	fprintf(stderr, "haul: a hauld does not take --%s\n", self->name);
+	return EXIT_USAGE;
+}
+
+int hauld_move(struct opts *o)
 {
 	struct agent *a = NULL;
 	struct err e = ERR_INIT;
-	const char *own = own_option(o);
 	char id[40];
-
-	if (own && (!o->agent || !strcmp(o->agent, "none")))
-		return -1;
-	if (own) {
-		fprintf(stderr, "haul: %s is not for a hauld to do\n", own);
-		return EXIT_USAGE;
-	}
-	int r = use_agent(&a, o);
+	int r = let_agent(&a, o);
 
 	if (r)
 		return r;
@@ -294,7 +313,7 @@ int agent_haul(struct opts *o)
 
 	r = body ? post(a, body, id, sizeof(id), &e) : -1;
 	r = r < 0 ? failed(&e, o) : follow(a, o, id, true);
-	agent_close(a);
+	cli_http_close(a);
 	return r;
 }
 
@@ -323,53 +342,58 @@ static unsigned int count_same(json_t *files)
 	return n;
 }
 
-int agent_check(const struct opts *o)
+static void say_check(json_t *answer, const struct opts *o)
 {
-	struct agent *a = NULL;
-	struct err e = ERR_INIT;
-	json_t *answer = NULL, *body;
-	int r = own_option(o) || o->n_more ? -1 : use_agent(&a, o);
-
-	if (r)
-		return r;
-	body = json_pack("{s:i,s:s*}", "pid", o->pid, "destination", o->dest);
-	if (agent_ask(a, "POST", "/v1/check", NULL, body, &answer, &e) < 0) {
-		agent_close(a);
-		return failed(&e, o);
-	}
 	json_t *files = json_object_get(answer, "files");
-	bool can = json_is_true(json_object_get(answer, "can_move"));
 
 	say_all(files, o);
 	if (json_array_size(files))
 		say_event(json_pack("{s:s,s:i}", "event", "files", "same", (int)count_same(files)),
 		          how_of(o));
 	say_all(json_object_get(answer, "findings"), o);
-	if (!o->json)
-		printf("%s\n", !can      ? "cannot be hauled: see the blockers"
+}
+
+int hauld_check(struct opts *o)
+{
+	struct agent *a = NULL;
+	struct err e = ERR_INIT;
+	json_t *answer = NULL, *body;
+	int r = let_agent(&a, o);
+
+	if (r)
+		return r;
+	body = request(o, &e);
+	r = body ? cli_http_ask(a, "POST", "/v1/check", NULL, body, &answer, &e) : -1;
+	cli_http_close(a);
+	if (r < 0)
+		return failed(&e, o);
+	int status = (int)json_integer_value(json_object_get(answer, "exit"));
+
+	say_check(answer, o);
+	if (!o->json && (status == EXIT_OK || status == EXIT_BLOCKED))
+		printf("%s\n", status    ? "cannot be hauled: see the blockers"
 		               : o->dest ? "nothing stands in the way"
 		                         : "nothing on this host stands in the way");
 	json_decref(answer);
-	agent_close(a);
-	return can ? EXIT_OK : EXIT_BLOCKED;
+	return status;
 }
 
-int agent_peers(const struct opts *o)
+int hauld_peers(struct opts *o)
 {
 	struct agent *a = NULL;
 	struct err e = ERR_INIT;
 	json_t *answer = NULL;
 	char path[64];
-	int r = o->known_hosts || o->identity ? -1 : use_agent(&a, o);
+	int r = let_agent(&a, o);
 
 	if (r)
 		return r;
 	snprintf(path, sizeof(path), o->pid ? "/v1/peers?pid=%d" : "/v1/peers", o->pid);
-	r = agent_ask(a, "GET", path, NULL, NULL, &answer, &e);
+	r = cli_http_ask(a, "GET", path, NULL, NULL, &answer, &e);
 	if (r == 0)
 		say_all(json_object_get(answer, "peers"), o);
 	json_decref(answer);
-	agent_close(a);
+	cli_http_close(a);
 	return r < 0 ? failed(&e, o) : EXIT_OK;
 }
 
@@ -414,7 +438,7 @@ static int list(struct agent *a, const struct opts *o, struct err *e)
 		json_t *answer = NULL, *m;
 		size_t i;
 
-		if (agent_ask(a, "GET", path, NULL, NULL, &answer, e) < 0)
+		if (cli_http_ask(a, "GET", path, NULL, NULL, &answer, e) < 0)
 			return -e->code;
 		if (first && !o->json)
 			printf("%-16s  %-19s  %-11s %-10s %7s  %-15s %-20s %10s\n", "MIGRATION",
@@ -424,7 +448,7 @@ static int list(struct agent *a, const struct opts *o, struct err *e)
 		json_array_foreach(json_object_get(answer, "migrations"), i, m) line_of(m, o);
 		const char *next = json_string_value(json_object_get(answer, "next"));
 
-		more = next && is_job_id(next);
+		more = next && command_is_job_id(next);
 		if (more)
 			snprintf(path, sizeof(path), "/v1/migrations?limit=500&cursor=%s", next);
 		json_decref(answer);
@@ -438,7 +462,7 @@ static int show(struct agent *a, const char *id, struct err *e)
 	json_t *answer = NULL;
 
 	snprintf(path, sizeof(path), "/v1/migrations/%s", id);
-	int r = agent_ask(a, "GET", path, NULL, NULL, &answer, e);
+	int r = cli_http_ask(a, "GET", path, NULL, NULL, &answer, e);
 
 	if (r == 0) {
 		json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
@@ -454,35 +478,71 @@ static int cancel(struct agent *a, const char *id, struct err *e)
 	json_t *answer = NULL;
 
 	snprintf(path, sizeof(path), "/v1/migrations/%s/cancel", id);
-	int r = agent_ask(a, "POST", path, NULL, NULL, &answer, e);
+	int r = cli_http_ask(a, "POST", path, NULL, NULL, &answer, e);
 
 	json_decref(answer);
 	return r;
 }
 
-int agent_command(const struct opts *o, const char *verb, const char *id)
+/* Return: 0 with *@a; else an exit status, after a message */
+static int need_agent(struct agent **a, const struct opts *o)
+{
+	int r = use_agent(a, o);
+
+	if (r != -1)
+		return r;
+	fputs("haul: this command asks a hauld, and none runs here: start it, or name another by "
+	      "--agent=https://HOST:PORT\n",
+	      stderr);
+	return EXIT_FAILED;
+}
+
+static int ended(struct agent *a, const struct opts *o, int r, const struct err *e)
+{
+	cli_http_close(a);
+	return r < 0 ? failed(e, o) : EXIT_OK;
+}
+
+int hauld_ls(struct opts *o, int argc, char **argv)
 {
 	struct agent *a = NULL;
 	struct err e = ERR_INIT;
-	int r = use_agent(&a, o);
+	int r = need_agent(&a, o);
 
-	if (r == -1) {
-		fprintf(stderr,
-		        "haul: haul %s asks a hauld, and there is none: start it, or name "
-		        "another by --agent=https://HOST:PORT\n",
-		        verb);
-		return EXIT_FAILED;
-	}
+	(void)argc;
+	(void)argv;
+	return r ? r : ended(a, o, list(a, o, &e), &e);
+}
+
+int hauld_show(struct opts *o, int argc, char **argv)
+{
+	struct agent *a = NULL;
+	struct err e = ERR_INIT;
+	int r = need_agent(&a, o);
+
+	(void)argc;
+	return r ? r : ended(a, o, show(a, argv[0], &e), &e);
+}
+
+int hauld_cancel(struct opts *o, int argc, char **argv)
+{
+	struct agent *a = NULL;
+	struct err e = ERR_INIT;
+	int r = need_agent(&a, o);
+
+	(void)argc;
+	return r ? r : ended(a, o, cancel(a, argv[0], &e), &e);
+}
+
+int hauld_watch(struct opts *o, int argc, char **argv)
+{
+	struct agent *a = NULL;
+	int r = need_agent(&a, o);
+
+	(void)argc;
 	if (r)
 		return r;
-	if (!strcmp(verb, "watch"))
-		r = follow(a, o, id, false);
-	else {
-		r = !strcmp(verb, "ls")     ? list(a, o, &e)
-		    : !strcmp(verb, "show") ? show(a, id, &e)
-		                            : cancel(a, id, &e);
-		r = r < 0 ? failed(&e, o) : EXIT_OK;
-	}
-	agent_close(a);
+	r = follow(a, o, argv[0], false);
+	cli_http_close(a);
 	return r;
 }

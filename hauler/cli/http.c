@@ -69,7 +69,7 @@ static int load_token(struct agent *a, const struct opts *o, struct err *e)
 	return 0;
 }
 
-int agent_open(struct agent **out, const struct opts *o, struct err *e)
+int cli_http_open(struct agent **out, const struct opts *o, struct err *e)
 {
 	const char *word = o->agent ? o->agent : getenv("HAUL_AGENT");
 	bool local = !word || !*word || !strcmp(word, "local");
@@ -101,14 +101,14 @@ int agent_open(struct agent **out, const struct opts *o, struct err *e)
 	int r = local ? 0 : load_token(a, o, e);
 
 	if (r < 0) {
-		agent_close(a);
+		cli_http_close(a);
 		return r;
 	}
 	*out = a;
 	return 0;
 }
 
-void agent_close(struct agent *a)
+void cli_http_close(struct agent *a)
 {
 	if (!a)
 		return;
@@ -183,8 +183,8 @@ static int refused(json_t *o, long status, struct err *e)
 	               detail ? detail : "not understood", code ? code : "no code");
 }
 
-int agent_ask(struct agent *a, const char *method, const char *path, const char *key, json_t *body,
-              json_t **answer, struct err *e)
+int cli_http_ask(struct agent *a, const char *method, const char *path, const char *key,
+                 json_t *body, json_t **answer, struct err *e)
 {
 	AUTO(mem) char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	struct curl_slist *headers = prepare(a, path, key);
@@ -289,8 +289,8 @@ static CURLcode listen_once(struct agent *a, const char *path, long *status)
 	return c;
 }
 
-int agent_follow(struct agent *a, const char *path, uint64_t *at, agent_heard *heard, void *arg,
-                 const volatile int *stop, struct err *e)
+int cli_http_follow(struct agent *a, const char *path, uint64_t *at, agent_heard *heard, void *arg,
+                    const volatile int *stop, struct err *e)
 {
 	const struct timespec pause = { 0, AGAIN_MS * 1000000L };
 	uint64_t away_us = 0;

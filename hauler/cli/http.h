@@ -12,31 +12,31 @@
 struct agent;
 
 /**
- * agent_open() - the hauld that @o names
+ * cli_http_open() - the hauld that @o names
  * Return: 0; -ENOENT: there is none, or it is not wanted; else wrong options
  */
-int agent_open(struct agent **out, const struct opts *o, struct err *e);
-void agent_close(struct agent *a);
+int cli_http_open(struct agent **out, const struct opts *o, struct err *e);
+void cli_http_close(struct agent *a);
 
 /**
- * agent_ask() - one request
+ * cli_http_ask() - one request
  * @key:    Idempotency-Key, NULL
  * @body:   taken; NULL: none
  * @answer: out: a JSON object
  * Return: 0; -ECONNREFUSED nobody is there; else what hauld says against it
  */
-int agent_ask(struct agent *a, const char *method, const char *path, const char *key, json_t *body,
-              json_t **answer, struct err *e);
+int cli_http_ask(struct agent *a, const char *method, const char *path, const char *key,
+                 json_t *body, json_t **answer, struct err *e);
 
 /** @event: borrowed. Return: false when that was the last one */
 typedef bool agent_heard(void *arg, json_t *event);
 
 /**
- * agent_follow() - events of @path until the last one, also over a hauld that is started again
+ * cli_http_follow() - events of @path until the last one, also over a hauld that is started again
  * @stop: looked at now and then; when it becomes true: -ECANCELED, call again to go on
  * @at:   in and out: where it is; 0 at first
  */
-int agent_follow(struct agent *a, const char *path, uint64_t *at, agent_heard *heard, void *arg,
-                 const volatile int *stop, struct err *e);
+int cli_http_follow(struct agent *a, const char *path, uint64_t *at, agent_heard *heard, void *arg,
+                    const volatile int *stop, struct err *e);
 
 #endif

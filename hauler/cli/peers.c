@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * cmd_peers.c - haul peers [PID]: the hosts whose keys are trusted, asked all at once. Can they
+ * peers.c - haul peers [PID]: the hosts whose keys are trusted, asked all at once. Can they
  * be reached, what runs there, how much memory is free, and would the tree of PID fit?
  */
-#include "hauler/cli/cmd.h"
+#include "hauler/cli/cli.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -131,13 +131,15 @@ static json_t *peer_json(const struct peer *p, uint64_t want)
 	return o;
 }
 
-int cmd_peers(const struct opts *o)
+int cli_peers(struct opts *o, int argc, char **argv)
 {
 	AUTO(mem) struct ask *v = calloc(PEERS_MAX, sizeof(*v));
 	struct err e = ERR_INIT;
 	uint64_t want = 0;
 	size_t n = v ? load(v, o) : 0;
 
+	(void)argc;
+	(void)argv;
 	if (o->pid && tree_bytes(o->pid, &want, &e) < 0) {
 		report_error(&e, o->json);
 		return EXIT_BLOCKED;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* policy.c - haul policy: list, show, explain, check, simulate; and the policy of a move. */
-#include "hauler/cli/cmd.h"
+#include "hauler/cli/cli.h"
+#include "hauler/cli/command.h"
 
 #include <jansson.h>
 #include <limits.h>
@@ -77,7 +78,7 @@ static int take_trees(struct opts *o, struct err *e)
 	return r;
 }
 
-int cmd_policy_load(struct opts *o)
+int policy_load(struct opts *o)
 {
 	struct err e = ERR_INIT;
 	int r = load_with(o, o->policy, &o->pol, &e);
@@ -356,7 +357,7 @@ static bool picked(const struct opts *o)
 	return yes;
 }
 
-int cmd_policy_pick(struct opts *o)
+int policy_pick(struct opts *o)
 {
 	struct err e = ERR_INIT;
 
@@ -366,7 +367,7 @@ int cmd_policy_pick(struct opts *o)
 	return -e.code;
 }
 
-int cmd_policies_now(const struct opts *o, const struct trace *t)
+int policy_table(const struct opts *o, const struct trace *t)
 {
 	size_t n = 0;
 	char **names = picked(o) ? NULL : pol_names(&n);
@@ -404,7 +405,7 @@ static int simulate(struct opts *o, int argc, char **argv)
 		      stderr);
 		return EXIT_USAGE;
 	}
-	if (cmd_policy_pick(o) < 0)
+	if (policy_pick(o) < 0)
 		return EXIT_USAGE;
 	if (trace_load(&t, o->trace, &e) < 0) {
 		report_error(&e, o->json);
@@ -418,7 +419,7 @@ static int simulate(struct opts *o, int argc, char **argv)
 		                   "seconds", seconds, "bandwidth_mbit", (int)o->bandwidth_mbit));
 	else
 		printf("%s: %.1f s, at %u Mbit/s\n", t.title, seconds, o->bandwidth_mbit);
-	int rc = cmd_policies_now(o, &t);
+	int rc = policy_table(o, &t);
 
 	trace_fini(&t);
 	return rc;
@@ -426,36 +427,57 @@ static int simulate(struct opts *o, int argc, char **argv)
 
 /* ---- the words ---- */
 
-static const struct word {
-	const char *name;
-	int min, max; /* words behind it */
-	const char *options; /* that it takes */
-	bool rows; /* and those of policies */
-	int (*run)(struct opts *o, int argc, char **argv);
-} words[] = {
-	{ "list", 0, 0, "json", false, list },
-	{ "show", 0, 1, "json policy", true, show_one },
-	{ "explain", 0, 1, "json policy", true, explain_one },
-	{ "check", 1, INT_MAX, "json", false, check },
-	{ "schema", 0, 0, "json", false, schema },
-	{ "simulate", 0, 0, "json policy trace bandwidth", true, simulate },
+static const struct command rows[] = {
+	{ .word = "list",
+	  .takes = "",
+	  .options = "json",
+	  .run = list,
+	  .help = "list the policies that have a name" },
+	{ .word = "show",
+	  .takes = "[POLICY]",
+	  .max = 1,
+	  .options = "json policy",
+	  .policy_options = true,
+	  .run = show_one,
+	  .help = "print all its values as a policy file" },
+	{ .word = "explain",
+	  .takes = "[POLICY]",
+	  .max = 1,
+	  .options = "json policy",
+	  .policy_options = true,
+	  .run = explain_one,
+	  .help = "say where each value comes from and what it means" },
+	{ .word = "check",
+	  .takes = "FILE...",
+	  .min = 1,
+	  .max = INT_MAX,
+	  .options = "json",
+	  .run = check,
+	  .help = "look for faults in policy files" },
+	{ .word = "schema",
+	  .takes = "",
+	  .options = "json",
+	  .run = schema,
+	  .help = "print the JSON Schema of policy files" },
+	{ .word = "simulate",
+	  .takes = "--trace=FILE",
+	  .options = "json policy trace bandwidth",
+	  .policy_options = true,
+	  .run = simulate,
+	  .help = "say what each policy would do with a recorded program" },
 };
 
-int cmd_policy(struct opts *o, int argc, char **argv)
-{
-	for (size_t i = 0; argc && i < ARRAY_SIZE(words); i++) {
-		const struct word *w = &words[i];
-		char command[32];
+static const struct command_table commands = { "haul policy", rows, ARRAY_SIZE(rows) };
 
-		if (strcmp(argv[0], w->name) || argc - 1 < w->min || argc - 1 > w->max)
-			continue;
-		snprintf(command, sizeof(command), "policy %s", w->name);
-		return only_takes(o, command, w->options, w->rows) < 0
-		               ? EXIT_USAGE
-		               : w->run(o, argc - 1, argv + 1);
-	}
-	fputs("haul: policy list | show [POLICY] | explain [POLICY] | check FILE... | schema | "
-	      "simulate --trace=FILE\n",
-	      stderr);
+int cli_policy(struct opts *o, int argc, char **argv)
+{
+	int status = command_run(&commands, o, argc, argv);
+
+	if (status >= 0)
+		return status;
+	if (argc && command_usage(&commands, argv[0]))
+		return EXIT_USAGE;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		command_usage(&commands, rows[i].word);
 	return EXIT_USAGE;
 }

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hauler/cli/cmd.h"
+#include "hauler/cli/cli.h"
+#include "hauler/cli/signals.h"
 #include "hauler/run/recover.h"
 
 static int parse_id(const char *text, uint64_t *id)
@@ -12,60 +13,57 @@ static int parse_id(const char *text, uint64_t *id)
 
 	*id = strtoull(text, &end, 16);
 	if (*end || end == text || *id == 0) {
-		fprintf(stderr, "haul: \"%s\" is no migration; haul recover --list shows them\n",
+		fprintf(stderr,
+		        "haul: \"%s\" is not the ID of a migration; haul recover --list shows "
+		        "them\n",
 		        text);
 		return -EINVAL;
 	}
 	return 0;
 }
 
-static struct recover the_recovery;
+static struct recover the_recovery; /* the signal thread reads its member current */
 
-struct mig *recovering(void)
-{
-	return the_recovery.current;
-}
-
-int cmd_recover(const struct opts *o, int argc, char **argv)
+int cli_recover(struct opts *o, int argc, char **argv)
 {
 	struct recover *rc = &the_recovery;
 
 	rc->opt = o;
 	rc->list = o->list;
-	if (argc > 1 || (argc == 1 && parse_id(argv[0], &rc->id) < 0))
+	if (argc == 1 && parse_id(argv[0], &rc->id) < 0)
 		return EXIT_USAGE;
-	catch_signals();
+	signals_catch(&rc->current);
 	if (recover_all(rc) < 0)
 		return EXIT_FAILED;
 	return rc->left ? EXIT_ATTENTION : EXIT_OK;
 }
 
+static const char keep_text[] =
+        "The copy on this host will resume from the moment when it was stopped. If the one at\n"
+        "the destination runs, there will be TWO: make certain that it does not run, and never\n"
+        "will. What it has done there is lost.\n";
+static const char drop_text[] =
+        "The copy on this host will be killed. If the one at the destination does not run, or\n"
+        "still lacks pages that only this one has, the process is LOST.\n";
+
 static bool agreed(const struct opts *o)
 {
 	char line[16] = "";
 
-	fprintf(stderr,
-	        o->keep_here
-	                ? "The copy here will go on from the moment when it was stopped. If the "
-	                  "one at "
-	                  "the\ndestination runs, there will be TWO: make certain that it does "
-	                  "not, and "
-	                  "never will.\nWhat it did there since is lost.\n"
-	                : "The copy here will be killed. If the one at the destination does not "
-	                  "run, "
-	                  "or still\nlacks pages that only this one has, the process is LOST.\n");
+	fputs(o->keep_here ? keep_text : drop_text, stderr);
 	if (o->yes)
 		return true;
 	fputs("Do it? [y/N] ", stderr);
 	return fgets(line, sizeof(line), stdin) && (line[0] == 'y' || line[0] == 'Y');
 }
 
-int cmd_resolve(const struct opts *o, int argc, char **argv)
+int cli_resolve(struct opts *o, int argc, char **argv)
 {
 	struct recover rc = { .opt = o };
 
-	if (argc != 1 || o->keep_here == o->drop_here) {
-		fputs("Usage: haul resolve ID --keep-here|--drop-here\n", stderr);
+	(void)argc;
+	if (o->keep_here == o->drop_here) {
+		fputs("usage: haul resolve ID --keep-here|--drop-here\n", stderr);
 		return EXIT_USAGE;
 	}
 	if (parse_id(argv[0], &rc.id) < 0)

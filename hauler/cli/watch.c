@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * cmd_watch.c - haul watch PID: what a program writes, live, without moving it; a trace
+ * watch.c - haul watch PID: what a program writes, live, without moving it; a trace
  * of it; and what each policy would do with it now.
  *
  * Time is counted in samples from the start. A look comes when its sample ends, later when
@@ -363,14 +363,12 @@ static int watch_run(struct watch *w, struct err *e)
 
 static int check_options(struct opts *o)
 {
-	if (only_takes(o, "watch", "record seconds sample-ms bandwidth policy json", true) < 0)
-		return -EINVAL;
 	if (o->seconds && o->seconds * 1000 < o->sample_ms) {
 		fprintf(stderr, "haul: --seconds=%u ends before the first sample: --sample-ms=%u\n",
 		        o->seconds, o->sample_ms);
 		return -EINVAL;
 	}
-	return cmd_policy_pick(o);
+	return policy_pick(o);
 }
 
 /* They are heard while nothing is done: a screen is whole, and a record is kept. */
@@ -391,11 +389,13 @@ static void take_signals(struct watch *w)
 		sigdelset(&w->mask, sigs[i]);
 }
 
-int cmd_watch(struct opts *o)
+int cli_watch(struct opts *o, int argc, char **argv)
 {
 	struct watch w = { .opt = o, .pidfd = -1 };
 	struct err e = ERR_INIT;
 
+	(void)argc;
+	(void)argv;
 	if (check_options(o) < 0)
 		return EXIT_USAGE;
 	if (isatty(STDOUT_FILENO))

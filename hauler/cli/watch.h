@@ -5,7 +5,7 @@
 
 #include <signal.h>
 
-#include "hauler/cli/cmd.h"
+#include "hauler/cli/cli.h"
 #include "policies/trace.h"
 
 struct watch {

@@ -185,7 +185,7 @@ static void table(struct watch *w)
 	if (!w->opt->json)
 		printf("\n  a move at %u Mbit/s, if it goes on as in these %.0f s:\n",
 		       w->opt->bandwidth_mbit, (double)tail.n * tail.sample_us / 1e6);
-	cmd_policies_now(w->opt, &tail);
+	policy_table(w->opt, &tail);
 	trace_fini(&tail);
 }
 

@@ -30,11 +30,9 @@
 
 /* ---- options ---- */
 
-#define CONFIG_PATH      "/etc/haul/haul.conf"
-#define CONNECT_LIMIT_MS 10000
-#define LINK_LIMIT_S     3600
-#define OPTS_MORE_MAX    96
-#define OPTS_GIVEN_MAX   96
+#define OPTS_GIVEN_MAX 256 /* options of one command line */
+
+struct option_row;
 
 struct mig;
 struct Haul__Doubt;
@@ -52,17 +50,16 @@ struct opts {
 	const char *dest;
 	unsigned int port;
 	const char *identity, *known_hosts, *criu, *config;
-	const char *agent; /* "none", "local", a URL; NULL: see agent.c */
+	const char *agent; /* "none", "local", a URL; NULL: see hauler/cli/http.c */
 	const char *token_file, *ca; /* of a URL */
 	bool owned; /* all of the tree has to be of @owner */
 	unsigned int owner;
 	int priority; /* in hauld's queue */
-	bool hooked; /* --hook was given */
-	struct more {
-		const char *key, *text;
-	} more[OPTS_MORE_MAX]; /* options that are lists, as given, with their keys in the API */
-	unsigned int n_more;
-	const char *given[OPTS_GIVEN_MAX]; /* names of options; the first ones */
+	struct given {
+		const char *name;
+		const struct option_row *row; /* of options_table; NULL: an option of policies */
+		const char *text; /* NULL: a flag */
+	} given[OPTS_GIVEN_MAX]; /* every option of the command line, in order */
 	unsigned int n_given;
 	const char *policy, *row_text[POL_NOPTIONS]; /* as given on the command line */
 	struct policy pol;

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* check.c - haul check PID [HOST], done by this process itself. */
+#include "hauler/cli/cli.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+#include "common/clock.h"
+#include "common/conf.h"
+#include "hauler/dirs/dirs.h"
+#include "transport/haul.pb-c.h"
+
+static int check_remote(struct mig *m, struct findings *f, struct err *e)
+{
+	struct criu *c = NULL;
+	int r = conf_criu(m->dump.criu_path, sizeof(m->dump.criu_path), m->opt->criu,
+	                  m->opt->config, e);
+
+	if (r == 0)
+		r = criu_spawn(&c, m->dump.criu_path, -1, e);
+	if (r == 0)
+		r = criu_version(c, &m->dump.criu_version, deadline_in_ms(10000), e);
+	criu_free(c);
+	if (r == 0)
+		r = dirs_look(m, e);
+	if (r == 0)
+		r = talk_connect(m, e);
+	if (r == 0)
+		r = mnet_findings(m, f, e);
+	if (r == 0)
+		r = negotiate_offer(m, true, f, e);
+	if (r == 0)
+		talk_say(m, HAUL__MSG__BODY_BYE, NULL, e);
+	return r;
+}
+
+int cli_check(struct opts *o, int argc, char **argv)
+{
+	struct mig mig = { 0 }, *m = &mig;
+	struct findings f = { 0 };
+
+	(void)argc;
+	(void)argv;
+	mig_init(m);
+	signal(SIGPIPE, SIG_IGN);
+	m->opt = o;
+	int r = o->owned ? inspect_owner(o->pid, o->owner, &m->err) : 0;
+
+	if (r == 0)
+		r = mnet_new(m, &m->err);
+
+	if (r == 0)
+		r = inspect_new_with(&m->insp, o->pid, mnet_judge(m->net), &o->fs, &m->err);
+	if (r == 0)
+		r = mnet_findings(m, &f, &m->err);
+	if (r == 0) {
+		report_findings(inspect_findings(m->insp), o->json);
+		if (o->dest)
+			r = check_remote(m, &f, &m->err);
+		if (m->needs && r == 0)
+			report_needs(m->needs, o->json, o->verbose);
+		report_findings(&f, o->json);
+	}
+	if (r < 0)
+		report_error(&m->err, o->json);
+	bool no_target = m->err.src == ERR_TARGET;
+	unsigned int blockers = r == 0 ? inspect_findings(m->insp)->blockers + f.blockers : 0;
+
+	if (r == 0 && !o->json)
+		printf("%s\n", blockers  ? "cannot be hauled: see the blockers"
+		               : o->dest ? "nothing stands in the way"
+		                         : "nothing on this host stands in the way");
+	findings_fini(&f);
+	run_fini(m);
+	if (r < 0)
+		return no_target ? EXIT_BLOCKED : EXIT_FAILED;
+	return blockers ? EXIT_BLOCKED : EXIT_OK;
+}

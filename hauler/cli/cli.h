@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* cli.h - what the files of the haul command share. */
+#ifndef HAUL_CLI_H
+#define HAUL_CLI_H
+
+#include "hauler/mig/mig.h"
+#include "hauler/report/report.h"
+#include "hauler/run/run.h"
+
+/* Exit statuses; the man page lists them. */
+enum {
+	EXIT_OK = 0,
+	EXIT_FAILED = 1, /* not moved; the process runs here */
+	EXIT_USAGE = 2,
+	EXIT_BLOCKED = 3, /* something stands in the way; nothing was touched */
+	EXIT_ATTENTION = 4, /* handed over, outcome unknown: an operator must look */
+	EXIT_INTERRUPTED = 130,
+};
+
+/* ---- the commands. @argv: the words behind the command's. Return: an exit status ---- */
+
+int cli_move(struct opts *o, int argc, char **argv);
+int cli_check(struct opts *o, int argc, char **argv);
+int cli_trust(struct opts *o, int argc, char **argv);
+int cli_recover(struct opts *o, int argc, char **argv);
+int cli_resolve(struct opts *o, int argc, char **argv);
+int cli_policy(struct opts *o, int argc, char **argv);
+int cli_watch(struct opts *o, int argc, char **argv);
+/** cli_peers() - the hosts that are trusted; o->pid: would it fit? */
+int cli_peers(struct opts *o, int argc, char **argv);
+/** cli_attach() - use the terminal of o->pid, which came by --map=tty=attach */
+int cli_attach(struct opts *o, int argc, char **argv);
+
+/* ---- policy.c ---- */
+
+/** policy_load() - the policy and the options beside it. Return: 0; -EINVAL after a message */
+int policy_load(struct opts *o);
+/** policy_pick() - o->pol, if the command line has a policy or options. Return: as above */
+int policy_pick(struct opts *o);
+/**
+ * policy_table() - a table: what each policy, or the one that was picked, would do with
+ * the program of @t, from its start
+ * Return: EXIT_USAGE when one is broken: its row says how
+ */
+struct trace;
+int policy_table(const struct opts *o, const struct trace *t);
+
+/* ---- hauld.c: done by a hauld. Return: an exit status; -1: there is none to ask, or the
+ * command line has an option that this process has to carry out itself ---- */
+
+int hauld_move(struct opts *o);
+int hauld_check(struct opts *o);
+int hauld_peers(struct opts *o);
+
+/* ---- hauld.c: the migrations of a hauld. Return: an exit status ---- */
+
+int hauld_ls(struct opts *o, int argc, char **argv);
+int hauld_show(struct opts *o, int argc, char **argv);
+int hauld_watch(struct opts *o, int argc, char **argv);
+int hauld_cancel(struct opts *o, int argc, char **argv);
+
+#endif
