@@ -175,7 +175,7 @@ static const char *probe(char *criu, char *folder)
 		return "it cannot restore";
 	if (kill(pid, 0) < 0)
 		return "the restored process has another pid";
-	return ask() == 2 ? NULL : "the restored process does not go on where it was";
+	return ask() == 2 ? NULL : "the restored process does not continue where it was";
 }
 
 static int wait_for(pid_t pid, int limit_s)

@@ -24,7 +24,7 @@ struct ages {
 	struct chunk **table;
 	size_t cap, n;
 	uint16_t sample; /* now, from 1; if it is wide, the last of them */
-	uint16_t wide; /* so many samples long */
+	uint16_t wide; /* length in samples */
 	uint32_t pages, written, never;
 	uint32_t *count; /* by age */
 };

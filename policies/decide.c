@@ -12,16 +12,16 @@
  */
 #include "policies/policies.h"
 
-/* So far rounds are looked ahead; each is shorter than the one before, or it is no use. */
+/* How many rounds to predict. A further round helps only if it is shorter than the last. */
 #define AHEAD_ROUNDS 8
 
-/* A round has to be expected to save so much of the cost: predictions are not exact. */
+/* A round must be expected to save at least this share of the cost: predictions are not exact. */
 #define GAIN_WORTH   0.03
 #define GAIN_LEAST_S 0.004
 
-/* What a link is taken to carry before it was measured, unless it may not. */
+/* Bandwidth to assume before the link is measured, unless it is limited to less. */
 #define LINK_UNKNOWN_BPS 50e6
-/* The same where nothing will ever be sent before the stop: limits are kept at 100 Mbit/s. */
+/* The same if nothing will be sent before the stop: limits must hold even at 100 Mbit/s. */
 #define LINK_CAREFUL_BPS 12.5e6
 
 /*
@@ -41,13 +41,13 @@
 #define POST_BASE_S 0.02
 #define POST_SLOW   1.15
 
-/* The stop is so much longer for each run of pages that stays behind: both hosts name it. */
+/* Time that each run left behind adds to the stop: both hosts list it. */
 #define POST_RUN_S 0.5e-6
 
 /*
- * Waiting for a change that nothing foretells may cost this share of what it can save; for the
- * end of a walk through memory, that one; when there was a good moment before, at a cost below
- * PHASE_WORTH of now, that one. They are such that t-policy-sim's traces all come out well.
+ * How much waiting may cost, as a share of what it can save: for a change that nothing predicts; for the
+ * end of a sequential walk through memory (SWEEP); if there was a good moment before, at a cost below
+ * PHASE_WORTH of now (KNOWN). Chosen so that all traces of t-policy-sim come out well.
  */
 #define PATIENCE         0.25
 #define PATIENCE_SWEEP   0.35
@@ -55,34 +55,34 @@
 #define PHASE_WORTH      0.7
 #define PATIENCE_LEAST_S 0.01
 
-/* Page after page, none twice, through so much of memory: so at so much of its first speed. */
+/* A sequential writer: each page once, over this share of memory, at this share of its first rate. */
 #define SWEEP_SHARE  0.4
 #define SWEEP_STEADY 0.92
 
-/* Time in which rounds do help makes up for so much more without hope. */
+/* A second in which rounds help makes up for this many seconds in which they do not. */
 #define HOPE_HEALS 4
 
-/* Calm is when pages are written at less than this share of the link's rate, for so long. */
+/* A program is calm when it writes pages at less than this share of the link's rate, for CALM_US. */
 #define CALM_SHARE 0.1
 #define BUSY_SHARE 0.4
 #define CALM_US    300000
 #define CALM_WORTH 0.2 /* and then worth waiting for, when the freeze alone costs but this share */
 
-/* A program is slowed down by so much of its time more at once, at least. */
+/* Smallest step by which throttling is increased. */
 #define SLOW_STEP_PERCENT 20
 
-/* Of a tiny one the copy in the freeze is hardly longer than a round's own price. */
+/* For fewer pages than this, copying them in the freeze takes hardly longer than a round. */
 #define TINY_PAGES 512
 
 #define NEVER 1e18
 
-/* Worse than any other stop: one that may not be. */
+/* The cost of a stop that is not allowed: more than any other. */
 #define FORBIDDEN_S 1e6
 
-/* No prediction is longer. */
+/* The longest time that is predicted. */
 #define US_MAX 1000000000000000ull
 
-/* Of a deadline, the share that is kept for what was not foreseen. */
+/* Share of a deadline that is kept in reserve. */
 #define DEADLINE_SPARE 0.1
 
 static const char *const verdict_names[] = {
@@ -109,7 +109,7 @@ struct stop {
 	double cost_s;
 };
 
-/* It is not measured, nor will be: rounds, if there are any, send too little. Limits are kept though. */
+/* Bandwidth is and stays unknown (no rounds, or too small ones), yet the operator set limits. */
 static bool blind(const struct pol_state *s)
 {
 	if (s->no_rounds)
@@ -156,7 +156,7 @@ uint64_t pol_freeze_us(const struct pol_size *z)
 	       (z->aio ? FREEZE_AIO_US : 0);
 }
 
-/* What is not at the destination as it is here. */
+/* Pages that are missing or outdated at the destination. */
 static double left_pages(const struct pol_state *s)
 {
 	return (double)s->written_pages + (s->in_round ? (double)s->unsent_pages : 0);
@@ -247,8 +247,8 @@ static double speed(unsigned int slow_percent)
 }
 
 /*
- * The least cost that any number of further rounds is expected to end with, when so much of
- * its time is taken from the program.
+ * The lowest cost that any number of further rounds is expected to reach, if @percent of
+ * the time of the program is taken from it.
  */
 static double ahead_slow_s(const struct pol_state *s, unsigned int percent)
 {
@@ -514,7 +514,7 @@ void pol_slowed(struct pol_state *s, unsigned int percent)
 	const struct pol_curve c = s->curve;
 	double last = c.n ? (double)c.us[c.n - 1] : 0;
 
-	/* what it wrote in a second it would have written in so many at its new speed */
+	/* at its new speed it would have needed this many seconds for the same writes */
 	s->curve.n = 0;
 	for (unsigned int i = 0; i < c.n; i++)
 		curve_add(&s->curve, (uint64_t)((double)c.us[i] * slower), c.pages[i]);

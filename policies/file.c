@@ -12,7 +12,7 @@
 #define KEY_MEANING    "meaning"
 #define SUFFIX         ".json"
 
-/* ---- where a key stands: jansson does not say ---- */
+/* ---- the line of a key: jansson does not say ---- */
 
 /* Past the string that begins at @s, or to the end. */
 static const char *skip_string(const char *s)
@@ -308,7 +308,7 @@ int pol_load(struct policy *p, const char *word, struct err *e)
 	if (!strcmp(word, "default"))
 		return 0;
 	err_set(e, ERR_USER, ENOENT, "no policy \"%s\" in %s or %s", word, dirs[0], dirs[1]);
-	return err_fix(e, "haul policy list shows what there is");
+	return err_fix(e, "haul policy list shows the policies");
 }
 
 static int by_name(const void *a, const void *b)

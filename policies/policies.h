@@ -68,7 +68,7 @@ extern const struct pol_option pol_table[POL_NOPTIONS];
 #define POL_FROM_DEFAULT 0u
 #define POL_FROM_COMMAND UINT32_MAX
 
-/* Options that are given as often as one likes: lists of texts, which others understand. */
+/* Options that may be given more than once: lists of texts, which the caller interprets. */
 enum pol_list { POL_MOVE_ADDRESS, POL_MAP, POL_FS, POL_EXCLUDE, POL_NLISTS };
 
 #define POL_LIST_MAX   16
@@ -169,7 +169,7 @@ struct pol_state {
 	uint64_t unsent_pages; /* of the round that is under way, and not written again */
 	uint64_t left_runs; /* of neighbouring pages, that both are; 0: not known */
 	double link_Bps; /* measured while the pipe was full; 0: not yet */
-	double link_least_Bps; /* so much has arrived, at least; 0: not known */
+	double link_least_Bps; /* lower bound from the bytes that have arrived; 0: unknown */
 	uint64_t freeze_us; /* what the stop costs apart from pages */
 	uint64_t round_base_us; /* what a round costs apart from pages */
 	struct pol_curve curve; /* since the last scan, at the speed that it has now */
@@ -191,7 +191,7 @@ enum pol_verdict {
 	POL_ROUND, /* copy another round */
 	POL_FINISH, /* stop, copy the rest, resume */
 	POL_SWITCH, /* stop, resume, bring the rest lazily */
-	POL_THROTTLE, /* slow it down, tell pol_slowed(), and go on as with POL_ROUND */
+	POL_THROTTLE, /* slow it down, call pol_slowed(), and continue as with POL_ROUND */
 	POL_GIVE_UP, /* leave it where it is */
 };
 
@@ -201,14 +201,14 @@ struct pol_answer {
 	uint64_t downtime_us; /* predicted for the verdict; for a round: for POL_FINISH now */
 	uint64_t degraded_us; /* predicted time in post-copy for POL_SWITCH now */
 	uint64_t total_us; /* predicted from the start to the end */
-	unsigned int slow_percent; /* POL_THROTTLE: so much */
+	unsigned int slow_percent; /* POL_THROTTLE: by this share of its time */
 	const char *why; /* a sentence for the operator */
 };
 
 const char *pol_verdict_name(enum pol_verdict v);
 /** pol_round_done() - note a round */
 void pol_round_done(struct pol_state *s, const struct pol_round *r);
-/** pol_wrote() - by a look, @us after the scan, so many pages were written since */
+/** pol_wrote() - a look @us after the scan found that @pages pages were written since */
 void pol_wrote(struct pol_state *s, uint64_t us, uint64_t pages);
 /** pol_slowed() - from now on @percent of its time is taken from the program; 0: it is free */
 void pol_slowed(struct pol_state *s, unsigned int percent);
@@ -234,7 +234,7 @@ struct pol_size {
 /** pol_freeze_us() - what a stop is expected to cost beside its pages' way on the link */
 uint64_t pol_freeze_us(const struct pol_size *z);
 
-/* Said by the decision, and by the simulator where a stop turns out to be so long. */
+/* The reason that the decision gives, and the simulator if a stop turns out to be too long. */
 #define POL_WHY_UNDONE "it would be stopped for longer than freeze-limit-ms, and that undone"
 
 /* The cost that the decision makes small, in seconds of downtime. */

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-/* A round is followed in so many steps, or in samples of the trace if these are longer. */
+/* A round is simulated in this many steps, or in samples of the trace if these are longer. */
 #define ROUND_STEPS 100
 
 /* Post-copy: what threads wait for comes out of turn. */
@@ -48,7 +48,7 @@ static double again(const struct sim *s, double pages)
 	return n < pages ? n / pages : 1;
 }
 
-/* The clock goes on; the program only by the share of its time that it is left. */
+/* Advance the clock, and the program by the share of its time that throttling leaves it. */
 static void pass(struct sim *s, double us)
 {
 	double taken_us = us * s->st.slow_percent / 100.0;
@@ -58,7 +58,7 @@ static void pass(struct sim *s, double us)
 	s->taken_us += taken_us;
 }
 
-/* Return: does the round go on? */
+/* Return: does the round continue? */
 static bool goes_on(struct sim *s, const struct pol_answer *a)
 {
 	if (a->verdict == POL_THROTTLE)

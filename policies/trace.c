@@ -12,7 +12,7 @@
 #define PAGES_LIMIT 0x7fffffffu
 #define LINE_BYTES  262144
 
-/* So many go at once, a multiple of 64. */
+/* Samples that are dropped at once, a multiple of 64. */
 #define ROOM_SAMPLES (TRACE_SAMPLES_MAX / 4)
 
 static int add_sample(struct trace *t, const struct trace_sample *s)
@@ -30,7 +30,7 @@ static int add_sample(struct trace *t, const struct trace_sample *s)
 	return 0;
 }
 
-/* What was written in @n samples, of which only the whole was seen, and some of its curve. */
+/* The writes of @n samples of which only the total is known, and parts of its curve. */
 struct wide {
 	struct trace_sample all;
 	uint32_t n;
@@ -48,7 +48,7 @@ static double within(const struct wide *w, uint32_t sample_us, uint32_t k)
 }
 
 /*
- * Sample @i of these, as if the program went on alike: so many of its pages were not written
+ * Sample @i of these, as if the program continued in the same way: this many of its pages were not written
  * in the k samples before as k + 1 have more than k. Behind these it is an even share.
  */
 static int add_share(struct trace *t, const struct wide *w, uint32_t i)
@@ -104,7 +104,7 @@ int trace_add(struct trace *t, struct ages *a, uint64_t total_pages, struct err 
 	return trace_add_wide(t, a, total_pages, NULL, e);
 }
 
-/* What was written before in one that is gone was never written before. */
+/* A page whose last write was in a dropped sample counts as never written. */
 static void drop(struct trace *t, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
@@ -368,7 +368,7 @@ static double older(const struct trace *t, uint64_t s, uint64_t before)
 	return s < t->n || age < t->n ? sum + x->never : sum;
 }
 
-/* The same for a time within a sample: of what was written in that sample, its share. */
+/* The same for a time within a sample: a proportional share of that sample's writes. */
 static double older_than(const struct trace *t, uint64_t s, double before)
 {
 	uint64_t b = (uint64_t)before;
@@ -387,7 +387,7 @@ static double part(uint64_t s, double from, double to)
 	return b > a ? b - a : 0;
 }
 
-/* The end in samples; a whole pass behind @from no page is written that was not before. */
+/* The end in samples: one whole pass after @from every page has been seen. */
 static double last(const struct trace *t, double from, double to_us)
 {
 	double to = to_us / t->sample_us;

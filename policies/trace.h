@@ -89,7 +89,7 @@ struct sim_setup {
 	double link_Bps;
 	uint64_t freeze_us, round_base_us;
 	uint64_t fixed_pages; /* they travel while it is stopped */
-	bool sends_twice; /* also what is written again before its turn, as others do */
+	bool sends_twice; /* sends pages that are written again before their turn, too, as other tools do */
 };
 
 /* A rule: the hauler's, or one that it is compared with. */

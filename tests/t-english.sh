@@ -17,5 +17,5 @@ while IFS=$'\t' read -r pattern better; do
 		bad=1
 	fi
 done <tests/english.txt
-codespell --ignore-words-list=lates,chekc,meanin "${files[@]}" tests/*.sh tests/*.c tests/*.py || bad=1
+codespell --ignore-words-list=lates,chekc,meanin,nd "${files[@]}" tests/*.sh tests/*.c tests/*.py || bad=1
 exit $bad

@@ -73,7 +73,7 @@ for r in rows:
             complain("openapi.json: %s: %s is of type %s" % (where, r["key"], have["type"]))
         if kind == "integer" and (have["minimum"], have["maximum"]) != (r["min"], r["max"]):
             complain("openapi.json: %s: %s: %s to %s" % (where, r["key"], have["minimum"], have["maximum"]))
-        if ((r["whose"] == "operator") != ("not for users" in have["description"]) or \
+        if (r["whose"] == "operator") != ("not for users" in have["description"]) or \
                 (r["whose"] == "admin") != ("admins only" in have["description"]):
             complain("openapi.json: %s: %s: for whom? %s" % (where, r["key"], have["description"]))
 for where, schema in requests.items():

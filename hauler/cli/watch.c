@@ -149,7 +149,7 @@ static bool has_ended(struct watch *w)
 	return w->gone;
 }
 
-/* Return: false: the process has ended, or somebody wants no more of it */
+/* Return: false: the process has ended, or the user has ended the watching */
 static bool wait_until(struct watch *w, uint64_t us)
 {
 	for (;;) {

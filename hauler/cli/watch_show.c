@@ -45,7 +45,7 @@ static double set_pages(const struct watch *w, double *seconds)
 	return trace_written(&w->t, from, now);
 }
 
-/* ---- what there is to know about the figures ---- */
+/* ---- notes on the figures ---- */
 
 enum note { NOTE_SLOW, NOTE_LATE, NOTE_BLIND, NOTE_DROPPED, NNOTES };
 
