@@ -41,6 +41,7 @@ struct left_obj;
 struct order;
 struct present;
 struct images;
+struct signals;
 struct needs;
 struct mnet;
 struct fs;
@@ -218,6 +219,7 @@ struct copy {
 	char *home; /* the cgroup in which frost makes its own, below the mount */
 	struct held *held;
 	size_t n_held;
+	struct signals *signals; /* pending when the tree had stopped; run/signals.c */
 	struct rings *rings; /* AIO rings whose answers must not change any more; NULL: none */
 };
 

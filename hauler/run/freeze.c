@@ -128,7 +128,9 @@ static int dump(struct mig *m, struct err *e)
 		if (ev == CRIU_EV_QUERY_EXT_FILES) {
 			m->fig.t.stopped_us = now_us();
 			fault_at(FAULT_S_STOPPED);
-			r = settle(m, e);
+			r = signals_note(m, e);
+			if (r == 0)
+				r = settle(m, e);
 			if (r == 0)
 				r = present_start(&m->dump.present, m, e);
 			if (r == 0)
@@ -145,6 +147,8 @@ static int dump(struct mig *m, struct err *e)
 	if (r == 0 && !m->dump.present) { /* CRIU before 3.19 says nothing in between */
 		m->fig.t.stopped_us = now_us();
 		r = too_late(m, e);
+		if (r == 0)
+			r = signals_note(m, e);
 		if (r == 0)
 			r = present_start(&m->dump.present, m, e);
 		if (r == 0)
@@ -350,6 +354,7 @@ void freeze_kill(struct mig *m)
 {
 	struct err late = ERR_INIT;
 
+	signals_late(m);
 	if (m->copy.rings && direct_rings_same(m->copy.rings, &late) < 0)
 		log_err("a request by native AIO was answered here after the hand-over; at the "
 		        "destination it never will be");

@@ -105,6 +105,19 @@ int record_held_again(struct mig *m, unsigned int *gone, struct err *e);
 /** send_switch_run() - SWITCH: final page maps, options, flows, files as they are now */
 int send_switch_run(struct mig *m, struct err *e);
 
+/* ---- signals.c ---- */
+
+/** signals_note() - the tree has stopped: note the signals that are pending now */
+int signals_note(struct mig *m, struct err *e);
+/**
+ * signals_check() - before COMMIT
+ * Return: 0; -EINTR: a process was killed since, or got a signal that the images do not have: undo
+ */
+int signals_check(const struct mig *m, struct err *e);
+/** signals_late() - before the stopped copy is killed: say which signals came after COMMIT */
+void signals_late(const struct mig *m);
+void signals_free(struct signals *s);
+
 /* ---- throttle.c ---- */
 
 /** throttle_limits() - set haul's own limits; @frozen: it may use all the CPU it can get */

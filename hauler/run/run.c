@@ -221,6 +221,7 @@ void run_fini(struct mig *m)
 	for (size_t i = 0; i < m->rest.n_left; i++)
 		class_runs_fini(&m->rest.left[i].runs);
 	free(steal(m->rest.left));
+	signals_free(steal(m->copy.signals));
 	frost_free(steal(m->copy.frost));
 	free(steal(m->copy.home));
 	direct_rings_free(steal(m->copy.rings));
