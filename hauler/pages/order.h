@@ -3,6 +3,7 @@
 #ifndef HAUL_ORDER_H
 #define HAUL_ORDER_H
 
+#include "common/page.h"
 #include "engine/criu/class_runs.h"
 #include "hauler/pages/send.h"
 
