@@ -474,7 +474,7 @@ static void run_kinds(const char *kinds)
 	struct err e = ERR_INIT;
 	struct tracker_stats st;
 	struct round round = { 0 };
-	AUTO(trk) struct tracker *trk = NULL;
+	AUTO(tracker) struct tracker *trk = NULL;
 	AUTO(sent) struct sent *sent = NULL;
 
 	start(kinds, "uffd");
