@@ -208,6 +208,7 @@ SHELL_TESTS = \
 	tests/t-threads.sh \
 	tests/t-throttle.sh \
 	tests/t-tree.sh \
+	tests/t-trust-files.sh \
 	tests/t-trust-signals.sh \
 	tests/t-trust-source.sh \
 	tests/t-urgent.sh \

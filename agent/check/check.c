@@ -293,19 +293,23 @@ static int check_files(struct check *c, struct err *e)
 {
 	const struct check_host *h = c->host;
 	AUTO(mem) Haul__FileSeen *own = calloc(c->o->n_file + 1, sizeof(*own));
+	struct rights rights = { 0 };
 	struct files f = { .o = c->o,
 		           .seen = h->seen ? h->seen : own,
 		           .prove = c->o->proofs ? h->prove : NULL,
 		           .arg = h->prove_arg,
 		           .seed = h->seed,
+		           .rights = h->rights ? h->rights : &rights,
+		           .id = h->id,
 		           .allow = h->allow,
 		           .key = h->key,
 		           .out = c->out,
 		           .absent = c->absent };
 
-	c->no_memory |= !own;
-	int r = own ? files_check(&f, e) : 0;
+	c->no_memory |= !own || (!h->rights && rights_load(&rights, c->o) < 0);
+	int r = c->no_memory ? 0 : files_check(&f, e);
 
+	rights_fini(&rights);
 	c->no_memory |= f.no_memory;
 	return r;
 }

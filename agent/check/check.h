@@ -11,6 +11,8 @@
 
 struct Haul__Offer;
 struct Haul__FileSeen;
+struct file_id;
+struct rights;
 struct files_doubt;
 
 struct check_host {
@@ -23,7 +25,10 @@ struct check_host {
 	void *prove_arg;
 	uint64_t seed; /* for these digests */
 	const char *allow, *key; /* files: allow_dir(); allow NULL: anywhere */
+	const struct rights
+	        *rights; /* of the tree: rights_load() of the offer; NULL: loaded here */
 	struct Haul__FileSeen *seen; /* out, one for each file of the offer; may be NULL */
+	struct file_id *id; /* the same: the file here */
 };
 
 /**

@@ -25,6 +25,7 @@
 /* A file of this host, open. */
 struct here {
 	int fd; /* O_PATH */
+	bool readable; /* by the tree */
 	struct statx st;
 };
 
@@ -85,9 +86,9 @@ static bool may_be_shared(const struct here *h, const Haul__File *f)
 }
 
 /* Ask the source to compare contents? Then the state is open until it has answered. */
-static bool doubt(struct files *fs, uint32_t i, uint64_t bytes)
+static bool doubt(struct files *fs, uint32_t i, const struct here *h, uint64_t bytes)
 {
-	if (!fs->prove || bytes > READ_FILE_MAX_BYTES ||
+	if (!fs->prove || !h->readable || bytes > READ_FILE_MAX_BYTES ||
 	    fs->doubt_bytes + bytes > READ_ALL_MAX_BYTES)
 		return false;
 	fs->doubt[fs->n_doubt++] = (struct files_doubt){ .file = i, .bytes = bytes };
@@ -108,7 +109,8 @@ static Haul__FileState look_fixed(struct files *fs, uint32_t i, const struct her
 	if (f->build_id.len)
 		return is_same_build(h, f) ? HAUL__FILE_STATE__FILE_SAME
 		                           : HAUL__FILE_STATE__FILE_DIFFERS;
-	if (!fs->prove || !f->size || doubt(fs, i, f->size) || f->mtime_ns == ns(&h->st.stx_mtime))
+	if (!fs->prove || !f->size || doubt(fs, i, h, f->size) ||
+	    (h->readable && f->mtime_ns == ns(&h->st.stx_mtime)))
 		return HAUL__FILE_STATE__FILE_SAME; /* until a doubt says otherwise */
 	return HAUL__FILE_STATE__FILE_DIFFERS;
 }
@@ -120,7 +122,7 @@ static Haul__FileState look_log(struct files *fs, uint32_t i, const struct here 
 
 	if (fs->o->files == HAUL__FILES__FILES_REQUIRE || h->st.stx_size > f->size)
 		return HAUL__FILE_STATE__FILE_KEPT;
-	if (!h->st.stx_size || doubt(fs, i, h->st.stx_size))
+	if (!h->st.stx_size || doubt(fs, i, h, h->st.stx_size))
 		return HAUL__FILE_STATE__FILE_TAIL; /* until a doubt says otherwise */
 	return HAUL__FILE_STATE__FILE_KEPT;
 }
@@ -138,7 +140,7 @@ static Haul__FileState look_written(struct files *fs, uint32_t i, const struct h
 		return HAUL__FILE_STATE__FILE_SAME;
 	/* the content that the tree wrote a moment ago: an older copy */
 	if (fs->o->files != HAUL__FILES__FILES_REQUIRE && f->size == h->st.stx_size &&
-	    (!f->size || doubt(fs, i, f->size)))
+	    (!f->size || doubt(fs, i, h, f->size)))
 		return HAUL__FILE_STATE__FILE_TAIL; /* until a doubt says otherwise */
 	return HAUL__FILE_STATE__FILE_DIFFERS;
 }
@@ -155,6 +157,50 @@ static bool is_exempt(const Haul__Offer *o, const char *path)
 	       (!strncmp(path, "/proc/", 6) && isdigit((unsigned char)path[6]));
 }
 
+/* What the process does with it is what it must be allowed to do. */
+static int need_of(const Haul__File *f)
+{
+	bool content = f->mapped || f->open;
+
+	if (f->directory)
+		return content ? X_OK : 0;
+	if (S_ISLNK(f->mode))
+		return 0;
+	return f->write ? W_OK : content ? R_OK : 0;
+}
+
+/* Return: a descriptor (O_PATH) of the file here, if the tree may have it; -errno */
+static int find(struct files *fs, uint32_t i)
+{
+	const Haul__File *f = fs->o->file[i];
+	const struct rights_file was = { f->uid, f->gid, f->mode };
+	bool link = !f->directory && S_ISLNK(f->mode);
+	int need = need_of(f);
+	struct stat st;
+	int fd = rights_find(fs->rights, f->path, !link, need, &was, &st);
+
+	/* a program may be executed, and so mapped, by who may not read it */
+	if (fd == -EACCES && need == R_OK && f->mapped)
+		fd = rights_find(fs->rights, f->path, !link, X_OK, &was, &st);
+	if (fd >= 0 && fs->id)
+		fs->id[i] = (struct file_id){ .dev = st.st_dev, .ino = st.st_ino, .file = i };
+	return fd;
+}
+
+/* May the tree read it? Only then the source may be told whether its content is the same. */
+static bool is_readable(const struct files *fs, int fd, const Haul__File *f)
+{
+	struct stat st;
+
+	for (size_t k = 0; k < fs->rights->n; k++)
+		if (rights_access(&fs->rights->v[k], fd, R_OK) == 0)
+			return true;
+	if (fs->rights->owned || fstat(fd, &st) < 0)
+		return false;
+	return st.st_uid == f->uid && st.st_gid == f->gid &&
+	       (st.st_mode & 07777) == (f->mode & 07777);
+}
+
 static Haul__FileState look(struct files *fs, uint32_t i)
 {
 	const Haul__File *f = fs->o->file[i];
@@ -162,10 +208,13 @@ static Haul__FileState look(struct files *fs, uint32_t i)
 
 	if (is_exempt(fs->o, f->path))
 		return HAUL__FILE_STATE__FILE_NONE;
-	AUTO(fd)
-	int fd = open(f->path, O_PATH | O_CLOEXEC | (kind == S_IFLNK ? O_NOFOLLOW : 0));
+	AUTO(fd) int fd = find(fs, i);
 	struct here h = { .fd = fd };
 
+	if (fd < 0 && fd != -ENOENT && fd != -ENOTDIR) {
+		files_say_denied(fs, f, fd);
+		return HAUL__FILE_STATE__FILE_NONE; /* the source learns nothing about it */
+	}
 	if (fd < 0 || statx(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC,
 	                    STATX_BASIC_STATS | STATX_BTIME, &h.st) < 0)
 		return HAUL__FILE_STATE__FILE_MISSING;
@@ -175,6 +224,7 @@ static Haul__FileState look(struct files *fs, uint32_t i)
 		                       : HAUL__FILE_STATE__FILE_DIFFERS;
 	if ((h.st.stx_mode & S_IFMT) != S_IFREG)
 		return HAUL__FILE_STATE__FILE_SAME;
+	h.readable = is_readable(fs, fd, f);
 	return f->write ? look_written(fs, i, &h) : look_fixed(fs, i, &h);
 }
 
@@ -183,7 +233,7 @@ static void settle(struct files *fs, const struct files_doubt *d)
 {
 	const Haul__File *f = fs->o->file[d->file];
 	uint8_t ours[DIGEST_BYTES];
-	AUTO(fd) int path = open(f->path, O_PATH | O_CLOEXEC);
+	AUTO(fd) int path = find(fs, d->file);
 	struct here h = { .fd = path };
 	struct stat st;
 	AUTO(fd)

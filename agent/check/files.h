@@ -8,12 +8,20 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include "agent/check/rights.h"
 #include "common/digest.h"
 #include "common/err.h"
 #include "common/finding.h"
 #include "transport/haul.pb-c.h"
 
 #define FILES_SAID_MAX 16 /* findings of one kind; the rest is a number */
+
+struct file_id {
+	dev_t dev;
+	ino_t ino; /* 0: not known */
+	uint32_t file; /* of the offer */
+	pid_t by; /* out: a process that has it open or mapped; 0: no process */
+};
 
 /* A file whose first bytes have to be compared. */
 struct files_doubt {
@@ -31,6 +39,8 @@ struct files {
 	Haul__FileSeen *seen; /* as many as files of the offer; filled */
 	uint64_t seed; /* of digests */
 	const char *allow, *key; /* of allow_dir(); allow NULL: anywhere */
+	const struct rights *rights; /* of the tree */
+	struct file_id *id; /* out: the file here, one for each of the offer; may be NULL */
 	files_prove_fn prove; /* NULL: sizes and build-ids have to do */
 	void *arg;
 	struct findings *out;
@@ -39,7 +49,7 @@ struct files {
 	struct files_doubt *doubt;
 	size_t n_doubt;
 	uint64_t doubt_bytes;
-	unsigned int missing, differing;
+	unsigned int missing, differing, denied;
 	bool no_memory;
 };
 
@@ -58,14 +68,11 @@ void files_say_missing(struct files *f, const Haul__File *file);
 /** files_say_differs() - @how: "has 7 bytes at the destination, 9 at the source" */
 void files_say_differs(struct files *f, const Haul__File *file, const char *how);
 
+/** files_say_denied() - no process of the tree may have it here. @r: of rights_find() */
+void files_say_denied(struct files *f, const Haul__File *file, int r);
+
 /* ---- users.c ---- */
 
-struct file_id {
-	dev_t dev;
-	ino_t ino;
-	uint32_t file; /* of the offer */
-	pid_t by; /* out: a process that has it open or mapped; 0: no process */
-};
 /** users_of() - which processes use these files? Walks /proc once */
 void users_of(struct file_id *v, size_t n);
 

@@ -87,6 +87,25 @@ void files_say_missing(struct files *f, const Haul__File *file)
 	    files_clean(file->path, name, sizeof(name)));
 }
 
+void files_say_denied(struct files *f, const Haul__File *file, int r)
+{
+	char name[PATH_BYTES];
+
+	if (f->denied++ >= FILES_SAID_MAX)
+		return;
+	say(f, SEV_BLOCKER, "file-denied",
+	    r == -ELOOP
+	            ? "mount the storage there instead, or let root own link and directory"
+	            : "give the user of the process the right there, or let root move a process "
+	              "that got the file from root: owner, group and mode must then be the same "
+	              "on both hosts",
+	    r == -ELOOP   ? "%s is reached at the destination through a symbolic link that another "
+	                    "user could change"
+	    : file->write ? "no process of the tree may write %s at the destination"
+	                  : "no process of the tree may use %s at the destination",
+	    files_clean(file->path, name, sizeof(name)));
+}
+
 static bool may_make(const struct files *f, const Haul__File *file)
 {
 	if (f->o->files == HAUL__FILES__FILES_REQUIRE || S_ISSOCK(file->mode) ||
@@ -243,6 +262,64 @@ static bool travels(const struct files *f, uint32_t i, uint64_t *bytes)
 	}
 }
 
+/* The nearest directory above @path that the offer describes and that exists here. */
+static const Haul__File *parent_of(const struct files *f, const char *path)
+{
+	char dir[PATH_BYTES];
+	struct stat st;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	for (char *slash; (slash = strrchr(dir, '/')) && slash > dir;) {
+		*slash = 0;
+		for (uint32_t i = 0; i < f->o->n_file; i++)
+			if (!strcmp(f->o->file[i]->path, dir) && lstat(dir, &st) == 0)
+				return f->o->file[i];
+	}
+	return NULL;
+}
+
+/* May the tree get a new file here, or another one in the place of the file here? */
+static bool may_place(const struct files *f, uint32_t i)
+{
+	const Haul__File *file = f->o->file[i];
+	size_t root = strlen(f->o->into_root);
+
+	/* root has named this directory for the move */
+	if (!f->rights->owned && root > 1 && !strncmp(file->path, f->o->into_root, root))
+		return true;
+	const Haul__File *above = parent_of(f, file->path);
+	const struct rights_file was = { file->uid, file->gid, file->mode },
+	                         parent = { above ? above->uid : 0, above ? above->gid : 0,
+		                            above ? above->mode : 0755 };
+	struct stat st;
+
+	if (rights_create(f->rights, file->path, &was, &parent) < 0)
+		return false;
+	if (f->seen[i].state == HAUL__FILE_STATE__FILE_MISSING)
+		return true;
+	AUTO(fd) int fd = rights_find(f->rights, file->path, false, W_OK, &was, &st);
+
+	return fd >= 0;
+}
+
+static void judge_rights(struct files *f)
+{
+	char name[PATH_BYTES];
+	uint64_t bytes;
+
+	if (f->o->files == HAUL__FILES__FILES_REQUIRE)
+		return;
+	for (uint32_t i = 0; i < f->o->n_file; i++)
+		if (travels(f, i, &bytes) && !may_place(f, i) && f->denied++ < FILES_SAID_MAX)
+			say(f, SEV_BLOCKER, "file-denied",
+			    "put it there yourself, or give its directory there the owner, group "
+			    "and "
+			    "mode that it has at the source",
+			    "%s: its owner, user %u, may not write there at the destination",
+			    files_clean(f->o->file[i]->path, name, sizeof(name)),
+			    f->o->file[i]->uid);
+}
+
 static void judge_allowed(struct files *f)
 {
 	unsigned int n = 0;
@@ -352,6 +429,11 @@ void files_judge(struct files *f)
 		say(f, SEV_BLOCKER, "file-differs", "see the others",
 		    "%u more files differ at the destination", f->differing - FILES_SAID_MAX);
 	judge_allowed(f);
+	judge_rights(f);
+	if (f->denied > FILES_SAID_MAX)
+		say(f, SEV_BLOCKER, "file-denied", "see the others",
+		    "%u more files are not for this tree at the destination",
+		    f->denied - FILES_SAID_MAX);
 	if (f->out->blockers == 0)
 		judge_space(f);
 }

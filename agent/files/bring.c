@@ -23,14 +23,35 @@ static bool travels(const struct bring_file *f)
 	       f->state == HAUL__FILE_STATE__FILE_TAIL;
 }
 
-int bring_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, struct err *e)
+static int by_path(const void *a, const void *b)
+{
+	const struct bring_file *x = *(struct bring_file *const *)a,
+	                        *y = *(struct bring_file *const *)b;
+
+	return strcmp(x->path, y->path);
+}
+
+const struct bring_file *bring_find(const struct bring *s, const char *path)
+{
+	struct bring_file key = { .path = (char *)path };
+	const struct bring_file *k = &key;
+	struct bring_file **found =
+	        s->n ? bsearch(&k, s->by_path, s->n, sizeof(*s->by_path), by_path) : NULL;
+
+	return found ? *found : NULL;
+}
+
+int bring_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen,
+              const struct file_id *id, struct err *e)
 {
 	struct bring *s = calloc(1, sizeof(*s));
 
 	if (s)
 		s->v = calloc(o->n_file + 1, sizeof(*s->v));
-	if (!s || !s->v) {
-		free(s);
+	if (s)
+		s->by_path = calloc(o->n_file + 1, sizeof(*s->by_path));
+	if (!s || !s->v || !s->by_path) {
+		bring_free(s);
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu files", o->n_file);
 	}
 	for (size_t i = 0; i < o->n_file; i++) {
@@ -41,6 +62,10 @@ int bring_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, s
 			.mode = f->directory ? S_IFDIR | (f->mode & 07777) : f->mode,
 			.device = f->device,
 			.there_bytes = seen[i].bytes,
+			.uid = f->uid,
+			.gid = f->gid,
+			.dev = id[i].dev,
+			.ino = id[i].ino,
 			.directory = f->directory,
 			.write = f->write,
 			.state = seen[i].state,
@@ -54,6 +79,9 @@ int bring_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, s
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu files", o->n_file);
 		}
 	}
+	for (size_t i = 0; i < s->n; i++)
+		s->by_path[i] = &s->v[i];
+	qsort(s->by_path, s->n, sizeof(*s->by_path), by_path);
 	for (size_t i = 0; i < w->n_doubts; i++)
 		memcpy(s->v[w->doubts[i].file].proven, w->doubts[i].theirs, DIGEST_BYTES);
 	w->bring = s;
@@ -76,6 +104,7 @@ void bring_free(struct bring *s)
 		free(f->temp);
 	}
 	free(s->v);
+	free(s->by_path);
 	free(s);
 }
 
@@ -216,6 +245,7 @@ static int place_one(struct wrk *w, struct bring_file *f, struct err *e)
 	bool replace = f->state != HAUL__FILE_STATE__FILE_MISSING;
 	int r;
 
+	f->ino = 0; /* another one from here on */
 	if (!f->meta)
 		return err_set(e, ERR_PEER, EPROTO, "the source has not sent %s", f->path);
 	if (S_ISLNK(f->mode))
@@ -228,7 +258,13 @@ static int place_one(struct wrk *w, struct bring_file *f, struct err *e)
 	}
 	if (!S_ISREG(f->mode))
 		return place_node(s->place, f->path, f->mode, (dev_t)f->device, e);
+	struct stat st;
+
 	r = look_like(f->fd, f, e);
+	if (r == 0 && fstat(f->fd, &st) == 0) {
+		f->dev = st.st_dev;
+		f->ino = st.st_ino;
+	}
 	if (r == 0)
 		r = place_put(s->place, f->temp, f->path, replace, e);
 	settle_note(&w->settle, f->fd);

@@ -9,12 +9,16 @@
 
 struct wrk;
 struct files_doubt;
+struct file_id;
 
 /* A file of the offer. temp and meta belong to the bytes received so far. */
 struct bring_file {
 	char *path, *link, *temp;
 	uint32_t mode;
 	uint64_t device, there_bytes;
+	uint32_t uid, gid; /* of the file at the source */
+	dev_t dev; /* the file here that was accepted or placed; ino 0: not known */
+	ino_t ino;
 	bool directory, write;
 	uint8_t proven[DIGEST_BYTES]; /* of the first there_bytes, when state is FILE_TAIL */
 	Haul__FileState state;
@@ -25,11 +29,15 @@ struct bring_file {
 struct bring {
 	struct bring_file *v;
 	size_t n;
+	struct bring_file **by_path; /* the same, sorted */
 	struct place *place; /* NULL: nothing received */
 };
 
 /** bring_new() - w->bring, from the offer and the answer; w->doubts must be answered */
-int bring_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, struct err *e);
+int bring_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen,
+              const struct file_id *id, struct err *e);
+/** bring_find() - the file of the offer that has this path here; NULL: none has */
+const struct bring_file *bring_find(const struct bring *s, const char *path);
 /** bring_part() - take bytes or metadata of a file */
 int bring_part(struct wrk *w, const Haul__FilePart *part, struct err *e);
 /** bring_place() - give every file its name; before the restore */

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "agent/check/rights.h"
 #include "agent/files/settle.h"
 #include "agent/mig/secret.h"
 #include "common/err.h"
@@ -129,6 +130,7 @@ struct wrk {
 	size_t n_pids;
 	uint64_t rss_bytes;
 	char *into_root; /* NULL: the root directory is the host's */
+	struct rights rights; /* of the tree, as offered */
 	struct files_doubt *doubts; /* answered by the source */
 	size_t n_doubts;
 	struct bring *bring; /* the offer's files; from the answer on */

@@ -10,6 +10,7 @@
 #include "agent/files/bring.h"
 #include "agent/check/check.h"
 #include "agent/dirs/dirs.h"
+#include "agent/check/files.h"
 #include "agent/worker/net.h"
 #include "agent/worker/out.h"
 #include "agent/worker/proof.h"
@@ -112,17 +113,18 @@ static int judge(struct wrk *w, const Haul__Offer *o, const struct check_host *h
 	return dirs_in_offer(w, o, f, e);
 }
 
-static int remember(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen, struct err *e)
+static int remember(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen,
+                    const struct file_id *id, struct err *e)
 {
 	if (keep_pids(w, o) < 0)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu pids", o->n_pid);
 	if (strlen(o->into_root) > 1 && !(w->into_root = strdup(o->into_root)))
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the root directory");
-	return bring_new(w, o, seen, e);
+	return bring_new(w, o, seen, id, e);
 }
 
 static int answer(struct wrk *w, const Haul__Offer *o, const char *allow, Haul__FileSeen *seen,
-                  struct findings *f, struct err *e)
+                  struct file_id *id, struct findings *f, struct err *e)
 {
 	struct err criu = ERR_INIT;
 
@@ -137,13 +139,15 @@ static int answer(struct wrk *w, const Haul__Offer *o, const char *allow, Haul__
 		                   .seed = w->route,
 		                   .allow = allow,
 		                   .key = chan_peer(w->ctl),
-		                   .seen = seen };
+		                   .rights = &w->rights,
+		                   .seen = seen,
+		                   .id = id };
 	int r = judge(w, o, &host, f, e);
 
 	if (r < 0)
 		return r;
 	w->refused = f->blockers > 0;
-	r = remember(w, o, seen, e);
+	r = remember(w, o, seen, id, e);
 	if (r < 0)
 		return r;
 	return say_answer(w, f, seen, o->n_file, e);
@@ -153,10 +157,11 @@ int offer_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 {
 	const Haul__Offer *o = msg->offer;
 	AUTO(mem) Haul__FileSeen *seen = calloc(o->n_file + 1, sizeof(*seen));
+	AUTO(mem) struct file_id *id = calloc(o->n_file + 1, sizeof(*id));
 	struct findings f = { 0 };
 	char allow[CONF_VALUE_BYTES];
 
-	if (!seen)
+	if (!seen || !id)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu files", o->n_file);
 	for (size_t i = 0; i < o->n_file; i++)
 		haul__file_seen__init(&seen[i]);
@@ -164,7 +169,9 @@ int offer_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 
 	if (r < 0)
 		return r;
-	r = answer(w, o, r ? allow : NULL, seen, &f, e);
+	if (rights_load(&w->rights, o) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu identities", o->n_identity);
+	r = answer(w, o, r ? allow : NULL, seen, id, &f, e);
 	findings_fini(&f);
 	return r;
 }

@@ -51,12 +51,28 @@ static bool path_ok(const char *s, bool socket)
 	return true;
 }
 
-static int check_file(const struct place *p, struct findings *f)
+/* Who starts the move names the file: root, or a user, whose rights count then. */
+static int find_file(const struct wrk *w, const struct place *p, struct stat *st)
 {
+	static const struct rights_id root = { .caps = UINT64_MAX };
+	int need = p->kind == HAUL__OUT_KIND__OUT_READ ? R_OK : W_OK;
+
+	return w->rights.owned ? rights_find(&w->rights, p->path, true, need, NULL, st)
+	                       : rights_open(&root, p->path, true, need, st);
+}
+
+static int check_file(const struct wrk *w, const struct place *p, struct findings *f)
+{
+	const struct rights_file new = { p->uid, p->gid, S_IFREG | FILE_MODE };
 	char folder[PATH_BYTES];
 	struct stat st;
+	AUTO(fd) int fd = find_file(w, p, &st);
 
-	if (stat(p->path, &st) == 0)
+	if (fd < 0 && fd != -ENOENT && fd != -ENOTDIR)
+		return finding_add(f, SEV_BLOCKER, "file-denied",
+		                   "name a file that the user of the process may use there",
+		                   "%s at the destination is not for this process", p->path);
+	if (fd >= 0)
 		return S_ISREG(st.st_mode)
 		               ? 0
 		               : finding_add(f, SEV_BLOCKER, "map-file", "name a plain file",
@@ -65,6 +81,9 @@ static int check_file(const struct place *p, struct findings *f)
 		return finding_add(f, SEV_BLOCKER, "map-file", "copy it there",
 		                   "%s, which the process reads, is not at the destination",
 		                   p->path);
+	if (w->rights.owned && rights_create(&w->rights, p->path, &new, NULL) < 0)
+		return finding_add(f, SEV_BLOCKER, "file-denied", "name another directory",
+		                   "user %u may not make %s at the destination", p->uid, p->path);
 	snprintf(folder, sizeof(folder), "%s", p->path);
 	*strrchr(folder, '/') = 0;
 	if (stat(folder[0] ? folder : "/", &st) == 0 && S_ISDIR(st.st_mode))
@@ -164,7 +183,7 @@ int out_offer(struct wrk *w, const Haul__Offer *o, const char *allow, struct fin
 		struct place *p = &a->v[k];
 
 		if (p->kind == HAUL__OUT_KIND__OUT_FILE || p->kind == HAUL__OUT_KIND__OUT_READ)
-			r = check_allowed(w, p, allow, f) < 0 ? -ENOMEM : check_file(p, f);
+			r = check_allowed(w, p, allow, f) < 0 ? -ENOMEM : check_file(w, p, f);
 		else if (p->kind != HAUL__OUT_KIND__OUT_TTY)
 			r = check_socket(p, f);
 	}
@@ -173,22 +192,32 @@ int out_offer(struct wrk *w, const Haul__Offer *o, const char *allow, struct fin
 
 /* ---- opening ---- */
 
-static int open_at(const struct place *p, int flags, mode_t mode)
+static int open_at(const struct wrk *w, const struct place *p, int flags, mode_t mode)
 {
-	if (!p->no_links)
-		return open(p->path, flags | O_CLOEXEC | O_NOCTTY, mode);
+	if (!p->no_links && !(flags & O_CREAT)) {
+		char path[40];
+		struct stat st;
+		AUTO(fd) int fd = find_file(w, p, &st);
+
+		if (fd < 0 || !S_ISREG(st.st_mode)) {
+			errno = fd < 0 ? -fd : EINVAL;
+			return -1;
+		}
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		return open(path, flags | O_CLOEXEC | O_NOCTTY);
+	}
 	AUTO(fd) int top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	return top < 0 ? -1 : beneath_open(top, p->path + 1, flags | O_NOCTTY, mode, true);
 }
 
-static int open_file(struct place *p, struct err *e)
+static int open_file(const struct wrk *w, struct place *p, struct err *e)
 {
 	int flags = p->kind == HAUL__OUT_KIND__OUT_READ ? O_RDONLY : O_WRONLY | O_APPEND;
-	AUTO(fd) int fd = open_at(p, flags, 0);
+	AUTO(fd) int fd = open_at(w, p, flags, 0);
 
 	if (fd < 0 && errno == ENOENT && p->kind == HAUL__OUT_KIND__OUT_FILE) {
-		fd = open_at(p, flags | O_CREAT | O_EXCL | O_NOFOLLOW, FILE_MODE);
+		fd = open_at(w, p, flags | O_CREAT | O_EXCL | O_NOFOLLOW, FILE_MODE);
 		p->made = fd >= 0;
 	}
 	if (fd < 0 || (p->made && fchown(fd, p->uid, p->gid) < 0))
@@ -230,7 +259,7 @@ int out_open(struct wrk *w, struct err *e)
 		switch (p->kind) {
 		case HAUL__OUT_KIND__OUT_FILE:
 		case HAUL__OUT_KIND__OUT_READ:
-			r = a->fd[k].fd = open_file(p, e);
+			r = a->fd[k].fd = open_file(w, p, e);
 			break;
 		case HAUL__OUT_KIND__OUT_TTY:
 			r = tty_open(a->root, &a->fd[k].fd, e);

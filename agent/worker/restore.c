@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* restore.c - from the SWITCH message to the gate, and through it. */
 #include "agent/worker/restore.h"
+#include "agent/worker/held.h"
 
 #include <limits.h>
 #include <signal.h>
@@ -241,12 +242,20 @@ static int say_placed(struct wrk *w, struct err *e)
 	return wrk_say(w, HAUL__MSG__BODY_PLACED, &placed, e);
 }
 
+/* No path of a UNIX socket takes the place of a file that the tree may not replace. */
+static int judge_sockets(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	(void)s;
+	return held_sockets(w, e);
+}
+
 /* Before CRIU restores. In this order; the error names the part that failed. */
 static const struct part {
 	const char *name;
 	int (*run)(struct wrk *w, const Haul__Switch *s, struct err *e);
 } parts[] = {
-	{ "process IDs", check_pids },        { "CRIU in the root directory", rooted_criu },
+	{ "process IDs", check_pids },        { "UNIX sockets", judge_sockets },
+	{ "CRIU in the root directory", rooted_criu },
 	{ "directories", place_directories }, { "pager", make_pager },
 	{ "page maps", put_page_maps },       { "images", fit_images },
 	{ "pager's start", start_pager },
@@ -308,6 +317,8 @@ static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 		return r;
 	fault_at(FAULT_D_PLACED);
 	r = restore(w, s, deadline_us, e);
+	if (r == 0)
+		r = held_check(w, e);
 	out_close(w->outs);
 	return r < 0 ? r : ready_to_die(w, deadline_us, e);
 }

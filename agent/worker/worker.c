@@ -476,6 +476,7 @@ static void fini(struct wrk *w)
 	settle_fini(&w->settle);
 	free(w->into_root);
 	free(w->doubts);
+	rights_fini(&w->rights);
 }
 
 int worker_continue(struct wrk *w)

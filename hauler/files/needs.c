@@ -108,6 +108,8 @@ static int add_above(struct needs *n, struct findings *out)
 			if (path_there(n, &f, there) < 0 || has(n, there) || stat(dir, &st) < 0)
 				break;
 			f.mode = st.st_mode;
+			f.uid = st.st_uid;
+			f.gid = st.st_gid;
 			r = add(n, &f, NULL, out);
 		}
 	}

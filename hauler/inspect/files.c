@@ -164,6 +164,8 @@ static void fill(const struct inspect *i, struct file *file, bool mapped)
 	f->size = S_ISREG(st.stx_mode) ? st.stx_size : 0;
 	f->stored = st.stx_blocks * 512;
 	f->mode = st.stx_mode;
+	f->uid = st.stx_uid;
+	f->gid = st.stx_gid;
 	f->mtime_ns = ns(&st.stx_mtime);
 	f->ctime_ns = ns(&st.stx_ctime);
 	f->btime_ns = st.stx_mask & STATX_BTIME ? ns(&st.stx_btime) : 0;

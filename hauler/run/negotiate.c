@@ -2,11 +2,13 @@
 /* negotiate.c - offer the tree to the destination, and take its answer. */
 #include "hauler/run/priv.h"
 
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "hauler/inspect/identity.h"
 #include "hauler/report/report.h"
 #include "transport/haul.pb-c.h"
 
@@ -58,14 +60,31 @@ static void fill_criu(struct mig *m, Haul__Criu *c, uint8_t **cpu)
 	c->cpuinfo.len = *cpu ? n : 0;
 }
 
+/* Whose rights count at the destination. @name: of the owner, may stay NULL */
+static int fill_rights(const struct mig *m, Haul__Offer *o, char **name, struct err *e)
+{
+	size_t n;
+	const pid_t *pid = inspect_pids(m->insp, &n);
+	const struct passwd *pw = m->opt->owned ? getpwuid(m->opt->owner) : NULL;
+
+	o->owned = m->opt->owned;
+	o->owner = m->opt->owner;
+	if (pw && (*name = strdup(pw->pw_name)))
+		o->owner_name = *name;
+	return identity_offer(pid, n, o, e);
+}
+
 int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct err *e)
 {
 	Haul__Msg *answer = NULL;
 	Haul__Offer offer = HAUL__OFFER__INIT;
 	Haul__Criu criu = HAUL__CRIU__INIT;
 	AUTO(mem) uint8_t *cpu = NULL;
+	AUTO(mem) char *owner = NULL;
 	int r = inspect_offer(m->insp, &offer, e);
 
+	if (r == 0)
+		r = fill_rights(m, &offer, &owner, e);
 	if (r == 0 && !m->needs)
 		r = needs_new(&m->needs, m->insp, m->opt, out, e);
 	if (r == 0)
@@ -77,6 +96,7 @@ int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct
 	if (r < 0) {
 		outs_offer_fini(&offer);
 		dirs_offer_free(&offer);
+		identity_offer_fini(&offer);
 		return r;
 	}
 	needs_offer(m->needs, &offer);
@@ -91,6 +111,7 @@ int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct
 	r = talk_say(m, HAUL__MSG__BODY_OFFER, &offer, e);
 	outs_offer_fini(&offer);
 	dirs_offer_free(&offer);
+	identity_offer_fini(&offer);
 	if (r == 0)
 		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_ANSWER, &answer,
 		                deadline_in_ms(ANSWER_LIMIT_MS), e);

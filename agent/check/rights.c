@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* rights.c - look at files with the identity of a process that is to have them. */
+#include "agent/check/rights.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/auto.h"
+#include "transport/haul.pb-c.h"
+
+#define LINKS_MAX  40
+#define GROUPS_MAX 65536
+#define GID_NONE   65534u
+#define CAP(n)     (1ULL << (n))
+
+/* Who has all of these passes every check of a file's owner, mode and ACL. */
+#define CAPS_ROOT (CAP(CAP_DAC_OVERRIDE) | CAP(CAP_DAC_READ_SEARCH))
+
+bool rights_is_root(const struct rights_id *id)
+{
+	return id->uid == 0 && (id->caps & CAPS_ROOT) == CAPS_ROOT;
+}
+
+/* ---- another identity, for this thread only ---- */
+
+/* What has to be put back. glibc's functions would change all threads: system calls do not. */
+struct own {
+	struct __user_cap_data_struct caps[2];
+	gid_t *groups;
+	int n_groups, dumpable, death_signal;
+	uid_t uid;
+	gid_t gid;
+	bool changed;
+};
+
+static int put_caps(const struct __user_cap_data_struct caps[2])
+{
+	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
+
+	return (int)syscall(SYS_capset, &h, caps);
+}
+
+static int get_own(struct own *o)
+{
+	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
+
+	o->uid = geteuid();
+	o->gid = getegid();
+	o->dumpable = prctl(PR_GET_DUMPABLE);
+	if (prctl(PR_GET_PDEATHSIG, &o->death_signal) < 0 || syscall(SYS_capget, &h, o->caps) < 0)
+		return -errno;
+	o->n_groups = getgroups(0, NULL);
+	o->groups = o->n_groups < 0 ? NULL : calloc((size_t)o->n_groups + 1, sizeof(gid_t));
+	if (!o->groups)
+		return -ENOMEM;
+	o->n_groups = getgroups(o->n_groups, o->groups);
+	return o->n_groups < 0 ? -errno : 0;
+}
+
+/* setfsuid(2) does not say whether it worked: a second call does. */
+static bool set_fs(uid_t uid, gid_t gid)
+{
+	syscall(SYS_setfsgid, gid);
+	syscall(SYS_setfsuid, uid);
+	return syscall(SYS_setfsgid, -1) == (long)gid && syscall(SYS_setfsuid, -1) == (long)uid;
+}
+
+static void leave(struct own *o)
+{
+	if (o->changed) {
+		put_caps(o->caps);
+		set_fs(o->uid, o->gid);
+		syscall(SYS_setgroups, o->n_groups, o->groups);
+		put_caps(o->caps); /* a change of the user ID changes them, too */
+		prctl(PR_SET_DUMPABLE, o->dumpable == 1);
+		prctl(PR_SET_PDEATHSIG, o->death_signal);
+	}
+	free(o->groups);
+	o->groups = NULL;
+}
+
+/* Return: 0; -errno: nothing has changed */
+static int enter(struct own *o, const struct rights_id *id)
+{
+	struct __user_cap_data_struct less[2];
+
+	memset(o, 0, sizeof(*o));
+	if (rights_is_root(id))
+		return 0;
+	if (id->n_groups > GROUPS_MAX)
+		return -EINVAL;
+	int r = get_own(o);
+
+	if (r < 0) {
+		leave(o);
+		return r;
+	}
+	o->changed = true;
+	memcpy(less, o->caps, sizeof(less));
+	less[0].effective &= (uint32_t)id->caps;
+	less[1].effective &= (uint32_t)(id->caps >> 32);
+	if (syscall(SYS_setgroups, id->n_groups, id->groups) == 0 && set_fs(id->uid, id->gid) &&
+	    put_caps(less) == 0)
+		return 0;
+	leave(o);
+	return -EPERM;
+}
+
+/* ---- paths ---- */
+
+struct walk {
+	const struct rights_id *id;
+	const struct rights
+	        *guard; /* refuse what one of its unprivileged identities could change */
+	int dir;
+	char rest[PATH_MAX];
+	unsigned int links;
+};
+
+static int access_fd(int fd, int need)
+{
+	if (!need)
+		return 0;
+	return syscall(SYS_faccessat2, fd, "", need, AT_EMPTY_PATH | AT_EACCESS) < 0 ? -errno : 0;
+}
+
+int rights_access(const struct rights_id *id, int fd, int need)
+{
+	struct own own;
+	int r = enter(&own, id);
+
+	if (r < 0)
+		return r;
+	r = access_fd(fd, need);
+	leave(&own);
+	return r;
+}
+
+/* Can anyone but root and @uid change the entries of this directory? */
+static bool is_private(const struct stat *dir, uid_t uid)
+{
+	return (dir->st_uid == 0 || dir->st_uid == uid) && !(dir->st_mode & S_IWOTH) &&
+	       (!(dir->st_mode & S_IWGRP) || dir->st_gid == 0);
+}
+
+/* Put the link's target in front of the rest of the path. */
+static int follow(struct walk *w, int link)
+{
+	char target[PATH_MAX], rest[PATH_MAX];
+	struct stat st, dir;
+	ssize_t n = readlinkat(link, "", target, sizeof(target) - 1);
+
+	if (n <= 0 || fstat(link, &st) < 0 || fstat(w->dir, &dir) < 0)
+		return -ENOENT;
+	target[n] = 0;
+	if ((st.st_uid != 0 && st.st_uid != w->id->uid) || !is_private(&dir, w->id->uid) ||
+	    ++w->links > LINKS_MAX)
+		return -ELOOP;
+	memcpy(rest, w->rest, sizeof(rest));
+	if ((size_t)n + strlen(rest) + 2 > sizeof(w->rest))
+		return -ENAMETOOLONG;
+	stpcpy(stpcpy(stpcpy(w->rest, target), "/"), rest);
+	if (target[0] != '/')
+		return 0;
+	close(w->dir);
+	w->dir = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return w->dir < 0 ? -errno : 0;
+}
+
+/* In a directory with the sticky bit an entry of another user can be neither moved nor removed. */
+static bool is_stuck(const struct stat *dir, const struct stat *entry, uint32_t uid)
+{
+	return entry && dir->st_mode & S_ISVTX && entry->st_uid != uid &&
+	       (S_ISDIR(entry->st_mode) || entry->st_nlink == 1);
+}
+
+/* Could an unprivileged identity of the tree replace @entry (NULL: any) of the directory @fd? */
+static int guard_dir(const struct rights *r, int fd, const struct stat *entry)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	for (size_t i = 0; i < r->n; i++) {
+		const struct rights_id *id = &r->v[i];
+
+		if (rights_is_root(id))
+			continue;
+		if (st.st_uid == id->uid ||
+		    (rights_access(id, fd, W_OK) == 0 && !is_stuck(&st, entry, id->uid)))
+			return -EACCES;
+	}
+	return 0;
+}
+
+/* One component; the last one ends in w->dir, too. */
+static int step(struct walk *w, const char *name, bool last, bool follow_last)
+{
+	/* O_DIRECTORY makes automounts happen, as they do for the process */
+	int fd = openat(w->dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC | (last ? 0 : O_DIRECTORY));
+	if (fd < 0 && errno == ENOTDIR && !last)
+		fd = openat(w->dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	struct stat st;
+	int r = fstat(fd, &st) < 0 ? -errno : 0;
+
+	if (r == 0 && w->guard)
+		r = guard_dir(w->guard, w->dir, &st);
+	if (r == 0 && S_ISLNK(st.st_mode) && (!last || follow_last)) {
+		r = follow(w, fd);
+		close(fd);
+		return r;
+	}
+	if (r == 0 && !last && !S_ISDIR(st.st_mode))
+		r = -ENOTDIR;
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	close(w->dir);
+	w->dir = fd;
+	return r;
+}
+
+static int walk(struct walk *w, const char *path, bool follow_last)
+{
+	if (path[0] != '/' || strlen(path) >= sizeof(w->rest))
+		return -EINVAL;
+	stpcpy(w->rest, path);
+	w->dir = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r = w->dir < 0 ? -errno : 0;
+
+	while (r == 0) {
+		char name[NAME_MAX + 1];
+		const char *p = w->rest + strspn(w->rest, "/");
+		size_t n = strcspn(p, "/");
+		size_t skip = n + strspn(p + n, "/");
+
+		if (!n)
+			break;
+		if (n > NAME_MAX)
+			return -ENAMETOOLONG;
+		memcpy(name, p, n);
+		name[n] = 0;
+		memmove(w->rest, p + skip, strlen(p + skip) + 1);
+		r = step(w, name, !w->rest[0], follow_last);
+	}
+	return r;
+}
+
+static int end_walk(struct walk *w, int r, int need, struct stat *st)
+{
+	if (r == 0)
+		r = access_fd(w->dir, need);
+	if (r == 0 && fstat(w->dir, st) < 0)
+		r = -errno;
+	if (r == 0)
+		return w->dir;
+	if (w->dir >= 0)
+		close(w->dir);
+	return r;
+}
+
+int rights_open(const struct rights_id *id, const char *path, bool follow_last, int need,
+                struct stat *st)
+{
+	struct walk w = { .id = id, .dir = -1 };
+	struct own own;
+	int r = enter(&own, id);
+
+	if (r < 0)
+		return r;
+	r = end_walk(&w, walk(&w, path, follow_last), need, st);
+	leave(&own);
+	return r;
+}
+
+/* ---- the identities of an offer ---- */
+
+static int copy_id(struct rights_id *to, const Haul__Identity *from)
+{
+	*to = (struct rights_id){ .uid = from->uid, .gid = from->gid, .caps = from->caps };
+	to->groups = calloc(from->n_group + 1, sizeof(*to->groups));
+	if (!to->groups)
+		return -ENOMEM;
+	if (from->n_group)
+		memcpy(to->groups, from->group, from->n_group * sizeof(*to->groups));
+	to->n_groups = from->n_group;
+	return 0;
+}
+
+int rights_load(struct rights *r, const Haul__Offer *o)
+{
+	size_t n = o->n_identity ? o->n_identity : o->n_uid;
+
+	*r = (struct rights){ .owned = o->owned, .v = calloc(n + 1, sizeof(*r->v)) };
+	if (!r->v)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		Haul__Identity old = HAUL__IDENTITY__INIT;
+
+		if (!o->n_identity) {
+			old.uid = o->uid[i];
+			old.gid = old.uid ? GID_NONE : 0;
+			old.caps = old.uid ? 0 : UINT64_MAX;
+		}
+		if (copy_id(&r->v[r->n++], o->n_identity ? o->identity[i] : &old) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+void rights_fini(struct rights *r)
+{
+	for (size_t i = 0; i < r->n; i++)
+		free(r->v[i].groups);
+	free(r->v);
+	*r = (struct rights){ 0 };
+}
+
+/* ---- rules ---- */
+
+static const struct rights_id root_id = { .caps = UINT64_MAX };
+
+static bool is_same(const struct rights_file *was, const struct stat *st)
+{
+	return was->uid == st->st_uid && was->gid == st->st_gid &&
+	       (was->mode & 07777) == (st->st_mode & 07777);
+}
+
+int rights_given(const struct rights *r, const struct rights_id *id, const char *path,
+                 const struct rights_file *was, int need, struct stat *st)
+{
+	struct walk w = { .id = &root_id, .guard = r, .dir = -1 };
+
+	if (r->owned || !was)
+		return -EACCES;
+	AUTO(fd) int fd = end_walk(&w, walk(&w, path, true), 0, st);
+
+	if (fd < 0)
+		return fd;
+	/* where its own mode lets them in, a directory here keeps them out: that counts */
+	if (!is_same(was, st) || st->st_uid == id->uid || rights_access(id, fd, need) == 0)
+		return -EACCES;
+	return steal_fd(&fd);
+}
+
+int rights_guarded(const struct rights *r, const char *path)
+{
+	struct walk w = { .id = &root_id, .guard = r, .dir = -1 };
+	struct stat st;
+	AUTO(fd) int fd = end_walk(&w, walk(&w, path, true), 0, &st);
+
+	return fd < 0 ? fd : guard_dir(r, fd, NULL);
+}
+
+int rights_find(const struct rights *r, const char *path, bool follow_last, int need,
+                const struct rights_file *was, struct stat *st)
+{
+	int fd = -EACCES, first = 0;
+
+	for (size_t i = 0; i < r->n; i++) {
+		fd = rights_open(&r->v[i], path, follow_last, need, st);
+		if (fd >= 0)
+			return fd;
+		/* "is not there" only if every identity may know that */
+		if (!first || first == -ENOENT || first == -ENOTDIR)
+			first = fd;
+	}
+	if (first == -ENOENT || first == -ENOTDIR)
+		return first;
+	for (size_t i = 0; i < r->n; i++) {
+		fd = rights_given(r, &r->v[i], path, was, need, st);
+		if (fd >= 0)
+			return fd;
+	}
+	return first ? first : -EACCES;
+}
+
+/* The nearest directory above @path that exists, found by @id. */
+static int nearest(const struct rights_id *id, const char *path, int need, struct stat *st)
+{
+	char dir[PATH_MAX];
+	int fd = -ENOENT;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	for (char *slash; fd == -ENOENT && (slash = strrchr(dir, '/'));) {
+		*slash = 0;
+		fd = rights_open(id, *dir ? dir : "/", true, need, st);
+		if (!*dir)
+			break;
+	}
+	return fd;
+}
+
+int rights_create(const struct rights *r, const char *path, const struct rights_file *was,
+                  const struct rights_file *parent)
+{
+	bool plain = false;
+	struct stat st;
+
+	for (size_t i = 0; i < r->n; i++) {
+		const struct rights_id *id = &r->v[i];
+
+		plain |= !rights_is_root(id);
+		if (id->uid != was->uid)
+			continue;
+		AUTO(fd) int fd = nearest(id, path, W_OK | X_OK, &st);
+
+		if (fd >= 0 && S_ISDIR(st.st_mode))
+			return 0;
+	}
+	if (!r->owned && !plain)
+		return 0; /* root's own processes */
+	if (r->owned || !parent)
+		return -EACCES;
+	AUTO(fd) int fd = nearest(&root_id, path, 0, &st);
+
+	return fd >= 0 && is_same(parent, &st) ? 0 : -EACCES;
+}

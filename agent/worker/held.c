@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* held.c - compare what the restored tree holds with what it may have; nothing of it has run yet. */
+#include "agent/worker/held.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "agent/check/files.h"
+#include "agent/check/rights.h"
+#include "agent/files/bring.h"
+#include "agent/mig/mig.h"
+#include "agent/worker/out.h"
+#include "engine/criu/held.h"
+#include "engine/criu/img.h"
+
+#define DELETED " (deleted)"
+
+/* What one process holds under one name of /proc/PID. */
+struct held {
+	struct wrk *w;
+	pid_t pid;
+	struct rights_id id;
+	dev_t images; /* where CRIU's own files are */
+	struct stat exe;
+	/* the object */
+	const char *what; /* "fd", "map_files", "exe", "cwd", "root" */
+	char name[64]; /* in that directory */
+	char path[PATH_MAX];
+	int fd; /* O_PATH */
+	struct stat st;
+	int need;
+};
+
+static int refuse(const struct held *h, int code, const char *why, struct err *e)
+{
+	char path[256];
+
+	files_clean(h->path, path, sizeof(path));
+	err_set(e, ERR_TARGET, code, "%s %s of pid %d (user %u): %s", h->what, path, h->pid,
+	        h->id.uid, why);
+	return err_fix(e,
+	               "give user %u the right there, or see docs/SECURITY.md, \"files at the "
+	               "destination\"",
+	               h->id.uid);
+}
+
+/* ---- objects ---- */
+
+/* CRIU has this from us: out.c has opened it with the rights that count. */
+static bool is_inherited(const struct held *h)
+{
+	size_t n;
+	const struct criu_inherit *v = out_list(h->w->outs, &n);
+	struct stat st;
+
+	for (size_t i = 0; i < n; i++)
+		if (v[i].fd >= 0 && fstat(v[i].fd, &st) == 0 && st.st_dev == h->st.st_dev &&
+		    st.st_ino == h->st.st_ino)
+			return true;
+	return false;
+}
+
+/*
+ * CRIU keeps some descriptors until the resume: its images, and a /proc that is mounted nowhere, so
+ * that its path is "/". No file that CRIU has opened by a name is called so but the root directory.
+ */
+static bool is_criu(const struct held *h)
+{
+	struct stat root;
+
+	if (h->st.st_dev == h->images)
+		return true;
+	return !strcmp(h->what, "fd") && !strcmp(h->path, "/") && stat("/", &root) == 0 &&
+	       (root.st_dev != h->st.st_dev || root.st_ino != h->st.st_ino);
+}
+
+/* Return: R_OK, W_OK of a descriptor's mode */
+static int need_of_fd(const struct held *h)
+{
+	char path[128], line[128];
+	unsigned int flags = O_RDWR;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%s", h->pid, h->name);
+	AUTO(file) FILE *f = fopen(path, "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "flags: %o", &flags) == 1)
+			break;
+	if (flags & O_PATH)
+		return 0;
+	switch (flags & O_ACCMODE) {
+	case O_RDONLY:
+		return R_OK;
+	case O_WRONLY:
+		return W_OK;
+	default:
+		return R_OK | W_OK;
+	}
+}
+
+/* The link's mode has the mode of the open file. Of the program itself X_OK is enough. */
+static int need_of_map(const struct held *h)
+{
+	char path[128];
+	struct stat link;
+
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%s", h->pid, h->name);
+	if (lstat(path, &link) < 0 || link.st_mode & S_IWUSR)
+		return R_OK | W_OK;
+	if (h->st.st_dev == h->exe.st_dev && h->st.st_ino == h->exe.st_ino)
+		return X_OK;
+	return R_OK;
+}
+
+static int need_of(const struct held *h)
+{
+	if (!strcmp(h->what, "fd"))
+		return need_of_fd(h);
+	if (!strcmp(h->what, "map_files"))
+		return need_of_map(h);
+	return X_OK;
+}
+
+/* A file that has lost its name travels in the images: CRIU has made it anew. */
+static int judge_nameless(const struct held *h, struct err *e)
+{
+	if (!h->w->rights.owned || rights_access(&h->id, h->fd, h->need) == 0)
+		return 0;
+	return refuse(h, EACCES, "that user may not open it", e);
+}
+
+static int judge(const struct held *h, struct err *e)
+{
+	const struct bring_file *f = bring_find(h->w->bring, h->path);
+	const struct rights_file was = { f ? f->uid : 0, f ? f->gid : 0, f ? f->mode : 0 };
+	struct stat st;
+
+	if (f && f->ino && (f->dev != h->st.st_dev || f->ino != h->st.st_ino))
+		return refuse(h, ESTALE, "it is not the file that was accepted", e);
+	AUTO(fd) int fd = rights_open(&h->id, h->path, true, h->need, &st);
+
+	if (fd == -EACCES && h->need == R_OK && !strcmp(h->what, "map_files"))
+		fd = rights_open(&h->id, h->path, true, X_OK, &st);
+	if (fd < 0) {
+		int given = rights_given(&h->w->rights, &h->id, h->path, f ? &was : NULL, h->need,
+		                         &st);
+
+		if (given < 0)
+			return refuse(h, EACCES,
+			              fd == -ELOOP ? "a symbolic link that another user could "
+			                             "change leads there"
+			                           : "that user may not open it at the destination",
+			              e);
+		fd = given;
+	}
+	if (st.st_dev != h->st.st_dev || st.st_ino != h->st.st_ino)
+		return refuse(h, ESTALE, "another file has that name by now", e);
+	return 0;
+}
+
+static int look(struct held *h, struct err *e)
+{
+	char link[128];
+	size_t tail = strlen(DELETED);
+
+	snprintf(link, sizeof(link), "/proc/%d/%s%s%s", h->pid, h->what, h->name[0] ? "/" : "",
+	         h->name);
+	ssize_t n = readlink(link, h->path, sizeof(h->path) - 1);
+
+	if (n <= 0)
+		return n < 0 && errno != ENOENT ? err_sys(e, "%s", link) : 0;
+	h->path[n] = 0;
+	if (h->path[0] != '/') /* a pipe, a socket, an anonymous inode */
+		return 0;
+	AUTO(fd) int fd = open(link, O_PATH | O_CLOEXEC);
+
+	if (fd < 0 || fstat(fd, &h->st) < 0)
+		return err_sys(e, "%s (%s)", link, h->path);
+	if (is_criu(h) || S_ISSOCK(h->st.st_mode) || is_inherited(h))
+		return 0;
+	h->fd = fd;
+	h->need = need_of(h);
+	if (h->st.st_nlink == 0 || ((size_t)n > tail && !strcmp(h->path + n - tail, DELETED)))
+		return judge_nameless(h, e);
+	return judge(h, e);
+}
+
+static int look_dir(struct held *h, const char *what, struct err *e)
+{
+	char path[64];
+	int r = 0;
+
+	h->what = what;
+	snprintf(path, sizeof(path), "/proc/%d/%s", h->pid, what);
+	AUTO(dir) DIR *d = opendir(path);
+
+	if (!d)
+		return errno == ENOENT ? 0 : err_sys(e, "%s", path);
+	for (struct dirent *de; r == 0 && (de = readdir(d));)
+		if (de->d_name[0] != '.') {
+			snprintf(h->name, sizeof(h->name), "%.60s", de->d_name);
+			r = look(h, e);
+		}
+	h->name[0] = 0;
+	return r;
+}
+
+static int look_one(struct held *h, const char *what, struct err *e)
+{
+	h->what = what;
+	h->name[0] = 0;
+	return look(h, e);
+}
+
+/* ---- processes ---- */
+
+static int look_process(struct held *h, struct err *e)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", h->pid);
+	if (stat(path, &h->exe) < 0)
+		h->exe = (struct stat){ 0 };
+	int r = look_one(h, "root", e);
+
+	if (r < 0)
+		return r;
+	r = look_one(h, "cwd", e);
+	if (r < 0)
+		return r;
+	r = look_one(h, "exe", e);
+	if (r < 0)
+		return r;
+	r = look_dir(h, "fd", e);
+	if (r < 0)
+		return r;
+	return look_dir(h, "map_files", e);
+}
+
+static int check_process(struct wrk *w, pid_t pid, dev_t images, struct err *e)
+{
+	struct held h = { .w = w, .pid = pid, .images = images };
+	struct img_creds c;
+	int r = img_creds(w->images_fd, pid, &c, e);
+
+	if (r == -ENODATA)
+		return 0; /* it had ended */
+	if (r < 0)
+		return r;
+	h.id = (struct rights_id){ .uid = c.uid,
+		                   .gid = c.gid,
+		                   .groups = c.groups,
+		                   .n_groups = c.n_groups,
+		                   .caps = c.caps };
+	r = look_process(&h, e);
+	img_creds_fini(&c);
+	return r;
+}
+
+int held_check(struct wrk *w, struct err *e)
+{
+	struct img_tree tree = { 0 };
+	struct stat images;
+	int r = img_tree(w->images_fd, &tree, e);
+
+	if (r == 0 && fstat(w->images_fd, &images) < 0)
+		r = err_sys(e, "images");
+	for (size_t i = 0; r == 0 && i < tree.n; i++)
+		r = check_process(w, tree.v[i].pid, images.st_dev, e);
+	img_tree_fini(&tree);
+	return r;
+}
+
+/* ---- UNIX sockets ---- */
+
+/* Does a program of this host have a socket at @path? */
+static bool is_in_use(const char *path)
+{
+	AUTO(mem) char *line = NULL;
+	AUTO(file) FILE *f = fopen("/proc/self/net/unix", "re");
+	size_t cap = 0, n = strlen(path);
+
+	while (f && getline(&line, &cap, f) > 0) {
+		char *at = strchr(line, '/');
+
+		line[strcspn(line, "\n")] = 0;
+		if (at && strlen(at) == n && !strcmp(at, path))
+			return true;
+	}
+	return false;
+}
+
+static void dir_of(const char *path, char dir[PATH_MAX])
+{
+	snprintf(dir, PATH_MAX, "%s", path);
+	char *slash = strrchr(dir, '/');
+
+	slash[slash == dir] = 0;
+}
+
+/* May some process of the tree replace entries of that directory? Or has root bound it there? */
+static bool may_bind(const struct rights *r, const struct img_socket *s, const struct stat *old)
+{
+	char dir[PATH_MAX];
+	struct stat st;
+
+	dir_of(s->path, dir);
+	for (size_t i = 0; i < r->n; i++) {
+		const struct rights_id *id = &r->v[i];
+		AUTO(fd) int fd = rights_open(id, dir, true, W_OK | X_OK, &st);
+
+		if (fd >= 0 && (!old || rights_is_root(id) || old->st_uid == id->uid))
+			return true;
+	}
+	return !r->owned && s->uid == 0 && (!old || old->st_uid == 0) &&
+	       rights_guarded(r, dir) == 0;
+}
+
+static int judge_socket(const struct wrk *w, const struct img_socket *s, struct err *e)
+{
+	char path[sizeof(s->path)];
+	struct stat st;
+	bool old = lstat(s->path, &st) == 0;
+
+	files_clean(s->path, path, sizeof(path));
+	if (old && (!S_ISSOCK(st.st_mode) || is_in_use(s->path))) {
+		err_set(e, ERR_TARGET, EADDRINUSE, "UNIX socket %s is in use at the destination",
+		        path);
+		return err_fix(e, "end the program that listens there");
+	}
+	if (may_bind(&w->rights, s, old ? &st : NULL))
+		return 0;
+	err_set(e, ERR_TARGET, EACCES, "no process of the tree may bind the UNIX socket %s there",
+	        path);
+	return err_fix(e,
+	               "give its directory there the owner, group and mode it has at the source");
+}
+
+int held_sockets(struct wrk *w, struct err *e)
+{
+	struct img_socket *v = NULL;
+	size_t n = 0;
+	int r = img_sockets(w->images_fd, &v, &n, e);
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = judge_socket(w, &v[i], e);
+	free(v);
+	return r;
+}

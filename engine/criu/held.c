@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* held.c - from images: the identity of each task, and the UNIX sockets that will be bound. */
+#include "engine/criu/held.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/auto.h"
+#include "engine/criu/images.pb-c.h"
+#include "engine/criu/img_priv.h"
+
+#define MAGIC_CORE  0x55053847u
+#define MAGIC_FILES 0x56303138u
+#define USK_EXTERN  1u /* of unix_sk_entry.uflags: the socket of a program outside the tree */
+
+static int take_creds(const Cimg__Creds *from, struct img_creds *to)
+{
+	*to = (struct img_creds){ .uid = from->fsuid, .gid = from->fsgid };
+	for (size_t i = 0; i < from->n_cap_eff && i < 2; i++)
+		to->caps |= (uint64_t)from->cap_eff[i] << (32 * i);
+	to->groups = calloc(from->n_groups + 1, sizeof(*to->groups));
+	if (!to->groups)
+		return -ENOMEM;
+	if (from->n_groups)
+		memcpy(to->groups, from->groups, from->n_groups * sizeof(*to->groups));
+	to->n_groups = from->n_groups;
+	return 0;
+}
+
+int img_creds(int dirfd, pid_t pid, struct img_creds *out, struct err *e)
+{
+	AUTO(mem) uint8_t *img = NULL;
+	size_t bytes, at = 8, n;
+	const uint8_t *msg;
+	char name[32];
+
+	memset(out, 0, sizeof(*out));
+	snprintf(name, sizeof(name), "core-%d.img", pid);
+	int r = img_load_framed(dirfd, name, MAGIC_CORE, &img, &bytes, e);
+
+	if (r < 0)
+		return r;
+	Cimg__Core *c = img_next(img, bytes, &at, &msg, &n) > 0 ? cimg__core__unpack(NULL, n, msg)
+	                                                        : NULL;
+
+	if (!c)
+		return err_set(e, ERR_CRIU, EBADMSG, "image %s makes no sense", name);
+	r = c->thread_core && c->thread_core->creds ? take_creds(c->thread_core->creds, out)
+	                                            : -ENODATA;
+	cimg__core__free_unpacked(c, NULL);
+	return r == -ENOMEM ? err_set(e, ERR_SYS, ENOMEM, "no memory for %s", name) : r;
+}
+
+void img_creds_fini(struct img_creds *c)
+{
+	free(c->groups);
+	*c = (struct img_creds){ 0 };
+}
+
+/* ---- sockets ---- */
+
+/* Return: 1 it is bound to a path; 0; -EBADMSG */
+static int take_socket(const Cimg__UnixSk *s, struct img_socket *out)
+{
+	const char *dir = s->name_dir ? s->name_dir : "";
+
+	if (!s->name.len || !s->name.data[0] || s->deleted || s->uflags & USK_EXTERN)
+		return 0;
+	size_t n = strnlen((const char *)s->name.data, s->name.len);
+	bool whole = s->name.data[0] == '/';
+	int len = snprintf(out->path, sizeof(out->path), "%s%s%.*s", whole ? "" : dir,
+	                   whole ? "" : "/", (int)n, (const char *)s->name.data);
+
+	if (len < 0 || (size_t)len >= sizeof(out->path) || out->path[0] != '/')
+		return -EBADMSG;
+	out->uid = s->file_perms ? s->file_perms->uid : UINT32_MAX;
+	out->gid = s->file_perms ? s->file_perms->gid : UINT32_MAX;
+	out->mode = s->file_perms ? s->file_perms->mode : 0;
+	return 1;
+}
+
+static int add_socket(const Cimg__File *f, struct img_socket **v, size_t *n)
+{
+	struct img_socket s;
+	int r = f->usk ? take_socket(f->usk, &s) : 0;
+
+	if (r <= 0)
+		return r;
+	struct img_socket *more = realloc(*v, (*n + 1) * sizeof(**v));
+
+	if (!more)
+		return -ENOMEM;
+	*v = more;
+	more[(*n)++] = s;
+	return 0;
+}
+
+int img_sockets(int dirfd, struct img_socket **out, size_t *n, struct err *e)
+{
+	AUTO(mem) uint8_t *img = NULL;
+	size_t bytes, at = 8, len;
+	const uint8_t *msg;
+	int r = img_load_framed(dirfd, "files.img", MAGIC_FILES, &img, &bytes, e);
+
+	*out = NULL;
+	*n = 0;
+	if (r < 0)
+		return r;
+	while ((r = img_next(img, bytes, &at, &msg, &len)) > 0) {
+		Cimg__File *f = cimg__file__unpack(NULL, len, msg);
+
+		r = f ? add_socket(f, out, n) : -EBADMSG;
+		if (f)
+			cimg__file__free_unpacked(f, NULL);
+		if (r < 0)
+			break;
+	}
+	return r < 0 ? err_set(e, ERR_CRIU, -r, "image files.img: %s", strerror(-r)) : 0;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* held.h - from images: the identity of each task, and the UNIX sockets that will be bound. */
+#ifndef HAUL_ENGINE_HELD_H
+#define HAUL_ENGINE_HELD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/err.h"
+
+/* The identity with which a task opens files. */
+struct img_creds {
+	uint32_t uid, gid;
+	uint32_t *groups;
+	size_t n_groups;
+	uint64_t caps; /* effective */
+};
+/** img_creds() - from core-PID.img. Return: 0; -ENODATA a task that has ended; -errno */
+int img_creds(int dirfd, pid_t pid, struct img_creds *out, struct err *e);
+void img_creds_fini(struct img_creds *c);
+
+/* A UNIX socket that CRIU will bind to a path. */
+struct img_socket {
+	char path[128]; /* absolute */
+	uint32_t uid, gid, mode; /* of the socket file at the source */
+};
+/** img_sockets() - from files.img. @out: an array of @n, the caller's. Return: 0; -errno */
+int img_sockets(int dirfd, struct img_socket **out, size_t *n, struct err *e);
+
+#endif

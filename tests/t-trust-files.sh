@@ -1,0 +1,209 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# t-trust-files - an unprivileged user of A gets no file of B by a move that she could not open there:
+# not by links, not by directories that differ, not in a race, not by `haul check`. Rightful moves work.
+. "$(dirname "$0")/lib.sh"
+lab_up
+
+uid=4001
+in_a() { "$lab" run A "$@"; }
+in_b() { "$lab" run B "$@"; }
+both() { in_a "$@"; in_b "$@"; }
+
+# her ARGS...: her process at A holds what these say (tests/work/holder.py); hold ARGS: one that runs as root
+hold() {
+	wdir=$dir/h.$RANDOM
+	mkdir "$wdir"
+	chmod 777 "$wdir"
+	pid=$("$lab" spawn A "$(basename "$wdir")" env "${fs[@]}" /usr/bin/python3 "$top/tests/work/holder.py" "$wdir" "$@")
+	until_true 60 '[ -e "$wdir/ready" ] || ! "$lab" run A kill -0 "$pid"'
+	[ -e "$wdir/ready" ] || fail "holder $*: $(cat "$("$lab" log "$(basename "$wdir")")")"
+	did=0
+}
+her() { hold --as $uid "$@"; }
+
+# Moves are started by root and, where its processes can be moved, for the user.
+if setpriv --dump | grep -q 'Effective.*sys_resource\|Effective.*[^a-z]all'; then
+	fs=(HOLDER_FS=)
+	ways=(--owner=$uid --mode=stop-copy)
+else
+	fs=(HOLDER_FS=1)
+	ways=(--mode=stop-copy)
+	note "root lacks CAP_SYS_RESOURCE: processes that differ from root in their fsuid, moved by root only"
+fi
+
+# writes HOST: it appends a line to its logs there
+writes() {
+	did=$((did + 1))
+	"$lab" run "$1" kill -USR1 "$pid" || fail "process $pid is not on host $1"
+	until_true 60 '[ -e "$wdir/did.$did" ]' || fail "the process does not write on $1"
+}
+
+# refused WORDS CASE: started for her, and by root: both are refused with these words, and it runs on
+refused() {
+	local o
+	for o in "${ways[@]}"; do
+		if in_a "$haul" --mode=stop-copy "$o" "$pid" hostB >"$dir/out" 2>&1; then
+			fail "$2: moved with $o"
+		fi
+		grep -qE "$1" "$dir/out" || fail "$2, $o: it was not said why: $(cat "$dir/out")"
+		in_b test ! -e "/proc/$pid" || fail "$2: a process is left on B"
+	done
+	writes A
+	stop A
+	note "  refused: $2"
+}
+
+both mkdir -p /srv/own /srv/data
+both chown $uid:$uid /srv/own
+both chmod 755 /srv/own
+in_a chown $uid:$uid /srv/data
+in_b chmod 755 /srv/data
+in_b mkdir -m 700 /srv/private
+in_b sh -c 'umask 077; echo "root only" >/srv/private/log; cp /srv/private/log /srv/data/log'
+root_log=$(in_b sha256sum /srv/private/log)
+quiet() { [ "$(in_b sha256sum /srv/private/log)" = "$root_log" ] || fail "root's file was written to"; }
+
+note "links: her directory at B leads into one of root's"
+in_a install -d -o $uid -g $uid /srv/own/d
+in_a install -o $uid -g $uid -m 600 /dev/null /srv/own/d/log
+in_b setpriv --reuid=$uid --regid=$uid --clear-groups ln -s /srv/private /srv/own/d
+her append:/srv/own/d/log
+refused 'no process of the tree may|symbolic link' "append through a link to a closed directory"
+in_b chmod 755 /srv/private
+her append:/srv/own/d/log
+refused 'no process of the tree may' "append through a link to an open directory"
+her cwd:/srv/own/d read:/srv/own/d/log
+refused 'no process of the tree may' "read through a link"
+in_b chmod 700 /srv/private
+her dir:/srv/own/d
+refused 'no process of the tree may' "a directory that is a link"
+quiet
+
+note "directories of other owners"
+in_a install -o $uid -g $uid -m 600 /dev/null /srv/data/log
+her append:/srv/data/log
+refused 'no process of the tree may write' "append to root's file"
+her rw:/srv/data/log
+refused 'no process of the tree may write' "write root's file"
+in_a sh -c 'echo "root only" >/srv/data/log'
+her map:/srv/data/log
+refused 'no process of the tree may write' "map root's file, shared"
+her read:/srv/data/log
+refused 'no process of the tree may' "read root's small file"
+for h in a b; do
+	"in_$h" truncate -s 65M /srv/data/big
+	"in_$h" touch -d 2026-01-01 /srv/data/big
+	"in_$h" chmod 600 /srv/data/big
+done
+in_a chown $uid:$uid /srv/data/big
+her read:/srv/data/big
+refused 'no process of the tree may' "read root's large file"
+for h in a b; do "in_$h" mkdir -m 700 /srv/data/dir; done
+in_a chown $uid:$uid /srv/data/dir
+her dir:/srv/data/dir
+refused 'no process of the tree may' "list root's directory"
+her cwd:/srv/data/dir
+refused 'no process of the tree may' "work in root's directory"
+
+note "new files and UNIX sockets in root's directories"
+in_a install -o $uid -g $uid -m 600 /dev/null /srv/data/new
+her append:/srv/data/new
+for o in "${ways[@]}"; do
+	in_a "$haul" "$o" --files=ship-missing "$pid" hostB >"$dir/out" 2>&1 && fail "shipped into root's directory, $o"
+	grep -q 'may not write there' "$dir/out" || fail "$(cat "$dir/out")"
+done
+in_b test ! -e /srv/data/new
+stop A
+her bind:/srv/data/new.sock
+refused 'may bind the UNIX socket' "bind in root's directory"
+in_b sh -c 'python3 -c "import socket,time
+s = socket.socket(socket.AF_UNIX); s.bind(\"/srv/data/svc.sock\"); s.listen(); time.sleep(3600)" & echo $! >/srv/service'
+until_true 30 'in_b test -S /srv/data/svc.sock' || fail "root's service"
+in_b chmod 777 /srv/data
+her bind:/srv/data/svc.sock
+refused 'in use at the destination' "take the place of root's socket"
+in_b sh -c 'kill $(cat /srv/service)'
+in_b chmod 1777 /srv/data
+in_a rm /srv/data/svc.sock
+her bind:/srv/data/svc.sock
+refused 'may bind the UNIX socket' "take the place of a socket that root has left"
+in_b chmod 755 /srv/data
+quiet
+
+note "haul check tells nothing about a file that she may not read"
+answer() {
+	in_b sh -c "umask 077; printf '%s' '$1' >/srv/data/guess"
+	in_a "$haul" "${ways[0]}" check "$pid" hostB 2>&1 | grep -v 'MiB\|memory' >"$dir/answer.$2" || true
+}
+in_a sh -c "printf 1234 >/srv/data/guess; chown $uid /srv/data/guess; chmod 600 /srv/data/guess"
+her read:/srv/data/guess
+answer 1234 right
+answer 9876 wrong
+answer 123456 longer
+in_b rm /srv/data/guess
+in_b mkdir -m 700 /srv/data/guess
+cmp "$dir/answer.right" "$dir/answer.wrong" || fail "its content: $(diff "$dir/answer.right" "$dir/answer.wrong")"
+cmp "$dir/answer.right" "$dir/answer.longer" || fail "its size: $(diff "$dir/answer.right" "$dir/answer.longer")"
+grep -q 'no process of the tree may use /srv/data/guess' "$dir/answer.right" || fail "$(cat "$dir/answer.right")"
+stop A
+in_a sh -c "mkdir /srv/data/shut; printf 1 >/srv/data/shut/here; cp /srv/data/shut/here /srv/data/shut/not; chown -R $uid /srv/data/shut"
+in_b sh -c 'mkdir -m 700 /srv/data/shut; printf 1 >/srv/data/shut/here'
+for f in here not; do
+	her read:/srv/data/shut/$f
+	in_a "$haul" "${ways[0]}" check "$pid" hostB 2>&1 | grep shut/ | sed "s,shut/$f,shut/F," >"$dir/answer.$f" || true
+	stop A
+done
+[ -s "$dir/answer.here" ] && cmp "$dir/answer.here" "$dir/answer.not" || fail "whether it exists: $(diff "$dir/answer.here" "$dir/answer.not")"
+
+note "a race: she swaps her directory for a link while she is moved"
+in_b rm /srv/own/d
+in_b install -d -o $uid -g $uid /srv/own/d
+in_b install -o $uid -g $uid -m 600 /dev/null /srv/own/d/log
+in_b chmod 755 /srv/private
+in_b setpriv --reuid=$uid --regid=$uid --clear-groups sh -c 'cd /srv/own; ln -s /srv/private l
+	while [ ! -e stop ]; do mv -T d r; mv -T l d; sleep 0.0$((RANDOM % 9))1; mv -T d l; mv -T r d; sleep 0.0$((RANDOM % 9))1; done' &
+swapper=$!
+for _ in 1 2 3 4 5 6; do
+	her append:/srv/own/d/log
+	in_a "$haul" "${ways[0]}" "$pid" hostB >"$dir/out" 2>&1 && h=B || h=A
+	writes $h
+	quiet
+	stop $h
+done
+in_b touch /srv/own/stop
+wait $swapper
+in_b chmod 700 /srv/private
+
+note "rightful moves"
+in_b sh -c 'cd /srv/own; rm -rf d l r stop; install -d -o 4001 -g 4001 d'
+in_b install -o $uid -g $uid -m 600 /dev/null /srv/own/d/log
+her append:/srv/own/d/log dir:/srv/own cwd:/srv/own bind:/srv/own/s
+move A "${ways[0]}"
+writes B
+in_b grep -q 'line 1' /srv/own/d/log || fail "her own log"
+stop B
+
+both mkdir -p /srv/log
+both install -m 640 /dev/null /srv/log/x
+hold append:/srv/log/x rw:/srv/log/x cwd:/srv/log
+move A
+writes B
+stop B
+hold --drop $uid append:/srv/log/x
+move A
+writes B
+in_b grep -q 'line 1' /srv/log/x || fail "a log that root had opened"
+stop B
+hold --drop $uid append:/srv/log/x
+if [ ${#ways[@]} = 2 ]; then
+	in_a "$haul" --owner=$uid "$pid" hostB >"$dir/out" 2>&1 && fail "a log of root's, for a user"
+	grep -q 'no process of the tree may write' "$dir/out" || fail "$(cat "$dir/out")"
+fi
+in_b chown $uid /srv/log
+in_a "$haul" "$pid" hostB >"$dir/out" 2>&1 && fail "a log of root's in her directory"
+grep -q 'no process of the tree may write' "$dir/out" || fail "$(cat "$dir/out")"
+in_b chown 0 /srv/log
+in_b chmod 600 /srv/log/x
+in_a "$haul" "$pid" hostB >"$dir/out" 2>&1 && fail "a log of root's with another mode"
+stop A

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""holder.py - holds files in the ways that its arguments say, and writes to them when it is told.
+
+Usage: holder.py DIR [--as UID | --drop UID] WAY:PATH...
+WAY: read, rw, append, dir, cwd, bind, map (shared, writable). It becomes user UID first, with --drop
+after it has opened all. With HOLDER_FS=1 it changes only what file accesses are judged by (fsuid):
+root without CAP_SYS_RESOURCE cannot move processes of other users, but can move such a one. DIR/ready appears when that is done. SIGUSR1: append a line to each
+"append" file and make DIR/did.N; N counts from 1. It ends by a signal only."""
+import ctypes
+import mmap
+import os
+import signal
+import socket
+import sys
+
+keep, logs, times = [], [], [0]
+
+
+def hold(way, path):
+    flags = {"read": os.O_RDONLY, "rw": os.O_RDWR, "append": os.O_WRONLY | os.O_APPEND,
+             "dir": os.O_RDONLY | os.O_DIRECTORY, "map": os.O_RDWR}
+    if way == "cwd":
+        os.chdir(path)
+    elif way == "bind":
+        s = socket.socket(socket.AF_UNIX)
+        s.bind(path)
+        s.listen()
+        keep.append(s)
+    else:
+        fd = os.open(path, flags[way])
+        if way == "append":
+            logs.append(fd)
+        if way == "map":
+            keep.append(mmap.mmap(fd, 0))
+            os.close(fd)
+
+
+def write(_signal, _frame):
+    times[0] += 1
+    for fd in logs:
+        os.write(fd, b"line %d\n" % times[0])
+    open(f"{sys.argv[1]}/did.{times[0]}", "w").close()
+
+
+def become(uid):
+    libc = ctypes.CDLL(None)
+    os.setgroups([])
+    if os.environ.get("HOLDER_FS"):
+        libc.setfsgid(uid)
+        libc.setfsuid(uid)
+    else:
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    libc.prctl(4, 1, 0, 0, 0)  # a program that is started so may be dumped, too
+
+
+args = sys.argv[2:]
+way, uid = None, 0
+if args and args[0] in ("--as", "--drop"):
+    way, uid = args[0], int(args[1])
+    args = args[2:]
+if way == "--as":
+    become(uid)
+for a in args:
+    hold(*a.split(":", 1))
+if way == "--drop":
+    become(uid)
+signal.signal(signal.SIGUSR1, write)
+open(f"{sys.argv[1]}/ready", "w").close()
+while True:
+    signal.pause()
