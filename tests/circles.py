@@ -115,6 +115,10 @@ def folder(name):
     return os.path.dirname(name)
 
 
+# Short forms: hauler/net is mnet_, since net_ is engine/net's; a key is a type of transport's.
+SHORT = {"policies": "pol", "hauler/net": "mnet", "transport": "key tr"}
+
+
 def words(text):
     return [w for w in re.split(r"[_/]", text) if w]
 
@@ -128,6 +132,7 @@ def prefix_ok(symbol, name, objs):
     path = words(name)
     if not first or not path:
         return False
+    path += SHORT.get(folder(name), "").split()
     beside = [w for o in objs if folder(o) == folder(name) for w in words(os.path.basename(o))]
     return any(same(first[0], w) for w in path + beside)
 

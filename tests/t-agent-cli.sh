@@ -10,7 +10,7 @@ unset HAUL_AGENT
 in_a() { "$lab" run A env -u HAUL_AGENT "$@"; }
 in_b() { "$lab" run B env -u HAUL_AGENT "$@"; }
 # form FILE: what is said, without what differs from move to move
-form() { sed -E 's/[0-9.]+/N/g; s/rounds/round/; s/ +/ /g' "$1" | grep -v ' round N: \|tries\|N unchanged' | sort -u; }
+form() { sed -E 's/[0-9.]+/N/g; s/rounds/round/; s/ +/ /g' "$1" | grep -v ' round N: \|tries\|N unchanged\|filling:' | sort -u; }
 jobs() { in_a "$haul" ls --json | wc -l; }
 
 start A "$work/writer" --mib 32 --rate 500

@@ -29,7 +29,7 @@ over=$(ask start "$pid" hostB)
 ended "$over" done
 start A "$work/writer" --mib 64 --rate 500
 running_pid=$pid running_dir=$wdir
-running=$(ask start "$pid" hostB "${slow/80/40}") # hauld starts anew meanwhile
+running=$(ask start "$pid" hostB "${slow/80/20}") # hauld starts anew meanwhile
 start A "$work/writer" --mib 8 --rate 100
 waiting=$(ask start "$pid" hostB)
 ask state "$running" rounds

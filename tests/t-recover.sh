@@ -69,7 +69,7 @@ says A 1 'no migration 0000000000000123' resolve -y 123 --drop-here
 note "killed before the hand-over; hauld ends it when it starts"
 start A "$work/writer" --mib 24 --rate 2000
 dies s-restored-heard
-says A 0 'goes on here when recovered' recover --list
+says A 0 'resumes here when recovered' recover --list
 stands A "--list has changed something"
 "$lab" run A kill -KILL "$(daemon A)"
 start_hauld A
@@ -100,7 +100,7 @@ hold s-sent
 "$lab" run A kill -CONT "$pid"
 go_on
 ended 1
-grep -q 'somebody has woken the stopped process' "$dir/report" || fail "woken before the commit, unseen: $(cat "$dir/report")"
+grep -q 'another process has woken the stopped process' "$dir/report" || fail "woken before the commit, unseen: $(cat "$dir/report")"
 verify A
 hold s-pushing
 before=$(ran)
@@ -119,7 +119,7 @@ echo "$("$lab" pid A "$pid")" >"$root/cgroup.procs"
 stands A "out of the frozen cgroup it runs"
 go_on
 ended 0
-grep -q 'moved out of its frozen cgroup by somebody; stopped again' "$dir/stderr" || fail "moved out unseen: $(cat "$dir/stderr")"
+grep -q 'moved out of its frozen cgroup by another process; stopped again' "$dir/stderr" || fail "moved out unseen: $(cat "$dir/stderr")"
 [ ! -e "$root$cgroup" ] || fail "the cgroup is left"
 gone A
 verify B
@@ -150,7 +150,7 @@ for how in wiped rebooted; do
 		says A 4 '"text":.*was rebooted since' recover --json
 	fi
 	stands A "$how: resumed by itself"
-	says A 0 'goes on here, as it was when it was stopped' resolve -y --keep-here "$id"
+	says A 0 'resumed here, as it was when it was stopped' resolve -y --keep-here "$id"
 	verify A
 	no_journal
 	stop A

@@ -88,7 +88,10 @@ static bool may_be_shared(const struct here *h, const Haul__File *f)
 /* Ask the source to compare contents? Then the state is open until it has answered. */
 static bool doubt(struct files *fs, uint32_t i, const struct here *h, uint64_t bytes)
 {
-	if (!fs->prove || !h->readable || bytes > READ_FILE_MAX_BYTES ||
+	/* a log that is not compared keeps its old content here: only the sum is limited */
+	uint64_t most = fs->o->file[i]->write ? READ_ALL_MAX_BYTES : READ_FILE_MAX_BYTES;
+
+	if (!fs->prove || !h->readable || bytes > most ||
 	    fs->doubt_bytes + bytes > READ_ALL_MAX_BYTES)
 		return false;
 	fs->doubt[fs->n_doubt++] = (struct files_doubt){ .file = i, .bytes = bytes };

@@ -22,7 +22,7 @@ int net_move_parse(const char *text, struct net_move *out, struct err *e)
 
 	memset(out, 0, sizeof(*out));
 	if (strlen(text) >= sizeof(word))
-		return err_set(e, ERR_USER, EINVAL, "\"%s\" is no address", text);
+		return err_set(e, ERR_USER, EINVAL, "\"%s\" is not an address", text);
 	strcpy(word, text);
 	char *at = strchr(word, '@'), *end;
 
@@ -39,13 +39,14 @@ int net_move_parse(const char *text, struct net_move *out, struct err *e)
 		*slash++ = 0;
 	out->addr.family = strchr(word, ':') ? AF_INET6 : AF_INET;
 	if (inet_pton(out->addr.family, word, out->addr.b) != 1)
-		return err_set(e, ERR_USER, EINVAL, "\"%s\" is no address", text);
+		return err_set(e, ERR_USER, EINVAL, "\"%s\" is not an address", text);
 	unsigned long len = slash ? strtoul(slash, &end, 10) : 0;
 
 	if (slash && (!*slash || *end || len == 0 || len > addr_bytes(&out->addr) * 8))
 		return err_set(e, ERR_USER, EINVAL, "\"%s\": no prefix length", text);
 	if (net_addr_any(&out->addr) || net_addr_loopback(&out->addr))
-		return err_set(e, ERR_USER, EINVAL, "\"%s\" is no address that could move", text);
+		return err_set(e, ERR_USER, EINVAL, "\"%s\" is not an address that could move",
+		               text);
 	out->prefix = (uint8_t)len;
 	return 0;
 }
@@ -268,7 +269,7 @@ static int change(const struct net_move *m, uint16_t type, uint16_t flags, const
 
 	if (nl < 0)
 		return nl;
-	/* whoever had it has given it up: no second of waiting for somebody to object */
+	/* its last owner has given it up: do not wait a second for another host to object */
 	if (m->addr.family == AF_INET6)
 		keep |= IFA_F_NODAD;
 	netlink_begin(&b, type, NLM_F_ACK | flags, &a, sizeof(a));

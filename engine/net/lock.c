@@ -69,7 +69,7 @@ static const struct {
 	[SET_ADDR6] = { "addr6", TYPE_IP6, 16 },
 };
 
-/* A part of the key of a lookup, as it stands in a packet. */
+/* A part of the key of a lookup, in the byte order of the packet. */
 struct part {
 	uint32_t base, offset, bytes;
 };

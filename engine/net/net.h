@@ -103,7 +103,7 @@ struct net_lock;
  * sockets that are somewhere else by now.
  */
 int net_lock_new(struct net_lock **out, uint64_t id, struct err *e);
-/** net_lock_adopt() - one that somebody else has made, or perhaps not */
+/** net_lock_adopt() - take over the lock of a process that has died, which may not have made it */
 int net_lock_adopt(struct net_lock **out, uint64_t id, struct err *e);
 /** net_lock_add() - connections: nothing passes, either way; listening: no new ones */
 int net_lock_add(struct net_lock *l, const struct net_flow *v, size_t n, struct err *e);
@@ -122,7 +122,7 @@ struct net_park;
 int net_park_new(struct net_park **out, struct err *e);
 /** net_park_watch() - keep what arrives for @v from now on; again: for these instead */
 int net_park_watch(struct net_park *p, const struct net_flow *v, size_t n, struct err *e);
-/** net_park_pull() - take over what came since, up to a limit. Return: 0; -ENOMEM */
+/** net_park_pull() - take the packets that arrived since the last call, up to a limit. Return: 0; -ENOMEM */
 int net_park_pull(struct net_park *p);
 /** net_park_push() - a packet from the other host. Return: 0; -EPERM not for a watched flow */
 int net_park_push(struct net_park *p, const uint8_t *packet, size_t bytes);

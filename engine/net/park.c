@@ -420,7 +420,7 @@ size_t net_park_release(struct net_park *p)
 	return failed;
 }
 
-/* To any segment outside its window a peer says where it stands. One of two is outside. */
+/* A peer answers a segment outside its window with its own position. One of two is outside. */
 void net_park_disown(const struct net_park *p, const struct net_flow *f)
 {
 	uint8_t b[IP6_BYTES + TCP_BYTES] = { 0 };

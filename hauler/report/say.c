@@ -40,7 +40,7 @@ static double ms(const json_t *o, const char *key)
 	return num(o, key) / 1e3;
 }
 
-/* On a terminal the progress line is replaced by what comes next. */
+/* On a terminal the next line replaces the progress line. */
 static void end_line(void)
 {
 	if (line_open)
@@ -55,7 +55,7 @@ static void say_state(const json_t *o, struct say_how how)
 	} words[] = { { "connect", "connecting" },
 		      { "prepare", "destination accepts; opening streams" },
 		      { "freeze", "freeze" },
-		      { "undo", "undoing: the process goes on here" } };
+		      { "undo", "undoing: the process resumes here" } };
 	const char *state = str(o, "state");
 
 	if (how.quiet || (!strcmp(state, "freeze") && !how.verbose) ||

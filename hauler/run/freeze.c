@@ -97,7 +97,7 @@ static int settle(struct mig *m, struct err *e)
 	               : direct_rings_settle(m->copy.rings, deadline < last ? deadline : last, e);
 }
 
-/* It stands and is dumped already: what had to be done in between, if anything, was not. */
+/* CRIU before 3.19 makes no call between "stopped" and "dumped". If this tree needs one, refuse. */
 static int too_late(struct mig *m, struct err *e)
 {
 	int r = find_aio(m, e);
@@ -242,7 +242,7 @@ void freeze_undo(struct mig *m)
 		if ((m->dump.done || !criu_leaves_stopped(m->dump.criu_version)) &&
 		    !m->copy.held[i].was_stopped &&
 		    syscall(SYS_pidfd_send_signal, m->copy.held[i].pidfd, SIGCONT, NULL, 0) < 0)
-			log_err("pid=%d does not go on: %s", m->copy.held[i].pid, strerror(errno));
+			log_err("cannot resume pid=%d: %s", m->copy.held[i].pid, strerror(errno));
 	present_free(steal(m->dump.present));
 	dirs_cancel(m->dirs);
 	images_free(steal(m->dump.images));
@@ -279,7 +279,7 @@ static int all_stopped(const struct mig *m, struct err *e)
 	for (size_t i = 0; i < m->copy.n_held; i++)
 		if (!stands_soon(m->copy.held[i].pid))
 			return err_set(e, ERR_SYS, EINTR,
-			               "somebody has woken the stopped process %d (SIGCONT)",
+			               "another process has woken the stopped process %d (SIGCONT)",
 			               m->copy.held[i].pid);
 	return 0;
 }
@@ -312,11 +312,11 @@ int freeze_kept(const struct mig *m, struct err *e)
 		return all_stopped(m, e);
 	for (size_t i = 0; i < m->copy.n_held; i++)
 		if (slipped(m, m->copy.held[i].pid))
-			return err_set(
-			        e, ERR_SYS, EINTR,
-			        "somebody has moved the stopped process %d out of its frozen "
-			        "cgroup, or thawed it",
-			        m->copy.held[i].pid);
+			return err_set(e, ERR_SYS, EINTR,
+			               "another process has moved the stopped process %d out of "
+			               "its frozen "
+			               "cgroup, or thawed it",
+			               m->copy.held[i].pid);
 	return 0;
 }
 
@@ -334,7 +334,7 @@ void freeze_watch(struct mig *m)
 		syscall(SYS_pidfd_send_signal, m->copy.held[i].pidfd, SIGSTOP, NULL, 0);
 		if (out && frost_again(m->copy.frost, pid, &e) < 0)
 			log_err("%s", e.msg);
-		log_err("pid=%d of the stopped copy was %s by somebody; stopped again", pid,
+		log_err("pid=%d of the stopped copy was %s by another process; stopped again", pid,
 		        out ? "moved out of its frozen cgroup" : "woken");
 	}
 }

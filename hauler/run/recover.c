@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * recover.c - end what a killed haul began. docs/HANDOVER.md: before the commit the tree
- * goes on here; after it only the destination knows, and is asked; when nobody can be
+ * resumes here; after it only the destination knows, and is asked; when nobody can be
  * asked any more the operator decides (haul resolve).
  */
 
@@ -154,9 +154,9 @@ static bool recover_loaded(const struct recover *rc, struct mig *m, struct opts 
 		if (!rc->list)
 			thaw(m);
 		say(rc, m,
-		    rc->list        ? "was not handed over; goes on here when recovered"
-		    : ph == PH_HELD ? "was not handed over; it goes on here"
-		                    : "was not stopped yet; it goes on here");
+		    rc->list        ? "was not handed over; resumes here when recovered"
+		    : ph == PH_HELD ? "was not handed over; it resumed here"
+		                    : "was not stopped yet; it resumed here");
 		return !rc->list;
 	}
 	if (m->copy.n_held == 0) {
@@ -174,7 +174,7 @@ static bool recover_loaded(const struct recover *rc, struct mig *m, struct opts 
 	if (m->state == MIG_DONE)
 		say(rc, m, "runs at the destination, with every page");
 	else if (m->state == MIG_UNDONE)
-		say(rc, m, "was not handed over; it goes on here");
+		say(rc, m, "was not handed over; it resumed here");
 	return m->state != MIG_LOST;
 }
 
@@ -221,7 +221,7 @@ static int recover_one(struct recover *rc, uint64_t id)
 	record_end(m, over);
 	run_fini(m);
 	free(m);
-	if (missing) /* somebody else has ended it meanwhile, unless it was asked for */
+	if (missing) /* another process has ended it meanwhile, unless this was asked for */
 		return rc->id ? r : 0;
 	rc->left += !over && !rc->list;
 	return 0;
@@ -265,7 +265,7 @@ static int resolve_loaded(struct recover *rc, struct mig *m, struct opts *o, boo
 	else
 		freeze_kill(m);
 	say(rc, m,
-	    keep ? "goes on here, as it was when it was stopped" : "the copy here was killed");
+	    keep ? "resumed here, as it was when it was stopped" : "the copy here was killed");
 	return 0;
 }
 

@@ -8,7 +8,7 @@
 struct recover {
 	const struct opts *opt; /* dest, identity, ... given here win over the journal's */
 	uint64_t id; /* 0: all */
-	bool list; /* say what there is, change nothing */
+	bool list; /* list the migrations, change nothing */
 	unsigned int left; /* out: not ended, an operator is needed */
 	struct mig *current; /* for the signal thread */
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * relink.c - the link broke after the hand-over: ask the destination how it stands, until
+ * relink.c - the link broke after the hand-over: ask the destination for the outcome, until
  * it answers, and go on from what it lacks. The stopped copy here stays what it is.
  */
 #include "hauler/run/priv.h"
@@ -178,7 +178,7 @@ static int attempt(struct mig *m, struct err *e)
 	}
 }
 
-/* Or the destination still waits for a connection of ours that is no more. */
+/* -EBUSY: the destination has not noticed yet that our old connection is dead. */
 static bool worth_another(const struct err *e)
 {
 	return e->src == ERR_LINK || e->code == EBUSY;

@@ -20,7 +20,7 @@
 
 #define MARK_LIMIT_MS 60000
 
-/* So many pages are queued between two glances at the clock. */
+/* Pages queued between two checks of the clock. */
 #define PIECE_PAGES 512u
 
 /* Looks come at growing distances, and cost at most a twentieth of the time. */
@@ -32,7 +32,7 @@
 #define LINK_FULL_BYTES (4u << 20)
 #define LINK_SURE_US    500000
 
-/* Files that take longer than this before the stop are worth another round, so often. */
+/* If the file pass takes longer than this, run another round first, at most FILES_TRIES times. */
 #define FILES_LATE_US 100000
 #define FILES_TRIES   3
 

@@ -322,7 +322,7 @@ int switch_commit(struct mig *m, struct err *e)
 	if (r < 0)
 		return r;
 	fault_at(FAULT_S_COMMIT_RECORDED);
-	/* the last look of all: what comes later came for the copy that was handed over */
+	/* the last check: a later signal was meant for the copy that was handed over */
 	if (signals_check(m, e) < 0)
 		return -e->code;
 	pthread_mutex_lock(&m->halt.lock);
