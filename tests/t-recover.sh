@@ -60,7 +60,7 @@ kill_all() {
 note "nothing to do, and wrong words"
 says A 0 'no migration was left behind' recover
 says A 0 'no migration was left behind' recover --list
-says A 2 'is no migration' recover nonsense
+says A 2 'is not the ID of a migration' recover nonsense
 says A 1 'no migration 0000000000000123' recover 123
 says A 2 'Usage: haul resolve' resolve 123
 says A 2 'Usage: haul resolve' resolve 123 --keep-here --drop-here
