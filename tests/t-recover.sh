@@ -62,8 +62,8 @@ says A 0 'no migration was left behind' recover
 says A 0 'no migration was left behind' recover --list
 says A 2 'is not the ID of a migration' recover nonsense
 says A 1 'no migration 0000000000000123' recover 123
-says A 2 'Usage: haul resolve' resolve 123
-says A 2 'Usage: haul resolve' resolve 123 --keep-here --drop-here
+says A 2 'usage: haul resolve' resolve 123
+says A 2 'usage: haul resolve' resolve 123 --keep-here --drop-here
 says A 1 'no migration 0000000000000123' resolve -y 123 --drop-here
 
 note "killed before the hand-over; hauld ends it when it starts"

@@ -254,10 +254,13 @@ static const struct part {
 	const char *name;
 	int (*run)(struct wrk *w, const Haul__Switch *s, struct err *e);
 } parts[] = {
-	{ "process IDs", check_pids },        { "UNIX sockets", judge_sockets },
+	{ "process IDs", check_pids },
 	{ "CRIU in the root directory", rooted_criu },
-	{ "directories", place_directories }, { "pager", make_pager },
-	{ "page maps", put_page_maps },       { "images", fit_images },
+	{ "directories", place_directories },
+	{ "pager", make_pager },
+	{ "page maps", put_page_maps },
+	{ "UNIX sockets", judge_sockets },
+	{ "images", fit_images },
 	{ "pager's start", start_pager },
 };
 
