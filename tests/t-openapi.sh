@@ -7,7 +7,7 @@
 if python3 -c 'import openapi_spec_validator' 2>/dev/null; then
 	python3 -m openapi_spec_validator "$top/docs/openapi.json" || fail "docs/openapi.json is no OpenAPI document"
 else
-	PATH=${PATH#/usr/sbin:/usr/bin:/sbin:/bin:} npx --yes @seriousme/openapi-schema-validator@2 "$top/docs/openapi.json" || fail "docs/openapi.json is no OpenAPI document"
+	npx --yes -p @seriousme/openapi-schema-validator@2 validate-api "$top/docs/openapi.json" || fail "docs/openapi.json is no OpenAPI document"
 fi
 api_options=()
 api_up
