@@ -48,8 +48,12 @@ static void refused(void (*more)(Haul__Offer *), const char *code)
 	if (reach(&t, OFFER, NULL)) {
 		if (say_offer(t.ch, PID_FREE, more) && (m = hear(t.ch)) &&
 		    m->body_case == HAUL__MSG__BODY_ANSWER) {
-			for (size_t i = 0; i < m->answer->n_finding; i++)
+			for (size_t i = 0; i < m->answer->n_finding; i++) {
 				found |= !strcmp(m->answer->finding[i]->code, code);
+				if (!found)
+					printf("     %s: %s\n", m->answer->finding[i]->code,
+					       m->answer->finding[i]->text);
+			}
 			say_start(t.ch, 1);
 		} else if (m && m->body_case == HAUL__MSG__BODY_ABORT) {
 			found = strstr(m->abort->reason, code) != NULL;
@@ -162,7 +166,7 @@ static const struct {
 	{ "to remove the whole", NO, { GONE("") } },
 	{ "a link in the place of the whole", NO, { LNK_("", "/srv-outside") } },
 	{ "a file in the place of the whole", NO, { REG_("") } },
-	{ "tree 7 of 1", "tree 7 of 1", { STEP(MAKE, "x", .mode = S_IFREG, .root = 7) } },
+	{ "directory 7 of 1", "directory 7 of 1", { STEP(MAKE, "x", .mode = S_IFREG, .root = 7) } },
 	{ "content of a fifo",
 	  "open f",
 	  { STEP(MAKE, "f", .mode = S_IFIFO | 0600), PUT_("f", "x") } },

@@ -96,9 +96,13 @@ bool say_offer(struct chan *ch, unsigned int pid, void (*more)(Haul__Offer *o))
 	Haul__Msg m = HAUL__MSG__INIT;
 	Haul__Offer o = HAUL__OFFER__INIT;
 	Haul__Criu c = HAUL__CRIU__INIT;
+	Haul__Identity root = HAUL__IDENTITY__INIT, *root_v = &root;
 	struct utsname u;
 
 	uname(&u);
+	root.caps = UINT64_MAX;
+	o.identity = &root_v;
+	o.n_identity = 1;
 	o.kernel = u.release;
 	o.machine = u.machine;
 	o.page_bytes = 4096;

@@ -146,8 +146,8 @@ for how in wiped rebooted; do
 	if [ $how = wiped ]; then
 		says A 4 'knows nothing of this migration' recover
 	else
-		says A 4 'was rebooted since' recover
-		says A 4 '"text":.*was rebooted since' recover --json
+		says A 4 'hostB has rebooted' recover
+		says A 4 '"text":.*hostB has rebooted' recover --json
 	fi
 	stands A "$how: resumed by itself"
 	says A 0 'resumed here, as it was when it was stopped' resolve -y --keep-here "$id"

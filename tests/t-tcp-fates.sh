@@ -40,7 +40,11 @@ except (ConnectionResetError, ConnectionAbortedError):
 serve "$addr"
 "$lab" run C python3 -c "$idle" "$addr" >"$dir/idle" &
 wait_answer "$dir/idle" ready
+# the listener's address is missing there, too: a blocker, unless programs of B may bind to any address
+check_says address-missing 3
+"$lab" run B sysctl -qw net.ipv4.ip_nonlocal_bind=1
 check_says tcp-closed 0
+"$lab" run B sysctl -qw net.ipv4.ip_nonlocal_bind=0
 check_says tcp-moves 0 --move-address="$addr"
 check_says tcp-open 3 --tcp=refuse
 check_says address-missing 3 --tcp=move

@@ -147,7 +147,7 @@ status() {
 }
 status 2 'seconds=1 ends before' --seconds=1 --sample-ms=10000 "$pid"
 status 2 'no policy "nosuch"' --policy=nosuch "$pid"
-status 2 'no use for --fs' --fs=/tmp "$pid"
+status 2 'does not take --fs' --fs=/tmp "$pid"
 status 3 'no process 4194304' 4194304
 status 3 'haul itself' $$
 sh -c 'sleep 0 & echo $! >"$0"; exec sleep 20' "$dir/zombie" &

@@ -31,8 +31,10 @@ static void range(const struct option_row *row, char *out, size_t bytes)
 	if (row->kind == OPTION_NUMBER)
 		snprintf(out, bytes, " (%ld to %ld%s%s%s%s)", row->min, row->max, *unit ? " " : "",
 		         unit, row->def ? "; default " : "", row->def ? row->def : "");
+	else if (row->def)
+		snprintf(out, bytes, " (default %s)", row->def);
 	else
-		snprintf(out, bytes, row->def ? " (default %s)" : "", row->def);
+		*out = 0;
 }
 
 static void option(FILE *f, const struct option_row *row)
