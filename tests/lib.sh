@@ -21,7 +21,12 @@ set -E
 trap 'rc=$?; printf "FAIL: %s:%s: status %s: %s\n" "${BASH_SOURCE[0]##*/}" "$LINENO" "$rc" "$BASH_COMMAND" >&2' ERR
 
 fail() { printf 'FAIL: %s\n' "$*" >&2; exit 1; }
-note() { printf '%s\n' "$*"; }
+# note WORDS: the step of the test that begins, with the seconds since the test began
+test_began=${EPOCHREALTIME/[.,]/}
+note() {
+	local us=$((${EPOCHREALTIME/[.,]/} - test_began))
+	printf '%4d.%d s  %s\n' $((us / 1000000)) $((us / 100000 % 10)) "$*"
+}
 skip() { printf 'SKIP: %s\n' "$*"; exit 77; }
 
 lab_down() {

@@ -174,6 +174,7 @@ SHELL_TESTS = \
 	tests/t-handover-tables.sh \
 	tests/t-hostile-fs.sh \
 	tests/t-hostile.sh \
+	tests/t-hostile-lies.sh \
 	tests/t-huge.sh \
 	tests/t-ipc.sh \
 	tests/t-link.sh \
@@ -294,7 +295,7 @@ check-files: check-programs
 	$(srcdir)/tests/check-files
 # every message in the place of every other, from liars with a real process
 check-hostile: check-programs
-	HOSTILE_ALL=1 $(srcdir)/tests/t-hostile.sh
+	HOSTILE_ALL=1 $(srcdir)/tests/t-hostile-lies.sh
 # nearly all of it waits for a link of 1 Mbit/s
 check-slow: check-programs
 	$(srcdir)/tests/t-slow-link.sh
