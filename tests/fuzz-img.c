@@ -14,18 +14,34 @@
 #include "engine/criu/img.h"
 #include "replay.h"
 
-enum { TREE, CORE, MM, RUNS, N_KINDS };
+enum { TREE, CORE, MM, RUNS, NAME, FILES, N_KINDS };
 
 static const char *const names[N_KINDS] = {
 	[TREE] = "pstree.img",
 	[CORE] = "core-7.img",
 	[MM] = "mm-7.img",
+	[FILES] = "files.img",
 };
+
+/* What is changed can be read again, and is not changed twice. */
+static int read_core(int dir, struct err *e)
+{
+	const struct img_left left = {
+		.tid = 7, .sleep_ns = 1000000, .poll_ns = 1000000, .block = { 0x10000, 1ULL << 32 }
+	};
+	struct img_core core;
+	int r = img_core(dir, 7, &core, e);
+
+	if (r == 0)
+		r = img_call_again(dir, 7, 7, &left, e);
+	if (r > 0 && img_call_again(dir, 7, 7, &left, e) != 0)
+		abort();
+	return r < 0 ? r : 0;
+}
 
 static int read_image(int dir, int kind, struct err *e)
 {
 	struct img_tree tree = { 0 };
-	struct img_core core;
 	struct img_vmas *vmas = NULL;
 	int r;
 
@@ -38,7 +54,9 @@ static int read_image(int dir, int kind, struct err *e)
 		img_tree_fini(&tree);
 		return r;
 	case CORE:
-		return img_core(dir, 7, &core, e);
+		return read_core(dir, e);
+	case FILES:
+		return img_fit_timers(dir, e);
 	default:
 		r = img_vmas(dir, 7, &vmas, e);
 		if (r == 0)
@@ -51,12 +69,13 @@ static int read_image(int dir, int kind, struct err *e)
 
 static char folder[] = "/dev/shm/fuzz-img.XXXXXX";
 
-static int dir = -1, file[RUNS];
+static int dir = -1, file[N_KINDS];
 
 static void leave(void)
 {
-	for (int i = 0; i < RUNS; i++)
-		unlinkat(dir, names[i], 0);
+	for (int i = 0; i < N_KINDS; i++)
+		if (names[i])
+			unlinkat(dir, names[i], 0);
 	rmdir(folder);
 }
 
@@ -67,9 +86,9 @@ static void set_up(void)
 
 	if (!mkdtemp(folder) || (dir = open(folder, O_DIRECTORY | O_CLOEXEC)) < 0)
 		abort();
-	for (int i = 0; i < RUNS; i++)
-		if (img_save(dir, names[i], "", 0, &e) < 0 ||
-		    (file[i] = openat(dir, names[i], O_WRONLY | O_CLOEXEC)) < 0)
+	for (int i = 0; i < N_KINDS; i++)
+		if (names[i] && (img_save(dir, names[i], "", 0, &e) < 0 ||
+		                 (file[i] = openat(dir, names[i], O_WRONLY | O_CLOEXEC)) < 0))
 			abort();
 	atexit(leave);
 }
@@ -125,9 +144,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t bytes)
 
 	if (bytes < 1)
 		return 0;
-	int kind = p[0] % (N_KINDS + 1);
+	int kind = p[0] % N_KINDS;
 
-	if (kind < RUNS) {
+	if (names[kind]) {
 		image(kind, p + 1, bytes - 1);
 	} else if (kind == RUNS) {
 		runs(p + 1, bytes - 1);

@@ -7,6 +7,7 @@
  *   before:K:W an empty message W, then message K
  *   huge:K     in place of message K the length of a message of 4 GiB
  *   answer:3, parked:K  as the functions below say, before message K
+ *   threads:7  SWITCH has attributes for process 1, too, and nonsense for the root of the tree
  *   outcome:18:N  the link breaks after the commit; then OUTCOME N
  *   missing:19:N  the same; then MISSING for process N, or for process 1
  *   want:0:1   WANT for pages of process 1; want:0:2: for very many
@@ -129,6 +130,31 @@ static int say_parked(struct chan *c, uint64_t deadline_us, struct err *e)
 	return true_wire_send(c, &m, deadline_us, e);
 }
 
+/* Attributes of a process that is not in the tree, and such that no thread can have. */
+static int say_threads(struct chan *c, const Haul__Msg *m, uint64_t deadline_us, struct err *e)
+{
+	static uint8_t many[2000];
+	Haul__Thread v[3], *list[3] = { &v[0], &v[1], &v[2] };
+	Haul__Switch s = *m->switch_over;
+	Haul__Msg lie = *m;
+
+	for (int i = 0; i < 3; i++) {
+		haul__thread__init(&v[i]);
+		v[i].tid = i == 0 ? 1 : s.n_thread ? s.thread[0]->tid : 1u << 31;
+		v[i].leader = true;
+		v[i].oom_score_adj = i == 0 ? 777 : -100000;
+		v[i].io_priority = UINT32_MAX;
+		v[i].slack_ns = i == 0 ? 7777 : UINT64_MAX;
+		v[i].coredump_filter = UINT32_MAX;
+		v[i].cpus = (ProtobufCBinaryData){ i == 2 ? sizeof(many) : 8, many };
+		v[i].sleep_ns = v[i].poll_ns = v[i].block = v[i].block2 = UINT64_MAX;
+	}
+	s.thread = list;
+	s.n_thread = 3;
+	lie.switch_over = &s;
+	return true_wire_send(c, &lie, deadline_us, e);
+}
+
 /* For lies about how it ended there must be a reason to ask: cut off after RUNNING. */
 static bool breaks(int kind)
 {
@@ -175,6 +201,8 @@ int wire_send(struct chan *c, const Haul__Msg *m, uint64_t deadline_us, struct e
 		r = say_missing(c, arg, deadline_us, e);
 	else if (is_time("answer", kind, &arg))
 		return say_answer(c, deadline_us, e);
+	else if (is_time("threads", kind, &arg))
+		return say_threads(c, m, deadline_us, e);
 	else if (is_time("parked", kind, &arg))
 		r = say_parked(c, deadline_us, e);
 	return r < 0 ? r : true_wire_send(c, m, deadline_us, e);

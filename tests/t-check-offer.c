@@ -508,6 +508,23 @@ static void unix_names(void)
 	unlink(names[0]);
 }
 
+/* CPUs that threads are bound to: this host has the first, and not the last that Linux can have. */
+static void cpus(void)
+{
+	static uint8_t bits[1024 + 1];
+	struct set s;
+
+	good(&s);
+	bits[0] = 1;
+	s.o.cpus = (ProtobufCBinaryData){ 1024, bits };
+	expect("a CPU that is here", &s, NULL, SEV_INFO);
+	bits[1023] = 0x80;
+	s.o.cpus = (ProtobufCBinaryData){ 1024, bits };
+	expect("a CPU that is not here", &s, "cpu-missing", SEV_WARNING);
+	s.o.cpus = (ProtobufCBinaryData){ 1025, bits };
+	expect("more CPUs than Linux can have", &s, NULL, SEV_INFO);
+}
+
 static void ports(void)
 {
 	for (size_t k = 0; k < ARRAY_SIZE(port_cases); k++) {
@@ -584,6 +601,7 @@ int main(void)
 	ports();
 	addresses();
 	unix_names();
+	cpus();
 	nonsense();
 	return checks_end();
 }

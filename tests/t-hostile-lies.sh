@@ -62,6 +62,10 @@ haul_lies before:9:1 1 "message 1 in state gate"
 haul_lies before:9:9 0 '"done"'
 haul_lies parked:9 1 "packets for no connection of the tree"
 haul_lies huge:7 1 "a message of 4294967295 bytes"
+# attributes of B's process 1: it keeps its own; those that no thread can have are only logged
+was=$("$lab" run B cat /proc/1/oom_score_adj /proc/1/timerslack_ns)
+haul_lies threads:7 0 '"done"'
+[ "$("$lab" run B cat /proc/1/oom_score_adj /proc/1/timerslack_ns)" = "$was" ] || fail "threads: process 1 of B was changed"
 
 note "hauld lies to haul"
 to=C

@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "engine/criu/criu.h"
 #include "engine/criu/img.h"
+#include "engine/proc/attrs.h"
 #include "transport/haul.pb-c.h"
 
 #define FILES_MAX     65536
@@ -137,6 +138,22 @@ static void check_cpu(struct check *c)
 		say(c, SEV_WARNING, "cpu-unknown",
 		    "compare the flags of both in lscpu: the destination needs all of the source's",
 		    "the CPUs could not be compared: %s", files_clean(e.msg, e.msg, sizeof(e.msg)));
+}
+
+/* Threads with an affinity of their own, whose CPUs this host may lack. */
+static void check_cpus(struct check *c)
+{
+	const ProtobufCBinaryData *cpus = &c->o->cpus;
+	int n = cpus->len <= ATTRS_CPU_BYTES ? attrs_first_missing(cpus->data, cpus->len) : -1;
+
+	if (n >= 0)
+		say(c, SEV_WARNING, "cpu-missing",
+		    "choose a host with as many CPUs, or set the affinity again after the "
+		    "migration",
+		    "threads are bound to CPUs that the destination lacks (CPU %d, for example): "
+		    "they "
+		    "will run on the others of their CPUs, or on all",
+		    n);
 }
 
 static void check_mem(struct check *c)
@@ -364,6 +381,7 @@ int check_offer(const Haul__Offer *offer, const struct check_host *host, struct 
 		check_host(&c);
 		check_criu(&c);
 		check_cpu(&c);
+		check_cpus(&c);
 		check_mem(&c);
 		check_users(&c);
 		check_groups(&c);

@@ -14,6 +14,7 @@
 #include "agent/worker/net.h"
 #include "agent/worker/out.h"
 #include "agent/worker/streams.h"
+#include "agent/worker/threads.h"
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
@@ -200,6 +201,16 @@ static int fit_images(struct wrk *w, const Haul__Switch *s, struct err *e)
 	return 0;
 }
 
+static int fit_threads(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	int r = threads_fit(w->images_fd, s, e);
+
+	if (r != -ENOENT && r != -EBADMSG)
+		return r;
+	err_clear(e); /* without valid images CRIU says what is wrong */
+	return 0;
+}
+
 static int place_directories(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	(void)s;
@@ -262,7 +273,8 @@ static const struct part {
 	{ "process IDs", check_pids },        { "CRIU in the root directory", rooted_criu },
 	{ "directories", place_directories }, { "pager", make_pager },
 	{ "page maps", put_page_maps },       { "images", fit_images },
-	{ "pager's start", start_pager },     { "UNIX sockets", judge_sockets },
+	{ "threads", fit_threads },           { "pager's start", start_pager },
+	{ "UNIX sockets", judge_sockets },
 };
 
 static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
@@ -324,7 +336,10 @@ static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 	if (r == 0)
 		r = held_check(w, e);
 	out_close(w->outs);
-	return r < 0 ? r : ready_to_die(w, deadline_us, e);
+	if (r < 0)
+		return r;
+	threads_set(w->images_fd, s);
+	return ready_to_die(w, deadline_us, e);
 }
 
 int restore_to_gate(struct wrk *w, const Haul__Switch *s, struct err *e)

@@ -92,6 +92,28 @@ int img_forget_parent_death(int dirfd, const struct img_task *root, struct err *
 int img_pagemap(int dirfd, uint64_t obj, uint32_t id, const struct class_runs *runs,
                 const struct sobj *o, struct err *e);
 
+/* ---- img_files.c, img_calls.c: what CRIU loses, put into its images before it restores ---- */
+
+/** img_fit_timers() - files.img: periodic timerfds that have expired stay on. Return: 0; -errno */
+int img_fit_timers(int dirfd, struct err *e);
+
+/* Time that a thread's interrupted system call still had to wait, in ns. */
+struct img_left {
+	pid_t tid;
+	uint64_t sleep_ns; /* if it is a nanosleep(); 0: not known */
+	uint64_t poll_ns; /* if it is a poll(); 0: not known */
+	uint64_t block[2]; /* bytes 16 to 31 of the kernel's struct restart_block */
+};
+/**
+ * img_call_again() - core-TID.img: a system call that only the stop has interrupted is made again
+ * CRIU lets it return EINTR, which a program without signal handlers never sees. Calls that are
+ * changed: nanosleep(), poll(), futex() until a point in time, and without a time limit
+ * epoll_wait(), semop(), sigtimedwait(). Others, and those whose time left is not known, stay.
+ * @left: of this thread, or NULL
+ * Return: 1 it is made again; 0 it stays as it is; -errno
+ */
+int img_call_again(int dirfd, pid_t pid, pid_t tid, const struct img_left *left, struct err *e);
+
 /* ---- img_root.c: another root directory ---- */
 
 /**

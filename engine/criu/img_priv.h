@@ -7,6 +7,7 @@
 #include "engine/criu/img.h"
 
 #define MAGIC_COMMON 0x54564319u
+#define MAGIC_CORE   0x55053847u
 
 void img_put_le32(uint8_t *p, uint32_t v);
 /** img_next() - the next message of an image at *at. Return: 1, 0 at the end, -EBADMSG */
@@ -17,6 +18,11 @@ int img_load_framed(int dirfd, const char *name, uint32_t magic, uint8_t **img, 
 
 /** img_unpack_core() - core-TID.img. @out: for cimg__core__free_unpacked(). Return: 0; -errno */
 int img_unpack_core(int dirfd, pid_t tid, Cimg__Core **out, struct err *e);
+struct Cimg__File;
+/* Changes one entry of files.img. Return: 1 changed; 0 as it was; -errno with @e: the file stays as it is */
+typedef int (*img_edit_fn)(void *arg, struct Cimg__File *f, struct err *e);
+/** img_edit_files() - write files.img anew, each entry as @fn leaves it. Return: 0; -errno */
+int img_edit_files(int dirfd, img_edit_fn fn, void *arg, struct err *e);
 
 /**
  * root_enter() - a mount namespace of its own, in which @root has a /proc: between fork and exec.

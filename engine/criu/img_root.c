@@ -13,9 +13,8 @@
 
 #include "engine/criu/images.pb-c.h"
 
-#define FILES       "files.img"
-#define MAGIC_FILES 0x56303138u
-#define PATH_BYTES  4096
+#define FILES      "files.img"
+#define PATH_BYTES 4096
 
 /* Paths below "/" have no prefix. */
 static size_t root_bytes(const char *root)
@@ -63,57 +62,24 @@ static int map_entry(Cimg__File *f, const char *from, const char *to, struct err
 	return f->reg ? map_name(&f->reg->name, from, to, e) : 0;
 }
 
-static int put(FILE *out, const Cimg__File *f, struct err *e)
+struct reroot {
+	const char *from, *to;
+};
+
+static int map_one(void *arg, Cimg__File *f, struct err *e)
 {
-	size_t n = cimg__file__get_packed_size(f);
-	AUTO(mem) uint8_t *buf = malloc(n + 4);
+	const struct reroot *r = arg;
 
-	if (!buf)
-		return err_set(e, ERR_SYS, ENOMEM, "no memory for %s", FILES);
-	img_put_le32(buf, (uint32_t)n);
-	cimg__file__pack(f, buf + 4);
-	return fwrite(buf, 1, n + 4, out) == n + 4 ? 0 : err_sys(e, "write %s", FILES);
-}
+	int x = map_entry(f, r->from, r->to, e);
 
-static int map_all(const uint8_t *img, size_t bytes, FILE *out, const char *from, const char *to,
-                   struct err *e)
-{
-	size_t at = 8, n;
-	const uint8_t *msg;
-	int r;
-
-	while ((r = img_next(img, bytes, &at, &msg, &n)) > 0) {
-		Cimg__File *f = cimg__file__unpack(NULL, n, msg);
-
-		if (!f)
-			return err_set(e, ERR_CRIU, EBADMSG, "image %s makes no sense", FILES);
-		r = map_entry(f, from, to, e);
-		if (r == 0)
-			r = put(out, f, e);
-		cimg__file__free_unpacked(f, NULL);
-		if (r < 0)
-			return r;
-	}
-	return r < 0 ? err_set(e, ERR_CRIU, -r, "image %s is cut short", FILES) : 0;
+	return x < 0 ? x : 1;
 }
 
 int img_reroot(int dirfd, const char *from, const char *to, struct err *e)
 {
-	AUTO(mem) uint8_t *img = NULL;
-	AUTO(mem) char *text = NULL;
-	size_t bytes, n = 0;
-	int r = img_load_framed(dirfd, FILES, MAGIC_FILES, &img, &bytes, e);
+	struct reroot r = { from, to };
 
-	if (r < 0)
-		return r;
-	AUTO(file) FILE *out = open_memstream(&text, &n);
-
-	if (!out || fwrite(img, 1, 8, out) != 8)
-		return err_sys(e, "write %s", FILES);
-	r = map_all(img, bytes, out, from, to, e);
-	if (r == 0 && fflush(out) != 0)
-		r = err_sys(e, "write %s", FILES);
-	return r < 0 ? r : img_save(dirfd, FILES, text, n, e);
+	return img_edit_files(dirfd, map_one, &r, e);
 }
 
 void root_enter(const char *root, int out)

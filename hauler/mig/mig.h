@@ -19,6 +19,7 @@
 #include "engine/proc/slow.h"
 #include "engine/tracker/tracker.h"
 #include "hauler/inspect/inspect.h"
+#include "hauler/mig/threads.h"
 #include "hauler/net/net.h"
 #include "hauler/options/dirs.h"
 #include "hauler/pages/order.h"
@@ -189,6 +190,7 @@ struct dump {
 	size_t n_ours;
 	struct present *present; /* the last scan; run/present.h */
 	struct images *images; /* images on their way */
+	struct threads *threads; /* what CRIU does not restore of them; NULL before the dump */
 	struct class_runs *maps; /* one for each object of the sink */
 	size_t n_maps;
 };

@@ -131,6 +131,8 @@ static int start_criu(struct mig *m, struct err *e)
 		r = mig_unless_stopped(m, e);
 	if (r == 0 && listener >= 0)
 		r = answer_criu_start(m, listener, e);
+	if (r == 0)
+		r = threads_new(&m->dump.threads, m->opt->pid, e);
 	if (r < 0) {
 		close(sk[0]);
 		return r;

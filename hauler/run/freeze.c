@@ -127,6 +127,7 @@ static int dump(struct mig *m, struct err *e)
 			return err_set(e, ERR_CRIU, EPROTO, "CRIU ended too early");
 		if (ev == CRIU_EV_QUERY_EXT_FILES) {
 			m->fig.t.stopped_us = now_us();
+			threads_stopped(m->dump.threads);
 			fault_at(FAULT_S_STOPPED);
 			r = signals_note(m, e);
 			if (r == 0)

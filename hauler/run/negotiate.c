@@ -93,7 +93,10 @@ int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct
 		r = outs_offer(inspect_outs(m->insp), &offer, e);
 	if (r == 0)
 		r = dirs_offer(m, &offer, out, e);
+	if (r == 0)
+		r = threads_offer(m->opt->pid, &offer, e);
 	if (r < 0) {
+		threads_offer_free(&offer);
 		outs_offer_fini(&offer);
 		dirs_offer_free(&offer);
 		identity_offer_fini(&offer);
@@ -109,6 +112,7 @@ int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct
 	snprintf(m->fig.comm, sizeof(m->fig.comm), "%s", offer.comm);
 	m->link.prove = needs_prove;
 	r = talk_say(m, HAUL__MSG__BODY_OFFER, &offer, e);
+	threads_offer_free(&offer);
 	outs_offer_fini(&offer);
 	dirs_offer_free(&offer);
 	identity_offer_fini(&offer);

@@ -202,6 +202,7 @@ void run_fini(struct mig *m)
 	smaps_free(steal(m->dump.smaps));
 	present_free(steal(m->dump.present));
 	images_free(steal(m->dump.images));
+	threads_free(steal(m->dump.threads));
 	free(steal(m->dump.ours));
 	free(steal(m->loaded.dest));
 	free(steal(m->loaded.identity));

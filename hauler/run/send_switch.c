@@ -54,7 +54,10 @@ int send_switch_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = needs_still(m->needs, &s, e);
 	if (r == 0)
+		r = threads_switch(m->dump.threads, &s, e);
+	if (r == 0)
 		r = send_maps(m, &s, e);
 	needs_still_free(&s);
+	threads_switch_free(&s);
 	return r;
 }

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* attrs.c - affinity, I/O priority, timer slack, and what a process has beside them. */
+#include "engine/proc/attrs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "common/auto.h"
+
+#define IOPRIO_WHO_PROCESS 1
+#define TEXT_BYTES         32
+
+static int read_text(pid_t pid, const char *file, char out[TEXT_BYTES])
+{
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
+	AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, out, TEXT_BYTES - 1);
+
+	if (n < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	out[n] = '\0';
+	return 0;
+}
+
+static int write_text(pid_t pid, const char *file, const char *text)
+{
+	char path[48];
+	size_t n = strlen(text);
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
+	AUTO(fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	return fd >= 0 && write(fd, text, n) == (ssize_t)n ? 0 : -errno;
+}
+
+/* CPUs of this host that can be used, from "0-3,5"; 0 bytes: not known. */
+static size_t online(uint8_t cpus[ATTRS_CPU_BYTES])
+{
+	AUTO(file) FILE *f = fopen("/sys/devices/system/cpu/online", "re");
+	unsigned int from, to, last = 0;
+	int n;
+
+	memset(cpus, 0, ATTRS_CPU_BYTES);
+	while (f && (n = fscanf(f, "%u-%u", &from, &to)) > 0) {
+		to = n == 1 ? from : to;
+		for (unsigned int c = from; c <= to && c < 8 * ATTRS_CPU_BYTES; c++) {
+			cpus[c / 8] |= (uint8_t)(1u << c % 8);
+			last = c / 8 + 1;
+		}
+		if (fgetc(f) != ',')
+			break;
+	}
+	return last;
+}
+
+static bool has_cpu(const uint8_t *cpus, size_t bytes, unsigned int c)
+{
+	return c / 8 < bytes && (cpus[c / 8] >> c % 8 & 1);
+}
+
+static int read_cpus(struct attrs *a)
+{
+	uint8_t host[ATTRS_CPU_BYTES];
+	size_t n_host = online(host);
+	long n = syscall(SYS_sched_getaffinity, a->tid, sizeof(a->cpus), a->cpus);
+
+	if (n < 0)
+		return -errno;
+	while (n > 0 && !a->cpus[n - 1])
+		n--;
+	for (unsigned int c = 0; c < 8 * n_host; c++)
+		if (has_cpu(host, n_host, c) && !has_cpu(a->cpus, (size_t)n, c)) {
+			a->cpu_bytes = (size_t)n;
+			return 0;
+		}
+	a->cpu_bytes = 0;
+	return 0;
+}
+
+int attrs_read(pid_t pid, pid_t tid, struct attrs *out)
+{
+	char text[TEXT_BYTES];
+
+	memset(out, 0, sizeof(*out));
+	out->tid = tid;
+	out->leader = pid == tid;
+	int r = read_cpus(out);
+
+	if (r < 0)
+		return r;
+	long io = syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, tid);
+
+	out->io_priority = io > 0 ? (unsigned int)io : 0;
+	if (read_text(tid, "timerslack_ns", text) == 0)
+		out->slack_ns = strtoull(text, NULL, 10);
+	if (!out->leader)
+		return 0;
+	r = read_text(pid, "oom_score_adj", text);
+	if (r < 0)
+		return r;
+	out->oom_score_adj = (int)strtol(text, NULL, 10);
+	r = read_text(pid, "coredump_filter", text);
+	out->coredump_filter = r == 0 ? (unsigned int)strtoul(text, NULL, 16) : 0;
+	return r;
+}
+
+static void note(int *first, const char **what, int r, const char *name)
+{
+	if (r < 0 && *first == 0) {
+		*first = r;
+		*what = name;
+	}
+}
+
+int attrs_set(const struct attrs *a, const char **what)
+{
+	char text[TEXT_BYTES];
+	int first = 0;
+
+	if (a->cpu_bytes && syscall(SYS_sched_setaffinity, a->tid, a->cpu_bytes, a->cpus) < 0)
+		note(&first, what, -errno, "CPU affinity");
+	if (a->io_priority &&
+	    syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, a->tid, a->io_priority) < 0)
+		note(&first, what, -errno, "I/O priority");
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)a->slack_ns);
+	if (a->slack_ns)
+		note(&first, what, write_text(a->tid, "timerslack_ns", text), "timer slack");
+	if (!a->leader)
+		return first;
+	snprintf(text, sizeof(text), "%d", a->oom_score_adj);
+	note(&first, what, write_text(a->tid, "oom_score_adj", text), "oom_score_adj");
+	snprintf(text, sizeof(text), "0x%x", a->coredump_filter);
+	note(&first, what, write_text(a->tid, "coredump_filter", text), "coredump_filter");
+	return first;
+}
+
+int attrs_first_missing(const uint8_t *cpus, size_t bytes)
+{
+	uint8_t host[ATTRS_CPU_BYTES];
+	size_t n_host = online(host);
+
+	for (unsigned int c = 0; n_host && c < 8 * bytes; c++)
+		if (has_cpu(cpus, bytes, c) && !has_cpu(host, n_host, c))
+			return (int)c;
+	return -1;
+}

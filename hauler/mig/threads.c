@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* threads.c - attributes of threads and the time left of their system calls, read for the destination. */
+#include "hauler/mig/threads.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "engine/criu/sleeps.h"
+#include "engine/proc/attrs.h"
+#include "engine/proc/proc.h"
+#include "transport/haul.pb-c.h"
+
+struct threads {
+	pid_t root;
+	struct sleeps *sleeps; /* NULL: this kernel does not tell */
+	struct img_left *left;
+	size_t n_left;
+};
+
+int threads_new(struct threads **out, pid_t root, struct err *e)
+{
+	AUTO(threads) struct threads *t = calloc(1, sizeof(*t));
+	struct err why = ERR_INIT;
+
+	if (!t)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	t->root = root;
+	if (sleeps_new(&t->sleeps, &why) < 0)
+		log_info("time limits of interrupted system calls are not known: %s", why.msg);
+	*out = steal(t);
+	return 0;
+}
+
+void threads_free(struct threads *t)
+{
+	if (!t)
+		return;
+	sleeps_free(t->sleeps);
+	free(t->left);
+	free(t);
+}
+
+/* ---- every thread of the tree ---- */
+
+/* Return: 0 to go on; -errno ends it */
+typedef int (*thread_fn)(void *arg, pid_t pid, pid_t tid);
+
+static int each_of(pid_t pid, thread_fn fn, void *arg)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	AUTO(dir) DIR *d = opendir(path);
+	int r = 0;
+
+	for (struct dirent *de; r == 0 && d && (de = readdir(d));)
+		if (isdigit((unsigned char)de->d_name[0]))
+			r = fn(arg, pid, (pid_t)strtol(de->d_name, NULL, 10));
+	return r;
+}
+
+static int each(pid_t root, thread_fn fn, void *arg, struct err *e)
+{
+	struct proc_list l = { 0 };
+	int r = procs_tree(root, &l, e);
+
+	for (size_t i = 0; r == 0 && i < l.n; i++)
+		if (procs_lives(l.pid[i]) && (r = each_of(l.pid[i], fn, arg)) < 0)
+			err_set(e, ERR_SYS, -r, "threads of process %d: %s", l.pid[i],
+			        strerror(-r));
+	procs_fini(&l);
+	return r;
+}
+
+/* ---- OFFER ---- */
+
+static int add_cpus(void *arg, pid_t pid, pid_t tid)
+{
+	Haul__Offer *o = arg;
+	struct attrs a;
+
+	if (attrs_read(pid, tid, &a) < 0 || !a.cpu_bytes)
+		return 0;
+	for (size_t i = 0; i < a.cpu_bytes; i++)
+		o->cpus.data[i] |= a.cpus[i];
+	if (a.cpu_bytes > o->cpus.len)
+		o->cpus.len = a.cpu_bytes;
+	return 0;
+}
+
+int threads_offer(pid_t root, Haul__Offer *o, struct err *e)
+{
+	o->cpus.len = 0;
+	o->cpus.data = calloc(1, ATTRS_CPU_BYTES);
+	if (!o->cpus.data)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	return each(root, add_cpus, o, e);
+}
+
+void threads_offer_free(Haul__Offer *o)
+{
+	free(o->cpus.data);
+	o->cpus.data = NULL;
+	o->cpus.len = 0;
+}
+
+/* ---- SWITCH ---- */
+
+static void add_left(struct threads *t, struct img_left *v, size_t n)
+{
+	struct img_left *w = realloc(t->left, (t->n_left + n) * sizeof(*w));
+
+	if (!w)
+		return;
+	t->left = w;
+	memcpy(t->left + t->n_left, v, n * sizeof(*v));
+	t->n_left += n;
+}
+
+void threads_stopped(struct threads *t)
+{
+	struct proc_list l = { 0 };
+	struct err e = ERR_INIT;
+
+	if (!t || !t->sleeps)
+		return;
+	t->n_left = 0;
+	int r = procs_tree(t->root, &l, &e);
+
+	for (size_t i = 0; r == 0 && i < l.n; i++) {
+		AUTO(mem) struct img_left *v = NULL;
+		size_t n = 0;
+
+		r = sleeps_read(t->sleeps, l.pid[i], &v, &n, &e);
+		if (r == 0 && n)
+			add_left(t, v, n);
+	}
+	if (r < 0)
+		log_info("time limits of interrupted system calls are not known: %s", e.msg);
+	procs_fini(&l);
+}
+
+struct list {
+	const struct threads *t;
+	Haul__Switch *s;
+	size_t cap, at;
+};
+
+/* @at: where the search begins; both lists are in about the same order */
+static void take_left(const struct threads *t, size_t *at, Haul__Thread *out)
+{
+	for (size_t i = 0; i < t->n_left; i++) {
+		size_t k = (*at + i) % t->n_left;
+
+		if (t->left[k].tid != (pid_t)out->tid)
+			continue;
+		out->sleep_ns = t->left[k].sleep_ns;
+		out->poll_ns = t->left[k].poll_ns;
+		out->block = t->left[k].block[0];
+		out->block2 = t->left[k].block[1];
+		*at = k + 1;
+		return;
+	}
+}
+
+static int make(const struct attrs *a, Haul__Thread **out)
+{
+	Haul__Thread *v = malloc(sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	haul__thread__init(v);
+	*out = v;
+	v->tid = (uint32_t)a->tid;
+	v->io_priority = a->io_priority;
+	v->slack_ns = a->slack_ns;
+	v->leader = a->leader;
+	v->oom_score_adj = a->oom_score_adj;
+	v->coredump_filter = a->coredump_filter;
+	if (!a->cpu_bytes)
+		return 0;
+	v->cpus.data = malloc(a->cpu_bytes);
+	if (!v->cpus.data)
+		return -ENOMEM;
+	memcpy(v->cpus.data, a->cpus, a->cpu_bytes);
+	v->cpus.len = a->cpu_bytes;
+	return 0;
+}
+
+static int add_thread(void *arg, pid_t pid, pid_t tid)
+{
+	struct list *l = arg;
+	struct attrs a;
+
+	if (attrs_read(pid, tid, &a) < 0)
+		return 0;
+	if (l->s->n_thread == l->cap) {
+		size_t cap = l->cap ? 2 * l->cap : 16;
+		Haul__Thread **v = realloc(l->s->thread, cap * sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		l->s->thread = v;
+		l->cap = cap;
+	}
+	l->s->thread[l->s->n_thread] = NULL;
+	int r = make(&a, &l->s->thread[l->s->n_thread]);
+	Haul__Thread *v = l->s->thread[l->s->n_thread];
+
+	if (v) {
+		l->s->n_thread++;
+		take_left(l->t, &l->at, v);
+	}
+	return r;
+}
+
+int threads_switch(const struct threads *t, Haul__Switch *s, struct err *e)
+{
+	struct list l = { .t = t, .s = s };
+
+	return t ? each(t->root, add_thread, &l, e) : 0;
+}
+
+void threads_switch_free(Haul__Switch *s)
+{
+	for (size_t i = 0; i < s->n_thread; i++) {
+		free(s->thread[i]->cpus.data);
+		free(s->thread[i]);
+	}
+	free(s->thread);
+	s->thread = NULL;
+	s->n_thread = 0;
+}

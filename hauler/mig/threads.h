@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* threads.h - what the threads of the tree have that CRIU does not restore, for OFFER and SWITCH. */
+#ifndef HAUL_THREADS_H
+#define HAUL_THREADS_H
+
+#include <sys/types.h>
+
+#include "common/auto.h"
+#include "common/err.h"
+
+struct threads;
+struct Haul__Offer;
+struct Haul__Switch;
+
+/** threads_new() - before the freeze: what has to be loaded for it. Return: 0; -ENOMEM */
+int threads_new(struct threads **out, pid_t root, struct err *e);
+/** threads_offer() - OFFER.cpus of the tree of @root; threads_offer_free() afterwards */
+int threads_offer(pid_t root, struct Haul__Offer *o, struct err *e);
+void threads_offer_free(struct Haul__Offer *o);
+/**
+ * threads_stopped() - the tree has just been stopped, and CRIU has not run a system call in it yet:
+ * note how long interrupted system calls still had to wait. What cannot be read is not known.
+ */
+void threads_stopped(struct threads *t);
+/** threads_switch() - SWITCH.thread, @t may be NULL; threads_switch_free() afterwards */
+int threads_switch(const struct threads *t, struct Haul__Switch *s, struct err *e);
+void threads_switch_free(struct Haul__Switch *s);
+void threads_free(struct threads *t);
+DEFINE_AUTO(threads, threads_free)
+
+#endif
