@@ -73,6 +73,7 @@ listens() {
 	until_true 60 '"$lab" run "$1" bash -c "exec 3<>/dev/tcp/localhost/$2"' "$@" || fail "no program listens on port $2 of $1"
 }
 
+# start_hauld HOST [ARG]...: in the background, until it listens. VARIABLE=VALUE before it is in hauld's environment.
 start_hauld() {
 	local h=$1
 	shift
@@ -87,14 +88,6 @@ daemon() { "$lab" run "$1" ss -Hltnp 'sport = :4285' | grep -o 'pid=[0-9]*' | he
 stop_hauld() {
 	"$lab" run "$1" kill -TERM "$(daemon "$1")"
 	until_true 60 '! "$lab" run "$1" bash -c "exec 3<>/dev/tcp/localhost/4285"' "$1" || fail "hauld on $1 does not end"
-}
-
-# start_hauld_with HOST VARIABLE=VALUE [ARG]...: the same with a variable in its environment
-start_hauld_with() {
-	local h=$1 variable=$2
-	shift 2
-	"$lab" run "$h" env "$variable" setsid "$hauld" -v "$@" </dev/null >>"$dir/hauld.$h.log" 2>&1 &
-	(listens "$h" 4285) || fail "hauld on $h: $(cat "$dir/hauld.$h.log")"
 }
 
 other() { case $1 in A) echo B ;; *) echo A ;; esac; }

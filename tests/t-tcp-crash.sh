@@ -25,7 +25,7 @@ source_dies() {
 worker_dies() {
 	local rc=0
 	stop_hauld B
-	start_hauld_with B HAUL_FAULT="$1:kill"
+	HAUL_FAULT="$1:kill" start_hauld B
 	"$lab" run A "$haul" --json "${moves[@]}" "$pid" hostB >"$dir/report" 2>&1 || rc=$?
 	[ $rc = 1 ] || fail "$1: status $rc: $(tail -3 "$dir/report")"
 	clean_soon A

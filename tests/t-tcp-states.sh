@@ -43,7 +43,7 @@ done
 
 for p in $dest_points; do
 	stop_hauld B
-	start_hauld_with B HAUL_FAULT="$p:kill"
+	HAUL_FAULT="$p:kill" start_hauld B
 	rc=0
 	"$lab" run A "$haul" --json "${moves[@]}" "$pid" hostB >"$dir/report" 2>&1 || rc=$?
 	[ $rc = 1 ] || fail "$p: status $rc: $(tail -3 "$dir/report")"

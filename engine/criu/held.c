@@ -7,10 +7,8 @@
 #include <string.h>
 
 #include "common/auto.h"
-#include "engine/criu/images.pb-c.h"
 #include "engine/criu/img_priv.h"
 
-#define MAGIC_CORE  0x55053847u
 #define MAGIC_FILES 0x56303138u
 #define USK_EXTERN  1u /* of unix_sk_entry.uflags: the socket of a program outside the tree */
 
@@ -30,26 +28,17 @@ static int take_creds(const Cimg__Creds *from, struct img_creds *to)
 
 int img_creds(int dirfd, pid_t pid, struct img_creds *out, struct err *e)
 {
-	AUTO(mem) uint8_t *img = NULL;
-	size_t bytes, at = 8, n;
-	const uint8_t *msg;
-	char name[32];
+	Cimg__Core *c = NULL;
+	int r = img_unpack_core(dirfd, pid, &c, e);
 
 	memset(out, 0, sizeof(*out));
-	snprintf(name, sizeof(name), "core-%d.img", pid);
-	int r = img_load_framed(dirfd, name, MAGIC_CORE, &img, &bytes, e);
-
 	if (r < 0)
 		return r;
-	Cimg__Core *c = img_next(img, bytes, &at, &msg, &n) > 0 ? cimg__core__unpack(NULL, n, msg)
-	                                                        : NULL;
-
-	if (!c)
-		return err_set(e, ERR_CRIU, EBADMSG, "image %s makes no sense", name);
 	r = c->thread_core && c->thread_core->creds ? take_creds(c->thread_core->creds, out)
 	                                            : -ENODATA;
 	cimg__core__free_unpacked(c, NULL);
-	return r == -ENOMEM ? err_set(e, ERR_SYS, ENOMEM, "no memory for %s", name) : r;
+	return r == -ENOMEM ? err_set(e, ERR_SYS, ENOMEM, "no memory for the groups of pid=%d", pid)
+	                    : r;
 }
 
 void img_creds_fini(struct img_creds *c)

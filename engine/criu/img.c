@@ -176,6 +176,51 @@ int img_load_framed(int dirfd, const char *name, uint32_t magic, uint8_t **img, 
 	return 0;
 }
 
+/* The first message of an image. @out: unpacked, the caller's. Return: 0; -errno */
+static int load_message(int dirfd, const char *name, uint32_t magic,
+                        const ProtobufCMessageDescriptor *type, void **out, struct err *e)
+{
+	AUTO(mem) uint8_t *img = NULL;
+	size_t bytes, at = 8, n;
+	const uint8_t *msg;
+	int r = img_load_framed(dirfd, name, magic, &img, &bytes, e);
+
+	if (r < 0)
+		return r;
+	if (img_next(img, bytes, &at, &msg, &n) <= 0)
+		return err_set(e, ERR_CRIU, EBADMSG, "image %s is cut short", name);
+	*out = protobuf_c_message_unpack(type, NULL, n, msg);
+	return *out ? 0 : err_set(e, ERR_CRIU, EBADMSG, "image %s makes no sense", name);
+}
+
+/* An image of one message, written anew. */
+static int save_message(int dirfd, const char *name, uint32_t magic, const ProtobufCMessage *m,
+                        struct err *e)
+{
+	size_t n = protobuf_c_message_get_packed_size(m);
+	AUTO(mem) uint8_t *img = malloc(12 + n);
+
+	if (!img)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for image %s", name);
+	img_put_le32(img, MAGIC_COMMON);
+	img_put_le32(img + 4, magic);
+	img_put_le32(img + 8, (uint32_t)n);
+	protobuf_c_message_pack(m, img + 12);
+	return img_save(dirfd, name, img, 12 + n, e);
+}
+
+int img_unpack_core(int dirfd, pid_t tid, Cimg__Core **out, struct err *e)
+{
+	void *core = NULL;
+	char name[32];
+
+	snprintf(name, sizeof(name), "core-%d.img", tid);
+	int r = load_message(dirfd, name, MAGIC_CORE, &cimg__core__descriptor, &core, e);
+
+	*out = core;
+	return r;
+}
+
 static int add_task(struct img_tree *t, const Cimg__Pstree *p)
 {
 	struct img_task *v = realloc(t->v, (t->n + 1) * sizeof(*v));
@@ -231,23 +276,12 @@ void img_tree_fini(struct img_tree *t)
 
 int img_core(int dirfd, pid_t tid, struct img_core *out, struct err *e)
 {
-	AUTO(mem) uint8_t *img = NULL;
-	size_t bytes, at = 8, n;
-	const uint8_t *msg;
-	char name[32];
+	Cimg__Core *c = NULL;
+	int r = img_unpack_core(dirfd, tid, &c, e);
 
 	memset(out, 0, sizeof(*out));
-	snprintf(name, sizeof(name), "core-%d.img", tid);
-	int r = img_load_framed(dirfd, name, MAGIC_CORE, &img, &bytes, e);
-
 	if (r < 0)
 		return r;
-	if (img_next(img, bytes, &at, &msg, &n) <= 0)
-		return err_set(e, ERR_CRIU, EBADMSG, "image %s is cut short", name);
-	Cimg__Core *c = cimg__core__unpack(NULL, n, msg);
-
-	if (!c)
-		return err_set(e, ERR_CRIU, EBADMSG, "image %s makes no sense", name);
 	if (c->thread_core && c->thread_core->rseq_entry)
 		out->rseq = c->thread_core->rseq_entry->rseq_abi_pointer;
 	out->stopped = c->tc && c->tc->task_state == TASK_STATE_STOPPED;
@@ -258,36 +292,19 @@ int img_core(int dirfd, pid_t tid, struct img_core *out, struct err *e)
 /* Return: 1 the thread had one; 0; -code of @e */
 static int forget_parent_death(int dirfd, pid_t tid, struct err *e)
 {
-	AUTO(mem) uint8_t *img = NULL, *out = NULL;
-	size_t bytes, at = 8, n;
-	const uint8_t *msg;
+	Cimg__Core *c = NULL;
 	char name[32];
-
-	snprintf(name, sizeof(name), "core-%d.img", tid);
-	int r = img_load_framed(dirfd, name, MAGIC_CORE, &img, &bytes, e);
+	int r = img_unpack_core(dirfd, tid, &c, e);
 
 	if (r < 0)
 		return r;
-	if (img_next(img, bytes, &at, &msg, &n) <= 0)
-		return err_set(e, ERR_CRIU, EBADMSG, "image %s is cut short", name);
-	Cimg__Core *c = cimg__core__unpack(NULL, n, msg);
-
-	if (c && c->thread_core && c->thread_core->pdeath_sig) {
+	if (c->thread_core && c->thread_core->pdeath_sig) {
 		c->thread_core->has_pdeath_sig = false;
-		n = cimg__core__get_packed_size(c);
-		out = malloc(12 + n);
-		if (out) {
-			img_put_le32(out, MAGIC_COMMON);
-			img_put_le32(out + 4, MAGIC_CORE);
-			img_put_le32(out + 8, (uint32_t)n);
-			cimg__core__pack(c, out + 12);
-		}
-		r = out ? img_save(dirfd, name, out, 12 + n, e)
-		        : err_set(e, ERR_SYS, ENOMEM, "no memory for an image");
+		snprintf(name, sizeof(name), "core-%d.img", tid);
+		r = save_message(dirfd, name, MAGIC_CORE, &c->base, e);
 		r = r < 0 ? r : 1;
 	}
-	if (c)
-		cimg__core__free_unpacked(c, NULL);
+	cimg__core__free_unpacked(c, NULL);
 	return r;
 }
 
@@ -313,21 +330,18 @@ struct img_vmas {
 
 int img_vmas(int dirfd, pid_t pid, struct img_vmas **out, struct err *e)
 {
-	AUTO(mem) uint8_t *img = NULL;
-	size_t bytes, at = 8, n;
-	const uint8_t *msg;
+	AUTO(mem) struct img_vmas *v = calloc(1, sizeof(*v));
+	void *mm = NULL;
 	char name[32];
 
+	if (!v)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for the mappings of pid=%d", pid);
 	snprintf(name, sizeof(name), "mm-%d.img", pid);
-	int r = img_load_framed(dirfd, name, MAGIC_MM, &img, &bytes, e);
+	int r = load_message(dirfd, name, MAGIC_MM, &cimg__mm__descriptor, &mm, e);
 
 	if (r < 0)
 		return r;
-	AUTO(mem) struct img_vmas *v = calloc(1, sizeof(*v));
-
-	if (!v || img_next(img, bytes, &at, &msg, &n) <= 0 ||
-	    !(v->mm = cimg__mm__unpack(NULL, n, msg)))
-		return err_set(e, ERR_CRIU, EBADMSG, "image %s makes no sense", name);
+	v->mm = mm;
 	*out = steal(v);
 	return 0;
 }
@@ -413,19 +427,11 @@ int img_fit(int dirfd, pid_t pid, uint64_t bytes_max, struct err *e)
 	char name[32];
 	int r = img_vmas(dirfd, pid, &v, e);
 
-	if (r == 0 && unpromise(v, bytes_max)) {
-		size_t n = cimg__mm__get_packed_size(v->mm);
-		AUTO(mem) uint8_t *img = malloc(12 + n);
-
-		if (img) {
-			img_put_le32(img, MAGIC_COMMON);
-			img_put_le32(img + 4, MAGIC_MM);
-			img_put_le32(img + 8, (uint32_t)n);
-			cimg__mm__pack(v->mm, img + 12);
-			snprintf(name, sizeof(name), "mm-%d.img", pid);
-		}
-		r = img ? img_save(dirfd, name, img, 12 + n, e)
-		        : err_set(e, ERR_SYS, ENOMEM, "no memory for an image");
+	if (r < 0)
+		return r;
+	if (unpromise(v, bytes_max)) {
+		snprintf(name, sizeof(name), "mm-%d.img", pid);
+		r = save_message(dirfd, name, MAGIC_MM, &v->mm->base, e);
 	}
 	img_vmas_free(v);
 	return r;

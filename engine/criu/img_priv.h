@@ -3,6 +3,7 @@
 #ifndef HAUL_ENGINE_IMG_PRIV_H
 #define HAUL_ENGINE_IMG_PRIV_H
 
+#include "engine/criu/images.pb-c.h"
 #include "engine/criu/img.h"
 
 #define MAGIC_COMMON 0x54564319u
@@ -13,6 +14,9 @@ int img_next(const uint8_t *img, size_t bytes, size_t *at, const uint8_t **msg, 
 /** img_load_framed() - a whole image; messages start at 8. @img: the caller's */
 int img_load_framed(int dirfd, const char *name, uint32_t magic, uint8_t **img, size_t *bytes,
                     struct err *e);
+
+/** img_unpack_core() - core-TID.img. @out: for cimg__core__free_unpacked(). Return: 0; -errno */
+int img_unpack_core(int dirfd, pid_t tid, Cimg__Core **out, struct err *e);
 
 /**
  * root_enter() - a mount namespace of its own, in which @root has a /proc: between fork and exec.

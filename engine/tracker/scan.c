@@ -42,19 +42,30 @@ int scan_uffd_api(int fd)
 	return ioctl(fd, UFFDIO_API, &api) < 0 ? -errno : 0;
 }
 
-bool scan_kernel(void)
+/* Does the kernel know a scan that asks for @mask, of which @inverted have to be clear? */
+static bool scan_knows(uint64_t mask, uint64_t inverted)
 {
 	AUTO(fd) int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	struct page_region r;
-	struct pm_scan_arg a = { .size = sizeof(a),
-		                 .start = (uintptr_t)&a & ~4095ULL,
-		                 .end = ((uintptr_t)&a & ~4095ULL) + 4096,
-		                 .vec = (uintptr_t)&r,
-		                 .vec_len = 1,
-		                 .category_anyof_mask = PAGE_IS_PRESENT,
-		                 .return_mask = PAGE_IS_PRESENT };
+	struct pm_scan_arg a = { .size = sizeof(a), .vec = (uintptr_t)&r, .vec_len = 1 };
 
+	a.start = (uintptr_t)&a / PAGE_BYTES * PAGE_BYTES;
+	a.end = a.start + PAGE_BYTES;
+	a.category_inverted = inverted;
+	a.category_mask = mask;
+	a.return_mask = PAGE_IS_PRESENT;
 	return map >= 0 && ioctl(map, PAGEMAP_SCAN, &a) >= 0;
+}
+
+bool scan_kernel(void)
+{
+	return scan_knows(PAGE_IS_PRESENT, 0);
+}
+
+/* A guard marker looks like a swapped page unless the scan asks for guard markers. */
+uint64_t scan_guard(void)
+{
+	return scan_knows(PAGE_IS_GUARD, PAGE_IS_GUARD) ? PAGE_IS_GUARD : 0;
 }
 
 static int probe(struct err *e)
@@ -66,23 +77,6 @@ static int probe(struct err *e)
 	if (!scan_kernel())
 		return err_set(e, ERR_SYS, ENOTSUP, "no PAGEMAP_SCAN (kernel 6.7)");
 	return 0;
-}
-
-/* A guard marker looks like a swapped page unless the scan asks for guard markers. */
-uint64_t scan_guard(void)
-{
-	AUTO(fd) int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	struct page_region r;
-	struct pm_scan_arg a = { .size = sizeof(a),
-		                 .start = (uintptr_t)&a & ~4095ULL,
-		                 .end = ((uintptr_t)&a & ~4095ULL) + 4096,
-		                 .vec = (uintptr_t)&r,
-		                 .vec_len = 1,
-		                 .category_inverted = PAGE_IS_GUARD,
-		                 .category_mask = PAGE_IS_GUARD,
-		                 .return_mask = PAGE_IS_PRESENT };
-
-	return map >= 0 && ioctl(map, PAGEMAP_SCAN, &a) >= 0 ? PAGE_IS_GUARD : 0;
 }
 
 /* ---- processes ---- */
@@ -182,6 +176,11 @@ static bool has_left(const struct scan *s)
 	return ioctl(s->p->uffd, UFFDIO_WRITEPROTECT, &wp) < 0 && errno == ESRCH;
 }
 
+static int leave_vma(struct scan *s)
+{
+	return runs_add(&s->p->foreign, s->vma->start, (s->vma->end - s->vma->start) >> PAGE_BITS);
+}
+
 /*
  * A mapping that is not registered: register, then report all of it from @from on. If it is still
  * not registered, the descriptor belongs to memory from before an exec().
@@ -196,8 +195,7 @@ static int scan_new_vma(struct scan *s, uint64_t from, bool *stop)
 		return r;
 	s->st->vmas_untracked += r == -EBUSY;
 	if (r == -EBUSY) /* its written pages belong to the program that registered it first */
-		return runs_add(&s->p->foreign, s->vma->start,
-		                (s->vma->end - s->vma->start) >> PAGE_BITS);
+		return leave_vma(s);
 	if (r == -EPERM || r == -ESRCH || has_left(s)) {
 		detach(s->p);
 		r = attach(s->t, s->p);
@@ -210,7 +208,7 @@ static int scan_new_vma(struct scan *s, uint64_t from, bool *stop)
 	}
 	s->st->vmas_untracked++;
 	/* a scan may already have protected some of it without reporting it */
-	return runs_add(&s->p->foreign, s->vma->start, (s->vma->end - s->vma->start) >> PAGE_BITS);
+	return leave_vma(s);
 }
 
 /*
