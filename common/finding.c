@@ -8,25 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array.h"
+
 static int has(const struct findings *f, const char *code, const char *text)
 {
 	for (size_t i = 0; i < f->n; i++)
 		if (!strcmp(f->v[i].code, code) && !strcmp(f->v[i].text, text))
 			return 1;
-	return 0;
-}
-
-static int grow(struct findings *f)
-{
-	if (f->n < f->cap)
-		return 0;
-	size_t cap = f->cap ? 2 * f->cap : 8;
-	struct finding *v = realloc(f->v, cap * sizeof(*v));
-
-	if (!v)
-		return -ENOMEM;
-	f->v = v;
-	f->cap = cap;
 	return 0;
 }
 
@@ -48,7 +36,7 @@ int finding_add(struct findings *f, enum severity severity, const char *code, co
 	}
 	char *fix = strdup(remedy ? remedy : "");
 
-	if (!fix || grow(f) < 0) {
+	if (!fix || array_grow(&f->v, f->n, &f->cap, sizeof(*f->v)) < 0) {
 		free(text);
 		free(fix);
 		return -ENOMEM;

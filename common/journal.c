@@ -16,6 +16,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "common/rundir.h"
+
 #define SUM_CHARS  16u
 #define NAME_BYTES 32
 #define ROOM_BYTES 4096 /* a page of /run */
@@ -50,7 +52,6 @@ static void sum_of(const char *line, size_t n, char out[SUM_CHARS + 1])
 static int make_dirs(const char *dir, struct err *e)
 {
 	char path[400];
-	struct stat st;
 
 	if (snprintf(path, sizeof(path), "%s", dir) >= (int)sizeof(path))
 		return err_set(e, ERR_USER, ENAMETOOLONG, "%s", dir);
@@ -60,15 +61,8 @@ static int make_dirs(const char *dir, struct err *e)
 			return err_sys(e, "make %s", path);
 		*p = '/';
 	}
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return err_sys(e, "make %s", path);
-	if (lstat(path, &st) < 0)
-		return err_sys(e, "%s", path);
-	/* a record can get a process killed or resumed, so only we may write here */
-	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022))
-		return err_set(e, ERR_USER, EPERM,
-		               "%s is not a directory that only we can write to", path);
-	return 0;
+	/* a record can get a process killed or resumed */
+	return rundir_make(path, 0700, e);
 }
 
 static struct journal *make(const char *dir, enum journal_side side, uint64_t id)

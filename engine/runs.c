@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array.h"
 #include "common/page.h"
 
 int runs_add(struct runs *r, uint64_t vaddr, uint64_t pages)
@@ -17,15 +18,8 @@ int runs_add(struct runs *r, uint64_t vaddr, uint64_t pages)
 		last->pages += pages;
 		return 0;
 	}
-	if (r->n == r->cap) {
-		size_t cap = r->cap ? 2 * r->cap : 64;
-		struct run *v = realloc(r->v, cap * sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		r->v = v;
-		r->cap = cap;
-	}
+	if (array_grow(&r->v, r->n, &r->cap, sizeof(*r->v)) < 0)
+		return -ENOMEM;
 	r->v[r->n++] = (struct run){ vaddr, pages };
 	return 0;
 }

@@ -4,9 +4,10 @@
 #define TESTS_CHECKS_H
 
 #include <stdio.h>
+#include <stdlib.h>
 
-static unsigned int checks_failed;
-static const char *checks_title = ""; /* of the part that runs */
+__attribute__((unused)) static unsigned int checks_failed;
+__attribute__((unused)) static const char *checks_title = ""; /* of the part that runs */
 
 #define CHECK(what, ...)                                                                           \
 	do {                                                                                       \
@@ -16,6 +17,25 @@ static const char *checks_title = ""; /* of the part that runs */
 			printf(__VA_ARGS__);                                                       \
 			printf("\n");                                                              \
 			checks_failed++;                                                           \
+		}                                                                                  \
+	} while (0)
+
+/* What the rest of the test builds on: when it is not true the test ends. */
+#define MUST(what)                                                                                 \
+	do {                                                                                       \
+		if (!(what)) {                                                                     \
+			fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #what);       \
+			exit(1);                                                                   \
+		}                                                                                  \
+	} while (0)
+
+/* The same, and says what the error object holds. */
+#define MUST_E(what, e)                                                                            \
+	do {                                                                                       \
+		if (!(what)) {                                                                     \
+			fprintf(stderr, "%s:%d: not true: %s (%s)\n", __FILE__, __LINE__, #what,   \
+			        (e).msg);                                                          \
+			exit(1);                                                                   \
 		}                                                                                  \
 	} while (0)
 

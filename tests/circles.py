@@ -35,36 +35,30 @@ APART = [
 AGENT_MAY_USE = {"hauler/options"}
 
 
-def objects():
-    """Every object of the programs, by the path of its source without the ending."""
+def objects(top):
+    """Every object of the programs but generated ones, by the path of its source without the ending."""
     found = {}
     for t in TOPS:
         for path in glob.glob(f"{t}/**/*.o", recursive=True):
             name = re.sub(r"lib[a-z]+_a-", "", path)[:-2]
-            if not name.endswith(".pb-c"):
+            # what is left of a source that has moved does not count
+            if not name.endswith(".pb-c") and os.path.exists(f"{top}/{name}.c"):
                 found[name] = path
     return found
 
 
-def symbols(path):
-    defined, wanted = set(), set()
-    for line in subprocess.check_output(["nm", path], text=True).splitlines():
-        kind, name = line.split()[-2:]
-        if kind in "TDBRV":
-            defined.add(name)
-        elif kind == "U":
-            wanted.add(name)
-    return defined, wanted
-
-
 def arrows(objs):
-    home, wants = {}, {}
-    for name, path in objs.items():
-        defined, wants[name] = symbols(path)
-        for s in defined:
-            # the two programs have a main() each
-            if s != "main":
-                home[s] = name
+    """Who calls whom, and where each symbol is defined."""
+    name_of = {path: name for name, path in objs.items()}
+    home, wants = {}, collections.defaultdict(set)
+    for line in subprocess.check_output(["nm", "-A", *name_of], text=True).splitlines():
+        path, rest = line.split(":", 1)
+        kind, symbol = rest.split()[-2:]
+        # the two programs have a main() each
+        if kind in "TDBRV" and symbol != "main":
+            home[symbol] = name_of[path]
+        elif kind == "U":
+            wants[name_of[path]].add(symbol)
     to = collections.defaultdict(dict)
     for name, syms in wants.items():
         for s in syms:
@@ -182,7 +176,7 @@ def layer_faults(by_folder):
 
 def main():
     top = sys.argv[1]
-    objs = objects()
+    objs = objects(top)
     if len(objs) < 150:
         print(f"only {len(objs)} object files here: build first")
         return 1

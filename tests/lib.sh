@@ -163,6 +163,27 @@ in_every_mode() {
 	where=$h
 }
 
+# acked_keys LOADER PORT PROGRAM [ARG]...: a server under load from its own host, in every mode: each key that
+# it acknowledged is there after the move
+acked_keys() {
+	local load=$top/tests/work/$1 port=$2 h=A m client
+	shift 2
+	pid=$("$lab" spawn A "$1" "$@")
+	listens $h "$port"
+	for m in ${MODES:-stop-copy pre-copy post-copy hybrid auto}; do
+		"$lab" run $h python3 "$load" load --host 127.0.0.1 --port "$port" --record "$dir/acked" &
+		client=$!
+		works 1.5
+		move $h --mode="$m"
+		wait $client || true	# its connection broke: it has ended
+		h=$(other $h)
+		"$lab" run $h python3 "$load" check --host 127.0.0.1 --port "$port" --record "$dir/acked" >"$dir/check" ||
+			fail "$m: $(cat "$dir/check")"
+		note "  $m to $h: $(cut -c1-120 "$dir/check") downtime $(($(field downtime_us) / 1000)) ms"
+	done
+	stop $h
+}
+
 stop() {
 	"$lab" run "$1" kill -9 "$pid" 2>/dev/null || true
 }

@@ -492,10 +492,9 @@ static inline void lab_source_stop(struct lab *l)
 	pthread_join(l->source, NULL);
 }
 
-static inline void lab_free(struct lab *l)
+/* All but pager and store, which a guardian may have freed. */
+static inline void lab_close(struct lab *l)
 {
-	pager_free(l->pager);
-	store_free(l->store);
 	rmdir(l->dir);
 	close(l->dirfd);
 	for (int i = 0; i < 2; i++) {
@@ -506,6 +505,13 @@ static inline void lab_free(struct lab *l)
 	munmap(l->base, l->room * PG);
 	munmap(l->criu_lock, PG);
 	free(l->class);
+}
+
+static inline void lab_free(struct lab *l)
+{
+	pager_free(l->pager);
+	store_free(l->store);
+	lab_close(l);
 }
 
 #endif

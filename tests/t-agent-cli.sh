@@ -82,6 +82,14 @@ both 0 peers
 diff <(form "$dir/o1") <(form "$dir/o2") || fail "peers differ"
 both 0 peers "$pid"
 grep -q 'it fits' "$dir/o2" || fail "peers PID: $(cat "$dir/o2")"
+silent=$(daemon B)
+"$lab" run B kill -STOP "$silent"
+both 0 --connect-limit-ms=300 peers
+"$lab" run B kill -CONT "$silent"
+for o in "$dir/o1" "$dir/o2"; do
+	grep -q 'no answer in 300 ms' "$o" || fail "peers --connect-limit-ms: $(cat "$o")"
+done
+both 2 --streams=3 peers
 note "  check, peers, wrong words: the same statuses and words"
 
 # ---- Ctrl-C ----

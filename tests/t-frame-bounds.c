@@ -1,19 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* t-frame-bounds.c - page frames: what goes in comes out, and every check bites. */
+#include "tests/checks.h"
 #include "transport/transport.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "common/clock.h"
-
-#define CHECK(what)                                                                                \
-	do {                                                                                       \
-		if (!(what)) {                                                                     \
-			fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #what);       \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
 
 #define WIRE_BYTES (FRAME_HEAD_BYTES + FRAME_BODY_MAX)
 
@@ -34,7 +27,7 @@ int chan_write(struct chan *c, const struct iovec *iov, int n, uint64_t deadline
 	(void)e;
 	c->writes++;
 	for (int i = 0; i < n; i++) {
-		CHECK(c->put + iov[i].iov_len <= sizeof(c->bytes));
+		MUST(c->put + iov[i].iov_len <= sizeof(c->bytes));
 		memcpy(c->bytes + c->put, iov[i].iov_base, iov[i].iov_len);
 		c->put += iov[i].iov_len;
 	}
@@ -86,10 +79,10 @@ static struct frame frame_of(enum frame_type type, enum frame_codec codec, uint3
 
 static void same_runs(const struct frame *a, const struct frame *b)
 {
-	CHECK(a->n_runs == b->n_runs);
+	MUST(a->n_runs == b->n_runs);
 	for (uint32_t i = 0; i < a->n_runs; i++) {
-		CHECK(a->runs[i].obj == b->runs[i].obj && a->runs[i].vaddr == b->runs[i].vaddr);
-		CHECK(a->runs[i].pages == b->runs[i].pages && a->runs[i].kind == b->runs[i].kind);
+		MUST(a->runs[i].obj == b->runs[i].obj && a->runs[i].vaddr == b->runs[i].vaddr);
+		MUST(a->runs[i].pages == b->runs[i].pages && a->runs[i].kind == b->runs[i].kind);
 	}
 }
 
@@ -109,15 +102,15 @@ static void trip(enum frame_codec codec, bool packable, uint32_t n_runs, uint32_
 	for (int i = 0; i < pieces; i++)
 		iov[i] = (struct iovec){ pages + (size_t)i * (bytes / (uint32_t)pieces),
 			                 bytes / (uint32_t)pieces };
-	CHECK(frame_send(&pipe_, &in, iov, pieces, DEADLINE_NEVER, &e) == 0);
-	CHECK(in.data_pages == n_runs * pages_each);
-	CHECK(pipe_.put == FRAME_HEAD_BYTES + in.body_bytes);
-	CHECK(in.codec == (codec == CODEC_LZ4 && packable ? CODEC_LZ4 : CODEC_NONE));
+	MUST(frame_send(&pipe_, &in, iov, pieces, DEADLINE_NEVER, &e) == 0);
+	MUST(in.data_pages == n_runs * pages_each);
+	MUST(pipe_.put == FRAME_HEAD_BYTES + in.body_bytes);
+	MUST(in.codec == (codec == CODEC_LZ4 && packable ? CODEC_LZ4 : CODEC_NONE));
 	if (in.codec == CODEC_LZ4)
-		CHECK(in.body_bytes < n_runs * FRAME_RUN_BYTES + bytes);
-	CHECK(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) == 0);
-	CHECK(pipe_.got == pipe_.put && out.type == FRAME_PAGES);
-	CHECK(out.data_pages == in.data_pages && !memcmp(data, pages, bytes));
+		MUST(in.body_bytes < n_runs * FRAME_RUN_BYTES + bytes);
+	MUST(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) == 0);
+	MUST(pipe_.got == pipe_.put && out.type == FRAME_PAGES);
+	MUST(out.data_pages == in.data_pages && !memcmp(data, pages, bytes));
 	same_runs(&in, &out);
 }
 
@@ -142,27 +135,27 @@ static void without_data(void)
 
 	pipe_clear();
 	in = (struct frame){ .type = FRAME_MARK, .mark = 0xfffffffe };
-	CHECK(frame_send(&pipe_, &in, NULL, 0, DEADLINE_NEVER, &e) == 0);
+	MUST(frame_send(&pipe_, &in, NULL, 0, DEADLINE_NEVER, &e) == 0);
 	in = frame_of(FRAME_WANT, CODEC_NONE, 128, 128);
-	CHECK(frame_send(&pipe_, &in, NULL, 0, DEADLINE_NEVER, &e) == 0);
+	MUST(frame_send(&pipe_, &in, NULL, 0, DEADLINE_NEVER, &e) == 0);
 	in = frame_of(FRAME_PAGES, CODEC_LZ4, 2, 128);
 	in.runs[0].kind = RUN_ZERO;
 	in.runs[1].kind = RUN_GONE;
 	in.runs[1].obj = 9 << 8 | 2;
-	CHECK(frame_send(&pipe_, &in, NULL, 0, DEADLINE_NEVER, &e) == 0 && in.codec == CODEC_NONE);
+	MUST(frame_send(&pipe_, &in, NULL, 0, DEADLINE_NEVER, &e) == 0 && in.codec == CODEC_NONE);
 	in = (struct frame){ .type = FRAME_BYE };
-	CHECK(frame_send(&pipe_, &in, NULL, 0, DEADLINE_NEVER, &e) == 0);
-	CHECK(pipe_.writes == 4);
-	CHECK(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) == 0);
-	CHECK(out.type == FRAME_MARK && out.mark == 0xfffffffe && out.n_runs == 0);
-	CHECK(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) == 0);
-	CHECK(out.type == FRAME_WANT && out.n_runs == 128 && out.runs[127].pages == 128);
-	CHECK(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) == 0);
-	CHECK(out.data_pages == 0 && out.runs[1].kind == RUN_GONE &&
-	      out.runs[1].obj == (9 << 8 | 2));
-	CHECK(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) == 0);
-	CHECK(out.type == FRAME_BYE);
-	CHECK(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) == -EPIPE);
+	MUST(frame_send(&pipe_, &in, NULL, 0, DEADLINE_NEVER, &e) == 0);
+	MUST(pipe_.writes == 4);
+	MUST(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) == 0);
+	MUST(out.type == FRAME_MARK && out.mark == 0xfffffffe && out.n_runs == 0);
+	MUST(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) == 0);
+	MUST(out.type == FRAME_WANT && out.n_runs == 128 && out.runs[127].pages == 128);
+	MUST(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) == 0);
+	MUST(out.data_pages == 0 && out.runs[1].kind == RUN_GONE &&
+	     out.runs[1].obj == (9 << 8 | 2));
+	MUST(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) == 0);
+	MUST(out.type == FRAME_BYE);
+	MUST(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) == -EPIPE);
 }
 
 /* A header and bytes that do not agree must not leave the house. */
@@ -174,15 +167,15 @@ static void send_checks(void)
 
 	pipe_clear();
 	f = frame_of(FRAME_PAGES, CODEC_NONE, 1, 2);
-	CHECK(frame_send(&pipe_, &f, &one, 1, DEADLINE_NEVER, &e) == -EINVAL && e.src == ERR_BUG);
+	MUST(frame_send(&pipe_, &f, &one, 1, DEADLINE_NEVER, &e) == -EINVAL && e.src == ERR_BUG);
 	f = frame_of(FRAME_PAGES, CODEC_NONE, 1, 129);
-	CHECK(frame_send(&pipe_, &f, &one, 1, DEADLINE_NEVER, NULL) == -EINVAL);
+	MUST(frame_send(&pipe_, &f, &one, 1, DEADLINE_NEVER, NULL) == -EINVAL);
 	f = frame_of(FRAME_MARK, CODEC_NONE, 0, 0);
-	CHECK(frame_send(&pipe_, &f, &one, 1, DEADLINE_NEVER, NULL) == -EINVAL);
+	MUST(frame_send(&pipe_, &f, &one, 1, DEADLINE_NEVER, NULL) == -EINVAL);
 	f = frame_of(FRAME_PAGES, CODEC_NONE, 1, 1);
 	f.n_runs = FRAME_RUNS_MAX + 1;
-	CHECK(frame_send(&pipe_, &f, &one, 1, DEADLINE_NEVER, NULL) == -EINVAL);
-	CHECK(pipe_.put == 0);
+	MUST(frame_send(&pipe_, &f, &one, 1, DEADLINE_NEVER, NULL) == -EINVAL);
+	MUST(pipe_.put == 0);
 }
 
 /* ---- headers, bit by bit ---- */
@@ -212,12 +205,12 @@ static void bad_head(struct frame good, uint32_t packed, int at, int bytes, uint
 	struct err e = ERR_INIT;
 
 	frame_pack(&good, head, packed);
-	CHECK(frame_unpack_head(&out, head, &e) == 0);
+	MUST(frame_unpack_head(&out, head, &e) == 0);
 	poke(head + at, bytes, v);
 	if (at2 >= 0)
 		poke(head + at2, 4, v2);
-	CHECK(frame_unpack_head(&out, head, &e) == -EBADMSG);
-	CHECK(e.src == ERR_PEER && e.msg[0]);
+	MUST(frame_unpack_head(&out, head, &e) == -EBADMSG);
+	MUST(e.src == ERR_PEER && e.msg[0]);
 }
 
 static void bad_heads(void)
@@ -268,13 +261,13 @@ static void bad_run(int at, int bytes, uint64_t v, bool good)
 	struct err e = ERR_INIT;
 
 	f = frame_of(FRAME_PAGES, CODEC_NONE, 2, 1);
-	CHECK(frame_pack(&f, wire, 2 * PAGE_BYTES) == FRAME_HEAD_BYTES + 2 * FRAME_RUN_BYTES);
+	MUST(frame_pack(&f, wire, 2 * PAGE_BYTES) == FRAME_HEAD_BYTES + 2 * FRAME_RUN_BYTES);
 	poke(wire + FRAME_HEAD_BYTES + FRAME_RUN_BYTES + at, bytes, v);
-	CHECK(frame_unpack_head(&out, wire, &e) == 0);
+	MUST(frame_unpack_head(&out, wire, &e) == 0);
 	int r = frame_unpack_body(&out, wire + FRAME_HEAD_BYTES, room, &data, &e);
 
-	CHECK(r == (good ? 0 : -EBADMSG));
-	CHECK(good ? data == wire + FRAME_HEAD_BYTES + 2 * FRAME_RUN_BYTES : e.src == ERR_PEER);
+	MUST(r == (good ? 0 : -EBADMSG));
+	MUST(good ? data == wire + FRAME_HEAD_BYTES + 2 * FRAME_RUN_BYTES : e.src == ERR_PEER);
 }
 
 static void bad_runs(void)
@@ -310,12 +303,12 @@ static void overflow(void)
 	f = (struct frame){ .type = FRAME_WANT, .n_runs = 1 };
 	f.runs[0] = (struct frame_run){ 1 << 8 | 1, (1ULL << 56) - 4 * PAGE_BYTES, 4, RUN_DATA };
 	frame_pack(&f, wire, 0);
-	CHECK(frame_unpack_head(&out, wire, &e) == 0);
-	CHECK(frame_unpack_body(&out, wire + FRAME_HEAD_BYTES, NULL, &data, &e) == 0);
+	MUST(frame_unpack_head(&out, wire, &e) == 0);
+	MUST(frame_unpack_body(&out, wire + FRAME_HEAD_BYTES, NULL, &data, &e) == 0);
 	f.runs[0].pages = 5;
 	frame_pack(&f, wire, 0);
-	CHECK(frame_unpack_head(&out, wire, &e) == 0);
-	CHECK(frame_unpack_body(&out, wire + FRAME_HEAD_BYTES, NULL, &data, &e) == -EBADMSG);
+	MUST(frame_unpack_head(&out, wire, &e) == 0);
+	MUST(frame_unpack_body(&out, wire + FRAME_HEAD_BYTES, NULL, &data, &e) == -EBADMSG);
 }
 
 /* LZ4 blocks that are broken, too short, too long. */
@@ -331,8 +324,8 @@ static void bad_packed(void)
 		pipe_clear();
 		err_clear(&e);
 		f = frame_of(FRAME_PAGES, CODEC_LZ4, 1, 4);
-		CHECK(frame_send(&pipe_, &f, &io, 1, DEADLINE_NEVER, &e) == 0);
-		CHECK(f.codec == CODEC_LZ4);
+		MUST(frame_send(&pipe_, &f, &io, 1, DEADLINE_NEVER, &e) == 0);
+		MUST(f.codec == CODEC_LZ4);
 		uint8_t *run = pipe_.bytes + FRAME_HEAD_BYTES;
 
 		if (how == 1) /* says it is more */
@@ -341,8 +334,8 @@ static void bad_packed(void)
 			poke(run + 16, 4, 3), poke(pipe_.bytes + AT_PAGES, 4, 3);
 		if (how == 3)
 			memset(run + FRAME_RUN_BYTES, 0xff, f.body_bytes - FRAME_RUN_BYTES);
-		CHECK(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) ==
-		      (how ? -EBADMSG : 0));
+		MUST(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) ==
+		     (how ? -EBADMSG : 0));
 	}
 }
 
@@ -356,10 +349,10 @@ static void cut_off(void)
 
 	pipe_clear();
 	f = frame_of(FRAME_PAGES, CODEC_NONE, 1, 1);
-	CHECK(frame_send(&pipe_, &f, &io, 1, DEADLINE_NEVER, &e) == 0);
+	MUST(frame_send(&pipe_, &f, &io, 1, DEADLINE_NEVER, &e) == 0);
 	pipe_.put--;
-	CHECK(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) == -EBADMSG);
-	CHECK(e.src == ERR_PEER);
+	MUST(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) == -EBADMSG);
+	MUST(e.src == ERR_PEER);
 }
 
 int main(void)

@@ -270,16 +270,7 @@ static void finish(struct lab *l, pid_t pid, const char *name, uint64_t seed)
 	guard_free(guard);
 	l->pager = NULL;
 	l->store = NULL;
-	close(l->dirfd);
-	rmdir(l->dir);
-	for (int i = 0; i < 2; i++) {
-		close(l->go[i]);
-		close(l->ready[i]);
-		close(l->pass[i]);
-	}
-	munmap(l->base, l->room * PG);
-	munmap(l->criu_lock, PG);
-	free(l->class);
+	lab_close(l);
 }
 
 /* ---- at the worst moments ---- */

@@ -4,6 +4,7 @@
  * exactly what was recorded, or that it cannot tell; and it has one owner.
  */
 #include "common/journal.h"
+#include "tests/checks.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -19,14 +20,6 @@
 #define ID   0x00c0ffee12345678ULL
 #define SIDE JOURNAL_SOURCE
 
-#define CHECK(x)                                                                                   \
-	do {                                                                                       \
-		if (!(x)) {                                                                        \
-			fprintf(stderr, "FAIL %s:%d %s (%s)\n", __FILE__, __LINE__, #x, e.msg);    \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
-
 static struct err e;
 static char top[] = "/var/tmp/haul-journal.XXXXXX", dir[128], file[192];
 
@@ -39,14 +32,14 @@ static void in_child(void (*fn)(void))
 		fn();
 		exit(0);
 	}
-	CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+	MUST_E(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, e);
 }
 
 static struct journal *begin(void)
 {
 	struct journal *j = NULL;
 
-	CHECK(journal_new(&j, dir, SIDE, ID, &e) == 0);
+	MUST_E(journal_new(&j, dir, SIDE, ID, &e) == 0, e);
 	return j;
 }
 
@@ -54,7 +47,7 @@ static struct journal *again(void)
 {
 	struct journal *j = NULL;
 
-	CHECK(journal_adopt(&j, dir, SIDE, ID, &e) == 0);
+	MUST_E(journal_adopt(&j, dir, SIDE, ID, &e) == 0, e);
 	return j;
 }
 
@@ -63,7 +56,7 @@ static int adopt_fails(void)
 	struct journal *j = NULL;
 	int r = journal_adopt(&j, dir, SIDE, ID, NULL);
 
-	CHECK(r < 0 && !j);
+	MUST_E(r < 0 && !j, e);
 	return r;
 }
 
@@ -84,7 +77,7 @@ static size_t get_file(char *text, size_t room)
 	int fd = open(file, O_RDONLY);
 	ssize_t n = read(fd, text, room);
 
-	CHECK(n >= 0 && (size_t)n < room && close(fd) == 0);
+	MUST_E(n >= 0 && (size_t)n < room && close(fd) == 0, e);
 	return (size_t)n;
 }
 
@@ -92,7 +85,7 @@ static void put_file(const char *text, size_t n)
 {
 	int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 
-	CHECK(fd >= 0 && write(fd, text, n) == (ssize_t)n && close(fd) == 0);
+	MUST_E(fd >= 0 && write(fd, text, n) == (ssize_t)n && close(fd) == 0, e);
 }
 
 /* ---- records ---- */
@@ -102,23 +95,23 @@ static void a_life(void)
 	struct journal *j = begin(), *k = NULL;
 	struct stat st;
 
-	CHECK(journal_new(&k, dir, SIDE, ID, NULL) == -EEXIST && !k);
-	CHECK(stat(file, &st) == 0 && (st.st_mode & 07777) == 0600);
-	CHECK(stat(dir, &st) == 0 && (st.st_mode & 07777) == 0700);
-	CHECK(journal_of_this_boot(j) && strlen(journal_get(j, "boot")) == 36);
-	CHECK(journal_add(j, &e, "freeze", "dest=%s port=%u", "fe80::1%eth0", 4285u) == 0);
-	CHECK(journal_add(j, &e, "held", "pids=%s port=7", "1:2:0,3:4:1") == 0);
-	CHECK(journal_add(j, &e, "commit", "%s", "") == 0);
+	MUST_E(journal_new(&k, dir, SIDE, ID, NULL) == -EEXIST && !k, e);
+	MUST_E(stat(file, &st) == 0 && (st.st_mode & 07777) == 0600, e);
+	MUST_E(stat(dir, &st) == 0 && (st.st_mode & 07777) == 0700, e);
+	MUST_E(journal_of_this_boot(j) && strlen(journal_get(j, "boot")) == 36, e);
+	MUST_E(journal_add(j, &e, "freeze", "dest=%s port=%u", "fe80::1%eth0", 4285u) == 0, e);
+	MUST_E(journal_add(j, &e, "held", "pids=%s port=7", "1:2:0,3:4:1") == 0, e);
+	MUST_E(journal_add(j, &e, "commit", "%s", "") == 0, e);
 	for (int round = 0; round < 3; round++) {
-		CHECK(word_is(j, "commit") && value_is(j, "pids", "1:2:0,3:4:1"));
-		CHECK(value_is(j, "dest", "fe80::1%eth0") && value_is(j, "port", "7"));
-		CHECK(value_is(j, "ids", NULL) && value_is(j, "commit", NULL));
-		CHECK(round == 2 || adopt_fails() == -EBUSY);
+		MUST_E(word_is(j, "commit") && value_is(j, "pids", "1:2:0,3:4:1"), e);
+		MUST_E(value_is(j, "dest", "fe80::1%eth0") && value_is(j, "port", "7"), e);
+		MUST_E(value_is(j, "ids", NULL) && value_is(j, "commit", NULL), e);
+		MUST_E(round == 2 || adopt_fails() == -EBUSY, e);
 		journal_close(j, false);
 		j = again();
 	}
 	journal_close(j, true);
-	CHECK(adopt_fails() == -ENOENT);
+	MUST_E(adopt_fails() == -ENOENT, e);
 	journal_close(NULL, true);
 }
 
@@ -129,20 +122,20 @@ static void strange_values(void)
 	char text[4096], *big = malloc(JOURNAL_BYTES_MAX);
 	size_t before = get_file(text, sizeof(text));
 
-	CHECK(journal_add(j, NULL, "freeze", "dest=%s", "a\nb") == -EINVAL);
-	CHECK(journal_add(j, NULL, "freeze", "dest=%s", "a\tb") == -EINVAL);
-	CHECK(journal_add(j, NULL, "freeze", "dest=%s", "\xc3\xa9") == -EINVAL);
+	MUST_E(journal_add(j, NULL, "freeze", "dest=%s", "a\nb") == -EINVAL, e);
+	MUST_E(journal_add(j, NULL, "freeze", "dest=%s", "a\tb") == -EINVAL, e);
+	MUST_E(journal_add(j, NULL, "freeze", "dest=%s", "\xc3\xa9") == -EINVAL, e);
 	memset(big, 'x', JOURNAL_BYTES_MAX);
 	big[JOURNAL_BYTES_MAX - 1] = 0; /* what could not be read again is not written */
-	CHECK(journal_add(j, NULL, "freeze", "dest=%s", big) == -E2BIG);
-	CHECK(word_is(j, "begin") && get_file(text, sizeof(text)) == before);
+	MUST_E(journal_add(j, NULL, "freeze", "dest=%s", big) == -E2BIG, e);
+	MUST_E(word_is(j, "begin") && get_file(text, sizeof(text)) == before, e);
 	big[JOURNAL_BYTES_MAX / 2] = 0; /* a tree of some ten thousand processes */
-	CHECK(journal_add(j, &e, "held", "dest=%s", big) == 0 && value_is(j, "dest", big));
-	CHECK(journal_add(j, NULL, "held", "dest=%s", big) == -E2BIG && word_is(j, "held"));
-	CHECK(journal_add(j, &e, "commit", "%s", "") == 0 && word_is(j, "commit"));
+	MUST_E(journal_add(j, &e, "held", "dest=%s", big) == 0 && value_is(j, "dest", big), e);
+	MUST_E(journal_add(j, NULL, "held", "dest=%s", big) == -E2BIG && word_is(j, "held"), e);
+	MUST_E(journal_add(j, &e, "commit", "%s", "") == 0 && word_is(j, "commit"), e);
 	journal_close(j, false);
 	j = again();
-	CHECK(value_is(j, "dest", big) && word_is(j, "commit"));
+	MUST_E(value_is(j, "dest", big) && word_is(j, "commit"), e);
 	journal_close(j, true);
 	free(big);
 }
@@ -154,9 +147,9 @@ static void three(char *text, size_t room, size_t at[4])
 
 	at[0] = 0;
 	at[1] = get_file(text, room);
-	CHECK(journal_add(j, &e, "freeze", "dest=%s", "hostB") == 0);
+	MUST_E(journal_add(j, &e, "freeze", "dest=%s", "hostB") == 0, e);
 	at[2] = get_file(text, room);
-	CHECK(journal_add(j, &e, "commit", "%s", "") == 0);
+	MUST_E(journal_add(j, &e, "commit", "%s", "") == 0, e);
 	at[3] = get_file(text, room);
 	journal_close(j, true);
 }
@@ -173,19 +166,19 @@ static void torn_at_every_byte(void)
 		whole += whole < 3 && cut == at[whole + 1];
 		struct journal *j = again();
 
-		CHECK(word_is(j, words[whole]));
-		CHECK(value_is(j, "dest", whole >= 2 ? "hostB" : NULL));
-		CHECK(journal_of_this_boot(j) == (whole >= 1));
+		MUST_E(word_is(j, words[whole]), e);
+		MUST_E(value_is(j, "dest", whole >= 2 ? "hostB" : NULL), e);
+		MUST_E(journal_of_this_boot(j) == (whole >= 1), e);
 		/* what is written behind it is whole, for the next one, too */
-		CHECK(journal_add(j, &e, "undone", "x=%d", 1) == 0);
+		MUST_E(journal_add(j, &e, "undone", "x=%d", 1) == 0, e);
 		journal_close(j, false);
 		j = again();
-		CHECK(word_is(j, "undone") && value_is(j, "x", "1"));
-		CHECK(journal_add(j, &e, "done", "%s", "") == 0);
+		MUST_E(word_is(j, "undone") && value_is(j, "x", "1"), e);
+		MUST_E(journal_add(j, &e, "done", "%s", "") == 0, e);
 		journal_close(j, false);
 		j = again();
-		CHECK(word_is(j, "done") && get_file(now, sizeof(now)) > at[whole]);
-		CHECK(!memcmp(now, text, at[whole]));
+		MUST_E(word_is(j, "done") && get_file(now, sizeof(now)) > at[whole], e);
+		MUST_E(!memcmp(now, text, at[whole]), e);
 		journal_close(j, true);
 	}
 }
@@ -205,10 +198,10 @@ static void every_byte_counts(void)
 			if (i == at[3] - 1)
 				journal_close(again(), true);
 			else
-				CHECK(adopt_fails() == -EBADMSG);
+				MUST_E(adopt_fails() == -EBADMSG, e);
 			text[i] ^= (char)(1 << bit);
 		}
-	CHECK(unlink(file) == 0 || errno == ENOENT);
+	MUST_E(unlink(file) == 0 || errno == ENOENT, e);
 }
 
 static void no_journals(void)
@@ -225,22 +218,22 @@ static void no_journals(void)
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		put_file(bad[i], strlen(bad[i]));
 		if (strchr(bad[i], '\n'))
-			CHECK(adopt_fails() == -EBADMSG);
+			MUST_E(adopt_fails() == -EBADMSG, e);
 	}
 	struct journal *j = again(); /* the last one: torn */
 
-	CHECK(word_is(j, "") && !journal_of_this_boot(j));
+	MUST_E(word_is(j, "") && !journal_of_this_boot(j), e);
 	journal_close(j, false);
 	memset(big, 'a', 1 << 20); /* one endless line */
 	put_file(big, 1 << 20);
 	journal_close(again(), false);
 	put_file(big, 1 << 20);
-	CHECK(truncate(file, 1ULL << 40) == 0 && adopt_fails() == -EFBIG);
-	CHECK(unlink(file) == 0 && symlink("/dev/null", file) == 0 && adopt_fails() == -ELOOP);
-	CHECK(journal_new(&j, dir, SIDE, ID, NULL) == -EEXIST);
-	CHECK(lstat(file, &st) == 0 && S_ISLNK(st.st_mode) && unlink(file) == 0);
-	CHECK(chmod(dir, 0770) == 0 && journal_new(&j, dir, SIDE, ID, NULL) == -EPERM);
-	CHECK(chmod(dir, 0700) == 0);
+	MUST_E(truncate(file, 1ULL << 40) == 0 && adopt_fails() == -EFBIG, e);
+	MUST_E(unlink(file) == 0 && symlink("/dev/null", file) == 0 && adopt_fails() == -ELOOP, e);
+	MUST_E(journal_new(&j, dir, SIDE, ID, NULL) == -EEXIST, e);
+	MUST_E(lstat(file, &st) == 0 && S_ISLNK(st.st_mode) && unlink(file) == 0, e);
+	MUST_E(chmod(dir, 0770) == 0 && journal_new(&j, dir, SIDE, ID, NULL) == -EPERM, e);
+	MUST_E(chmod(dir, 0700) == 0, e);
 	free(big);
 }
 
@@ -254,17 +247,17 @@ static void fill_up(int full)
 	int n = 0, r = 0;
 
 	for (; n < 100000 && r == 0; n++) {
-		CHECK(stat(file, &before) == 0);
+		MUST_E(stat(file, &before) == 0, e);
 		snprintf(key, sizeof(key), "key=%d", n);
 		r = journal_add(j, NULL, "freeze", "%s", key);
 	}
-	CHECK(r == -full && n > 10);
-	CHECK(stat(file, &after) == 0 && after.st_size == before.st_size);
+	MUST_E(r == -full && n > 10, e);
+	MUST_E(stat(file, &after) == 0 && after.st_size == before.st_size, e);
 	snprintf(last, sizeof(last), "%d", n - 2);
-	CHECK(value_is(j, "key", last));
+	MUST_E(value_is(j, "key", last), e);
 	journal_close(j, false);
 	j = again();
-	CHECK(word_is(j, "freeze") && value_is(j, "key", last));
+	MUST_E(word_is(j, "freeze") && value_is(j, "key", last), e);
 	journal_close(j, false);
 }
 
@@ -273,15 +266,15 @@ static void limited(void)
 	struct rlimit l = { 5001, RLIM_INFINITY }, none = { RLIM_INFINITY, RLIM_INFINITY };
 
 	signal(SIGXFSZ, SIG_IGN);
-	CHECK(setrlimit(RLIMIT_FSIZE, &l) == 0);
+	MUST_E(setrlimit(RLIMIT_FSIZE, &l) == 0, e);
 	fill_up(ENOSPC); /* a short write, not EFBIG */
-	CHECK(setrlimit(RLIMIT_FSIZE, &none) == 0);
+	MUST_E(setrlimit(RLIMIT_FSIZE, &none) == 0, e);
 	struct journal *j = again();
 
-	CHECK(journal_add(j, &e, "undone", "%s", "") == 0 && word_is(j, "undone"));
+	MUST_E(journal_add(j, &e, "undone", "%s", "") == 0 && word_is(j, "undone"), e);
 	journal_close(j, false);
 	j = again();
-	CHECK(word_is(j, "undone"));
+	MUST_E(word_is(j, "undone"), e);
 	journal_close(j, true);
 }
 
@@ -292,20 +285,20 @@ static void full_tmpfs(void)
 		printf("not root: the full disk is left to RLIMIT_FSIZE\n");
 		return;
 	}
-	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
-	CHECK(mount("none", top, "tmpfs", 0, "size=16k,mode=700") == 0);
+	MUST_E(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0, e);
+	MUST_E(mount("none", top, "tmpfs", 0, "size=16k,mode=700") == 0, e);
 	fill_up(ENOSPC);
-	CHECK(unlink(file) == 0);
+	MUST_E(unlink(file) == 0, e);
 	/* the short records of a destination find their place, whatever others write meanwhile */
 	struct journal *j = begin();
 	int fd = open(top, O_TMPFILE | O_WRONLY, 0600);
 
 	while (write(fd, "x", 1) == 1)
 		;
-	CHECK(fd >= 0 && errno == ENOSPC);
-	CHECK(journal_add(j, &e, "gate", "secret=%0512d root=1 start=1", 7) == 0);
-	CHECK(journal_add(j, &e, "commit", "%s", "") == 0);
-	CHECK(journal_add(j, &e, "done", "%s", "") == 0);
+	MUST_E(fd >= 0 && errno == ENOSPC, e);
+	MUST_E(journal_add(j, &e, "gate", "secret=%0512d root=1 start=1", 7) == 0, e);
+	MUST_E(journal_add(j, &e, "commit", "%s", "") == 0, e);
+	MUST_E(journal_add(j, &e, "done", "%s", "") == 0, e);
 	journal_close(j, true);
 	close(fd);
 }
@@ -316,22 +309,22 @@ static void taken_over(void)
 	struct journal *j = begin(), *k = NULL;
 	int fd = dup(journal_fd(j));
 
-	CHECK(fd >= 0 && journal_add(j, &e, "commit", "x=%d", 3) == 0);
+	MUST_E(fd >= 0 && journal_add(j, &e, "commit", "x=%d", 3) == 0, e);
 	journal_close(j, false);
-	CHECK(adopt_fails() == -EBUSY);
-	CHECK(journal_take(&k, dir, SIDE, ID, fd, &e) == 0);
-	CHECK(word_is(k, "commit") && value_is(k, "x", "3") && adopt_fails() == -EBUSY);
-	CHECK(journal_add(k, &e, "done", "%s", "") == 0);
+	MUST_E(adopt_fails() == -EBUSY, e);
+	MUST_E(journal_take(&k, dir, SIDE, ID, fd, &e) == 0, e);
+	MUST_E(word_is(k, "commit") && value_is(k, "x", "3") && adopt_fails() == -EBUSY, e);
+	MUST_E(journal_add(k, &e, "done", "%s", "") == 0, e);
 	/* a damaged one stays open, and locked */
 	fd = dup(journal_fd(k));
 	int w = open(file, O_WRONLY);
 
-	CHECK(pwrite(w, "#", 1, 3) == 1 && close(w) == 0);
+	MUST_E(pwrite(w, "#", 1, 3) == 1 && close(w) == 0, e);
 	j = NULL;
-	CHECK(journal_take(&j, dir, SIDE, ID, fd, NULL) == -EBADMSG && !j);
+	MUST_E(journal_take(&j, dir, SIDE, ID, fd, NULL) == -EBADMSG && !j, e);
 	journal_close(k, false);
-	CHECK(adopt_fails() == -EBUSY && close(fd) == 0);
-	CHECK(adopt_fails() == -EBADMSG && unlink(file) == 0);
+	MUST_E(adopt_fails() == -EBUSY && close(fd) == 0, e);
+	MUST_E(adopt_fails() == -EBADMSG && unlink(file) == 0, e);
 }
 
 /* ---- owners ---- */
@@ -341,7 +334,7 @@ static void lock_lives_with_children(void)
 	struct journal *j = begin();
 	int sk[2], status;
 
-	CHECK(pipe(sk) == 0);
+	MUST_E(pipe(sk) == 0, e);
 	pid_t pid = fork();
 
 	if (pid == 0) {
@@ -349,9 +342,9 @@ static void lock_lives_with_children(void)
 		exit(read(sk[0], &status, 1) != 0);
 	}
 	journal_close(j, false); /* as by SIGKILL: the child has it yet */
-	CHECK(adopt_fails() == -EBUSY);
+	MUST_E(adopt_fails() == -EBUSY, e);
 	close(sk[1]);
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	MUST_E(waitpid(pid, &status, 0) == pid && status == 0, e);
 	close(sk[0]);
 	journal_close(again(), true);
 }
@@ -367,16 +360,16 @@ static void contender(void)
 
 		if (r == -ENOENT)
 			r = journal_new(&j, dir, SIDE, ID, NULL);
-		CHECK(r == 0 || r == -EBUSY || r == -EEXIST || r == -ENOENT);
+		MUST_E(r == 0 || r == -EBUSY || r == -EEXIST || r == -ENOENT, e);
 		if (r < 0)
 			continue;
-		CHECK(__atomic_add_fetch(owners, 1, __ATOMIC_SEQ_CST) == 1);
+		MUST_E(__atomic_add_fetch(owners, 1, __ATOMIC_SEQ_CST) == 1, e);
 		/* what we write can be found by whoever comes later */
-		CHECK(stat(file, &ours) == 0 && journal_add(j, &e, "held", "%s", "") == 0);
+		MUST_E(stat(file, &ours) == 0 && journal_add(j, &e, "held", "%s", "") == 0, e);
 		sched_yield();
-		CHECK(stat(file, &theirs) == 0 && ours.st_ino == theirs.st_ino);
-		CHECK(theirs.st_size > ours.st_size);
-		CHECK(__atomic_sub_fetch(owners, 1, __ATOMIC_SEQ_CST) == 0);
+		MUST_E(stat(file, &theirs) == 0 && ours.st_ino == theirs.st_ino, e);
+		MUST_E(theirs.st_size > ours.st_size, e);
+		MUST_E(__atomic_sub_fetch(owners, 1, __ATOMIC_SEQ_CST) == 0, e);
 		journal_close(j, got % 3 == 0);
 		got++;
 	}
@@ -389,14 +382,14 @@ static void one_owner(void)
 	int status;
 
 	owners = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	CHECK(owners != MAP_FAILED);
+	MUST_E(owners != MAP_FAILED, e);
 	for (size_t i = 0; i < ARRAY_SIZE(pid); i++)
 		if ((pid[i] = fork()) == 0) {
 			contender();
 			exit(0);
 		}
 	for (size_t i = 0; i < ARRAY_SIZE(pid); i++)
-		CHECK(waitpid(pid[i], &status, 0) == pid[i] && status == 0);
+		MUST_E(waitpid(pid[i], &status, 0) == pid[i] && status == 0, e);
 	unlink(file);
 }
 
@@ -408,27 +401,28 @@ static void killed(void)
 		char byte[4096];
 		ssize_t n;
 
-		CHECK(pipe(sk) == 0);
+		MUST_E(pipe(sk) == 0, e);
 		pid_t pid = fork();
 
 		if (pid == 0) {
 			struct journal *j = begin();
 
 			for (int i = 1;; i++)
-				CHECK(journal_add(j, &e, "held", "i=%d", i) == 0 &&
-				      write(sk[1], "x", 1) == 1);
+				MUST_E(journal_add(j, &e, "held", "i=%d", i) == 0 &&
+				               write(sk[1], "x", 1) == 1,
+				       e);
 		}
 		close(sk[1]);
-		CHECK(read(sk[0], byte, 1) == 1);
+		MUST_E(read(sk[0], byte, 1) == 1, e);
 		poll(NULL, 0, round % 5);
-		CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, &status, 0) == pid);
+		MUST_E(kill(pid, SIGKILL) == 0 && waitpid(pid, &status, 0) == pid, e);
 		for (said = 1; (n = read(sk[0], byte, sizeof(byte))) > 0;)
 			said += (int)n;
 		close(sk[0]);
 		struct journal *j = again();
 		int i = atoi(journal_get(j, "i"));
 
-		CHECK(i == said || i == said + 1);
+		MUST_E(i == said || i == said + 1, e);
 		journal_close(j, true);
 	}
 }
@@ -437,7 +431,7 @@ static void killed(void)
 
 static int count(void *arg, uint64_t id)
 {
-	CHECK(id % ID == 0);
+	MUST_E(id % ID == 0, e);
 	return ++*(int *)arg == 100 ? 17 : 0;
 }
 
@@ -455,30 +449,31 @@ static void listed(void)
 	int n = 0, fd;
 
 	snprintf(path, sizeof(path), "%s/none", dir);
-	CHECK(journal_each(path, SIDE, count, &n) == 0 && n == 0);
+	MUST_E(journal_each(path, SIDE, count, &n) == 0 && n == 0, e);
 	for (size_t i = 0; i < ARRAY_SIZE(stray); i++) {
 		snprintf(path, sizeof(path), "%s/%s", dir, stray[i]);
 		fd = open(path, O_CREAT | O_WRONLY, 0600);
-		CHECK(fd >= 0 && close(fd) == 0);
+		MUST_E(fd >= 0 && close(fd) == 0, e);
 	}
 	for (uint64_t i = 0; i < 8; i++)
-		CHECK(journal_new(&j[i], dir, i % 2 ? JOURNAL_DEST : SIDE, ID * (i + 1), &e) == 0);
-	CHECK(journal_each(dir, SIDE, count, &n) == 0 && n == 4);
+		MUST_E(journal_new(&j[i], dir, i % 2 ? JOURNAL_DEST : SIDE, ID * (i + 1), &e) == 0,
+		       e);
+	MUST_E(journal_each(dir, SIDE, count, &n) == 0 && n == 4, e);
 	n = 99;
-	CHECK(journal_each(dir, JOURNAL_DEST, count, &n) == 17 && n == 100);
+	MUST_E(journal_each(dir, JOURNAL_DEST, count, &n) == 17 && n == 100, e);
 	/* swept: old ones, those of another boot; never one that is owned */
 	for (int i = 0; i < 4; i++)
 		journal_close(j[i], false);
 	journal_sweep(dir, JOURNAL_DEST, 1000);
 	n = 0;
-	CHECK(journal_each(dir, JOURNAL_DEST, count, &n) == 0 && n == 4);
+	MUST_E(journal_each(dir, JOURNAL_DEST, count, &n) == 0 && n == 4, e);
 	snprintf(path, sizeof(path), "%s/dest-%016llx", dir, (unsigned long long)ID * 2);
-	CHECK(truncate(path, 0) == 0); /* says of no boot */
+	MUST_E(truncate(path, 0) == 0, e); /* says of no boot */
 	snprintf(path, sizeof(path), "%s/dest-%016llx", dir, (unsigned long long)ID * 6);
-	CHECK(truncate(path, 0) == 0);
+	MUST_E(truncate(path, 0) == 0, e);
 	journal_sweep(dir, JOURNAL_DEST, 1000);
 	n = 0;
-	CHECK(journal_each(dir, JOURNAL_DEST, count, &n) == 0 && n == 3);
+	MUST_E(journal_each(dir, JOURNAL_DEST, count, &n) == 0 && n == 3, e);
 	for (int i = 4; i < 8; i++)
 		journal_close(j[i], true);
 }
@@ -487,7 +482,7 @@ int main(void)
 {
 	char rm[64];
 
-	CHECK(mkdtemp(top));
+	MUST_E(mkdtemp(top), e);
 	snprintf(dir, sizeof(dir), "%s/a/journal", top);
 	snprintf(file, sizeof(file), "%s/source-%016llx", dir, (unsigned long long)ID);
 	a_life();
@@ -503,6 +498,6 @@ int main(void)
 	killed();
 	listed();
 	snprintf(rm, sizeof(rm), "rm -rf %s", top);
-	CHECK(system(rm) == 0);
+	MUST_E(system(rm) == 0, e);
 	return 0;
 }

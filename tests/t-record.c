@@ -12,18 +12,11 @@
 #include <unistd.h>
 
 #include "hauler/run/priv.h"
+#include "tests/checks.h"
 
 #define ID       0x0123456789abcdefULL
 #define CHILDREN 40u
 #define TASKS    6000u /* each child many times: a record does not mind */
-
-#define CHECK(x)                                                                                   \
-	do {                                                                                       \
-		if (!(x)) {                                                                        \
-			fprintf(stderr, "FAIL %s:%d %s (%s)\n", __FILE__, __LINE__, #x, e.msg);    \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
 
 static struct err e;
 static pid_t child[CHILDREN];
@@ -32,7 +25,7 @@ static struct mig *new_mig(void)
 {
 	struct mig *m = calloc(1, sizeof(*m));
 
-	CHECK(m);
+	MUST_E(m, e);
 	mig_init(m);
 	m->id = m->link.route = ID;
 	return m;
@@ -49,15 +42,15 @@ static void record(void)
 {
 	struct mig *m = new_mig();
 
-	CHECK(journal_new(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, ID, &e) == 0);
+	MUST_E(journal_new(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, ID, &e) == 0, e);
 	m->copy.held = calloc(TASKS, sizeof(*m->copy.held));
 	for (; m->copy.n_held < TASKS; m->copy.n_held++)
 		m->copy.held[m->copy.n_held] =
 		        (struct held){ .pid = child[m->copy.n_held % CHILDREN],
 			               .pidfd = -1,
 			               .was_stopped = m->copy.n_held % 3 == 0 };
-	CHECK(record_held(m, &e) == 0 && strlen(journal_get(m->journal, "pids")) > 65536);
-	CHECK(record_commit(m, &e) == 0);
+	MUST_E(record_held(m, &e) == 0 && strlen(journal_get(m->journal, "pids")) > 65536, e);
+	MUST_E(record_commit(m, &e) == 0, e);
 	end(m, false);
 }
 
@@ -66,11 +59,11 @@ static struct mig *found(unsigned int *gone)
 {
 	struct mig *m = new_mig();
 
-	CHECK(journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, ID, &e) == 0);
-	CHECK(!strcmp(journal_word(m->journal), "commit"));
-	CHECK(record_held_again(m, gone, &e) == 0 && m->copy.n_held + *gone == TASKS);
+	MUST_E(journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, ID, &e) == 0, e);
+	MUST_E(!strcmp(journal_word(m->journal), "commit"), e);
+	MUST_E(record_held_again(m, gone, &e) == 0 && m->copy.n_held + *gone == TASKS, e);
 	for (size_t i = 0; i < m->copy.n_held; i++)
-		CHECK(m->copy.held[i].pidfd >= 0);
+		MUST_E(m->copy.held[i].pidfd >= 0, e);
 	return m;
 }
 
@@ -80,17 +73,18 @@ static void pid_is_used_again(void)
 	struct mig *m = new_mig();
 	unsigned int gone = 0;
 
-	CHECK(journal_new(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, ID, &e) == 0);
-	CHECK(journal_add(m->journal, &e, "held", "pids=%d:%llu:0:/,%d:1:0:/", child[0],
-	                  (unsigned long long)procs_start(child[0]), child[1]) == 0);
-	CHECK(record_held_again(m, &gone, &e) == 0 && gone == 1 && m->copy.n_held == 1);
-	CHECK(m->copy.held[0].pid == child[0]);
+	MUST_E(journal_new(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, ID, &e) == 0, e);
+	MUST_E(journal_add(m->journal, &e, "held", "pids=%d:%llu:0:/,%d:1:0:/", child[0],
+	                   (unsigned long long)procs_start(child[0]), child[1]) == 0,
+	       e);
+	MUST_E(record_held_again(m, &gone, &e) == 0 && gone == 1 && m->copy.n_held == 1, e);
+	MUST_E(m->copy.held[0].pid == child[0], e);
 	/* then it goes on here: that is said once, and only behind a commit */
 	record_undone(m);
-	CHECK(!strcmp(journal_word(m->journal), "held"));
-	CHECK(record_commit(m, &e) == 0);
+	MUST_E(!strcmp(journal_word(m->journal), "held"), e);
+	MUST_E(record_commit(m, &e) == 0, e);
 	record_undone(m);
-	CHECK(!strcmp(journal_word(m->journal), "undone"));
+	MUST_E(!strcmp(journal_word(m->journal), "undone"), e);
 	end(m, true);
 }
 
@@ -104,14 +98,15 @@ static void options(void)
 	was.pol.v.bandwidth_limit_mbit = 7;
 	was.pol.v.cpu_limit_percent = 50;
 	m->opt = &was;
-	CHECK(mnet_adopt(m, "none", &e) == 0 && record_freeze(m, &e) == 0);
+	MUST_E(mnet_adopt(m, "none", &e) == 0 && record_freeze(m, &e) == 0, e);
 	end(m, false);
 	m = new_mig();
-	CHECK(journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, ID, &e) == 0);
-	CHECK(record_load(m, &now, &e) == 0);
-	CHECK(now.pid == was.pid && !strcmp(now.dest, was.dest) && now.port == was.port);
-	CHECK(now.pol.v.streams == 3 && now.pol.v.bandwidth_limit_mbit == 7 &&
-	      now.pol.v.cpu_limit_percent == 50);
+	MUST_E(journal_adopt(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, ID, &e) == 0, e);
+	MUST_E(record_load(m, &now, &e) == 0, e);
+	MUST_E(now.pid == was.pid && !strcmp(now.dest, was.dest) && now.port == was.port, e);
+	MUST_E(now.pol.v.streams == 3 && now.pol.v.bandwidth_limit_mbit == 7 &&
+	               now.pol.v.cpu_limit_percent == 50,
+	       e);
 	end(m, true);
 }
 
@@ -124,9 +119,11 @@ int main(void)
 		puts("SKIP: needs root");
 		return 77;
 	}
-	CHECK(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
-	CHECK(mount("none", "/run", "tmpfs", 0, "mode=755") == 0 &&
-	      setrlimit(RLIMIT_NOFILE, &l) == 0);
+	MUST_E(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0,
+	       e);
+	MUST_E(mount("none", "/run", "tmpfs", 0, "mode=755") == 0 &&
+	               setrlimit(RLIMIT_NOFILE, &l) == 0,
+	       e);
 	for (unsigned int i = 0; i < CHILDREN; i++)
 		if ((child[i] = fork()) == 0) {
 			signal(SIGTERM, SIG_DFL);
@@ -137,14 +134,15 @@ int main(void)
 	record();
 	struct mig *m = found(&gone);
 
-	CHECK(gone == 0);
+	MUST_E(gone == 0, e);
 	for (size_t i = 0; i < TASKS; i++)
-		CHECK(m->copy.held[i].pid == child[i % CHILDREN] &&
-		      m->copy.held[i].was_stopped == (i % 3 == 0));
+		MUST_E(m->copy.held[i].pid == child[i % CHILDREN] &&
+		               m->copy.held[i].was_stopped == (i % 3 == 0),
+		       e);
 	end(m, false);
-	CHECK(kill(child[7], SIGKILL) == 0 && waitpid(child[7], NULL, 0) == child[7]);
+	MUST_E(kill(child[7], SIGKILL) == 0 && waitpid(child[7], NULL, 0) == child[7], e);
 	m = found(&gone);
-	CHECK(gone == TASKS / CHILDREN);
+	MUST_E(gone == TASKS / CHILDREN, e);
 	end(m, true);
 	pid_is_used_again();
 	for (unsigned int i = 0; i < CHILDREN; i++)

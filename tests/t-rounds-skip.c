@@ -9,16 +9,9 @@
 
 #define send_pages noted_pages
 #include "common/page.h"
+#include "tests/checks.h"
 #include "hauler/run/rounds.c" /* NOLINT */
 #undef send_pages
-
-#define CHECK(x)                                                                                   \
-	do {                                                                                       \
-		if (!(x)) {                                                                        \
-			fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #x);          \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
 
 #define PID   4711
 #define BASE  0x7f0000100000ULL
@@ -37,9 +30,9 @@ int noted_pages(struct send *s, enum send_what what, pid_t pid, int memfd, uint6
 	(void)s;
 	(void)memfd;
 	(void)e;
-	CHECK(what == SEND_CHANGED && pid == PID && vaddr >= BASE);
+	MUST(what == SEND_CHANGED && pid == PID && vaddr >= BASE);
 	for (uint64_t i = (vaddr - BASE) / PAGE_BYTES; pages--; i++) {
-		CHECK(i < PAGES && !queued[i]);
+		MUST(i < PAGES && !queued[i]);
 		queued[i] = true;
 	}
 	return 0;
@@ -62,10 +55,10 @@ static void many(struct mig *m)
 			for (;;)
 				pause();
 	for (size_t i = 0; i < ARRAY_SIZE(child); i++)
-		CHECK(child[i] > 0 && memfd_get(m, child[i], &e) >= 0);
-	CHECK(m->pages.n_mem == ARRAY_SIZE(child) &&
-	      memfd_get(m, child[0], &e) == m->pages.mem[0].fd &&
-	      m->pages.n_mem == ARRAY_SIZE(child));
+		MUST(child[i] > 0 && memfd_get(m, child[i], &e) >= 0);
+	MUST(m->pages.n_mem == ARRAY_SIZE(child) &&
+	     memfd_get(m, child[0], &e) == m->pages.mem[0].fd &&
+	     m->pages.n_mem == ARRAY_SIZE(child));
 	memfd_close_all(m);
 	for (size_t i = 0; i < ARRAY_SIZE(child); i++)
 		kill(child[i], SIGKILL);
@@ -79,21 +72,21 @@ int main(void)
 	struct round r = { .m = &m };
 	struct err e = ERR_INIT;
 
-	CHECK(sent_new(&m.pages.sent, &e) == 0);
+	MUST(sent_new(&m.pages.sent, &e) == 0);
 	for (unsigned int i = 0; i < PAGES; i++) {
 		sent_same(m.pages.sent, obj_of_task(PID), page(i), (struct sent_hash){ 1, i });
 		if (is_again(i))
-			CHECK(list_add(&r.again, PID, page(i), 1) == 0);
+			MUST(list_add(&r.again, PID, page(i), 1) == 0);
 	}
-	CHECK(send_run(&r, PID, -1, page(2), 12, &e) == 0);
+	MUST(send_run(&r, PID, -1, page(2), 12, &e) == 0);
 	for (unsigned int i = 0; i < PAGES; i++) {
 		bool listed = i >= 2 && i < 14, has;
 
 		sent_span(m.pages.sent, obj_of_task(PID), page(i), 1, &has);
-		CHECK(queued[i] == (listed && !is_again(i)));
-		CHECK(has == !(listed && is_again(i)));
+		MUST(queued[i] == (listed && !is_again(i)));
+		MUST(has == !(listed && is_again(i)));
 	}
-	CHECK(r.queued_pages == 7 && r.done_pages == 12);
+	MUST(r.queued_pages == 7 && r.done_pages == 12);
 	list_fini(&r.again);
 	sent_free(m.pages.sent);
 	many(&m);

@@ -12,14 +12,7 @@
 
 #include "common/clock.h"
 #include "engine/criu/sink.h"
-
-#define CHECK(what)                                                                                \
-	do {                                                                                       \
-		if (!(what)) {                                                                     \
-			fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #what);       \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
+#include "tests/checks.h"
 
 #define TASK(id)     ((uint64_t)(id) << 8 | 1)
 #define SHMEM(id)    ((uint64_t)(id) << 8 | 2)
@@ -39,7 +32,7 @@ struct stream {
 
 static void put(struct stream *s, const void *p, size_t n)
 {
-	CHECK(s->n + n <= STREAM_BYTES);
+	MUST(s->n + n <= STREAM_BYTES);
 	memcpy(s->bytes + s->n, p, n);
 	s->n += n;
 }
@@ -120,19 +113,19 @@ static int run(struct stream *s, struct seen *seen, struct sink **out, struct er
 	char buf[64];
 	int sk[2];
 
-	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sk) == 0);
+	MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sk) == 0);
 	f.fd = sk[0];
-	CHECK(sink_start(&sink, sk[1], s->version, &ops, e) == 0);
-	CHECK(pthread_create(&t, NULL, feed_main, &f) == 0);
+	MUST(sink_start(&sink, sk[1], s->version, &ops, e) == 0);
+	MUST(pthread_create(&t, NULL, feed_main, &f) == 0);
 	int r = sink_wait(sink, DEADLINE_NEVER, e);
 
 	pthread_join(t, NULL);
 	for (ssize_t n; (n = recv(f.fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0;)
 		f.answered += (size_t)n;
-	CHECK(r < 0 || f.answered == s->answer_bytes);
+	MUST(r < 0 || f.answered == s->answer_bytes);
 	/* at a failure the other end must see it: CRIU gives up the dump then */
 	if (r < 0)
-		CHECK(recv(f.fd, buf, 1, 0) <= 0);
+		MUST(recv(f.fd, buf, 1, 0) <= 0);
 	close(f.fd);
 	if (out)
 		*out = sink;
@@ -177,17 +170,17 @@ static void check_good(struct stream *s, unsigned int version)
 
 	begin(s, version);
 	good_stream(s);
-	CHECK(run(s, &seen, &sink, &e) == 0);
+	MUST(run(s, &seen, &sink, &e) == 0);
 	const struct sink_obj *o = sink_objs(sink, &n);
 
-	CHECK(n == 2 && o[0].obj == TASK(7) && o[1].obj == SHMEM(9));
-	CHECK(o[0].lazy.n == 1 && o[0].lazy.pages == 3 && o[0].lazy.v[0].vaddr == 0x10000);
-	CHECK(o[0].eager.n == 2 && o[0].eager.pages == 2);
-	CHECK(o[0].eager.v[0].vaddr == 0x7fff00000000 && o[0].eager.v[1].vaddr == 0x20000);
-	CHECK(o[1].lazy.n == 0 && o[1].eager.n == 1 && o[1].eager.pages == 70);
+	MUST(n == 2 && o[0].obj == TASK(7) && o[1].obj == SHMEM(9));
+	MUST(o[0].lazy.n == 1 && o[0].lazy.pages == 3 && o[0].lazy.v[0].vaddr == 0x10000);
+	MUST(o[0].eager.n == 2 && o[0].eager.pages == 2);
+	MUST(o[0].eager.v[0].vaddr == 0x7fff00000000 && o[0].eager.v[1].vaddr == 0x20000);
+	MUST(o[1].lazy.n == 0 && o[1].eager.n == 1 && o[1].eager.pages == 70);
 	for (unsigned int i = 0; i < 70; i++)
 		sum += (5 + i) * (3 + i);
-	CHECK(seen.obj == SHMEM(9) && seen.pages == 70 && seen.sum == sum);
+	MUST(seen.obj == SHMEM(9) && seen.pages == 70 && seen.sum == sum);
 	sink_free(sink);
 }
 
@@ -203,8 +196,8 @@ static void check_cut(struct stream *s, unsigned int version)
 		struct seen seen = { 0 };
 
 		s->n = at;
-		CHECK(run(s, &seen, NULL, &e) == -EPIPE);
-		CHECK(e.src == ERR_CRIU && strstr(e.msg, "broke off"));
+		MUST(run(s, &seen, NULL, &e) == -EPIPE);
+		MUST(e.src == ERR_CRIU && strstr(e.msg, "broke off"));
 		cuts++;
 		s->n = whole;
 	}
@@ -270,7 +263,7 @@ static void check_mistaken(struct stream *s)
 		begin(s, versions[i]);
 		good_stream(s);
 		s->version = versions[!i];
-		CHECK(run(s, &seen, NULL, &e) < 0 && e.msg[0]);
+		MUST(run(s, &seen, NULL, &e) < 0 && e.msg[0]);
 	}
 }
 
@@ -282,7 +275,7 @@ static void check_refused(struct stream *s)
 
 	begin(s, 40201);
 	good_stream(s);
-	CHECK(run(s, &seen, NULL, &e) == -ENOSPC && strstr(e.msg, "No space"));
+	MUST(run(s, &seen, NULL, &e) == -ENOSPC && strstr(e.msg, "No space"));
 }
 
 static void check_layout(void)
@@ -292,14 +285,14 @@ static void check_layout(void)
 
 	for (int i = 0; i < 32; i++)
 		raw[i] = (uint8_t)(i + 1);
-	CHECK(sink_head_bytes(31700) == 24 && sink_head_bytes(40101) == 24);
-	CHECK(sink_head_bytes(40200) == 32 && sink_head_bytes(40201) == 32);
+	MUST(sink_head_bytes(31700) == 24 && sink_head_bytes(40101) == 24);
+	MUST(sink_head_bytes(40200) == 32 && sink_head_bytes(40201) == 32);
 	sink_head_parse(raw, 40101, &h);
-	CHECK(h.cmd == 0x0201 && h.flags == 0x0403 && h.pages == 0x08070605);
-	CHECK(h.vaddr == 0x100f0e0d0c0b0a09 && h.obj == 0x1817161514131211);
+	MUST(h.cmd == 0x0201 && h.flags == 0x0403 && h.pages == 0x08070605);
+	MUST(h.vaddr == 0x100f0e0d0c0b0a09 && h.obj == 0x1817161514131211);
 	sink_head_parse(raw, 40200, &h);
-	CHECK(h.cmd == 0x0201 && h.flags == 0x0403 && h.pages == 0x100f0e0d0c0b0a09);
-	CHECK(h.vaddr == 0x1817161514131211 && h.obj == 0x201f1e1d1c1b1a19);
+	MUST(h.cmd == 0x0201 && h.flags == 0x0403 && h.pages == 0x100f0e0d0c0b0a09);
+	MUST(h.vaddr == 0x1817161514131211 && h.obj == 0x201f1e1d1c1b1a19);
 }
 
 int main(void)
@@ -307,7 +300,7 @@ int main(void)
 	struct stream s = { .bytes = malloc(STREAM_BYTES) };
 	static const unsigned int versions[] = { 40101, 40200, 40201 };
 
-	CHECK(s.bytes);
+	MUST(s.bytes);
 	alarm(600); /* a sink that hangs is a failure too; in an emulated machine it takes 100 s */
 	check_layout();
 	for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {

@@ -14,19 +14,12 @@
 #include "common/page.h"
 #include "engine/pager/store.h"
 #include "engine/runs.h"
+#include "tests/checks.h"
 
 #define PG      4096ULL
 #define END     (1ULL << 47)
 #define PAGES   8192u
 #define THREADS 4u
-
-#define CHECK(x)                                                                                   \
-	do {                                                                                       \
-		if (!(x)) {                                                                        \
-			fprintf(stderr, "FAIL %s:%d %s (%s)\n", __FILE__, __LINE__, #x, e.msg);    \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
 
 static struct err e;
 
@@ -83,28 +76,29 @@ static void hostile(struct store *s)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		CHECK(store_write(o, bad[i].vaddr, page, bad[i].pages, NULL) == -EINVAL);
-		CHECK(store_zero(o, bad[i].vaddr, bad[i].pages, NULL) == -EINVAL);
+		MUST_E(store_write(o, bad[i].vaddr, page, bad[i].pages, NULL) == -EINVAL, e);
+		MUST_E(store_zero(o, bad[i].vaddr, bad[i].pages, NULL) == -EINVAL, e);
 		store_drop(o, bad[i].vaddr, bad[i].pages);
-		CHECK(store_state(o, bad[i].vaddr & ~(PG - 1)) == PAGE_ABSENT);
-		CHECK(store_read(o, bad[i].vaddr, page, bad[i].pages, NULL) < 0);
+		MUST_E(store_state(o, bad[i].vaddr & ~(PG - 1)) == PAGE_ABSENT, e);
+		MUST_E(store_read(o, bad[i].vaddr, page, bad[i].pages, NULL) < 0, e);
 	}
-	CHECK(store_data_pages(s) == 0 && blocks(o) == 0);
-	CHECK(store_write(o, END - PG, page, 1, &e) == 0);
-	CHECK(store_state(o, END - PG) == PAGE_DATA);
-	CHECK(store_write(o, 0, page, 0, &e) == 0);
+	MUST_E(store_data_pages(s) == 0 && blocks(o) == 0, e);
+	MUST_E(store_write(o, END - PG, page, 1, &e) == 0, e);
+	MUST_E(store_state(o, END - PG) == PAGE_DATA, e);
+	MUST_E(store_write(o, 0, page, 0, &e) == 0, e);
 	store_drop(o, 0, END / PG);
-	CHECK(store_data_pages(s) == 0 && blocks(o) == 0);
+	MUST_E(store_data_pages(s) == 0 && blocks(o) == 0, e);
 }
 
 static void objects(struct store *s)
 {
-	CHECK(!store_obj(s, obj_of_task(4711), false));
+	MUST_E(!store_obj(s, obj_of_task(4711), false), e);
 	for (uint64_t i = 2; i < 600; i++)
-		CHECK(store_obj(s, i, true));
+		MUST_E(store_obj(s, i, true), e);
 	for (uint64_t i = 2; i < 600; i++)
-		CHECK(store_obj(s, i, false) && store_obj(s, i, true) == store_obj(s, i, false));
-	CHECK(store_obj(s, obj_of_task(7), true) != store_obj(s, obj_of_shmem(7), true));
+		MUST_E(store_obj(s, i, false) && store_obj(s, i, true) == store_obj(s, i, false),
+		       e);
+	MUST_E(store_obj(s, obj_of_task(7), true) != store_obj(s, obj_of_shmem(7), true), e);
 }
 
 /* One page every 16 MiB of 1 TiB. */
@@ -117,24 +111,24 @@ static void sparse(struct store *s)
 
 	for (uint64_t i = 0; i < 65536; i++) {
 		fill(page, i + 1);
-		CHECK(store_write(o, i << 24, page, 1, &e) == 0);
+		MUST_E(store_write(o, i << 24, page, 1, &e) == 0, e);
 	}
-	CHECK(blocks(o) == 65536);
+	MUST_E(blocks(o) == 65536, e);
 	for (uint64_t i = 0; i < 65536; i++) {
-		CHECK(store_read(o, i << 24, page, 1, &e) == 0);
-		CHECK(is(page, i + 1));
-		CHECK(store_span(o, i << 24, 100, &st) == 1 && st == PAGE_DATA);
-		CHECK(store_span(o, (i << 24) + PG, 100, &st) > 0 && st == PAGE_ABSENT);
+		MUST_E(store_read(o, i << 24, page, 1, &e) == 0, e);
+		MUST_E(is(page, i + 1), e);
+		MUST_E(store_span(o, i << 24, 100, &st) == 1 && st == PAGE_DATA, e);
+		MUST_E(store_span(o, (i << 24) + PG, 100, &st) > 0 && st == PAGE_ABSENT, e);
 	}
-	CHECK(runs_add(&keep, 5 << 24, 1) == 0 && runs_add(&keep, 9 << 24, 4) == 0);
+	MUST_E(runs_add(&keep, 5 << 24, 1) == 0 && runs_add(&keep, 9 << 24, 4) == 0, e);
 	store_keep_only(o, &keep);
 	store_sweep(s);
-	CHECK(store_data_pages(s) == 2 && blocks(o) == 2);
-	CHECK(store_read(o, 9 << 24, page, 1, &e) == 0 && is(page, 10));
-	CHECK(store_read(o, 9 << 24, page, 2, NULL) == -ENODATA);
-	CHECK(store_read(o, 8 << 24, page, 1, NULL) == -ENODATA);
+	MUST_E(store_data_pages(s) == 2 && blocks(o) == 2, e);
+	MUST_E(store_read(o, 9 << 24, page, 1, &e) == 0 && is(page, 10), e);
+	MUST_E(store_read(o, 9 << 24, page, 2, NULL) == -ENODATA, e);
+	MUST_E(store_read(o, 8 << 24, page, 1, NULL) == -ENODATA, e);
 	store_drop(o, 0, 1ULL << 28);
-	CHECK(store_data_pages(s) == 0);
+	MUST_E(store_data_pages(s) == 0, e);
 	printf("1 TiB with 65536 pages: %llu ms\n", (unsigned long long)(now_us() - t0) / 1000);
 }
 
@@ -157,11 +151,11 @@ static void check_page(struct worker *w, size_t i, uint64_t *buf)
 	uint64_t at = 0x7f0000000000ULL + i * PG;
 	enum page_state want = w->id[i] == 0 ? PAGE_ABSENT : w->id[i] == 1 ? PAGE_ZERO : PAGE_DATA;
 
-	CHECK(store_state(w->o, at) == want);
+	MUST_E(store_state(w->o, at) == want, e);
 	if (want == PAGE_ABSENT)
 		return;
-	CHECK(store_read(w->o, at, buf, 1, &e) == 0);
-	CHECK(is(buf, w->id[i] == 1 ? 0 : w->id[i]));
+	MUST_E(store_read(w->o, at, buf, 1, &e) == 0, e);
+	MUST_E(is(buf, w->id[i] == 1 ? 0 : w->id[i]), e);
 }
 
 static void *work(void *arg)
@@ -179,7 +173,7 @@ static void *work(void *arg)
 			n++;
 		switch (rnd(&s) % 8) {
 		case 0:
-			CHECK(store_zero(w->o, at, n, &e) == 0);
+			MUST_E(store_zero(w->o, at, n, &e) == 0, e);
 			for (size_t q = 0; q < n; q++)
 				w->id[i + q] = 1;
 			break;
@@ -195,7 +189,7 @@ static void *work(void *arg)
 				w->id[i + q] = 2 + (uint32_t)(rnd(&s) >> 33);
 				fill(buf + q * PG / 8, w->id[i + q]);
 			}
-			CHECK(store_write(w->o, at, buf, n, &e) == 0);
+			MUST_E(store_write(w->o, at, buf, n, &e) == 0, e);
 			break;
 		default:
 			check_page(w, i, buf);
@@ -220,16 +214,16 @@ static void threads(struct store *s, uint64_t seed)
 		w[n].o = o;
 		w[n].n = n;
 		w[n].seed = seed + n;
-		CHECK(pthread_create(&th[n], NULL, work, &w[n]) == 0);
+		MUST_E(pthread_create(&th[n], NULL, work, &w[n]) == 0, e);
 	}
 	for (unsigned int n = 0; n < THREADS; n++)
 		pthread_join(th[n], NULL);
 	for (size_t i = 0; i < PAGES; i++)
 		data += w[i / 7 % THREADS].id[i] > 1;
-	CHECK(store_data_pages(s) == data && blocks(o) == data);
-	CHECK(store_peak_pages(s) >= data);
+	MUST_E(store_data_pages(s) == data && blocks(o) == data, e);
+	MUST_E(store_peak_pages(s) >= data, e);
 	store_drop(o, 0x7f0000000000ULL, PAGES);
-	CHECK(store_data_pages(s) == 0 && blocks(o) == 0);
+	MUST_E(store_data_pages(s) == 0 && blocks(o) == 0, e);
 	free(w);
 }
 
@@ -250,17 +244,17 @@ static void stale(struct store *s)
 
 	for (uint64_t i = 0; i < PAGES; i++) {
 		fill(page, i + 1);
-		CHECK(store_write(o, i * PG, page, 1, &e) == 0);
+		MUST_E(store_write(o, i * PG, page, 1, &e) == 0, e);
 		if (i % 5 == 0)
-			CHECK(runs_add(&keep, i * PG, 1) == 0);
+			MUST_E(runs_add(&keep, i * PG, 1) == 0, e);
 	}
 	store_keep_only(o, &keep);
-	CHECK(store_data_pages(s) == PAGES); /* not given back yet */
-	CHECK(store_state(o, PG) == PAGE_ABSENT && store_state(o, 0) == PAGE_DATA);
-	CHECK(store_span(o, PG, 9, &st) == 4 && st == PAGE_ABSENT);
-	CHECK(store_read(o, PG, page, 1, NULL) == -ENODATA);
+	MUST_E(store_data_pages(s) == PAGES, e); /* not given back yet */
+	MUST_E(store_state(o, PG) == PAGE_ABSENT && store_state(o, 0) == PAGE_DATA, e);
+	MUST_E(store_span(o, PG, 9, &st) == 4 && st == PAGE_ABSENT, e);
+	MUST_E(store_read(o, PG, page, 1, NULL) == -ENODATA, e);
 	for (int k = 0; k < 2; k++)
-		CHECK(pthread_create(&th[k], NULL, sweeper, s) == 0);
+		MUST_E(pthread_create(&th[k], NULL, sweeper, s) == 0, e);
 	for (uint64_t i = 0; i < PAGES; i += 64)
 		if (i / 64 % 3)
 			store_drop(o, i * PG, 64);
@@ -268,10 +262,10 @@ static void stale(struct store *s)
 		pthread_join(th[k], NULL);
 	for (uint64_t i = 0; i < PAGES; i++)
 		if (store_state(o, i * PG) == PAGE_DATA)
-			CHECK(store_read(o, i * PG, page, 1, &e) == 0 && is(page, i + 1));
-	CHECK(store_data_pages(s) == blocks(o));
+			MUST_E(store_read(o, i * PG, page, 1, &e) == 0 && is(page, i + 1), e);
+	MUST_E(store_data_pages(s) == blocks(o), e);
 	store_drop(o, 0, PAGES);
-	CHECK(store_data_pages(s) == 0 && blocks(o) == 0);
+	MUST_E(store_data_pages(s) == 0 && blocks(o) == 0, e);
 }
 
 static void speed(struct store *s)
@@ -285,7 +279,7 @@ static void speed(struct store *s)
 		uint64_t t0 = now_us();
 
 		for (size_t at = 0; at < total; at += bytes)
-			CHECK(store_write(o, at, buf, bytes / PG, &e) == 0);
+			MUST_E(store_write(o, at, buf, bytes / PG, &e) == 0, e);
 		printf("write %s, 512 KiB pieces: %.2f GB/s\n", round ? "again" : "new",
 		       (double)total / 1e3 / (double)(now_us() - t0));
 	}
@@ -303,7 +297,7 @@ int main(void)
 	struct store *s = NULL;
 
 	printf("SEED=%llu\n", (unsigned long long)seed);
-	CHECK(store_new(&s, &e) == 0);
+	MUST_E(store_new(&s, &e) == 0, e);
 	hostile(s);
 	objects(s);
 	sparse(s);

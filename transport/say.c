@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "common/journal.h"
 #include "transport/haul.pb-c.h"
 
 /* Room for any message, so that one without fields needs no body. */
@@ -30,6 +31,18 @@ int wire_say(struct chan *c, int kind, const void *body, uint64_t deadline_us, s
 	msg.body_case = (Haul__Msg__BodyCase)kind;
 	memcpy((char *)&msg + f->offset, &body, sizeof(body));
 	return wire_send(c, &msg, deadline_us, e);
+}
+
+int wire_say_hello_back(struct chan *c, uint64_t deadline_us, struct err *e)
+{
+	Haul__Hello h = HAUL__HELLO__INIT;
+	char boot[JOURNAL_BOOT_BYTES];
+
+	journal_boot_id(boot);
+	h.version = PROTOCOL_VERSION;
+	h.compat = PROTOCOL_COMPAT_RESUME;
+	h.boot = boot;
+	return wire_say(c, HAUL__MSG__BODY_HELLO, &h, deadline_us, e);
 }
 
 int wire_pong(struct chan *c, const Haul__Ping *ping, uint64_t deadline_us, struct err *e)

@@ -208,6 +208,8 @@ int wire_send(struct chan *c, const struct Haul__Msg *m, uint64_t deadline_us, s
  * Return: 0; -errno as chan_write(); -EINVAL when @body is a message of another kind
  */
 int wire_say(struct chan *c, int kind, const void *body, uint64_t deadline_us, struct err *e);
+/** wire_say_hello_back() - the destination's HELLO on a further connection of a migration */
+int wire_say_hello_back(struct chan *c, uint64_t deadline_us, struct err *e);
 struct Haul__Ping;
 /** wire_pong() - answer @ping */
 int wire_pong(struct chan *c, const struct Haul__Ping *ping, uint64_t deadline_us, struct err *e);

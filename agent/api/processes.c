@@ -16,6 +16,7 @@
 #include "agent/api/survey.h"
 #include "agent/api/task.h"
 #include "common/auto.h"
+#include "hauler/options/options.h"
 
 #define SURVEY_MAX 200
 
@@ -229,19 +230,31 @@ static int listed_peers(struct req *q)
 
 int processes_peers(struct req *q)
 {
-	const char *pid = reply_query(q, "pid"), *word = NULL;
+	const struct option_row *limit = &options_table[OPTION_CONNECT_LIMIT_MS];
+	const char *pid = reply_query(q, "pid"), *ms = reply_query(q, limit->key);
+	const char *argv[7] = { q->api->haul, "--json", "--agent=none" };
+	char option[64];
+	size_t n_args = 3;
 	struct process p;
+	long n;
 
 	if (pid) {
 		char *end;
-		long n = strtol(pid, &end, 10);
 
+		n = strtol(pid, &end, 10);
 		if (!*pid || *end || n <= 1 || process_read((pid_t)n, &p) < 0 ||
 		    (q->who.role == ROLE_USER && p.uid != q->who.uid))
 			return reply_problem(q, 404, "no-process", "this process does not exist");
-		word = pid;
 	}
-	const char *argv[] = { q->api->haul, "--json", "--agent=none", "peers", word, NULL };
-
+	if (ms && options_number(limit, ms, &n) < 0)
+		return reply_problem(q, 400, "bad-request",
+		                     "connect_limit_ms is a number from %ld to %ld", limit->min,
+		                     limit->max);
+	if (ms) {
+		snprintf(option, sizeof(option), "--%s=%ld", limit->name, n);
+		argv[n_args++] = option;
+	}
+	argv[n_args++] = "peers";
+	argv[n_args++] = pid;
 	return task_start(q, q->api->haul, argv, listed_peers);
 }

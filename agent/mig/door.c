@@ -14,24 +14,11 @@
 #include <unistd.h>
 
 #include "common/auto.h"
+#include "common/rundir.h"
 
 #define RUN_DIR      "/run/haul"
 #define DOOR_BACKLOG 32
 #define TAKE_LIMIT_S 1 /* from the daemon's connect to its message */
-
-static int door_dir(struct err *e)
-{
-	struct stat st;
-
-	if (mkdir(RUN_DIR, 0755) < 0 && errno != EEXIST)
-		return err_sys(e, "make %s", RUN_DIR);
-	if (lstat(RUN_DIR, &st) < 0)
-		return err_sys(e, "%s", RUN_DIR);
-	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022))
-		return err_set(e, ERR_USER, EPERM,
-		               "%s is not a directory that only we can write to", RUN_DIR);
-	return 0;
-}
 
 static void door_name(struct sockaddr_un *a, uint64_t route)
 {
@@ -47,7 +34,7 @@ int door_open(uint64_t route, struct err *e)
 
 	if (fd < 0)
 		return err_sys(e, "socket");
-	if (door_dir(e) < 0)
+	if (rundir_make(RUN_DIR, 0755, e) < 0)
 		return -e->code;
 	door_name(&a, route);
 	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, DOOR_BACKLOG) < 0)

@@ -11,7 +11,6 @@
 
 #include "agent/check/rights.h"
 #include "agent/files/settle.h"
-#include "agent/mig/secret.h"
 #include "common/err.h"
 #include "common/journal.h"
 #include "engine/criu/criu.h"
@@ -19,6 +18,7 @@
 #include "engine/pager/guard.h"
 #include "engine/pager/pager.h"
 #include "engine/pager/store.h"
+#include "transport/secret.h"
 #include "transport/transport.h"
 
 #define AGENT_STREAMS_MAX 20 /* 16 data, urgent, files, one that resumes, one stranger */

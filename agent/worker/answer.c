@@ -11,12 +11,12 @@
 #include <unistd.h>
 
 #include "agent/mig/refuse.h"
-#include "agent/mig/secret.h"
 #include "common/clock.h"
 #include "common/journal.h"
 #include "common/log.h"
 #include "engine/proc/proc.h"
 #include "transport/haul.pb-c.h"
+#include "transport/secret.h"
 #include "transport/transport.h"
 
 #define HELLO_LIMIT_MS 10000
@@ -92,19 +92,12 @@ void answer_filled(uint64_t route)
 
 static int say(struct chan *ch, int state, struct err *e)
 {
-	Haul__Hello h = HAUL__HELLO__INIT;
 	Haul__Outcome o = HAUL__OUTCOME__INIT;
-	char boot[JOURNAL_BOOT_BYTES];
-
-	journal_boot_id(boot);
-	h.version = PROTOCOL_VERSION;
-	h.compat = PROTOCOL_COMPAT_RESUME;
-	h.boot = boot;
-	o.state = (Haul__State)state;
-	int r = wire_say(ch, HAUL__MSG__BODY_HELLO, &h, deadline_in_ms(HELLO_LIMIT_MS), e);
+	int r = wire_say_hello_back(ch, deadline_in_ms(HELLO_LIMIT_MS), e);
 
 	if (r < 0)
 		return r;
+	o.state = (Haul__State)state;
 	return wire_say(ch, HAUL__MSG__BODY_OUTCOME, &o, deadline_in_ms(HELLO_LIMIT_MS), e);
 }
 

@@ -11,11 +11,11 @@
 #include "agent/dirs/dirs.h"
 #include "agent/mig/door.h"
 #include "agent/mig/refuse.h"
-#include "agent/mig/secret.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/page.h"
 #include "transport/haul.pb-c.h"
+#include "transport/secret.h"
 
 #define HELLO_LIMIT_MS  10000
 #define ACCEPT_LIMIT_MS 10000
@@ -37,18 +37,6 @@ static int check_hello(struct stream *t, const Haul__Hello *h, struct err *e)
 	return 0;
 }
 
-static int answer_hello(struct chan *ch, struct err *e)
-{
-	Haul__Hello h = HAUL__HELLO__INIT;
-	char boot[JOURNAL_BOOT_BYTES];
-
-	journal_boot_id(boot);
-	h.boot = boot;
-	h.version = PROTOCOL_VERSION;
-	h.compat = PROTOCOL_COMPAT_RESUME;
-	return wire_say(ch, HAUL__MSG__BODY_HELLO, &h, deadline_in_ms(HELLO_LIMIT_MS), e);
-}
-
 static int take_hello(struct stream *t, const Haul__Msg *msg, struct err *e)
 {
 	if (msg->body_case != HAUL__MSG__BODY_HELLO)
@@ -57,7 +45,7 @@ static int take_hello(struct stream *t, const Haul__Msg *msg, struct err *e)
 
 	if (r < 0)
 		return r;
-	r = answer_hello(t->ch, e);
+	r = wire_say_hello_back(t->ch, deadline_in_ms(HELLO_LIMIT_MS), e);
 	if (r < 0 || msg->hello->role != HAUL__ROLE__ROLE_RESUME)
 		return r;
 	r = t->w->streams.resume(t, msg->hello, e);

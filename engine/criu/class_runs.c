@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array.h"
 #include "common/page.h"
 
 #define VADDR_MAX (1ULL << 47)
@@ -17,15 +18,8 @@ int class_runs_add(struct class_runs *r, uint64_t vaddr, uint64_t pages, enum pa
 		last->pages += pages;
 		return 0;
 	}
-	if (r->n == r->cap) {
-		size_t cap = r->cap ? 2 * r->cap : 256;
-		struct class_run *v = realloc(r->v, cap * sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		r->v = v;
-		r->cap = cap;
-	}
+	if (array_grow(&r->v, r->n, &r->cap, sizeof(*r->v)) < 0)
+		return -ENOMEM;
 	r->v[r->n++] = (struct class_run){ .vaddr = vaddr, .pages = pages, .class = class };
 	return 0;
 }

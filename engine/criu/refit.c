@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/array.h"
 #include "engine/criu/images.pb-c.h"
 #include "engine/criu/img.h"
 
@@ -55,15 +56,8 @@ void refit_name(unsigned int n, char out[REFIT_NAME_BYTES])
 
 static int img_push(struct img *i, ProtobufCMessage *m)
 {
-	if (i->n == i->cap) {
-		size_t cap = i->cap ? 2 * i->cap : 64;
-		ProtobufCMessage **v = realloc(i->v, cap * sizeof(ProtobufCMessage *));
-
-		if (!v)
-			return -ENOMEM;
-		i->v = v;
-		i->cap = cap;
-	}
+	if (array_grow(&i->v, i->n, &i->cap, sizeof(*i->v)) < 0)
+		return -ENOMEM;
 	i->v[i->n++] = m;
 	return 0;
 }

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "common/array.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/page.h"
@@ -135,15 +136,8 @@ static int open_obj(struct sink *s, uint64_t obj)
 {
 	if (find_obj(s, obj))
 		return 0;
-	if (s->n_objs == s->cap_objs) {
-		size_t cap = s->cap_objs ? 2 * s->cap_objs : 16;
-		struct sink_obj *v = realloc(s->objs, cap * sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		s->objs = v;
-		s->cap_objs = cap;
-	}
+	if (array_grow(&s->objs, s->n_objs, &s->cap_objs, sizeof(*s->objs)) < 0)
+		return -ENOMEM;
 	s->cur = &s->objs[s->n_objs++];
 	memset(s->cur, 0, sizeof(*s->cur));
 	s->cur->obj = obj;

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "common/array.h"
 #include "common/log.h"
 
 #define PORTS_MAX    48 /* more than that: all TCP and UDP, sorted out when it is taken */
@@ -318,15 +319,8 @@ static int keep(struct net_park *p, const uint8_t *packet, size_t bytes, bool is
 {
 	if (p->kept_bytes + bytes > KEEP_BYTES)
 		return 0; /* it will be sent again */
-	if (p->n_kept == p->cap) {
-		size_t cap = p->cap ? p->cap * 2 : 64;
-		struct packet *v = realloc(p->kept, cap * sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		p->kept = v;
-		p->cap = cap;
-	}
+	if (array_grow(&p->kept, p->n_kept, &p->cap, sizeof(*p->kept)) < 0)
+		return -ENOMEM;
 	uint8_t *copy = malloc(bytes);
 
 	if (!copy)

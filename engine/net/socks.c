@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
+#include "common/array.h"
 #include "common/log.h"
 #include "common/nofile.h"
 #include "engine/net/netlink.h"
@@ -157,15 +158,8 @@ static int seen(void **tree, uint64_t inode)
 
 static int append(struct net_socks *s, const struct net_sock *one)
 {
-	if (s->n == s->cap) {
-		size_t cap = s->cap ? s->cap * 2 : 64;
-		struct net_sock *v = realloc(s->v, cap * sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		s->v = v;
-		s->cap = cap;
-	}
+	if (array_grow(&s->v, s->n, &s->cap, sizeof(*s->v)) < 0)
+		return -ENOMEM;
 	s->v[s->n++] = *one;
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/page.h"
@@ -17,15 +18,8 @@
 
 int fault_new(struct pager *p, struct space *s, uint64_t cur, bool for_write, uint64_t now)
 {
-	if (p->n_fault == p->cap_fault) {
-		size_t cap = p->cap_fault ? 2 * p->cap_fault : 64;
-		struct fault *f = realloc(p->fault, cap * sizeof(*f));
-
-		if (!f)
-			return -ENOMEM;
-		p->fault = f;
-		p->cap_fault = cap;
-	}
+	if (array_grow(&p->fault, p->n_fault, &p->cap_fault, sizeof(*p->fault)) < 0)
+		return -ENOMEM;
 	p->fault[p->n_fault++] = (struct fault){ s, cur, now, for_write };
 	__atomic_add_fetch(&p->faults, 1, __ATOMIC_RELAXED);
 	return 0;

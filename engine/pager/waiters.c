@@ -5,21 +5,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "common/array.h"
 #include "common/clock.h"
 
 int waiters_add(struct family *f, const struct space *s, uint64_t orig, uint64_t since_us)
 {
-	int r = 0;
-
 	pthread_mutex_lock(&f->wait_lock);
-	if (f->n_wait == f->cap_wait) {
-		size_t cap = f->cap_wait ? 2 * f->cap_wait : 16;
-		struct waiter *w = realloc(f->wait, cap * sizeof(*w));
+	int r = array_grow(&f->wait, f->n_wait, &f->cap_wait, sizeof(*f->wait));
 
-		r = w ? 0 : -ENOMEM;
-		f->wait = w ? w : f->wait;
-		f->cap_wait = w ? cap : f->cap_wait;
-	}
 	if (r == 0)
 		f->wait[f->n_wait++] = (struct waiter){ s, orig, since_us };
 	pthread_mutex_unlock(&f->wait_lock);

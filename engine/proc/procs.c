@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array.h"
 #include "common/log.h"
 
 #define PROCS_MAX 32768
@@ -21,15 +22,8 @@ static int add_pid(struct proc_list *l, pid_t pid)
 			return 0;
 	if (l->n == PROCS_MAX)
 		return -E2BIG;
-	if (l->n == l->cap) {
-		size_t cap = l->cap ? 2 * l->cap : 16;
-		pid_t *v = realloc(l->pid, cap * sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		l->pid = v;
-		l->cap = cap;
-	}
+	if (array_grow(&l->pid, l->n, &l->cap, sizeof(*l->pid)) < 0)
+		return -ENOMEM;
 	l->pid[l->n++] = pid;
 	return 0;
 }
@@ -135,15 +129,8 @@ static int add_vma(struct vma_list *l, const char *line)
 	           &v.end, v.prot, &v.offset, &v.dev_major, &v.dev_minor, &v.inode, &at) < 7)
 		return -EBADMSG;
 	v.kind = kind_of(&v, line + at);
-	if (l->n == l->cap) {
-		size_t cap = l->cap ? 2 * l->cap : 64;
-		struct vma *p = realloc(l->v, cap * sizeof(*p));
-
-		if (!p)
-			return -ENOMEM;
-		l->v = p;
-		l->cap = cap;
-	}
+	if (array_grow(&l->v, l->n, &l->cap, sizeof(*l->v)) < 0)
+		return -ENOMEM;
 	l->v[l->n++] = v;
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array.h"
 #include "common/clock.h"
 #include "common/page.h"
 #include "engine/proc/proc.h"
@@ -45,15 +46,8 @@ struct look {
 
 static int add_piece(struct look *l, const struct piece *new)
 {
-	if (l->n == l->cap) {
-		size_t cap = l->cap ? 2 * l->cap : 256;
-		struct piece *p = realloc(l->piece, cap * sizeof(*p));
-
-		if (!p)
-			return -ENOMEM;
-		l->piece = p;
-		l->cap = cap;
-	}
+	if (array_grow(&l->piece, l->n, &l->cap, sizeof(*l->piece)) < 0)
+		return -ENOMEM;
 	l->piece[l->n++] = *new;
 	return 0;
 }
@@ -103,15 +97,8 @@ static int keep_one(struct piece *p, const struct page_region *r)
 		p->v[p->n - 1].end = r->end;
 		return 0;
 	}
-	if (p->n == p->cap) {
-		size_t cap = p->cap ? 2 * p->cap : 64;
-		struct page_region *v = realloc(p->v, cap * sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		p->v = v;
-		p->cap = cap;
-	}
+	if (array_grow(&p->v, p->n, &p->cap, sizeof(*p->v)) < 0)
+		return -ENOMEM;
 	p->v[p->n++] = *r;
 	return 0;
 }

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "common/array.h"
 #include "common/clock.h"
 #include "common/page.h"
 #include "engine/proc/hold.h"
@@ -182,15 +183,8 @@ struct job {
 
 static int add(struct found *f, size_t vma, const struct page_region *r)
 {
-	if (f->n == f->cap) {
-		size_t cap = f->cap ? 2 * f->cap : 1024;
-		struct part *v = realloc(f->v, cap * sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		f->v = v;
-		f->cap = cap;
-	}
+	if (array_grow(&f->v, f->n, &f->cap, sizeof(*f->v)) < 0)
+		return -ENOMEM;
 	f->v[f->n++] = (struct part){ vma, *r };
 	return 0;
 }

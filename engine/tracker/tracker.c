@@ -4,6 +4,7 @@
  * processes, by one of the back ends in the table.
  */
 #include "engine/tracker/tracker.h"
+#include "common/array.h"
 #include "engine/tracker/priv.h"
 
 #include <fcntl.h>
@@ -138,15 +139,8 @@ static struct tproc *find_or_add(struct tracker *t, pid_t pid)
 		let_go(t, p);
 		return new_proc(p, pid, born);
 	}
-	if (t->n == t->cap) {
-		size_t cap = t->cap ? 2 * t->cap : 16;
-		struct tproc *v = realloc(t->v, cap * sizeof(*v));
-
-		if (!v)
-			return NULL;
-		t->v = v;
-		t->cap = cap;
-	}
+	if (array_grow(&t->v, t->n, &t->cap, sizeof(*t->v)) < 0)
+		return NULL;
 	return new_proc(&t->v[t->n++], pid, born);
 }
 

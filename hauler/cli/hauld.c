@@ -383,12 +383,19 @@ int hauld_peers(struct opts *o)
 	struct agent *a = NULL;
 	struct err e = ERR_INIT;
 	json_t *answer = NULL;
-	char path[64];
+	char path[96];
 	int r = let_agent(&a, o);
 
 	if (r)
 		return r;
-	snprintf(path, sizeof(path), o->pid ? "/v1/peers?pid=%d" : "/v1/peers", o->pid);
+	size_t at = (size_t)snprintf(path, sizeof(path), "/v1/peers?pid=%d", o->pid);
+
+	if (!o->pid)
+		at = (size_t)snprintf(path, sizeof(path), "/v1/peers");
+	for (unsigned int i = 0; i < o->n_given; i++)
+		if (o->given[i].row == &options_table[OPTION_CONNECT_LIMIT_MS])
+			snprintf(path + at, sizeof(path) - at, "%cconnect_limit_ms=%s",
+			         o->pid ? '&' : '?', o->given[i].text);
 	r = cli_http_ask(a, "GET", path, NULL, NULL, &answer, &e);
 	if (r == 0)
 		say_all(json_object_get(answer, "peers"), o);

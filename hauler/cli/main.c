@@ -85,6 +85,7 @@ static const struct command rows[] = {
 	  .takes = "[PID]",
 	  .max = 1,
 	  .root = true,
+	  .options = "connect-limit-ms identity known-hosts agent token-file ca json",
 	  .hauld = hauld_peers,
 	  .run = cli_peers,
 	  .help = "list trusted hosts; would PID fit there?" },

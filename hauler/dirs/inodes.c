@@ -9,19 +9,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/array.h"
+
 #define BUCKETS_MIN 4096
 
 int dirs_list_add(struct dirs_list *l, void *p)
 {
-	if (l->n == l->cap) {
-		size_t cap = l->cap ? l->cap * 2 : 256;
-		void **v = realloc(l->v, cap * sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		l->v = v;
-		l->cap = cap;
-	}
+	if (array_grow(&l->v, l->n, &l->cap, sizeof(*l->v)) < 0)
+		return -ENOMEM;
 	l->v[l->n++] = p;
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "common/array.h"
 #include "engine/criu/img.h"
 #include "hauler/inspect/priv.h"
 #include "hauler/mig/mig.h"
@@ -70,7 +71,7 @@ static int add(struct needs *n, const Haul__File *f, const struct held_file *hel
 		                   "the process has to close it before it can move there",
 		                   "%s does not lie below the tree's root directory %s", f->path,
 		                   n->root);
-	if (inspect_grow(&n->v, n->n, &n->cap, sizeof(*n->v)) < 0)
+	if (array_grow(&n->v, n->n, &n->cap, sizeof(*n->v)) < 0)
 		return -ENOMEM;
 	struct need *k = &n->v[n->n];
 

@@ -5,9 +5,11 @@
 #include <string.h>
 #include <sys/pidfd.h>
 
+#include "common/array.h"
+
 int inspect_end_add(struct inspect_ends *l, struct inspect_end end)
 {
-	if (inspect_grow(&l->v, l->n, &l->cap, sizeof(*l->v)) < 0)
+	if (array_grow(&l->v, l->n, &l->cap, sizeof(*l->v)) < 0)
 		return -ENOMEM;
 	l->v[l->n++] = end;
 	return 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* files.c - files that have to be at the destination, and what they lie on. */
 #include "hauler/options/dirs.h"
+#include "common/array.h"
 #include "hauler/inspect/priv.h"
 
 #include <fcntl.h>
@@ -199,7 +200,7 @@ static Haul__File *file_at(struct inspect *i, const char *path, bool mapped,
 
 	if (found)
 		return *found;
-	if (inspect_grow(&i->files, i->n_files, &i->cap_files, sizeof(Haul__File *)) < 0)
+	if (array_grow(&i->files, i->n_files, &i->cap_files, sizeof(Haul__File *)) < 0)
 		return NULL;
 	struct file *file = calloc(1, sizeof(*file));
 	Haul__File *f = &file->f;

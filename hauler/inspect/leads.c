@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/array.h"
 #include "engine/criu/criu.h"
 #include "engine/proc/proc.h"
 
@@ -157,7 +158,7 @@ static int note_files(struct inspect *i, pid_t pid)
 		if (!isdigit((unsigned char)de->d_name[0]) ||
 		    fstatat(dirfd(d), de->d_name, &st, 0) < 0)
 			continue;
-		if (inspect_grow(&i->strays, i->n_strays, &i->cap_strays, sizeof(*i->strays)) < 0)
+		if (array_grow(&i->strays, i->n_strays, &i->cap_strays, sizeof(*i->strays)) < 0)
 			return -ENOMEM;
 		i->strays[i->n_strays++] = (struct inspect_stray){
 			.pid = pid, .fd = atoi(de->d_name), .dev = st.st_dev, .inode = st.st_ino

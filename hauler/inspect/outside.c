@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "common/array.h"
+
 #define MAPS_BYTES  65536
 #define DESCRIPTION 256 /* of a descriptor, with a part of its name */
 
@@ -97,7 +99,7 @@ static int note_descriptors(struct outside *o, pid_t pid)
 		if (!isdigit((unsigned char)de->d_name[0]) || n <= 0 ||
 		    !is_wanted(o->i, pid, atoi(de->d_name), name))
 			continue;
-		if (inspect_grow(&o->held, o->n_held, &o->cap_held, sizeof(*o->held)) < 0)
+		if (array_grow(&o->held, o->n_held, &o->cap_held, sizeof(*o->held)) < 0)
 			return -ENOMEM;
 		struct held *h = &o->held[o->n_held];
 
@@ -146,7 +148,7 @@ static int note_mappings(struct outside *o, pid_t pid)
 		line[strcspn(line, "\n")] = 0;
 		if (!parse_shared(line, &s, &name))
 			continue;
-		if (inspect_grow(&o->shared, o->n_shared, &o->cap_shared, sizeof(s)) < 0)
+		if (array_grow(&o->shared, o->n_shared, &o->cap_shared, sizeof(s)) < 0)
 			return -ENOMEM;
 		s.name = strdup(name);
 		if (!s.name)

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "common/array.h"
+
 static bool is_v6only(const struct inspect_end *end)
 {
 	AUTO(fd) int fd = inspect_dup(end->pid, end->fd);
@@ -25,7 +27,7 @@ int inspect_port(struct inspect *i, const struct inspect_end *end, const struct 
 
 	if (!m->id.idiag_sport)
 		return 0;
-	if (inspect_grow(&i->ports, i->n_ports, &i->cap_ports, sizeof(Haul__Port *)) < 0)
+	if (array_grow(&i->ports, i->n_ports, &i->cap_ports, sizeof(Haul__Port *)) < 0)
 		return -ENOMEM;
 	Haul__Port *p = calloc(1, sizeof(*p) + n);
 

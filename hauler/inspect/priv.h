@@ -117,8 +117,6 @@ struct inspect {
 
 /* ---- util.c ---- */
 bool inspect_in_tree(const struct inspect *i, pid_t pid);
-/** inspect_grow() - room for one more in an array; @size of an element. Return: 0; -ENOMEM */
-int inspect_grow(void *array, size_t n, size_t *cap, size_t size);
 /** inspect_open() - /proc/PID/@what for reading lines; NULL when it is not there */
 FILE *inspect_open(pid_t pid, const char *what);
 /** inspect_link() - target of /proc/PID/@what. Return: its length; -errno */

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/array.h"
+
 #define TEXT_BYTES (2 * NET_ADDR_TEXT + 32)
 
 bool inspect_goes_along(const struct inspect *i, const struct net_addr *a)
@@ -17,7 +19,7 @@ bool inspect_goes_along(const struct inspect *i, const struct net_addr *a)
 
 int inspect_conn(struct inspect *i, const struct net_sock *s)
 {
-	if (inspect_grow(&i->conns, i->n_conns, &i->cap_conns, sizeof(*i->conns)) < 0)
+	if (array_grow(&i->conns, i->n_conns, &i->cap_conns, sizeof(*i->conns)) < 0)
 		return -ENOMEM;
 	i->conns[i->n_conns++] = (struct inspect_conn){ .sock = *s };
 	return 0;
@@ -41,7 +43,7 @@ static int add_local(struct inspect *i, const struct net_addr *a)
 	for (size_t k = 0; k < i->n_locals; k++)
 		if (net_addr_equal(&i->locals[k], a))
 			return 0;
-	if (inspect_grow(&i->locals, i->n_locals, &i->cap_locals, sizeof(*i->locals)) < 0)
+	if (array_grow(&i->locals, i->n_locals, &i->cap_locals, sizeof(*i->locals)) < 0)
 		return -ENOMEM;
 	i->locals[i->n_locals++] = *a;
 	return 0;

@@ -12,6 +12,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "common/array.h"
+
 #define NAME_MAX_BYTES sizeof(((struct sockaddr_un *)0)->sun_path)
 
 struct usock {
@@ -61,8 +63,7 @@ static int take_waiting(struct usocks *l, uint64_t listener, const struct rtattr
 		uint32_t client;
 
 		memcpy(&client, p + at, sizeof(client));
-		if (inspect_grow(&l->waiting, l->n_waiting, &l->cap_waiting, sizeof(*l->waiting)) <
-		    0)
+		if (array_grow(&l->waiting, l->n_waiting, &l->cap_waiting, sizeof(*l->waiting)) < 0)
 			return -ENOMEM;
 		l->waiting[l->n_waiting++] = (struct waiting){ client, listener };
 	}
@@ -75,7 +76,7 @@ static int on_socket(void *arg, const struct nlmsghdr *h)
 	const struct unix_diag_msg *u = NLMSG_DATA(h);
 	int left = (int)h->nlmsg_len - (int)NLMSG_LENGTH(sizeof(*u));
 
-	if (left < 0 || inspect_grow(&l->v, l->n, &l->cap, sizeof(*l->v)) < 0)
+	if (left < 0 || array_grow(&l->v, l->n, &l->cap, sizeof(*l->v)) < 0)
 		return left < 0 ? -EPROTO : -ENOMEM;
 	struct usock *s = &l->v[l->n++];
 
@@ -121,7 +122,7 @@ static int note_name(struct inspect *i, const char *name)
 	for (size_t k = 0; k < i->n_unix_names; k++)
 		if (!strcmp(i->unix_names[k], name))
 			return 0;
-	if (inspect_grow(&i->unix_names, i->n_unix_names, &i->cap_unix_names, sizeof(char *)) < 0)
+	if (array_grow(&i->unix_names, i->n_unix_names, &i->cap_unix_names, sizeof(char *)) < 0)
 		return -ENOMEM;
 	i->unix_names[i->n_unix_names] = strdup(name);
 	return i->unix_names[i->n_unix_names++] ? 0 : -ENOMEM;

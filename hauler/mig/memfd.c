@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/array.h"
 #include "hauler/mig/mig.h"
 
 int memfd_get(struct mig *m, pid_t pid, struct err *e)
@@ -10,15 +11,8 @@ int memfd_get(struct mig *m, pid_t pid, struct err *e)
 	for (size_t i = 0; i < m->pages.n_mem; i++)
 		if (m->pages.mem[i].pid == pid)
 			return m->pages.mem[i].fd;
-	if (m->pages.n_mem == m->pages.cap_mem) {
-		size_t cap = m->pages.cap_mem ? 2 * m->pages.cap_mem : 64;
-		struct task_mem *v = realloc(m->pages.mem, cap * sizeof(*v));
-
-		if (!v)
-			return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu processes", cap);
-		m->pages.mem = v;
-		m->pages.cap_mem = cap;
-	}
+	if (array_grow(&m->pages.mem, m->pages.n_mem, &m->pages.cap_mem, sizeof(*m->pages.mem)) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for one more process");
 	int fd = mem_open(pid, e);
 
 	if (fd >= 0)

@@ -25,6 +25,7 @@
 #include "hauler/pages/order.h"
 #include "hauler/pages/send.h"
 #include "policies/policies.h"
+#include "transport/secret.h"
 #include "transport/transport.h"
 
 #define STREAMS_LIMIT 16
@@ -164,7 +165,7 @@ struct link {
 	struct chan *ctl; /* halt.lock: the signal thread cancels it */
 	struct chan *urgent, *data[STREAMS_LIMIT];
 	uint64_t route;
-	uint8_t secret[32];
+	uint8_t secret[SECRET_BYTES];
 	char peer_boot[JOURNAL_BOOT_BYTES]; /* boot id of the destination */
 	bool aborted; /* ABORT was sent: once is enough */
 	/* answers DOUBT, while an OFFER waits for its ANSWER; NULL: DOUBT may not come */

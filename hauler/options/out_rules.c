@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array.h"
 #include "common/auto.h"
 #include "engine/criu/criu.h"
 #include "transport/haul.pb-c.h"
@@ -174,15 +175,8 @@ int outs_add(struct outs *l, const struct out *o)
 		return -E2BIG;
 	if (!found)
 		one.refit.place = (unsigned int)l->n_places++;
-	if (l->n == l->cap) {
-		size_t cap = l->cap ? 2 * l->cap : 16;
-		struct out *v = realloc(l->v, cap * sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		l->v = v;
-		l->cap = cap;
-	}
+	if (array_grow(&l->v, l->n, &l->cap, sizeof(*l->v)) < 0)
+		return -ENOMEM;
 	l->v[l->n++] = one;
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array.h"
 #include "engine/sparse.h"
 
 #define PIECE_PAGES 64u
@@ -52,15 +53,8 @@ static int add_piece(struct order *o, const struct piece *p)
 	uint64_t *bits = bits_of(o, p->obj, p->vaddr, true);
 	size_t first = index_of(p->vaddr);
 
-	if (o->n == o->cap) {
-		size_t cap = o->cap ? 2 * o->cap : 1024;
-		struct piece *v = realloc(o->v, cap * sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		o->v = v;
-		o->cap = cap;
-	}
+	if (array_grow(&o->v, o->n, &o->cap, sizeof(*o->v)) < 0)
+		return -ENOMEM;
 	if (!bits)
 		return -ENOMEM;
 	for (size_t i = first; i < first + p->pages; i++)

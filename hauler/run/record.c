@@ -10,7 +10,6 @@
 #include "common/log.h"
 
 #define CGROUP_BYTES 256
-#define SECRET_BYTES sizeof(((struct link *)0)->secret)
 
 /* A word for the journal; what would not be one is left out, and asked for at recovery. */
 static const char *word(const char *s)
@@ -30,22 +29,16 @@ static const char *cgroup_word(const char *path)
 	return path;
 }
 
-static void to_hex(const uint8_t *in, char *out)
-{
-	for (size_t i = 0; i < SECRET_BYTES; i++)
-		snprintf(out + 2 * i, 3, "%02x", in[i]);
-}
-
 int record_freeze(struct mig *m, struct err *e)
 {
-	char hex[2 * SECRET_BYTES + 1];
+	char secret[SECRET_TEXT_BYTES];
 	AUTO(mem) char *net = mnet_word(m), *from = frost_cgroup_of(m->opt->pid);
 	int r = net ? journal_new(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, m->link.route, e)
 	            : err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
 
 	if (r < 0)
 		return r;
-	to_hex(m->link.secret, hex);
+	secret_print(m->link.secret, secret);
 	if (from)
 		slow_home(from);
 	m->copy.home = strdup(cgroup_word(from));
@@ -55,8 +48,8 @@ int record_freeze(struct mig *m, struct err *e)
 	                   "dest=%s port=%u streams=%u mbit=%u cpu=%u secret=%s pid=%d "
 	                   "start=%llu peer-boot=%s identity=%s known-hosts=%s net=%s cgroup=%s",
 	                   word(m->opt->dest), m->opt->port, m->opt->pol.v.streams,
-	                   m->opt->pol.v.bandwidth_limit_mbit, m->opt->pol.v.cpu_limit_percent, hex,
-	                   m->opt->pid, (unsigned long long)procs_start(m->opt->pid),
+	                   m->opt->pol.v.bandwidth_limit_mbit, m->opt->pol.v.cpu_limit_percent,
+	                   secret, m->opt->pid, (unsigned long long)procs_start(m->opt->pid),
 	                   word(m->link.peer_boot), word(m->opt->identity),
 	                   word(m->opt->known_hosts), net, m->copy.home);
 }
@@ -125,20 +118,6 @@ static char *text(const struct journal *j, const char *key)
 	return v && strcmp(v, "-") ? strdup(v) : NULL;
 }
 
-static int from_hex(const char *in, uint8_t *out)
-{
-	if (!in || strlen(in) != 2 * SECRET_BYTES ||
-	    strspn(in, "0123456789abcdef") != 2 * SECRET_BYTES)
-		return -EBADMSG;
-	for (size_t i = 0; i < SECRET_BYTES; i++) {
-		unsigned int byte;
-
-		sscanf(in + 2 * i, "%2x", &byte);
-		out[i] = (uint8_t)byte;
-	}
-	return 0;
-}
-
 int record_load(struct mig *m, struct opts *o, struct err *e)
 {
 	const struct journal *j = m->journal;
@@ -159,7 +138,7 @@ int record_load(struct mig *m, struct opts *o, struct err *e)
 	const char *boot = journal_get(j, "peer-boot");
 
 	snprintf(m->link.peer_boot, sizeof(m->link.peer_boot), "%s", boot ? boot : "");
-	if (from_hex(journal_get(j, "secret"), m->link.secret) < 0 || o->pol.v.streams == 0 ||
+	if (secret_parse(journal_get(j, "secret"), m->link.secret) < 0 || o->pol.v.streams == 0 ||
 	    o->pol.v.streams > STREAMS_LIMIT || o->port == 0 || o->port > 65535)
 		return err_set(e, ERR_USER, EBADMSG, "the journal does not say enough");
 	if (!o->dest) {

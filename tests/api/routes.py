@@ -42,7 +42,8 @@ def every_route_answers():
                                ("/v1/migrations?limit=0", 400, "bad-request"),
                                ("/v1/migrations?cursor=0123456789abcdef", 400, "bad-request"),
                                ("/v1/events?after=x", 400, "bad-request"),
-                               ("/v1/peers?pid=99999999", 404, "no-process")]:
+                               ("/v1/peers?pid=99999999", 404, "no-process"),
+                               ("/v1/peers?connect_limit_ms=99", 400, "bad-request")]:
         problem(path, api.get(path), status, code)
     for method, path in [("DELETE", "/v1/migrations"), ("PUT", "/metrics"), ("POST", "/v1/policies/default")]:
         problem(method + " " + path, api.ask(method, path), 405, "method")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* secret.c - the secret of a migration: compared, and written to the journal. */
-#include "agent/mig/secret.h"
+/* secret.c - the secret of a migration: compared; as hexadecimal in a journal. */
+#include "transport/secret.h"
 
 #include <errno.h>
 #include <stdio.h>

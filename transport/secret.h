@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* secret.h - the secret of a migration: compared, and written to the journal. */
-#ifndef HAUL_AGENT_SECRET_H
-#define HAUL_AGENT_SECRET_H
+/* secret.h - the secret of a migration: compared; as hexadecimal in a journal. */
+#ifndef HAUL_SECRET_H
+#define HAUL_SECRET_H
 
 #include <stdbool.h>
 #include <stddef.h>
