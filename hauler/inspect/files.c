@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* files.c - files that have to be at the destination, and what they lie on. */
+/* files.c - files that the destination must have, and the mounts they are on. */
 #include "hauler/options/dirs.h"
 #include "common/array.h"
 #include "hauler/inspect/priv.h"
@@ -89,7 +89,7 @@ const struct inspect_mount *inspect_mount_by_id(const struct inspect *i, int id)
 	return NULL;
 }
 
-/* The longest mount point that leads to @path; of equal ones the last, it is on top. */
+/* The longest mount point that contains @path; of equal ones the last, which is on top. */
 static struct inspect_mount *mount_of(struct inspect *i, const char *path)
 {
 	struct inspect_mount *best = NULL;
@@ -109,7 +109,7 @@ static struct inspect_mount *mount_of(struct inspect *i, const char *path)
 	return best;
 }
 
-/* What the file system means for a file. */
+/* What a file's file system means for it. */
 static int say_mount(struct inspect *i, const char *path)
 {
 	struct inspect_mount *m = mount_of(i, path);
@@ -122,14 +122,14 @@ static int say_mount(struct inspect *i, const char *path)
 	if (first && (!strcmp(m->fstype, "overlay") || !strncmp(m->fstype, "fuse", 4)))
 		return inspect_say(i, SEV_WARNING, "file-system",
 		                   "mount the same there, or copy what the process uses",
-		                   "%s is an %s mount: its content at the destination may differ",
+		                   "%s is an %s mount: its content may differ at the destination",
 		                   m->point, m->fstype);
 	return 0;
 }
 
 /* ---- the table ---- */
 
-/* What inspect_files() points to. */
+/* The element type of inspect_files(). */
 struct file {
 	Haul__File f; /* the first member */
 	struct held_file held;
@@ -150,7 +150,7 @@ static uint64_t ns(const struct statx_timestamp *t)
 	return (uint64_t)t->tv_sec * 1000000000u + t->tv_nsec;
 }
 
-/* Content is read only from what a process holds, whatever the path leads to by now. */
+/* Read content only through what a process holds, wherever the path leads by now. */
 static void fill(const struct inspect *i, struct file *file, bool mapped)
 {
 	Haul__File *f = &file->f;
@@ -191,7 +191,9 @@ static void free_file(Haul__File *f)
 	}
 }
 
-/* Return: the file at @path, made when it is new; NULL no memory. @held: NULL: by no process */
+/*
+ * Return: the file at @path, added when it is new; NULL: no memory. @held: NULL: held by no process
+ */
 static Haul__File *file_at(struct inspect *i, const char *path, bool mapped,
                            const struct held_file *held)
 {
@@ -225,7 +227,7 @@ static int add_file(struct inspect *i, const char *path, unsigned int use,
                     const struct held_file *held)
 {
 	if (inspect_is_leased(i, path))
-		return 0; /* that was told, and nothing may open it */
+		return 0; /* it was reported, and nothing may open it */
 	Haul__File *f = file_at(i, path, use & INSPECT_MAPPED, held);
 
 	if (!f)
@@ -263,7 +265,7 @@ int inspect_parent(struct inspect *i, const char *path)
 		return 0;
 	slash[slash == dir] = 0;
 	if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
-		return 0; /* gone too: CRIU makes it for the moment */
+		return 0; /* deleted too: CRIU makes it for a moment */
 	return inspect_file(i, dir, INSPECT_DIR);
 }
 
@@ -281,7 +283,7 @@ void inspect_files_fini(struct inspect *i)
 	free(i->mounts);
 }
 
-/* ---- files without their name ---- */
+/* ---- files that have lost their name ---- */
 
 static int say_deleted(struct inspect *i, const char *path, const struct stat *st, const char *what)
 {
@@ -302,8 +304,8 @@ static int say_deleted(struct inspect *i, const char *path, const struct stat *s
 		r = inspect_parent(i, path);
 
 	return r < 0 ? r
-	             : inspect_say(i, SEV_INFO, "deleted-file", NULL, "%s: %s; it travels too",
-	                           what, path);
+	             : inspect_say(i, SEV_INFO, "deleted-file", NULL, "%s: %s; it moves, too", what,
+	                           path);
 }
 
 int inspect_reachable(struct inspect *i, const char *path, const struct stat *st, const char *what)

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* inspect.c - what a process tree uses, and the findings that forbid or change its move, put together. */
+/*
+ * inspect.c - what a process tree uses, and the findings that forbid or change its move: calls the
+ * other files.
+ */
 #include "hauler/inspect/priv.h"
 
 #include <fcntl.h>
@@ -15,7 +18,7 @@
 
 /* ---- the whole tree ---- */
 
-/* Memory that does not travel in rounds makes the stop longer. */
+/* Memory that is not sent in rounds makes the stop longer. */
 static int say_memory(struct inspect *i)
 {
 	unsigned int mib = 20;
@@ -25,29 +28,28 @@ static int say_memory(struct inspect *i)
 		r = inspect_say(i, SEV_WARNING, "hugetlb",
 		                "expect a longer stop, and reserve as many huge pages there "
 		                "(vm.nr_hugepages)",
-		                "%llu MiB of huge pages travel while the tree is stopped",
+		                "%llu MiB of huge pages are sent while the tree is stopped",
 		                (unsigned long long)i->huge_bytes >> mib);
 	if (r == 0 && i->shm_bytes > LARGE_SHM_BYTES)
 		r = inspect_say(i, SEV_WARNING, "shared-memory",
-		                "expect a longer stop; private memory would travel before it",
-		                "%llu MiB of shared memory travel while the tree is stopped",
+		                "expect a longer stop; private memory would be sent before it",
+		                "%llu MiB of shared memory are sent while the tree is stopped",
 		                (unsigned long long)i->shm_bytes >> mib);
 	if (r == 0 && i->ghost_bytes > LARGE_SHM_BYTES)
-		r = inspect_say(
-		        i, SEV_WARNING, "deleted-files",
-		        "expect a longer stop; a file with a name would travel before it",
-		        "%llu MiB of deleted files travel while the tree is stopped, and take "
-		        "as much memory",
-		        (unsigned long long)i->ghost_bytes >> mib);
+		r = inspect_say(i, SEV_WARNING, "deleted-files",
+		                "expect a longer stop; a file with a name would be sent before it",
+		                "%llu MiB of deleted files are sent while the tree is stopped, and "
+		                "take as much memory",
+		                (unsigned long long)i->ghost_bytes >> mib);
 	if (r == 0 && i->locked_bytes)
 		r = inspect_say(
 		        i, SEV_INFO, "locked-memory", NULL,
-		        "%llu MiB are locked in memory: they arrive before the tree goes on",
+		        "%llu MiB are locked in memory: they are sent before the tree resumes",
 		        (unsigned long long)i->locked_bytes >> mib);
 	return r;
 }
 
-/* For each process its memory, its pidfd and what tracks it are open; connections come on top. */
+/* Each process needs its memory, its pidfd and its tracker's descriptor; connections need more. */
 static int say_open_files(struct inspect *i)
 {
 	unsigned long need = OPEN_BASE + OPEN_PER_TASK * i->procs.n, may = nofile_limit();
@@ -56,11 +58,11 @@ static int say_open_files(struct inspect *i)
 		return 0;
 	return inspect_say(i, SEV_BLOCKER, "open-files",
 	                   "raise the hard limit: ulimit -Hn, or LimitNOFILE= of the unit",
-	                   "haul needs %lu open files for %zu processes, and may have %lu", need,
+	                   "haul needs %lu open files for %zu processes; its limit is %lu", need,
 	                   i->procs.n, may);
 }
 
-/* All processes first: what is "outside" is known only then. */
+/* All processes first: only then it is known which are outside. */
 static int look(struct inspect *i)
 {
 	int r = inspect_leases(i);
@@ -197,7 +199,7 @@ void inspect_size(const struct inspect *i, struct pol_size *z)
 
 /* ---- the offer ---- */
 
-/* The root directory is no news: every host has one. */
+/* The root directory is not worth a line: every host has one. */
 static size_t list_mounts(struct inspect *i)
 {
 	size_t n = 0;

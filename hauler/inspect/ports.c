@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* ports.c - ports of the tree, for the offer: they have to be free over there. */
+/* ports.c - ports of the tree, for the offer: they must be free at the destination. */
 #include "hauler/inspect/priv.h"
 
 #include <linux/inet_diag.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* tcp.c - established connections: which move, which are closed, which forbid it. */
+/* tcp.c - established connections: which move, which are closed, which forbid the move. */
 #include "hauler/inspect/priv.h"
 
 #include <errno.h>
@@ -25,7 +25,7 @@ int inspect_conn(struct inspect *i, const struct net_sock *s)
 	return 0;
 }
 
-/* Is the other end in the tree, too? */
+/* Is the other end in the tree as well? */
 static bool is_inner(const struct inspect *i, const struct net_flow *f)
 {
 	for (size_t k = 0; k < i->n_conns; k++) {
@@ -58,15 +58,14 @@ static const char *conn_text(const struct net_sock *s, char out[TEXT_BYTES])
 	return out;
 }
 
-/* Its peer talks to an address that is somewhere else, or means another host, afterwards. */
+/* The peer's address leads elsewhere, or means another host, afterwards. */
 static int say_stays(struct inspect *i, const struct net_sock *s, const char *text)
 {
-	return inspect_say(
-	        i, SEV_WARNING, "tcp-local-peer",
-	        "its peer has to connect again, to the destination",
-	        "descriptor %d of pid %d: TCP %s will be reset: the peer is on this host and "
-	        "reaches it by an address that does not lead to the destination",
-	        s->number, s->pid, text);
+	return inspect_say(i, SEV_WARNING, "tcp-local-peer",
+	                   "its peer has to connect again, to the destination",
+	                   "descriptor %d of pid %d: TCP %s will be reset: the peer is on this "
+	                   "host and uses an address that does not lead to the destination",
+	                   s->number, s->pid, text);
 }
 
 static int say_moves(struct inspect *i, const struct net_sock *s, const char *text)
@@ -95,12 +94,12 @@ static int say_one(struct inspect *i, const struct net_sock *s)
 		return say_moves(i, s, text);
 	if (i->net.tcp == TCP_REFUSE_THEM)
 		return inspect_say(i, SEV_BLOCKER, "tcp-open",
-		                   "--tcp=close closes them, --move-address=ADDR takes them along",
+		                   "--tcp=close closes them, --move-address=ADDR moves them",
 		                   "descriptor %d of pid %d: TCP %s is open", s->number, s->pid,
 		                   text);
 	return inspect_say(i, SEV_WARNING, "tcp-closed",
-	                   "clients have to connect again, to the destination; "
-	                   "--move-address=ADDR takes address and connections along",
+	                   "clients have to connect again, to the destination; --move-address=ADDR "
+	                   "moves the address and its connections",
 	                   "descriptor %d of pid %d: TCP %s will be closed", s->number, s->pid,
 	                   text);
 }
@@ -111,13 +110,12 @@ int inspect_orphan(struct inspect *i, const struct net_sock *s, uint32_t bytes)
 
 	if (s->flow.listens || !inspect_goes_along(i, &s->flow.local))
 		return 0;
-	return inspect_say(
-	        i, SEV_WARNING, "tcp-orphan",
-	        "--quiet-limit-ms=N waits so long for it; else its peer is reset; ss -to "
-	        "state all shows it",
-	        "TCP %s was closed by its program with %u bytes to send: no descriptor is "
-	        "left that could move",
-	        conn_text(s, text), bytes);
+	return inspect_say(i, SEV_WARNING, "tcp-orphan",
+	                   "--quiet-limit-ms=N waits this long for it, then its peer is reset; ss "
+	                   "-to state all shows it",
+	                   "TCP %s was closed by its program with %u bytes left to send: it has no "
+	                   "descriptor, so it cannot move",
+	                   conn_text(s, text), bytes);
 }
 
 int inspect_tcp(struct inspect *i)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* util.c - what every file of the inspection uses: reading /proc/PID. */
+/* util.c - used by every file of the inspection: reading /proc/PID. */
 #include "hauler/inspect/priv.h"
 
 #include <stdlib.h>
