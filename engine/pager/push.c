@@ -25,7 +25,7 @@
 #include "engine/pager/pager.h"
 #include "engine/pager/store.h"
 
-#define HELP_NICE   5 /* behind the programs */
+#define HELP_NICE   5 /* lower than the programs */
 #define GRAIN_PAGES 8u
 #define HELP_TURN   64u /* pieces between two checks */
 #define IDLE_NS     1000000 /* the rest must wait for an event, which the pager reads */

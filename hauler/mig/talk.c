@@ -106,7 +106,7 @@ static const struct rule {
 	const char *name;
 	enum mig_state from, to; /* the states in which it may come, both included */
 	bool after_commit; /* only a tree that runs at the destination may cause it */
-	take_fn take; /* what is done when no step waits for it; NULL: that is an error */
+	take_fn take; /* called when no step waits for the message; NULL: then it is an error */
 } rules[] = {
 	/* clang-format off */
 { HAUL__MSG__BODY_HELLO,    "HELLO",    MIG_NEW,     MIG_RELINK,    false, NULL },
@@ -151,7 +151,7 @@ static const struct rule *rule_for(const struct mig *m, int kind)
 int talk_next(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint64_t deadline_us,
               struct err *e)
 {
-	/* the conversation ends: what was still on its way means nothing any more */
+	/* the conversation ends: ignore messages that were still on their way */
 	bool ending = want == HAUL__MSG__BODY_UNDONE || want == HAUL__MSG__BODY_ABORT;
 	Haul__Msg *msg = NULL;
 	int r = wire_recv(ch, &msg, deadline_us, e);
