@@ -310,7 +310,8 @@ int net_move_add(struct net_move *m, struct err *e)
 	}
 	int r = change(&here, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, "add", e);
 
-	if (r == 0)
-		m->gone = false;
-	return r;
+	if (r)
+		return r;
+	m->gone = false;
+	return 0;
 }

@@ -376,9 +376,11 @@ int guard_end_tree(struct guard *g, unsigned int *killed, struct err *e)
 		return 0;
 	int r = procs_start(root) == g->root_start ? procs_end_tree(root, killed, e) : 0;
 
-	if (r == 0 && *killed == 0)
+	if (r)
+		return r;
+	if (*killed == 0)
 		return err_set(e, ERR_SYS, ESRCH, "its first process %d exited before", root);
-	return r;
+	return 0;
 }
 
 unsigned int guard_deaths(const struct guard *g)

@@ -32,7 +32,8 @@ struct inspect_net {
 	enum tcp_fate tcp;
 	const struct net_move *moves; /* addresses that move */
 	size_t n_moves;
-	const struct out_rules *rules; /* rules for files that are connected to other processes; NULL: none */
+	const struct out_rules
+	        *rules; /* rules for files that are connected to other processes; NULL: none */
 	bool ignore_supervisor; /* the operator makes sure that it does not start another copy */
 };
 

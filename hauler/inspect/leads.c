@@ -161,9 +161,9 @@ static int note_files(struct inspect *i, pid_t pid)
 		if (!isdigit((unsigned char)de->d_name[0]) ||
 		    fstatat(dirfd(d), de->d_name, &st, 0) < 0)
 			continue;
-		if (array_grow(&i->strays, i->n_strays, &i->cap_strays, sizeof(*i->strays)) < 0)
+		if (array_grow(&i->strays.v, i->strays.n, &i->strays.cap, sizeof(*i->strays.v)) < 0)
 			return -ENOMEM;
-		i->strays[i->n_strays++] = (struct inspect_stray){
+		i->strays.v[i->strays.n++] = (struct inspect_stray){
 			.pid = pid, .fd = atoi(de->d_name), .dev = st.st_dev, .inode = st.st_ino
 		};
 	}
@@ -182,8 +182,8 @@ int inspect_ancestors(struct inspect *i)
 
 pid_t inspect_inherited(const struct inspect *i, pid_t pid, int fd, const struct stat *st)
 {
-	for (size_t k = 0; fd > 2 && k < i->n_strays; k++) {
-		const struct inspect_stray *s = &i->strays[k];
+	for (size_t k = 0; fd > 2 && k < i->strays.n; k++) {
+		const struct inspect_stray *s = &i->strays.v[k];
 
 		if (s->dev == st->st_dev && s->inode == st->st_ino &&
 		    syscall(SYS_kcmp, pid, s->pid, KCMP_FILE, fd, s->fd) == 0)

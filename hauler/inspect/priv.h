@@ -76,40 +76,64 @@ struct inspect {
 	bool limits_said, frozen_said, aio;
 	bool own_ipc; /* the tree has an IPC namespace of its own, which moves */
 	bool foreign; /* in other namespaces: paths and sockets here are not the tree's */
-	uint64_t anon_bytes, shm_bytes, ghost_bytes, huge_bytes, locked_bytes;
+	struct {
+		uint64_t anon, shm, ghost, huge, locked;
+	} bytes;
 	char comm[INSPECT_COMM_MAX], root_dir[INSPECT_PATH_MAX], kernel[72], machine[72];
 	char fixed_root[160]; /* why its root directory cannot be changed; empty: it can */
-	Haul__File **files;
-	size_t n_files, cap_files;
-	void *by_path; /* the same files, a tsearch() tree */
-	struct inspect_mount *mounts;
-	size_t n_mounts;
-	char **used_mounts; /* for the offer; borrows from mounts */
-	uint32_t *uids;
-	size_t n_uids;
-	uint32_t *numbers; /* pids, then thread ids and ids of dead leaders */
-	size_t n_numbers, cap_numbers;
-	struct inspect_shm *shm;
-	size_t n_shm;
+	struct {
+		Haul__File **v;
+		size_t n, cap;
+		void *by_path; /* the same files, a tsearch() tree */
+	} files;
+	struct {
+		struct inspect_mount *v;
+		size_t n;
+		char **used; /* for the offer; borrows from @v */
+	} mounts;
+	struct {
+		uint32_t *v;
+		size_t n;
+	} uids;
+	struct {
+		uint32_t *v;
+		size_t n, cap;
+	} numbers; /* pids, then thread ids and ids of dead leaders */
+	struct {
+		struct inspect_shm *v;
+		size_t n;
+	} shm;
 	struct inspect_ends pipes, sockets;
 	unsigned int passed_fds; /* queued in UNIX sockets */
-	Haul__Port **ports;
-	size_t n_ports, cap_ports;
-	char **unix_names; /* addresses that sockets of the tree are bound to */
-	size_t n_unix_names, cap_unix_names;
+	struct {
+		Haul__Port **v;
+		size_t n, cap;
+	} ports;
+	struct {
+		char **v;
+		size_t n, cap;
+	} unix_names; /* addresses that sockets of the tree are bound to */
 	unsigned int filtered; /* number of tasks with seccomp filters */
 	struct inspect_net net;
 	const struct dirs_opts *fs; /* directories that move; may be NULL */
-	struct inspect_conn *conns;
-	size_t n_conns, cap_conns;
-	struct net_addr *locals;
-	size_t n_locals, cap_locals;
+	struct {
+		struct inspect_conn *v;
+		size_t n, cap;
+	} conns;
+	struct {
+		struct net_addr *v;
+		size_t n, cap;
+	} locals;
 	struct outs outs;
 	uint64_t rules_used; /* bits */
-	struct inspect_stray *strays; /* files of the processes that started the tree */
-	size_t n_strays, cap_strays;
-	struct inspect_lease *leases;
-	size_t n_leases;
+	struct {
+		struct inspect_stray *v;
+		size_t n, cap;
+	} strays; /* files of the processes that started the tree */
+	struct {
+		struct inspect_lease *v;
+		size_t n;
+	} leases;
 };
 
 /** inspect_say() - finding_add() to the list of @i */

@@ -79,15 +79,15 @@ static unsigned int read_stat(struct inspect_task *t)
 
 static int add_uid(struct inspect *i, uint32_t uid)
 {
-	for (size_t k = 0; k < i->n_uids; k++)
-		if (i->uids[k] == uid)
+	for (size_t k = 0; k < i->uids.n; k++)
+		if (i->uids.v[k] == uid)
 			return 0;
-	uint32_t *v = realloc(i->uids, (i->n_uids + 1) * sizeof(*v));
+	uint32_t *v = realloc(i->uids.v, (i->uids.n + 1) * sizeof(*v));
 
 	if (!v)
 		return -ENOMEM;
-	i->uids = v;
-	i->uids[i->n_uids++] = uid;
+	i->uids.v = v;
+	i->uids.v[i->uids.n++] = uid;
 	return 0;
 }
 
@@ -359,9 +359,9 @@ int inspect_task(struct inspect *i, size_t k)
 		r = look_headless(i, t->pid);
 	if (r < 0 || i->unfit || t->zombie)
 		return r;
-	i->anon_bytes += (s.anon_kib + s.swap_kib) * 1024;
-	i->huge_bytes += s.huge_kib * 1024;
-	i->locked_bytes += s.locked_kib * 1024;
+	i->bytes.anon += (s.anon_kib + s.swap_kib) * 1024;
+	i->bytes.huge += s.huge_kib * 1024;
+	i->bytes.locked += s.locked_kib * 1024;
 	return look_inside(i, t, &s);
 }
 

@@ -19,17 +19,17 @@ bool inspect_goes_along(const struct inspect *i, const struct net_addr *a)
 
 int inspect_conn(struct inspect *i, const struct net_sock *s)
 {
-	if (array_grow(&i->conns, i->n_conns, &i->cap_conns, sizeof(*i->conns)) < 0)
+	if (array_grow(&i->conns.v, i->conns.n, &i->conns.cap, sizeof(*i->conns.v)) < 0)
 		return -ENOMEM;
-	i->conns[i->n_conns++] = (struct inspect_conn){ .sock = *s };
+	i->conns.v[i->conns.n++] = (struct inspect_conn){ .sock = *s };
 	return 0;
 }
 
 /* Is the other end in the tree as well? */
 static bool is_inner(const struct inspect *i, const struct net_flow *f)
 {
-	for (size_t k = 0; k < i->n_conns; k++) {
-		const struct net_flow *o = &i->conns[k].sock.flow;
+	for (size_t k = 0; k < i->conns.n; k++) {
+		const struct net_flow *o = &i->conns.v[k].sock.flow;
 
 		if (o->local_port == f->remote_port && o->remote_port == f->local_port &&
 		    net_addr_equal(&o->local, &f->remote) && net_addr_equal(&o->remote, &f->local))
@@ -40,12 +40,12 @@ static bool is_inner(const struct inspect *i, const struct net_flow *f)
 
 static int add_local(struct inspect *i, const struct net_addr *a)
 {
-	for (size_t k = 0; k < i->n_locals; k++)
-		if (net_addr_equal(&i->locals[k], a))
+	for (size_t k = 0; k < i->locals.n; k++)
+		if (net_addr_equal(&i->locals.v[k], a))
 			return 0;
-	if (array_grow(&i->locals, i->n_locals, &i->cap_locals, sizeof(*i->locals)) < 0)
+	if (array_grow(&i->locals.v, i->locals.n, &i->locals.cap, sizeof(*i->locals.v)) < 0)
 		return -ENOMEM;
-	i->locals[i->n_locals++] = *a;
+	i->locals.v[i->locals.n++] = *a;
 	return 0;
 }
 
@@ -122,7 +122,7 @@ int inspect_tcp(struct inspect *i)
 {
 	int r = 0;
 
-	for (size_t k = 0; r == 0 && k < i->n_conns; k++)
-		r = say_one(i, &i->conns[k].sock);
+	for (size_t k = 0; r == 0 && k < i->conns.n; k++)
+		r = say_one(i, &i->conns.v[k].sock);
 	return r;
 }

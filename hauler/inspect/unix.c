@@ -119,13 +119,13 @@ static bool is_ours(const struct inspect_ends *l, uint64_t inode)
 /* No other program may have the name at the destination. Accepted connections have it, too. */
 static int note_name(struct inspect *i, const char *name)
 {
-	for (size_t k = 0; k < i->n_unix_names; k++)
-		if (!strcmp(i->unix_names[k], name))
+	for (size_t k = 0; k < i->unix_names.n; k++)
+		if (!strcmp(i->unix_names.v[k], name))
 			return 0;
-	if (array_grow(&i->unix_names, i->n_unix_names, &i->cap_unix_names, sizeof(char *)) < 0)
+	if (array_grow(&i->unix_names.v, i->unix_names.n, &i->unix_names.cap, sizeof(char *)) < 0)
 		return -ENOMEM;
-	i->unix_names[i->n_unix_names] = strdup(name);
-	return i->unix_names[i->n_unix_names++] ? 0 : -ENOMEM;
+	i->unix_names.v[i->unix_names.n] = strdup(name);
+	return i->unix_names.v[i->unix_names.n++] ? 0 : -ENOMEM;
 }
 
 /* CRIU removes the file at that path and binds the name again; the directory must exist. */

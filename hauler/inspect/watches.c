@@ -31,12 +31,12 @@ static bool says_lease(FILE *f)
 
 static int add_lease(struct inspect *i, const struct stat *st)
 {
-	struct inspect_lease *v = realloc(i->leases, (i->n_leases + 1) * sizeof(*v));
+	struct inspect_lease *v = realloc(i->leases.v, (i->leases.n + 1) * sizeof(*v));
 
 	if (!v)
 		return -ENOMEM;
-	i->leases = v;
-	v[i->n_leases++] = (struct inspect_lease){ st->st_dev, st->st_ino };
+	i->leases.v = v;
+	v[i->leases.n++] = (struct inspect_lease){ st->st_dev, st->st_ino };
 	return 0;
 }
 
@@ -87,10 +87,10 @@ bool inspect_is_leased(const struct inspect *i, const char *path)
 {
 	struct stat st;
 
-	if (!i->n_leases || stat(path, &st) < 0)
+	if (!i->leases.n || stat(path, &st) < 0)
 		return false;
-	for (size_t k = 0; k < i->n_leases; k++)
-		if (i->leases[k].inode == st.st_ino && i->leases[k].dev == st.st_dev)
+	for (size_t k = 0; k < i->leases.n; k++)
+		if (i->leases.v[k].inode == st.st_ino && i->leases.v[k].dev == st.st_dev)
 			return true;
 	return false;
 }

@@ -193,9 +193,10 @@ static int expect_only(struct mig *m, int want, uint64_t deadline_us, struct err
 	Haul__Msg *answer = NULL;
 	int r = talk_expect(m, m->link.ctl, want, &answer, deadline_us, e);
 
-	if (r == 0)
-		haul__msg__free_unpacked(answer, NULL);
-	return r;
+	if (r)
+		return r;
+	haul__msg__free_unpacked(answer, NULL);
+	return 0;
 }
 
 int talk_say(struct mig *m, int kind, const void *body, struct err *e)
@@ -303,14 +304,15 @@ int talk_connect(struct mig *m, struct err *e)
 	m->link.ctl = ch;
 	pthread_mutex_unlock(&m->halt.lock);
 	r = mig_unless_stopped(m, e);
-	if (r == 0)
-		r = hello(m, ch, HAUL__ROLE__ROLE_CONTROL, 0, e);
-	if (r == 0) {
-		m->id = m->link.route;
-		if (!m->peer)
-			log_migration(m->id);
-	}
-	return r;
+	if (r)
+		return r;
+	r = hello(m, ch, HAUL__ROLE__ROLE_CONTROL, 0, e);
+	if (r)
+		return r;
+	m->id = m->link.route;
+	if (!m->peer)
+		log_migration(m->id);
+	return 0;
 }
 
 static int one_stream(struct mig *m, struct chan **out, Haul__Role role, unsigned int index,

@@ -187,11 +187,13 @@ static int start_sender(struct mig *m, struct err *e)
 	pthread_mutex_lock(&m->halt.lock);
 	m->pages.send = s;
 	pthread_mutex_unlock(&m->halt.lock);
-	if (r == 0)
-		r = mig_unless_stopped(m, e);
-	if (r == 0)
-		throttle_limits(m, false);
-	return r;
+	if (r)
+		return r;
+	r = mig_unless_stopped(m, e);
+	if (r)
+		return r;
+	throttle_limits(m, false);
+	return 0;
 }
 
 static int send_files(struct mig *m, struct err *e)

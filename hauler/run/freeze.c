@@ -145,7 +145,10 @@ static int dump(struct mig *m, struct err *e)
 		if (r == 0)
 			r = criu_reply(m->dump.criu, true, e);
 	}
-	if (r == 0 && !m->dump.present) { /* CRIU before 3.19 says nothing in between */
+	if (r)
+		return r;
+	/* CRIU before 3.19 says nothing in between */
+	if (!m->dump.present) {
 		m->fig.t.stopped_us = now_us();
 		r = too_late(m, e);
 		if (r == 0)

@@ -57,7 +57,9 @@ static int collect(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, 
 		sent_wrote(x->sent, obj_of_task(pid), vaddr, pages, x->scan);
 	int r = flags & TRACKER_DIRTY ? runs_add(&t->dirty, vaddr, pages) : 0;
 
-	if (r == 0 && !(flags & TRACKER_ZERO) && answer_criu_could(vma))
+	if (r)
+		return r;
+	if (!(flags & TRACKER_ZERO) && answer_criu_could(vma))
 		r = runs_add(&t->present, vaddr, pages);
 	return r;
 }

@@ -95,7 +95,9 @@ static int class_stale(struct classify *c, uint64_t vaddr, uint64_t pages, bool 
 		vaddr = first + PAGE_BYTES;
 		pages -= before + 1;
 	}
-	if (r == 0 && pages) {
+	if (r)
+		return r;
+	if (pages) {
 		c->m->fig.remote_pages += pages;
 		r = class_runs_add(c->out, vaddr, pages, PC_LAZY_REMOTE);
 	}
@@ -264,9 +266,10 @@ static int push(struct mig *m, struct err *e)
 {
 	int r = m->fig.remote_pages ? postcopy_push(m, e) : 0;
 
-	if (r == 0)
-		fault_at(FAULT_S_PLACED);
-	return r;
+	if (r)
+		return r;
+	fault_at(FAULT_S_PLACED);
+	return 0;
 }
 
 /*
