@@ -190,8 +190,10 @@ static int load(struct journal *j, struct err *e)
 		return err_sys(e, "read %s", j->path);
 	int r = take_lines(j, text, bytes, e);
 
+	if (r)
+		return r;
 	/* a record appended to a torn one would be torn, too */
-	if (r == 0 && j->good_bytes < st.st_size && ftruncate(j->fd, j->good_bytes) < 0)
+	if (j->good_bytes < st.st_size && ftruncate(j->fd, j->good_bytes) < 0)
 		r = err_sys(e, "%s", j->path);
 	return r;
 }

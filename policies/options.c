@@ -190,9 +190,10 @@ int pol_set_text(struct policy *p, size_t row, const char *text, struct err *e)
 			               o->name, text, o->min, o->max);
 		r = set_number(p, row, v, e);
 	}
-	if (r == 0)
-		p->from[row] = POL_FROM_COMMAND;
-	return r;
+	if (r)
+		return r;
+	p->from[row] = POL_FROM_COMMAND;
+	return 0;
 }
 
 int pol_set_json(struct policy *p, size_t row, const json_t *v, struct err *e)

@@ -47,9 +47,9 @@ kill=one
 for attempt in 1 2 3 4 5; do
 	start A "$work/writer" --mib 512 --rate 2000
 	killed_at 'next=running' pre-copy
-	since 'goes on in its place|every page is in place'
+	since 'takes its place|every page is in place'
 	left=0
-	if grep -q 'goes on in its place' "$dir/since"; then
+	if grep -q 'takes its place' "$dir/since"; then
 		since 'taken over'
 		left=$(grep -m1 -oE 'over; [0-9]+ pages' "$dir/since" | grep -oE '[0-9]+')
 	fi

@@ -105,7 +105,7 @@ slow() { # LIE...: on a link on which a page has to be waited for
 slow want:0:1 any "the destination asks for pages of pid 1"
 slow want:0:2 any "bad page frame: length of a run"
 slow outcome:18:1 4 "now that it never did"
-slow missing:19:0 4 "the destination misses pages of object 101"
+slow missing:19:0 4 "the destination asks for pages of object 101"
 slow missing:19:"$pid" 4 "page map is cut short"
 
 if [ -n "$all" ]; then

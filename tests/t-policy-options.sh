@@ -134,7 +134,7 @@ refused '' 'p.json:'
 refused '{ "map": ["fd:1=null",
   "nonsense"] }' 'p.json:2: map: .*nonsense'
 refused '{ "move-address": ["nonsense"] }' 'p.json:1: move-address: .*nonsense'
-refused '{ "fs": ["relative"] }' 'p.json:1: fs: "relative" is no full path'
+refused '{ "fs": ["relative"] }' 'p.json:1: fs: "relative" is not an absolute path'
 refused '{ "exclude": [
   ""] }' 'p.json:2: exclude: '
 refused '{ "freeze-limit-ms": 500,

@@ -79,7 +79,7 @@ no_journal
 
 note "killed after it: asked, then decided"
 dies s-running-heard
-says A 0 'or perhaps not; the stopped copy is here' recover --list
+says A 0 'may have been handed over; the stopped copy is here' recover --list
 "$lab" run A "$haul" recover --list --json | python3 -c '
 import json, sys
 e = json.loads(sys.stdin.read())

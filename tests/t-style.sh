@@ -10,8 +10,8 @@ bad=0
 complain() { echo "$*"; bad=1; }
 
 # one process for many files: one for each takes a minute
-misformed=$(list | xargs -n 16 -P "$(nproc)" clang-format --dry-run --Werror 2>&1 | grep -oE '^[^ :]+:[0-9]+' | sort -u) || true
-[ -z "$misformed" ] || complain "not as clang-format has it: $misformed"
+badly_formed=$(list | xargs -n 16 -P "$(nproc)" clang-format --dry-run --Werror 2>&1 | grep -oE '^[^ :]+:[0-9]+' | sort -u) || true
+[ -z "$badly_formed" ] || complain "not as clang-format has it: $badly_formed"
 faults=$(list | xargs awk 'FNR == 1 && !/SPDX-License-Identifier/ { print FILENAME ": no SPDX line" }
 	FNR == 601 { print FILENAME ": more than 600 lines" }')
 [ -z "$faults" ] || complain "$faults"

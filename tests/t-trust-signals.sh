@@ -50,7 +50,7 @@ for point in s-dumped s-held-recorded s-placed-heard s-restored-heard s-commit-r
 	start A "$dir/catcher"
 	sent_at "$point" TERM
 	[ "$status" = 1 ] || fail "SIGTERM at $point: haul ended with $status, not 1: $(cat "$dir/stderr")"
-	grep -q "signal 15 .* came for process $pid while it was stopped" "$dir/stderr" || fail "$point: $(cat "$dir/stderr")"
+	grep -q "signal 15 .* was sent to process $pid while it was stopped" "$dir/stderr" || fail "$point: $(cat "$dir/stderr")"
 	until_true 20 'grep -qx 15 "$wdir/got"' || fail "SIGTERM at $point did not reach the program on A"
 	until_true 20 'runs_on A' || fail "SIGTERM at $point: the program does not run on A"
 	! alive_on B || fail "SIGTERM at $point: a copy is on B"
@@ -82,7 +82,7 @@ stop B
 start A "$dir/catcher"
 sent_at s-commit-sent TERM
 [ "$status" = 0 ] || fail "SIGTERM after the commit: haul ended with $status: $(cat "$dir/stderr")"
-grep -q "signal 15 .* came for the stopped copy of process $pid" "$dir/stderr" || fail "SIGTERM after the commit was lost in silence: $(cat "$dir/stderr")"
+grep -q "signal 15 .* was sent to the stopped copy of process $pid" "$dir/stderr" || fail "SIGTERM after the commit was lost in silence: $(cat "$dir/stderr")"
 runs_on B || fail "SIGTERM after the commit: the program does not run on B"
 note "  SIGTERM after the commit: said"
 stop B

@@ -215,9 +215,10 @@ int chan_read(struct chan *c, void *buf, size_t bytes, uint64_t deadline_us, str
 		give_back(c, buf, bytes - c->reader.left);
 	c->reader.left = 0;
 	chan_unlock(c);
-	if (r == 0)
-		__atomic_fetch_add(&c->stats.in_bytes, bytes, __ATOMIC_RELAXED);
-	return r;
+	if (r)
+		return r;
+	__atomic_fetch_add(&c->stats.in_bytes, bytes, __ATOMIC_RELAXED);
+	return 0;
 }
 
 /* ---- writing ---- */
@@ -362,9 +363,10 @@ static int write_turn(struct chan *c, const struct iovec *iov, int n, uint64_t d
 		return err_set(e, ERR_SYS, ENOMEM, "no memory to send");
 	int r = write_all(c, iov, n, deadline_us, e);
 
-	if (r == 0)
-		c->torn_write = false;
-	return r;
+	if (r)
+		return r;
+	c->torn_write = false;
+	return 0;
 }
 
 int chan_write(struct chan *c, const struct iovec *iov, int n, uint64_t deadline_us, struct err *e)
@@ -380,7 +382,8 @@ int chan_write(struct chan *c, const struct iovec *iov, int n, uint64_t deadline
 	turn_give(&c->writers);
 	for (int i = 0; i < n; i++)
 		bytes += iov[i].iov_len;
-	if (r == 0)
-		__atomic_fetch_add(&c->stats.out_bytes, bytes, __ATOMIC_RELAXED);
-	return r;
+	if (r)
+		return r;
+	__atomic_fetch_add(&c->stats.out_bytes, bytes, __ATOMIC_RELAXED);
+	return 0;
 }

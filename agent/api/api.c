@@ -245,18 +245,21 @@ static int set_up(struct api *a, const struct api_given *given, struct err *e)
 	}
 	int r = open_state(a, e);
 
-	if (r == 0)
-		r = jobs_load(a, e);
-	if (r == 0) {
-		a->local = http_start(a, given->local_fd, NULL, NULL, routes);
-		r = a->local ? 0 : err_set(e, ERR_SYS, EIO, "cannot start libmicrohttpd");
-	}
-	if (r == 0 && given->tls_fd >= 0 && start_tls(a, given->tls_fd, e) < 0) {
+	if (r)
+		return r;
+	r = jobs_load(a, e);
+	if (r)
+		return r;
+	a->local = http_start(a, given->local_fd, NULL, NULL, routes);
+	r = a->local ? 0 : err_set(e, ERR_SYS, EIO, "cannot start libmicrohttpd");
+	if (r)
+		return r;
+	if (given->tls_fd >= 0 && start_tls(a, given->tls_fd, e) < 0) {
 		/* the local socket works without TLS */
 		log_err("no TLS: %s%s%s", e->msg, e->fix[0] ? "; " : "", e->fix);
 		err_clear(e);
 	}
-	return r;
+	return 0;
 }
 
 int api_main(const struct api_conf *conf, const struct api_given *given)

@@ -224,7 +224,9 @@ int check_pids_free(const uint32_t *pid, size_t n, struct findings *out)
 		if (access(path, F_OK) == 0 && taken++ < SAME_KIND_MAX)
 			r = say_taken(out, pid[i], pid[i], "");
 	}
-	if (r == 0 && taken > SAME_KIND_MAX)
+	if (r)
+		return r;
+	if (taken > SAME_KIND_MAX)
 		r = finding_add(out, SEV_BLOCKER, "pid-taken", "see the others",
 		                "%u more pids are taken at the destination", taken - SAME_KIND_MAX);
 	return r;

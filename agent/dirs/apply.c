@@ -32,7 +32,9 @@ static int remove_dir(int dir, const char *name)
 	for (struct dirent *de; r == 0 && (de = readdir(d));)
 		if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0)
 			r = dirs_in_remove(fd, de->d_name);
-	if (r == 0 && unlinkat(dir, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+	if (r)
+		return r;
+	if (unlinkat(dir, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		r = -errno;
 	return r;
 }
@@ -208,7 +210,9 @@ static int set_meta(const struct place *p, const Haul__TreeMeta *m, struct err *
 		return said(p, "mode of", e);
 	int r = set_xattrs(p, m, e);
 
-	if (r == 0 && utimensat(p->dir, p->name, times, AT_SYMLINK_NOFOLLOW) < 0)
+	if (r)
+		return r;
+	if (utimensat(p->dir, p->name, times, AT_SYMLINK_NOFOLLOW) < 0)
 		r = said(p, "times of", e);
 	return r;
 }
@@ -243,7 +247,9 @@ static int set_meta_of(int fd, const struct place *p, const Haul__TreeMeta *m, s
 		return said(p, "mode of", e);
 	int r = m->n_xattr || flistxattr(fd, NULL, 0) > 0 ? set_xattrs(p, m, e) : 0;
 
-	if (r == 0 && futimens(fd, times) < 0)
+	if (r)
+		return r;
+	if (futimens(fd, times) < 0)
 		r = said(p, "times of", e);
 	return r;
 }
@@ -398,9 +404,12 @@ static int put_link(struct dirs_in *s, const Haul__TreeOp *op, struct err *e)
 	if (S_ISDIR(st.st_mode))
 		return err_set(e, ERR_PEER, EBADMSG, "one more name for directory %s", from.path);
 	r = find(s, op->root, &op->path, &to, e);
-	if (r == 0)
-		r = clear(s, &to, false, e);
-	if (r == 0 && linkat(dir, from.name, to.dir, to.name, 0) < 0)
+	if (r)
+		return r;
+	r = clear(s, &to, false, e);
+	if (r)
+		return r;
+	if (linkat(dir, from.name, to.dir, to.name, 0) < 0)
 		r = said(&to, "link", e);
 	return r;
 }

@@ -240,9 +240,10 @@ static int start_pager(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	int r = pager_start(w->pager, w->images_fd, s->tasks, e);
 
-	if (r == 0)
-		__atomic_store_n(&w->deliver, true, __ATOMIC_RELEASE);
-	return r;
+	if (r)
+		return r;
+	__atomic_store_n(&w->deliver, true, __ATOMIC_RELEASE);
+	return 0;
 }
 
 /* CRIU is not asked for anything yet: while it restores, the link can bring pages. */

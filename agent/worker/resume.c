@@ -60,7 +60,9 @@ static int list_run(void *arg, uint64_t obj, uint64_t vaddr, uint64_t pages)
 	int r = other ? say_missing(l, false) : 0;
 
 	l->obj = obj;
-	if (r == 0 && class_runs_add(&l->runs, vaddr, pages, PC_LAZY_REMOTE) < 0)
+	if (r)
+		return r;
+	if (class_runs_add(&l->runs, vaddr, pages, PC_LAZY_REMOTE) < 0)
 		r = err_set(l->e, ERR_SYS, ENOMEM, "no memory to say what is missing");
 	return r;
 }

@@ -330,9 +330,9 @@ static int ask(struct criu *c, Crpc__Req *req, Crpc__Resp **out, uint64_t deadli
 	req->has_keep_open = req->keep_open = true;
 	int r = send_req(c, req, e);
 
-	if (r == 0)
-		r = recv_resp(c, out, deadline_us, e);
-	return r;
+	if (r)
+		return r;
+	return recv_resp(c, out, deadline_us, e);
 }
 
 int criu_version(struct criu *c, unsigned int *version, uint64_t deadline_us, struct err *e)

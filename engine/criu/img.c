@@ -568,7 +568,9 @@ int img_pagemap(int dirfd, uint64_t obj, uint32_t id, const struct class_runs *r
 	struct img_out out = { .map = map, .pages = pages, .store = o, .buf = buf };
 	int r = put_runs(&out, runs, e);
 
-	if (r == 0 && fflush(map) != 0)
+	if (r)
+		return r;
+	if (fflush(map) != 0)
 		r = err_sys(e, "write %s", map_name);
 	return r;
 }

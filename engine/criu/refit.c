@@ -339,7 +339,9 @@ static int replace(struct refitter *r, size_t at, const struct refit *want)
 	/* CRIU does not expect a file without descriptors */
 	if (want->to != REFIT_CLOSE && has_users(r, id))
 		rc = new_reg(r, id, O_RDWR, want->to == REFIT_NULL ? NULL_PATH : name);
-	if (rc == 0 && null_id && has_users(r, null_id))
+	if (rc)
+		return rc;
+	if (null_id && has_users(r, null_id))
 		rc = new_reg(r, null_id, O_RDWR, NULL_PATH);
 	return rc;
 }

@@ -182,9 +182,9 @@ static int take_pages(struct sink *s, const struct sink_head *h)
 
 	sink_take_fn take = obj_is_shmem(h->obj) ? s->ops.shmem : s->ops.task;
 
-	if (r == 0)
-		r = take ? hand_on(s, h, take) : discard(s, h->pages * PAGE_BYTES);
-	return r;
+	if (r)
+		return r;
+	return take ? hand_on(s, h, take) : discard(s, h->pages * PAGE_BYTES);
 }
 
 /* Return: 1 the stream is complete; 0 continue; -errno */

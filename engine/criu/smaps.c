@@ -211,13 +211,17 @@ int smaps_new(struct smaps **out, struct err *e)
 	AUTO(smaps) struct smaps *s = calloc(1, sizeof(*s));
 	int r = s ? vmaflags_new(&s->flags, e) : err_set(e, ERR_SYS, ENOMEM, "no memory");
 
-	if (r == 0)
-		r = learn(s, e);
-	if (r == 0 && !(s->known & 1))
+	if (r)
+		return r;
+	r = learn(s, e);
+	if (r)
+		return r;
+	if (!(s->known & 1))
 		r = err_set(e, ERR_SYS, ENOTSUP, "flags of mappings are not as expected");
-	if (r == 0)
-		*out = steal(s);
-	return r;
+	if (r)
+		return r;
+	*out = steal(s);
+	return 0;
 }
 
 /* ---- answering ---- */

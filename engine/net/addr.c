@@ -43,7 +43,7 @@ int net_move_parse(const char *text, struct net_move *out, struct err *e)
 	unsigned long len = slash ? strtoul(slash, &end, 10) : 0;
 
 	if (slash && (!*slash || *end || len == 0 || len > addr_bytes(&out->addr) * 8))
-		return err_set(e, ERR_USER, EINVAL, "\"%s\": no prefix length", text);
+		return err_set(e, ERR_USER, EINVAL, "\"%s\": not a valid prefix length", text);
 	if (net_addr_any(&out->addr) || net_addr_loopback(&out->addr))
 		return err_set(e, ERR_USER, EINVAL, "\"%s\" is not an address that could move",
 		               text);
@@ -51,7 +51,7 @@ int net_move_parse(const char *text, struct net_move *out, struct err *e)
 	return 0;
 }
 
-/* ---- the addresses of this host ---- */
+/* ---- addresses of this host ---- */
 
 typedef int (*addr_fn)(void *arg, const struct ifaddrmsg *a, const void *attrs, size_t bytes);
 
@@ -159,7 +159,7 @@ int net_addr_here(const struct net_addr *a, struct err *e)
 	return r < 0 ? r : h.found;
 }
 
-/* ---- what else goes when an address goes ---- */
+/* ---- what else a removal of the address would take away ---- */
 
 struct harm {
 	const struct net_move *m;
@@ -175,7 +175,10 @@ static bool same_net(const struct net_move *m, const void *addr, unsigned int pr
 	return ((a ^ b) & mask) == 0;
 }
 
-/* The secondary addresses of an IPv4 network go with its first, unless they are promoted. */
+/*
+ * The kernel removes the secondary addresses of an IPv4 network with the first one, unless they are
+ * promoted.
+ */
 static int harm_addr(void *arg, const struct ifaddrmsg *a, const void *attrs, size_t bytes)
 {
 	struct harm *h = arg;
@@ -245,8 +248,8 @@ int net_move_harm(const struct net_move *m, char *why, size_t bytes, struct err 
 		snprintf(why, bytes, "it is the preferred source of a route of this host");
 	else if (h.primary && h.others && !promotes(name))
 		snprintf(why, bytes,
-		         "it is the first address of its network on %s: the others would go with "
-		         "it (net.ipv4.conf.%s.promote_secondaries=1 keeps them)",
+		         "it is the first address of its network on %s: the others would be "
+		         "removed with it (net.ipv4.conf.%s.promote_secondaries=1 keeps them)",
 		         name, name);
 	else
 		return 0;
@@ -307,7 +310,8 @@ int net_move_add(struct net_move *m, struct err *e)
 	}
 	int r = change(&here, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, "add", e);
 
-	if (r == 0)
-		m->gone = false;
-	return r;
+	if (r)
+		return r;
+	m->gone = false;
+	return 0;
 }

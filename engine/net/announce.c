@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* announce.c - tell the neighbours where an address is now: ARP and NDP. */
+/* announce.c - tell the neighbours which host has an address now: ARP and NDP. */
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -23,7 +23,7 @@ static int hardware_address(const char *iface, uint8_t mac[ETH_ALEN])
 	if (fd < 0 || ioctl(fd, SIOCGIFHWADDR, &q) < 0)
 		return -errno;
 	if (q.ifr_hwaddr.sa_family != ARPHRD_ETHER)
-		return -ENOTSUP; /* nobody to tell */
+		return -ENOTSUP; /* there is no neighbour to tell */
 	memcpy(mac, q.ifr_hwaddr.sa_data, ETH_ALEN);
 	return 0;
 }
@@ -34,7 +34,7 @@ static void put16(uint8_t *p, unsigned int v)
 	p[1] = (uint8_t)v;
 }
 
-/* Both kinds: some neighbours heed only requests, some only replies. */
+/* Both kinds: some neighbours accept only requests, some only replies. */
 static int announce_arp(const struct net_move *m, const uint8_t mac[ETH_ALEN])
 {
 	static const int kinds[] = { ARPOP_REQUEST, ARPOP_REPLY };
@@ -99,6 +99,6 @@ void net_move_announce(const struct net_move *m)
 	if (r == 0)
 		r = m->addr.family == AF_INET ? announce_arp(m, mac) : announce_nd(m, mac);
 	if (r < 0 && r != -ENOTSUP)
-		log_warn("neighbours are not told of %s on %s: %s", net_addr_text(&m->addr, text),
-		         m->iface, strerror(-r));
+		log_warn("cannot tell the neighbours about %s on %s: %s",
+		         net_addr_text(&m->addr, text), m->iface, strerror(-r));
 }

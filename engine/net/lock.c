@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * lock.c - packets of given flows do not pass: one nf_tables table, written by
- * netlink in one transaction each time. `nft list table inet haul_...` shows it.
+ * lock.c - drop the packets of given flows: one nf_tables table, written by netlink in one
+ * transaction each time. `nft list table inet haul_...` shows it.
  *
- * Incoming packets are dropped before routing, so also when their address is no longer
- * one of this host; outgoing ones where they are made.
+ * Incoming packets are dropped before routing, even when their address is no longer one of this
+ * host; outgoing packets where they are made.
  */
 #include "engine/net/net.h"
 
@@ -26,7 +26,7 @@
 #define NFPROTO_ANY   0
 #define TRANSPORT_TCP 6
 #define TRANSPORT_UDP 17
-/* how nft(8) calls the parts of a key */
+/* names that nft(8) uses for the parts of a key */
 #define TYPE_IP4    7u
 #define TYPE_IP6    8u
 #define TYPE_PORT   13u
@@ -69,7 +69,7 @@ static const struct {
 	[SET_ADDR6] = { "addr6", TYPE_IP6, 16 },
 };
 
-/* A part of the key of a lookup, in the byte order of the packet. */
+/* One part of a lookup key, in the byte order of the packet. */
 struct part {
 	uint32_t base, offset, bytes;
 };
@@ -230,7 +230,7 @@ static void verdict(struct nl_buf *b, uint32_t code)
 	expr_end(b, x);
 }
 
-/* Whatever CRIU itself sends to its sockets passes. */
+/* Packets that CRIU itself sends to its sockets are let through. */
 static void put_exception(struct nl_buf *b, const char *table, const char *chain)
 {
 	uint32_t mark = NET_CRIU_MARK;
@@ -334,7 +334,7 @@ static int talk(struct net_lock *l, struct nl_buf *b, const char *what, struct e
 	return r;
 }
 
-/* ---- from outside ---- */
+/* ---- public functions ---- */
 
 int net_lock_adopt(struct net_lock **out, uint64_t id, struct err *e)
 {
@@ -426,7 +426,7 @@ static void put_elem(struct nl_buf *b, const struct net_flow *f)
 	netlink_end(b, elem);
 }
 
-/* The flows for one set, in as many messages as it takes. Return: how many flows */
+/* Put the flows of one set into as many messages as needed. Return: number of flows */
 static size_t put_elems(struct nl_buf *b, const char *table, enum set_kind k,
                         const struct net_flow *v, size_t n)
 {

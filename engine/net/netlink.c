@@ -130,7 +130,7 @@ static int refused(const struct nlmsghdr *h, int code, const char *what, struct 
 	               text ? (int)strnlen(text, n) : 0, text ? text : "");
 }
 
-/* Return: 1 it is over, 0 more comes, -errno */
+/* Return: 1 it is complete, 0 more comes, -errno */
 static int take(const struct nlmsghdr *h, uint32_t last_seq, nl_fn fn, void *arg, const char *what,
                 struct err *e)
 {
@@ -140,7 +140,7 @@ static int take(const struct nlmsghdr *h, uint32_t last_seq, nl_fn fn, void *arg
 		return 1;
 	if (h->nlmsg_type == NLMSG_ERROR) {
 		if (h->nlmsg_len < NLMSG_LENGTH(sizeof(struct nlmsgerr)))
-			return err_set(e, ERR_SYS, EPROTO, "%s: a short answer", what);
+			return err_set(e, ERR_SYS, EPROTO, "%s: the answer is too short", what);
 		memcpy(&code, NLMSG_DATA(h), sizeof(code));
 		if (code < 0)
 			return refused(h, code, what, e);
@@ -171,7 +171,7 @@ int netlink_talk(int fd, struct nl_buf *b, nl_fn fn, void *arg, const char *what
 		return err_set(e, ERR_SYS, ENOMEM, "%s: no memory", what);
 	uint32_t last_seq = last_asked(b);
 
-	/* answers to an earlier talk that ended early */
+	/* answers to an earlier request that was given up */
 	while (recv(fd, in, RECV_BYTES, MSG_DONTWAIT) > 0)
 		;
 	if (sendto(fd, b->data, b->bytes, 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* netlink.h - netlink messages: build, send, read the answers. For engine/net_*.c only. */
+/* netlink.h - netlink messages: build, send, read the answers. For engine/net only. */
 #ifndef HAUL_ENGINE_NL_H
 #define HAUL_ENGINE_NL_H
 
@@ -11,12 +11,12 @@
 #include "common/auto.h"
 #include "common/err.h"
 
-/* Messages one behind the other, as they are sent. */
+/* Messages one after the other, as they are sent. */
 struct nl_buf {
 	uint8_t *data;
 	size_t bytes, cap;
 	size_t msg; /* where the last message begins */
-	bool failed; /* no memory: nl_send() says so */
+	bool failed; /* no memory: netlink_talk() reports it */
 };
 
 /** netlink_open() - a socket of @protocol, bound, with extended errors. Return: fd; -errno */

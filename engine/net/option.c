@@ -9,7 +9,10 @@
 
 #include "common/log.h"
 
-/* The wire has numbers of this table: only add to it. Families that lack one are left out. */
+/*
+ * The protocol uses the numbers of this table: only add to it. Options that a family lacks are left
+ * out.
+ */
 static const struct {
 	int level, name;
 } options[] = {
@@ -37,7 +40,7 @@ static void read_all(int fd, struct net_options *out)
 
 int net_options_read(const struct net_sock *s, struct net_options *out)
 {
-	static struct net_options fresh[2]; /* as a new socket has them here */
+	static struct net_options fresh[2]; /* the default of a new socket here */
 	static bool known[2];
 	int domain = AF_INET;
 	socklen_t n = sizeof(domain);

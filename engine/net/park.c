@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * park.c - what arrives for locked flows is kept, and arrives again when they are
- * unlocked. Without it the peers would find out by a retransmission time-out, 200 ms or
- * more after the move.
+ * park.c - keep packets that arrive for locked flows, and deliver them after the unlock. Without
+ * this the peers would notice by a retransmission time-out, 200 ms or more after the move.
  *
- * Taps see packets before nf_tables drops them. They come back by a raw socket: a packet
+ * Taps see packets before nf_tables drops them. Packets are delivered by a raw socket: a packet
  * sent to an address of this host goes through its loopback as if it had arrived.
  */
 #include "engine/net/net.h"
@@ -23,7 +22,7 @@
 #include "common/array.h"
 #include "common/log.h"
 
-#define PORTS_MAX    48 /* more than that: all TCP and UDP, sorted out when it is taken */
+#define PORTS_MAX    48 /* with more ports: all TCP and UDP, sorted when they are read */
 #define PACKET_BYTES 65535
 #define QUEUE_BYTES  (16 << 20)
 #define KEEP_BYTES   (8u << 20)
@@ -43,7 +42,7 @@ struct net_park {
 	int tap[2]; /* IPv4, IPv6 */
 	int raw[2];
 	bool bound[2];
-	struct net_flow *flows; /* those that listen first, the others in order */
+	struct net_flow *flows; /* listening ones first, the others in order */
 	size_t n, n_listen;
 	struct packet {
 		uint8_t *data;
@@ -51,7 +50,7 @@ struct net_park {
 		bool copy;
 	} * kept;
 	size_t n_kept, cap, kept_bytes;
-	void *segments; /* of TCP that are kept: a tsearch() tree */
+	void *segments; /* TCP segments that are kept: a tsearch() tree */
 	uint8_t packet[PACKET_BYTES];
 };
 
@@ -65,7 +64,7 @@ int net_park_new(struct net_park **out, struct err *e)
 	for (int i = 0; i < 2; i++)
 		p->tap[i] = p->raw[i] = -1;
 	for (int i = 0; i < 2; i++) {
-		/* protocol 0: it sees nothing before it is bound */
+		/* protocol 0: the tap sees nothing before it is bound */
 		p->tap[i] = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 		p->raw[i] = socket(i ? AF_INET6 : AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
 		if (p->tap[i] < 0 || (p->raw[i] < 0 && i == 0))
@@ -78,7 +77,7 @@ int net_park_new(struct net_park **out, struct err *e)
 	return 0;
 }
 
-/* The ports of @v, each once. Return: how many; PORTS_MAX + 1: too many */
+/* The ports of @v, each once. Return: their number; PORTS_MAX + 1: too many */
 static size_t list_ports(const struct net_flow *v, size_t n, uint16_t *ports)
 {
 	size_t k = 0;
@@ -100,7 +99,7 @@ static size_t list_ports(const struct net_flow *v, size_t n, uint16_t *ports)
 #define OP(code, k)         ((struct sock_filter)BPF_STMT(code, k))
 #define JUMP(code, k, t, f) ((struct sock_filter)BPF_JUMP(code, k, t, f))
 
-/* TCP or UDP to one of the ports; the kernel runs it on each packet of the host. */
+/* TCP or UDP to one of the ports; the kernel runs this on each packet of the host. */
 static int set_filter(int tap, bool v6, const uint16_t *ports, size_t n, struct err *e)
 {
 	struct sock_filter f[PORTS_MAX + 20];
@@ -186,7 +185,7 @@ struct seen {
 	struct net_addr src, dst;
 	uint16_t src_port, dst_port;
 	uint8_t flags, transport;
-	size_t at; /* of TCP, or UDP */
+	size_t at; /* for TCP or UDP */
 };
 
 static uint16_t be16(const uint8_t *p)
@@ -227,7 +226,7 @@ static bool look(const uint8_t *p, size_t bytes, struct seen *s)
 	return true;
 }
 
-/* A datagram, a new connection to one that listens, or a packet of a connection. */
+/* A datagram, a new connection to a listening socket, or a packet of a connection. */
 static bool wanted(const struct net_park *p, const struct seen *s)
 {
 	struct net_flow key = { .local = s->dst,
@@ -253,7 +252,7 @@ static uint64_t sum16(uint64_t sum, const uint8_t *p, size_t bytes)
 	return bytes ? sum + (uint64_t)(p[0] << 8) : sum;
 }
 
-/* Between hosts of one machine the sum is left out; in merged packets it is the first one's. */
+/* Hosts on one machine leave the sum out; merged packets have the sum of the first one. */
 static void set_sum(uint8_t *packet, size_t bytes, const struct seen *s)
 {
 	bool udp = s->transport == IPPROTO_UDP;
@@ -266,7 +265,7 @@ static void set_sum(uint8_t *packet, size_t bytes, const struct seen *s)
 	sum = sum16(sum, packet + s->at, rest);
 	while (sum >> 16)
 		sum = (sum & 0xffff) + (sum >> 16);
-	sum = udp && sum == 0xffff ? 0 : sum; /* zero would say that there is no sum */
+	sum = udp && sum == 0xffff ? 0 : sum; /* zero would mean: no sum */
 	at[0] = (uint8_t)(~sum >> 8);
 	at[1] = (uint8_t)~sum;
 }
@@ -290,7 +289,7 @@ static int by_bytes(const void *a, const void *b)
 	return memcmp(a, b, sizeof(struct segment));
 }
 
-/* A peer that waits for longer than its time-out sends again what is kept already. */
+/* A peer that waits longer than its time-out repeats a segment that is kept already. */
 static bool is_again(struct net_park *p, const uint8_t *packet, size_t bytes, const struct seen *s)
 {
 	size_t head = s->transport == IPPROTO_TCP ? (size_t)(packet[s->at + 12] >> 4) * 4 : bytes;
@@ -318,7 +317,7 @@ static bool is_again(struct net_park *p, const uint8_t *packet, size_t bytes, co
 static int keep(struct net_park *p, const uint8_t *packet, size_t bytes, bool is_copy)
 {
 	if (p->kept_bytes + bytes > KEEP_BYTES)
-		return 0; /* it will be sent again */
+		return 0; /* the peer will send it again */
 	if (array_grow(&p->kept, p->n_kept, &p->cap, sizeof(*p->kept)) < 0)
 		return -ENOMEM;
 	uint8_t *copy = malloc(bytes);
@@ -366,7 +365,7 @@ int net_park_copy(struct net_park *p, uint8_t *packet, size_t bytes)
 	struct seen s;
 
 	if (bytes > PACKET_BYTES || !look(packet, bytes, &s))
-		return 0; /* longer than any that could be sent */
+		return 0; /* longer than any packet that could be sent */
 	set_sum(packet, bytes, &s);
 	return keep(p, packet, bytes, true);
 }
@@ -396,7 +395,8 @@ static int inject(const struct net_park *p, const struct packet *k)
 	                    : sendto(p->raw[0], k->data, k->bytes, 0, (void *)&to, sizeof(to));
 
 	if (n < 0)
-		log_debug("a packet of %zu bytes does not arrive: %s", k->bytes, strerror(errno));
+		log_debug("a packet of %zu bytes cannot be delivered: %s", k->bytes,
+		          strerror(errno));
 	return n < 0;
 }
 
@@ -414,7 +414,7 @@ size_t net_park_release(struct net_park *p)
 	return failed;
 }
 
-/* A peer answers a segment outside its window with its own position. One of two is outside. */
+/* A peer answers a segment outside its window with its own position. One of the two is outside. */
 void net_park_disown(const struct net_park *p, const struct net_flow *f)
 {
 	uint8_t b[IP6_BYTES + TCP_BYTES] = { 0 };
@@ -444,7 +444,7 @@ void net_park_disown(const struct net_park *p, const struct net_flow *f)
 		set_sum(b, at + TCP_BYTES, &s);
 		if ((v4 ? sendto(p->raw[0], b, at + TCP_BYTES, 0, (void *)&to, sizeof(to))
 		        : sendto(p->raw[1], b, at + TCP_BYTES, 0, (void *)&to6, sizeof(to6))) < 0)
-			log_debug("a peer is not told: %s", strerror(errno));
+			log_debug("cannot tell a peer: %s", strerror(errno));
 	}
 }
 

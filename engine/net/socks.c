@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* socks.c - the TCP sockets of a tree: copies of them, their ends, repair mode. */
+/* socks.c - the TCP sockets of a tree: our copies, their addresses, repair mode. */
 #include "engine/net/net.h"
 
 #include <arpa/inet.h>
@@ -113,7 +113,8 @@ int net_sock_look(int fd, struct net_sock *out)
 	out->state = info.tcpi_state;
 	out->flow.listens = info.tcpi_state == ST_LISTEN;
 	if (out->flow.listens) {
-		out->backlog = info.tcpi_unacked; /* that is what it holds while listening */
+		out->backlog =
+		        info.tcpi_unacked; /* the kernel puts the backlog there while the socket listens */
 		return 1;
 	}
 	n = sizeof(reuse);
@@ -141,7 +142,7 @@ static int by_number(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Has it been seen? If not, it has now. Return: 1, 0, -ENOMEM */
+/* Return: 1 it was seen before; 0 it is new, and counts as seen now; -ENOMEM */
 static int seen(void **tree, uint64_t inode)
 {
 	uint64_t *node = malloc(sizeof(*node));
@@ -225,7 +226,7 @@ void net_socks_room(const pid_t *pids, size_t n)
 	size_t all = ROOM_EXTRA;
 	char path[32];
 
-	/* a copy of each socket of the tree */
+	/* our copy of each socket of the tree */
 	nofile_raise();
 	for (size_t i = 0; i < n; i++) {
 		snprintf(path, sizeof(path), "/proc/%d/fd", pids[i]);
@@ -237,7 +238,7 @@ void net_socks_room(const pid_t *pids, size_t n)
 	AUTO(fd) int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	AUTO(fd) int high = fcntl(null, F_DUPFD_CLOEXEC, (int)all);
 
-	(void)high; /* best effort: it is only slower without */
+	(void)high; /* best effort: without it this is only slower */
 }
 
 int net_socks_collect(const pid_t *pids, size_t n, bool listening, struct net_socks *out,
@@ -298,8 +299,8 @@ void net_socks_repair_off(const struct net_socks *s)
 }
 
 /*
- * connect() in repair mode takes 536 bytes for the peer's segment size and computes with it;
- * the real one is set later, and nobody computes again. Setting IP options, even none, does.
+ * connect() in repair mode takes 536 bytes for the peer's segment size and calculates with it; the
+ * real size is set later, without a new calculation. Setting IP options, even none, does one.
  */
 void net_socks_resegment(const struct net_socks *s)
 {
@@ -344,7 +345,7 @@ int net_peer_abort(const struct net_flow *f, struct err *e)
 
 	if (r != -ENOENT)
 		return r;
-	err_clear(e); /* it has ended already */
+	err_clear(e); /* it has been closed already */
 	return 0;
 }
 

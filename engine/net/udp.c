@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * udp.c - datagrams that a stopped program has not read yet, as the packets they came in. CRIU does
- * not take them along. They are only looked at, so that the socket still has them if the move is undone.
+ * udp.c - datagrams that a stopped program has not read yet, as packets. CRIU does not dump them.
+ * They are only peeked at, so that the socket still has them if the move is undone.
  */
 #include "engine/net/net.h"
 
@@ -15,12 +15,12 @@
 
 #define DATAGRAMS_MAX 65536
 #define DATA_MAX      65507
-#define HEAD_MAX      48 /* of IPv6 and UDP */
+#define HEAD_MAX      48 /* headers of IPv6 and UDP */
 #define IP6_BYTES     40
 #define UDP_BYTES     8
 #define TTL           64
 
-/* An option that we change for a moment. */
+/* A socket option that we change for a moment. */
 struct was {
 	int level, name, value;
 };
@@ -41,7 +41,7 @@ static void set_back(int fd, const struct was *w)
 		setsockopt(fd, w->level, w->name, &w->value, sizeof(w->value));
 }
 
-/* Where it was sent to: a socket may be bound to any address. */
+/* The destination address of the datagram: a socket may be bound to any address. */
 static void take_dest(struct msghdr *h, struct net_addr *a)
 {
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c)) {
@@ -100,7 +100,7 @@ static size_t put_heads(uint8_t *p, const struct net_flow *f, size_t bytes)
 	return ip + UDP_BYTES;
 }
 
-/* One datagram. Return: 1; 0 there is none any more; -ENOMEM */
+/* One datagram. Return: 1; 0: there are no more; -ENOMEM */
 static int take_one(const struct net_sock *s, struct net_park *park, uint8_t *buf, net_may_fn may,
                     void *arg)
 {
@@ -139,7 +139,7 @@ int net_udp_waiting(const struct net_sock *s, struct net_park *park, net_may_fn 
 		return r < 0 ? r : 0;
 	set_option(s->fd, &v4, IPPROTO_IP, IP_PKTINFO, 1);
 	set_option(s->fd, &v6, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
-	set_option(s->fd, &peek, SOL_SOCKET, SO_PEEK_OFF, 0); /* each look sees the next one */
+	set_option(s->fd, &peek, SOL_SOCKET, SO_PEEK_OFF, 0); /* each peek sees the next one */
 	for (int i = 0; r > 0 && i < DATAGRAMS_MAX; i++)
 		r = take_one(s, park, buf, may, arg);
 	set_back(s->fd, &peek);

@@ -49,7 +49,9 @@ static int revive(struct pager *p, struct err *e)
 
 	for (struct family *f = p->book->families; r == 0 && f; f = f->next)
 		r = family_revive(f, p, e);
-	if (r == 0 && event_replay(p) < 0)
+	if (r)
+		return r;
+	if (event_replay(p) < 0)
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory for an event");
 	return r;
 }

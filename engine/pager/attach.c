@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* attach.c - CRIU has announced a task: its userfaultfd goes to the space it belongs to. */
+/* attach.c - CRIU has announced a task: its userfaultfd is given to its space. */
 #include "engine/pager/priv.h"
 
 #include <errno.h>

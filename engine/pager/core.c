@@ -73,7 +73,7 @@ int pager_trouble(struct pager *p, struct space *s, int r)
 		if (!p->nomem_since_us)
 			p->nomem_since_us = now;
 		if (now - p->nomem_since_us > NOMEM_TELL_US) {
-			log_err("pid %d: no memory for its pages: it waits", s->pid);
+			log_err("pid %d: no memory for its pages: it waits for them", s->pid);
 			p->nomem_since_us = now;
 		}
 		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);

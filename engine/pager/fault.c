@@ -18,9 +18,9 @@
 
 int fault_new(struct pager *p, struct space *s, uint64_t cur, bool for_write, uint64_t now)
 {
-	if (array_grow(&p->fault, p->n_fault, &p->cap_fault, sizeof(*p->fault)) < 0)
+	if (array_grow(&p->queue.v, p->queue.n, &p->queue.cap, sizeof(*p->queue.v)) < 0)
 		return -ENOMEM;
-	p->fault[p->n_fault++] = (struct fault){ s, cur, now, for_write };
+	p->queue.v[p->queue.n++] = (struct fault){ s, cur, now, for_write };
 	__atomic_add_fetch(&p->faults, 1, __ATOMIC_RELAXED);
 	return 0;
 }
@@ -35,8 +35,9 @@ static bool near_recent(struct pager *p, uint64_t orig)
 	bool near = false;
 
 	for (unsigned int i = 0; i < FAULTS_RECENT; i++)
-		near |= p->recent[i] < orig + NEAR_BYTES && orig < p->recent[i] + NEAR_BYTES;
-	p->recent[p->at_recent++ % FAULTS_RECENT] = orig;
+		near |= p->queue.recent[i] < orig + NEAR_BYTES &&
+		        orig < p->queue.recent[i] + NEAR_BYTES;
+	p->queue.recent[p->queue.at_recent++ % FAULTS_RECENT] = orig;
 	return near;
 }
 
@@ -58,9 +59,9 @@ static int from_store(struct pager *p, struct space *s, uint64_t orig)
 	size_t bytes = pages * PAGE_BYTES;
 
 	if (near) {
-		p->hint = s;
-		p->hint_orig = orig + bytes;
-		p->hint_pieces = HINT_PIECES;
+		p->hint.space = s;
+		p->hint.orig = orig + bytes;
+		p->hint.pieces = HINT_PIECES;
 	}
 	if (pread(store_fd(s->fam->so), p->piece, bytes, (off_t)orig) != (ssize_t)bytes)
 		return -EIO;
@@ -147,16 +148,16 @@ static int serve(struct pager *p, const struct fault *f)
 
 bool fault_serve(struct pager *p)
 {
-	size_t n = p->n_fault, kept = 0;
+	size_t n = p->queue.n, kept = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		struct fault f = p->fault[i];
+		struct fault f = p->queue.v[i];
 		int r = serve(p, &f);
 
 		if (r < 0)
-			p->fault[kept++] = f;
+			p->queue.v[kept++] = f;
 	}
-	p->n_fault = kept;
+	p->queue.n = kept;
 	return kept > 0;
 }
 
@@ -164,10 +165,10 @@ void fault_forget(struct pager *p, const struct space *s)
 {
 	size_t kept = 0;
 
-	for (size_t i = 0; i < p->n_fault; i++)
-		if (p->fault[i].s != s)
-			p->fault[kept++] = p->fault[i];
-	p->n_fault = kept;
-	if (p->hint == s)
-		p->hint = NULL;
+	for (size_t i = 0; i < p->queue.n; i++)
+		if (p->queue.v[i].s != s)
+			p->queue.v[kept++] = p->queue.v[i];
+	p->queue.n = kept;
+	if (p->hint.space == s)
+		p->hint.space = NULL;
 }

@@ -186,13 +186,14 @@ static void __attribute__((noreturn)) take_over(struct guard *g)
 	sigset_t none;
 
 	if (r < 0)
-		log_warn("guardian: nobody more stands behind this one: %s", strerror(-r));
+		log_warn("guardian: cannot start another guardian behind this one: %s",
+		         strerror(-r));
 	/* whatever kills every successor must not keep the host busy; threads wait meanwhile */
 	nanosleep(&pause, NULL);
 	prctl(PR_SET_NAME, "hauld");
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	log_err("the process with the pager is dead; pid %d goes on in its place", getpid());
+	log_err("the process with the pager is dead; pid %d takes its place", getpid());
 	_exit(g->ops.succeed(g->ops.arg, g));
 }
 
@@ -264,7 +265,7 @@ static void __attribute__((noreturn)) guardian(struct guard *g, bool first)
 			continue;
 		}
 		if (!told)
-			log_warn("guardian: a seat stays empty: %s", strerror(-r));
+			log_warn("guardian: cannot fill an empty seat: %s", strerror(-r));
 		told = true;
 		nanosleep(&later, NULL);
 	}
@@ -315,7 +316,7 @@ void guard_keep(struct guard *g, int fd)
 			g->keep[i] = fd;
 			return;
 		}
-	log_warn("guardian: descriptor %d is not kept: too many", fd);
+	log_warn("guardian: too many descriptors: %d is not kept", fd);
 }
 
 void guard_unkeep(struct guard *g, int fd)
@@ -375,9 +376,11 @@ int guard_end_tree(struct guard *g, unsigned int *killed, struct err *e)
 		return 0;
 	int r = procs_start(root) == g->root_start ? procs_end_tree(root, killed, e) : 0;
 
-	if (r == 0 && *killed == 0)
-		return err_set(e, ERR_SYS, ESRCH, "its first process %d has ended before", root);
-	return r;
+	if (r)
+		return r;
+	if (*killed == 0)
+		return err_set(e, ERR_SYS, ESRCH, "its first process %d exited before", root);
+	return 0;
 }
 
 unsigned int guard_deaths(const struct guard *g)

@@ -112,7 +112,7 @@ static void check_guard(struct pager *p)
 		return;
 	p->told_alone = true;
 	log_err("pager: both guardians are dead. While pages are missing, the death of pid %d "
-	        "would now cost the tree its life",
+	        "would kill the tree",
 	        getpid());
 }
 

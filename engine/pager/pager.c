@@ -230,7 +230,7 @@ void pager_free(struct pager *p)
 		close(p->kick_fd);
 	if (!p->guard)
 		free(p->book);
-	free(p->fault);
+	free(p->queue.v);
 	free(p->piece);
 	pthread_cond_destroy(&p->changed);
 	pthread_mutex_destroy(&p->lock);

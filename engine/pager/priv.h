@@ -259,7 +259,7 @@ struct inbox {
 
 /** event_replay() - handle the messages that a dead process has left in the inbox */
 int event_replay(struct pager *p);
-/** event_pump() - read once: events change @s, faults go to p->fault */
+/** event_pump() - read once: events change @s, faults go to p->queue */
 int event_pump(struct pager *p, struct space *s);
 
 /* ---- fault.c ---- */
@@ -335,13 +335,17 @@ struct pager {
 	unsigned int procs_live;
 
 	/* used by the pager's thread only */
-	struct fault *fault;
-	size_t n_fault, cap_fault;
-	uint64_t recent[FAULTS_RECENT]; /* addresses of faults, to see locality */
-	unsigned int at_recent;
-	struct space *hint; /* fill behind the latest fault first */
-	uint64_t hint_orig;
-	unsigned int hint_pieces;
+	struct {
+		struct fault *v;
+		size_t n, cap;
+		uint64_t recent[FAULTS_RECENT]; /* addresses of faults, to see locality */
+		unsigned int at_recent;
+	} queue; /* of faults */
+	struct {
+		struct space *space;
+		uint64_t orig;
+		unsigned int pieces;
+	} hint; /* fill behind the latest fault first */
 	struct space *push_now;
 	uint8_t *piece;
 	uint64_t probe_at_us, nomem_since_us;

@@ -25,7 +25,7 @@
 #include "engine/pager/pager.h"
 #include "engine/pager/store.h"
 
-#define HELP_NICE   5 /* behind the programs */
+#define HELP_NICE   5 /* lower than the programs */
 #define GRAIN_PAGES 8u
 #define HELP_TURN   64u /* pieces between two checks */
 #define IDLE_NS     1000000 /* the rest must wait for an event, which the pager reads */
@@ -95,18 +95,18 @@ static int push_piece(struct pager *p, struct space *s, uint64_t orig, size_t pa
 /* Around the latest fault. Return: false when no page is missing there */
 static bool push_hint(struct pager *p)
 {
-	while (p->hint && p->hint_pieces) {
-		uint64_t orig = p->hint_orig;
-		size_t n = local_left(p->hint) ? piece_pages(p->hint, orig) : 0;
+	while (p->hint.space && p->hint.pieces) {
+		uint64_t orig = p->hint.orig;
+		size_t n = local_left(p->hint.space) ? piece_pages(p->hint.space, orig) : 0;
 
-		p->hint_pieces--;
-		p->hint_orig += PIECE_PAGES * PAGE_BYTES;
+		p->hint.pieces--;
+		p->hint.orig += PIECE_PAGES * PAGE_BYTES;
 		if (n) {
-			push_piece(p, p->hint, orig, n);
+			push_piece(p, p->hint.space, orig, n);
 			return true;
 		}
 	}
-	p->hint = NULL;
+	p->hint.space = NULL;
 	return false;
 }
 

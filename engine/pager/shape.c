@@ -12,7 +12,7 @@
 #include "engine/pager/pager.h"
 
 #define PRUNE_MIN 64u /* ranges; fewer cost nothing */
-#define LATE_US   1000000u /* an event that is later than this is not the one expected */
+#define LATE_US   1000000u /* an event later than this is not the expected one */
 
 static size_t shape_bytes(size_t n_ranges)
 {
@@ -54,7 +54,7 @@ int shape_put(struct space *s, const struct prange *range, size_t n, const struc
 	return 0;
 }
 
-/* ---- unmappings that are told of late ---- */
+/* ---- unmappings that are reported late ---- */
 
 void shape_lates_note(struct lates *l, uint64_t start, uint64_t end, bool exact, uint64_t now)
 {

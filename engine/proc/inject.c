@@ -81,7 +81,9 @@ static int find_syscall(struct victim *v, struct err *e)
 				v->syscall_at = m->start + (uint64_t)k;
 	}
 	procs_vmas_fini(&l);
-	if (r == 0 && !v->syscall_at)
+	if (r)
+		return r;
+	if (!v->syscall_at)
 		r = err_set(e, ERR_TARGET, ENOTSUP, "process %d has no usable vdso", v->h.pid);
 	return r;
 }

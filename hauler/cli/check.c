@@ -21,17 +21,22 @@ static int check_remote(struct mig *m, struct findings *f, struct err *e)
 	if (r == 0)
 		r = criu_version(c, &m->dump.criu_version, deadline_in_ms(10000), e);
 	criu_free(c);
-	if (r == 0)
-		r = dirs_look(m, e);
-	if (r == 0)
-		r = talk_connect(m, e);
-	if (r == 0)
-		r = mnet_findings(m, f, e);
-	if (r == 0)
-		r = negotiate_offer(m, true, f, e);
-	if (r == 0)
-		talk_say(m, HAUL__MSG__BODY_BYE, NULL, e);
-	return r;
+	if (r)
+		return r;
+	r = dirs_look(m, e);
+	if (r)
+		return r;
+	r = talk_connect(m, e);
+	if (r)
+		return r;
+	r = mnet_findings(m, f, e);
+	if (r)
+		return r;
+	r = negotiate_offer(m, true, f, e);
+	if (r)
+		return r;
+	talk_say(m, HAUL__MSG__BODY_BYE, NULL, e);
+	return 0;
 }
 
 int cli_check(struct opts *o, int argc, char **argv)

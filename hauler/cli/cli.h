@@ -12,7 +12,7 @@ enum {
 	EXIT_OK = 0,
 	EXIT_FAILED = 1, /* not moved; the process runs here */
 	EXIT_USAGE = 2,
-	EXIT_BLOCKED = 3, /* something stands in the way; nothing was touched */
+	EXIT_BLOCKED = 3, /* the move is not possible; nothing was touched */
 	EXIT_ATTENTION = 4, /* handed over, outcome unknown: an operator must look */
 	EXIT_INTERRUPTED = 130,
 };

@@ -39,7 +39,7 @@ bool command_is_job_id(const char *word);
 
 /**
  * command_usage() - say which words the command @word takes
- * Return: false: there is no such command, and nothing was said
+ * Return: false: there is no such command, and nothing was printed
  */
 bool command_usage(const struct command_table *t, const char *word);
 

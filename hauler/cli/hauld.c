@@ -51,7 +51,7 @@ static int exit_of(const json_t *ended)
 	json_int_t code = json_integer_value(json_object_get(ended, "exit"));
 
 	if (status && !strcmp(status, "interrupted"))
-		return EXIT_ATTENTION; /* what became of it nobody has seen */
+		return EXIT_ATTENTION; /* the outcome is not known */
 	return code < 0 ? EXIT_FAILED : (int)code;
 }
 
@@ -70,12 +70,12 @@ static bool heard(void *arg, json_t *event)
 	if (!strcmp(name, "ended")) {
 		f->exit = exit_of(event);
 		if (f->exit == EXIT_ATTENTION && !f->said_why)
-			fputs("haul: the migration was killed in the middle: haul recover ends "
-			      "what it began\n",
+			fputs("haul: the migration was killed in the middle: haul recover "
+			      "completes or undoes it\n",
 			      stderr);
 		return false;
 	}
-	/* what haul said to standard error is there again as an event, mostly */
+	/* mostly the same as an event that was printed already */
 	if (!strcmp(name, "stderr") && f->said_why)
 		return true;
 	f->said_why |= !strcmp(name, "error") || (state && !strcmp(state, "lost"));
@@ -161,7 +161,9 @@ static void put_list(json_t *body, const char *key, const char *text)
 	json_array_append_new(list, json_string(text));
 }
 
-/* A policy file of the one who asks: hauld knows names only, so its options one by one. */
+/*
+ * A policy file of the caller: hauld knows policies by name only, so send its options one by one.
+ */
 static void put_file(json_t *body, json_t *options, const struct policy *p, bool fs)
 {
 	static const struct {

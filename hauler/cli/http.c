@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* http.c - HTTP to a hauld, by libcurl: requests, and events that go on where they were cut. */
+/*
+ * http.c - HTTP to a hauld, by libcurl: requests, and events that continue after an interruption.
+ */
 #include "hauler/cli/http.h"
 
 #include <curl/curl.h>
@@ -19,7 +21,7 @@
 #define LINE_MAX_BYTES  65536
 #define REQUEST_LIMIT_S 90
 #define AGAIN_MS        500
-#define AWAY_MAX_US     120000000 /* a hauld that does not come back so long is given up */
+#define AWAY_MAX_US     120000000 /* give up on a hauld that stays away this long */
 
 struct agent {
 	CURL *curl;

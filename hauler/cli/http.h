@@ -23,7 +23,7 @@ void cli_http_close(struct agent *a);
  * @key:    Idempotency-Key, NULL
  * @body:   taken; NULL: none
  * @answer: out: a JSON object
- * Return: 0; -ECONNREFUSED nobody is there; else what hauld says against it
+ * Return: 0; -ECONNREFUSED no hauld listens; else hauld's reason
  */
 int cli_http_ask(struct agent *a, const char *method, const char *path, const char *key,
                  json_t *body, json_t **answer, struct err *e);
@@ -32,9 +32,9 @@ int cli_http_ask(struct agent *a, const char *method, const char *path, const ch
 typedef bool agent_heard(void *arg, json_t *event);
 
 /**
- * cli_http_follow() - events of @path until the last one, also over a hauld that is started again
- * @stop: looked at now and then; when it becomes true: -ECANCELED, call again to go on
- * @at:   in and out: where it is; 0 at first
+ * cli_http_follow() - events of @path until the last one, even if hauld is restarted meanwhile
+ * @stop: checked now and then; when it becomes true: -ECANCELED, call again to continue
+ * @at:   in and out: position in the events; 0 at first
  */
 int cli_http_follow(struct agent *a, const char *path, uint64_t *at, agent_heard *heard, void *arg,
                     const volatile int *stop, struct err *e);

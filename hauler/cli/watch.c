@@ -20,7 +20,7 @@
 /* The program pays for each page that it writes again after a look: a fault. */
 #define FAULT_US 1
 
-/* Looks, and what the program pays for them, may take a part of the time: one in so many. */
+/* Looks, and what they cost the program, may take this part of the time: one in COST_SHARE. */
 #define COST_SHARE  20
 #define PACE_MAX_US 60000000
 
@@ -89,7 +89,7 @@ static uint64_t cost_us(const struct watch *w, uint64_t pages)
 	return w->look_us + w->glances_us + pages * FAULT_US;
 }
 
-/* By what it has cost until now, or would if all of it were written. */
+/* By the cost of the looks so far, or the cost if all of the memory were written. */
 static void set_pace(struct watch *w, uint64_t look_us)
 {
 	w->look_us = look_us;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* watch.h - between the files of haul watch: what is measured, and what is shown of it. */
+/* watch.h - shared by the files of haul watch: what is measured, and what is shown. */
 #ifndef HAUL_WATCH_H
 #define HAUL_WATCH_H
 
@@ -29,7 +29,7 @@ struct watch {
 
 	uint32_t longest; /* pace so far, and what a look cost then */
 	uint64_t longest_cost_us;
-	uint32_t late; /* samples that nobody looked at in time */
+	uint32_t late; /* samples that were not read in time */
 
 	/* on the terminal */
 	uint64_t shown_s, told_s; /* a line; what policies would do */
@@ -38,11 +38,11 @@ struct watch {
 
 /* ---- watch_show.c ---- */
 
-/** watch_show() - after each look. Return: false: nobody reads any more */
+/** watch_show() - after each look. Return: false: the reader has gone */
 bool watch_show(struct watch *w);
-/** watch_size() - what makes a stop longer now; of one that has gone: as it was before */
+/** watch_size() - what makes a stop longer now; for a process that has exited, its last value */
 void watch_size(struct watch *w);
-/** watch_end() - what is left to say */
+/** watch_end() - print the rest */
 void watch_end(struct watch *w);
 
 #endif

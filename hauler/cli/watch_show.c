@@ -14,9 +14,10 @@
 #define MIB              1048576.0
 #define PLOT_COLUMNS_MAX 100
 #define PLOT_FRAME       4 /* columns beside it */
-#define SET_S            10 /* the working set is what is written in so many seconds */
+#define SET_S            10 /* the working set: pages written in this many seconds */
 #define TABLE_EVERY_S    5
-#define TAIL_S           30 /* what it will do is what it did in so many seconds */
+#define TAIL_S                                                                                     \
+	30 /* the prediction assumes that it goes on writing as it did in this many seconds */
 
 /* Lines are not broken meanwhile: what does not fit is cut. */
 #define SCREEN_BEGIN "\033[H\033[2J\033[?7l"
@@ -61,7 +62,8 @@ static bool note_text(const struct watch *w, enum note which, char *out, size_t 
 		return w->longest > 1;
 	case NOTE_LATE:
 		snprintf(out, bytes,
-		         "%u samples came late: what was written is spread over that time",
+		         "%u samples came late: the pages written meanwhile are spread over that "
+		         "time",
 		         w->late);
 		return w->late;
 	case NOTE_BLIND:
@@ -171,7 +173,7 @@ void watch_size(struct watch *w)
 		w->t.of = z;
 }
 
-/* If it does again what it did last. */
+/* The prediction, if the program writes as before. */
 static void table(struct watch *w)
 {
 	struct trace tail;
@@ -183,7 +185,7 @@ static void table(struct watch *w)
 		return;
 	}
 	if (!w->opt->json)
-		printf("\n  a move at %u Mbit/s, if it goes on as in these %.0f s:\n",
+		printf("\n  a move at %u Mbit/s, if it continues as in these %.0f s:\n",
 		       w->opt->bandwidth_mbit, (double)tail.n * tail.sample_us / 1e6);
 	policy_table(w->opt, &tail);
 	trace_fini(&tail);

@@ -80,9 +80,10 @@ int dirs_new(struct dirs **out, const struct dirs_opts *o, struct err *e)
 		f->st.bytes += f->root[i].bytes;
 		f->st.inodes += f->root[i].inodes;
 	}
-	if (r == 0)
-		*out = steal(f);
-	return r;
+	if (r)
+		return r;
+	*out = steal(f);
+	return 0;
 }
 
 void dirs_cancel(struct dirs *f)

@@ -229,7 +229,9 @@ static int scan_dir(struct dirs *f, struct dirs_ino *dir)
 			v[i]->vanished = true;
 			r = dirs_list_add(&f->gone, v[i]);
 		}
-	if (r == 0 && !dir->due) {
+	if (r)
+		return r;
+	if (!dir->due) {
 		dir->due = true;
 		r = dirs_list_add(&f->due, dir);
 	}

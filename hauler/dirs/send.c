@@ -529,13 +529,12 @@ static int send_end(struct job *j, unsigned int number)
 {
 	int r = room(j->f, 0, j->e);
 
-	if (r == 0) {
-		Haul__TreeOp *op = add_op(j->f, &j->f->root[0], HAUL__TREE_KIND__TREE_PASS, "");
+	if (r)
+		return r;
+	Haul__TreeOp *op = add_op(j->f, &j->f->root[0], HAUL__TREE_KIND__TREE_PASS, "");
 
-		op->offset = number;
-		r = flush(j->f, j->e);
-	}
-	return r;
+	op->offset = number;
+	return flush(j->f, j->e);
 }
 
 int dirs_send_pass(struct dirs *f, unsigned int number, struct err *e)

@@ -5,7 +5,7 @@
 
 #include "hauler/dirs/priv.h"
 
-/* Labels of security modules belong to the host: they do not travel. */
+/* Labels of security modules belong to the host: they do not move. */
 static bool travels(const char *name)
 {
 	return strncmp(name, "security.", 9) || !strcmp(name, "security.capability");

@@ -290,9 +290,10 @@ int needs_digest(struct needs *n, uint32_t k, uint64_t bytes, uint64_t seed, uin
 	AUTO(fd) int fd = held_read(n->root_pid, &n->v[k].held);
 	int r = fd < 0 ? fd : digest_file(fd, bytes, seed, out);
 
-	if (r == 0)
-		memcpy(n->v[k].proven, out, DIGEST_BYTES);
-	return r;
+	if (r)
+		return r;
+	memcpy(n->v[k].proven, out, DIGEST_BYTES);
+	return 0;
 }
 
 /* ---- the tree is stopped ---- */

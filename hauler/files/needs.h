@@ -37,7 +37,7 @@ struct needs {
 	size_t n, cap;
 	void *by_there; /* the paths, for tsearch() */
 	Haul__File **ptr; /* for the offer */
-	const char *into_root; /* NULL: the root directory stays what it is */
+	const char *into_root; /* NULL: the root directory is not changed */
 	const char *root; /* of the tree here */
 	const struct dirs_opts *dirs; /* files in these come with them */
 	pid_t root_pid; /* of the tree */

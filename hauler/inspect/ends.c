@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* ends.c - the list of descriptors of the tree that are ends of pipes and sockets. */
+/* ends.c - the list of descriptors that are ends of pipes and sockets. */
 #include "hauler/inspect/priv.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* fds.c - open descriptors: files to bring along, and kinds that cannot travel. */
+/* fds.c - open descriptors: files that the destination needs, and kinds that cannot move. */
 #include "hauler/inspect/priv.h"
 
 #include <ctype.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-/* What we look at; what is "descriptor 3 of pid 7". */
+/* A descriptor, and its name for messages: "descriptor 3 of pid 7". */
 struct look {
 	pid_t pid;
 	int fd;
@@ -22,7 +22,7 @@ struct look {
 
 /* ---- kernel objects without a path ---- */
 
-/* Kinds that CRIU 4.2 brings back. */
+/* Kinds that CRIU 4.2 can restore. */
 static const char *const good_anon[] = { "[eventfd]",  "[eventpoll]", "inotify",
 	                                 "[fanotify]", "[signalfd]",  "[timerfd]" };
 
@@ -52,7 +52,7 @@ int inspect_anon(struct inspect *i, const char *what, const char *name)
 			                   "%s is %s", what, bad_anon[k].what);
 	return inspect_say(i, SEV_BLOCKER, "unknown-fd",
 	                   "the process has to close it before it can move",
-	                   "%s is %s, which CRIU does not know", what, name);
+	                   "%s is %s, which CRIU cannot dump", what, name);
 }
 
 static int look_pidfd(struct inspect *i, const struct look *l)
@@ -61,7 +61,7 @@ static int look_pidfd(struct inspect *i, const struct look *l)
 		return 0;
 	return inspect_say(i, SEV_BLOCKER, "pidfd",
 	                   "the process has to close it before it can move",
-	                   "%s stands for pid %d, which is not part of the tree", l->what, l->task);
+	                   "%s refers to pid %d, which is not part of the tree", l->what, l->task);
 }
 
 static int look_space(struct inspect *i, const struct look *l)
@@ -76,7 +76,7 @@ static int look_space(struct inspect *i, const struct look *l)
 		return 0;
 	return inspect_say(i, SEV_BLOCKER, "unknown-fd",
 	                   "the process has to close it before it can move",
-	                   "%s is %s, which is not of the tree", l->what, l->name);
+	                   "%s is %s, which does not belong to the tree", l->what, l->name);
 }
 
 /* ---- devices ---- */
@@ -107,7 +107,7 @@ static bool is_terminal(dev_t dev)
 
 /* ---- rules ---- */
 
-/* As a file that a rule may be for. @what: room for its description */
+/* The descriptor as a file that a rule may name. @what: room for its description */
 static struct inspect_lead as_lead(const struct look *l, char what[INSPECT_PATH_MAX + 64])
 {
 	snprintf(what, INSPECT_PATH_MAX + 64, "%s, %s,", l->what, l->name);
@@ -140,7 +140,7 @@ static int look_terminal(struct inspect *i, const struct look *l)
 	        "%s is the terminal %s", l->what, l->name);
 }
 
-/* Kinds that CRIU can dump, so that something else may come in their place. */
+/* Kinds that CRIU can dump, so that another file can replace them. */
 static bool is_replaceable(const struct look *l)
 {
 	if (S_ISREG(l->st.st_mode) || S_ISDIR(l->st.st_mode))
@@ -148,7 +148,7 @@ static bool is_replaceable(const struct look *l)
 	return S_ISCHR(l->st.st_mode) && is_good_device(l->st.st_rdev);
 }
 
-/* Of neither pipe, socket nor terminal: is there a rule? Return: as inspect_out() */
+/* Neither pipe, socket nor terminal: is there a rule? Return: as inspect_out() */
 static int look_rule(struct inspect *i, const struct look *l, bool unseen)
 {
 	char what[INSPECT_PATH_MAX + 64];
@@ -159,7 +159,7 @@ static int look_rule(struct inspect *i, const struct look *l, bool unseen)
 	return is_replaceable(l) ? inspect_out(i, &lead) : 0;
 }
 
-/* A launcher's file: it moves, but nobody there wants it. */
+/* A file that a launcher left open: it moves, but the destination has no use for it. */
 static int look_inherited(struct inspect *i, const struct look *l)
 {
 	pid_t from = S_ISFIFO(l->st.st_mode) ? 0 : inspect_inherited(i, l->pid, l->fd, &l->st);
@@ -171,7 +171,7 @@ static int look_inherited(struct inspect *i, const struct look *l)
 	return inspect_say(i, SEV_WARNING, "inherited-fd",
 	                   "--close-fd=N leaves it behind, --stray=close all of that kind",
 	                   "%s (%s) was inherited: pid %d (%s), which is not part of the tree, has "
-	                   "it open too",
+	                   "it open, too",
 	                   l->what, l->name, from, comm);
 }
 
@@ -199,7 +199,7 @@ static int look_device(struct inspect *i, const struct look *l)
 
 /* ---- paths ---- */
 
-/* /proc/PID/... of a process that does not come along would be another one's there. */
+/* /proc/PID/... of a process outside the tree would be another process's at the destination. */
 static int look_proc(struct inspect *i, const struct look *l, int owner)
 {
 	if (inspect_in_tree(i, owner)) {
@@ -217,7 +217,7 @@ static int look_proc(struct inspect *i, const struct look *l, int owner)
 	                   "%s is %s, of a process outside the tree", l->what, l->name);
 }
 
-/* A descriptor on something with a name: it is opened by that name again. */
+/* A descriptor of something with a name: it is reopened by that name. */
 static int look_path(struct inspect *i, const struct look *l)
 {
 	const struct inspect_mount *m = inspect_mount_by_id(i, l->mnt_id);
@@ -229,15 +229,15 @@ static int look_path(struct inspect *i, const struct look *l)
 	if (r)
 		return r < 0 ? r : 0;
 	if (!m)
-		return inspect_say(
-		        i, SEV_BLOCKER, "stray-fd",
-		        "it was inherited from a launcher: --close-fd=N leaves it behind, "
-		        "--stray=close all of that kind",
-		        "%s (%s) lies on a mount that cannot be seen from here", l->what, l->name);
+		return inspect_say(i, SEV_BLOCKER, "stray-fd",
+		                   "it was inherited from a launcher: --close-fd=N leaves it "
+		                   "behind, --stray=close leaves all such files behind",
+		                   "%s (%s) is on a mount that haul cannot see", l->what, l->name);
 	if (m->hidden)
-		return inspect_say(
-		        i, SEV_BLOCKER, "stray-fd", "unmount what hides it, or --close-fd=N",
-		        "%s (%s) lies on a mount that another one hides", l->what, l->name);
+		return inspect_say(i, SEV_BLOCKER, "stray-fd",
+		                   "unmount the one that hides it, or use --close-fd=N",
+		                   "%s (%s) is on a mount that another mount hides", l->what,
+		                   l->name);
 	if (S_ISCHR(l->st.st_mode) || S_ISBLK(l->st.st_mode))
 		return look_device(i, l);
 	if (!strcmp(m->fstype, "proc") && sscanf(l->name, "/proc/%d", &owner) == 1)
@@ -254,7 +254,7 @@ static int look_path(struct inspect *i, const struct look *l)
 
 /* ---- one descriptor ---- */
 
-/* Return: false: closed meanwhile, or the process has gone */
+/* Return: false: closed meanwhile, or the process has exited */
 static bool read_info(struct inspect *i, struct look *l)
 {
 	char what[32], line[128];
@@ -279,7 +279,7 @@ static bool read_info(struct inspect *i, struct look *l)
 	return whole;
 }
 
-/* Sort by what the link of /proc/PID/fd says; pipes and sockets wait for all others. */
+/* Sort by the target of /proc/PID/fd/N; pipes and sockets are handled after all others. */
 static int look_kind(struct inspect *i, const struct look *l)
 {
 	bool fifo = S_ISFIFO(l->st.st_mode);
@@ -308,7 +308,7 @@ static int look_kind(struct inspect *i, const struct look *l)
 		        i, SEV_BLOCKER, "pipe-packets",
 		        "the process has to close it before it can move; a UNIX socket of type "
 		        "SOCK_SEQPACKET does the same and moves",
-		        "%s is a pipe of packets (O_DIRECT), which CRIU does not know", l->what);
+		        "%s is a pipe of packets (O_DIRECT), which CRIU cannot dump", l->what);
 	if (r < 0 || (fifo && !end.fifo))
 		return r;
 	if (!strncmp(l->name, "/memfd:", 7)) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* files.c - files that have to be at the destination, and what they lie on. */
+/* files.c - files that the destination must have, and the mounts they are on. */
 #include "hauler/options/dirs.h"
 #include "common/array.h"
 #include "hauler/inspect/priv.h"
@@ -45,25 +45,25 @@ static int add_mount(struct inspect *i, char *line)
 	if (!tail || sscanf(tail, " - %63s", type) != 1 ||
 	    sscanf(line, "%d %d %*s %*s %4095s", &m.id, &m.parent, point) != 3)
 		return 0;
-	struct inspect_mount *v = realloc(i->mounts, (i->n_mounts + 1) * sizeof(*v));
+	struct inspect_mount *v = realloc(i->mounts.v, (i->mounts.n + 1) * sizeof(*v));
 
 	if (!v)
 		return -ENOMEM;
-	i->mounts = v;
+	i->mounts.v = v;
 	unescape(point);
 	m.point = strdup(point);
 	m.fstype = strdup(type);
-	v[i->n_mounts++] = m;
+	v[i->mounts.n++] = m;
 	return m.point && m.fstype ? 0 : -ENOMEM;
 }
 
 static void find_hidden(struct inspect *i)
 {
-	for (size_t k = 0; k < i->n_mounts; k++)
-		for (size_t n = 0; n < i->n_mounts; n++)
-			if (i->mounts[n].parent == i->mounts[k].id && n != k &&
-			    !strcmp(i->mounts[n].point, i->mounts[k].point))
-				i->mounts[k].hidden = true;
+	for (size_t k = 0; k < i->mounts.n; k++)
+		for (size_t n = 0; n < i->mounts.n; n++)
+			if (i->mounts.v[n].parent == i->mounts.v[k].id && n != k &&
+			    !strcmp(i->mounts.v[n].point, i->mounts.v[k].point))
+				i->mounts.v[k].hidden = true;
 }
 
 int inspect_mounts(struct inspect *i, struct err *e)
@@ -83,33 +83,33 @@ int inspect_mounts(struct inspect *i, struct err *e)
 
 const struct inspect_mount *inspect_mount_by_id(const struct inspect *i, int id)
 {
-	for (size_t k = 0; k < i->n_mounts; k++)
-		if (i->mounts[k].id == id)
-			return &i->mounts[k];
+	for (size_t k = 0; k < i->mounts.n; k++)
+		if (i->mounts.v[k].id == id)
+			return &i->mounts.v[k];
 	return NULL;
 }
 
-/* The longest mount point that leads to @path; of equal ones the last, it is on top. */
+/* The longest mount point that contains @path; of equal ones the last, which is on top. */
 static struct inspect_mount *mount_of(struct inspect *i, const char *path)
 {
 	struct inspect_mount *best = NULL;
 	size_t best_n = 0;
 
-	for (size_t k = 0; k < i->n_mounts; k++) {
-		size_t n = strlen(i->mounts[k].point);
+	for (size_t k = 0; k < i->mounts.n; k++) {
+		size_t n = strlen(i->mounts.v[k].point);
 
 		if (n == 1)
 			n = 0; /* the root */
-		if (n >= best_n && !strncmp(path, i->mounts[k].point, n) &&
+		if (n >= best_n && !strncmp(path, i->mounts.v[k].point, n) &&
 		    (path[n] == '/' || !path[n])) {
-			best = &i->mounts[k];
+			best = &i->mounts.v[k];
 			best_n = n;
 		}
 	}
 	return best;
 }
 
-/* What the file system means for a file. */
+/* What a file's file system means for it. */
 static int say_mount(struct inspect *i, const char *path)
 {
 	struct inspect_mount *m = mount_of(i, path);
@@ -122,14 +122,14 @@ static int say_mount(struct inspect *i, const char *path)
 	if (first && (!strcmp(m->fstype, "overlay") || !strncmp(m->fstype, "fuse", 4)))
 		return inspect_say(i, SEV_WARNING, "file-system",
 		                   "mount the same there, or copy what the process uses",
-		                   "%s is an %s mount: its content at the destination may differ",
+		                   "%s is an %s mount: its content may differ at the destination",
 		                   m->point, m->fstype);
 	return 0;
 }
 
 /* ---- the table ---- */
 
-/* What inspect_files() points to. */
+/* The element type of inspect_files(). */
 struct file {
 	Haul__File f; /* the first member */
 	struct held_file held;
@@ -150,7 +150,7 @@ static uint64_t ns(const struct statx_timestamp *t)
 	return (uint64_t)t->tv_sec * 1000000000u + t->tv_nsec;
 }
 
-/* Content is read only from what a process holds, whatever the path leads to by now. */
+/* Read content only through what a process holds, wherever the path leads by now. */
 static void fill(const struct inspect *i, struct file *file, bool mapped)
 {
 	Haul__File *f = &file->f;
@@ -191,16 +191,18 @@ static void free_file(Haul__File *f)
 	}
 }
 
-/* Return: the file at @path, made when it is new; NULL no memory. @held: NULL: by no process */
+/*
+ * Return: the file at @path, added when it is new; NULL: no memory. @held: NULL: held by no process
+ */
 static Haul__File *file_at(struct inspect *i, const char *path, bool mapped,
                            const struct held_file *held)
 {
 	Haul__File key = { .path = (char *)path };
-	void **found = tfind(&key, &i->by_path, by_path);
+	void **found = tfind(&key, &i->files.by_path, by_path);
 
 	if (found)
 		return *found;
-	if (array_grow(&i->files, i->n_files, &i->cap_files, sizeof(Haul__File *)) < 0)
+	if (array_grow(&i->files.v, i->files.n, &i->files.cap, sizeof(Haul__File *)) < 0)
 		return NULL;
 	struct file *file = calloc(1, sizeof(*file));
 	Haul__File *f = &file->f;
@@ -209,12 +211,12 @@ static Haul__File *file_at(struct inspect *i, const char *path, bool mapped,
 		return NULL;
 	haul__file__init(f);
 	f->path = strdup(path);
-	if (!f->path || !tsearch(f, &i->by_path, by_path)) {
+	if (!f->path || !tsearch(f, &i->files.by_path, by_path)) {
 		f->build_id.data = NULL;
 		free_file(f);
 		return NULL;
 	}
-	i->files[i->n_files++] = f;
+	i->files.v[i->files.n++] = f;
 	if (held)
 		file->held = *held;
 	fill(i, file, mapped);
@@ -225,7 +227,7 @@ static int add_file(struct inspect *i, const char *path, unsigned int use,
                     const struct held_file *held)
 {
 	if (inspect_is_leased(i, path))
-		return 0; /* that was told, and nothing may open it */
+		return 0; /* it was reported, and nothing may open it */
 	Haul__File *f = file_at(i, path, use & INSPECT_MAPPED, held);
 
 	if (!f)
@@ -263,25 +265,25 @@ int inspect_parent(struct inspect *i, const char *path)
 		return 0;
 	slash[slash == dir] = 0;
 	if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
-		return 0; /* gone too: CRIU makes it for the moment */
+		return 0; /* deleted too: CRIU makes it for a moment */
 	return inspect_file(i, dir, INSPECT_DIR);
 }
 
 void inspect_files_fini(struct inspect *i)
 {
-	for (size_t k = 0; k < i->n_files; k++) {
-		tdelete(i->files[k], &i->by_path, by_path);
-		free_file(i->files[k]);
+	for (size_t k = 0; k < i->files.n; k++) {
+		tdelete(i->files.v[k], &i->files.by_path, by_path);
+		free_file(i->files.v[k]);
 	}
-	free(i->files);
-	for (size_t k = 0; k < i->n_mounts; k++) {
-		free(i->mounts[k].point);
-		free(i->mounts[k].fstype);
+	free(i->files.v);
+	for (size_t k = 0; k < i->mounts.n; k++) {
+		free(i->mounts.v[k].point);
+		free(i->mounts.v[k].fstype);
 	}
-	free(i->mounts);
+	free(i->mounts.v);
 }
 
-/* ---- files without their name ---- */
+/* ---- files that have lost their name ---- */
 
 static int say_deleted(struct inspect *i, const char *path, const struct stat *st, const char *what)
 {
@@ -302,8 +304,8 @@ static int say_deleted(struct inspect *i, const char *path, const struct stat *s
 		r = inspect_parent(i, path);
 
 	return r < 0 ? r
-	             : inspect_say(i, SEV_INFO, "deleted-file", NULL, "%s: %s; it travels too",
-	                           what, path);
+	             : inspect_say(i, SEV_INFO, "deleted-file", NULL, "%s: %s; it moves, too", what,
+	                           path);
 }
 
 int inspect_reachable(struct inspect *i, const char *path, const struct stat *st, const char *what)
@@ -332,15 +334,15 @@ int inspect_reachable(struct inspect *i, const char *path, const struct stat *st
 
 int inspect_shm(struct inspect *i, const struct stat *st, bool ghost)
 {
-	for (size_t k = 0; k < i->n_shm; k++)
-		if (i->shm[k].inode == st->st_ino && i->shm[k].dev == st->st_dev)
+	for (size_t k = 0; k < i->shm.n; k++)
+		if (i->shm.v[k].inode == st->st_ino && i->shm.v[k].dev == st->st_dev)
 			return 0;
-	struct inspect_shm *v = realloc(i->shm, (i->n_shm + 1) * sizeof(*v));
+	struct inspect_shm *v = realloc(i->shm.v, (i->shm.n + 1) * sizeof(*v));
 
 	if (!v)
 		return -ENOMEM;
-	i->shm = v;
-	v[i->n_shm] = (struct inspect_shm){ st->st_dev, st->st_ino, (uint64_t)st->st_blocks * 512 };
-	*(ghost ? &i->ghost_bytes : &i->shm_bytes) += v[i->n_shm++].bytes;
+	i->shm.v = v;
+	v[i->shm.n] = (struct inspect_shm){ st->st_dev, st->st_ino, (uint64_t)st->st_blocks * 512 };
+	*(ghost ? &i->bytes.ghost : &i->bytes.shm) += v[i->shm.n++].bytes;
 	return 0;
 }

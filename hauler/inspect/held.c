@@ -15,7 +15,7 @@ static bool is_it(const struct stat *st, const struct held_file *h)
 	return st->st_dev == h->dev && st->st_ino == h->ino;
 }
 
-/* Compared on the open descriptor: from then on it stays the same file. */
+/* Compare after opening: the descriptor stays the same file. */
 static int open_link(const char *link, const struct held_file *h)
 {
 	AUTO(fd) int fd = open(link, O_PATH | O_CLOEXEC);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* inspect.c - what a process tree uses, and the findings that forbid or change its move, put together. */
+/*
+ * inspect.c - what a process tree uses, and the findings that forbid or change its move: calls the
+ * other files.
+ */
 #include "hauler/inspect/priv.h"
 
 #include <fcntl.h>
@@ -15,39 +18,44 @@
 
 /* ---- the whole tree ---- */
 
-/* Memory that does not travel in rounds makes the stop longer. */
+/* Memory that is not sent in rounds makes the stop longer. */
 static int say_memory(struct inspect *i)
 {
 	unsigned int mib = 20;
 	int r = 0;
 
-	if (i->huge_bytes)
+	if (i->bytes.huge)
 		r = inspect_say(i, SEV_WARNING, "hugetlb",
 		                "expect a longer stop, and reserve as many huge pages there "
 		                "(vm.nr_hugepages)",
-		                "%llu MiB of huge pages travel while the tree is stopped",
-		                (unsigned long long)i->huge_bytes >> mib);
-	if (r == 0 && i->shm_bytes > LARGE_SHM_BYTES)
+		                "%llu MiB of huge pages are sent while the tree is stopped",
+		                (unsigned long long)i->bytes.huge >> mib);
+	if (r)
+		return r;
+	if (i->bytes.shm > LARGE_SHM_BYTES)
 		r = inspect_say(i, SEV_WARNING, "shared-memory",
-		                "expect a longer stop; private memory would travel before it",
-		                "%llu MiB of shared memory travel while the tree is stopped",
-		                (unsigned long long)i->shm_bytes >> mib);
-	if (r == 0 && i->ghost_bytes > LARGE_SHM_BYTES)
-		r = inspect_say(
-		        i, SEV_WARNING, "deleted-files",
-		        "expect a longer stop; a file with a name would travel before it",
-		        "%llu MiB of deleted files travel while the tree is stopped, and take "
-		        "as much memory",
-		        (unsigned long long)i->ghost_bytes >> mib);
-	if (r == 0 && i->locked_bytes)
+		                "expect a longer stop; private memory would be sent before it",
+		                "%llu MiB of shared memory are sent while the tree is stopped",
+		                (unsigned long long)i->bytes.shm >> mib);
+	if (r)
+		return r;
+	if (i->bytes.ghost > LARGE_SHM_BYTES)
+		r = inspect_say(i, SEV_WARNING, "deleted-files",
+		                "expect a longer stop; a file with a name would be sent before it",
+		                "%llu MiB of deleted files are sent while the tree is stopped, and "
+		                "take as much memory",
+		                (unsigned long long)i->bytes.ghost >> mib);
+	if (r)
+		return r;
+	if (i->bytes.locked)
 		r = inspect_say(
 		        i, SEV_INFO, "locked-memory", NULL,
-		        "%llu MiB are locked in memory: they arrive before the tree goes on",
-		        (unsigned long long)i->locked_bytes >> mib);
+		        "%llu MiB are locked in memory: they are sent before the tree resumes",
+		        (unsigned long long)i->bytes.locked >> mib);
 	return r;
 }
 
-/* For each process its memory, its pidfd and what tracks it are open; connections come on top. */
+/* Each process needs its memory, its pidfd and its tracker's descriptor; connections need more. */
 static int say_open_files(struct inspect *i)
 {
 	unsigned long need = OPEN_BASE + OPEN_PER_TASK * i->procs.n, may = nofile_limit();
@@ -56,11 +64,11 @@ static int say_open_files(struct inspect *i)
 		return 0;
 	return inspect_say(i, SEV_BLOCKER, "open-files",
 	                   "raise the hard limit: ulimit -Hn, or LimitNOFILE= of the unit",
-	                   "haul needs %lu open files for %zu processes, and may have %lu", need,
+	                   "haul needs %lu open files for %zu processes; its limit is %lu", need,
 	                   i->procs.n, may);
 }
 
-/* All processes first: what is "outside" is known only then. */
+/* All processes first: only then it is known which are outside. */
 static int look(struct inspect *i)
 {
 	int r = inspect_leases(i);
@@ -158,14 +166,14 @@ const pid_t *inspect_pids(const struct inspect *i, size_t *n)
 
 const struct net_addr *inspect_locals(const struct inspect *i, size_t *n)
 {
-	*n = i->n_locals;
-	return i->locals;
+	*n = i->locals.n;
+	return i->locals.v;
 }
 
 Haul__File *const *inspect_files(const struct inspect *i, size_t *n)
 {
-	*n = i->n_files;
-	return i->files;
+	*n = i->files.n;
+	return i->files.v;
 }
 
 const char *inspect_root_dir(const struct inspect *i)
@@ -185,28 +193,28 @@ size_t inspect_tasks(const struct inspect *i)
 
 void inspect_size(const struct inspect *i, struct pol_size *z)
 {
-	uint64_t fixed_bytes = i->shm_bytes + i->ghost_bytes + i->huge_bytes;
+	uint64_t fixed_bytes = i->bytes.shm + i->bytes.ghost + i->bytes.huge;
 
-	z->pages = i->anon_bytes / (uint64_t)POL_PAGE_BYTES;
+	z->pages = i->bytes.anon / (uint64_t)POL_PAGE_BYTES;
 	z->fixed_pages = (unsigned int)(fixed_bytes / (uint64_t)POL_PAGE_BYTES);
 	z->tasks = (unsigned int)i->procs.n;
-	z->threads = (unsigned int)(i->n_numbers > i->procs.n ? i->n_numbers - i->procs.n : 0);
-	z->tcp = (unsigned int)i->n_conns;
+	z->threads = (unsigned int)(i->numbers.n > i->procs.n ? i->numbers.n - i->procs.n : 0);
+	z->tcp = (unsigned int)i->conns.n;
 	z->aio = i->aio;
 }
 
 /* ---- the offer ---- */
 
-/* The root directory is no news: every host has one. */
+/* The root directory is not worth a line: every host has one. */
 static size_t list_mounts(struct inspect *i)
 {
 	size_t n = 0;
 
-	free(i->used_mounts);
-	i->used_mounts = calloc(i->n_mounts + 1, sizeof(*i->used_mounts));
-	for (size_t k = 0; i->used_mounts && k < i->n_mounts; k++)
-		if (i->mounts[k].used && strcmp(i->mounts[k].point, "/"))
-			i->used_mounts[n++] = i->mounts[k].point;
+	free(i->mounts.used);
+	i->mounts.used = calloc(i->mounts.n + 1, sizeof(*i->mounts.used));
+	for (size_t k = 0; i->mounts.used && k < i->mounts.n; k++)
+		if (i->mounts.v[k].used && strcmp(i->mounts.v[k].point, "/"))
+			i->mounts.used[n++] = i->mounts.v[k].point;
 	return n;
 }
 
@@ -221,23 +229,23 @@ int inspect_offer(struct inspect *i, Haul__Offer *offer, struct err *e)
 	offer->kernel = i->kernel;
 	offer->machine = i->machine;
 	offer->page_bytes = (uint32_t)sysconf(_SC_PAGESIZE);
-	offer->rss_bytes = i->anon_bytes + i->shm_bytes + i->ghost_bytes;
-	offer->n_pid = i->n_numbers;
-	offer->pid = i->numbers;
-	offer->n_file = i->n_files;
-	offer->file = i->files;
-	offer->n_uid = i->n_uids;
-	offer->uid = i->uids;
+	offer->rss_bytes = i->bytes.anon + i->bytes.shm + i->bytes.ghost;
+	offer->n_pid = i->numbers.n;
+	offer->pid = i->numbers.v;
+	offer->n_file = i->files.n;
+	offer->file = i->files.v;
+	offer->n_uid = i->uids.n;
+	offer->uid = i->uids.v;
 	offer->n_mount = list_mounts(i);
-	offer->mount = i->used_mounts;
-	offer->n_port = i->n_ports;
-	offer->port = i->ports;
-	offer->n_unix_name = i->n_unix_names;
-	offer->unix_name = i->unix_names;
+	offer->mount = i->mounts.used;
+	offer->n_port = i->ports.n;
+	offer->port = i->ports.v;
+	offer->n_unix_name = i->unix_names.n;
+	offer->unix_name = i->unix_names.v;
 	offer->root_pid = (uint32_t)i->root;
 	offer->comm = i->comm;
 	offer->root_dir = i->root_dir;
-	return i->used_mounts ? 0 : err_set(e, ERR_SYS, ENOMEM, "no memory for the offer");
+	return i->mounts.used ? 0 : err_set(e, ERR_SYS, ENOMEM, "no memory for the offer");
 }
 
 void inspect_free(struct inspect *i)
@@ -246,19 +254,19 @@ void inspect_free(struct inspect *i)
 		return;
 	inspect_files_fini(i);
 	inspect_ports_fini(i);
-	free(i->used_mounts);
-	free(i->uids);
-	free(i->numbers);
-	free(i->shm);
+	free(i->mounts.used);
+	free(i->uids.v);
+	free(i->numbers.v);
+	free(i->shm.v);
 	free(i->pipes.v);
 	free(i->sockets.v);
-	free(i->conns);
-	free(i->locals);
-	free(i->strays);
-	free(i->leases);
-	for (size_t k = 0; k < i->n_unix_names; k++)
-		free(i->unix_names[k]);
-	free(i->unix_names);
+	free(i->conns.v);
+	free(i->locals.v);
+	free(i->strays.v);
+	free(i->leases.v);
+	for (size_t k = 0; k < i->unix_names.n; k++)
+		free(i->unix_names.v[k]);
+	free(i->unix_names.v);
 	outs_fini(&i->outs);
 	free(i->tasks);
 	procs_fini(&i->procs);

@@ -15,7 +15,7 @@
 
 struct inspect;
 
-/** inspect_owner() - -EPERM when a thread of the tree has another user than @uid */
+/** inspect_owner() - -EPERM when a thread of the tree belongs to another user than @uid */
 int inspect_owner(pid_t root, uid_t uid, struct err *e);
 
 /**
@@ -25,15 +25,16 @@ int inspect_owner(pid_t root, uid_t uid, struct err *e);
  */
 int inspect_new(struct inspect **out, pid_t root, struct err *e);
 
-/* What is to become of TCP connections. */
+/* What happens to TCP connections. */
 enum tcp_fate { TCP_CLOSE_THEM, TCP_MOVE_THEM, TCP_REFUSE_THEM };
 
 struct inspect_net {
 	enum tcp_fate tcp;
-	const struct net_move *moves; /* addresses that go along */
+	const struct net_move *moves; /* addresses that move */
 	size_t n_moves;
-	const struct out_rules *rules; /* for what leads out of the tree; NULL: none */
-	bool ignore_supervisor; /* the operator sees to it that it does not start another copy */
+	const struct out_rules
+	        *rules; /* rules for files that are connected to other processes; NULL: none */
+	bool ignore_supervisor; /* the operator makes sure that it does not start another copy */
 };
 
 struct dirs_opts;
@@ -45,9 +46,9 @@ int inspect_new_with(struct inspect **out, pid_t root, const struct inspect_net 
                      const struct dirs_opts *fs, struct err *e);
 /** inspect_pids() - of the tree, root first */
 const pid_t *inspect_pids(const struct inspect *i, size_t *n);
-/** inspect_locals() - addresses of connections that move and do not go along themselves */
+/** inspect_locals() - addresses that connections use which move, and that do not move themselves */
 const struct net_addr *inspect_locals(const struct inspect *i, size_t *n);
-/** inspect_outs() - files that lead outside, and what becomes of them */
+/** inspect_outs() - files that are connected to other processes, and what becomes of them */
 const struct outs *inspect_outs(const struct inspect *i);
 const struct findings *inspect_findings(const struct inspect *i);
 
@@ -55,7 +56,7 @@ const struct findings *inspect_findings(const struct inspect *i);
 bool inspect_shell_job(const struct inspect *i);
 /** inspect_ext_unix() - datagram sockets that CRIU has to connect again by name (ext_unix) */
 bool inspect_ext_unix(const struct inspect *i);
-/** inspect_tasks() - processes of the tree; the offer's pids are more: threads too */
+/** inspect_tasks() - number of processes of the tree; the offer's pids include threads, too */
 size_t inspect_tasks(const struct inspect *i);
 
 /** inspect_size() - what makes a stop longer; @z->how is left to the caller */
@@ -70,10 +71,10 @@ int inspect_offer(struct inspect *i, struct Haul__Offer *offer, struct err *e);
 /** inspect_files() - what the tree uses, with paths on this host */
 struct Haul__File;
 struct Haul__File *const *inspect_files(const struct inspect *i, size_t *n);
-/** inspect_held() - who holds @f, one of inspect_files(); it lives as long as that */
+/** inspect_held() - which process holds @f, one of inspect_files(); valid as long as that */
 struct held_file;
 const struct held_file *inspect_held(const struct Haul__File *f);
-/** inspect_root_dir() - root directory of the root process; "/" as a rule */
+/** inspect_root_dir() - root directory of the root process; usually "/" */
 const char *inspect_root_dir(const struct inspect *i);
 /** inspect_unmovable_root() - why the tree cannot have another root directory; NULL: it can */
 const char *inspect_unmovable_root(const struct inspect *i);

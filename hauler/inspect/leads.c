@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* leads.c - files that lead out of the tree: which rule is for them; those left by a launcher. */
+/*
+ * leads.c - files that are connected to other processes: which rule applies; files left open by a
+ * launcher.
+ */
 #include "hauler/inspect/priv.h"
 
 #include <ctype.h>
@@ -64,19 +67,19 @@ static void set_external(const struct inspect_lead *l, struct out *o)
 	}
 }
 
-/* What a rule cannot do to this kind. Return: 1 it can; else as inspect_say() */
+/* Can this rule be applied to this kind of file? Return: 1 it can; else as inspect_say() */
 static int is_possible(struct inspect *i, const struct inspect_lead *l, const struct out *o)
 {
 	if (o->to == OUT_TO_UNIX && l->kind != REFIT_UNIX)
 		return inspect_say(i, SEV_BLOCKER, "map-wrong",
-		                   "map it to file:PATH, null or close",
-		                   "%s is no UNIX socket and cannot become one", l->what);
+		                   "replace it by file:PATH, null or close",
+		                   "%s is not a UNIX socket and cannot become one", l->what);
 	if (o->to != OUT_TO_TTY)
 		return 1;
 	for (size_t k = 0; k < i->outs.n; k++)
 		if (i->outs.v[k].to == OUT_TO_TTY && i->outs.v[k].rdev != l->rdev)
 			return inspect_say(i, SEV_BLOCKER, "terminal",
-			                   "map the other by its number: --map=fd:N=null",
+			                   "give the other a rule by its number: --map=fd:N=null",
 			                   "%s is a second terminal; only one can be attached",
 			                   l->what);
 	return 1;
@@ -112,7 +115,7 @@ int inspect_out(struct inspect *i, const struct inspect_lead *l)
 	r = outs_add(&i->outs, &o);
 	if (r == -E2BIG)
 		r = inspect_say(i, SEV_BLOCKER, "map-many",
-		                "map several to one file, null or close",
+		                "replace several of them by one file, null or close",
 		                "more than %u different descriptors are mapped", CRIU_INHERIT_MAX);
 	if (r < 0)
 		return r;
@@ -129,16 +132,16 @@ int inspect_rules_unused(struct inspect *i)
 
 	for (size_t k = 0; r == 0 && rules && k < rules->n; k++)
 		if (rules->v[k].by == OUT_BY_FD && !(i->rules_used >> k & 1))
-			r = inspect_say(
-			        i, SEV_BLOCKER, "map-unused",
-			        "haul check without it says which descriptors lead outside",
-			        "descriptor %d is mapped, but nothing that leads out of the "
-			        "tree, or could be replaced, has that number",
-			        rules->v[k].fd);
+			r = inspect_say(i, SEV_BLOCKER, "map-unused",
+			                "haul check without it lists the descriptors that are "
+			                "connected to other processes",
+			                "descriptor %d is mapped, but no descriptor with that "
+			                "number is connected to another process or can be replaced",
+			                rules->v[k].fd);
 	return r;
 }
 
-/* ---- what a launcher has left open ---- */
+/* ---- files that a launcher left open ---- */
 
 struct inspect_stray {
 	pid_t pid;
@@ -158,9 +161,9 @@ static int note_files(struct inspect *i, pid_t pid)
 		if (!isdigit((unsigned char)de->d_name[0]) ||
 		    fstatat(dirfd(d), de->d_name, &st, 0) < 0)
 			continue;
-		if (array_grow(&i->strays, i->n_strays, &i->cap_strays, sizeof(*i->strays)) < 0)
+		if (array_grow(&i->strays.v, i->strays.n, &i->strays.cap, sizeof(*i->strays.v)) < 0)
 			return -ENOMEM;
-		i->strays[i->n_strays++] = (struct inspect_stray){
+		i->strays.v[i->strays.n++] = (struct inspect_stray){
 			.pid = pid, .fd = atoi(de->d_name), .dev = st.st_dev, .inode = st.st_ino
 		};
 	}
@@ -179,8 +182,8 @@ int inspect_ancestors(struct inspect *i)
 
 pid_t inspect_inherited(const struct inspect *i, pid_t pid, int fd, const struct stat *st)
 {
-	for (size_t k = 0; fd > 2 && k < i->n_strays; k++) {
-		const struct inspect_stray *s = &i->strays[k];
+	for (size_t k = 0; fd > 2 && k < i->strays.n; k++) {
+		const struct inspect_stray *s = &i->strays.v[k];
 
 		if (s->dev == st->st_dev && s->inode == st->st_ino &&
 		    syscall(SYS_kcmp, pid, s->pid, KCMP_FILE, fd, s->fd) == 0)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* maps.c - mappings: programs, libraries, shared memory, and what has no file. */
+/* maps.c - mappings: programs, libraries, shared memory, and memory without a file. */
 #include "hauler/inspect/priv.h"
 
 #include <stdlib.h>
@@ -25,7 +25,7 @@ static void path_of(const struct mapping *m, char out[MAP_FILE_MAX])
 	snprintf(out, MAP_FILE_MAX, "/proc/%d/map_files/%lx-%lx", m->pid, m->start, m->end);
 }
 
-/* The file itself, also when it has lost its name. */
+/* The file itself, even after it has lost its name. */
 static int stat_mapping(const struct mapping *m, struct stat *st)
 {
 	char path[MAP_FILE_MAX];
@@ -58,7 +58,7 @@ static int look_file(struct inspect *i, const struct mapping *m, const char *wha
 	              : r;
 }
 
-/* Names that the kernel gives to memory without a file of the user. */
+/* Names that the kernel gives to memory without a file that the user made. */
 static int look_special(struct inspect *i, const struct mapping *m, const char *what, bool *done)
 {
 	struct stat st;
@@ -75,7 +75,7 @@ static int look_special(struct inspect *i, const struct mapping *m, const char *
 		                                "%s: System V shared memory %s", what, m->name);
 	if (starts(m->name, "/secretmem"))
 		return inspect_say(i, SEV_BLOCKER, "secretmem", "start the program without it",
-		                   "%s: secret memory, which nobody else can read", what);
+		                   "%s: secret memory, which no other process can read", what);
 	if (!strcmp(m->name, "[uprobes]"))
 		return inspect_say(i, SEV_BLOCKER, "uprobes",
 		                   "end the tracing tool, restart the process",
@@ -114,7 +114,7 @@ int inspect_maps(struct inspect *i, pid_t pid)
 		    !line[at])
 			continue;
 		m.name = line + at;
-		/* the segments of one library follow each other: look once */
+		/* the segments of one library follow each other: stat it once */
 		if (m.inode && m.inode == last.inode && !strcmp(m.dev, last.dev) &&
 		    m.prot[3] == last.prot[3] && m.prot[1] == last.prot[1])
 			continue;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* outside.c - what processes outside the tree share with it: a move would split it without a word. */
+/* outside.c - what processes outside the tree share with it: a move would silently split it. */
 #include "hauler/inspect/priv.h"
 
 #include <ctype.h>
@@ -14,12 +14,12 @@
 #define MAPS_BYTES  65536
 #define DESCRIPTION 256 /* of a descriptor, with a part of its name */
 
-/* A descriptor of the tree that may be one of another process, too. */
+/* A descriptor of the tree that another process may have, too. */
 struct held {
-	char *name; /* what its link in /proc/PID/fd says: the same for the same open file */
+	char *name; /* the target of /proc/PID/fd/N: the same for the same open file */
 	pid_t pid;
 	int fd;
-	pid_t other; /* the first process outside that has it, 0 none */
+	pid_t other; /* the first process outside that has it; 0: none */
 };
 
 /* A shared mapping of the tree, as the kernel writes it into /proc/PID/maps. */
@@ -30,7 +30,7 @@ struct shared {
 	char *name;
 };
 
-/* What tasks can share without being threads of one process; a column for each. */
+/* Things that tasks can share without being threads of one process; a column for each. */
 static const struct {
 	int type; /* of kcmp() */
 	const char *what;
@@ -48,7 +48,7 @@ struct outside {
 	struct shared *shared;
 	size_t n_shared, cap_shared;
 	pid_t *task[ARRAY_SIZE(kinds)]; /* of the tree, in the order of kcmp() */
-	pid_t *other[ARRAY_SIZE(kinds)]; /* the same places: who shares it */
+	pid_t *other[ARRAY_SIZE(kinds)]; /* in the same order: who shares it */
 	size_t n_tasks;
 	char *buf; /* MAPS_BYTES */
 };
@@ -58,7 +58,7 @@ static long kcmp(pid_t a, pid_t b, int type, int fd_a, int fd_b)
 	return syscall(SYS_kcmp, a, b, type, (unsigned long)fd_a, (unsigned long)fd_b);
 }
 
-/* The kernel's own order of its objects. What cannot be compared counts as less. */
+/* The kernel's own order of its objects; objects that cannot be compared count as less. */
 static int order(pid_t a, pid_t b, int type, int fd_a, int fd_b)
 {
 	long r = kcmp(a, b, type, fd_a, fd_b);
@@ -73,7 +73,7 @@ static bool begins(const char *s, const char *with)
 
 /* ---- what the tree has ---- */
 
-/* Pipes, terminals and other devices have findings of their own; a rule may replace what is left. */
+/* Pipes, terminals and other devices have findings of their own; a rule may replace them. */
 static bool is_wanted(const struct inspect *i, pid_t pid, int fd, const char *name)
 {
 	for (size_t k = 0; k < i->outs.n; k++)
@@ -194,7 +194,7 @@ static int note_tasks(struct outside *o)
 	return 0;
 }
 
-/* ---- what one process outside has ---- */
+/* ---- what one process outside the tree has ---- */
 
 static void match_tasks(struct outside *o, pid_t pid)
 {
@@ -207,7 +207,7 @@ static void match_tasks(struct outside *o, pid_t pid)
 
 			if (r == 0) {
 				o->other[k][mid] = pid;
-				return; /* whoever shares memory shares the rest as a rule */
+				return; /* a process that shares memory usually shares the rest */
 			}
 			if (r < 0)
 				high = mid;
@@ -217,7 +217,7 @@ static void match_tasks(struct outside *o, pid_t pid)
 	}
 }
 
-/* A socket is one by its number; memory by its inode; of all others the open file counts. */
+/* A socket is identified by its number, memory by its inode, all others by the open file. */
 static bool is_one_by_name(const char *name)
 {
 	return begins(name, "socket:") || begins(name, "/memfd:");
@@ -268,7 +268,7 @@ static void match_line(struct outside *o, pid_t pid, const char *line)
 	struct shared key = { 0 };
 	const char *name, *perm = strchr(line, ' ');
 
-	/* nearly all mappings are private: those cost no parsing */
+	/* nearly all mappings are private: skip them without parsing */
 	if (!perm || strlen(perm) < 6 || perm[4] != 's' || !parse_shared(line, &key, &name))
 		return;
 	struct shared *s = bsearch(&key, o->shared, o->n_shared, sizeof(key), by_inode);
@@ -325,7 +325,7 @@ static int say_tasks(struct outside *o)
 	return r;
 }
 
-/* Return: false: it has no position, or no write of the one moves that of the other */
+/* Return: false: it has no position, or writes of one do not move that of the other */
 static bool has_position(const struct held *h)
 {
 	char what[32], line[128];
@@ -354,9 +354,9 @@ static int say_held(struct outside *o, const struct held *h)
 	snprintf(what, sizeof(what), "descriptor %d of pid %d (%.160s)", h->fd, h->pid, h->name);
 	if (begins(h->name, "socket:"))
 		return inspect_say(o->i, SEV_WARNING, "shared-socket",
-		                   "close it in the other process, which goes on to use it here",
-		                   "%s is open in pid %d (%s) outside the tree, too: from the move "
-		                   "on they are two",
+		                   "close it in the other process, which still uses it here",
+		                   "%s is open in pid %d (%s) outside the tree, too: after the "
+		                   "move these are two",
 		                   what, h->other, comm);
 	if (begins(h->name, "anon_inode:") || begins(h->name, "/memfd:"))
 		return inspect_say(o->i, SEV_BLOCKER, "shared-outside", together,
@@ -366,10 +366,9 @@ static int say_held(struct outside *o, const struct held *h)
 	if (!has_position(h) || stat(path, &st) < 0 || inspect_inherited(o->i, h->pid, h->fd, &st))
 		return 0;
 	return inspect_say(o->i, SEV_WARNING, "shared-position",
-	                   "open the file anew in one of them, or open it for appending",
-	                   "%s is one open file with that of pid %d (%s) outside the tree: a read "
-	                   "or write of the "
-	                   "one no longer moves the position of the other",
+	                   "reopen the file in one of them, or open it for appending",
+	                   "%s is the same open file as in pid %d (%s) outside the tree: a read or "
+	                   "write of one no longer moves the position of the other",
 	                   what, h->other, comm);
 }
 
@@ -393,8 +392,7 @@ static int say_shared(struct outside *o, const struct shared *s)
 	return inspect_say(o->i, SEV_WARNING, "shared-file",
 	                   "move the tree that has both of them, or end the other process first",
 	                   "mapping %lx of pid %d (%.160s) is shared with pid %d (%s) outside the "
-	                   "tree: what the one "
-	                   "writes the other does not see after the move",
+	                   "tree: after the move neither sees what the other writes",
 	                   s->start, s->pid, s->name, s->other, comm);
 }
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* owner.c - does all of a tree belong to one user? Asked before the move, and again when it is stopped. */
+/*
+ * owner.c - does the whole tree belong to one user? Checked before the move, and again when it is
+ * stopped.
+ */
 #include "hauler/inspect/inspect.h"
 
 #include <dirent.h>
@@ -9,7 +12,10 @@
 #include "common/auto.h"
 #include "engine/proc/proc.h"
 
-/* All four of each thread: whoever holds another one could be made to act as it elsewhere. */
+/*
+ * All four user IDs of each thread: a process that holds another one could be made to act as that
+ * user elsewhere.
+ */
 static int thread_owner(const char *path, pid_t pid, uid_t uid, struct err *e)
 {
 	AUTO(file) FILE *f = fopen(path, "re");
@@ -26,7 +32,7 @@ static int thread_owner(const char *path, pid_t pid, uid_t uid, struct err *e)
 				               pid, u[i], uid);
 		return 0;
 	}
-	return 0; /* it has ended */
+	return 0; /* it has exited */
 }
 
 static int process_owner(pid_t pid, uid_t uid, struct err *e)
@@ -56,6 +62,6 @@ int inspect_owner(pid_t root, uid_t uid, struct err *e)
 		r = process_owner(l.pid[i], uid, e);
 	procs_fini(&l);
 	if (r < 0 && e->code == EPERM)
-		err_fix(e, "only root may move what belongs to several users");
+		err_fix(e, "only root may move processes of several users");
 	return r;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* pipes.c - pipes and fifos whose other end is outside the tree, and who has it. */
+/* pipes.c - pipes and fifos whose other end is outside the tree, and which process has it. */
 #include "hauler/inspect/priv.h"
 
 #include <ctype.h>
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- who outside? ---- */
+/* ---- which process outside? ---- */
 
 static int by_inode(const void *a, const void *b)
 {
@@ -18,7 +18,7 @@ static int by_inode(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Return: the inode of a pipe or socket by its link; 0 for what else it is */
+/* Return: the inode of a pipe or socket, from its link; 0: it is neither */
 static uint64_t inode_of(int dir, const char *fd, bool fifos)
 {
 	char link[64];
@@ -36,7 +36,7 @@ static uint64_t inode_of(int dir, const char *fd, bool fifos)
 	return 0;
 }
 
-/* Note for each wanted inode that @pid has it, and for which direction. */
+/* Note for each wanted inode that @pid has it, and in which direction. */
 static void look_outside(pid_t pid, struct inspect_want *want, size_t n, bool fifos)
 {
 	char path[32];
@@ -50,7 +50,7 @@ static void look_outside(pid_t pid, struct inspect_want *want, size_t n, bool fi
 		                                   : NULL;
 		struct stat st;
 
-		/* the permissions of the link itself are what it was opened for */
+		/* the permissions of the link tell how it was opened */
 		if (!w || fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
 		w->reads |= (st.st_mode & S_IRUSR) != 0;
@@ -83,13 +83,13 @@ void inspect_outside(const struct inspect *i, struct inspect_want *want, size_t 
 /* ---- pipes ---- */
 
 struct pipe {
-	const struct inspect_end *first; /* of the tree, to name it */
+	const struct inspect_end *first; /* a descriptor of the tree, to name it */
 	bool reads, writes; /* by the tree */
 };
 
 /*
- * A side that nobody has any more is no loss: the pipe reads as ended there too.
- * Return: 1 someone has the side that the tree lacks, 0 nobody, -errno
+ * A side that no process has any more is no loss: the pipe reads as ended there, too. Return: 1 a
+ * process outside has the side that the tree lacks; 0 none; -errno
  */
 static int other_side_lives(const struct pipe *p)
 {
@@ -150,12 +150,12 @@ static int say_half(struct inspect *i, const struct pipe *p, const struct inspec
 	if (r)
 		return r < 0 ? r : 0;
 	if (!w->pid && i->passed_fds)
-		return inspect_say(
-		        i, SEV_WARNING, "pipe-passed",
-		        "if that is not so, the other end is cut off",
-		        "descriptor %d of pid %d is a %s whose other end nobody has open; "
-		        "it may be among the %u that wait in UNIX sockets of the tree",
-		        end->fd, end->pid, end->fifo ? "fifo" : "pipe", i->passed_fds);
+		return inspect_say(i, SEV_WARNING, "pipe-passed",
+		                   "if that is not so, the other end is cut off",
+		                   "descriptor %d of pid %d is a %s whose other end no process has "
+		                   "open; it may be among the %u descriptors that are queued in "
+		                   "UNIX sockets of the tree",
+		                   end->fd, end->pid, end->fifo ? "fifo" : "pipe", i->passed_fds);
 	return inspect_say(
 	        i, SEV_BLOCKER, "pipe-outside",
 	        end->fd > 2 ? "--close-fd=N leaves it behind, --map=fd:N=file:PATH makes "
@@ -172,12 +172,11 @@ static int say_pipe(struct inspect *i, const struct pipe *p, const struct inspec
 		return say_half(i, p, w);
 	if (!w->pid || p->first->fifo)
 		return 0;
-	return inspect_say(
-	        i, SEV_WARNING, "pipe-shared",
-	        "close it there, or start the tree with its own pipe",
-	        "descriptor %d of pid %d is a pipe that pid %d (%s) outside the tree has "
-	        "open too; it will be cut off",
-	        p->first->fd, p->first->pid, w->pid, w->comm);
+	return inspect_say(i, SEV_WARNING, "pipe-shared",
+	                   "close it there, or start the tree with its own pipe",
+	                   "descriptor %d of pid %d is a pipe that pid %d (%s) outside the tree "
+	                   "has open, too; that process will be cut off",
+	                   p->first->fd, p->first->pid, w->pid, w->comm);
 }
 
 static int end_by_inode(const void *a, const void *b)

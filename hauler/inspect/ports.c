@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* ports.c - ports of the tree, for the offer: they have to be free over there. */
+/* ports.c - ports of the tree, for the offer: they must be free at the destination. */
 #include "hauler/inspect/priv.h"
 
 #include <linux/inet_diag.h>
@@ -27,7 +27,7 @@ int inspect_port(struct inspect *i, const struct inspect_end *end, const struct 
 
 	if (!m->id.idiag_sport)
 		return 0;
-	if (array_grow(&i->ports, i->n_ports, &i->cap_ports, sizeof(Haul__Port *)) < 0)
+	if (array_grow(&i->ports.v, i->ports.n, &i->ports.cap, sizeof(Haul__Port *)) < 0)
 		return -ENOMEM;
 	Haul__Port *p = calloc(1, sizeof(*p) + n);
 
@@ -40,13 +40,13 @@ int inspect_port(struct inspect *i, const struct inspect_end *end, const struct 
 	p->port = ntohs(m->id.idiag_sport);
 	p->udp = udp;
 	p->v6only = v6 && is_v6only(end);
-	i->ports[i->n_ports++] = p;
+	i->ports.v[i->ports.n++] = p;
 	return 0;
 }
 
 void inspect_ports_fini(struct inspect *i)
 {
-	for (size_t k = 0; k < i->n_ports; k++)
-		free(i->ports[k]);
-	free(i->ports);
+	for (size_t k = 0; k < i->ports.n; k++)
+		free(i->ports.v[k]);
+	free(i->ports.v);
 }

@@ -41,10 +41,10 @@ struct inspect_ends {
 	size_t n, cap;
 };
 
-/* A pipe or socket of which we want to know who outside the tree has it. */
+/* A pipe or socket: which process outside the tree has it? */
 struct inspect_want {
 	uint64_t inode;
-	pid_t pid; /* the first process found, 0 none */
+	pid_t pid; /* the first process found; 0: none */
 	bool reads, writes; /* of all outside ends of a pipe */
 	char comm[INSPECT_COMM_MAX];
 };
@@ -72,44 +72,68 @@ struct inspect {
 	struct inspect_task *tasks; /* as many as procs.n */
 	struct findings findings;
 	bool shell_job, ext_unix;
-	bool unfit; /* the root is nothing that could be moved: look no further */
+	bool unfit; /* the root cannot be moved: look no further */
 	bool limits_said, frozen_said, aio;
-	bool own_ipc; /* the tree has an IPC namespace, which goes along */
-	bool foreign; /* in other namespaces: paths and sockets mean nothing here */
-	uint64_t anon_bytes, shm_bytes, ghost_bytes, huge_bytes, locked_bytes;
+	bool own_ipc; /* the tree has an IPC namespace of its own, which moves */
+	bool foreign; /* in other namespaces: paths and sockets here are not the tree's */
+	struct {
+		uint64_t anon, shm, ghost, huge, locked;
+	} bytes;
 	char comm[INSPECT_COMM_MAX], root_dir[INSPECT_PATH_MAX], kernel[72], machine[72];
-	char fixed_root[160]; /* why its root directory has to stay; empty: it need not */
-	Haul__File **files;
-	size_t n_files, cap_files;
-	void *by_path; /* the same files, a tsearch() tree */
-	struct inspect_mount *mounts;
-	size_t n_mounts;
-	char **used_mounts; /* for the offer; borrows from mounts */
-	uint32_t *uids;
-	size_t n_uids;
-	uint32_t *numbers; /* pids, then thread ids and ids of dead leaders */
-	size_t n_numbers, cap_numbers;
-	struct inspect_shm *shm;
-	size_t n_shm;
+	char fixed_root[160]; /* why its root directory cannot be changed; empty: it can */
+	struct {
+		Haul__File **v;
+		size_t n, cap;
+		void *by_path; /* the same files, a tsearch() tree */
+	} files;
+	struct {
+		struct inspect_mount *v;
+		size_t n;
+		char **used; /* for the offer; borrows from @v */
+	} mounts;
+	struct {
+		uint32_t *v;
+		size_t n;
+	} uids;
+	struct {
+		uint32_t *v;
+		size_t n, cap;
+	} numbers; /* pids, then thread ids and ids of dead leaders */
+	struct {
+		struct inspect_shm *v;
+		size_t n;
+	} shm;
 	struct inspect_ends pipes, sockets;
-	unsigned int passed_fds; /* that wait in queues of UNIX sockets */
-	Haul__Port **ports;
-	size_t n_ports, cap_ports;
-	char **unix_names; /* that sockets of the tree are bound to */
-	size_t n_unix_names, cap_unix_names;
-	unsigned int filtered; /* tasks with seccomp */
+	unsigned int passed_fds; /* queued in UNIX sockets */
+	struct {
+		Haul__Port **v;
+		size_t n, cap;
+	} ports;
+	struct {
+		char **v;
+		size_t n, cap;
+	} unix_names; /* addresses that sockets of the tree are bound to */
+	unsigned int filtered; /* number of tasks with seccomp filters */
 	struct inspect_net net;
-	const struct dirs_opts *fs; /* trees that travel; may be NULL */
-	struct inspect_conn *conns;
-	size_t n_conns, cap_conns;
-	struct net_addr *locals;
-	size_t n_locals, cap_locals;
+	const struct dirs_opts *fs; /* directories that move; may be NULL */
+	struct {
+		struct inspect_conn *v;
+		size_t n, cap;
+	} conns;
+	struct {
+		struct net_addr *v;
+		size_t n, cap;
+	} locals;
 	struct outs outs;
 	uint64_t rules_used; /* bits */
-	struct inspect_stray *strays; /* files of those that started the tree */
-	size_t n_strays, cap_strays;
-	struct inspect_lease *leases;
-	size_t n_leases;
+	struct {
+		struct inspect_stray *v;
+		size_t n, cap;
+	} strays; /* files of the processes that started the tree */
+	struct {
+		struct inspect_lease *v;
+		size_t n;
+	} leases;
 };
 
 /** inspect_say() - finding_add() to the list of @i */
@@ -117,24 +141,24 @@ struct inspect {
 
 /* ---- util.c ---- */
 bool inspect_in_tree(const struct inspect *i, pid_t pid);
-/** inspect_open() - /proc/PID/@what for reading lines; NULL when it is not there */
+/** inspect_open() - /proc/PID/@what for reading lines; NULL: it does not exist */
 FILE *inspect_open(pid_t pid, const char *what);
 /** inspect_link() - target of /proc/PID/@what. Return: its length; -errno */
 ssize_t inspect_link(pid_t pid, const char *what, char *out, size_t bytes);
-/** inspect_comm() - name of a process, "?" when it is gone */
+/** inspect_comm() - name of a process, "?" when it has exited */
 void inspect_comm(pid_t pid, char out[INSPECT_COMM_MAX]);
-/** inspect_number() - an id that has to be free at the destination */
+/** inspect_number() - an id that must be free at the destination */
 int inspect_number(struct inspect *i, pid_t id);
 
 /* ---- tasks.c ---- */
 /** inspect_task() - state, memory, user, threads and namespaces of task number @k */
 int inspect_task(struct inspect *i, size_t k);
-/** inspect_sessions() - after all tasks: who leads their sessions and groups? */
+/** inspect_sessions() - after all tasks: which process leads their sessions and groups? */
 int inspect_sessions(struct inspect *i);
 
 /* ---- files.c ---- */
 enum inspect_use {
-	INSPECT_SEEN, /* it has to exist */
+	INSPECT_SEEN, /* it must exist */
 	INSPECT_MAPPED = BIT(0),
 	INSPECT_OPEN = BIT(1), /* CRIU compares its size and mode */
 	INSPECT_WRITE = BIT(2),
@@ -153,7 +177,7 @@ int inspect_file(struct inspect *i, const char *path, unsigned int use);
  */
 int inspect_file_held(struct inspect *i, const char *path, unsigned int use, const struct stat *st,
                       const char *link);
-/** inspect_parent() - the directory of @path has to exist at the destination */
+/** inspect_parent() - the directory of @path must exist at the destination */
 int inspect_parent(struct inspect *i, const char *path);
 /**
  * inspect_reachable() - is @path still the file @st that the tree uses?
@@ -162,7 +186,7 @@ int inspect_parent(struct inspect *i, const char *path);
  */
 int inspect_reachable(struct inspect *i, const char *path, const struct stat *st, const char *what);
 int inspect_mounts(struct inspect *i, struct err *e);
-/** inspect_mount_by_id() - NULL: not one that we see */
+/** inspect_mount_by_id() - NULL: not visible to us */
 const struct inspect_mount *inspect_mount_by_id(const struct inspect *i, int id);
 /** inspect_shm() - a shared memory object that travels, or a file without a name (@ghost) */
 int inspect_shm(struct inspect *i, const struct stat *st, bool ghost);
@@ -173,7 +197,7 @@ int inspect_maps(struct inspect *i, pid_t pid);
 
 /* ---- fds.c, ends.c ---- */
 int inspect_fds(struct inspect *i, pid_t pid);
-/** inspect_anon() - an anon_inode by its name; @what as above. pidfds are not for here */
+/** inspect_anon() - an anon_inode by its name; @what as above. Not for pidfds */
 int inspect_anon(struct inspect *i, const char *what, const char *name);
 /** inspect_end_add() - append a copy of @end. Return: 0; -ENOMEM */
 int inspect_end_add(struct inspect_ends *l, struct inspect_end end);
@@ -184,7 +208,7 @@ int inspect_dup(pid_t pid, int fd);
 
 /* ---- leads.c ---- */
 
-/* A file that leads out of the tree, or that a rule may name. */
+/* A file that is connected to a process outside, or that a rule may name. */
 struct inspect_lead {
 	pid_t pid;
 	int fd;
@@ -194,19 +218,19 @@ struct inspect_lead {
 	const char *peer; /* name of the UNIX socket at the other end; NULL: none */
 	int sock_type;
 	bool reads, writes;
-	bool stray; /* inherited, as far as one can see */
+	bool stray; /* inherited, as far as can be told */
 	uint64_t rdev, dev; /* of a terminal */
 	bool unseen; /* on a mount that is hidden */
 	int mnt_id;
 };
 
-/** inspect_out() - is there a rule for it? Return: 1 yes, and that was told; 0 no; -errno */
+/** inspect_out() - is there a rule for it? Return: 1 yes, and that was reported; 0 no; -errno */
 int inspect_out(struct inspect *i, const struct inspect_lead *l);
-/** inspect_rules_unused() - after all: rules for descriptors that there are not */
+/** inspect_rules_unused() - last: report rules that matched no descriptor */
 int inspect_rules_unused(struct inspect *i);
-/** inspect_ancestors() - note what those have open that started the tree */
+/** inspect_ancestors() - note the open files of the processes that started the tree */
 int inspect_ancestors(struct inspect *i);
-/** inspect_inherited() - who of them has the same open file? 0: nobody */
+/** inspect_inherited() - which of them has the same open file? 0: none */
 pid_t inspect_inherited(const struct inspect *i, pid_t pid, int fd, const struct stat *st);
 
 /* ---- pipes.c ---- */
@@ -225,7 +249,7 @@ typedef int (*inspect_diag_fn)(void *arg, const struct nlmsghdr *h);
 /** inspect_diag() - one sock_diag dump. Return: 0; -ENOENT the kernel lacks its module; -errno */
 int inspect_diag(const void *req, size_t bytes, inspect_diag_fn fn, void *arg);
 
-/* ---- unix.c, sockets.c, ports.c: take out of @left what they know ---- */
+/* ---- unix.c, sockets.c, ports.c: each takes the sockets that it knows out of @left ---- */
 int inspect_unix(struct inspect *i, struct inspect_ends *left);
 int inspect_sockets(struct inspect *i, struct inspect_ends *left);
 struct inet_diag_msg;
@@ -241,9 +265,9 @@ void inspect_ports_fini(struct inspect *i);
 bool inspect_goes_along(const struct inspect *i, const struct net_addr *a);
 /** inspect_conn() - remember a connection. Return: 0; -ENOMEM */
 int inspect_conn(struct inspect *i, const struct net_sock *s);
-/** inspect_orphan() - a connection of no descriptor has still @bytes to send */
+/** inspect_orphan() - a connection without a descriptor still has @bytes to send */
 int inspect_orphan(struct inspect *i, const struct net_sock *s, uint32_t bytes);
-/** inspect_tcp() - after all: what becomes of each connection */
+/** inspect_tcp() - last: what becomes of each connection */
 int inspect_tcp(struct inspect *i);
 
 /* ---- supervisor.c ---- */
@@ -255,7 +279,7 @@ int inspect_supervisor(struct inspect *i);
 int inspect_outside_tree(struct inspect *i);
 
 /* ---- watches.c ---- */
-/** inspect_leases() - before any file is opened: which of them must not be? Return: 0; -ENOMEM */
+/** inspect_leases() - before any file is opened: which must not be opened? Return: 0; -ENOMEM */
 int inspect_leases(struct inspect *i);
 /** inspect_is_leased() - would an open of @path break a lease of the tree? */
 bool inspect_is_leased(const struct inspect *i, const char *path);

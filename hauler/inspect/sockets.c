@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* sockets.c - TCP, UDP and all other sockets: what will become of each. */
+/* sockets.c - TCP, UDP and all other sockets: what becomes of each. */
 #include "hauler/inspect/priv.h"
 
 #include <arpa/inet.h>
@@ -25,7 +25,7 @@ struct inet {
 
 /* ---- sockets that the kernel lists ---- */
 
-/* An address that every host has: none, or of the loopback. */
+/* An address that every host has: unspecified, or loopback. */
 static bool is_everywhere(const struct inet_diag_msg *m)
 {
 	const struct in6_addr *a = (const struct in6_addr *)m->id.idiag_src;
@@ -88,20 +88,22 @@ static int say_bound(struct inet *in, const struct inspect_end *end, const struc
 	                   addr);
 }
 
-/* Connections that nobody has accepted: there is no descriptor that CRIU could take. */
+/* Connections that the tree has not accepted: CRIU has no descriptor to dump. */
 static int say_backlog(struct inet *in, const struct inet_diag_msg *m)
 {
 	if (m->idiag_state != TCP_LISTEN || !m->idiag_rqueue)
 		return 0;
-	return inspect_say(
-	        in->i, SEV_WARNING, "backlog",
-	        "haul lets the program accept them before the stop: --quiet-limit-ms says "
-	        "how long; those that are left are reset",
-	        "%u connections to TCP port %u are not accepted yet", m->idiag_rqueue,
-	        ntohs(m->id.idiag_sport));
+	return inspect_say(in->i, SEV_WARNING, "backlog",
+	                   "haul waits --quiet-limit-ms for the program to accept them before the "
+	                   "stop; the others are reset",
+	                   "%u connections to TCP port %u are not accepted yet", m->idiag_rqueue,
+	                   ntohs(m->id.idiag_sport));
 }
 
-/* What CRIU does not take along, haul sends again to where it came, if that is there then. */
+/*
+ * Datagrams that CRIU does not dump are sent again by haul to their address, if the destination has
+ * it.
+ */
 static int say_datagrams(struct inet *in, const struct inspect_end *end,
                          const struct inet_diag_msg *m)
 {
@@ -113,17 +115,15 @@ static int say_datagrams(struct inet *in, const struct inspect_end *end,
 	if (in->i->net.tcp == TCP_MOVE_THEM &&
 	    (net_addr_any(&s.flow.local) || net_addr_loopback(&s.flow.local) ||
 	     inspect_goes_along(in->i, &s.flow.local)))
-		return inspect_say(
-		        in->i, SEV_INFO, "datagrams", NULL,
-		        "%u bytes wait in UDP port %u; what was sent to the loopback or a "
-		        "moved address moves",
-		        m->idiag_rqueue, s.flow.local_port);
-	return inspect_say(
-	        in->i, SEV_WARNING, "datagrams",
-	        "--tcp=move or --move-address takes along what was sent to the loopback or "
-	        "a moved address",
-	        "%u bytes that wait in UDP port %u will be lost", m->idiag_rqueue,
-	        s.flow.local_port);
+		return inspect_say(in->i, SEV_INFO, "datagrams", NULL,
+		                   "%u bytes are queued at UDP port %u; those sent to the loopback "
+		                   "or to a moved address move",
+		                   m->idiag_rqueue, s.flow.local_port);
+	return inspect_say(in->i, SEV_WARNING, "datagrams",
+	                   "with --tcp=move or --move-address, those sent to the loopback or to a "
+	                   "moved address move",
+	                   "%u bytes that are queued at UDP port %u will be lost", m->idiag_rqueue,
+	                   s.flow.local_port);
 }
 
 static int on_inet(void *arg, const struct nlmsghdr *h)
@@ -176,12 +176,12 @@ static int look_protocol(struct inet *in, uint8_t protocol, const char *word, co
 		r = inspect_say(in->i, SEV_WARNING, "no-diag",
 		                protocol == IPPROTO_TCP ? "modprobe tcp_diag, which CRIU needs too"
 		                                        : "modprobe udp_diag, which CRIU needs too",
-		                "the kernel does not tell of %s sockets (module %s): %s", word,
-		                module, strerror(-r));
+		                "the kernel does not list %s sockets (module %s): %s", word, module,
+		                strerror(-r));
 	return r;
 }
 
-/* ---- the others: not bound yet, or of a kind of their own ---- */
+/* ---- the others: not bound yet, or of special kinds ---- */
 
 static bool is_inet_ok(int type, int protocol)
 {
@@ -223,10 +223,10 @@ static int say_kind(struct inspect *i, const struct inspect_end *end, int domain
 		        i, SEV_BLOCKER, "mptcp",
 		        "switch it off: GODEBUG=multipathtcp=0 for Go programs, "
 		        "net.mptcp.enabled=0",
-		        "descriptor %d of pid %d is an MPTCP socket, which CRIU does not know",
+		        "descriptor %d of pid %d is an MPTCP socket, which CRIU cannot dump",
 		        end->fd, end->pid);
 	return inspect_say(i, SEV_BLOCKER, "socket-kind",
-	                   "start the program without it; CRIU does not know this kind",
+	                   "start the program without it; CRIU cannot dump this kind",
 	                   "descriptor %d of pid %d is a socket of family %d, type %d, protocol %d",
 	                   end->fd, end->pid, domain, type, protocol);
 }
@@ -243,7 +243,7 @@ static int look_other(struct inspect *i, const struct inspect_end *end)
 	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0 ||
 	    getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &n) < 0)
 		return inspect_say(i, SEV_WARNING, "unknown-socket", "see what CRIU says",
-		                   "descriptor %d of pid %d is a socket that cannot be looked at",
+		                   "descriptor %d of pid %d is a socket that cannot be inspected",
 		                   end->fd, end->pid);
 	return say_kind(i, end, domain, type, protocol);
 }

@@ -35,7 +35,7 @@ struct unit {
 	char restart[WORD_BYTES], watchdog[WORD_BYTES], triggers[WORD_BYTES];
 };
 
-/* Programs whose work is to start others again, by the kernel's name of them. */
+/* Programs that start others again, by their name in the kernel. */
 static const struct {
 	const char *comm, *name;
 } known[] = {
@@ -74,7 +74,7 @@ static bool read_process(pid_t pid, struct process *p)
 	size_t n = f ? fread(buf, 1, sizeof(buf) - 1, f) : 0;
 
 	buf[n] = 0;
-	const char *at = strrchr(buf, ')'); /* the name may hold anything */
+	const char *at = strrchr(buf, ')'); /* the name may contain any character */
 
 	*p = (struct process){ .pid = pid };
 	if (!at || sscanf(at + 1, " %c %d %d %d %d %d", &p->state, &p->parent, &p->group,
@@ -84,7 +84,7 @@ static bool read_process(pid_t pid, struct process *p)
 	return true;
 }
 
-/* The last part of the path of its cgroup that is a service of systemd. */
+/* The last component of its cgroup's path that is a systemd service. */
 static bool read_unit(pid_t pid, struct unit *u)
 {
 	char line[INSPECT_PATH_MAX], copy[INSPECT_PATH_MAX];
@@ -214,7 +214,7 @@ static enum severity severity(const struct inspect *i, enum severity usual)
 	return i->net.ignore_supervisor ? SEV_INFO : usual;
 }
 
-/* Return: 1 the unit is the supervisor, and that was told; 0 it is not; -ENOMEM */
+/* Return: 1 the unit is the supervisor, and was reported; 0 it is not; -ENOMEM */
 static int say_unit(struct inspect *i, const struct process *parent)
 {
 	struct unit u = { 0 };
@@ -227,10 +227,9 @@ static int say_unit(struct inspect *i, const struct process *parent)
 	if (!u.asked) {
 		r = inspect_say(i, severity(i, SEV_BLOCKER), "supervised",
 		                "see Restart= of the unit (systemctl show); --supervisor=ignore if "
-		                "it is no",
-		                "pid %d belongs to %s of systemd, which cannot be asked whether it "
-		                "would start "
-		                "another one",
+		                "it is \"no\"",
+		                "pid %d belongs to %s of systemd, and systemd does not say whether "
+		                "it would start another one",
 		                i->root, u.name);
 		return r < 0 ? r : 1;
 	}
@@ -273,7 +272,7 @@ static const char *known_name(const char *comm)
 	return NULL;
 }
 
-/* Does @pid order this move itself, as a script does that has started the program? */
+/* Did @pid order this move itself, as a script does that started the program? */
 static bool is_ancestor_of_haul(pid_t pid)
 {
 	pid_t at = getpid();
@@ -284,7 +283,10 @@ static bool is_ancestor_of_haul(pid_t pid)
 	return false;
 }
 
-/* A shell that gives each job a group of its own: it reports the end of one and goes back to its prompt. */
+/*
+ * A shell that gives each job a process group: it reports the end of a job and returns to its
+ * prompt.
+ */
 static bool is_job_of_shell(const struct process *root, const struct process *parent)
 {
 	if (!parent->terminal || root->group == parent->group)
@@ -304,24 +306,23 @@ static int say_parent(struct inspect *i, const struct process *root, const struc
 		        i, severity(i, SEV_BLOCKER), "supervised",
 		        "tell it not to start the program again, then --supervisor=ignore",
 		        "pid %d was started by pid %d (%s), which is %s: it would start another "
-		        "one, or "
-		        "take the move for a crash",
+		        "one, or mistake the move for a crash",
 		        root->pid, parent->pid, parent->comm, name);
 	if (parent->pid == 1 || is_ancestor_of_haul(parent->pid))
 		return 0;
 	if (is_job_of_shell(root, parent))
 		return inspect_say(
 		        i, severity(i, SEV_WARNING), "supervised",
-		        "start it by setsid -f PROGRAM, or see that the shell runs no loop",
+		        "start it by setsid -f PROGRAM, or make sure that the shell does not start "
+		        "it in a loop",
 		        "pid %d is a job of pid %d (%s), which will be told that it was killed",
 		        root->pid, parent->pid, parent->comm);
 	return inspect_say(i, severity(i, SEV_BLOCKER), "supervised",
 	                   "start the program without a parent (setsid -f PROGRAM), move the tree "
 	                   "of the parent, or "
 	                   "--supervisor=ignore if it starts no other",
-	                   "pid %d is a child of pid %d (%s), which waits for it and takes the "
-	                   "move for a crash: it "
-	                   "may start another one",
+	                   "pid %d is a child of pid %d (%s), which waits for it and will mistake "
+	                   "the move for a crash: it may start another one",
 	                   root->pid, parent->pid, parent->comm);
 }
 

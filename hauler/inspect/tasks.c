@@ -14,8 +14,8 @@
 
 struct status {
 	char state;
-	int group, tracer, seccomp; /* group: the process, when this is a thread of it */
-	int threads; /* without those that have ended, but for the main one */
+	int group, tracer, seccomp; /* group: the process, if this is a thread of it */
+	int threads; /* without those that have exited, except the main one */
 	uint32_t uid[4]; /* real, effective, saved, of the file system */
 	uint64_t anon_kib, swap_kib, huge_kib, locked_kib;
 };
@@ -70,7 +70,7 @@ static unsigned int read_stat(struct inspect_task *t)
 	size_t n = f ? fread(buf, 1, sizeof(buf) - 1, f) : 0;
 
 	buf[n] = 0;
-	char *p = strrchr(buf, ')'); /* the name may hold anything */
+	char *p = strrchr(buf, ')'); /* the name may contain any character */
 
 	if (p)
 		sscanf(p + 1, " %*c %*d %d %d %*d %*d %u", &t->pgid, &t->sid, &flags);
@@ -79,15 +79,15 @@ static unsigned int read_stat(struct inspect_task *t)
 
 static int add_uid(struct inspect *i, uint32_t uid)
 {
-	for (size_t k = 0; k < i->n_uids; k++)
-		if (i->uids[k] == uid)
+	for (size_t k = 0; k < i->uids.n; k++)
+		if (i->uids.v[k] == uid)
 			return 0;
-	uint32_t *v = realloc(i->uids, (i->n_uids + 1) * sizeof(*v));
+	uint32_t *v = realloc(i->uids.v, (i->uids.n + 1) * sizeof(*v));
 
 	if (!v)
 		return -ENOMEM;
-	i->uids = v;
-	i->uids[i->n_uids++] = uid;
+	i->uids.v = v;
+	i->uids.v[i->uids.n++] = uid;
 	return 0;
 }
 
@@ -99,12 +99,11 @@ static const struct {
 	{ "pid", "container", "pid", "run haul inside the container, as seen by the process" },
 	{ "user", "container", "user", "run haul inside the container, as seen by the process" },
 	{ "mnt", "namespace", "mount",
-	  "run haul in it (nsenter -m -t PID haul ...); for a systemd service take away "
-	  "PrivateTmp=, "
+	  "run haul in it (nsenter -m -t PID haul ...); for a systemd service remove PrivateTmp=, "
 	  "ProtectSystem= and the like" },
 	{ "net", "namespace", "network",
 	  "run haul in it (nsenter -n -t PID haul ...), or start the process without it" },
-	{ "ipc", "namespace", "IPC", "haul the tree from where it begins" },
+	{ "ipc", "namespace", "IPC", "move the tree from its root process" },
 	{ "uts", "namespace", "UTS", "run haul in it (nsenter -u -t PID haul ...)" },
 	{ "cgroup", "namespace", "cgroup", "run haul in it (nsenter -C -t PID haul ...)" },
 };
@@ -114,7 +113,7 @@ static bool is_ipc(size_t k)
 	return !strcmp(spaces[k].name, "ipc");
 }
 
-/* CRIU takes the root's IPC namespace along: then all of the tree has to be in it. */
+/* CRIU moves the root's IPC namespace: then the whole tree has to be in it. */
 static int look_space(struct inspect *i, pid_t pid, size_t k)
 {
 	char what[32], theirs[64], ours[64], roots[64] = "";
@@ -130,11 +129,11 @@ static int look_space(struct inspect *i, pid_t pid, size_t k)
 	if (is_ipc(k) && pid == i->root) {
 		i->own_ipc = own;
 		return !own ? 0
-		            : inspect_say(i, SEV_INFO, "ipc-moves", NULL,
-		                          "pid %d lives in an IPC namespace of its own, which goes "
-		                          "along "
-		                          "with its System V shared memory, semaphores and queues",
-		                          pid);
+		            : inspect_say(
+		                      i, SEV_INFO, "ipc-moves", NULL,
+		                      "pid %d lives in an IPC namespace of its own, which moves "
+		                      "with its System V shared memory, semaphores and queues",
+		                      pid);
 	}
 	if (is_ipc(k) && !as_root)
 		return inspect_say(i, SEV_BLOCKER, spaces[k].code, spaces[k].remedy,
@@ -143,7 +142,7 @@ static int look_space(struct inspect *i, pid_t pid, size_t k)
 	if (!own || is_ipc(k))
 		return 0;
 	i->foreign |= strcmp(spaces[k].name, "uts") != 0;
-	return as_root ? 0 /* told once for all that share it */
+	return as_root ? 0 /* reported once for all that share it */
 	               : inspect_say(i, SEV_BLOCKER, spaces[k].code, spaces[k].remedy,
 	                             "pid %d lives in another %s namespace than haul", pid,
 	                             spaces[k].what);
@@ -212,7 +211,7 @@ static int look_bits(struct inspect *i, pid_t pid)
 	if ((id[EI_CLASS] == ELFCLASS64) == (sizeof(void *) == 8))
 		return 0;
 	return inspect_say(i, SEV_BLOCKER, "32-bit", "use the 64-bit program",
-	                   "pid %d runs a program of another word size", pid);
+	                   "pid %d runs a program of another word size (not 64-bit)", pid);
 }
 
 static int look_link(struct inspect *i, pid_t pid, const char *what, unsigned int use)
@@ -242,23 +241,24 @@ static int look_links(struct inspect *i, pid_t pid)
 	return r < 0 ? r : look_bits(i, pid);
 }
 
-/* A zombie by its state, but its threads run: CRIU dumps no such process (4.2.1). */
+/* A zombie by its state, but its threads run: CRIU cannot dump such a process (4.2.1). */
 static int look_headless(struct inspect *i, pid_t pid)
 {
 	return inspect_say(i, SEV_BLOCKER, "main-thread",
 	                   "wait until its threads have ended, or end the process",
-	                   "the main thread of pid %d has ended, others of it run", pid);
+	                   "the main thread of pid %d has exited, its other threads run", pid);
 }
 
-/* Return: 1 it can be looked at; 0 it cannot, and that was told; -ENOMEM */
+/* Return: 1 it can be inspected; 0 it cannot, and that was reported; -ENOMEM */
 static int look_root(struct inspect *i, const struct inspect_task *t, const struct status *s,
                      unsigned int flags)
 {
 	if (t->zombie && s->threads > 1)
 		return look_headless(i, t->pid);
 	if (t->zombie)
-		return inspect_say(i, SEV_BLOCKER, "zombie", "its parent has to collect it",
-		                   "pid %d has ended already", t->pid);
+		return inspect_say(i, SEV_BLOCKER, "zombie",
+		                   "its parent has to wait for it (waitpid)",
+		                   "pid %d has exited already", t->pid);
 	if (flags & KERNEL_THREAD)
 		return inspect_say(i, SEV_BLOCKER, "kernel-thread", "name a process",
 		                   "pid %d is a thread of the kernel", t->pid);
@@ -276,7 +276,10 @@ static int look_root(struct inspect *i, const struct inspect_task *t, const stru
 	return 1;
 }
 
-/* CRIU reads them from outside; root may do that with others' processes if it has all its rights. */
+/*
+ * CRIU reads them from outside; root may do that with other users' processes only if it has all
+ * capabilities.
+ */
 static int look_limits(struct inspect *i, pid_t pid)
 {
 	struct rlimit ignore;
@@ -308,10 +311,9 @@ static int look_direct(struct inspect *i, pid_t pid)
 	return inspect_say(
 	        i, SEV_WARNING, "direct-aio",
 	        "switch native AIO off in the program (innodb_use_native_aio=OFF), or move it "
-	        "while its disk has little to do; expect a longer stop, or take a mode with "
-	        "post-copy",
-	        "pid %d uses O_DIRECT by native AIO: its memory travels when it is stopped "
-	        "or later, and a request that its disk takes long for is never answered",
+	        "while its disk is nearly idle; expect a longer stop, or use a mode with post-copy",
+	        "pid %d uses O_DIRECT by native AIO: its memory is sent when it is stopped or "
+	        "later, and a request that is still on its disk then is never answered",
 	        pid);
 }
 
@@ -357,15 +359,15 @@ int inspect_task(struct inspect *i, size_t k)
 		r = look_headless(i, t->pid);
 	if (r < 0 || i->unfit || t->zombie)
 		return r;
-	i->anon_bytes += (s.anon_kib + s.swap_kib) * 1024;
-	i->huge_bytes += s.huge_kib * 1024;
-	i->locked_bytes += s.locked_kib * 1024;
+	i->bytes.anon += (s.anon_kib + s.swap_kib) * 1024;
+	i->bytes.huge += s.huge_kib * 1024;
+	i->bytes.locked += s.locked_kib * 1024;
 	return look_inside(i, t, &s);
 }
 
 /*
- * CRIU gives the root's outside session and group to the tree anew at the
- * destination; leaders that are gone it makes again, with their number.
+ * CRIU gives the tree a new outside session and group at the destination; leaders that are gone it
+ * creates again, with their number.
  */
 static int keep_leader(struct inspect *i, pid_t id)
 {
@@ -385,14 +387,14 @@ int inspect_sessions(struct inspect *i)
 
 	if (i->filtered)
 		r = inspect_say(i, SEV_INFO, "seccomp", NULL,
-		                "%u process%s a system call filter; it travels too", i->filtered,
+		                "%u process%s a system call filter; it moves, too", i->filtered,
 		                i->filtered == 1 ? " has" : "es have");
 	i->shell_job = root->sid != root->pid && !i->foreign;
 	if (r == 0 && i->shell_job)
 		r = inspect_say(i, SEV_WARNING, "session",
 		                "start it with setsid to keep its session",
-		                "pid %d belongs to session %d, led from outside the tree; at the "
-		                "destination it will join the session of hauld",
+		                "pid %d belongs to session %d, whose leader is outside the tree; "
+		                "at the destination it will join the session of hauld",
 		                root->pid, root->sid);
 	for (size_t k = 0; r == 0 && k < i->procs.n && !i->foreign; k++) {
 		r = keep_leader(i, i->tasks[k].sid);

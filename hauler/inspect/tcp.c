@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* tcp.c - established connections: which move, which are closed, which forbid it. */
+/* tcp.c - established connections: which move, which are closed, which forbid the move. */
 #include "hauler/inspect/priv.h"
 
 #include <errno.h>
@@ -19,17 +19,17 @@ bool inspect_goes_along(const struct inspect *i, const struct net_addr *a)
 
 int inspect_conn(struct inspect *i, const struct net_sock *s)
 {
-	if (array_grow(&i->conns, i->n_conns, &i->cap_conns, sizeof(*i->conns)) < 0)
+	if (array_grow(&i->conns.v, i->conns.n, &i->conns.cap, sizeof(*i->conns.v)) < 0)
 		return -ENOMEM;
-	i->conns[i->n_conns++] = (struct inspect_conn){ .sock = *s };
+	i->conns.v[i->conns.n++] = (struct inspect_conn){ .sock = *s };
 	return 0;
 }
 
-/* Is the other end in the tree, too? */
+/* Is the other end in the tree as well? */
 static bool is_inner(const struct inspect *i, const struct net_flow *f)
 {
-	for (size_t k = 0; k < i->n_conns; k++) {
-		const struct net_flow *o = &i->conns[k].sock.flow;
+	for (size_t k = 0; k < i->conns.n; k++) {
+		const struct net_flow *o = &i->conns.v[k].sock.flow;
 
 		if (o->local_port == f->remote_port && o->remote_port == f->local_port &&
 		    net_addr_equal(&o->local, &f->remote) && net_addr_equal(&o->remote, &f->local))
@@ -40,12 +40,12 @@ static bool is_inner(const struct inspect *i, const struct net_flow *f)
 
 static int add_local(struct inspect *i, const struct net_addr *a)
 {
-	for (size_t k = 0; k < i->n_locals; k++)
-		if (net_addr_equal(&i->locals[k], a))
+	for (size_t k = 0; k < i->locals.n; k++)
+		if (net_addr_equal(&i->locals.v[k], a))
 			return 0;
-	if (array_grow(&i->locals, i->n_locals, &i->cap_locals, sizeof(*i->locals)) < 0)
+	if (array_grow(&i->locals.v, i->locals.n, &i->locals.cap, sizeof(*i->locals.v)) < 0)
 		return -ENOMEM;
-	i->locals[i->n_locals++] = *a;
+	i->locals.v[i->locals.n++] = *a;
 	return 0;
 }
 
@@ -58,15 +58,14 @@ static const char *conn_text(const struct net_sock *s, char out[TEXT_BYTES])
 	return out;
 }
 
-/* Its peer talks to an address that is somewhere else, or means another host, afterwards. */
+/* The peer's address leads elsewhere, or means another host, afterwards. */
 static int say_stays(struct inspect *i, const struct net_sock *s, const char *text)
 {
-	return inspect_say(
-	        i, SEV_WARNING, "tcp-local-peer",
-	        "its peer has to connect again, to the destination",
-	        "descriptor %d of pid %d: TCP %s will be reset: the peer is on this host and "
-	        "reaches it by an address that does not lead to the destination",
-	        s->number, s->pid, text);
+	return inspect_say(i, SEV_WARNING, "tcp-local-peer",
+	                   "its peer has to connect again, to the destination",
+	                   "descriptor %d of pid %d: TCP %s will be reset: the peer is on this "
+	                   "host and uses an address that does not lead to the destination",
+	                   s->number, s->pid, text);
 }
 
 static int say_moves(struct inspect *i, const struct net_sock *s, const char *text)
@@ -95,12 +94,12 @@ static int say_one(struct inspect *i, const struct net_sock *s)
 		return say_moves(i, s, text);
 	if (i->net.tcp == TCP_REFUSE_THEM)
 		return inspect_say(i, SEV_BLOCKER, "tcp-open",
-		                   "--tcp=close closes them, --move-address=ADDR takes them along",
+		                   "--tcp=close closes them, --move-address=ADDR moves them",
 		                   "descriptor %d of pid %d: TCP %s is open", s->number, s->pid,
 		                   text);
 	return inspect_say(i, SEV_WARNING, "tcp-closed",
-	                   "clients have to connect again, to the destination; "
-	                   "--move-address=ADDR takes address and connections along",
+	                   "clients have to connect again, to the destination; --move-address=ADDR "
+	                   "moves the address and its connections",
 	                   "descriptor %d of pid %d: TCP %s will be closed", s->number, s->pid,
 	                   text);
 }
@@ -111,20 +110,19 @@ int inspect_orphan(struct inspect *i, const struct net_sock *s, uint32_t bytes)
 
 	if (s->flow.listens || !inspect_goes_along(i, &s->flow.local))
 		return 0;
-	return inspect_say(
-	        i, SEV_WARNING, "tcp-orphan",
-	        "--quiet-limit-ms=N waits so long for it; else its peer is reset; ss -to "
-	        "state all shows it",
-	        "TCP %s was closed by its program with %u bytes to send: no descriptor is "
-	        "left that could move",
-	        conn_text(s, text), bytes);
+	return inspect_say(i, SEV_WARNING, "tcp-orphan",
+	                   "--quiet-limit-ms=N waits this long for it, then its peer is reset; ss "
+	                   "-to state all shows it",
+	                   "TCP %s was closed by its program with %u bytes left to send: it has no "
+	                   "descriptor, so it cannot move",
+	                   conn_text(s, text), bytes);
 }
 
 int inspect_tcp(struct inspect *i)
 {
 	int r = 0;
 
-	for (size_t k = 0; r == 0 && k < i->n_conns; k++)
-		r = say_one(i, &i->conns[k].sock);
+	for (size_t k = 0; r == 0 && k < i->conns.n; k++)
+		r = say_one(i, &i->conns.v[k].sock);
 	return r;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* unix.c - UNIX sockets: which lead out of the tree, and to whom. */
+/* unix.c - UNIX sockets: which are connected to processes outside the tree, and to which. */
 #include "hauler/inspect/priv.h"
 
 #include <linux/netlink.h>
@@ -22,7 +22,7 @@ struct usock {
 	char name[NAME_MAX_BYTES + 1]; /* an abstract one starts with @ here */
 };
 
-/* A client that its listener has not accepted yet: the kernel shows it no peer. */
+/* A client that its listener has not accepted yet: the kernel reports no peer for it. */
 struct waiting {
 	uint64_t client, listener;
 };
@@ -116,16 +116,16 @@ static bool is_ours(const struct inspect_ends *l, uint64_t inode)
 	return false;
 }
 
-/* The name must not be another program's at the destination. Connections that were accepted have it, too. */
+/* No other program may have the name at the destination. Accepted connections have it, too. */
 static int note_name(struct inspect *i, const char *name)
 {
-	for (size_t k = 0; k < i->n_unix_names; k++)
-		if (!strcmp(i->unix_names[k], name))
+	for (size_t k = 0; k < i->unix_names.n; k++)
+		if (!strcmp(i->unix_names.v[k], name))
 			return 0;
-	if (array_grow(&i->unix_names, i->n_unix_names, &i->cap_unix_names, sizeof(char *)) < 0)
+	if (array_grow(&i->unix_names.v, i->unix_names.n, &i->unix_names.cap, sizeof(char *)) < 0)
 		return -ENOMEM;
-	i->unix_names[i->n_unix_names] = strdup(name);
-	return i->unix_names[i->n_unix_names++] ? 0 : -ENOMEM;
+	i->unix_names.v[i->unix_names.n] = strdup(name);
+	return i->unix_names.v[i->unix_names.n++] ? 0 : -ENOMEM;
 }
 
 /* CRIU removes the file at that path and binds the name again; the directory must exist. */
@@ -140,23 +140,22 @@ static int look_name(struct inspect *i, const struct inspect_end *end, const str
 	if (s->name[0] == '/' && !i->fixed_root[0])
 		snprintf(i->fixed_root, sizeof(i->fixed_root), "pid %d has the UNIX socket %s",
 		         end->pid, s->name);
-	if (listens &&
-	    inspect_say(
-	            i, SEV_INFO, "listening", NULL,
-	            "pid %d listens on the UNIX socket %s; it will at the destination, in place "
-	            "of a file that an ended program has left",
-	            end->pid, s->name) < 0)
+	if (listens && inspect_say(i, SEV_INFO, "listening", NULL,
+	                           "pid %d listens on the UNIX socket %s; it will do so at the "
+	                           "destination, in place of a file that a program left behind",
+	                           end->pid, s->name) < 0)
 		return -ENOMEM;
 	return s->name[0] == '/' ? inspect_parent(i, s->name) : 0;
 }
 
-/* A datagram socket finds its peer by name again, if there is one at the destination. */
+/* A datagram socket finds its peer by name again, if the destination has one. */
 static int say_datagram(struct inspect *i, const struct inspect_end *end, const struct usock *peer)
 {
 	i->ext_unix = true;
-	if (inspect_say(i, SEV_WARNING, "unix-datagram", "see that the same service runs there",
+	if (inspect_say(i, SEV_WARNING, "unix-datagram",
+	                "make sure that the same service runs there",
 	                "descriptor %d of pid %d sends to the UNIX socket %s outside the tree; it "
-	                "will send to the one of that name at the destination",
+	                "will send to the socket of that name at the destination",
 	                end->fd, end->pid, peer->name) < 0)
 		return -ENOMEM;
 	return peer->name[0] == '/' ? inspect_file(i, peer->name, INSPECT_SEEN) : 0;
@@ -174,7 +173,7 @@ static int say_inside(struct inspect *i, const struct inspect_end *end, const st
 	return inspect_say(i, SEV_INFO, "unix-moves", NULL,
 	                   "descriptor %d of pid %d: UNIX %s socket%s%s%s moves", end->fd, end->pid,
 	                   type, s->name[0] ? " at " : "", s->name,
-	                   s->peer ? ", with its other end, and what waits in it" : "");
+	                   s->peer ? ", with its other end and the data queued in it" : "");
 }
 
 static int say_outside(struct inspect *i, const struct inspect_end *end, const struct usock *s,
@@ -200,19 +199,18 @@ static int say_outside(struct inspect *i, const struct inspect_end *end, const s
 		return r < 0 ? r : 0;
 	if (s->type == SOCK_DGRAM && named)
 		return say_datagram(i, end, peer);
-	return inspect_say(
-	        i, SEV_BLOCKER, "unix-outside",
-	        named ? "--map=unix:NAME=unix:PATH connects it again there, if the service "
-	                "bears that; =null, =close, =file:PATH"
-	              : "end the connection first; --close-fd=N leaves it behind, "
-	                "--map=fd:N=unix:PATH connects it to something else",
-	        "descriptor %d of pid %d is a UNIX socket connected to %s outside the "
-	        "tree%s%s",
-	        end->fd, end->pid, who, peer && peer->name[0] ? ", at " : "",
-	        peer ? peer->name : "");
+	return inspect_say(i, SEV_BLOCKER, "unix-outside",
+	                   named ? "--map=unix:NAME=unix:PATH reconnects it there, if the service "
+	                           "can cope with a new client; =null, =close, =file:PATH"
+	                         : "end the connection first; --close-fd=N leaves it behind, "
+	                           "--map=fd:N=unix:PATH connects it to something else",
+	                   "descriptor %d of pid %d is a UNIX socket connected to %s outside the "
+	                   "tree%s%s",
+	                   end->fd, end->pid, who, peer && peer->name[0] ? ", at " : "",
+	                   peer ? peer->name : "");
 }
 
-/* Outside peers are looked up together: each look goes through all of /proc. */
+/* Look up all outside peers together: each lookup reads all of /proc. */
 static int look_at_all(struct inspect *i, const struct inspect_ends *ours, const struct usocks *all)
 {
 	AUTO(mem) struct inspect_want *want = calloc(ours->n + 1, sizeof(*want));
@@ -266,7 +264,7 @@ int inspect_unix(struct inspect *i, struct inspect_ends *left)
 	if (r < 0 && r != -ENOMEM)
 		r = inspect_say(i, SEV_WARNING, "no-diag",
 		                "modprobe unix_diag, which CRIU needs too",
-		                "the kernel does not tell of UNIX sockets: %s", strerror(-r));
+		                "the kernel does not list UNIX sockets: %s", strerror(-r));
 	for (size_t k = 0; r == 0 && k < left->n;) {
 		struct inspect_end end = left->v[k];
 
@@ -274,7 +272,7 @@ int inspect_unix(struct inspect *i, struct inspect_ends *left)
 			k++;
 			continue;
 		}
-		/* a socket with several descriptors is one; the first names it */
+		/* a socket with several descriptors is one; the first descriptor names it */
 		while (inspect_end_take(left, end.inode, NULL))
 			;
 		r = inspect_end_add(&ours, end);

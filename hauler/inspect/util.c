@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* util.c - what every file of the inspection uses: reading /proc/PID. */
+/* util.c - used by every file of the inspection: reading /proc/PID. */
 #include "hauler/inspect/priv.h"
 
 #include <stdlib.h>
@@ -45,11 +45,11 @@ void inspect_comm(pid_t pid, char out[INSPECT_COMM_MAX])
 
 int inspect_number(struct inspect *i, pid_t id)
 {
-	for (size_t k = 0; k < i->n_numbers; k++)
-		if (i->numbers[k] == (uint32_t)id)
+	for (size_t k = 0; k < i->numbers.n; k++)
+		if (i->numbers.v[k] == (uint32_t)id)
 			return 0;
-	if (array_grow(&i->numbers, i->n_numbers, &i->cap_numbers, sizeof(*i->numbers)) < 0)
+	if (array_grow(&i->numbers.v, i->numbers.n, &i->numbers.cap, sizeof(*i->numbers.v)) < 0)
 		return -ENOMEM;
-	i->numbers[i->n_numbers++] = (uint32_t)id;
+	i->numbers.v[i->numbers.n++] = (uint32_t)id;
 	return 0;
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* watches.c - what a program would notice of haul's own reading: leases, watches, permissions. */
+/*
+ * watches.c - what a program would notice of haul's own reading: leases, watches, permission
+ * events.
+ */
 #include "hauler/inspect/priv.h"
 
 #include <ctype.h>
@@ -11,7 +14,7 @@
 
 #define LINE_BYTES 512
 
-/* Events that an open, a read and a close of haul or of CRIU make. */
+/* Events caused by an open, a read and a close of haul or of CRIU. */
 #define READ_EVENTS ((unsigned int)(IN_ACCESS | IN_OPEN | IN_CLOSE_NOWRITE))
 
 /* ---- leases ---- */
@@ -28,12 +31,12 @@ static bool says_lease(FILE *f)
 
 static int add_lease(struct inspect *i, const struct stat *st)
 {
-	struct inspect_lease *v = realloc(i->leases, (i->n_leases + 1) * sizeof(*v));
+	struct inspect_lease *v = realloc(i->leases.v, (i->leases.n + 1) * sizeof(*v));
 
 	if (!v)
 		return -ENOMEM;
-	i->leases = v;
-	v[i->n_leases++] = (struct inspect_lease){ st->st_dev, st->st_ino };
+	i->leases.v = v;
+	v[i->leases.n++] = (struct inspect_lease){ st->st_dev, st->st_ino };
 	return 0;
 }
 
@@ -60,9 +63,8 @@ static int look_leases(struct inspect *i, pid_t pid)
 		if (r == 0)
 			r = inspect_say(i, SEV_BLOCKER, "lease",
 			                "the program has to give the lease up first",
-			                "descriptor %s of pid %d holds a lease on %s: whoever "
-			                "opens the file "
-			                "breaks it, so haul leaves the file alone",
+			                "descriptor %s of pid %d holds a lease on %s: any open of "
+			                "the file breaks it, so haul does not open it",
 			                de->d_name, pid, name);
 	}
 	return r;
@@ -73,7 +75,7 @@ int inspect_leases(struct inspect *i)
 	AUTO(file) FILE *f = fopen("/proc/locks", "re");
 	int r = 0;
 
-	/* as a rule nobody has one: then no descriptor is looked at */
+	/* usually no process has one: then no descriptor is looked at */
 	if (f && !says_lease(f))
 		return 0;
 	for (size_t k = 0; r == 0 && k < i->procs.n; k++)
@@ -85,17 +87,17 @@ bool inspect_is_leased(const struct inspect *i, const char *path)
 {
 	struct stat st;
 
-	if (!i->n_leases || stat(path, &st) < 0)
+	if (!i->leases.n || stat(path, &st) < 0)
 		return false;
-	for (size_t k = 0; k < i->n_leases; k++)
-		if (i->leases[k].inode == st.st_ino && i->leases[k].dev == st.st_dev)
+	for (size_t k = 0; k < i->leases.n; k++)
+		if (i->leases.v[k].inode == st.st_ino && i->leases.v[k].dev == st.st_dev)
 			return true;
 	return false;
 }
 
 /* ---- watches ---- */
 
-/* Return: all events that the descriptor asks for */
+/* Return: all events that the descriptor is registered for */
 static unsigned int events_of(pid_t pid, int fd)
 {
 	char what[32], line[LINE_BYTES];
@@ -121,10 +123,9 @@ int inspect_watches(struct inspect *i, pid_t pid, int fd, const char *what, cons
 	if (!strcmp(name, "[fanotify]") &&
 	    events & (FAN_OPEN_PERM | FAN_ACCESS_PERM | FAN_OPEN_EXEC_PERM))
 		return inspect_say(i, SEV_BLOCKER, "fanotify-permission",
-		                   "switch off on-access scanning in the program, or end it",
-		                   "%s decides who may open files: while the process is stopped "
-		                   "nobody may, neither "
-		                   "haul nor CRIU",
+		                   "switch on-access scanning off in the program, or stop it",
+		                   "%s decides about each open of a file: while the process is "
+		                   "stopped no process can open one, neither haul nor CRIU",
 		                   what);
 	if (events & READ_EVENTS)
 		return inspect_say(

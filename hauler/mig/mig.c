@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* mig.c - what a migration knows about itself: its locks, whether it is stopped, deadlines, sums. */
+/* mig.c - what a migration knows about itself: locks, whether it is stopped, deadlines, sums. */
 #include "hauler/mig/mig.h"
 
 #include "common/clock.h"

@@ -276,7 +276,7 @@ struct mig {
 	struct inspect *insp;
 	struct needs *needs;
 	struct mnet *net;
-	struct dirs *dirs; /* directories that travel; NULL: none. halt.lock */
+	struct dirs *dirs; /* directories that move; NULL: none. halt.lock */
 
 	struct halt halt;
 	struct link link;

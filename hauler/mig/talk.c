@@ -106,7 +106,7 @@ static const struct rule {
 	const char *name;
 	enum mig_state from, to; /* the states in which it may come, both included */
 	bool after_commit; /* only a tree that runs at the destination may cause it */
-	take_fn take; /* what is done when no step waits for it; NULL: that is an error */
+	take_fn take; /* called when no step waits for the message; NULL: then it is an error */
 } rules[] = {
 	/* clang-format off */
 { HAUL__MSG__BODY_HELLO,    "HELLO",    MIG_NEW,     MIG_RELINK,    false, NULL },
@@ -151,7 +151,7 @@ static const struct rule *rule_for(const struct mig *m, int kind)
 int talk_next(struct mig *m, struct chan *ch, int want, Haul__Msg **out, uint64_t deadline_us,
               struct err *e)
 {
-	/* the conversation ends: what was still on its way means nothing any more */
+	/* the conversation ends: ignore messages that were still on their way */
 	bool ending = want == HAUL__MSG__BODY_UNDONE || want == HAUL__MSG__BODY_ABORT;
 	Haul__Msg *msg = NULL;
 	int r = wire_recv(ch, &msg, deadline_us, e);
@@ -193,9 +193,10 @@ static int expect_only(struct mig *m, int want, uint64_t deadline_us, struct err
 	Haul__Msg *answer = NULL;
 	int r = talk_expect(m, m->link.ctl, want, &answer, deadline_us, e);
 
-	if (r == 0)
-		haul__msg__free_unpacked(answer, NULL);
-	return r;
+	if (r)
+		return r;
+	haul__msg__free_unpacked(answer, NULL);
+	return 0;
 }
 
 int talk_say(struct mig *m, int kind, const void *body, struct err *e)
@@ -303,14 +304,15 @@ int talk_connect(struct mig *m, struct err *e)
 	m->link.ctl = ch;
 	pthread_mutex_unlock(&m->halt.lock);
 	r = mig_unless_stopped(m, e);
-	if (r == 0)
-		r = hello(m, ch, HAUL__ROLE__ROLE_CONTROL, 0, e);
-	if (r == 0) {
-		m->id = m->link.route;
-		if (!m->peer)
-			log_migration(m->id);
-	}
-	return r;
+	if (r)
+		return r;
+	r = hello(m, ch, HAUL__ROLE__ROLE_CONTROL, 0, e);
+	if (r)
+		return r;
+	m->id = m->link.route;
+	if (!m->peer)
+		log_migration(m->id);
+	return 0;
 }
 
 static int one_stream(struct mig *m, struct chan **out, Haul__Role role, unsigned int index,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* journal.c - the network in the journal: what another haul began. */
+/* journal.c - the network in the journal: what an earlier haul began. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,7 +46,7 @@ int mnet_adopt(struct mig *m, const char *word, struct err *e)
 	}
 	if (r == 0 && locked)
 		r = net_lock_adopt(&n->lock, m->link.route, e);
-	/* repair mode has forgotten SO_REUSEADDR, which such sockets have as a rule */
+	/* repair mode clears SO_REUSEADDR, which such sockets usually have */
 	struct proc_list procs = { 0 };
 
 	if (r == 0 && locked && m->opt && procs_tree(m->opt->pid, &procs, e) == 0)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * net.c - the network of the tree, at the source: addresses and connections leave, or
+ * net.c - the network of the tree, at the source: addresses and connections are handed over, or
  * stay as they were. docs/PROTOCOL.md section 9 has the order on both hosts.
  */
 #include "hauler/net/priv.h"
@@ -16,7 +16,7 @@
 
 #define QUIET_STEP_US  1000
 #define SHIP_BYTES_MAX (1u << 20)
-/* of the kernel; <netinet/tcp.h> and the inspection have others */
+/* the kernel's; <netinet/tcp.h> and the inspection have others */
 #define STATE_SYN_RECV  3
 #define STATES_STANDING (BIT(1) | BIT(8)) /* ESTABLISHED, CLOSE_WAIT */
 #define STATES_GOING    (BIT(4) | BIT(9) | BIT(11)) /* FIN_WAIT1, LAST_ACK, CLOSING */
@@ -33,7 +33,7 @@ static int on_half_open(void *arg, const struct nlmsghdr *h)
 	struct half_open *o = arg;
 	const struct inet_diag_msg *d = NLMSG_DATA(h);
 
-	/* with an inode it belongs to a process, and moves with it */
+	/* a socket with an inode belongs to a process, and moves with it */
 	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*d)) || d->idiag_inode)
 		return 0;
 	for (size_t i = 0; i < o->listening->n; i++)
@@ -45,8 +45,8 @@ static int on_half_open(void *arg, const struct nlmsghdr *h)
 }
 
 /*
- * Connections of no descriptor, which cannot move: those that are being made or that the tree
- * has not accepted, and those that it has closed and that have still something to send.
+ * Connections that have no descriptor and cannot move: those that are being made, those that the
+ * tree has not accepted, and those that it has closed while data is left to send.
  */
 static unsigned int count_loose(const struct net_socks *listening)
 {
@@ -91,7 +91,7 @@ int mnet_quiet(struct mig *m, struct err *e)
 	if (r == 0 && mig_stopped(m))
 		r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
 	if (r == 0 && n->loose_left)
-		log_warn("%u connections that the tree has not accepted, or has closed already, "
+		log_warn("%u connections that the tree has not accepted, or has already closed, "
 		         "will be reset",
 		         n->loose_left);
 	net_socks_fini(&listening);
@@ -100,7 +100,7 @@ int mnet_quiet(struct mig *m, struct err *e)
 
 /* ---- the freeze ---- */
 
-/* Whoever's it is: without its address it is lost. */
+/* Any program's: without its address the connection is lost. */
 static int on_lost(void *arg, const struct nlmsghdr *h)
 {
 	struct mnet *n = arg;
@@ -127,14 +127,14 @@ static int on_lost(void *arg, const struct nlmsghdr *h)
 }
 
 /*
- * Connections that have no descriptor now have none at the destination. Their peers have to hear of
- * it, once the tree is there.
+ * Connections without a descriptor do not exist at the destination. Tell their peers, once the tree
+ * is there.
  */
 static int add_lost(struct mnet *n)
 {
 	static const uint8_t families[] = { AF_INET, AF_INET6 };
 	size_t before = n->n_flows;
-	/* with many connections the list of those that stand is long, and seldom needed */
+	/* with many connections the list of established ones is long, and seldom needed */
 	uint32_t states = STATES_GOING | (n->loose_left ? STATES_STANDING : 0);
 	int r = 0;
 
@@ -160,7 +160,7 @@ static bool arrives_there(void *arg, const struct net_addr *a)
 	return net_addr_loopback(a);
 }
 
-/* Datagrams for another address come here afterwards, too. Return: how many flows are left */
+/* Datagrams for other addresses still come to this host afterwards. Return: number of flows left */
 static size_t drop_udp_elsewhere(struct mnet *n, size_t all)
 {
 	size_t left = 0;
@@ -174,7 +174,7 @@ static size_t drop_udp_elsewhere(struct mnet *n, size_t all)
 	return left;
 }
 
-/* Return: how many are TCP; they come first */
+/* Return: number of TCP flows; they come first */
 static size_t tcp_first(struct mnet *n)
 {
 	size_t at = 0;
@@ -213,7 +213,7 @@ static int lock(struct mig *m, struct err *e)
 		r = net_park_watch(n->park, n->flows, n_tcp, e);
 	if (r == 0)
 		r = net_lock_add(n->lock, n->flows, n->n_flows, e);
-	/* a datagram must not be among those that wait and seen by the tap, too */
+	/* a datagram must not be counted both as queued and as seen by the tap */
 	for (size_t i = 0; r == 0 && i < n->socks.n; i++)
 		if (net_udp_waiting(&n->socks.v[i], n->park, arrives_there, n) < 0)
 			r = err_set(e, ERR_SYS, ENOMEM, "no memory for datagrams");
@@ -264,7 +264,7 @@ static void fill_options(struct flow_options *f, Haul__Flow *v)
 	v->congestion = f->o.congestion;
 }
 
-/* What CRIU would lose of the sockets. Flows and sockets are in about the same order. */
+/* Options of sockets that CRIU would lose. Flows and sockets are in about the same order. */
 static int add_options(struct mnet *n, struct err *e)
 {
 	size_t at = 0;
@@ -327,7 +327,7 @@ int mnet_ship(struct mig *m, struct err *e)
 	AUTO(mem) ProtobufCBinaryData *v = calloc(count, sizeof(*v));
 
 	if (!v)
-		return 0; /* they are sent again */
+		return 0; /* the peers send them again */
 	parked.packet = v;
 	for (; parked.n_packet < count && bytes < SHIP_BYTES_MAX; parked.n_packet++) {
 		ProtobufCBinaryData *d = &v[parked.n_packet];
@@ -341,7 +341,7 @@ int mnet_ship(struct mig *m, struct err *e)
 	return wire_say(m->link.ctl, HAUL__MSG__BODY_PARKED, &parked, mig_freeze_end(m), e);
 }
 
-/* ---- it is there ---- */
+/* ---- the tree is at the destination ---- */
 
 void mnet_count(const struct mig *m, unsigned int *moved, unsigned int *lost)
 {
@@ -358,7 +358,10 @@ void mnet_running(struct mig *m)
 	mnet_hook_late(m, HOOK_RUNNING);
 }
 
-/* In a close, our copy's sockets end with a reset; moved ones are in repair mode: silent. */
+/*
+ * When connections are closed, our copy's sockets end with a reset; moved ones are in repair mode:
+ * silent.
+ */
 void mnet_end(struct mig *m)
 {
 	struct mnet *n = m->net;
@@ -374,7 +377,7 @@ void mnet_end(struct mig *m)
 	net_socks_fini(&n->socks);
 }
 
-/* Peers on this host whose packets never left it. */
+/* Peers on this host: their packets never left it. */
 static bool has_local_peer(const struct mnet *n, const struct net_flow *f)
 {
 	bool along = false;
@@ -386,7 +389,7 @@ static bool has_local_peer(const struct mnet *n, const struct net_flow *f)
 	for (size_t i = 0; i < n->n_flows; i++)
 		if (n->flows[i].local_port == f->remote_port &&
 		    net_addr_equal(&n->flows[i].local, &f->remote))
-			return false; /* it moved, too */
+			return false; /* the peer has moved, too */
 	return true;
 }
 
@@ -400,7 +403,9 @@ void mnet_done(struct mig *m)
 	for (size_t i = 0; i < n->socks.n; i++)
 		if (has_local_peer(n, &n->socks.v[i].flow) &&
 		    net_peer_abort(&n->socks.v[i].flow, &e) < 0)
-			log_warn("a peer on this host waits in vain: %s", e.msg);
+			log_warn("cannot reset a connection with a peer on this host, which will "
+			         "wait in vain: %s",
+			         e.msg);
 	net_socks_fini(&n->socks);
 	err_clear(&e);
 	/* all sockets that moved are gone: only now may the kernel answer for them */
@@ -408,7 +413,7 @@ void mnet_done(struct mig *m)
 		log_warn("%s: %s", e.msg, e.fix);
 }
 
-/* ---- it was not to be ---- */
+/* ---- undo ---- */
 
 void mnet_undo(struct mig *m)
 {
@@ -422,7 +427,7 @@ void mnet_undo(struct mig *m)
 		if (!n->here[i].gone)
 			continue;
 		if (net_move_add(&n->here[i], &e) < 0)
-			log_err("the address does not come back: %s", e.msg);
+			log_err("cannot take the address back: %s", e.msg);
 		else
 			net_move_announce(&n->here[i]);
 	}
@@ -443,7 +448,7 @@ void mnet_undone(struct mig *m)
 	if (!m->net)
 		return;
 	mnet_undo(m);
-	/* the destination had them for a moment, and may have said so */
+	/* the destination had the addresses for a moment, and may have announced them */
 	for (size_t i = 0; i < m->net->n_moves; i++)
 		net_move_announce(&m->net->here[i]);
 	mnet_hook_late(m, HOOK_UNDONE);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* net.h - the network of the tree, at the source: what mig.c's steps call, in this order. */
+/* net.h - the network of the tree, at the source: what the steps of run/ call, in this order. */
 #ifndef HAUL_HAULER_NET_H
 #define HAUL_HAULER_NET_H
 
@@ -17,7 +17,7 @@ struct net_opts {
 	struct net_move move[NET_MOVES_MAX];
 	size_t n_moves;
 	struct hooks hooks;
-	struct out_rules rules; /* for what leads out of the tree */
+	struct out_rules rules; /* for files that are connected to other processes */
 };
 
 int net_opts_move(struct net_opts *o, const char *text, struct err *e);
@@ -26,16 +26,19 @@ int net_opts_move(struct net_opts *o, const char *text, struct err *e);
 int mnet_new(struct mig *m, struct err *e);
 /** mnet_judge() - for inspect_new_with(); lives as long as the mnet */
 const struct inspect_net *mnet_judge(const struct mnet *n);
-/** mnet_findings() - what stands in the way of moving the addresses. Return: 0; -errno */
+/** mnet_findings() - what forbids the move of the addresses. Return: 0; -errno */
 int mnet_findings(struct mig *m, struct findings *f, struct err *e);
 /** mnet_offer() - fill in offer->net; freed by mnet_free() */
 int mnet_offer(struct mig *m, struct Haul__Offer *offer, struct err *e);
 bool mnet_moves_tcp(const struct mnet *n);
 /** mnet_prepare() - hook */
 int mnet_prepare(struct mig *m, struct err *e);
-/** mnet_quiet() - make the lock's table: no new connections come in, and the tree accepts those that have */
+/**
+ * mnet_quiet() - make the lock's table: no new connections come in, and the tree accepts those that
+ * wait
+ */
 int mnet_quiet(struct mig *m, struct err *e);
-/** mnet_freeze() - CRIU holds the tree: from here on its packets do not pass */
+/** mnet_freeze() - CRIU holds the tree: its packets are dropped from here on */
 int mnet_freeze(struct mig *m, struct err *e);
 /** mnet_give() - take the addresses off this host; hook */
 int mnet_give(struct mig *m, struct err *e);
@@ -48,15 +51,15 @@ int mnet_ship(struct mig *m, struct err *e);
  * accepted in time, or closed by the program and not sent
  */
 void mnet_count(const struct mig *m, unsigned int *moved, unsigned int *lost);
-/** mnet_running() - the destination has it; hook */
+/** mnet_running() - the tree runs at the destination; hook */
 void mnet_running(struct mig *m);
 /** mnet_end() - before our copy is killed: how its connections end */
 void mnet_end(struct mig *m);
 /** mnet_done() - our copy is gone, the lock can go */
 void mnet_done(struct mig *m);
-/** mnet_undo() - as if nothing had been; before the tree goes on. Twice does no harm */
+/** mnet_undo() - as before the migration; before the tree resumes. May be called twice */
 void mnet_undo(struct mig *m);
-/** mnet_undone() - the destination has cleaned up, too: tell the neighbours again; hook */
+/** mnet_undone() - the destination has cleaned up, too: announce the addresses here again; hook */
 void mnet_undone(struct mig *m);
 /** mnet_word() - for the journal: what would have to be undone. NULL: no memory */
 char *mnet_word(const struct mig *m);

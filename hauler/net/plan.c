@@ -22,7 +22,7 @@ int net_opts_move(struct net_opts *o, const char *text, struct err *e)
 
 /* ---- before anything is touched ---- */
 
-/* As it is here, and as it will be there. */
+/* The address on this host, and as the destination will have it. */
 static int find_move(struct mnet *n, const struct net_move *want, struct err *e)
 {
 	struct net_move *here = &n->here[n->n_moves], *there = &n->there[n->n_moves];
@@ -42,7 +42,7 @@ static int find_move(struct mnet *n, const struct net_move *want, struct err *e)
 	return 0;
 }
 
-/* Whoever moves an address wants what is connected to it to go along. */
+/* Whoever moves an address wants its connections to move, too. */
 static enum tcp_fate fate(unsigned int word, size_t n_moves)
 {
 	switch (word) {
@@ -94,12 +94,12 @@ static int find_harm(const struct net_move *mv, struct findings *f, struct err *
 
 	if (r > 0)
 		r = finding_add(f, SEV_BLOCKER, "address-in-use",
-		                "move an address that only the process uses",
-		                "address %s cannot go: %s", net_addr_text(&mv->addr, text), why);
+		                "move an address that only this process uses",
+		                "address %s cannot move: %s", net_addr_text(&mv->addr, text), why);
 	return r;
 }
 
-/* Our own connection to the destination would be cut off. */
+/* It would cut off our own connection to the destination. */
 static int find_self(struct mig *m, struct findings *f, struct err *e)
 {
 	struct net_socks own = { 0 };
@@ -115,7 +115,7 @@ static int find_self(struct mig *m, struct findings *f, struct err *e)
 			r = finding_add(f, SEV_BLOCKER, "address-in-use",
 			                "let haul reach the destination from another address "
 			                "(ip route add HOST src OTHER)",
-			                "haul itself talks to the destination from %s",
+			                "haul's own connection to the destination uses %s",
 			                net_addr_text(&m->net->here[k].addr, text));
 		}
 	net_socks_fini(&own);

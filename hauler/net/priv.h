@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* priv.h - what net_plan.c, net.c and net_word.c share. */
+/* priv.h - what plan.c, net.c and journal.c share. */
 #ifndef HAUL_HAULER_NET_PRIV_H
 #define HAUL_HAULER_NET_PRIV_H
 
@@ -24,18 +24,18 @@ struct mnet {
 	size_t n_flows, n_shipped;
 	unsigned int loose_left;
 
-	/* of messages */
+	/* number of messages */
 	Haul__Net msg;
 	Haul__Move move_msg[NET_MOVES_MAX], *move_ptr[NET_MOVES_MAX];
 	ProtobufCBinaryData *local_msg;
 	Haul__Flow *flow_msg, **flow_ptr;
-	struct flow_options *flow_options; /* of flow_msg that have some */
+	struct flow_options *flow_options; /* number of entries of flow_msg that have options */
 	size_t n_flow_options;
 };
 
 /** mnet_needs_lock() - something of the network moves */
 bool mnet_needs_lock(const struct mnet *n);
-/** mnet_hook() - run the hook of @p, if there is one */
+/** mnet_hook() - run the hook of @p, if it has one */
 int mnet_hook(struct mig *m, enum hook_point p, struct err *e);
 /** mnet_hook_late() - the same when its answer changes nothing */
 void mnet_hook_late(struct mig *m, enum hook_point p);

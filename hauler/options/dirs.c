@@ -32,14 +32,14 @@ int dirs_opts_add(struct dirs_opts *o, const char *dir, struct err *e)
 	if (!realpath(dir, real))
 		return err_sys(e, "--fs=%s", dir);
 	if (!real[1])
-		return err_set(e, ERR_USER, EINVAL, "--fs=%s: the root directory does not travel",
+		return err_set(e, ERR_USER, EINVAL, "--fs=%s: the root directory cannot be moved",
 		               dir);
 	if (o->n_dirs == DIRS_MAX)
 		return err_set(e, ERR_USER, E2BIG, "--fs: more than %d directories", DIRS_MAX);
 	for (size_t i = 0; i < o->n_dirs; i++)
 		if (is_below(real, o->dir[i]) || is_below(o->dir[i], real))
 			return err_set(e, ERR_USER, EINVAL,
-			               "--fs=%s: one of it and --fs=%s lies inside the other", dir,
+			               "--fs=%s and --fs=%s: one is inside the other", dir,
 			               o->dir[i]);
 	char *copy = strdup(real);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* lists.c - are the lists of a policy file as haul can take them? */
+/* lists.c - do the lists of a policy file have the form that haul takes? */
 #include "hauler/options/lists.h"
 
 #include <string.h>
@@ -27,9 +27,9 @@ static int check_item(size_t list, const char *text, struct err *e)
 	case POL_FS:
 		if (text[0] == '/' && text[strspn(text, "/")])
 			return 0;
-		return err_set(e, ERR_USER, EINVAL, "\"%s\" is no full path of a directory", text);
+		return err_set(e, ERR_USER, EINVAL, "\"%s\" is not an absolute path", text);
 	default:
-		return *text ? 0 : err_set(e, ERR_USER, EINVAL, "\"\" is no pattern");
+		return *text ? 0 : err_set(e, ERR_USER, EINVAL, "an empty pattern");
 	}
 }
 

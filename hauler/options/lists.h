@@ -5,9 +5,15 @@
 
 #include "policies/policies.h"
 
-/** lists_err() - put "FILE:LINE: KEY: " before what is wrong with item @k of list @list. Return: -code of @e */
+/**
+ * lists_err() - put "FILE:LINE: KEY: " before the error about item @k of list @list. Return: -code
+ * of @e
+ */
 int lists_err(const struct policy *p, size_t list, size_t k, struct err *e);
-/** lists_check() - has every item the form that haul takes? What it names may be there on another host only. */
+/**
+ * lists_check() - does every item have the form that haul takes? What it names may exist on another
+ * host only.
+ */
 int lists_check(const struct policy *p, struct err *e);
 
 #endif

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* out_rules.c - rules for files that lead out of the tree, and the list of those that rules are for. */
+/*
+ * out_rules.c - rules for files that are connected to processes outside the tree, and the list of
+ * files that rules apply to.
+ */
 #include "hauler/options/out_rules.h"
 
 #include <ctype.h>
@@ -147,7 +150,7 @@ static bool has_place(const struct out *o)
 	return o->to != OUT_TO_NULL && o->to != OUT_TO_CLOSE;
 }
 
-/* Files of one name, and all descriptors of one terminal, are one descriptor there. */
+/* Files with one name become one descriptor there, as do all descriptors of one terminal. */
 static bool shares(const struct out *a, const struct out *b)
 {
 	return a->to == b->to && a->reads == b->reads && !strcmp(a->path, b->path) &&
@@ -187,8 +190,8 @@ void outs_text(const struct out *o, char *text, size_t bytes)
 		[OUT_TO_FILE] = "will append to ",
 		[OUT_TO_NULL] = "will be /dev/null",
 		[OUT_TO_CLOSE] = "will be closed",
-		[OUT_TO_UNIX] = "will be connected again, to ",
-		[OUT_TO_JOURNAL] = "will be connected again, to ",
+		[OUT_TO_UNIX] = "will be reconnected to ",
+		[OUT_TO_JOURNAL] = "will be reconnected to ",
 		[OUT_TO_TTY] = "will be a terminal for haul attach",
 	};
 

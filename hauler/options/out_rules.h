@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* out_rules.h - files of the tree that lead outside it: the user's rules, and what becomes of each. */
+/*
+ * out_rules.h - files of the tree that are connected to processes outside it: the user's rules, and
+ * what becomes of each file.
+ */
 #ifndef HAUL_HAULER_OUT_H
 #define HAUL_HAULER_OUT_H
 
@@ -17,18 +20,18 @@
 enum out_by { OUT_BY_FD, OUT_BY_UNIX, OUT_BY_TTY };
 
 enum out_to {
-	OUT_TO_FILE, /* appended to; its reading end reads it */
+	OUT_TO_FILE, /* appended to; the reading end of a pipe reads it */
 	OUT_TO_NULL,
 	OUT_TO_CLOSE,
 	OUT_TO_UNIX, /* connected again */
-	OUT_TO_JOURNAL, /* the same, and journald is told what it is */
-	OUT_TO_TTY, /* a terminal that `haul attach` speaks for */
+	OUT_TO_JOURNAL, /* the same, and journald gets its name and priority */
+	OUT_TO_TTY, /* a terminal that `haul attach` connects to */
 };
 
 /* --map=WHAT=TARGET */
 struct out_rule {
 	enum out_by by;
-	pid_t pid; /* 0: any of the tree */
+	pid_t pid; /* 0: any process of the tree */
 	int fd;
 	enum out_to to;
 	char name[OUT_PATH_BYTES]; /* of a UNIX socket; an abstract one begins with @ */
@@ -45,11 +48,11 @@ struct out_rules {
 int out_rule_add(struct out_rules *r, const char *text, struct err *e);
 /** out_rule_close() - --close-fd=N or PID/N */
 int out_rule_close(struct out_rules *r, const char *text, struct err *e);
-/** out_rule_find() - the last one given that fits; @name: of the socket, or NULL */
+/** out_rule_find() - the last rule given that fits; @name: of the socket, or NULL */
 const struct out_rule *out_rule_find(const struct out_rules *r, enum out_by by, pid_t pid, int fd,
                                      const char *name);
 
-/* ---- what the inspection has decided ---- */
+/* ---- the decisions of the inspection ---- */
 
 struct out {
 	struct refit refit;
@@ -59,7 +62,7 @@ struct out {
 	int sock_type;
 	uint64_t rdev, dev; /* of a terminal */
 	uint32_t uid, gid; /* of the process */
-	char external[64]; /* what CRIU's dump has to be told; empty: nothing */
+	char external[64]; /* the name that CRIU's dump needs; empty: none */
 };
 
 struct outs {
@@ -68,13 +71,13 @@ struct outs {
 	size_t n_places; /* of the destination's descriptors */
 };
 
-/** outs_add() - @o is copied; its place is found. Return: 0; -ENOMEM; -E2BIG */
+/** outs_add() - @o is copied, and gets its place. Return: 0; -ENOMEM; -E2BIG */
 int outs_add(struct outs *l, const struct out *o);
 /** outs_text() - "will append to /var/log/x" */
 void outs_text(const struct out *o, char *text, size_t bytes);
-/** outs_external() - for CRIU's dump; *v: to be freed, what it points to is not. Return: count; -ENOMEM */
+/** outs_external() - for CRIU's dump; free *v, but not what it points to. Return: count; -ENOMEM */
 ssize_t outs_external(const struct outs *l, char ***v);
-/** outs_refit() - change the images. @dirfd: where they are */
+/** outs_refit() - change the images in @dirfd */
 int outs_refit(const struct outs *l, int dirfd, struct err *e);
 struct Haul__Offer;
 /** outs_offer() - fill in offer->out; freed by outs_offer_fini() */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* report.c - what happens, as events; say.c shows them. */
+/* report.c - turns what happens into events; say.c prints them. */
 #include "hauler/report/report.h"
 
 #include <jansson.h>
@@ -163,7 +163,7 @@ static void set_fs(json_t *o, const struct dirs_stats *st)
 	json_object_set_new(o, "fs_watch", json_string(st->watch));
 }
 
-/* How many waited so long, each with its upper end; the last has none. */
+/* Number of faults by waiting time, each with the upper end of its range; the last has none. */
 static void set_faults(json_t *o, const struct mig *m)
 {
 	json_t *n = json_array(), *le = json_array();

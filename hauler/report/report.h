@@ -8,11 +8,11 @@
 
 /** report_state() - @m has entered a state */
 void report_state(const struct mig *m);
-/** report_freeze_mode() - which freeze_mode() it will be, and how writes are tracked */
+/** report_freeze_mode() - which freeze_mode() will be used, and how writes are tracked */
 void report_freeze_mode(const struct mig *m);
 /** report_round() - a round has ended, and what was decided */
 void report_round(const struct mig *m);
-/** report_throttle() - the program is slowed down, or more than before */
+/** report_throttle() - the program is slowed down, or slowed down more */
 void report_throttle(const struct mig *m);
 /** report_running() - the program runs at the destination, for the first time */
 void report_running(const struct mig *m);
@@ -20,7 +20,7 @@ void report_running(const struct mig *m);
 void report_progress(const struct mig *m, bool force);
 /** report_end() - the last event, with all figures */
 void report_end(const struct mig *m);
-/** report_waiting() - the link is lost, haul tries again */
+/** report_waiting() - the link is lost, haul tries to reconnect */
 void report_waiting(const struct mig *m, const struct err *e);
 void report_findings(const struct findings *f, bool json);
 /** report_needs() - files and what the destination has of them; @all: also those that are the same */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * say.c - events for people: a line that is rewritten on a terminal, plain lines elsewhere;
- * for programs one JSON object a line. What is shown is in the event, and nowhere else.
+ * say.c - prints events: for people a line that is rewritten on a terminal, plain lines elsewhere;
+ * for programs one JSON object a line. Whatever is printed comes from the event.
  */
 #include "hauler/report/say.h"
 
@@ -73,11 +73,11 @@ static void say_freeze(const json_t *o, struct say_how how)
 	if (!how.verbose)
 		return;
 	end_line();
-	printf("%8.3f s  the freeze will be by %s; writes tracked by %s\n", num(o, "time_s"),
+	printf("%8.3f s  freeze mode %s; writes tracked by %s\n", num(o, "time_s"),
 	       str(o, "freeze_mode"), str(o, "tracking"));
 }
 
-/* Of a link that was not measured: nothing. */
+/* Nothing for a link that was not measured. */
 static const char *link_text(const json_t *o, char out[static 32])
 {
 	out[0] = 0;
@@ -155,7 +155,7 @@ static void say_done(const json_t *o, struct say_how how)
 {
 	double rss = num(o, "rss_bytes");
 
-	/* recovered: another haul did the rest, and knew the times */
+	/* recovered: an earlier haul did the rest, and only that one knew the times */
 	if (how.quiet || !json_object_get(o, "downtime_us"))
 		return;
 	end_line();
@@ -195,16 +195,12 @@ static void say_lost(const json_t *o)
 	const char *dest = str(o, "destination"), *id = str(o, "migration");
 
 	fprintf(stderr,
-	        "haul: the process was handed over to %s, and is not known to be well there.\n"
-	        "      The copy on this host (pid %llu) stays stopped. When %s can be reached "
-	        "again:\n"
-	        "        haul recover %s\n"
-	        "      When it is gone for good, it is yours to say: haul resolve %s\n"
-	        "        --keep-here  only if the process certainly does not run at %s: it goes "
-	        "on\n"
-	        "                     here, as it was when it was stopped\n"
-	        "        --drop-here  if it runs there with all it needs: the copy here is "
-	        "killed\n",
+	        "haul: the process was handed over to %s, and may not be running there.\n      The "
+	        "copy on this host (pid %llu) stays stopped. When %s can be reached again:\n       "
+	        " haul recover %s\n      If it is gone for good, decide yourself: haul resolve "
+	        "%s\n        --keep-here  only if the process certainly does not run on %s: it "
+	        "resumes\n                     here, as it was when it was stopped\n        "
+	        "--drop-here  if it runs there with all its pages: the copy here is killed\n",
 	        dest, count(o, "pid"), dest, id, id, dest);
 }
 
@@ -213,8 +209,8 @@ static void say_link_lost(const json_t *o, struct say_how how)
 	(void)how;
 	end_line();
 	fprintf(stderr,
-	        "%8.3f s  the link is lost: %s\n"
-	        "            the copy here stays stopped; trying again (Ctrl-C: stop trying)\n",
+	        "%8.3f s  the link is lost: %s\n            the copy here stays stopped; "
+	        "reconnecting (Ctrl-C: stop trying)\n",
 	        num(o, "time_s"), str(o, "reason"));
 }
 
@@ -257,7 +253,7 @@ static void say_error(const json_t *o, struct say_how how)
 		fprintf(stderr, "      remedy: %s\n", str(o, "remedy"));
 }
 
-/* What haul itself had to say to standard error, when hauld ran it */
+/* What a haul that was run by hauld wrote to standard error */
 static void say_stderr(const json_t *o, struct say_how how)
 {
 	(void)how;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* say.h - events as people or programs read them; the same whoever made them, here or another haul. */
+/* say.h - print events for people or programs, whether this haul made them or another one. */
 #ifndef HAUL_SAY_H
 #define HAUL_SAY_H
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* answer_criu.c - what CRIU is told instead of looking itself: pages that haul brings, smaps. */
+/* answer_criu.c - answers that CRIU gets instead of looking itself: page scans, smaps. */
 #include "hauler/run/priv.h"
 
 #include <stdlib.h>
 
 #include "common/log.h"
 
-/* Smaller ones are cheap for CRIU, and it scans several of them in one call. */
+/* CRIU scans smaller ones quickly, several in one call. */
 #define OURS_BYTES_MIN (2u << 20)
 
 bool answer_criu_could(const struct vma *v)

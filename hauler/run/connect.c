@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* connect.c - connect, negotiate, prepare: all that happens before pages move. */
+/* connect.c - connect, negotiate, prepare: everything before pages move. */
 #include "hauler/run/priv.h"
 
 #include <stdlib.h>
@@ -16,7 +16,7 @@
 #define STREAM_SOCK_BYTES (4 << 20)
 #define PARENT_NAME       "before" /* in the directory of images */
 
-/* What was asked for, or the best that this kernel has. */
+/* The tracker that was asked for, or the best one that this kernel has. */
 static int choose_tracker(struct mig *m, struct err *e)
 {
 	static const enum tracker_kind kinds[] = {
@@ -35,7 +35,7 @@ static int choose_tracker(struct mig *m, struct err *e)
 		return 0;
 	err_wrap(e, "tracker %s cannot be used on this host",
 	         tracker_kind_name(m->precopy.tracker_kind));
-	return err_fix(e, "leave it to haul: --tracker=auto would take %s here",
+	return err_fix(e, "let haul choose: --tracker=auto would take %s here",
 	               tracker_kind_name(tracker_best()));
 }
 
@@ -94,8 +94,8 @@ void connect_undo(struct mig *m)
 }
 
 /*
- * CRIU has to suspend the filters of tasks that have some, which the kernel does not
- * let a tracer do that is filtered itself: then CRIU walks all pages (push mode).
+ * CRIU has to suspend the seccomp filters of tasks that have some. The kernel does not let a tracer
+ * do that which has a filter itself, so CRIU then walks all pages (push mode).
  */
 static bool has_seccomp(const struct mig *m)
 {
@@ -107,7 +107,7 @@ static bool has_seccomp(const struct mig *m)
 	return false;
 }
 
-/* CRIU is started now and held before it touches the tree. */
+/* Start CRIU now; it waits before it touches the tree. */
 static int start_criu(struct mig *m, struct err *e)
 {
 	struct sink_ops ops;
@@ -187,11 +187,13 @@ static int start_sender(struct mig *m, struct err *e)
 	pthread_mutex_lock(&m->halt.lock);
 	m->pages.send = s;
 	pthread_mutex_unlock(&m->halt.lock);
-	if (r == 0)
-		r = mig_unless_stopped(m, e);
-	if (r == 0)
-		throttle_limits(m, false);
-	return r;
+	if (r)
+		return r;
+	r = mig_unless_stopped(m, e);
+	if (r)
+		return r;
+	throttle_limits(m, false);
+	return 0;
 }
 
 static int send_files(struct mig *m, struct err *e)
@@ -220,7 +222,7 @@ void connect_prepare_undo(struct mig *m)
 {
 	if (m->pages.send)
 		send_cancel(m->pages.send);
-	/* after Ctrl-C the channel is cancelled: its end means ABORT, too */
+	/* after Ctrl-C the channel is cancelled; the destination takes its end as an ABORT */
 	if (m->link.ctl && !mig_stopped(m))
 		talk_abort(m, &m->err);
 	mnet_undone(m);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* freeze.c - stop the tree by CRIU, and let it go on if the migration fails. */
+/* freeze.c - stop the tree by CRIU, and resume it if the migration fails. */
 #include "hauler/run/priv.h"
 
 #include <poll.h>
@@ -46,7 +46,7 @@ static int hold_task(struct mig *m, const struct img_task *t, struct err *e)
 	return 0;
 }
 
-/* From now on the tasks are known by pidfd: a pid could be used again. */
+/* Tasks are known by pidfd from now on: a pid may be reused. */
 static int hold(struct mig *m, struct err *e)
 {
 	struct img_tree tree = { 0 };
@@ -64,7 +64,7 @@ static int hold(struct mig *m, struct err *e)
 	return r;
 }
 
-/* All threads stand still by ptrace: this stops them when CRIU lets them go, not earlier. */
+/* CRIU holds all threads by ptrace now: this SIGSTOP takes effect when CRIU lets them go. */
 static int stop_held(struct mig *m, struct err *e)
 {
 	for (size_t i = 0; i < m->copy.n_held; i++)
@@ -86,7 +86,7 @@ static int find_aio(struct mig *m, struct err *e)
 	return r;
 }
 
-/* Native AIO goes on while the tree stands. */
+/* Native AIO continues while the tree is stopped. */
 static int settle(struct mig *m, struct err *e)
 {
 	uint64_t deadline = deadline_in_ms(SETTLE_LIMIT_MS), last = mig_deadline(m);
@@ -111,7 +111,7 @@ static int too_late(struct mig *m, struct err *e)
 	return err_fix(e, "%s needs CRIU 3.19 or later: contrib/find-criu", what);
 }
 
-/* Up to the complete dump. From the moment the tree stands the last scan runs beside it. */
+/* From the stop to the complete dump. The last scan runs beside the dump. */
 static int dump(struct mig *m, struct err *e)
 {
 	enum criu_event ev = CRIU_EV_NONE;
@@ -145,7 +145,10 @@ static int dump(struct mig *m, struct err *e)
 		if (r == 0)
 			r = criu_reply(m->dump.criu, true, e);
 	}
-	if (r == 0 && !m->dump.present) { /* CRIU before 3.19 says nothing in between */
+	if (r)
+		return r;
+	/* CRIU before 3.19 says nothing in between */
+	if (!m->dump.present) {
 		m->fig.t.stopped_us = now_us();
 		r = too_late(m, e);
 		if (r == 0)
@@ -166,7 +169,7 @@ int freeze_run(struct mig *m, struct err *e)
 	fault_at(FAULT_S_FREEZE_RECORDED);
 	if (r == 0)
 		r = mnet_quiet(m, e);
-	/* not before the record: who finds that one removes this */
+	/* not before the record: a recovery that finds that record removes this cgroup */
 	if (r == 0 && frost_new(&m->copy.frost, m->link.route, m->copy.home, &why) < 0)
 		log_info("the stopped copy will be held by SIGSTOP alone: %s", why.msg);
 	if (m->copy.frost)
@@ -184,20 +187,20 @@ int freeze_run(struct mig *m, struct err *e)
 		struct err s = ERR_INIT;
 
 		/*
-		 * Our own reason for ending the page stream says more than CRIU's. Without one the
-		 * stream may be open still: a CRIU that is stuck has it, and the tree.
+		 * Our own reason for ending the page stream says more than CRIU's. If there is none
+		 * the stream may still be open: a CRIU that is stuck holds it, and the tree.
 		 */
 		if (e->src == ERR_CRIU &&
 		    sink_wait(m->dump.sink, deadline_in_ms(REASON_MS), &s) < 0 && s.src != ERR_CRIU)
 			*e = s;
 		if (e->src == ERR_CRIU && e->code == ETIMEDOUT)
-			err_fix(e, "nothing has changed: try again in a calmer moment, or with a "
-			           "larger --freeze-limit-ms");
+			err_fix(e, "nothing has changed: try again when the program writes less, "
+			           "or with a larger --freeze-limit-ms");
 		return err_wrap(e, "dump");
 	}
 	m->fig.t.dumped_us = now_us();
 	fault_at(FAULT_S_DUMPED);
-	/* a process may have become another user's since it was looked at */
+	/* the user of a process may have changed since the inspection */
 	if (m->opt->owned)
 		r = inspect_owner(m->opt->pid, m->opt->owner, e);
 	if (r == 0)
@@ -206,7 +209,7 @@ int freeze_run(struct mig *m, struct err *e)
 		r = record_held(m, e);
 	if (r == 0 && !criu_leaves_stopped(m->dump.criu_version))
 		r = stop_held(m, e);
-	/* CRIU now stops the tasks with SIGSTOP and goes; switch_restore() waits for that */
+	/* CRIU now stops the tasks with SIGSTOP and ends; switch_restore() waits for that */
 	if (r == 0)
 		r = criu_reply(m->dump.criu, true, e);
 	m->dump.done = r == 0;
@@ -223,9 +226,9 @@ static void drop_criu(struct mig *m)
 }
 
 /*
- * Whatever CRIU was doing, the tree runs after this. Before its last answer CRIU
- * holds the tasks by ptrace and lets them go when its stream or its RPC socket
- * closes; after it they are in state T, until SIGCONT.
+ * Whatever CRIU was doing, the tree runs after this. Before its last answer CRIU holds the tasks by
+ * ptrace and lets them go when its stream or its RPC socket closes; after it they are in state T
+ * until SIGCONT.
  */
 void freeze_undo(struct mig *m)
 {
@@ -247,11 +250,11 @@ void freeze_undo(struct mig *m)
 	present_free(steal(m->dump.present));
 	dirs_cancel(m->dirs);
 	images_free(steal(m->dump.images));
-	log_info("the tree goes on after %llu us",
+	log_info("the tree resumes after %llu us",
 	         (unsigned long long)(now_us() - m->fig.t.freeze_us));
 }
 
-/* Stopped, ended, or about to stop without having run: the signal of CRIU waits still. */
+/* Stopped, dead, or with CRIU's SIGSTOP pending: it will not run again. */
 static bool stands(pid_t pid)
 {
 	char state = procs_state(pid);
@@ -260,8 +263,8 @@ static bool stands(pid_t pid)
 }
 
 /*
- * Another of its threads may have taken the signal, and this one not had its turn since on a busy
- * processor: it stops before it runs. One that was woken does not become T.
+ * Another thread of the process may have taken the signal while this one has not been scheduled
+ * since, on a busy processor: it stops before it runs. A thread that was woken does not become T.
  */
 static bool stands_soon(pid_t pid)
 {
@@ -300,13 +303,16 @@ int freeze_hold(struct mig *m, struct err *e)
 	return r;
 }
 
-/* A zombie, which cannot be moved, needs no keeping. */
+/* A zombie cannot be moved into a cgroup, and need not be. */
 static bool slipped(const struct mig *m, pid_t pid)
 {
 	return m->copy.frost && procs_lives(pid) && !frost_has(m->copy.frost, pid);
 }
 
-/* In a frozen cgroup a signal wakes nobody; who moves them out, or thaws it, might. */
+/*
+ * In a frozen cgroup no signal wakes a process; but another process may move it out, or thaw the
+ * cgroup.
+ */
 int freeze_kept(const struct mig *m, struct err *e)
 {
 	if (!m->copy.frost)
@@ -348,7 +354,7 @@ static void wait_gone(const struct held *h)
 	while (poll(&p, 1, deadline_poll_ms(deadline)) < 0 && errno == EINTR)
 		;
 	if (!(p.revents & POLLIN))
-		log_warn("pid=%d was killed but does not go", h->pid);
+		log_warn("pid=%d was killed but has not exited", h->pid);
 }
 
 void freeze_kill(struct mig *m)
@@ -357,7 +363,7 @@ void freeze_kill(struct mig *m)
 
 	signals_late(m);
 	if (m->copy.rings && direct_rings_same(m->copy.rings, &late) < 0)
-		log_err("a request by native AIO was answered here after the hand-over; at the "
+		log_err("a native AIO request was answered here after the hand-over; at the "
 		        "destination it never will be");
 	mnet_end(m);
 	for (size_t i = 0; i < m->copy.n_held; i++)

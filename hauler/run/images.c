@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * ship.c - CRIU's images go to the destination as they are written, while CRIU still dumps.
- * A file that is closed goes; one that is opened and closed again goes again.
+ * images.c - send CRIU's images as they are written, while CRIU still dumps. A file is sent when it
+ * is closed, and again when it was opened and closed again.
  */
 #include "hauler/run/priv.h"
 
@@ -30,7 +30,7 @@ struct images {
 	int notify, stop;
 	pthread_t thread;
 	bool running;
-	bool lost; /* the kernel dropped events: everything goes again */
+	bool lost; /* the kernel dropped events: send everything again */
 	struct gone *v;
 	size_t n;
 	int result;
@@ -89,7 +89,7 @@ static int send_one(struct images *s, const char *name, struct err *e)
 	return r < 0 || n == 0 ? r : err_sys(e, "read image %s", name);
 }
 
-/* Return: 0 when no event waits any more */
+/* Return: 0 when no event is left */
 static int take_events(struct images *s, struct err *e)
 {
 	_Alignas(struct inotify_event) char buf[EVENT_BYTES];
@@ -150,7 +150,9 @@ static void end_thread(struct images *s)
 	s->running = false;
 }
 
-/* Nothing is believed: what the directory has and did not go like that, goes. */
+/*
+ * Events are not relied on: send every file of the directory that was not sent in its present form.
+ */
 static int send_rest(struct images *s, struct err *e)
 {
 	int fd = openat(s->m->dump.images_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* negotiate.c - offer the tree to the destination, and take its answer. */
+/* negotiate.c - offer the tree to the destination, and read its answer. */
 #include "hauler/run/priv.h"
 
 #include <pwd.h>
@@ -22,7 +22,7 @@ static int take_answer(const Haul__Answer *a, struct findings *out, struct err *
 		               a->n_finding);
 	for (size_t i = 0; i < a->n_finding; i++) {
 		const Haul__Finding *f = a->finding[i];
-		/* a newer destination may have more degrees: better to stop */
+		/* a newer destination may have more degrees of severity: then better stop */
 		enum severity severity = (unsigned int)f->severity <= SEV_BLOCKER
 		                                 ? (enum severity)f->severity
 		                                 : SEV_BLOCKER;
@@ -60,7 +60,7 @@ static void fill_criu(struct mig *m, Haul__Criu *c, uint8_t **cpu)
 	c->cpuinfo.len = *cpu ? n : 0;
 }
 
-/* Whose rights count at the destination. @name: of the owner, may stay NULL */
+/* Whose rights apply at the destination. @name: of the owner; may stay NULL */
 static int fill_rights(const struct mig *m, Haul__Offer *o, char **name, struct err *e)
 {
 	size_t n;

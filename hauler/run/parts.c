@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* parts.c - a step that consists of many: run them in order, and name the one that failed. */
+/* parts.c - a step made of many parts: run them in order, and name the one that failed. */
 #include "hauler/run/priv.h"
 
 #include "common/clock.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * postcopy.c - the tree is restored, and then runs, at the destination: answer what it waits
- * for, push the rest, and end our stopped copy when every page is in place there.
+ * postcopy.c - the tree has been restored at the destination: answer its page requests, push the
+ * rest, and kill the stopped copy when every page is in place there.
  */
 #include "hauler/run/priv.h"
 
@@ -55,8 +55,8 @@ static int answer_run(struct mig *m, const struct frame_run *want, uint8_t *buf,
 }
 
 /*
- * From a thread: one connection of several is gone. The others are given up with it; but before the
- * commit the control connection may still bring the reason, and switch_commit() looks.
+ * From a thread: one of the connections broke. All the others are given up, too; but before the
+ * commit the control connection may still bring the reason, and switch_commit() looks for it.
  */
 static void lost(struct mig *m, const char *what, const struct err *e)
 {
@@ -113,7 +113,7 @@ static void *push_main(void *arg)
 	}
 	if (r == 0)
 		r = send_barrier(m->pages.send, ++m->pages.mark, DEADLINE_NEVER, &e);
-	if (r == 0) /* all the others are there */
+	if (r == 0) /* all other pages are there */
 		r = send_lost(m->pages.send, &e);
 	if (r < 0 && r != -ECANCELED)
 		lost(m, "the rest of the pages", &e);
@@ -129,7 +129,10 @@ int postcopy_listen(struct mig *m, struct err *e)
 	return r ? err_set(e, ERR_SYS, r, "thread for the urgent stream") : 0;
 }
 
-/* What is left is what the final page maps said; after a lost link, what D said. */
+/*
+ * At first the pages that the final page maps left out; after a lost link those that the
+ * destination named.
+ */
 static int take_left(struct mig *m, struct err *e)
 {
 	size_t n;
@@ -161,7 +164,7 @@ int postcopy_push(struct mig *m, struct err *e)
 
 static int wait_drained(struct mig *m, struct err *e)
 {
-	Haul__Msg *none = NULL; /* no message ends this: DRAINED is noted by its rule */
+	Haul__Msg *none = NULL; /* no message ends this loop: the rule for DRAINED sets a flag */
 	int r = 0;
 
 	while (r == 0 && !m->rest.drained) {
@@ -186,7 +189,7 @@ void postcopy_end_threads(struct mig *m)
 
 int postcopy_run(struct mig *m, struct err *e)
 {
-	/* a new link has to begin anew with what is left */
+	/* a new link has to start again with what is left */
 	int r = m->rest.n_left && !m->rest.push_running ? postcopy_push(m, e) : 0;
 
 	fault_at(FAULT_S_PUSHING);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * exist.c - which pages a stopped tree has: what CRIU listed, and in the mappings that
- * it did not look into what our own last scan found. The scan runs while CRIU dumps.
+ * present.c - which pages a stopped tree has: those that CRIU listed and, in the mappings that CRIU
+ * left out, those that our own last scan found. The scan runs while CRIU dumps.
  */
 #include "hauler/run/priv.h"
 
@@ -14,7 +14,7 @@ struct present {
 	struct present_task *v;
 	size_t n;
 	struct tracker *trk;
-	struct sent *sent; /* learns what was written last; NULL: nobody will ask */
+	struct sent *sent; /* gets the ranks of the last scan; NULL: not needed */
 	unsigned int scan; /* and by this number */
 	pthread_t thread;
 	bool running;
@@ -33,7 +33,7 @@ const struct present_task *present_task(const struct present *x, pid_t pid)
 
 static struct present_task *task_of(struct present *x, pid_t pid)
 {
-	/* processes come one after the other */
+	/* CRIU lists one process after the other */
 	if (x->n && x->v[x->n - 1].pid == pid)
 		return &x->v[x->n - 1];
 	struct present_task *v = realloc(x->v, (x->n + 1) * sizeof(*v));
@@ -57,7 +57,9 @@ static int collect(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, 
 		sent_wrote(x->sent, obj_of_task(pid), vaddr, pages, x->scan);
 	int r = flags & TRACKER_DIRTY ? runs_add(&t->dirty, vaddr, pages) : 0;
 
-	if (r == 0 && !(flags & TRACKER_ZERO) && answer_criu_could(vma))
+	if (r)
+		return r;
+	if (!(flags & TRACKER_ZERO) && answer_criu_could(vma))
 		r = runs_add(&t->present, vaddr, pages);
 	return r;
 }
@@ -119,14 +121,14 @@ void present_free(struct present *x)
 
 /* ---- all pages of a task ---- */
 
-/* Where a walk over several ascending lists of runs stands. */
+/* The position of a walk over several ascending lists of runs. */
 struct walk {
 	const struct runs *runs[4];
 	bool eager[4];
 	size_t at[4];
 };
 
-/* The list whose next run comes first; -1: all are done. */
+/* The list whose next run has the lowest address; -1: all lists are done. */
 static int walk_next(const struct walk *w)
 {
 	int best = -1;
@@ -139,7 +141,7 @@ static int walk_next(const struct walk *w)
 	return best;
 }
 
-/* The part of the present pages that lies in @own. */
+/* The part of the present pages that @own covers. */
 static int cut_out(const struct runs *present, const struct own_vma *own, struct runs *out)
 {
 	int r = 0;
@@ -164,7 +166,7 @@ static int by_start(const void *a, const void *b)
 	return x->start < y->start ? -1 : x->start > y->start;
 }
 
-/* Ours, by what CRIU says of the mappings: locked memory must be there at once. */
+/* Pages that we list in mappings of which CRIU says: locked. They must be there at once. */
 static int split_own(const struct mig *m, const struct present_task *t, struct runs *lazy,
                      struct runs *eager, struct err *e)
 {
@@ -192,7 +194,10 @@ static int split_own(const struct mig *m, const struct present_task *t, struct r
 	return r;
 }
 
-/* What CRIU left out as clean: lazy or not by its own rule, which it does not tell then. */
+/*
+ * Pages that CRIU left out as clean: CRIU does not say whether they are lazy, so its own rule is
+ * applied.
+ */
 static int split_clean(const struct mig *m, const struct sink_obj *o, struct runs *lazy,
                        struct runs *eager, struct err *e)
 {
@@ -225,7 +230,7 @@ int present_walk(struct mig *m, const struct present_task *t, const struct sink_
 	AUTO(runs) struct runs eager = { 0 };
 	struct walk w = { .runs = { &o->lazy, &o->eager, &lazy, &eager },
 		          .eager = { false, true, false, true } };
-	/* CRIU looks at all mappings itself, or is answered: one of these lists is empty */
+	/* CRIU either looks at all mappings itself or is answered: one of these lists is empty */
 	pthread_mutex_lock(&m->dump.lock);
 	int i, r = m->dump.n_ours ? split_own(m, t, &lazy, &eager, e)
 	                          : split_clean(m, o, &lazy, &eager, e);

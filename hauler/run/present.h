@@ -9,19 +9,19 @@
 struct present_task {
 	pid_t pid;
 	struct runs dirty;
-	struct runs present; /* in mappings that CRIU may leave to us */
+	struct runs present; /* in mappings that CRIU may leave to haul */
 };
 
 struct present;
 
-/** present_start() - the tree is stopped: the last look at all its processes, in a thread */
+/** present_start() - the tree is stopped: look at all its processes a last time, in a thread */
 int present_start(struct present **out, const struct mig *m, struct err *e);
 /** present_wait() - until it is done. @scan_us: out, how long it took; may be NULL */
 int present_wait(struct present *x, uint64_t *scan_us, struct err *e);
 /** present_task() - Return: NULL: nothing was found in @pid */
 const struct present_task *present_task(const struct present *x, pid_t pid);
 
-/** present_fn - a run of pages; @eager: needed before the first instruction */
+/** present_fn - takes a run of pages; @eager: needed before the first instruction */
 typedef int (*present_fn)(void *arg, const struct run *run, bool eager);
 /**
  * present_walk() - all pages of a task, ascending: what CRIU listed, and what it left to us

@@ -95,7 +95,7 @@ void record_undone(struct mig *m);
 void record_ran(struct mig *m);
 /** record_end() - @remove: nothing is left to do */
 void record_end(struct mig *m, bool remove);
-/** record_load() - options and secret from m->journal; what @o has already stays */
+/** record_load() - options and secret from m->journal; values that @o has already are kept */
 int record_load(struct mig *m, struct opts *o, struct err *e);
 /** record_held_again() - find the stopped tasks again. @gone: how many of them no longer exist */
 int record_held_again(struct mig *m, unsigned int *gone, struct err *e);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* journal.c - the source's journal: written before what depends on it, read by recover. */
+/* record.c - the source's journal: written before what depends on it, read by recover. */
 #include "hauler/run/priv.h"
 
 #include <stdlib.h>
@@ -11,7 +11,9 @@
 
 #define CGROUP_BYTES 256
 
-/* A word for the journal; what would not be one is left out, and asked for at recovery. */
+/*
+ * A word for the journal; "-" for a text that is not one word, which recovery then has to ask for.
+ */
 static const char *word(const char *s)
 {
 	for (const char *p = s; p && *p; p++)
@@ -20,7 +22,7 @@ static const char *word(const char *s)
 	return s && *s ? s : "-";
 }
 
-/* A cgroup whose name does not fit in leads back to the root. */
+/* A cgroup whose name does not fit into the journal: the root is used instead. */
 static const char *cgroup_word(const char *path)
 {
 	if (!path || strlen(path) >= CGROUP_BYTES || strpbrk(path, ",:") ||
@@ -81,7 +83,10 @@ void record_undone(struct mig *m)
 {
 	struct err e = ERR_INIT;
 
-	/* not recorded, it goes on all the same: who recovers it later would only ask once more */
+	/*
+	 * if this is not recorded the migration continues all the same: a recovery only asks once
+	 * more
+	 */
 	if (m->journal && !strcmp(journal_word(m->journal), "commit") &&
 	    journal_add(m->journal, &e, "undone", "%s", "") < 0)
 		log_err("%s", e.msg);
@@ -89,7 +94,7 @@ void record_undone(struct mig *m)
 
 void record_ran(struct mig *m)
 {
-	struct err ignore = ERR_INIT; /* then only this process knows */
+	struct err ignore = ERR_INIT; /* then only this process knows it */
 
 	if (!m->rest.ran && m->journal)
 		journal_add(m->journal, &ignore, "commit", "ran=1");
@@ -110,7 +115,7 @@ static unsigned int number(const struct journal *j, const char *key)
 	return v ? (unsigned int)strtoul(v, NULL, 10) : 0;
 }
 
-/* Return: a copy, NULL when it was left out */
+/* Return: a copy; NULL when the journal has none */
 static char *text(const struct journal *j, const char *key)
 {
 	const char *v = journal_get(j, key);
@@ -140,9 +145,9 @@ int record_load(struct mig *m, struct opts *o, struct err *e)
 	snprintf(m->link.peer_boot, sizeof(m->link.peer_boot), "%s", boot ? boot : "");
 	if (secret_parse(journal_get(j, "secret"), m->link.secret) < 0 || o->pol.v.streams == 0 ||
 	    o->pol.v.streams > STREAMS_LIMIT || o->port == 0 || o->port > 65535)
-		return err_set(e, ERR_USER, EBADMSG, "the journal does not say enough");
+		return err_set(e, ERR_USER, EBADMSG, "the journal is incomplete");
 	if (!o->dest) {
-		err_set(e, ERR_USER, EINVAL, "the journal does not know the destination");
+		err_set(e, ERR_USER, EINVAL, "the journal does not name the destination");
 		return err_fix(e, "name it with --to");
 	}
 	return 0;
@@ -160,7 +165,7 @@ static int hold_one(struct mig *m, const char *item)
 
 	*h = (struct held){ .pid = pid, .was_stopped = was_stopped };
 	h->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	/* opened first, then compared: it cannot become another one in between */
+	/* open it first, then compare: so it cannot be replaced in between */
 	if (h->pidfd >= 0 && procs_start(pid) != start)
 		close(steal_fd(&h->pidfd));
 	if (h->pidfd < 0)
@@ -181,7 +186,8 @@ int record_held_again(struct mig *m, unsigned int *gone, struct err *e)
 	if (!m->copy.held)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
 	n = 0;
-	struct err ignore = ERR_INIT; /* -ENOENT: it was not that far, or has no cgroups */
+	struct err ignore =
+	        ERR_INIT; /* -ENOENT: the migration had not got that far, or there are no cgroups */
 
 	m->copy.home = text(m->journal, "cgroup");
 	if (m->copy.home)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * recover.c - end what a killed haul began. docs/HANDOVER.md: before the commit the tree
- * resumes here; after it only the destination knows, and is asked; when nobody can be
- * asked any more the operator decides (haul resolve).
+ * recover.c - complete or undo what a killed haul began. docs/HANDOVER.md: before the commit the
+ * tree resumes here; after it only the destination knows the outcome, and is asked; when it can no
+ * longer be asked the operator decides (haul resolve).
  */
 
 #include "hauler/run/recover.h"
@@ -49,7 +49,7 @@ static struct mig *new_mig(void)
 	return m;
 }
 
-/* CRIU may live on, and stops its tasks when it ends: what wakes them comes behind that. */
+/* CRIU may outlive haul, and stops its tasks when it ends; wake them after that. */
 static void wait_untraced(pid_t pid)
 {
 	uint64_t deadline = deadline_in_ms(TRACED_LIMIT_MS);
@@ -73,8 +73,8 @@ static void thaw(struct mig *m)
 /* ---- where its network is ---- */
 
 /*
- * Its addresses and its lock are in the network namespace that haul was run in, which is that of the tree;
- * who recovers it may be elsewhere. Return: the way back; -1: none is needed
+ * Addresses and the network lock are in the network namespace in which haul ran, the tree's;
+ * recovery may run in another one. Return: the way back; -1: none is needed
  */
 static int enter_net(const struct mig *m)
 {
@@ -106,7 +106,7 @@ static void leave_net(int own)
 
 /* ---- one migration ---- */
 
-/* What the journal says of it. @gone: processes that are no more; @net: for leave_net() */
+/* What its journal says. @gone: number of processes that no longer exist; @net: for leave_net() */
 static int load(struct mig *m, struct opts *o, unsigned int *gone, int *net)
 {
 	if (record_load(m, o, &m->err) < 0 || record_held_again(m, gone, &m->err) < 0)
@@ -138,14 +138,14 @@ static void say(const struct recover *rc, const struct mig *m, const char *what)
 	fflush(stdout);
 }
 
-/* Return: is nothing left to do, and the journal of no use? */
+/* Return: is nothing left to do, so that the journal can go? */
 static bool recover_loaded(const struct recover *rc, struct mig *m, struct opts *o, int *net)
 {
 	enum phase ph = phase_of(m->journal);
 	unsigned int gone = 0;
 
 	if (!journal_of_this_boot(m->journal)) {
-		say(rc, m, "this host has rebooted since; nothing of it is left here");
+		say(rc, m, "this host has rebooted since: nothing of it is left here");
 		return true;
 	}
 	if (load(m, o, &gone, net) < 0)
@@ -166,7 +166,7 @@ static bool recover_loaded(const struct recover *rc, struct mig *m, struct opts 
 		return !rc->list;
 	}
 	if (rc->list) {
-		say(rc, m, "was handed over, or perhaps not; the stopped copy is here");
+		say(rc, m, "may have been handed over; the stopped copy is here");
 		return false;
 	}
 	run_recovered(m);
@@ -221,7 +221,7 @@ static int recover_one(struct recover *rc, uint64_t id)
 	record_end(m, over);
 	run_fini(m);
 	free(m);
-	if (missing) /* another process has ended it meanwhile, unless this was asked for */
+	if (missing) /* another process ended it meanwhile, unless the operator asked for this one */
 		return rc->id ? r : 0;
 	rc->left += !over && !rc->list;
 	return 0;
@@ -247,7 +247,7 @@ int recover_all(struct recover *rc)
 	return r;
 }
 
-/* ---- haul resolve: the operator knows better ---- */
+/* ---- haul resolve: the operator decides ---- */
 
 static int resolve_loaded(struct recover *rc, struct mig *m, struct opts *o, bool keep, int *net)
 {

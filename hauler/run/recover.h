@@ -6,14 +6,15 @@
 #include "hauler/mig/mig.h"
 
 struct recover {
-	const struct opts *opt; /* dest, identity, ... given here win over the journal's */
+	const struct opts
+	        *opt; /* dest, identity, ... given here take precedence over the journal's */
 	uint64_t id; /* 0: all */
 	bool list; /* list the migrations, change nothing */
-	unsigned int left; /* out: not ended, an operator is needed */
+	unsigned int left; /* out: not completed, an operator is needed */
 	struct mig *current; /* for the signal thread */
 };
 
-/** recover_all() - end every migration whose haul is dead. Return: 0, or -errno */
+/** recover_all() - complete every migration whose haul is dead. Return: 0, or -errno */
 int recover_all(struct recover *rc);
 /**
  * recover_resolve() - the operator decides what only the destination could know

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * relink.c - the link broke after the hand-over: ask the destination for the outcome, until
- * it answers, and go on from what it lacks. The stopped copy here stays what it is.
+ * relink.c - the link broke after the hand-over: ask the destination for the outcome until it
+ * answers, and continue with what it still lacks. The stopped copy here stays stopped.
  */
 #include "hauler/run/priv.h"
 
@@ -29,7 +29,7 @@ static void drop_left(struct mig *m)
 	m->rest.n_left = 0;
 }
 
-/* Every connection ends, and every thread that used one. */
+/* Close every connection, and end every thread that used one. */
 static void drop_link(struct mig *m)
 {
 	if (m->pages.send)
@@ -61,29 +61,31 @@ static bool is_held(const struct mig *m, uint64_t obj)
 	return false;
 }
 
-/* Of the stopped copy and of nothing else on this host; and not more than we can hold. */
+/* Only pages of the stopped copy, of nothing else on this host, and no more than we can hold. */
 static int keep_missing(struct mig *m, const Haul__Missing *in, struct err *e)
 {
 	size_t runs = 0;
 
 	if (!is_held(m, in->obj))
-		return err_set(e, ERR_PEER, EPROTO, "the destination misses pages of object %llx",
-		               (unsigned long long)in->obj);
+		return err_set(
+		        e, ERR_PEER, EPROTO,
+		        "the destination asks for pages of object %llx, which is not held here",
+		        (unsigned long long)in->obj);
 	for (size_t i = 0; i < m->rest.n_left; i++)
 		runs += m->rest.left[i].runs.n;
 	if (m->rest.n_left == MISSING_MSGS_MAX || runs > MISSING_RUNS_MAX)
-		return err_set(e, ERR_PEER, E2BIG, "the destination misses too much");
+		return err_set(e, ERR_PEER, E2BIG, "the destination lists too many missing pages");
 	struct left_obj *v = realloc(m->rest.left, (m->rest.n_left + 1) * sizeof(*v));
 
 	if (!v)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for what is missing");
 	m->rest.left = v;
 	v[m->rest.n_left] = (struct left_obj){ .obj = in->obj };
-	m->rest.n_left++; /* what it holds is freed with the others, also when it is bad */
+	m->rest.n_left++; /* freed with the others, even when it is wrong */
 	return class_runs_unpack(in->runs.data, in->runs.len, &v[m->rest.n_left - 1].runs, e);
 }
 
-/* Until the destination has told all that it lacks. */
+/* Until the destination has named all that it lacks. */
 static int take_missing(struct mig *m, struct err *e)
 {
 	uint64_t deadline = deadline_in_ms(MISSING_LIMIT_MS);
@@ -104,7 +106,7 @@ static int take_missing(struct mig *m, struct err *e)
 	return r;
 }
 
-/* It runs there: streams again, and all that it lacks in one list. */
+/* It runs there: reconnect the streams, and put all that it lacks into one list. */
 static int go_on(struct mig *m, struct err *e)
 {
 	struct send *s = NULL;
@@ -156,7 +158,8 @@ static int attempt(struct mig *m, struct err *e)
 			               "never did",
 			               m->opt->dest);
 		m->link.aborted = true;
-		m->halt.committed = false; /* COMMIT never arrived, and never will */
+		m->halt.committed =
+		        false; /* COMMIT never arrived, and never will: that connection is closed */
 		m->back_to = MIG_UNDO;
 		err_set(e, ERR_LINK, ECONNRESET,
 		        "the link broke before the hand-over; %s has removed its copy",
@@ -170,7 +173,7 @@ static int attempt(struct mig *m, struct err *e)
 		return 0;
 	case HAUL__STATE__STATE_LOST:
 		return err_set(e, ERR_PEER, EOWNERDEAD,
-		               "the copy at %s was ended: CRIU, or who brought its pages, had died",
+		               "the copy at %s was killed because CRIU or the pager had died",
 		               m->opt->dest);
 	default:
 		return err_set(e, ERR_PEER, ENOENT, "%s knows nothing of this migration",

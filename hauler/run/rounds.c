@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * rounds.c - pre-copy: scan, send, look how much is written meanwhile, decide, until the
- * decision is to stop.
+ * rounds.c - pre-copy: scan, send, count what is written meanwhile, decide, until the decision is
+ * to stop.
  *
- * A scan re-arms the tracker and only lists what was written; the list is sent with a look
- * at the tracker now and then. What is written again before its turn is left out:
- * it is for the next round. What a round that is cut has not sent is forgotten, so that
- * it counts as never sent.
+ * A scan re-arms the tracker and only lists what was written. While the list is sent the tracker is
+ * looked at now and then: pages that were written again before their turn are left for the next
+ * round. Pages that a round did not send because it was cut short are forgotten, so that they count
+ * as never sent.
  */
 #include "hauler/run/priv.h"
 
@@ -23,12 +23,14 @@
 /* Pages queued between two checks of the clock. */
 #define PIECE_PAGES 512u
 
-/* Looks come at growing distances, and cost at most a twentieth of the time. */
+/* Looks are further and further apart, and cost at most a twentieth of the time. */
 #define LOOK_MIN_US 20000
 #define LOOK_MAX_US 250000
 #define LOOK_COST   20
 
-/* A round that moves less than this, and soon, does not fill the pipe: it says nothing of the link. */
+/*
+ * A round smaller and shorter than this never fills the pipe, so it says nothing about bandwidth.
+ */
 #define LINK_FULL_BYTES (4u << 20)
 #define LINK_SURE_US    500000
 
@@ -55,7 +57,7 @@ struct round {
 	uint64_t pages, done_pages, queued_pages; /* done: queued or left out */
 	uint64_t written, present; /* by the last look */
 	double link_Bps; /* known before it */
-	size_t next; /* process of the list, and address, that come next */
+	size_t next; /* position: process in the list, and address */
 	uint64_t next_vaddr;
 	bool cut, arrived;
 };
@@ -94,8 +96,8 @@ static const struct runs *list_of(const struct pages_list *l, pid_t pid)
 /* ---- what is measured ---- */
 
 /*
- * What the link carries is counted in memory, not in bytes on the wire: with
- * compression, zero pages and pages that need not be sent, the two are far apart.
+ * Bandwidth counts memory, not bytes on the wire: with compression, zero pages and pages that need
+ * not be sent the two differ widely.
  */
 static uint64_t moved_bytes(struct mig *m)
 {
@@ -113,7 +115,7 @@ static int listed(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, u
 	(void)vma;
 	(void)flags;
 	r->pages += pages;
-	if (r->m->precopy.decision.round > 0) /* the first scan names everything */
+	if (r->m->precopy.decision.round > 0) /* the first scan lists everything */
 		sent_wrote(r->m->pages.sent, obj_of_task(pid), vaddr, pages,
 		           r->m->precopy.decision.round);
 	return list_add(&r->todo, pid, vaddr, pages);
@@ -134,7 +136,7 @@ static int seen(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uin
 	return list_add(&r->again, pid, vaddr, pages);
 }
 
-/* Pages of @l from @from on that are not in @again. */
+/* Number of pages of @l from @from on that are not in @again. */
 static uint64_t not_again(const struct runs *l, const struct runs *again, uint64_t from)
 {
 	uint64_t n = 0;
@@ -157,7 +159,7 @@ static uint64_t not_again(const struct runs *l, const struct runs *again, uint64
 	return n;
 }
 
-/* What the round still has to send, by the last look. */
+/* Number of pages that the round still has to send, by the last look. */
 static uint64_t unsent(const struct round *r)
 {
 	uint64_t n = 0;
@@ -168,7 +170,7 @@ static uint64_t unsent(const struct round *r)
 	return n;
 }
 
-/* In how many pieces what is left lies, about: where both lists overlap too many are counted. */
+/* Approximate number of runs left to send; runs on both lists count twice. */
 static uint64_t left_runs(const struct round *r)
 {
 	uint64_t n = 0;
@@ -183,7 +185,7 @@ static uint64_t left_runs(const struct round *r)
 	return n;
 }
 
-/* A short time says little of the link: what was known before counts as well. */
+/* A short round says little about the link, so earlier ones count as well. */
 static double link_now(const struct round *r, double Bps, uint64_t us)
 {
 	double weight = us < LINK_SURE_US ? (double)us / LINK_SURE_US : 1;
@@ -191,7 +193,7 @@ static double link_now(const struct round *r, double Bps, uint64_t us)
 	return r->link_Bps > 0 ? r->link_Bps + weight * (Bps - r->link_Bps) : Bps;
 }
 
-/* How much is written since the scan; nothing is re-armed. Then: what does that mean? */
+/* Count what was written since the scan, without re-arming, and decide again. */
 static int look(struct round *r, struct err *e)
 {
 	struct mig *m = r->m;
@@ -234,15 +236,15 @@ static int look(struct round *r, struct err *e)
 
 /* ---- one round ---- */
 
-/* These pages are not sent as they are now, and the tracker does not know. */
+/* The tracker does not know that these pages were not sent as they are now. */
 static void forget(struct round *r, pid_t pid, uint64_t vaddr, uint64_t pages)
 {
 	sent_forget(r->m->pages.sent, obj_of_task(pid), vaddr, pages);
 }
 
 /*
- * What the last look found written again is left out, and forgotten: with soft-dirty bits a
- * page that was swapped out for that look may be back at its frame, and clean, by the next scan.
+ * Leave out what the last look found written again, and forget it: with soft-dirty bits a page that
+ * was swapped out for that look may be back in its frame, and clean, by the next scan.
  */
 static int send_run(struct round *r, pid_t pid, int fd, uint64_t vaddr, uint64_t pages,
                     struct err *e)
@@ -274,7 +276,7 @@ static int send_run(struct round *r, pid_t pid, int fd, uint64_t vaddr, uint64_t
 	return x;
 }
 
-/* Return: go on with rounds? */
+/* Return: continue with rounds? */
 static bool decide(struct mig *m)
 {
 	m->precopy.answer = pol_decide(&m->precopy.decision);
@@ -283,7 +285,7 @@ static bool decide(struct mig *m)
 	return m->precopy.answer.verdict == POL_ROUND || m->precopy.answer.verdict == POL_THROTTLE;
 }
 
-/* Pieces of one process's list; when the round is cut, the rest is forgotten. */
+/* Queue the list of one process piece by piece; when the round is cut short forget the rest. */
 static int send_list(struct round *r, const struct pages_of *l, struct err *e)
 {
 	struct mig *m = r->m;
@@ -295,7 +297,7 @@ static int send_list(struct round *r, const struct pages_of *l, struct err *e)
 		     x == 0 && left;) {
 			uint64_t n = left < PIECE_PAGES ? left : PIECE_PAGES;
 
-			if (r->cut || fd < 0) { /* it has gone, or it travels in the freeze */
+			if (r->cut || fd < 0) { /* it has exited, or it is sent in the freeze */
 				forget(r, l->pid, vaddr, left);
 				break;
 			}
@@ -311,7 +313,10 @@ static int send_list(struct round *r, const struct pages_of *l, struct err *e)
 	return x;
 }
 
-/* However long it takes: what is queued may be much for the link. Standing still has a limit. */
+/*
+ * No limit on the time: the queue may be long for this link. But a link on which nothing moves is
+ * given up.
+ */
 static int barrier(struct mig *m, struct err *e)
 {
 	int r = send_barrier(m->pages.send, ++m->pages.mark, DEADLINE_NEVER, e);
@@ -367,7 +372,7 @@ static int one_round(struct mig *m, bool *cut, struct err *e)
 	r.arrived = true;
 	if (x == 0)
 		x = look(&r, e);
-	if (x == 0) { /* or else the streams may still read: run_fini() closes */
+	if (x == 0) { /* otherwise the streams may still read; run_fini() closes them */
 		memfd_close_all(m);
 		m->fig.round_pages = r.cut ? r.done_pages : r.pages;
 		m->fig.round_us = now_us() - t0;
@@ -413,15 +418,18 @@ static int given_up(struct mig *m, struct err *e)
 	        m->precopy.answer.why, (double)m->precopy.answer.downtime_us / 1e3,
 	        (double)m->precopy.answer.degraded_us / 1e6);
 	if (m->precopy.decision.no_rounds)
-		err_fix(e, "without a tracker nothing is measured, and the link is taken to carry "
-		           "100 Mbit/s: allow more, or use --mode=post-copy");
-	return err_fix(e, "try in a calmer moment (haul watch %d), or with another --policy",
-	               m->opt->pid);
+		err_fix(e, "without a tracker the bandwidth is not measured, and 100 Mbit/s are "
+		           "assumed: raise the limits, or use --mode=post-copy");
+	return err_fix(
+	        e,
+	        "try again when the program writes less (haul watch %d), or with another --policy",
+	        m->opt->pid);
 }
 
 /*
- * Before a stop, and while pages are written: so when it takes long the decision is made anew. Files
- * that are open for writing are read again in the freeze; this says how long that takes.
+ * Before a stop, while pages are still being written: if this takes long the decision is made
+ * again. Files that are open for writing are read again in the freeze; this tells how long that
+ * takes.
  */
 static int files_first(struct mig *m, uint64_t freeze_us, bool *late, struct err *e)
 {
@@ -438,8 +446,8 @@ static int files_first(struct mig *m, uint64_t freeze_us, bool *late, struct err
 
 /* How a round ended. */
 enum round_end {
-	ROUND_WHOLE, /* all pages of its list were sent, or left for the next one */
-	ROUND_CUT, /* in the middle of it the decision was to stop the program */
+	ROUND_WHOLE, /* all pages of its list were sent, or left for the next round */
+	ROUND_CUT, /* cut short: the decision was to stop the program */
 	ROUND_FAILED,
 };
 
@@ -453,8 +461,8 @@ static enum round_end run_round(struct mig *m, struct err *e)
 }
 
 /*
- * Rounds, until another one would not help. @last: in: how the round before ended, out: the last.
- * A report comes before each decision but the first.
+ * Run rounds until another one would not help. @last: in: how the previous round ended, out: the
+ * last one. A report precedes each decision but the first.
  */
 static enum round_end copy_until_it_stops_helping(struct mig *m, enum round_end last, struct err *e)
 {
@@ -469,8 +477,8 @@ static enum round_end copy_until_it_stops_helping(struct mig *m, enum round_end 
 }
 
 /*
- * Send the files that are open for writing. When that takes long, pages are written meanwhile: then
- * another round goes first, at most FILES_TRIES times.
+ * Send the files that are open for writing. If that takes long, pages are written meanwhile, and
+ * another round runs first, at most FILES_TRIES times.
  */
 static enum round_end settle_files(struct mig *m, enum round_end last, struct err *e)
 {
@@ -486,7 +494,7 @@ static enum round_end settle_files(struct mig *m, enum round_end last, struct er
 		if (last == ROUND_CUT)
 			break;
 		tries += late;
-		/* settled: only what the files take in the stop may change the decision */
+		/* settled: only the time that the files take in the stop may change the decision */
 		if (!late || tries >= FILES_TRIES || !d->round ||
 		    d->round >= m->opt->pol.v.max_rounds) {
 			bool more = decide(m);

@@ -12,10 +12,10 @@
 #include "hauler/report/report.h"
 
 struct step {
-	enum mig_state next; /* when it went well; RELINK decides by itself */
+	enum mig_state next; /* next state after success; RELINK chooses its own */
 	struct state_facts facts;
 	int (*run)(struct mig *m, struct err *e);
-	void (*undo)(struct mig *m); /* NULL: nothing to undo, or past the commit */
+	void (*undo)(struct mig *m); /* NULL: nothing to undo, or after the commit */
 };
 
 #define TO(s) BIT(MIG_##s)
@@ -66,14 +66,16 @@ static void enter(struct mig *m, enum mig_state to)
 	report_state(m);
 }
 
-/* A step that leads where the table has no edge: nothing is lost by undoing it, or by asking. */
+/*
+ * A step chose a state that the table does not allow: undo, or ask the destination. Both are safe.
+ */
 static enum mig_state refused(struct mig *m, enum mig_state to)
 {
 	err_set(&m->err, ERR_BUG, EINVAL, "no edge %s -> %s", m->at->name, steps[to].facts.name);
 	return m->halt.committed ? MIG_LOST : MIG_UNDO;
 }
 
-/* The steps that were begun, last first: the tree comes back before anything else. */
+/* Undo the steps that were begun, last first: the tree resumes before anything else. */
 static void undo_from(struct mig *m, enum mig_state failed)
 {
 	struct err why = m->err;
@@ -92,7 +94,7 @@ static void undo_from(struct mig *m, enum mig_state failed)
 /* After a step that failed. Return: the state that deals with it */
 static enum mig_state after_failure(const struct mig *m)
 {
-	/* whatever was said after COMMIT, its outcome is what the destination has on record */
+	/* whatever happened after COMMIT, the destination's record decides */
 	bool link = m->err.src == ERR_LINK || m->state == MIG_COMMIT;
 
 	if (!m->halt.committed)
@@ -100,7 +102,7 @@ static enum mig_state after_failure(const struct mig *m)
 	return link && (m->at->may_go_to & TO(RELINK)) ? MIG_RELINK : MIG_LOST;
 }
 
-/* The fault point behind each step. */
+/* The fault point after each step. */
 static const enum fault passed[MIG_NSTATES] = {
 	[MIG_CONNECT] = FAULT_S_CONNECTED,    [MIG_NEGOTIATE] = FAULT_S_NEGOTIATED,
 	[MIG_PREPARE] = FAULT_S_PREPARED,     [MIG_ROUNDS] = FAULT_S_ROUNDS,
@@ -187,7 +189,7 @@ bool run_stop(struct mig *m)
 
 void run_fini(struct mig *m)
 {
-	/* the signal thread may still look */
+	/* the signal thread may still read it */
 	pthread_mutex_lock(&m->halt.lock);
 	struct send *s = steal(m->pages.send);
 	struct criu *c = steal(m->dump.criu);

@@ -2,12 +2,12 @@
 /*
  * signals.c - signals and SIGKILL that reach the tree while it is stopped.
  *
- * CRIU saves the signals that are pending when it dumps a process. One that comes later would be
- * lost with the copy here, and a process that was killed would live on at the destination. So
- * the pending signals are noted when the tree has stopped and compared before COMMIT is sent.
- * When CRIU lets go of a process, that takes its pending signals before it stops: then none is
- * pending, but the handler's frame has moved the stack pointer.
- * Signals of the process's own timers do not count: the timer fires at the destination, too.
+ * CRIU saves the signals that are pending when it dumps a process. A later signal would be lost
+ * with the copy here, and a process that was killed would live on at the destination. So pending
+ * signals are noted when the tree has stopped and compared before COMMIT is sent. When CRIU lets go
+ * of a process, the process takes its pending signals before it stops: then none is pending, but
+ * the handler's frame has moved the stack pointer. Signals of the process's own timers do not
+ * count: the timer fires at the destination, too.
  */
 #include <dirent.h>
 #include <signal.h>
@@ -18,7 +18,7 @@
 #include "common/log.h"
 #include "hauler/run/priv.h"
 
-/* Of more threads than this only the signals for the whole process are looked at. */
+/* With more threads than this only signals to the whole process are checked. */
 #define THREADS_MAX 1024u
 
 #define KEY_BYTES 7u /* "SigPnd:" */
@@ -81,7 +81,7 @@ static bool read_masks(const char *path, struct masks *m)
 	return f != NULL;
 }
 
-/* A traced process collects signals that it would have ignored; blocked ones may be waited for. */
+/* A traced process also queues signals that it ignores; blocked ones may be waited for. */
 static uint64_t discarded(const struct masks *m)
 {
 	return ~m->blocked & (m->ignored | (HARMLESS & ~m->caught));
@@ -124,7 +124,7 @@ static uint64_t stack_of(pid_t pid, pid_t tid)
 	return sp ? strtoull(sp, NULL, 16) : 0;
 }
 
-/* Signals that wait for @pid or one of its threads. @all: also those that mean nothing */
+/* Pending signals of @pid and its threads. @all: include those that have no effect */
 static uint64_t pending_of(pid_t pid, bool all)
 {
 	char path[64];
@@ -191,14 +191,15 @@ int signals_note(struct mig *m, struct err *e)
 	return r;
 }
 
-/* ---- signals that were taken on the way from CRIU's ptrace to the stop ---- */
+/* ---- signals that were taken between CRIU's ptrace and the stop ---- */
 
 /*
- * A frame as the kernel lays it for a handler (x86-64: struct rt_sigframe). It has siginfo only when the
- * handler wants it; what was blocked on entering the handler tells the signal otherwise.
+ * A frame as the kernel builds it for a handler (x86-64: struct rt_sigframe). It has siginfo only
+ * when the handler asked for it; otherwise the set of blocked signals on entry tells which signal
+ * it was.
  */
 #define FRAME_BYTES  336
-#define FRAME_SP     168 /* stack pointer of what was interrupted */
+#define FRAME_SP     168 /* stack pointer of the interrupted code */
 #define FRAME_MASK   304 /* and its blocked signals */
 #define FRAME_SIGNO  312
 #define FRAME_CODE   320
@@ -240,7 +241,7 @@ static int read_frame(int mem, uint64_t at, uint64_t mask, struct taken *out)
 #endif
 }
 
-/* The process's own timer sent it, or the images have it: then it is not lost. */
+/* The process's own timer sent it, or the images contain it: then it is not lost. */
 static bool is_kept(const struct signals_task *t, const struct taken *f)
 {
 	uint64_t own = timer_signals(t->pid);
@@ -318,14 +319,13 @@ int signals_check(const struct mig *m, struct err *e)
 			continue;
 		if (sig == UNKNOWN)
 			err_set(e, ERR_SYS, EINTR,
-			        "a signal came for process %d while it was stopped: it is "
+			        "process %d got a signal while it was stopped: the signal is "
 			        "delivered here",
 			        t->pid);
 		else
 			err_set(e, ERR_SYS, EINTR,
-			        "signal %d (%s) came for process %d while it was stopped: it is "
-			        "delivered "
-			        "here",
+			        "signal %d (%s) was sent to process %d while it was stopped: it is "
+			        "delivered here",
 			        sig, strsignal(sig), t->pid);
 		return err_fix(e, "move it again");
 	}
@@ -345,8 +345,8 @@ void signals_late(const struct mig *m)
 			         "hand-over; the process runs at %s",
 			         t->pid, m->opt->dest);
 		else if (sig)
-			log_warn("signal %d (%s) came for the stopped copy of process %d after the "
-			         "hand-over; it is not delivered: send it at %s",
+			log_warn("signal %d (%s) was sent to the stopped copy of process %d after "
+			         "the hand-over; it is not delivered: send it again on %s",
 			         sig, strsignal(sig), t->pid, m->opt->dest);
 	}
 }

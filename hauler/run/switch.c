@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * final.c - the tree is stopped: last scan, class of every page, send what has to
- * go now, switch over, commit.
+ * switch.c - the tree is stopped: last scan, class of each page, send what is needed before the
+ * gate, switch over, commit.
  *
- * Of what exists (exist.c), a page is clean if it was sent and not written since. A
- * page that was sent but does not exist was discarded by the program: it is in no
- * run, so it reads as zero.
+ * A present page (present.c) is clean if it was sent and not written since. A page that was sent
+ * but is no longer present was discarded by the program: it is in no run, so it reads as zero.
  */
 #include "hauler/run/priv.h"
 
@@ -18,7 +17,7 @@
 #include "hauler/report/report.h"
 #include "transport/haul.pb-c.h"
 
-/* One object on its way through classification. */
+/* One object while it is classified. */
 struct classify {
 	struct mig *m;
 	uint64_t obj;
@@ -32,7 +31,7 @@ struct classify {
 	struct err *e;
 };
 
-/* How many of @max pages from @vaddr on are alike: dirty or not. */
+/* How many of at most @max pages from @vaddr on are alike: dirty or clean. */
 static uint64_t dirty_span(struct classify *c, uint64_t vaddr, uint64_t max, bool *is)
 {
 	const struct runs *d = c->dirty;
@@ -75,7 +74,7 @@ static int send_now(struct classify *c, uint64_t vaddr, uint64_t pages, enum pag
 	return r;
 }
 
-/* Pages that the destination does not have as they are now. */
+/* Pages of which the destination does not have the present content. */
 static int class_stale(struct classify *c, uint64_t vaddr, uint64_t pages, bool eager)
 {
 	uint64_t first;
@@ -96,7 +95,9 @@ static int class_stale(struct classify *c, uint64_t vaddr, uint64_t pages, bool 
 		vaddr = first + PAGE_BYTES;
 		pages -= before + 1;
 	}
-	if (r == 0 && pages) {
+	if (r)
+		return r;
+	if (pages) {
 		c->m->fig.remote_pages += pages;
 		r = class_runs_add(c->out, vaddr, pages, PC_LAZY_REMOTE);
 	}
@@ -218,7 +219,7 @@ static int class_all(struct mig *m, const struct present *x, struct err *e)
 	return r;
 }
 
-/* CRIU has said what it had to say; it leaves the tasks in state T and ends. */
+/* CRIU has sent its last message; it leaves the tasks in state T and ends. */
 static int criu_gone(struct mig *m, struct err *e)
 {
 	int r = criu_pump(m->dump.criu, CRIU_EV_DONE, NULL, mig_deadline(m), e);
@@ -265,14 +266,15 @@ static int push(struct mig *m, struct err *e)
 {
 	int r = m->fig.remote_pages ? postcopy_push(m, e) : 0;
 
-	if (r == 0)
-		fault_at(FAULT_S_PLACED);
-	return r;
+	if (r)
+		return r;
+	fault_at(FAULT_S_PLACED);
+	return 0;
 }
 
 /*
- * While the destination restores: CRIU, which has held the tree by ptrace up to here, stops it and
- * ends; with thousands of sockets that takes long. So does moving it into a cgroup.
+ * While the destination restores: CRIU, which has held the tree by ptrace so far, stops it and
+ * ends. With thousands of sockets that takes long, as does moving the tree into a cgroup.
  */
 static const struct part restore_parts[] = {
 	{ "listen for page requests", listen_for_wants },
@@ -300,7 +302,7 @@ int switch_restore(struct mig *m, struct err *e)
 
 void switch_restore_undo(struct mig *m)
 {
-	/* finish() waits for the threads: the tree goes on before */
+	/* finish() waits for the threads, so resume the tree first */
 	if (m->pages.send)
 		send_cancel(m->pages.send);
 }
@@ -310,7 +312,7 @@ int switch_commit(struct mig *m, struct err *e)
 	Haul__Msg *answer = NULL;
 	int r = mnet_ship(m, e);
 
-	/* the last looks: behind all that can wait */
+	/* the last checks, after everything that can wait */
 	if (r == 0)
 		r = freeze_kept(m, e);
 	if (r == 0 && m->copy.rings)
@@ -322,7 +324,7 @@ int switch_commit(struct mig *m, struct err *e)
 	if (r < 0)
 		return r;
 	fault_at(FAULT_S_COMMIT_RECORDED);
-	/* the last check: a later signal was meant for the copy that was handed over */
+	/* the very last check: later signals are meant for the copy that was handed over */
 	if (signals_check(m, e) < 0)
 		return -e->code;
 	pthread_mutex_lock(&m->halt.lock);
@@ -334,7 +336,7 @@ int switch_commit(struct mig *m, struct err *e)
 		pthread_mutex_unlock(&m->halt.lock);
 		return err_wrap(e, "before the hand-over");
 	}
-	m->halt.committed = true; /* from here on the destination may run it */
+	m->halt.committed = true; /* from here on the tree may run at the destination */
 	pthread_mutex_unlock(&m->halt.lock);
 	r = talk_say(m, HAUL__MSG__BODY_COMMIT, NULL, e);
 	fault_at(FAULT_S_COMMIT_SENT);
@@ -342,9 +344,9 @@ int switch_commit(struct mig *m, struct err *e)
 		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_RUNNING, &answer,
 		                deadline_in_ms(m->opt->pol.v.freeze_limit_ms), e);
 	if (r < 0) {
-		/* another connection may have been lost first, and knows why */
+		/* another connection may have broken first, and have the reason */
 		mig_link_reason(&m->link, e);
-		return err_wrap(e, "no word from the destination after the commit");
+		return err_wrap(e, "no answer from the destination after the commit");
 	}
 	m->fig.t.running_us = now_us();
 	record_ran(m);

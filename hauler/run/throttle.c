@@ -29,7 +29,7 @@ void throttle_check(struct mig *m)
 	m->precopy.decision.slow_cannot = true;
 }
 
-/* CPUs that the tree has used since rounds began; until now it ran at full speed. */
+/* CPUs that the tree has used since rounds began; it ran at full speed so far. */
 static double cpus_used(const struct mig *m)
 {
 	uint64_t us = procs_cpu_us(m->opt->pid), since_us = now_us() - m->precopy.cpu_at_us;
