@@ -313,6 +313,6 @@ check-vm:
 # the whole folder travels in the tarball
 EXTRA_DIST += tests
 dist-hook:
-	cd $(distdir)/tests && rm -rf *.log *.trs .deps page/shots
+	cd $(distdir)/tests && rm -rf *.log *.trs .deps .lint page/shots
 	find $(distdir)/tests -name '*.o' -delete
 	cd $(distdir) && rm -f $(check_PROGRAMS)
