@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/printable.h"
+
 static int has(const struct findings *f, const char *code, const char *text)
 {
 	for (size_t i = 0; i < f->n; i++)
@@ -42,12 +44,15 @@ int finding_add(struct findings *f, enum severity severity, const char *code, co
 	va_end(ap);
 	if (n < 0)
 		return -ENOMEM;
+	printable(text);
 	if (has(f, code, text)) {
 		free(text);
 		return 0;
 	}
 	char *fix = strdup(remedy ? remedy : "");
 
+	if (fix)
+		printable(fix);
 	if (!fix || grow(f) < 0) {
 		free(text);
 		free(fix);

@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/printable.h"
 #include "hauler/inspect/identity.h"
 #include "hauler/report/report.h"
 #include "transport/haul.pb-c.h"
@@ -27,9 +28,9 @@ static int take_answer(const Haul__Answer *a, struct findings *out, struct err *
 		                                 ? (enum severity)f->severity
 		                                 : SEV_BLOCKER;
 
-		err_line(f->code);
-		err_line(f->text);
-		err_line(f->remedy);
+		printable(f->code);
+		printable(f->text);
+		printable(f->remedy);
 		if (finding_add(out, severity, f->code, f->remedy, "%s", f->text) < 0)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for findings");
 	}
