@@ -66,14 +66,16 @@ char *printable(char *s)
 		size_t n = decode((const unsigned char *)from, &c);
 
 		if (n && fit(c)) {
-			memmove(to, from, n);
+			if (to != from)
+				memmove(to, from, n);
 			to += n;
 		} else {
 			*to++ = n && (c == '\n' || c == '\t') ? ' ' : '?';
 		}
 		from += n ? n : 1;
 	}
-	*to = 0;
+	if (to != from) /* the text that is empty by default may be a constant */
+		*to = 0;
 	return s;
 }
 

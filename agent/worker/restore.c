@@ -242,6 +242,13 @@ static int say_placed(struct wrk *w, struct err *e)
 	return wrk_say(w, HAUL__MSG__BODY_PLACED, &placed, e);
 }
 
+/* No thread acts as a user who may not arrive. */
+static int judge_users(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	(void)s;
+	return held_users(w, e);
+}
+
 /* No path of a UNIX socket takes the place of a file that the tree may not replace. */
 static int judge_sockets(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
@@ -262,7 +269,8 @@ static const struct part {
 	{ "process IDs", check_pids },        { "CRIU in the root directory", rooted_criu },
 	{ "directories", place_directories }, { "pager", make_pager },
 	{ "page maps", put_page_maps },       { "images", fit_images },
-	{ "pager's start", start_pager },     { "UNIX sockets", judge_sockets },
+	{ "pager's start", start_pager },     { "users", judge_users },
+	{ "UNIX sockets", judge_sockets },
 };
 
 static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
