@@ -27,7 +27,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define OF_ORIGIN_MAX 8 /* strangers from one address */
+#define OF_ORIGIN_MAX 64 /* strangers from one address */
+#define GRACE_US      2000000 /* to show a key, however many others there are */
 #define REST_MS       200
 #define TELL_US       60000000
 #define PREAMBLE_MS   5000
@@ -91,7 +92,7 @@ static bool is_stranger(const struct worker *w)
 {
 	const struct wrk_keep *k = w->guard ? guard_user(w->guard) : NULL;
 
-	return !w->ended && !(k && __atomic_load_n(&k->known, __ATOMIC_ACQUIRE));
+	return !w->ended && !w->sent_away && !(k && __atomic_load_n(&k->known, __ATOMIC_ACQUIRE));
 }
 
 static unsigned int strangers_from(const struct daemon *d, const struct origin *from)
@@ -103,33 +104,49 @@ static unsigned int strangers_from(const struct daemon *d, const struct origin *
 	return n;
 }
 
+/* The oldest stranger of @from; NULL: of the address that has most of them */
+static struct worker *oldest_stranger(struct daemon *d, const struct origin *from)
+{
+	struct worker *oldest = NULL;
+	unsigned int most = 0;
+
+	for (unsigned int i = 0; i < d->n_workers; i++) {
+		struct worker *w = &d->worker[i];
+
+		if (!is_stranger(w) || (from && !same_origin(&w->from, from)))
+			continue;
+		unsigned int n = from ? 1 : strangers_from(d, &w->from);
+
+		if (n > most || (n == most && w->since_us < oldest->since_us)) {
+			most = n;
+			oldest = w;
+		}
+	}
+	return oldest;
+}
+
 /*
  * Before a process is made for a peer that has shown no key: no address has more than its share, and
- * all together do not take what peers with a key need. When they are too many, the oldest of the
- * address with most of them goes: a peer elsewhere is not pushed out.
- * Return: false: refuse it
+ * all together do not take what peers with a key need. When they are too many, the oldest goes, of the
+ * same address or of the one that has most of them; but each has some time to show its key.
+ * Return: false: refuse the new one
  */
 static bool let_in(struct daemon *d, const struct origin *from)
 {
-	const struct worker *go = NULL;
-	unsigned int most = 0, all = strangers_from(d, NULL);
+	unsigned int all = strangers_from(d, NULL);
+	bool share = strangers_from(d, from) < OF_ORIGIN_MAX;
 
-	if (strangers_from(d, from) >= OF_ORIGIN_MAX || d->n_workers - all >= WORKERS_MAX ||
-	    d->n_workers == ARRAY_SIZE(d->worker))
+	if (d->n_workers == ARRAY_SIZE(d->worker) || d->n_workers - all >= WORKERS_MAX)
 		return false;
-	if (all < STRANGERS_MAX)
+	if (share && all < STRANGERS_MAX)
 		return true;
-	for (unsigned int i = 0; i < d->n_workers; i++) {
-		const struct worker *w = &d->worker[i];
-		unsigned int n = is_stranger(w) ? strangers_from(d, &w->from) : 0;
+	struct worker *w = oldest_stranger(d, share ? NULL : from);
 
-		if (n > most || (n && n == most && w->since_us < go->since_us)) {
-			most = n;
-			go = w;
-		}
-	}
-	kill(go->pid, SIGKILL);
-	return false; /* its place is free when it was reaped; a peer tries again */
+	if (!w || now_us() - w->since_us < GRACE_US)
+		return false;
+	w->sent_away = true;
+	kill(w->pid, SIGKILL);
+	return true;
 }
 
 /* Say it now and then, not each time: that would fill the log. */
@@ -305,7 +322,7 @@ static void reap(struct daemon *d)
 		for (unsigned int i = 0; i < d->n_workers; i++) {
 			if (d->worker[i].pid != pid)
 				continue;
-			if (WIFSIGNALED(status))
+			if (WIFSIGNALED(status) && !d->worker[i].sent_away)
 				log_err("worker=%d killed by signal %d", pid, WTERMSIG(status));
 			d->worker[i].ended = true;
 			/* an entry with guardians ends when they do */

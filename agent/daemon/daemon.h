@@ -7,7 +7,7 @@
 #include "agent/mig/mig.h"
 
 #define PENDING_MAX   128
-#define STRANGERS_MAX 64 /* workers whose source has not shown a key; beside WORKERS_MAX */
+#define STRANGERS_MAX 128 /* workers whose source has not shown a key; beside WORKERS_MAX */
 #define WORKERS_MAX   256
 
 /* Where a connection comes from: an IPv4 address, or an IPv6 network of 64 bits */
@@ -30,6 +30,7 @@ struct worker {
 	struct guard *guard;
 	struct origin from;
 	bool ended; /* its guardians may live on */
+	bool sent_away; /* killed as a stranger; not reaped yet */
 };
 
 struct daemon {
