@@ -13,13 +13,14 @@
 
 #define CONF_CRIU_CHOSEN "/var/lib/haul/criu/chosen"
 
-static const char *const known_keys[] = {
-	"criu",        "hook-prepare",   "hook-frozen",    "hook-arriving",   "hook-running",
-	"hook-undone", "hook-limit-ms",  "fs-allow",       "files-allow",     "api-socket",
-	"api-state",   "api-bind",       "api-port",       "api-cert",        "api-key",
-	"api-tokens",  "user-policies",  "migrations-max", "migrations-kept", "bandwidth-max-mbit",
-	"webhooks",    "webhook-secret", "webhook-events"
-};
+static const char *const known_keys[] = { "criu",           "hook-prepare",    "hook-frozen",
+	                                  "hook-arriving",  "hook-running",    "hook-undone",
+	                                  "hook-limit-ms",  "fs-allow",        "files-allow",
+	                                  "uids-allow",     "api-socket",      "api-state",
+	                                  "api-bind",       "api-port",        "api-cert",
+	                                  "api-key",        "api-tokens",      "user-policies",
+	                                  "migrations-max", "migrations-kept", "bandwidth-max-mbit",
+	                                  "webhooks",       "webhook-secret",  "webhook-events" };
 
 static char *trim(char *s)
 {

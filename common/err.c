@@ -2,10 +2,11 @@
 /* err.c - fill and extend error objects. */
 #include "common/err.h"
 
-#include <ctype.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "common/printable.h"
 
 static int err_vset(struct err *e, enum err_src src, int code, const char *fmt, va_list ap)
 {
@@ -16,6 +17,7 @@ static int err_vset(struct err *e, enum err_src src, int code, const char *fmt, 
 	e->src = src;
 	e->code = code;
 	vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
+	printable(e->msg);
 	return -code;
 }
 
@@ -57,6 +59,7 @@ int err_wrap(struct err *e, const char *fmt, ...)
 
 	snprintf(e->msg, sizeof(e->msg), "%.*s: %.*s", (int)n, ctx, (int)(sizeof(e->msg) - n - 3),
 	         old);
+	printable(e->msg);
 	return e->code ? -e->code : -EIO;
 }
 
@@ -69,22 +72,10 @@ int err_fix(struct err *e, const char *fmt, ...)
 	if (!e->fix[0]) {
 		va_start(ap, fmt);
 		vsnprintf(e->fix, sizeof(e->fix), fmt, ap);
+		printable(e->fix);
 		va_end(ap);
 	}
 	return e->code ? -e->code : -EIO;
-}
-
-void err_line(char *s)
-{
-	for (; *s; s++) {
-		/* UTF-8 has more control characters: U+0080 to U+009F */
-		bool more = (unsigned char)s[0] == 0xc2 && ((unsigned char)s[1] & 0xe0) == 0x80;
-
-		if (more)
-			s[1] = ' ';
-		if (more || iscntrl((unsigned char)*s))
-			*s = ' ';
-	}
 }
 
 void err_clear(struct err *e)

@@ -51,9 +51,6 @@ int err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 
 /** err_fix() - say what the user can do about it; first wins. Return: -e->code */
 int err_fix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/** err_line() - make @s, which the other host sent, one line without escape sequences */
-void err_line(char *s);
-
 /** err_clear() - forget the error, so that @e can be used for another attempt */
 void err_clear(struct err *e);
 

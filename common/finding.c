@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/array.h"
+#include "common/printable.h"
 
 static int has(const struct findings *f, const char *code, const char *text)
 {
@@ -30,12 +31,15 @@ int finding_add(struct findings *f, enum severity severity, const char *code, co
 	va_end(ap);
 	if (n < 0)
 		return -ENOMEM;
+	printable(text);
 	if (has(f, code, text)) {
 		free(text);
 		return 0;
 	}
 	char *fix = strdup(remedy ? remedy : "");
 
+	if (fix)
+		printable(fix);
 	if (!fix || array_grow(&f->v, f->n, &f->cap, sizeof(*f->v)) < 0) {
 		free(text);
 		free(fix);

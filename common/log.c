@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/printable.h"
+
 static const char *log_program = "haul";
 static enum log_level log_max = LOG_WARN_;
 static uint64_t log_mig;
@@ -112,7 +114,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 	if (vsnprintf(text, sizeof(text), fmt, ap) < 0)
 		text[0] = 0;
 	va_end(ap);
-	err_line(text);
+	printable(text);
 	n += put_message(line + n, sizeof(line) - n - 2, text);
 	line[n++] = '\n';
 	ssize_t w = write(STDERR_FILENO, line, n);

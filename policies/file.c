@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/printable.h"
+
 #define FILE_BYTES_MAX 65536
 #define KEY_MEANING    "meaning"
 #define SUFFIX         ".json"
@@ -164,7 +166,7 @@ static void take_meaning(struct policy *p, const char *text)
 	for (n = n < most ? n : most; n && (text[n] & 0xc0) == 0x80;)
 		n--;
 	snprintf(p->meaning, sizeof(p->meaning), "%.*s", (int)n, text);
-	err_line(p->meaning);
+	printable(p->meaning);
 }
 
 static int one_key(struct policy *p, const char *key, const json_t *v, const char *text,
@@ -204,7 +206,7 @@ static int parse(struct policy *p, const char *text, struct err *e)
 	if (r == 0)
 		r = pol_contradiction(p, e);
 	if (r < 0)
-		err_line(e->msg); /* a key may hold anything */
+		printable(e->msg); /* a key may hold anything */
 	return r;
 }
 
@@ -261,7 +263,7 @@ static int load_file(struct policy *p, const char *path, struct err *e)
 
 	base = base ? base + 1 : path;
 	snprintf(p->name, sizeof(p->name), "%.*s", (int)name_len(base), base);
-	err_line(p->name);
+	printable(p->name);
 	return parse(p, text, e);
 }
 

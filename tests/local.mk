@@ -211,6 +211,9 @@ SHELL_TESTS = \
 	tests/t-throttle.sh \
 	tests/t-tree.sh \
 	tests/t-trust-files.sh \
+	tests/t-trust-inherit.sh \
+	tests/t-trust-names.sh \
+	tests/t-trust-owner.sh \
 	tests/t-trust-signals.sh \
 	tests/t-trust-source.sh \
 	tests/t-urgent.sh \
@@ -262,7 +265,7 @@ SH_LOG_COMPILER = $(top_srcdir)/tests/run
 
 # ---- targets ----
 .PHONY: check-quick check-beside check-timed check-api check-asan check-crash check-files check-hostile \
-	check-slow check-soak check-tcp check-tsan check-vm check-programs fuzz
+	check-slow check-soak check-tcp check-trust check-tsan check-vm check-programs fuzz
 
 check-programs: $(BUILT_SOURCES) $(sbin_PROGRAMS) $(check_PROGRAMS)
 check-quick:
@@ -305,6 +308,9 @@ check-soak: check-programs
 	$(srcdir)/tests/soak.py
 check-tcp: check-programs
 	$(srcdir)/tests/check-tcp
+# an unprivileged user, a stranger and a key holder attack both hosts
+check-trust: check-programs
+	$(MAKE) check TESTS="tests/t-api-trust.sh $(filter tests/t-trust-%,$(SHELL_TESTS))"
 # between virtual machines, under software emulation
 check-vm:
 	$(top_srcdir)/tests/vm/build >/dev/null

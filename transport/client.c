@@ -8,6 +8,9 @@
 
 #include "common/clock.h"
 
+#define AGAIN_MIN_MS 100u
+#define AGAIN_MAX_MS 800u
+
 const char *client_known_hosts(const struct chan_target *to)
 {
 	return to->known_hosts ? to->known_hosts : TR_CONF_DIR "/known_hosts";
@@ -53,8 +56,9 @@ static int exchange_keys(ssh_session s, const struct chan_target *to, int fd, ui
 	return err_fix(e, "check that hauld listens there");
 }
 
-int client_session(const struct chan_target *to, ssh_session *out, int *fd, uint64_t deadline_us,
-                   struct err *e)
+/* *shut: the host has closed the connection before it said anything */
+static int one_session(const struct chan_target *to, ssh_session *out, int *fd, bool *shut,
+                       uint64_t deadline_us, struct err *e)
 {
 	int r = tcp_connect(to, deadline_us, e);
 
@@ -76,11 +80,29 @@ int client_session(const struct chan_target *to, ssh_session *out, int *fd, uint
 	}
 	r = exchange_keys(s, to, *fd, deadline_us, e);
 	if (r < 0) {
+		*shut = r == -EPROTO && !ssh_get_serverbanner(s);
 		ssh_free(s);
 		return r;
 	}
 	*out = s;
 	return 0;
+}
+
+/* A host with too many peers that have no key closes new connections; a moment later it may have room. */
+int client_session(const struct chan_target *to, ssh_session *out, int *fd, uint64_t deadline_us,
+                   struct err *e)
+{
+	for (unsigned int ms = AGAIN_MIN_MS;; ms *= 2) {
+		bool shut = false;
+		int r = one_session(to, out, fd, &shut, deadline_us, e);
+
+		if (!shut || ms > AGAIN_MAX_MS || now_us() + ms * 1000 > deadline_us)
+			return r;
+		close(*fd);
+		*fd = -1;
+		err_clear(e);
+		usleep(ms * 1000);
+	}
 }
 
 /* ---- whom we trust ---- */

@@ -11,6 +11,17 @@
 #define EVENT_BYTES 16384
 
 /**
+ * events_reserve() - room on the disk for the outcome of the migration of @job_dir
+ * Without it a folder that fills up would lose the outcome. Return: 0, -errno
+ */
+int events_reserve(int job_dir);
+/**
+ * events_outcome() - store @text, a JSON object, as the outcome: in the room that was reserved
+ * The first outcome stays. Return: 0; -EEXIST; -errno
+ */
+int events_outcome(int job_dir, const char *text);
+
+/**
  * events_put() - append @line to a migration's file and to that of all
  * @job_dir: its folder; @all_fd: the file of all
  * The keys job and at_ms are put in front of it. A line that is not an object is left out.

@@ -259,10 +259,15 @@ static int store(struct api *a, const char *id, json_t *spec, struct err *e)
 	AUTO(fd) int dir = openat(a->state_fd, fresh, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	AUTO(fd) int fd = openat(dir, "job.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
-	if (fd < 0 || json_dumpfd(spec, fd, JSON_INDENT(1)) < 0 || fsync(fd) < 0 ||
+	int r = dir < 0 ? -errno : events_reserve(dir);
+
+	if (r < 0)
+		errno = -r;
+	if (r < 0 || fd < 0 || json_dumpfd(spec, fd, JSON_INDENT(1)) < 0 || fsync(fd) < 0 ||
 	    renameat(a->state_fd, fresh, a->state_fd, id) < 0 || fsync(a->state_fd) < 0) {
 		err_sys(e, "%s/%s", a->conf->state, id);
 		unlinkat(dir, "job.json", 0);
+		unlinkat(dir, "exit.new", 0);
 		unlinkat(a->state_fd, fresh, AT_REMOVEDIR);
 		return -e->code;
 	}
@@ -313,14 +318,35 @@ struct job *jobs_find(struct api *a, const char *id)
 /* Write the end of a migration that no runner will end. */
 static void end_here(struct api *a, struct job *j, enum job_status s)
 {
-	json_t *o = json_pack("{s:s,s:s,s:i}", "event", "ended", "status", job_status_name(s),
-	                      "exit", s == JOB_CANCELLED ? 130 : -1);
-	AUTO(fd) int fd = job_open(a, j, "exit.json", O_WRONLY | O_CREAT | O_EXCL);
+	json_t *o = json_pack("{s:s,s:s,s:i,s:I}", "event", "ended", "status", job_status_name(s),
+	                      "exit", s == JOB_CANCELLED ? 130 : -1, "at_ms",
+	                      (json_int_t)now_wall_ms());
+	AUTO(fd) int dir = job_dir(a, j);
+	AUTO(mem) char *text = json_dumps(o, JSON_COMPACT);
+	int r = text ? events_outcome(dir, text) : -ENOMEM;
 
-	if (fd >= 0)
-		json_dumpfd(o, fd, JSON_COMPACT);
+	if (r < 0)
+		log_err("job=%s: cannot store its outcome: %s", j->id, strerror(-r));
+	json_object_del(o, "at_ms");
 	job_event(a, j, o);
 	catch_up(a, j);
+}
+
+/*
+ * Its runner has stored how it ended, and had no room for the event (the folder was full): the
+ * event is made again. Return: false: no outcome is stored
+ */
+static bool end_as_stored(struct api *a, struct job *j)
+{
+	AUTO(fd) int fd = job_open(a, j, "exit.json", O_RDONLY);
+	json_t *o = fd < 0 ? NULL : json_loadfd(fd, 0, NULL);
+
+	if (!o)
+		return false;
+	apply(j, o);
+	json_object_del(o, "at_ms");
+	job_event(a, j, o);
+	return job_over(j);
 }
 
 void jobs_resolved(struct api *a, struct job *j, bool kept)
@@ -422,7 +448,7 @@ static bool still_running(struct api *a, struct job *j)
 	/* we started it and it does not hold its lock yet; a zombie has no lock either */
 	if (pid <= 0 && !(j->runner && kill(j->runner, 0) == 0)) {
 		catch_up(a, j);
-		if (!job_over(j))
+		if (!job_over(j) && !end_as_stored(a, j))
 			end_here(a, j, JOB_INTERRUPTED);
 		return false;
 	}

@@ -4,10 +4,12 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <limits.h>
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "agent/api/api.h"
 #include "agent/api/arguments.h"
@@ -16,6 +18,7 @@
 #include "agent/api/survey.h"
 #include "agent/api/task.h"
 #include "common/auto.h"
+#include "common/printable.h"
 #include "hauler/options/options.h"
 
 #define SURVEY_MAX 200
@@ -34,12 +37,16 @@ int process_read(pid_t pid, struct process *p)
 		return -ESRCH;
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	AUTO(file) FILE *f = fopen(path, "re");
-	char *open = f && fgets(line, sizeof(line), f) ? strchr(line, '(') : NULL;
+	size_t n = f ? fread(line, 1, sizeof(line) - 1, f) : 0;
+
+	line[n] = 0; /* the name may hold any byte: newlines and parentheses, too */
+	char *open = strchr(line, '(');
 	char *shut = open ? strrchr(open, ')') : NULL;
 
 	if (!shut)
 		return -ESRCH;
 	snprintf(p->comm, sizeof(p->comm), "%.*s", (int)(shut - open - 1), open + 1);
+	printable(p->comm);
 	if (sscanf(shut + 1,
 	           " %*c %d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %lld %*d "
 	           "%lld %*u %lld",
@@ -78,13 +85,33 @@ static json_t *proc_json(const struct process *p)
 	                 (json_int_t)p->threads, "rss_bytes", (json_int_t)p->rss_pages * 4096);
 }
 
+/*
+ * hauld, haul, or CRIU that works for them? The name is the process's to choose, the program is not:
+ * a user's process cannot leave the list.
+ */
+static bool is_own(const struct process *p)
+{
+	static const char *const own[] = { "haul", "hauld", "criu" };
+	char path[32], exe[PATH_MAX] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", p->pid);
+	if (p->uid || readlink(path, exe, sizeof(exe) - 1) < 0)
+		return false;
+	char *gone = strstr(exe, " (deleted)"), *slash = strrchr(exe, '/');
+
+	if (gone) /* an update has replaced it */
+		*gone = 0;
+	for (size_t i = 0; slash && i < ARRAY_SIZE(own); i++)
+		if (!strcmp(slash + 1, own[i]))
+			return true;
+	return false;
+}
+
 static bool shown(const struct req *q, const struct process *p)
 {
 	const char *pid = reply_query(q, "pid"), *comm = reply_query(q, "comm");
 
-	/* neither init, nor hauld and its helpers */
-	if (p->pid <= 1 || p->kernel || p->rss_pages == 0 || !strncmp(p->comm, "haul", 4) ||
-	    !strcmp(p->comm, "criu"))
+	if (p->pid <= 1 || p->kernel || p->rss_pages == 0 || is_own(p))
 		return false;
 	return (q->who.role != ROLE_USER || p->uid == q->who.uid) &&
 	       (!pid || atoi(pid) == p->pid) && (!comm || !strcmp(comm, p->comm));

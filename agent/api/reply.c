@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/err.h"
+#include "common/printable.h"
 
 #define CSP "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 
@@ -59,11 +60,10 @@ int reply_problem(struct req *q, unsigned int status, const char *code, const ch
 	va_start(ap, fmt);
 	vsnprintf(detail, sizeof(detail), fmt, ap);
 	va_end(ap);
+	printable(detail);
 	json_t *o = json_pack("{s:s,s:i,s:s}", "type", "about:blank", "status", (int)status, "code",
 	                      code);
-	json_t *d = json_string(detail); /* NULL: not UTF-8 */
-
-	json_object_set_new(o, "detail", d ? d : json_string(code));
+	json_object_set_new(o, "detail", json_string(detail));
 	char *text = json_dumps(o, JSON_COMPACT);
 
 	json_decref(o);

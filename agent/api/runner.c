@@ -19,6 +19,7 @@
 #include "common/auto.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/printable.h"
 
 static volatile sig_atomic_t cancelled;
 static volatile pid_t haul_pid;
@@ -49,7 +50,10 @@ static bool same_process(json_t *spec)
 	snprintf(path, sizeof(path), "/proc/%lld/stat",
 	         (long long)json_integer_value(json_object_get(spec, "pid")));
 	AUTO(file) FILE *f = fopen(path, "re");
-	char *p = f && fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
+	size_t n = f ? fread(line, 1, sizeof(line) - 1, f) : 0;
+
+	line[n] = 0; /* the name may hold newlines */
+	char *p = strrchr(line, ')');
 
 	for (int i = 0; p && i < 20; i++) /* to field 22 */
 		p = strchr(p + 1, ' ');
@@ -145,6 +149,7 @@ static void last_words(int dir, int all, const char *id)
 		return;
 	text[n] = 0;
 	text[strcspn(text, "\n")] = 0;
+	printable(text);
 	o = json_pack("{s:s,s:s}", "event", "stderr", "text", text);
 	AUTO(mem) char *s = o ? json_dumps(o, JSON_COMPACT) : NULL;
 
@@ -155,14 +160,18 @@ static void last_words(int dir, int all, const char *id)
 
 static void end(int dir, int all, const char *id, const char *status, int code)
 {
-	json_t *o = json_pack("{s:s,s:s,s:i}", "event", "ended", "status", status, "exit", code);
+	json_t *o = json_pack("{s:s,s:s,s:i,s:I}", "event", "ended", "status", status, "exit", code,
+	                      "at_ms", (json_int_t)now_wall_ms());
 	AUTO(mem) char *s = json_dumps(o, JSON_COMPACT);
-	AUTO(fd) int fd = openat(dir, "exit.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int r = s ? events_outcome(dir, s) : -ENOMEM;
 
-	if (s && fd >= 0 && write(fd, s, strlen(s)) == (ssize_t)strlen(s) && fsync(fd) == 0)
-		renameat(dir, "exit.new", dir, "exit.json");
-	if (s)
-		events_put(dir, all, id, s);
+	if (r < 0)
+		log_err("job=%s: cannot store its outcome %s: %s", id, status, strerror(-r));
+	json_object_del(o, "at_ms"); /* the event has its own */
+	AUTO(mem) char *event = json_dumps(o, JSON_COMPACT);
+
+	if (event)
+		events_put(dir, all, id, event);
 	json_decref(o);
 }
 
@@ -214,7 +223,7 @@ int runner_main(int argc, char **argv)
 	log_setup(RUNNER_NAME, LOG_WARN_);
 	if (dir < 0 || !slash || take_lock(dir) < 0 || faccessat(dir, "exit.json", F_OK, 0) == 0)
 		return 1;
-	all = openat(dir, "../events.jsonl", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	all = openat(dir, "../events.jsonl", O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	AUTO(fd) int fd = openat(dir, "job.json", O_RDONLY | O_CLOEXEC);
 	json_t *spec = fd < 0 ? NULL : json_loadfd(fd, 0, &why);
 

@@ -14,6 +14,7 @@
 #include "agent/check/files.h"
 #include "common/auto.h"
 #include "common/clock.h"
+#include "common/printable.h"
 #include "engine/criu/criu.h"
 #include "engine/criu/img.h"
 #include "engine/proc/attrs.h"
@@ -187,23 +188,11 @@ static int by_number(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void comm_of(uint32_t pid, char comm[32])
-{
-	char path[40];
-
-	snprintf(path, sizeof(path), "/proc/%u/comm", pid);
-	AUTO(file) FILE *f = fopen(path, "re");
-
-	if (!f || !fgets(comm, 32, f))
-		snprintf(comm, 32, "?");
-	comm[strcspn(comm, "\n")] = 0;
-}
-
 static int say_taken(struct findings *out, uint32_t id, uint32_t by, const char *as)
 {
 	char comm[32];
 
-	comm_of(by, comm);
+	printable_comm((pid_t)by, comm, sizeof(comm));
 	return finding_add(
 	        out, SEV_BLOCKER, "pid-taken",
 	        "end that process there, or start the tree in a pid range that is free on "

@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 
 #include "common/auto.h"
+#include "common/printable.h"
 #include "transport/haul.pb-c.h"
 
 #define TCP_STATE_LISTEN 0x0a
@@ -122,12 +123,7 @@ static void find_owner(struct owner *w, unsigned long inode, unsigned int uid)
 		if (!isdigit((unsigned char)de->d_name[0]) || !has_socket(path, inode, &fd))
 			continue;
 		w->pid = (pid_t)strtol(de->d_name, NULL, 10);
-		snprintf(path, sizeof(path), "/proc/%d/comm", w->pid);
-		AUTO(file) FILE *f = fopen(path, "re");
-
-		if (!f || !fgets(w->comm, sizeof(w->comm), f))
-			snprintf(w->comm, sizeof(w->comm), "?");
-		w->comm[strcspn(w->comm, "\n")] = 0;
+		printable_comm(w->pid, w->comm, sizeof(w->comm));
 		ask_socket(w, fd, uid);
 		return;
 	}

@@ -6,11 +6,18 @@
 #include "agent/daemon/super.h"
 #include "agent/mig/mig.h"
 
-#define PENDING_MAX 128
-#define WORKERS_MAX 256
+#define PENDING_MAX   128
+#define STRANGERS_MAX 128 /* workers whose source has not shown a key; beside WORKERS_MAX */
+#define WORKERS_MAX   256
+
+/* Where a connection comes from: an IPv4 address, or an IPv6 network of 64 bits */
+struct origin {
+	uint8_t bytes[16];
+};
 
 struct pending {
 	int fd;
+	struct origin from;
 	uint64_t deadline_us;
 	size_t got;
 	uint8_t buf[TR_PREAMBLE_BYTES];
@@ -21,7 +28,9 @@ struct worker {
 	uint64_t route, since_us;
 	int watch_fd; /* hangs up when the worker and its guardians are dead */
 	struct guard *guard;
+	struct origin from;
 	bool ended; /* its guardians may live on */
+	bool sent_away; /* killed as a stranger; not reaped yet */
 };
 
 struct daemon {
@@ -32,8 +41,9 @@ struct daemon {
 	int listen_fd, signal_fd;
 	struct pending pending[PENDING_MAX];
 	unsigned int n_pending;
-	struct worker worker[WORKERS_MAX];
+	struct worker worker[WORKERS_MAX + STRANGERS_MAX];
 	unsigned int n_workers;
+	uint64_t rest_us, told_us; /* no descriptors: accept again then; when it was logged */
 	bool stop;
 };
 

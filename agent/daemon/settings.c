@@ -10,6 +10,7 @@
 
 #include "agent/api/access.h"
 #include "agent/api/api.h"
+#include "agent/check/uids.h"
 #include "common/auto.h"
 #include "common/conf.h"
 #include "policies/policies.h"
@@ -192,6 +193,17 @@ static unsigned int check_words(const struct api_conf *c)
 	return bad;
 }
 
+static unsigned int check_uids(const char *config)
+{
+	char allow[CONF_VALUE_BYTES], word[64];
+	struct err e = ERR_INIT;
+
+	if (conf_get(config, "uids-allow", allow, sizeof(allow), &e) <= 0 ||
+	    !uids_fault(allow, word, sizeof(word)))
+		return 0;
+	return fault(config, "uids-allow", "%s: not UID, UID-UID or FINGERPRINT=UID", word);
+}
+
 static unsigned int check_hooks(const char *config)
 {
 	static const char *const keys[] = { "hook-prepare", "hook-frozen", "hook-arriving",
@@ -219,7 +231,7 @@ int settings_check(const char *path, const char *criu_option)
 		bad += complain(&e);
 	else if (access(criu, X_OK) < 0)
 		bad += fault(path, "criu", "%s: %s", criu, strerror(errno));
-	bad += check_hooks(path) + check_words(&c) + check_tokens(&c);
+	bad += check_hooks(path) + check_uids(path) + check_words(&c) + check_tokens(&c);
 	if (c.webhooks[0])
 		bad += check_secret(&c, "webhook-secret", c.webhook_secret);
 	err_clear(&e);

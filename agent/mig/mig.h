@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "agent/check/rights.h"
+#include "agent/check/uids.h"
 #include "agent/files/settle.h"
 #include "common/err.h"
 #include "common/journal.h"
@@ -131,6 +132,7 @@ struct wrk {
 	uint64_t rss_bytes;
 	char *into_root; /* NULL: the root directory is the host's */
 	struct rights rights; /* of the tree, as offered */
+	struct uids uids; /* who may arrive */
 	struct files_doubt *doubts; /* answered by the source */
 	size_t n_doubts;
 	struct bring *bring; /* the offer's files; from the answer on */

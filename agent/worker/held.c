@@ -277,6 +277,43 @@ int held_check(struct wrk *w, struct err *e)
 	return r;
 }
 
+/* ---- users ---- */
+
+static int judge_thread(const struct wrk *w, pid_t tid, struct err *e)
+{
+	struct img_creds c;
+	int r = img_creds(w->images_fd, tid, &c, e);
+
+	if (r < 0)
+		return r == -ENODATA ? 0 : r;
+	struct uids_thread t = { .uid = c.uids,
+		                 .n_uid = ARRAY_SIZE(c.uids),
+		                 .gid = c.gids,
+		                 .n_gid = ARRAY_SIZE(c.gids),
+		                 .group = c.groups,
+		                 .n_group = c.n_groups,
+		                 .caps = c.caps_any };
+
+	r = uids_judge(&w->uids, &t, e);
+	img_creds_fini(&c);
+	return r < 0 ? err_wrap(e, "pid %d", tid) : 0;
+}
+
+int held_users(struct wrk *w, struct err *e)
+{
+	struct img_tree tree = { 0 };
+
+	if (!w->uids.limited && !w->uids.owned)
+		return 0;
+	int r = img_tree(w->images_fd, &tree, e);
+
+	for (size_t i = 0; r == 0 && i < tree.n; i++)
+		for (unsigned int k = 0; r == 0 && k < tree.v[i].n_threads; k++)
+			r = judge_thread(w, tree.v[i].threads[k], e);
+	img_tree_fini(&tree);
+	return r;
+}
+
 /* ---- UNIX sockets ---- */
 
 /* Does a program of this host have a socket at @path? */

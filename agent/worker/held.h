@@ -8,6 +8,12 @@
 struct wrk;
 
 /**
+ * held_users() - may threads with the IDs and capabilities that the images say arrive? Before CRIU runs
+ * Return: 0; -EPERM: refuse; -errno
+ */
+int held_users(struct wrk *w, struct err *e);
+
+/**
  * held_sockets() - may the UNIX sockets of the tree take their paths? Before CRIU binds them
  * Return: 0; -EACCES: refuse; -errno
  */

@@ -104,6 +104,8 @@ static int judge(struct wrk *w, const Haul__Offer *o, const struct check_host *h
 
 	if (r < 0)
 		return r;
+	if (uids_check(&w->uids, o, f) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for findings");
 	r = net_in_offer(w, o->net, f, e);
 	if (r < 0)
 		return r;
@@ -169,6 +171,10 @@ int offer_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 
 	if (r < 0)
 		return r;
+	int r_uids = uids_load(&w->uids, w->conf->config, chan_peer(w->ctl), o, e);
+
+	if (r_uids < 0)
+		return r_uids;
 	if (rights_load(&w->rights, o) < 0)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu identities", o->n_identity);
 	r = answer(w, o, r ? allow : NULL, seen, id, &f, e);

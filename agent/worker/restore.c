@@ -254,6 +254,13 @@ static int say_placed(struct wrk *w, struct err *e)
 	return wrk_say(w, HAUL__MSG__BODY_PLACED, &placed, e);
 }
 
+/* No thread acts as a user who may not arrive. */
+static int judge_users(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	(void)s;
+	return held_users(w, e);
+}
+
 /* No path of a UNIX socket takes the place of a file that the tree may not replace. */
 static int judge_sockets(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
@@ -271,10 +278,15 @@ static const struct part {
 	const char *name;
 	int (*run)(struct wrk *w, const Haul__Switch *s, struct err *e);
 } parts[] = {
-	{ "process IDs", check_pids },        { "CRIU in the root directory", rooted_criu },
-	{ "directories", place_directories }, { "pager", make_pager },
-	{ "page maps", put_page_maps },       { "images", fit_images },
-	{ "threads", fit_threads },           { "pager's start", start_pager },
+	{ "process IDs", check_pids },
+	{ "CRIU in the root directory", rooted_criu },
+	{ "directories", place_directories },
+	{ "pager", make_pager },
+	{ "page maps", put_page_maps },
+	{ "images", fit_images },
+	{ "threads", fit_threads },
+	{ "pager's start", start_pager },
+	{ "users", judge_users },
 	{ "UNIX sockets", judge_sockets },
 };
 

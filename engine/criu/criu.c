@@ -17,6 +17,7 @@
 #include "common/log.h"
 #include "engine/criu/criu.pb-c.h"
 #include "engine/criu/img_priv.h"
+#include "engine/criu/inherit.h"
 #include "engine/criu/scans.h"
 
 enum req_type {
@@ -93,7 +94,6 @@ static void child_exec(const struct child *c)
 	int rpc, out, pages = -1, tell = c->tell, place[CRIU_INHERIT_MAX];
 	char no_conf[] = "--no-default-config", swrk[] = "swrk", fd[] = "3";
 	char *argv[] = { (char *)c->path, no_conf, swrk, fd, NULL };
-	sigset_t none;
 
 	if (tell >= 0) {
 		int listener = scans_install();
@@ -105,9 +105,8 @@ static void child_exec(const struct child *c)
 		if (listener >= 0)
 			close(listener);
 	}
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
+	if (inherit_clear() < 0)
+		_exit(126);
 	/* first move them above the low numbers: dup2() must not close one that we still need */
 	rpc = fcntl(c->rpc, F_DUPFD, CHILD_HIGH_FD);
 	out = fcntl(c->out, F_DUPFD, CHILD_HIGH_FD);

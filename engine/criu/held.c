@@ -12,11 +12,24 @@
 #define MAGIC_FILES 0x56303138u
 #define USK_EXTERN  1u /* of unix_sk_entry.uflags: the socket of a program outside the tree */
 
+static uint64_t take_caps(const uint32_t *v, size_t n)
+{
+	uint64_t caps = 0;
+
+	for (size_t i = 0; i < n && i < 2; i++)
+		caps |= (uint64_t)v[i] << (32 * i);
+	return caps;
+}
+
 static int take_creds(const Cimg__Creds *from, struct img_creds *to)
 {
-	*to = (struct img_creds){ .uid = from->fsuid, .gid = from->fsgid };
-	for (size_t i = 0; i < from->n_cap_eff && i < 2; i++)
-		to->caps |= (uint64_t)from->cap_eff[i] << (32 * i);
+	*to = (struct img_creds){ .uid = from->fsuid,
+		                  .gid = from->fsgid,
+		                  .uids = { from->uid, from->euid, from->suid, from->fsuid },
+		                  .gids = { from->gid, from->egid, from->sgid, from->fsgid },
+		                  .caps = take_caps(from->cap_eff, from->n_cap_eff) };
+	to->caps_any = to->caps | take_caps(from->cap_prm, from->n_cap_prm) |
+	               take_caps(from->cap_inh, from->n_cap_inh);
 	to->groups = calloc(from->n_groups + 1, sizeof(*to->groups));
 	if (!to->groups)
 		return -ENOMEM;
@@ -26,10 +39,10 @@ static int take_creds(const Cimg__Creds *from, struct img_creds *to)
 	return 0;
 }
 
-int img_creds(int dirfd, pid_t pid, struct img_creds *out, struct err *e)
+int img_creds(int dirfd, pid_t tid, struct img_creds *out, struct err *e)
 {
 	Cimg__Core *c = NULL;
-	int r = img_unpack_core(dirfd, pid, &c, e);
+	int r = img_unpack_core(dirfd, tid, &c, e);
 
 	memset(out, 0, sizeof(*out));
 	if (r < 0)

@@ -9,15 +9,17 @@
 
 #include "common/err.h"
 
-/* The identity with which a task opens files. */
+/* What a thread may act as. */
 struct img_creds {
-	uint32_t uid, gid;
+	uint32_t uid, gid; /* of file accesses */
+	uint32_t uids[4], gids[4]; /* real, effective, saved, of file accesses */
 	uint32_t *groups;
 	size_t n_groups;
 	uint64_t caps; /* effective */
+	uint64_t caps_any; /* effective, permitted or inheritable */
 };
-/** img_creds() - from core-PID.img. Return: 0; -ENODATA a task that has ended; -errno */
-int img_creds(int dirfd, pid_t pid, struct img_creds *out, struct err *e);
+/** img_creds() - from core-TID.img of a thread. Return: 0; -ENODATA a task that has ended; -errno */
+int img_creds(int dirfd, pid_t tid, struct img_creds *out, struct err *e);
 void img_creds_fini(struct img_creds *c);
 
 /* A UNIX socket that CRIU will bind to a path. */

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "common/printable.h"
+
 static void path_of(pid_t pid, char *out, size_t bytes)
 {
 	snprintf(out, bytes, "/proc/%d/fd", pid);
@@ -40,14 +42,10 @@ static pid_t holder(pid_t pid)
 
 static int refuse(pid_t pid, pid_t who, struct err *e)
 {
-	char path[32], comm[32] = "another program\n";
+	char comm[32] = "another program";
 
-	snprintf(path, sizeof(path), "/proc/%d/comm", who);
-	AUTO(file) FILE *f = who > 0 ? fopen(path, "re") : NULL;
-
-	if (f && !fgets(comm, sizeof(comm), f))
-		comm[0] = 0;
-	comm[strcspn(comm, "\n")] = 0;
+	if (who > 0)
+		printable_comm(who, comm, sizeof(comm));
 	err_set(e, ERR_TARGET, EBUSY, "process %d is tracked already, by %s (pid %d)", pid, comm,
 	        who);
 	return err_fix(e, "one haul or haul watch at a time: wait until it has ended, or end it");

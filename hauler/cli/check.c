@@ -49,7 +49,7 @@ int cli_check(struct opts *o, int argc, char **argv)
 	mig_init(m);
 	signal(SIGPIPE, SIG_IGN);
 	m->opt = o;
-	int r = o->owned ? inspect_owner(o->pid, o->owner, &m->err) : 0;
+	int r = o->owned ? inspect_owner(o->pid, &o->account, &m->err) : 0;
 
 	if (r == 0)
 		r = mnet_new(m, &m->err);

@@ -474,7 +474,8 @@ static int show(struct agent *a, const char *id, struct err *e)
 	int r = cli_http_ask(a, "GET", path, NULL, NULL, &answer, e);
 
 	if (r == 0) {
-		json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+		json_dumpf(answer, stdout,
+		           JSON_INDENT(2) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
 		putchar('\n');
 	}
 	json_decref(answer);

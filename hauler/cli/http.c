@@ -15,6 +15,7 @@
 
 #include "common/auto.h"
 #include "common/clock.h"
+#include "hauler/report/say.h"
 
 #define API_SOCKET      "/run/haul/api.sock"
 #define ANSWER_MAX      (16 << 20)
@@ -209,6 +210,8 @@ int cli_http_ask(struct agent *a, const char *method, const char *path, const ch
 	curl_easy_getinfo(a->curl, CURLINFO_RESPONSE_CODE, &status);
 	json_t *o = json_loadb(a->text ? a->text : "", a->bytes, 0, NULL);
 
+	say_clean(o);
+
 	if (status >= 200 && status < 300 && o) {
 		*answer = o;
 		return 0;
@@ -229,6 +232,8 @@ static void line(struct agent *a, char *text)
 	if (strncmp(text, "data: ", 6))
 		return;
 	json_t *o = json_loads(text + 6, 0, NULL);
+
+	say_clean(o);
 
 	*a->at = a->id;
 	if (o && !a->heard(a->arg, o))

@@ -101,8 +101,9 @@ static int take_config(struct opts *o, const char *text, struct err *e)
 static int take_owner(struct opts *o, const char *text, struct err *e)
 {
 	(void)text;
-	(void)e;
 	o->owned = true;
+	if (account_load(&o->account, o->owner) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for the groups of user %u", o->owner);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/printable.h"
 #include "hauler/options/lists.h"
 #include "hauler/report/say.h"
 #include "policies/trace.h"
@@ -220,7 +221,7 @@ static void explain(const struct opts *o, const struct policy *p)
 			char item[POL_TEXT_BYTES];
 
 			memcpy(item, p->list[i].v[k], sizeof(item));
-			err_line(item);
+			printable(item);
 			printf("  %-24s %s\n", pol_lists[i].name, item);
 		}
 	printf("\nAfter each round, and in it, haul compares the cost of stopping now with the "
@@ -413,7 +414,7 @@ static int simulate(struct opts *o, int argc, char **argv)
 	}
 	double seconds = t.n * (t.sample_us / 1e6);
 
-	err_line(t.title);
+	printable(t.title);
 	if (o->json)
 		say_json(json_pack("{s:s, s:o, s:f, s:i}", "event", "trace", "title", text(t.title),
 		                   "seconds", seconds, "bandwidth_mbit", (int)o->bandwidth_mbit));

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/printable.h"
 #include "engine/proc/frost.h"
 
 /* The program pays for each page that it writes again after a look: a fault. */
@@ -278,19 +279,6 @@ static int open_process(struct watch *w, struct err *e)
 	return r < 0 ? r : check_tree(pid, e);
 }
 
-static void read_comm(struct watch *w)
-{
-	char path[40], comm[32] = "";
-
-	snprintf(path, sizeof(path), "/proc/%d/comm", w->opt->pid);
-	AUTO(file) FILE *f = fopen(path, "re");
-
-	if (f && fgets(comm, sizeof(comm), f))
-		comm[strcspn(comm, "\n")] = 0;
-	snprintf(w->t.title, sizeof(w->t.title), "%s", comm);
-	err_line(w->t.title);
-}
-
 /* Before the watching: can it be written? What is in it stays until there is something new. */
 static int open_record(const char *path, bool *made, struct err *e)
 {
@@ -337,7 +325,7 @@ static int watch_run(struct watch *w, struct err *e)
 	if (r < 0)
 		return r;
 	w->t.sample_us = w->opt->sample_ms * 1000;
-	read_comm(w);
+	printable_comm(w->opt->pid, w->t.title, sizeof(w->t.title));
 	watch_size(w);
 	r = ages_new(&w->ages, e);
 	if (r == 0)

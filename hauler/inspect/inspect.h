@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "common/account.h"
 #include "common/auto.h"
 #include "common/err.h"
 #include "common/finding.h"
@@ -15,8 +16,12 @@
 
 struct inspect;
 
-/** inspect_owner() - -EPERM when a thread of the tree belongs to another user than @uid */
-int inspect_owner(pid_t root, uid_t uid, struct err *e);
+/**
+ * inspect_owner() - has the tree no rights but those of @owner? Every user and group ID of each thread,
+ * supplementary groups, capabilities, and whether @owner may look into it
+ * Return: 0; -EPERM with a reason; -errno
+ */
+int inspect_owner(pid_t root, const struct account *owner, struct err *e);
 
 /**
  * inspect_new() - look at the tree below @root through /proc and sock_diag; touches

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/array.h"
+#include "common/printable.h"
 
 bool inspect_in_tree(const struct inspect *i, pid_t pid)
 {
@@ -36,11 +37,7 @@ ssize_t inspect_link(pid_t pid, const char *what, char *out, size_t bytes)
 
 void inspect_comm(pid_t pid, char out[INSPECT_COMM_MAX])
 {
-	AUTO(file) FILE *f = inspect_open(pid, "comm");
-
-	if (!f || !fgets(out, INSPECT_COMM_MAX, f))
-		snprintf(out, INSPECT_COMM_MAX, "?");
-	out[strcspn(out, "\n")] = 0;
+	printable_comm(pid, out, INSPECT_COMM_MAX);
 }
 
 int inspect_number(struct inspect *i, pid_t id)

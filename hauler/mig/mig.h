@@ -57,6 +57,7 @@ struct opts {
 	const char *token_file, *ca; /* of a URL */
 	bool owned; /* all of the tree has to be of @owner */
 	unsigned int owner;
+	struct account account; /* of @owner; loaded before anything is stopped */
 	int priority; /* in hauld's queue */
 	struct given {
 		const char *name;

@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/printable.h"
 #include "config.h"
 #include "transport/haul.pb-c.h"
 
@@ -19,8 +20,8 @@
 
 static int from_abort(const Haul__Abort *a, struct err *e)
 {
-	err_line(a->reason);
-	err_line(a->remedy);
+	printable(a->reason);
+	printable(a->remedy);
 	enum err_src src = a->source && !strcmp(a->source, "criu") ? ERR_CRIU : ERR_PEER;
 	int r = err_set(e, src, a->code ? (int)a->code : EIO, "destination: %s",
 	                a->reason[0] ? a->reason : "aborted");
@@ -212,8 +213,8 @@ static void note_peer(struct peer *p, const Haul__Hello *a)
 		return;
 	snprintf(p->program, sizeof(p->program), "%s", a->program);
 	snprintf(p->kernel, sizeof(p->kernel), "%s", a->kernel);
-	err_line(p->program);
-	err_line(p->kernel);
+	printable(p->program);
+	printable(p->kernel);
 	p->criu_version = a->criu_version;
 	p->mem_free_bytes = a->mem_free_bytes;
 	p->reached = true;

@@ -4,13 +4,14 @@
 
 #include <string.h>
 
+#include "common/printable.h"
 #include "engine/net/net.h"
 #include "hauler/options/out_rules.h"
 
 int lists_err(const struct policy *p, size_t list, size_t k, struct err *e)
 {
 	err_wrap(e, "%s:%u: %s", p->path, p->list[list].line[k], pol_lists[list].name);
-	err_line(e->msg);
+	printable(e->msg);
 	return -e->code;
 }
 

@@ -6,7 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/auto.h"
 #include "common/clock.h"
+#include "common/printable.h"
 #include "hauler/dirs/dirs.h"
 #include "hauler/net/net.h"
 #include "hauler/report/say.h"
@@ -25,6 +27,14 @@ static struct say_how how_of(const struct mig *m)
 static void put(const struct mig *m, json_t *o)
 {
 	say_event(o, how_of(m));
+}
+
+/* A name that may hold any byte */
+static json_t *shown(const char *s)
+{
+	AUTO(mem) char *copy = strdup(s ? s : "");
+
+	return copy ? json_string(printable(copy)) : json_null();
 }
 
 static double since_s(const struct mig *m)
@@ -278,7 +288,7 @@ void report_needs(const struct needs *n, bool json, bool all)
 		same += k->state == HAUL__FILE_STATE__FILE_SAME;
 		json_object_set_new(o, "event", json_string("file"));
 		json_object_set_new(o, "state", json_string(needs_word(k->state)));
-		json_object_set_new(o, "path", json_string(k->there));
+		json_object_set_new(o, "path", shown(k->there));
 		set_u(o, "bytes", k->file.size);
 		say_event(o, how);
 	}

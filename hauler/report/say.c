@@ -13,6 +13,7 @@
 
 #include "common/auto.h"
 #include "common/page.h"
+#include "common/printable.h"
 
 #define MIB 1048576.0
 
@@ -289,9 +290,37 @@ static const struct {
 	{ "stderr", say_stderr },     { "peer", say_peer },
 };
 
+static void clean_text(json_t *o)
+{
+	if (printable_is(json_string_value(o)))
+		return;
+	AUTO(mem) char *copy = strdup(json_string_value(o));
+
+	json_string_set(o, copy ? printable(copy) : "");
+}
+
+void say_clean(json_t *o)
+{
+	const char *key;
+	json_t *v;
+	size_t i;
+
+	if (json_is_string(o))
+		clean_text(o);
+	json_array_foreach(o, i, v)
+	{
+		say_clean(v);
+	}
+	json_object_foreach(o, key, v)
+	{
+		say_clean(v);
+	}
+}
+
 static void say_json(const json_t *o)
 {
-	AUTO(mem) char *s = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(6));
+	AUTO(mem)
+	char *s = json_dumps(o, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
 
 	if (s)
 		puts(s);
@@ -299,6 +328,7 @@ static void say_json(const json_t *o)
 
 void say_event(json_t *o, struct say_how how)
 {
+	say_clean(o);
 	const char *name = str(o, "event");
 
 	if (how.json)

@@ -45,7 +45,7 @@ int connect_run(struct mig *m, struct err *e)
 	int r = choose_tracker(m, e);
 
 	if (r == 0 && m->opt->owned)
-		r = inspect_owner(m->opt->pid, m->opt->owner, e);
+		r = inspect_owner(m->opt->pid, &m->opt->account, e);
 	if (r == 0)
 		r = mnet_new(m, e);
 	if (r == 0)

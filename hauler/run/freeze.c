@@ -202,7 +202,7 @@ int freeze_run(struct mig *m, struct err *e)
 	fault_at(FAULT_S_DUMPED);
 	/* the user of a process may have changed since the inspection */
 	if (m->opt->owned)
-		r = inspect_owner(m->opt->pid, m->opt->owner, e);
+		r = inspect_owner(m->opt->pid, &m->opt->account, e);
 	if (r == 0)
 		r = hold(m, e);
 	if (r == 0)

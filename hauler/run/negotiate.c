@@ -2,12 +2,12 @@
 /* negotiate.c - offer the tree to the destination, and read its answer. */
 #include "hauler/run/priv.h"
 
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/printable.h"
 #include "hauler/inspect/identity.h"
 #include "hauler/report/report.h"
 #include "transport/haul.pb-c.h"
@@ -27,9 +27,9 @@ static int take_answer(const Haul__Answer *a, struct findings *out, struct err *
 		                                 ? (enum severity)f->severity
 		                                 : SEV_BLOCKER;
 
-		err_line(f->code);
-		err_line(f->text);
-		err_line(f->remedy);
+		printable(f->code);
+		printable(f->text);
+		printable(f->remedy);
 		if (finding_add(out, severity, f->code, f->remedy, "%s", f->text) < 0)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for findings");
 	}
@@ -60,17 +60,15 @@ static void fill_criu(struct mig *m, Haul__Criu *c, uint8_t **cpu)
 	c->cpuinfo.len = *cpu ? n : 0;
 }
 
-/* Whose rights apply at the destination. @name: of the owner; may stay NULL */
-static int fill_rights(const struct mig *m, Haul__Offer *o, char **name, struct err *e)
+/* Whose rights apply at the destination. */
+static int fill_rights(const struct mig *m, Haul__Offer *o, struct err *e)
 {
 	size_t n;
 	const pid_t *pid = inspect_pids(m->insp, &n);
-	const struct passwd *pw = m->opt->owned ? getpwuid(m->opt->owner) : NULL;
 
 	o->owned = m->opt->owned;
 	o->owner = m->opt->owner;
-	if (pw && (*name = strdup(pw->pw_name)))
-		o->owner_name = *name;
+	o->owner_name = (char *)m->opt->account.name; /* messages have no const */
 	return identity_offer(pid, n, o, e);
 }
 
@@ -80,11 +78,10 @@ int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct
 	Haul__Offer offer = HAUL__OFFER__INIT;
 	Haul__Criu criu = HAUL__CRIU__INIT;
 	AUTO(mem) uint8_t *cpu = NULL;
-	AUTO(mem) char *owner = NULL;
 	int r = inspect_offer(m->insp, &offer, e);
 
 	if (r == 0)
-		r = fill_rights(m, &offer, &owner, e);
+		r = fill_rights(m, &offer, e);
 	if (r == 0 && !m->needs)
 		r = needs_new(&m->needs, m->insp, m->opt, out, e);
 	if (r == 0)
