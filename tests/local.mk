@@ -210,7 +210,9 @@ SHELL_TESTS = \
 	tests/t-threads.sh \
 	tests/t-throttle.sh \
 	tests/t-tree.sh \
+	tests/t-trust-ended.sh \
 	tests/t-trust-files.sh \
+	tests/t-trust-leftovers.sh \
 	tests/t-trust-signals.sh \
 	tests/t-trust-source.sh \
 	tests/t-urgent.sh \
