@@ -276,6 +276,7 @@ struct mig {
 
 	struct inspect *insp;
 	struct needs *needs;
+	struct opened *opened; /* run/opened.c */
 	struct mnet *net;
 	struct dirs *dirs; /* directories that travel; NULL: none. halt.lock */
 
