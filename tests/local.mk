@@ -213,6 +213,7 @@ SHELL_TESTS = \
 	tests/t-trust-ended.sh \
 	tests/t-trust-files.sh \
 	tests/t-trust-leftovers.sh \
+	tests/t-trust-logs.sh \
 	tests/t-trust-opened.sh \
 	tests/t-trust-signals.sh \
 	tests/t-trust-source.sh \
