@@ -24,21 +24,23 @@
 
 mtype:msg = { HELLO, OFFER, ANSWER, START, STARTED, SWITCH, RESTORED, COMMIT, RUNNING,
 	DRAINED, ABORT, BYE };
-mtype:outcome = { O_NONE, O_UNDONE, O_RUNNING, O_DONE, O_LOST, O_UNKNOWN, O_REBOOTED };
+mtype:outcome = { O_NONE, O_UNDONE, O_RUNNING, O_DONE, O_LOST, O_ENDED, O_UNKNOWN, O_REBOOTED };
 /* records; J_REMOVED: the file is gone, as nobody will ask any more */
-mtype:jrn = { J_NONE, J_FREEZE, J_COMMIT, J_GATE, J_DONE, J_UNDONE, J_LOST, J_REMOVED };
+mtype:jrn = { J_NONE, J_FREEZE, J_COMMIT, J_GATE, J_DONE, J_UNDONE, J_LOST, J_ENDED, J_REMOVED };
 /* HELD by CRIU's ptrace; OPENING: CRIU was told yes and has not said that it runs */
 mtype:tree = { T_RUN, T_HELD, T_STOPPED, T_GATE, T_OPENING, T_NONE };
 mtype:st = { S_new, S_connect, S_negotiate, S_prepare, S_rounds, S_freeze, S_send,
 	S_restore, S_commit, S_post_copy, S_relink, S_done, S_undo, S_undone, S_lost,
 	D_answer, D_hello, D_offer, D_start, D_rounds, D_gate, D_running, D_done, D_undone,
-	D_lost };
+	D_lost, D_ended };
 
 /* ---- what outlives our programs: journals, and trees that stay as they are ---- */
 mtype:jrn s_j = J_NONE, d_j = J_NONE;
 mtype:tree s_tree = T_RUN, d_tree = T_NONE;
 bool d_missing; /* pages are still only at the source */
 bool d_ran; /* history: an instruction may have run at the destination */
+/* a signal, SIGKILL: reached the stopped copy before S looked for the last time; and that it looked */
+bool signalled, killed, looked;
 bool told; /* the operator at the source knows that nothing lives at the destination */
 bool s_rebooted, d_rebooted, d_wiped;
 bool nobody_asks; /* D has heard ABORT: its journal goes with it */
@@ -89,11 +91,11 @@ inline say_s(m) { if :: link -> to_s ! m :: else fi }
 #define S_LOSS (!link && len(to_s) == 0)
 #define D_LOSS (!link && len(to_d) == 0)
 
-/* The only place where haul lets a tree go on here by itself. */
+/* The only place where haul resumes a tree here by itself. A signal that waits is delivered. */
 inline run_here()
 {
 	if
-	:: s_tree == T_HELD || s_tree == T_STOPPED -> assert(!d_ran); s_tree = T_RUN
+	:: s_tree == T_HELD || s_tree == T_STOPPED -> assert(!d_ran); s_tree = T_RUN; signalled = false
 	:: else
 	fi
 }
@@ -150,14 +152,23 @@ end:	do
 	/* -- the point of no return -- */
 #ifndef BREAK_COMMIT_BEFORE_RECORD
 	:: atomic { S_IS(S_commit) && s_pc == 0 -> s_j = J_COMMIT; s_pc = 1 }
-	:: atomic { S_IS(S_commit) && s_pc == 1 -> say_d(COMMIT); s_pc = 2 }
+	/* signals.c: the last look; what comes later is for a copy that was handed over */
+#ifndef BREAK_SIGNALS_UNSEEN
+	:: atomic { S_IS(S_commit) && s_pc == 1 && (signalled || killed) -> S_GO(S_commit, S_undo) }
+	:: atomic { S_IS(S_commit) && s_pc == 1 && !signalled && !killed -> looked = true; s_pc = 4 }
 #else
-	:: atomic { S_IS(S_commit) && s_pc == 0 -> say_d(COMMIT); s_pc = 1 }
+	:: atomic { S_IS(S_commit) && s_pc == 1 -> looked = true; s_pc = 4 }
+#endif
+	:: atomic { S_IS(S_commit) && s_pc == 4 -> say_d(COMMIT); s_pc = 2 }
+#else
+	:: atomic { S_IS(S_commit) && s_pc == 0 && (signalled || killed) -> S_GO(S_commit, S_undo) }
+	:: atomic { S_IS(S_commit) && s_pc == 0 && !signalled && !killed -> looked = true; s_pc = 4 }
+	:: atomic { S_IS(S_commit) && s_pc == 4 -> say_d(COMMIT); s_pc = 1 }
 	:: atomic { S_IS(S_commit) && s_pc == 1 -> s_j = J_COMMIT; s_pc = 2 }
 #endif
 #ifndef BREAK_COMMIT_BEFORE_RECORD
 	/* Ctrl-C, or no journal: COMMIT is not sent */
-	:: atomic { S_IS(S_commit) && s_pc < 2 -> S_GO(S_commit, S_undo) }
+	:: atomic { S_IS(S_commit) && (s_pc < 2 || s_pc == 4) -> S_GO(S_commit, S_undo) }
 #endif
 	:: atomic { S_IS(S_commit) && s_pc == 2 && to_s ? [RUNNING] -> to_s ? RUNNING;
 		S_GO(S_commit, S_post_copy) }
@@ -176,7 +187,7 @@ end:	do
 	:: atomic { S_IS(S_relink) && s_pc == 1 -> outcome = O_NONE; S_GO(S_relink, S_done) }
 	:: atomic { S_IS(S_relink) && outcome == O_UNDONE -> outcome = O_NONE;
 		S_GO(S_relink, S_undo) }
-	:: atomic { S_IS(S_relink) && (outcome == O_LOST || outcome == O_REBOOTED) ->
+	:: atomic { S_IS(S_relink) && (outcome == O_LOST || outcome == O_ENDED || outcome == O_REBOOTED) ->
 		outcome = O_NONE; told = true; S_GO(S_relink, S_lost) }
 	:: atomic { S_IS(S_relink) && outcome == O_UNKNOWN -> outcome = O_NONE;
 		assert(d_wiped); S_GO(S_relink, S_lost) }
@@ -267,6 +278,14 @@ end:	do
 	:: atomic { D_IS(D_running) && d_pc == 7 -> d_j = J_LOST; d_pc = 8 }
 	:: atomic { D_IS(D_running) && d_pc == 8 -> D_GO(D_running, D_lost); say_s(ABORT); d_ends() }
 
+	/* -- the tree has ended by itself while pages were missing: not done -- */
+#ifndef BREAK_ENDED_IS_DONE
+	:: atomic { D_IS(D_running) && d_pc == 10 -> d_j = J_ENDED; d_pc = 11 }
+	:: atomic { D_IS(D_running) && d_pc == 11 -> D_GO(D_running, D_ended); say_s(ABORT); d_ends() }
+#else
+	:: atomic { D_IS(D_running) && d_pc == 10 -> d_pc = 3 }
+#endif
+
 	/* -- undone: killed first, then on record, then said -- */
 	:: atomic { D_IS(D_hello) && D_LETS_GO -> D_GO(D_hello, D_undone) }
 	:: atomic { D_IS(D_offer) && D_LETS_GO -> D_GO(D_offer, D_undone) }
@@ -316,6 +335,7 @@ end:	do
 	:: atomic { asked && d_j == J_DONE && !d_up -> asked = false; outcome = O_DONE }
 	:: atomic { asked && d_j == J_UNDONE -> asked = false; outcome = O_UNDONE }
 	:: atomic { asked && d_j == J_LOST -> asked = false; outcome = O_LOST }
+	:: atomic { asked && d_j == J_ENDED -> asked = false; outcome = O_ENDED }
 	:: atomic { asked && d_j == J_NONE && !d_up -> asked = false;
 		if :: d_new_boot -> outcome = O_REBOOTED :: else -> outcome = O_UNKNOWN fi }
 #ifdef BREAK_ANSWER_WITHOUT_LOCK
@@ -332,7 +352,8 @@ end:	do
 		!d_wiped -> s_up = true }
 	:: atomic { !s_up && s_j == J_COMMIT && told -> /* --keep-here */
 		assert(d_tree != T_RUN && d_tree != T_OPENING);
-		if :: s_tree == T_STOPPED -> s_tree = T_RUN :: else fi; s_j = J_REMOVED }
+		if :: s_tree == T_STOPPED -> s_tree = T_RUN; signalled = false :: else fi;
+		s_j = J_REMOVED }
 	od
 }
 
@@ -361,6 +382,12 @@ end:	do
 	:: atomic { d_crashes > 0 && d_up && d_tree == T_GATE && d_criu -> d_crashes--; d_criu = false }
 	:: atomic { d_crashes > 0 && D_IS(D_running) && (d_pc == 1 || d_pc == 2) &&
 		(d_tree == T_RUN || d_tree == T_OPENING) -> d_crashes--; d_tree = T_NONE }
+	/* another process sends a signal to the stopped copy, or kills it */
+	:: atomic { s_tree == T_STOPPED && !looked && !signalled -> signalled = true }
+	:: atomic { s_tree == T_STOPPED && !looked && !killed -> killed = true; s_tree = T_NONE }
+	/* killed, out of memory, a bug of its own: while pages are missing, that is an end of another kind */
+	:: atomic { d_crashes > 0 && D_IS(D_running) && d_pc == 2 && d_tree == T_RUN && d_missing ->
+		d_crashes--; d_tree = T_NONE; d_pc = 10 }
 	:: atomic { cuts > 0 && link -> cuts--; cut() }
 	:: atomic { cuts > 0 && asked -> cuts--; asked = false }
 	:: atomic { cuts > 0 && outcome != O_NONE && s_pc == 0 -> cuts--; outcome = O_NONE;
@@ -381,15 +408,19 @@ end:	do
 #define ONE_RUNS  ((s_tree == T_RUN) != (d_tree == T_RUN))
 #define TWO_RUN   (s_tree == T_RUN && (d_tree == T_RUN || d_tree == T_OPENING))
 #define HOST_LOST (s_rebooted || d_rebooted)
-#define NOTHING   (s_tree == T_NONE && d_tree != T_RUN && !HOST_LOST)
+#define NOTHING   (s_tree == T_NONE && d_tree != T_RUN && !HOST_LOST && !killed)
+/* a signal must be delivered here, and a program that was killed here must not live there */
+#define UNHEARD   ((signalled || killed) && (d_tree == T_RUN || d_tree == T_OPENING))
+#define IS_DEAD   (killed && s_tree == T_NONE && d_tree != T_RUN && d_tree != T_OPENING)
 /* a source that has rebooted cannot come back with the pages: the destination's operator */
-#define ENDED     ((s_j == J_NONE || s_j == J_REMOVED) && (ONE_RUNS || HOST_LOST))
+#define ENDED     ((s_j == J_NONE || s_j == J_REMOVED) && (ONE_RUNS || HOST_LOST || IS_DEAD))
 
 active proctype Monitor()
 {
 end:	if
 	:: atomic { TWO_RUN -> assert(false) } /* two run */
 	:: atomic { NOTHING -> assert(false) } /* none, and no stopped copy either */
+	:: atomic { UNHEARD -> assert(false) } /* a signal is lost, or a killed program lives on */
 	fi
 }
 

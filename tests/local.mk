@@ -210,9 +210,13 @@ SHELL_TESTS = \
 	tests/t-threads.sh \
 	tests/t-throttle.sh \
 	tests/t-tree.sh \
+	tests/t-trust-ended.sh \
 	tests/t-trust-files.sh \
 	tests/t-trust-inherit.sh \
+	tests/t-trust-leftovers.sh \
+	tests/t-trust-logs.sh \
 	tests/t-trust-names.sh \
+	tests/t-trust-opened.sh \
 	tests/t-trust-owner.sh \
 	tests/t-trust-signals.sh \
 	tests/t-trust-source.sh \

@@ -23,7 +23,9 @@
 #include "agent/api/runner.h"
 #include "common/auto.h"
 #include "common/clock.h"
+#include "common/journal.h"
 #include "common/log.h"
+#include "engine/proc/proc.h"
 
 #define FINDINGS_MAX 64
 
@@ -357,6 +359,37 @@ void jobs_resolved(struct api *a, struct job *j, bool kept)
 	catch_up(a, j);
 }
 
+static bool booted_since(const struct job *j)
+{
+	struct timespec up;
+	json_int_t made_ms = json_integer_value(json_object_get(j->spec, "created_ms"));
+
+	clock_gettime(CLOCK_BOOTTIME, &up);
+	return made_ms < (json_int_t)now_wall_ms() - (json_int_t)up.tv_sec * 1000;
+}
+
+/*
+ * haul recover or haul resolve has ended it, and so has removed the journal: look what became of
+ * the copy here.
+ */
+static void look_again(struct api *a, struct job *j)
+{
+	const char *id = json_string_value(json_object_get(j->view, "migration"));
+	json_int_t start = json_integer_value(json_object_get(j->spec, "pid_start"));
+	enum job_status s = JOB_DONE;
+	char path[64];
+
+	snprintf(path, sizeof(path), JOURNAL_DIR "/source-%.16s", id ? id : "");
+	if (!id || access(path, F_OK) == 0 || errno != ENOENT)
+		return;
+	if (booted_since(j))
+		s = JOB_INTERRUPTED;
+	else if (start && procs_lives(j->pid) && procs_start(j->pid) == (uint64_t)start)
+		s = JOB_FAILED;
+	job_event(a, j, json_pack("{s:s,s:s}", "event", "resolved", "status", job_status_name(s)));
+	catch_up(a, j);
+}
+
 static void signal_runner(struct api *a, struct job *j)
 {
 	pid_t pid = runner_of(a, j);
@@ -464,6 +497,9 @@ void jobs_schedule(struct api *a)
 	unsigned int max = a->conf->running_max, users = 0, others = 0;
 	struct job *j;
 
+	for (size_t i = 0; i < a->n_jobs; i++)
+		if (a->job[i]->status == JOB_UNRESOLVED)
+			look_again(a, a->job[i]);
 	for (size_t i = 0; i < a->n_jobs; i++)
 		if (a->job[i]->status == JOB_RUNNING && still_running(a, a->job[i]))
 			*(a->job[i]->by_user ? &users : &others) += 1;

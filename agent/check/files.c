@@ -136,7 +136,7 @@ static Haul__FileState look_written(struct files *fs, uint32_t i, const struct h
 
 	if (may_be_shared(h, f))
 		return HAUL__FILE_STATE__FILE_SHARED;
-	if (!f->open && !f->mapped)
+	if (files_is_log(f))
 		return look_log(fs, i, h);
 	/* an older source sends no times: CRIU will compare sizes */
 	if (!f->ctime_ns && f->size == h->st.stx_size)
@@ -245,9 +245,8 @@ static void settle(struct files *fs, const struct files_doubt *d)
 	if (d->known && fd >= 0 && digest_file(fd, d->bytes, fs->seed, ours) == 0 &&
 	    !memcmp(ours, d->theirs, DIGEST_BYTES))
 		return;
-	fs->seen[d->file].state = f->write && !f->open && !f->mapped
-	                                  ? HAUL__FILE_STATE__FILE_KEPT
-	                                  : HAUL__FILE_STATE__FILE_DIFFERS;
+	fs->seen[d->file].state = files_is_log(f) ? HAUL__FILE_STATE__FILE_KEPT
+	                                          : HAUL__FILE_STATE__FILE_DIFFERS;
 }
 
 int files_check(struct files *fs, struct err *e)

@@ -58,6 +58,8 @@ int files_check(struct files *f, struct err *e);
 
 /* ---- files_say.c ---- */
 
+/** files_is_log() - does the tree only append to it, or otherwise write without reading? */
+bool files_is_log(const Haul__File *f);
 /** files_is_system() - does @path belong to this host rather than to a program that moves? */
 bool files_is_system(const Haul__Offer *o, const char *path);
 /** files_judge() - with f->seen complete: add blockers, and say which files will be shipped */

@@ -31,6 +31,11 @@ const char *files_clean(const char *text, char *out, size_t bytes)
 	return out;
 }
 
+bool files_is_log(const Haul__File *f)
+{
+	return f->write && !f->open && !f->mapped;
+}
+
 bool files_is_system(const Haul__Offer *o, const char *path)
 {
 	static const char *const dirs[] = { "/usr/",  "/lib/",  "/lib32/", "/lib64/", "/libx32/",
@@ -180,6 +185,26 @@ static void judge_differing(struct files *f, uint32_t i, const struct file_id *u
 				snprintf(how + at, sizeof(how) - at, ", where pid %d uses it",
 				         used[k].by);
 	files_say_differs(f, file, how);
+}
+
+/*
+ * An older copy is completed under the rules for a differing one: not what belongs to the system, nor
+ * what another process here uses, and its owner stays. A log here then stays as it is.
+ * @why: out, for a log that stays
+ */
+static void judge_older(struct files *f, uint32_t i, const struct file_id *used, size_t n,
+                        const char **why)
+{
+	const Haul__File *file = f->o->file[i];
+	bool system = files_is_system(f->o, file->path), log = files_is_log(file);
+	struct stat st;
+	bool other = stat(file->path, &st) == 0 &&
+	             (st.st_uid != file->uid || st.st_gid != file->gid);
+
+	if (!system && is_free(i, used, n) && (log || !other))
+		return;
+	*why = system ? "belongs to the system" : "is in use";
+	f->seen[i].state = log ? HAUL__FILE_STATE__FILE_KEPT : HAUL__FILE_STATE__FILE_DIFFERS;
 }
 
 static void judge_mode(struct files *f, uint32_t i)
@@ -373,8 +398,11 @@ static void judge(struct files *f, uint32_t i, const struct file_id *used, size_
 {
 	const Haul__File *file = f->o->file[i];
 	Haul__FileState *s = &f->seen[i].state;
+	const char *why = "is another log";
 	char name[PATH_BYTES];
 
+	if (*s == HAUL__FILE_STATE__FILE_TAIL)
+		judge_older(f, i, used, n, &why);
 	if (*s == HAUL__FILE_STATE__FILE_MISSING && S_ISLNK(file->mode) && !may_make(f, file)) {
 		*s = HAUL__FILE_STATE__FILE_NONE; /* the restore does not need it */
 		return;
@@ -394,8 +422,8 @@ static void judge(struct files *f, uint32_t i, const struct file_id *used, size_
 		    files_clean(file->path, name, sizeof(name)));
 	if (*s == HAUL__FILE_STATE__FILE_KEPT && f->o->files != HAUL__FILES__FILES_REQUIRE)
 		say(f, SEV_WARNING, "log-kept", "move it away there to have this one in its place",
-		    "%s is another log at the destination: it stays, and the process appends to it",
-		    files_clean(file->path, name, sizeof(name)));
+		    "%s %s at the destination: it stays, and the process appends to it",
+		    files_clean(file->path, name, sizeof(name)), why);
 }
 
 /* Only where a file could be replaced: it walks /proc. */
@@ -405,8 +433,9 @@ static size_t find_users(const struct files *f, struct file_id *v)
 	size_t n = 0;
 
 	for (uint32_t i = 0; i < f->o->n_file; i++)
-		if (f->seen[i].state == HAUL__FILE_STATE__FILE_DIFFERS &&
-		    f->o->files == HAUL__FILES__FILES_SHIP_DIFFERING &&
+		if ((f->seen[i].state == HAUL__FILE_STATE__FILE_TAIL ||
+		     (f->seen[i].state == HAUL__FILE_STATE__FILE_DIFFERS &&
+		      f->o->files == HAUL__FILES__FILES_SHIP_DIFFERING)) &&
 		    stat(f->o->file[i]->path, &st) == 0)
 			v[n++] = (struct file_id){ .dev = st.st_dev, .ino = st.st_ino, .file = i };
 	if (n)

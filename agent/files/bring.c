@@ -11,6 +11,7 @@
 
 #include "agent/mig/mig.h"
 #include "agent/check/files.h"
+#include "agent/files/append.h"
 #include "common/log.h"
 
 #define PART_MAX_BYTES (1u << 20)
@@ -71,7 +72,9 @@ int bring_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen,
 			.state = seen[i].state,
 			.link = f->link.len ? strndup((const char *)f->link.data, f->link.len)
 			                    : strdup(""),
-			.fd = -1
+			.fd = -1,
+			.append = seen[i].state == HAUL__FILE_STATE__FILE_TAIL && files_is_log(f),
+			.to = -1
 		};
 		s->n++;
 		if (!s->v[i].path || !s->v[i].link) {
@@ -97,6 +100,8 @@ void bring_free(struct bring *s)
 
 		if (f->fd >= 0)
 			close(f->fd);
+		if (f->to >= 0)
+			close(f->to);
 		if (f->meta)
 			haul__file_meta__free_unpacked(f->meta, NULL);
 		free(f->path);
@@ -148,6 +153,8 @@ static int begin(struct wrk *w, struct bring_file *f, struct err *e)
 	f->fd = place_temp(s->place, f->path, &f->temp, e);
 	if (f->fd < 0)
 		return f->fd;
+	if (f->append)
+		return append_open(w, f, e);
 	return f->state == HAUL__FILE_STATE__FILE_TAIL ? copy_beginning(w, f, e) : 0;
 }
 
@@ -203,9 +210,15 @@ int bring_part(struct wrk *w, const Haul__FilePart *part, struct err *e)
 		               part->data.len, (unsigned long long)part->offset);
 	int r = f->fd < 0 && !f->meta ? begin(w, f, e) : 0;
 
+	if (r == 0 && f->append)
+		r = append_same(f, part, e);
 	if (r == 0 && part->data.len)
 		r = write_at(f, part, e);
-	return r == 0 && part->meta ? take_meta(f, part->meta, e) : r;
+	if (r == 0 && part->meta)
+		r = take_meta(f, part->meta, e);
+	if (r == 0 && part->meta && f->append)
+		r = append_upto(s->place, f, part->meta->size, e);
+	return r;
 }
 
 /* ---- placing ---- */
@@ -245,9 +258,14 @@ static int place_one(struct wrk *w, struct bring_file *f, struct err *e)
 	bool replace = f->state != HAUL__FILE_STATE__FILE_MISSING;
 	int r;
 
-	f->ino = 0; /* another one from here on */
 	if (!f->meta)
 		return err_set(e, ERR_PEER, EPROTO, "the source has not sent %s", f->path);
+	if (f->append) {
+		r = append_upto(s->place, f, f->meta->size, e);
+		settle_note(&w->settle, f->to);
+		return r;
+	}
+	f->ino = 0; /* another one from here on */
 	if (S_ISLNK(f->mode))
 		return place_link(s->place, f->path, f->link, e);
 	if (f->directory) {

@@ -3,6 +3,8 @@
 #ifndef HAUL_AGENT_BRING_H
 #define HAUL_AGENT_BRING_H
 
+#include <time.h>
+
 #include "agent/files/place.h"
 #include "common/digest.h"
 #include "transport/haul.pb-c.h"
@@ -24,6 +26,11 @@ struct bring_file {
 	Haul__FileState state;
 	int fd; /* -1: nothing received yet */
 	Haul__FileMeta *meta;
+	/* a log of which this host has an older copy; append.h */
+	bool append;
+	int to; /* the file here; -1: not opened */
+	uint64_t done; /* its length, with what was appended so far */
+	struct timespec ctime, mtime; /* after the last append */
 };
 
 struct bring {

@@ -28,6 +28,8 @@ enum {
 	OP_DIR = 'd', /* the directory path was created */
 	OP_NAME = 'n', /* the inode of that number got the name path */
 	OP_SWAP = 'x', /* path and the second path were exchanged; the number is path's new inode */
+	OP_GROW =
+	        'g', /* the inode of that number, path, was appended to; second: see place_grow() */
 	OP_KEEP = 'k', /* all files placed so far stay */
 };
 
@@ -221,6 +223,15 @@ int place_node(struct place *p, const char *path, mode_t mode, dev_t dev, struct
 	return place_put(p, temp, path, false, e);
 }
 
+int place_grow(struct place *p, const struct place_grown *g, struct err *e)
+{
+	char how[80];
+
+	snprintf(how, sizeof(how), "%llu %llu %lld %ld", (unsigned long long)g->from,
+	         (unsigned long long)g->to, (long long)g->mtime.tv_sec, g->mtime.tv_nsec);
+	return record(p, OP_GROW, g->ino, g->path, how, e);
+}
+
 int place_fd(const struct place *p)
 {
 	return p->record;
@@ -257,6 +268,34 @@ static int remove_dir(int dir, const char *name, uint64_t deadline_us)
 	return r;
 }
 
+/* Cut off what was appended; lines that another process has appended since are not touched. */
+static int shrink(int dir, const char *name, const struct step *s)
+{
+	unsigned long long from, to;
+	long long sec;
+	long nsec;
+	struct stat st;
+	AUTO(fd)
+	int fd = openat(dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -1;
+	if (!S_ISREG(st.st_mode) || st.st_ino != s->number ||
+	    sscanf(s->second, "%llu %llu %lld %ld", &from, &to, &sec, &nsec) != 4)
+		return 0;
+	if ((unsigned long long)st.st_size > to) {
+		log_warn("undo of %s: another process has appended to it, so what haul appended "
+		         "stays",
+		         s->path);
+		return 0;
+	}
+	if ((unsigned long long)st.st_size < from)
+		return 0;
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { (time_t)sec, nsec } };
+
+	return ftruncate(fd, (off_t)from) < 0 ? -1 : futimens(fd, times);
+}
+
 static void take_away(const struct step *s, bool keep, uint64_t deadline_us)
 {
 	const char *name, *second = NULL;
@@ -272,6 +311,8 @@ static void take_away(const struct step *s, bool keep, uint64_t deadline_us)
 		r = remove_dir(dir, name, deadline_us);
 	else if (s->op == OP_NAME && is_inode(dir, name, s->number))
 		r = unlinkat(dir, name, 0);
+	else if (s->op == OP_GROW)
+		r = shrink(dir, name, s);
 	else if (s->op == OP_SWAP && other >= 0 && is_inode(dir, name, s->number))
 		r = renameat2(dir, name, other, second, RENAME_EXCHANGE);
 	if (r < 0 && errno != ENOENT)

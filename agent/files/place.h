@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "common/auto.h"
 #include "common/err.h"
@@ -34,6 +35,16 @@ int place_put(struct place *p, const char *temp, const char *path, bool replace,
 int place_dir(struct place *p, const char *path, mode_t mode, struct err *e);
 int place_link(struct place *p, const char *path, const char *to, struct err *e);
 int place_node(struct place *p, const char *path, mode_t mode, dev_t dev, struct err *e);
+
+/* A file here that is about to become longer. */
+struct place_grown {
+	const char *path;
+	ino_t ino;
+	uint64_t from, to; /* its length before and after */
+	struct timespec mtime; /* before */
+};
+/** place_grow() - on record before the append: an undo cuts it off, unless others have appended, too */
+int place_grow(struct place *p, const struct place_grown *g, struct err *e);
 /** place_fd() - the record's descriptor: while it is open the record is locked */
 int place_fd(const struct place *p);
 /** place_keep() - put on record that the placed files stay */

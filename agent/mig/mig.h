@@ -42,7 +42,8 @@ enum wrk_state {
 	WRK_RUNNING,
 	WRK_DONE,
 	WRK_UNDONE,
-	WRK_LOST, /* ended here, although an instruction may have run */
+	WRK_LOST, /* killed here, although an instruction may have run */
+	WRK_ENDED, /* it ended by itself, or was killed, while pages were missing */
 	WRK_NSTATES
 };
 
@@ -50,7 +51,7 @@ enum wrk_state {
 struct wrk_facts {
 	enum wrk_state state;
 	const char *name;
-	enum wrk_state next, fails;
+	enum wrk_state next, fails, ends; /* ends: where the end of the tree itself leads */
 	bool runs; /* the tree may run here */
 };
 
@@ -98,6 +99,7 @@ struct net_keep {
 struct wrk_keep {
 	uint8_t secret[SECRET_BYTES];
 	pid_t root_pid, criu_pid;
+	uint64_t criu_start; /* its start time; 0: no restore was begun */
 	int criu_rpc; /* -1: CRIU has ended */
 	int images_fd, journal_fd;
 	int place_fd; /* record of shipped files (place.h); -1: there is none */

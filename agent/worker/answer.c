@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "agent/mig/refuse.h"
+#include "agent/worker/tree.h"
 #include "common/clock.h"
 #include "common/journal.h"
 #include "common/log.h"
@@ -64,6 +65,8 @@ static int outcome(struct journal *j, struct err *e)
 		return HAUL__STATE__STATE_UNDONE;
 	if (!strcmp(w, "lost"))
 		return HAUL__STATE__STATE_LOST;
+	if (!strcmp(w, "ended"))
+		return HAUL__STATE__STATE_ENDED;
 	bool committed = !strcmp(w, "commit");
 	int r = end_tree(j, e);
 
@@ -90,7 +93,8 @@ void answer_filled(uint64_t route)
 	journal_close(j, false);
 }
 
-static int say(struct chan *ch, int state, struct err *e)
+/* @ended: how the tree ended, or empty */
+static int say(struct chan *ch, int state, char *ended, struct err *e)
 {
 	Haul__Outcome o = HAUL__OUTCOME__INIT;
 	int r = wire_say_hello_back(ch, deadline_in_ms(HELLO_LIMIT_MS), e);
@@ -98,6 +102,7 @@ static int say(struct chan *ch, int state, struct err *e)
 	if (r < 0)
 		return r;
 	o.state = (Haul__State)state;
+	o.ended = ended;
 	return wire_say(ch, HAUL__MSG__BODY_OUTCOME, &o, deadline_in_ms(HELLO_LIMIT_MS), e);
 }
 
@@ -114,6 +119,7 @@ static int look_up(struct journal *j, const Haul__Hello *h, struct err *e)
 static int answer(struct chan *ch, const Haul__Hello *h, uint64_t route, struct err *e)
 {
 	struct journal *j = NULL;
+	char ended[TREE_ENDED_BYTES] = "";
 
 	if (h->role != HAUL__ROLE__ROLE_RESUME)
 		return err_set(e, ERR_PEER, EPROTO, "a stream of no migration");
@@ -121,13 +127,15 @@ static int answer(struct chan *ch, const Haul__Hello *h, uint64_t route, struct 
 
 	if (r == -ENOENT) {
 		err_clear(e);
-		return say(ch, HAUL__STATE__STATE_UNKNOWN, e);
+		return say(ch, HAUL__STATE__STATE_UNKNOWN, ended, e);
 	}
 	if (r < 0)
 		return r;
 	r = look_up(j, h, e);
+	if (r == HAUL__STATE__STATE_ENDED)
+		tree_ended(j, ended);
 	if (r >= 0)
-		r = say(ch, r, e);
+		r = say(ch, r, ended, e);
 	journal_close(j, false);
 	return r;
 }

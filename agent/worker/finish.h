@@ -9,8 +9,9 @@
  * finish_fill() - until every page is in place; then it is on record, and the source is told
  * If the source is gone before that, the threads that need a missing page wait and the others run:
  * it never returns earlier, because closing the userfaultfds would let them read zeros.
+ * Return: false if the tree ended while pages were missing: that is on record and said instead
  */
-void finish_fill(struct wrk *w);
+bool finish_fill(struct wrk *w);
 /**
  * finish_bye() - wait 3 s at most until the source says BYE: it has killed its copy
  * A source whose link broke before that asks later, and the journal answers.

@@ -11,6 +11,7 @@
 
 #include "agent/check/check.h"
 #include "agent/dirs/dirs.h"
+#include "agent/worker/made.h"
 #include "agent/worker/net.h"
 #include "agent/worker/out.h"
 #include "agent/worker/streams.h"
@@ -313,6 +314,7 @@ static int restore(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 		.log_name = LOG_NAME,
 		.version = w->criu_version,
 	};
+	made_begin(w);
 	int r = criu_restore(w->criu, &o, e);
 
 	if (r == 0)
@@ -324,7 +326,6 @@ static int restore(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 static int ready_to_die(struct wrk *w, uint64_t deadline_us, struct err *e)
 {
 	w->keep->root_pid = w->root_pid;
-	w->keep->criu_pid = criu_pid(w->criu);
 	w->keep->criu_rpc = criu_rpc(w->criu);
 	w->keep->images_fd = w->images_fd;
 	guard_keep(w->guard, w->keep->criu_rpc);
@@ -386,7 +387,7 @@ void restore_give_up(struct wrk *w)
 		criu_reply(w->criu, false, &ignore);
 		criu_free(steal(w->criu));
 	}
-	restore_kill(w);
+	made_end();
 	w->root_pid = 0;
 	dirs_in_end(w->fs);
 }
@@ -423,6 +424,8 @@ int restore_resume(struct wrk *w, struct err *e)
 	int r = resume(w, e);
 
 	w->keep->resumed = r == 0;
+	if (r == 0)
+		made_over();
 	return r < 0 ? err_wrap(e, "resume") : 0;
 }
 

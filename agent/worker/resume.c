@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "agent/worker/streams.h"
+#include "agent/worker/tree.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "engine/criu/class_runs.h"
@@ -18,11 +19,15 @@
 #define STREAMS_LIMIT_MS 30000
 #define RUNS_A_MESSAGE   1000000u
 
-static int say_outcome(struct chan *ch, Haul__State state, struct err *e)
+static int say_outcome(const struct wrk *w, struct chan *ch, Haul__State state, struct err *e)
 {
 	Haul__Outcome o = HAUL__OUTCOME__INIT;
+	char ended[TREE_ENDED_BYTES] = "";
 
 	o.state = state;
+	if (state == HAUL__STATE__STATE_ENDED)
+		tree_ended(w->journal, ended);
+	o.ended = ended;
 	return wire_say(ch, HAUL__MSG__BODY_OUTCOME, &o, deadline_in_ms(SAY_LIMIT_MS), e);
 }
 
@@ -120,7 +125,7 @@ static void take_ctl(struct stream *t, unsigned int streams)
 static int continue_filling(struct stream *t, unsigned int streams, struct err *e)
 {
 	struct wrk *w = t->w;
-	int r = say_outcome(t->ch, HAUL__STATE__STATE_RUNNING, e);
+	int r = say_outcome(t->w, t->ch, HAUL__STATE__STATE_RUNNING, e);
 
 	if (r < 0)
 		return r;
@@ -141,14 +146,16 @@ static int take_over(struct stream *t, unsigned int streams, struct err *e)
 	case WRK_RUNNING:
 		return continue_filling(t, streams, e);
 	case WRK_DONE:
-		if (say_outcome(t->ch, HAUL__STATE__STATE_DONE, e) < 0)
+		if (say_outcome(t->w, t->ch, HAUL__STATE__STATE_DONE, e) < 0)
 			return -e->code;
 		take_ctl(t, streams);
 		return 0;
 	case WRK_UNDONE:
-		return say_outcome(t->ch, HAUL__STATE__STATE_UNDONE, e);
+		return say_outcome(t->w, t->ch, HAUL__STATE__STATE_UNDONE, e);
 	case WRK_LOST:
-		return say_outcome(t->ch, HAUL__STATE__STATE_LOST, e);
+		return say_outcome(t->w, t->ch, HAUL__STATE__STATE_LOST, e);
+	case WRK_ENDED:
+		return say_outcome(t->w, t->ch, HAUL__STATE__STATE_ENDED, e);
 	default:
 		return err_set(e, ERR_BUG, ETIMEDOUT, "state %s did not end", wrk_at(t->w)->name);
 	}

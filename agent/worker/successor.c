@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "agent/files/place.h"
+#include "agent/worker/made.h"
 #include "agent/worker/net.h"
 #include "agent/worker/restore.h"
 #include "agent/worker/streams.h"
@@ -87,7 +88,7 @@ static bool committed(const struct wrk *w)
 {
 	const char *word = journal_word(w->journal);
 
-	return !strcmp(word, "commit") || !strcmp(word, "done");
+	return !strcmp(word, "commit") || !strcmp(word, "done") || !strcmp(word, "ended");
 }
 
 int successor_main(void *arg, struct guard *g)
@@ -130,13 +131,17 @@ int successor_main(void *arg, struct guard *g)
 
 /*
  * CRIU kills the tree when the last of us has ended, and removes its own files; until then the
- * tree's sockets must stay locked, and directories that were made for it are in use.
+ * tree's sockets must stay locked, and directories that were made for it are in use. If its tasks hang,
+ * we kill them.
  */
 static void undo_later(struct wrk *w, bool locked)
 {
 	if (fork() != 0)
 		return;
-	syscall(SYS_close_range, 0, ~0U, 0);
+	/* the log stays open */
+	syscall(SYS_close_range, 0, STDERR_FILENO - 1, 0);
+	syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
+	made_end_orphans(w->keep->criu_pid, w->keep->criu_start);
 	/* the lock of the record ends with the last of us, too */
 	for (int i = 0; i < LET_GO_TIMES && place_adopt(w->route) == -EAGAIN; i++)
 		usleep(LET_GO_US);
@@ -159,6 +164,6 @@ void successor_undone(void *arg, struct guard *g)
 		net_in_adopt(w);
 		net_in_take_off(w);
 	}
-	if (locked || w->keep->place_fd >= 0)
+	if (locked || w->keep->place_fd >= 0 || w->keep->criu_start)
 		undo_later(w, locked);
 }

@@ -12,6 +12,7 @@
 #include "agent/mig/door.h"
 #include "agent/worker/finish.h"
 #include "agent/worker/hello.h"
+#include "agent/worker/made.h"
 #include "agent/worker/net.h"
 #include "agent/worker/offer.h"
 #include "agent/worker/out.h"
@@ -46,15 +47,16 @@ static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e);
 /* GATE -> RUNNING is the point of no return: what fails before it is undone, after it lost. */
 static const struct row rows[] = {
 	/* clang-format off */
-[WRK_HELLO]   = { { WRK_HELLO,   "hello",   WRK_OFFER,   WRK_UNDONE, false }, HAUL__MSG__BODY_HELLO,       FAULT_D_HELLO,    hello_take },
-[WRK_OFFER]   = { { WRK_OFFER,   "offer",   WRK_START,   WRK_UNDONE, false }, HAUL__MSG__BODY_OFFER,       FAULT_D_ANSWERED, offer_take },
-[WRK_START]   = { { WRK_START,   "start",   WRK_ROUNDS,  WRK_UNDONE, false }, HAUL__MSG__BODY_START,       FAULT_D_STARTED,  take_start },
-[WRK_ROUNDS]  = { { WRK_ROUNDS,  "rounds",  WRK_GATE,    WRK_UNDONE, false }, HAUL__MSG__BODY_SWITCH_OVER, FAULT_D_RESTORED, take_switch },
-[WRK_GATE]    = { { WRK_GATE,    "gate",    WRK_RUNNING, WRK_UNDONE, false }, HAUL__MSG__BODY_COMMIT,      FAULT_D_RUNNING,  take_commit },
-[WRK_RUNNING] = { { WRK_RUNNING, "running", WRK_DONE,    WRK_LOST,   true },  0,                           FAULT_NONE,       NULL },
-[WRK_DONE]    = { { WRK_DONE,    "done",    WRK_DONE,    WRK_DONE,   true },  HAUL__MSG__BODY_BYE,         FAULT_NONE,       NULL },
-[WRK_UNDONE]  = { { WRK_UNDONE,  "undone",  WRK_UNDONE,  WRK_UNDONE, false }, 0,                           FAULT_NONE,       NULL },
-[WRK_LOST]    = { { WRK_LOST,    "lost",    WRK_LOST,    WRK_LOST,   false }, 0,                           FAULT_NONE,       NULL },
+[WRK_HELLO]   = { { WRK_HELLO,   "hello",   WRK_OFFER,   WRK_UNDONE, WRK_HELLO,   false }, HAUL__MSG__BODY_HELLO,       FAULT_D_HELLO,    hello_take },
+[WRK_OFFER]   = { { WRK_OFFER,   "offer",   WRK_START,   WRK_UNDONE, WRK_OFFER,   false }, HAUL__MSG__BODY_OFFER,       FAULT_D_ANSWERED, offer_take },
+[WRK_START]   = { { WRK_START,   "start",   WRK_ROUNDS,  WRK_UNDONE, WRK_START,   false }, HAUL__MSG__BODY_START,       FAULT_D_STARTED,  take_start },
+[WRK_ROUNDS]  = { { WRK_ROUNDS,  "rounds",  WRK_GATE,    WRK_UNDONE, WRK_ROUNDS,  false }, HAUL__MSG__BODY_SWITCH_OVER, FAULT_D_RESTORED, take_switch },
+[WRK_GATE]    = { { WRK_GATE,    "gate",    WRK_RUNNING, WRK_UNDONE, WRK_GATE,    false }, HAUL__MSG__BODY_COMMIT,      FAULT_D_RUNNING,  take_commit },
+[WRK_RUNNING] = { { WRK_RUNNING, "running", WRK_DONE,    WRK_LOST,   WRK_ENDED,   true },  0,                           FAULT_NONE,       NULL },
+[WRK_DONE]    = { { WRK_DONE,    "done",    WRK_DONE,    WRK_DONE,   WRK_DONE,    true },  HAUL__MSG__BODY_BYE,         FAULT_NONE,       NULL },
+[WRK_UNDONE]  = { { WRK_UNDONE,  "undone",  WRK_UNDONE,  WRK_UNDONE, WRK_UNDONE,  false }, 0,                           FAULT_NONE,       NULL },
+[WRK_LOST]    = { { WRK_LOST,    "lost",    WRK_LOST,    WRK_LOST,   WRK_LOST,    false }, 0,                           FAULT_NONE,       NULL },
+[WRK_ENDED]   = { { WRK_ENDED,   "ended",   WRK_ENDED,   WRK_ENDED,  WRK_ENDED,   false }, 0,                           FAULT_NONE,       NULL },
 	/* clang-format on */
 };
 _Static_assert(ARRAY_SIZE(rows) == WRK_NSTATES, "a state has no row");
@@ -95,7 +97,7 @@ bool worker_may(enum wrk_state from, enum wrk_state to)
 {
 	const struct wrk_facts *f = &rows[from].facts;
 
-	return from != to && (to == f->next || to == f->fails);
+	return from != to && (to == f->next || to == f->fails || to == f->ends);
 }
 
 bool worker_may_run(enum wrk_state s)
@@ -291,15 +293,18 @@ static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e)
  */
 static int lose_tree(struct wrk *w, const struct err *why)
 {
-	struct err ignore = ERR_INIT;
+	struct err ignore = ERR_INIT, lost = *why;
+
+	lost.code = EOWNERDEAD; /* the source: no copy is left here */
 
 	log_err("the tree is lost: %s", why->msg);
 	restore_kill(w);
+	made_end(); /* also a task whose parent was gone */
 	net_in_undo(w);
 	if (journal_add(w->journal, &ignore, "lost", "%s", "") < 0)
 		log_err("%s", ignore.msg);
 	enter(w, WRK_LOST);
-	wrk_say_abort(w, why, false);
+	wrk_say_abort(w, &lost, false);
 	return -ECONNRESET;
 }
 
@@ -415,13 +420,14 @@ static uint64_t wait_limit(const struct wrk *w)
 static void end_well(struct wrk *w)
 {
 	struct err e = ERR_INIT;
+	bool filled = finish_fill(w);
 
-	finish_fill(w);
-	if (go_to(w, WRK_DONE, &e) < 0) { /* it is on record, and the journal answers */
-		log_err("%s", e.msg);
+	if (go_to(w, filled ? wrk_at(w)->next : wrk_at(w)->ends, &e) < 0) {
+		log_err("%s", e.msg); /* the outcome is on record: the journal answers */
 		return;
 	}
-	finish_bye(w);
+	if (filled)
+		finish_bye(w);
 	let_resume_end(w);
 }
 

@@ -10,7 +10,10 @@
 #include "engine/criu/img_priv.h"
 
 #define MAGIC_FILES 0x56303138u
-#define USK_EXTERN  1u /* of unix_sk_entry.uflags: the socket of a program outside the tree */
+
+#define HEAD_BYTES      8 /* before the first message */
+#define IMAGE_BYTES_MAX (256u << 20)
+#define USK_EXTERN      1u /* of unix_sk_entry.uflags: the socket of a program outside the tree */
 
 static uint64_t take_caps(const uint32_t *v, size_t n)
 {
@@ -120,4 +123,77 @@ int img_sockets(int dirfd, struct img_socket **out, size_t *n, struct err *e)
 			break;
 	}
 	return r < 0 ? err_set(e, ERR_CRIU, -r, "image files.img: %s", strerror(-r)) : 0;
+}
+
+/* ---- files ---- */
+
+/* Calls @take for each message of @name, which may be missing. */
+static int each(int dirfd, const char *name, struct img_regs *l,
+                int (*take)(struct img_regs *l, size_t n, const uint8_t *msg), struct err *e)
+{
+	AUTO(mem) uint8_t *img = NULL;
+	size_t bytes, at = HEAD_BYTES, n;
+	const uint8_t *msg;
+	int r = img_load(dirfd, name, IMAGE_BYTES_MAX, &img, &bytes, e);
+
+	if (r < 0)
+		return r;
+	r = bytes < HEAD_BYTES ? -EBADMSG : 1;
+	while (r > 0 && (r = img_next(img, bytes, &at, &msg, &n)) > 0)
+		r = take(l, n, msg) < 0 ? -EBADMSG : 1;
+	return r < 0 ? err_set(e, ERR_CRIU, -r, "image %s: %s", name, strerror(-r)) : 0;
+}
+
+static int take_reg(struct img_regs *l, size_t n, const uint8_t *msg)
+{
+	Cimg__File *f = cimg__file__unpack(NULL, n, msg);
+	int r = f ? 0 : -EBADMSG;
+
+	if (f && f->reg) {
+		struct img_reg *v = realloc(l->v, (l->n + 1) * sizeof(*v));
+
+		l->v = v ? v : l->v;
+		r = v && (v[l->n].name = strdup(f->reg->name)) ? 0 : -ENOMEM;
+		if (r == 0) {
+			v[l->n].nameless = false;
+			v[l->n++].id = f->reg->id;
+		}
+	}
+	if (f)
+		cimg__file__free_unpacked(f, NULL);
+	return r;
+}
+
+static int take_remap(struct img_regs *l, size_t n, const uint8_t *msg)
+{
+	Cimg__RemapPath *p = cimg__remap_path__unpack(NULL, n, msg);
+
+	if (!p)
+		return -EBADMSG;
+	for (size_t i = 0; i < l->n; i++)
+		l->v[i].nameless |= l->v[i].id == p->orig_id;
+	cimg__remap_path__free_unpacked(p, NULL);
+	return 0;
+}
+
+int img_regs(int dirfd, struct img_regs *out, struct err *e)
+{
+	struct err none = ERR_INIT;
+
+	*out = (struct img_regs){ 0 };
+	int r = each(dirfd, "files.img", out, take_reg, e);
+
+	if (r < 0)
+		return r;
+	r = each(dirfd, "remap-fpath.img", out, take_remap, &none);
+	if (r < 0 && r != -ENOENT)
+		*e = none;
+	return r == -ENOENT ? 0 : r;
+}
+
+void img_regs_fini(struct img_regs *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		free(l->v[i].name);
+	free(l->v);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* held.h - from images: the identity of each task, and the UNIX sockets that will be bound. */
+/* held.h - from images: the identity of each task, sockets that will be bound, files that will be opened. */
 #ifndef HAUL_ENGINE_HELD_H
 #define HAUL_ENGINE_HELD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -29,5 +30,18 @@ struct img_socket {
 };
 /** img_sockets() - from files.img. @out: an array of @n, the caller's. Return: 0; -errno */
 int img_sockets(int dirfd, struct img_socket **out, size_t *n, struct err *e);
+
+/* Files that CRIU opens by their names: of descriptors, mappings, programs and directories. */
+struct img_regs {
+	struct img_reg {
+		char *name; /* absolute */
+		uint32_t id;
+		bool nameless; /* the file has lost its name, and is in the images itself */
+	} * v;
+	size_t n;
+};
+/** img_regs() - from files.img and remap-fpath.img. @out: for img_regs_fini(), also on failure */
+int img_regs(int dirfd, struct img_regs *out, struct err *e);
+void img_regs_fini(struct img_regs *l);
 
 #endif

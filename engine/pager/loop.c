@@ -35,6 +35,8 @@ static void close_space(struct pager *p, struct space *s)
 	if (p->push_now == s)
 		p->push_now = NULL;
 	pthread_rwlock_wrlock(&f->lock);
+	__atomic_add_fetch(&p->book->abandoned_pages, s->local + s->remote, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&p->book->abandoned_remote_pages, s->remote, __ATOMIC_RELAXED);
 	space_drop_all(s);
 	if (s->uffd >= 0) {
 		int fd = s->uffd;

@@ -193,6 +193,9 @@ void pager_get_stats(struct pager *p, struct pager_stats *st)
 	};
 	pthread_mutex_lock(&p->lock);
 	st->lazy_pages = p->book->lazy_pages;
+	st->abandoned_pages = __atomic_load_n(&p->book->abandoned_pages, __ATOMIC_RELAXED);
+	st->abandoned_remote_pages = __atomic_load_n(&p->book->abandoned_remote_pages,
+	                                             __ATOMIC_RELAXED);
 	st->failed = p->failed;
 	st->fault_p50_us = (uint32_t)hist_quantile(&p->hist, 500);
 	st->fault_p99_us = (uint32_t)hist_quantile(&p->hist, 990);

@@ -304,6 +304,8 @@ int lazy_socket_read(struct pager *p);
 struct pbook {
 	struct family *families;
 	uint64_t lazy_pages;
+	uint64_t abandoned_pages,
+	        abandoned_remote_pages; /* missing when their address space was gone */
 	struct inbox inbox;
 };
 

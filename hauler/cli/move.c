@@ -1,30 +1,59 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* move.c - haul PID HOST, done by this process itself. */
+#include <errno.h>
+
+#include "common/log.h"
 #include "hauler/cli/cli.h"
 #include "hauler/cli/signals.h"
 
-static struct mig the_mig; /* the signal thread may look at it until the program ends */
-static struct mig *const now = &the_mig;
+/* A file that was opened after the look, or replaced, undoes the move: then look again, this often. */
+#define TRIES 3
+
+static struct mig migs[TRIES]; /* the signal thread may look at one until the program ends */
+static struct mig *now;
+
+static bool is_stale(const struct mig *m)
+{
+	return m->state == MIG_UNDONE && m->err.src == ERR_TARGET && m->err.code == ESTALE &&
+	       !m->halt.stop;
+}
+
+static int status_of(const struct mig *m)
+{
+	bool lost = m->state == MIG_LOST, stopped = m->halt.stop;
+	bool blocked = m->err.src == ERR_TARGET || m->err.code == EPERM;
+
+	return lost      ? EXIT_ATTENTION
+	       : stopped ? EXIT_INTERRUPTED
+	       : blocked ? EXIT_BLOCKED
+	                 : EXIT_FAILED;
+}
 
 int cli_move(struct opts *o, int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	mig_init(&the_mig);
-	signals_catch(&now);
-	int r = run_migration(&the_mig, o);
+	for (int i = 0;; i++) {
+		struct mig *m = &migs[i];
 
-	if (r < 0)
-		report_error(&the_mig.err, o->json);
-	report_end(&the_mig);
-	bool lost = the_mig.state == MIG_LOST, stopped = the_mig.halt.stop;
-	bool blocked = the_mig.err.src == ERR_TARGET || the_mig.err.code == EPERM;
+		mig_init(m);
+		__atomic_store_n(&now, m, __ATOMIC_RELEASE);
+		if (i == 0)
+			signals_catch(&now);
+		int r = run_migration(m, o);
 
-	run_fini(&the_mig);
-	if (r == 0)
-		return EXIT_OK;
-	return lost      ? EXIT_ATTENTION
-	       : stopped ? EXIT_INTERRUPTED
-	       : blocked ? EXIT_BLOCKED
-	                 : EXIT_FAILED;
+		if (r < 0 && is_stale(m) && i + 1 < TRIES) {
+			log_warn("%s; the process has resumed here: trying again (%d of %d)",
+			         m->err.msg, i + 2, TRIES);
+			run_fini(m);
+			continue;
+		}
+		if (r < 0)
+			report_error(&m->err, o->json);
+		report_end(m);
+		int status = r == 0 ? EXIT_OK : status_of(m);
+
+		run_fini(m);
+		return status;
+	}
 }

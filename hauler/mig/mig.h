@@ -250,6 +250,7 @@ struct figures {
 	uint32_t fault_p50_us, fault_p99_us, fault_max_us;
 	uint64_t fault_n[PAGER_FAULT_BOUNDS + 1]; /* by pager_fault_le_us */
 	uint64_t store_peak_bytes;
+	char ended[64]; /* how the process has ended there since; empty: it runs */
 	struct send_stats sent_stats; /* of links that were lost */
 	struct tracker_stats tracker_stats;
 	uint64_t remote_pages, eager_pages, final_pages, present_pages;
@@ -276,6 +277,7 @@ struct mig {
 
 	struct inspect *insp;
 	struct needs *needs;
+	struct opened *opened; /* run/opened.c */
 	struct mnet *net;
 	struct dirs *dirs; /* directories that move; NULL: none. halt.lock */
 

@@ -3,6 +3,7 @@
 #include "hauler/mig/mig.h"
 #include "hauler/inspect/identity.h"
 
+#include <ctype.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +84,15 @@ static int take_progress(struct mig *m, struct chan *ch, const Haul__Msg *msg, s
 	return 0;
 }
 
+/* The peer's words: only letters, digits and spaces of them go to a terminal. */
+static void take_ended(struct mig *m, const char *how)
+{
+	snprintf(m->fig.ended, sizeof(m->fig.ended), "%s", how);
+	for (char *c = m->fig.ended; *c; c++)
+		if (!isalnum((unsigned char)*c))
+			*c = ' ';
+}
+
 static int take_drained(struct mig *m, struct chan *ch, const Haul__Msg *msg, struct err *e)
 {
 	const Haul__Drained *d = msg->drained;
@@ -98,6 +108,7 @@ static int take_drained(struct mig *m, struct chan *ch, const Haul__Msg *msg, st
 	for (size_t i = 0; i < ARRAY_SIZE(m->fig.fault_n); i++)
 		m->fig.fault_n[i] = i < d->n_fault_n ? d->fault_n[i] : 0;
 	m->fig.store_peak_bytes = d->store_peak_bytes;
+	take_ended(m, d->ended);
 	return 0;
 }
 
@@ -231,7 +242,8 @@ static int take_hello(struct mig *m, Haul__Role role, unsigned int compat, const
 		return err_fix(e, "install the same haul on both hosts");
 	}
 	if (role == HAUL__ROLE__ROLE_RESUME && strcmp(m->link.peer_boot, a->boot))
-		return err_set(e, ERR_PEER, EOWNERDEAD,
+		/* not EOWNERDEAD: that no copy is left there is not certain */
+		return err_set(e, ERR_PEER, EHOSTDOWN,
 		               "%s has rebooted (then no copy is left there), or is another host",
 		               m->opt->dest);
 	if (role != HAUL__ROLE__ROLE_CONTROL)

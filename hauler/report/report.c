@@ -3,12 +3,15 @@
 #include "hauler/report/report.h"
 
 #include <jansson.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/auto.h"
 #include "common/clock.h"
 #include "common/printable.h"
+#include "engine/proc/proc.h"
 #include "hauler/dirs/dirs.h"
 #include "hauler/net/net.h"
 #include "hauler/report/say.h"
@@ -16,6 +19,7 @@
 
 #define PROGRESS_EVERY_US 500000
 #define PROGRESS_PLAIN_US 2000000
+#define DYING_MS          300
 
 static uint64_t last_progress_us;
 
@@ -186,11 +190,33 @@ static void set_faults(json_t *o, const struct mig *m)
 	json_object_set_new(o, "fault_le_us", le);
 }
 
+/*
+ * Is the whole stopped copy still here? A process that was killed may take a moment: its memory, which
+ * we missed, goes first.
+ */
+static bool copy_lives(const struct mig *m)
+{
+	int ms = DYING_MS;
+
+	for (size_t i = 0; i < m->copy.n_held; i++) {
+		struct pollfd p = { .fd = m->copy.held[i].pidfd, .events = POLLIN };
+
+		if (poll(&p, 1, ms) != 0 || procs_pends(m->copy.held[i].pid, SIGKILL))
+			return false;
+		ms = 0;
+	}
+	return m->copy.n_held > 0;
+}
+
 static json_t *end_json(const struct mig *m, const struct send_stats *st)
 {
 	json_t *o = event(m, m->state == MIG_DONE ? "done" : "failed");
 
 	json_object_set_new(o, "state", json_string(m->at->name));
+	if (m->state != MIG_DONE)
+		set_u(o, "code", (uint64_t)m->err.code);
+	if (m->state == MIG_LOST)
+		json_object_set_new(o, "copy_here", json_boolean(copy_lives(m)));
 	json_object_set_new(o, "comm", json_string(m->fig.comm));
 	if (m->opt->dest)
 		json_object_set_new(o, "destination", json_string(m->opt->dest));
@@ -238,6 +264,8 @@ static json_t *end_json(const struct mig *m, const struct send_stats *st)
 		set_u(o, "fault_p99_us", m->fig.fault_p99_us);
 		set_u(o, "fault_max_us", m->fig.fault_max_us);
 		set_u(o, "store_peak_bytes", m->fig.store_peak_bytes);
+		if (m->fig.ended[0])
+			json_object_set_new(o, "ended", json_string(m->fig.ended));
 		set_faults(o, m);
 		set_u(o, "freeze_to_running_us", m->fig.t.running_us - m->fig.t.freeze_us);
 	}

@@ -5,6 +5,7 @@
  */
 #include "hauler/report/say.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,8 +161,11 @@ static void say_done(const json_t *o, struct say_how how)
 	if (how.quiet || !json_object_get(o, "downtime_us"))
 		return;
 	end_line();
-	printf("\n%s (pid %llu, %llu task%s) now runs on %s\n", str(o, "comm"), count(o, "pid"),
-	       count(o, "tasks"), count(o, "tasks") == 1 ? "" : "s", str(o, "destination"));
+	bool ended = str(o, "ended")[0];
+
+	printf("\n%s (pid %llu, %llu task%s) %s on %s%s%s\n", str(o, "comm"), count(o, "pid"),
+	       count(o, "tasks"), count(o, "tasks") == 1 ? "" : "s", ended ? "ran" : "now runs",
+	       str(o, "destination"), ended ? " and has ended there: " : "", str(o, "ended"));
 	printf("  downtime      %9.1f ms   stop %.1f, dump %.1f, scan %.1f, send %.1f, "
 	       "restore %.1f, commit %.1f (freeze by %s)\n",
 	       ms(o, "downtime_us"), ms(o, "stop_us"), ms(o, "dump_us"), ms(o, "scan_us"),
@@ -191,10 +195,43 @@ static void say_done(const json_t *o, struct say_how how)
 	       count(o, "fault_p99_us"));
 }
 
+/* A process of the stopped copy was killed, so nothing here can be resumed as it was. */
+static void say_no_copy(const json_t *o)
+{
+	const char *dest = str(o, "destination"), *id = str(o, "migration");
+
+	fprintf(stderr,
+	        "haul: the process was handed over to %s, and is not known to be well there.\n"
+	        "      The copy on this host (pid %llu) is dead, or a part of it: it cannot be "
+	        "resumed.\n"
+	        "      %s\n"
+	        "        haul resolve %s --drop-here  ends what is left here\n",
+	        dest, count(o, "pid"),
+	        count(o, "code") == EOWNERDEAD ? "The one there is dead, too."
+	                                       : "Look whether the one there runs; then:",
+	        id);
+}
+
 static void say_lost(const json_t *o)
 {
 	const char *dest = str(o, "destination"), *id = str(o, "migration");
 
+	if (json_is_false(json_object_get(o, "copy_here"))) {
+		say_no_copy(o);
+		return;
+	}
+	if (count(o, "code") == EOWNERDEAD) {
+		fprintf(stderr,
+		        "haul: no copy is left at %s. The stopped copy on this host (pid %llu) is "
+		        "the last one.\n"
+		        "      You decide: haul resolve %s\n"
+		        "        --keep-here  it resumes here, as it was when it was stopped; what "
+		        "it did\n"
+		        "                     at %s since then is lost\n"
+		        "        --drop-here  it is killed\n",
+		        dest, count(o, "pid"), id, dest);
+		return;
+	}
 	fprintf(stderr,
 	        "haul: the process was handed over to %s, and may not be running there.\n      The "
 	        "copy on this host (pid %llu) stays stopped. When %s can be reached again:\n       "

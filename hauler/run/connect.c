@@ -49,6 +49,8 @@ int connect_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = mnet_new(m, e);
 	if (r == 0)
+		r = opened_note(m, e);
+	if (r == 0)
 		r = inspect_new_with(&m->insp, m->opt->pid, mnet_judge(m->net), &m->opt->fs, e);
 	if (r == 0)
 		r = mnet_findings(m, &f, e);

@@ -204,6 +204,8 @@ int freeze_run(struct mig *m, struct err *e)
 	if (m->opt->owned)
 		r = inspect_owner(m->opt->pid, &m->opt->account, e);
 	if (r == 0)
+		r = opened_check(m, e);
+	if (r == 0)
 		r = hold(m, e);
 	if (r == 0)
 		r = record_held(m, e);

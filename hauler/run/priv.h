@@ -73,6 +73,17 @@ int images_end(struct mig *m, struct err *e);
 /** images_free() - may block in a send until the deadline: on failure resume the tree first */
 void images_free(struct images *s);
 
+/* ---- opened.c ---- */
+
+/** opened_note() - before the inspection: note what the tree holds */
+int opened_note(struct mig *m, struct err *e);
+/**
+ * opened_check() - the tree is dumped: does it hold files that were never offered?
+ * Return: 0; -ESTALE: it does: undo, and look again
+ */
+int opened_check(const struct mig *m, struct err *e);
+void opened_free(struct opened *o);
+
 /* ---- postcopy.c ---- */
 
 /** postcopy_listen() - answer WANT from now on; before SWITCH is sent */

@@ -20,6 +20,7 @@
 #define MISSING_LIMIT_MS 60000
 #define MISSING_MSGS_MAX 4096u
 #define MISSING_RUNS_MAX (1u << 24)
+#define ENDED_BYTES      256
 
 static void drop_left(struct mig *m)
 {
@@ -148,6 +149,10 @@ static int attempt(struct mig *m, struct err *e)
 	if (r < 0)
 		return r;
 	int state = (int)msg->outcome->state;
+	char ended[ENDED_BYTES];
+
+	snprintf(ended, sizeof(ended), "%s", msg->outcome->ended);
+	err_line(ended);
 
 	haul__msg__free_unpacked(msg, NULL);
 	switch (state) {
@@ -175,6 +180,8 @@ static int attempt(struct mig *m, struct err *e)
 		return err_set(e, ERR_PEER, EOWNERDEAD,
 		               "the copy at %s was killed because CRIU or the pager had died",
 		               m->opt->dest);
+	case HAUL__STATE__STATE_ENDED:
+		return err_set(e, ERR_PEER, EOWNERDEAD, "destination: %s", ended);
 	default:
 		return err_set(e, ERR_PEER, ENOENT, "%s knows nothing of this migration",
 		               m->opt->dest);

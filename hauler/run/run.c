@@ -213,6 +213,7 @@ void run_fini(struct mig *m)
 	tracker_free(steal(m->precopy.trk));
 	sent_free(steal(m->pages.sent));
 	needs_free(steal(m->needs));
+	opened_free(steal(m->opened));
 	inspect_free(steal(m->insp));
 	mnet_free(steal(m->net));
 	dirs_free(fs);

@@ -1,0 +1,142 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# t-trust-opened - a file that the program opens, maps or replaces after haul's look is never taken from the
+# destination unseen: the move is undone, and begun anew with another look, which compares or ships it.
+. "$(dirname "$0")/lib.sh"
+lab_up
+fault=$dir/fault
+
+# SIGUSR2: opens, maps or replaces what DIR/do says; SIGUSR1: what it reads there, into DIR/got.N
+cat >"$dir/opener" <<'END'
+#!/usr/bin/env python3
+import mmap, os, signal, sys
+there = sys.argv[sys.argv.index("--dir") + 1]
+held, n = {}, 0
+def do(number, frame):
+    with open(there + "/do") as f:
+        how, path = f.read().split()
+    if how == "open":
+        held[path] = open(path, "rb", buffering=0)
+    elif how == "map":
+        with open(path, "rb") as f:
+            held[path] = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE)
+    elif how == "rotate":
+        os.rename(path, path + ".1")
+        old, held[path] = held.get(path), open(path, "ab", buffering=0)
+        held[path].write(b"first line of the new log\n")
+    elif how == "again":
+        signal.signal(signal.SIGALRM, again)
+        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+        again(0, None)
+    open(there + "/done", "w").close()
+def again(number, frame):
+    global n
+    n += 1
+    path = f"/srv/many/{n}"
+    with open(path, "w") as f:
+        f.write("x")
+    held["many"] = open(path, "rb")
+def get(number, frame):
+    with open(there + "/do") as f:
+        how, path = f.read().split()
+    f = held[path]
+    data = f[:] if isinstance(f, mmap.mmap) else os.pread(f.fileno(), 100, 0)
+    with open(there + "/got.part", "wb") as out:
+        out.write(data)
+    os.rename(there + "/got.part", there + "/got")
+signal.signal(signal.SIGUSR2, do)
+signal.signal(signal.SIGUSR1, get)
+if os.path.exists("/srv/log"):
+    held["/srv/log"] = open("/srv/log", "ab", buffering=0)
+open(there + "/ready", "w").close()
+while True:
+    signal.pause()
+END
+chmod 755 "$dir/opener"
+
+does() { # does HOW PATH: the program on A does that
+	rm -f "$wdir/done"
+	echo "$1 $2" >"$wdir/do"
+	"$lab" run A kill -USR2 "$pid"
+	until_true 30 '[ -e "$wdir/done" ]' || fail "the program does not $1 $2"
+}
+
+reads() { # reads HOST WANT: what the program reads there
+	rm -f "$wdir/got"
+	"$lab" run "$1" kill -USR1 "$pid" || fail "process $pid is not on host $1"
+	until_true 30 '[ -e "$wdir/got" ]' || fail "the program on $1 does not read"
+	[ "$(cat "$wdir/got")" = "$2" ] || fail "the program on $1 reads \"$(cat "$wdir/got")\", not \"$2\""
+}
+
+# held_at POINT HOW PATH [OPTION]...: haul waits at POINT while the program does that; sets $rc
+held_at() {
+	local point=$1 how=$2 path=$3 job
+	shift 3
+	rm -f "$fault" "$fault.over"
+	"$lab" run A env HAUL_FAULT="$point:hold" HAUL_FAULT_FILE="$fault" "$haul" --mode=pre-copy "$@" "$pid" hostB \
+		>"$dir/report" 2>"$dir/stderr" &
+	job=$!
+	until_true 60 '[ -s "$fault" ]' || fail "haul did not come to $point: $(cat "$dir/report" "$dir/stderr")"
+	does "$how" "$path"
+	touch "$fault.over"
+	rm "$fault"
+	rc=0
+	wait "$job" || rc=$?
+}
+
+both() { "$lab" run A sh -c "$1"; "$lab" run B sh -c "$2"; }
+both 'echo ours >/srv/data' 'echo thrs >/srv/data; touch -r /etc/hostname /srv/data'
+both 'mkdir -p /srv/many' 'mkdir -p /srv/many'
+
+for how in open map; do
+	for point in s-prepared s-rounds-done; do
+		# another content of the same size at B: refused by the second look, and by name
+		start A "$dir/opener"
+		held_at "$point" $how /srv/data
+		[ $rc != 0 ] || fail "$how at $point: moved to where /srv/data differs"
+		grep -q '/srv/data was opened or mapped after haul had looked' "$dir/stderr" || fail "$how at $point: $(cat "$dir/report" "$dir/stderr")"
+		grep -q '/srv/data' <(grep -h 'differ\|another content' "$dir/report" "$dir/stderr") || fail "$how at $point: the second look: $(cat "$dir/report" "$dir/stderr")"
+		reads A ours
+		stop A
+		# replaced where that is allowed; and shipped where it is missing
+		start A "$dir/opener"
+		held_at "$point" $how /srv/data --files=ship-differing
+		[ $rc = 0 ] || fail "$how at $point, ship-differing: status $rc: $(cat "$dir/report" "$dir/stderr")"
+		reads B ours
+		stop B
+		"$lab" run B rm /srv/data
+		start A "$dir/opener"
+		held_at "$point" $how /srv/data
+		[ $rc = 0 ] || fail "$how at $point, missing: status $rc: $(cat "$dir/report" "$dir/stderr")"
+		reads B ours
+		stop B
+		"$lab" run B sh -c 'echo thrs >/srv/data; touch -r /etc/hostname /srv/data'
+		note "  $how at $point: $(grep -o 'trying again.*' "$dir/stderr" | head -1)"
+	done
+done
+
+# the name of a log leads to a new file
+both 'echo old >/srv/log' 'rm -f /srv/log'
+start A "$dir/opener"
+held_at s-rounds-done rotate /srv/log
+[ $rc = 0 ] || fail "rotated: status $rc: $(cat "$dir/report" "$dir/stderr")"
+grep -q 'trying again' "$dir/stderr" || fail "rotated, and not noticed: $(cat "$dir/stderr")"
+[ "$("$lab" run B cat /srv/log)" = "first line of the new log" ] || fail "rotated: B has $("$lab" run B cat /srv/log)"
+note "  a log that is rotated: $(grep -o 'trying again.*' "$dir/stderr" | head -1)"
+stop B
+
+# it never holds still: given up after three looks, with the name, and it runs on
+start A "$dir/opener"
+does again /srv/many
+rc=0
+"$lab" run A "$haul" --mode=stop-copy "$pid" hostB >"$dir/report" 2>"$dir/stderr" || rc=$?
+if [ $rc = 0 ]; then
+	note "  NOT SHOWN: three looks in a row met no new file"
+	stop B
+else
+	grep -q '/srv/many/[0-9]* ' "$dir/stderr" || fail "always another file: $(cat "$dir/report" "$dir/stderr")"
+	[ "$(grep -c 'trying again' "$dir/stderr")" -le 2 ] || fail "tried too often: $(cat "$dir/stderr")"
+	until_true 20 '"$lab" run A grep -q "^State:.*[SR] (" "/proc/$pid/status"' || fail "it does not run on A"
+	note "  always another file: $(tail -2 "$dir/stderr" | head -1 | cut -c1-120)"
+	stop A
+fi
