@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "common/auto.h"
@@ -33,7 +34,8 @@ int place_put(struct place *p, const char *temp, const char *path, bool replace,
 /** place_dir(), place_link(), place_node() - create it; -EEXIST when the name is taken */
 int place_dir(struct place *p, const char *path, mode_t mode, struct err *e);
 int place_link(struct place *p, const char *path, const char *to, struct err *e);
-int place_node(struct place *p, const char *path, mode_t mode, dev_t dev, struct err *e);
+/* @as: mode, device, owner and times of the node */
+int place_node(struct place *p, const char *path, const struct stat *as, struct err *e);
 /** place_fd() - the record's descriptor: while it is open the record is locked */
 int place_fd(const struct place *p);
 /** place_keep() - put on record that the placed files stay */

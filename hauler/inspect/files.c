@@ -264,7 +264,11 @@ int inspect_parent(struct inspect *i, const char *path)
 	slash[slash == dir] = 0;
 	if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
 		return 0; /* gone too: CRIU makes it for the moment */
-	return inspect_file(i, dir, INSPECT_DIR);
+	AUTO(mem) char *real = realpath(dir, NULL);
+	int r = real && strcmp(real, dir) ? inspect_file(i, real, INSPECT_DIR) : 0;
+
+	/* by the name in use, too: the destination need not have the link that leads there */
+	return r < 0 ? r : inspect_file(i, dir, INSPECT_DIR);
 }
 
 void inspect_files_fini(struct inspect *i)

@@ -130,6 +130,12 @@ int inspect_new_with(struct inspect **out, pid_t root, const struct inspect_net 
 	return 0;
 }
 
+const struct img_rename *inspect_renames(const struct inspect *i, size_t *n)
+{
+	*n = i->n_renames;
+	return i->renames;
+}
+
 const struct outs *inspect_outs(const struct inspect *i)
 {
 	return &i->outs;
@@ -259,6 +265,7 @@ void inspect_free(struct inspect *i)
 	for (size_t k = 0; k < i->n_unix_names; k++)
 		free(i->unix_names[k]);
 	free(i->unix_names);
+	free(i->renames);
 	outs_fini(&i->outs);
 	free(i->tasks);
 	procs_fini(&i->procs);

@@ -47,6 +47,9 @@ int inspect_new_with(struct inspect **out, pid_t root, const struct inspect_net 
 const pid_t *inspect_pids(const struct inspect *i, size_t *n);
 /** inspect_locals() - addresses of connections that move and do not go along themselves */
 const struct net_addr *inspect_locals(const struct inspect *i, size_t *n);
+struct img_rename;
+/** inspect_renames() - UNIX sockets whose files have other names than they were bound to */
+const struct img_rename *inspect_renames(const struct inspect *i, size_t *n);
 /** inspect_outs() - files that lead outside, and what becomes of them */
 const struct outs *inspect_outs(const struct inspect *i);
 const struct findings *inspect_findings(const struct inspect *i);

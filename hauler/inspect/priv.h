@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "engine/criu/img.h"
 #include "engine/proc/proc.h"
 #include "hauler/inspect/held.h"
 #include "hauler/inspect/inspect.h"
@@ -97,6 +98,8 @@ struct inspect {
 	size_t n_ports, cap_ports;
 	char **unix_names; /* that sockets of the tree are bound to */
 	size_t n_unix_names, cap_unix_names;
+	struct img_rename *renames; /* of UNIX sockets that are bound to names which have changed */
+	size_t n_renames, cap_renames;
 	unsigned int filtered; /* tasks with seccomp */
 	struct inspect_net net;
 	const struct dirs_opts *fs; /* trees that travel; may be NULL */

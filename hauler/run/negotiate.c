@@ -124,6 +124,8 @@ int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct
 		return err_wrap(e, "negotiation");
 	r = take_answer(answer->answer, out, e);
 	needs_seen(m->needs, answer->answer);
+	if (r == 0 && needs_say_sqlite(m->needs, m->insp, out) < 0)
+		r = err_set(e, ERR_SYS, ENOMEM, "no memory for findings");
 	if (r == 0 && !answer->answer->accepted && out->blockers == 0)
 		r = err_set(e, ERR_PEER, EPROTO, "refused without a reason");
 	haul__msg__free_unpacked(answer, NULL);
