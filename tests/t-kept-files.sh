@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # t-kept-files - names that a program has: a UNIX socket below /var/run (a link), one whose file was renamed after
-# it was bound, memory in /dev/shm, an SQLite database. At the destination they are there; where it was, nothing of
+# it was bound, memory in /dev/shm, an SQLite database, a FIFO of another user. At the destination they are there; where it was, nothing of
 # the program is left in /dev/shm, and what others have there stays.
 . "$(dirname "$0")/lib.sh"
 lab_up

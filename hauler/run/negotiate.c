@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "hauler/inspect/identity.h"
+#include "hauler/mig/sockets.h"
 #include "hauler/report/report.h"
 #include "transport/haul.pb-c.h"
 
@@ -95,8 +96,11 @@ int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct
 		r = dirs_offer(m, &offer, out, e);
 	if (r == 0)
 		r = threads_offer(m->opt->pid, &offer, e);
+	if (r == 0)
+		r = sockets_offer(m->opt->pid, &offer, out, e);
 	if (r < 0) {
 		threads_offer_free(&offer);
+		sockets_offer_free(&offer);
 		outs_offer_fini(&offer);
 		dirs_offer_free(&offer);
 		identity_offer_fini(&offer);
@@ -113,6 +117,7 @@ int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct
 	m->link.prove = needs_prove;
 	r = talk_say(m, HAUL__MSG__BODY_OFFER, &offer, e);
 	threads_offer_free(&offer);
+	sockets_offer_free(&offer);
 	outs_offer_fini(&offer);
 	dirs_offer_free(&offer);
 	identity_offer_fini(&offer);

@@ -61,6 +61,10 @@ class Work:
         self.map = mmap.mmap(fd, 8192)
         self.map[4096:4101] = b"mine!"
         os.makedirs("/srv/kept", exist_ok=True)
+        os.mkfifo("/srv/kept/fifo")
+        os.chown("/srv/kept/fifo", 4001, 4002)
+        os.chmod("/srv/kept/fifo", 0o640)
+        self.fifo = os.open("/srv/kept/fifo", os.O_RDWR)
         self.db = sqlite3.connect("/srv/kept/db", isolation_level=None)
         self.mode = self.db.execute("PRAGMA journal_mode=" + journal).fetchone()[0]
         self.db.execute("CREATE TABLE t(n INTEGER)")
@@ -84,6 +88,12 @@ class Work:
             self.faults.append("the temporary name is there")
         if self.map[4096:4101] != b"mine!":
             self.faults.append("shared memory")
+        os.write(self.fifo, b"in and out")
+        if os.read(self.fifo, 100) != b"in and out":
+            self.faults.append("FIFO")
+        st = os.stat("/srv/kept/fifo")
+        if (st.st_uid, st.st_gid, oct(st.st_mode)) != (4001, 4002, "0o10640"):
+            self.faults.append("the FIFO is of user %d, group %d, mode %o" % (st.st_uid, st.st_gid, st.st_mode))
         self.step("read", self.db.execute, "SELECT count(*) FROM t")
         self.step("sqlite write", self.insert)
 
