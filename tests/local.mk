@@ -179,6 +179,7 @@ SHELL_TESTS = \
 	tests/t-ipc.sh \
 	tests/t-kept-files.sh \
 	tests/t-kept-sockets.sh \
+	tests/t-kept-task.sh \
 	tests/t-kept.sh \
 	tests/t-link.sh \
 	tests/t-lint.sh \

@@ -76,6 +76,9 @@ static int look(struct inspect *i)
 	for (size_t k = 0; r == 0 && k < i->procs.n && !i->foreign; k++)
 		if (!i->tasks[k].zombie)
 			r = inspect_maps(i, i->tasks[k].pid);
+	for (size_t k = 0; r == 0 && k < i->procs.n && !i->foreign; k++)
+		if (!i->tasks[k].zombie)
+			r = inspect_lost(i, i->tasks[k].pid);
 	if (r == 0)
 		r = inspect_ancestors(i);
 	for (size_t k = 0; r == 0 && k < i->procs.n && !i->foreign; k++)

@@ -135,6 +135,10 @@ int inspect_task(struct inspect *i, size_t k);
 /** inspect_sessions() - after all tasks: who leads their sessions and groups? */
 int inspect_sessions(struct inspect *i);
 
+/* ---- lost.c ---- */
+/** inspect_lost() - name what no one can restore of @pid and its threads. Return: 0; -ENOMEM */
+int inspect_lost(struct inspect *i, pid_t pid);
+
 /* ---- files.c ---- */
 enum inspect_use {
 	INSPECT_SEEN, /* it has to exist */
