@@ -41,6 +41,16 @@ move A --files=ship-differing
 grep -q '"sqlite write: attempt to write a readonly database"\]' "$dir/said" || { cat "$dir/said"; fail "another fault than the warning says"; }
 stop B
 
+note "the credentials of a client in the tree: named, and what the warning says is what happens"
+start A "$work/kept_peer.py"
+verify A
+lab_sh A "$haul check $pid hostB" >"$dir/check" 2>&1 || { cat "$dir/check"; fail "haul check"; }
+grep -q "whose other end is of user 4001, group 4001" "$dir/check" || { cat "$dir/check"; fail "haul check does not name the client"; }
+move A
+(verify B) 2>"$dir/said" || true
+grep -q '"of user 0, group 0"' "$dir/said" || { cat "$dir/said"; fail "another fault than the warning says"; }
+stop B
+
 note "a link that leads elsewhere at the destination: known before anything stops"
 lab_sh A "rm -rf /run/kept /srv/kept /dev/shm/kept-mine"
 lab_sh B "rm -rf /run/kept /srv/kept /dev/shm/kept-mine; mkdir /srv/elsewhere; ln -s /srv/elsewhere /run/kept"

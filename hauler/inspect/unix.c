@@ -141,7 +141,7 @@ static int note_name(struct inspect *i, const char *name)
 static int note_rename(struct inspect *i, const struct usock *s, const char *to,
                        const struct stat *st)
 {
-	if (inspect_grow(&i->renames, i->n_renames, &i->cap_renames, sizeof(*i->renames)) < 0)
+	if (array_grow(&i->renames, i->n_renames, &i->cap_renames, sizeof(*i->renames)) < 0)
 		return -ENOMEM;
 	struct img_rename *r = &i->renames[i->n_renames++];
 
@@ -228,6 +228,28 @@ static int say_datagram(struct inspect *i, const struct inspect_end *end, const 
 	return peer->name[0] == '/' ? inspect_file(i, peer->name, INSPECT_SEEN) : 0;
 }
 
+/* CRIU makes both ends of a connection anew, as root: a server that asks again takes its client for root. */
+static int look_credentials(struct inspect *i, const struct inspect_end *end, const struct usock *s)
+{
+	struct ucred who = { 0 };
+	socklen_t n = sizeof(who);
+
+	if (s->type == SOCK_DGRAM || !s->peer || s->state == TCP_LISTEN)
+		return 0;
+	AUTO(fd) int fd = inspect_dup(end->pid, end->fd);
+
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0 ||
+	    (!who.uid && !who.gid))
+		return 0;
+	return inspect_say(
+	        i, SEV_WARNING, "peer-credentials",
+	        "let the client connect again after the move, or see that the server asks for "
+	        "the credentials only when it accepts",
+	        "descriptor %d of pid %d is a UNIX connection whose other end is of user %u, "
+	        "group %u (SO_PEERCRED); at the destination it will be said to be of root",
+	        end->fd, end->pid, who.uid, who.gid);
+}
+
 static int say_inside(struct inspect *i, const struct inspect_end *end, const struct usock *s)
 {
 	static const char *const types[] = {
@@ -237,6 +259,8 @@ static int say_inside(struct inspect *i, const struct inspect_end *end, const st
 
 	if (s->state == TCP_LISTEN)
 		return 0; /* look_name() */
+	if (look_credentials(i, end, s) < 0)
+		return -ENOMEM;
 	return inspect_say(i, SEV_INFO, "unix-moves", NULL,
 	                   "descriptor %d of pid %d: UNIX %s socket%s%s%s moves", end->fd, end->pid,
 	                   type, s->name[0] ? " at " : "", s->name,

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/array.h"
 #include "common/auto.h"
 #include "common/log.h"
 #include "engine/net/sockopts.h"
@@ -35,15 +36,8 @@ static bool is_new(struct walk *w, uint64_t inode)
 	for (size_t k = 0; k < w->n; k++)
 		if (w->seen[k] == inode)
 			return false;
-	if (w->n == w->cap) {
-		size_t cap = w->cap ? 2 * w->cap : 64;
-		uint64_t *v = realloc(w->seen, cap * sizeof(*v));
-
-		if (!v)
-			return false;
-		w->seen = v;
-		w->cap = cap;
-	}
+	if (array_grow(&w->seen, w->n, &w->cap, sizeof(*w->seen)) < 0)
+		return false;
 	w->seen[w->n++] = inode;
 	return true;
 }
