@@ -35,6 +35,15 @@ for mode in auto post-copy; do
 	stop A
 done
 
+note "a child that a subreaper has adopted: named, and what the warning says is what happens"
+start A "$work/kept_orphan.py"
+child=$(cat "$wdir/child")
+check A adopted
+move A
+[ "$("$lab" run B ps -o ppid= -p "$child" | xargs)" = 1 ] || fail "the child has its parent: the warning is wrong"
+stop B
+"$lab" run B kill -9 "$child"
+
 note "a thread's pidfd: refused by name, the program runs on"
 start A "$work/kept_fds.py" --thread
 rc=0
