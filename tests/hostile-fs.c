@@ -429,7 +429,7 @@ static void files(void)
 	one_file();
 	link_to = "/srv-outside";
 	path = "/srv/link/evil";
-	parts("a file through a link that was there", 1, 0, "symbolic link");
+	refused(offer_both, "file-behind-link");
 	path = "/srv/new/evil";
 	parts("a file through a link that came with it", 1, 0, "symbolic link");
 	path = "/srv/file";

@@ -7,7 +7,7 @@
  *   before:K:W an empty message W, then message K
  *   huge:K     in place of message K the length of a message of 4 GiB
  *   answer:3, parked:K  as the functions below say, before message K
- *   threads:7  SWITCH has attributes for process 1, too, and nonsense for the root of the tree
+ *   threads:7  SWITCH has attributes and sockets of process 1, too, and nonsense for the root of the tree
  *   outcome:18:N  the link breaks after the commit; then OUTCOME N
  *   missing:19:N  the same; then MISSING for process N, or for process 1
  *   want:0:1   WANT for pages of process 1; want:0:2: for very many
@@ -151,6 +151,26 @@ static int say_threads(struct chan *c, const Haul__Msg *m, uint64_t deadline_us,
 	}
 	s.thread = list;
 	s.n_thread = 3;
+	Haul__Sock sock[2], *socks[2] = { &sock[0], &sock[1] };
+	Haul__Sockopt option = HAUL__SOCKOPT__INIT, *options = &option;
+	Haul__Group group = HAUL__GROUP__INIT, *groups = &group;
+
+	option.row = 9999;
+	option.value = (ProtobufCBinaryData){ sizeof(many), many };
+	group.iface = (char *)"an interface with a name that is too long";
+	group.address = (ProtobufCBinaryData){ 5, many };
+	for (int i = 0; i < 2; i++) {
+		haul__sock__init(&sock[i]);
+		sock[i].pid = v[i].tid;
+		sock[i].fd = i == 0 ? 0 : UINT32_MAX;
+		sock[i].domain = AF_INET;
+		sock[i].type = SOCK_STREAM;
+		sock[i].n_option = sock[i].n_group = 1;
+		sock[i].option = &options;
+		sock[i].group = &groups;
+	}
+	s.sock = socks;
+	s.n_sock = 2;
 	lie.switch_over = &s;
 	return true_wire_send(c, &lie, deadline_us, e);
 }

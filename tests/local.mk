@@ -177,6 +177,9 @@ SHELL_TESTS = \
 	tests/t-hostile-lies.sh \
 	tests/t-huge.sh \
 	tests/t-ipc.sh \
+	tests/t-kept-files.sh \
+	tests/t-kept-sockets.sh \
+	tests/t-kept-task.sh \
 	tests/t-kept.sh \
 	tests/t-link.sh \
 	tests/t-lint.sh \

@@ -385,16 +385,19 @@ static void bits32(void)
 		_exit(77);
 	}
 	snprintf(comm, sizeof(comm), "/proc/%d/exe", pid);
-	for (int n = 0; n < 200; n++) {
+	bool runs = false;
+
+	/* a process that is ending has no exe either */
+	for (int n = 0; n < 200 && !runs; n++) {
 		char exe[64] = "";
 
-		if (readlink(comm, exe, sizeof(exe) - 1) < 0 || !strcmp(exe, PROGRAM_PATH))
+		if (readlink(comm, exe, sizeof(exe) - 1) < 0)
 			break;
-		usleep(10000);
+		runs = !strcmp(exe, PROGRAM_PATH);
+		if (!runs)
+			usleep(10000);
 	}
-	siginfo_t si = { 0 };
-
-	if (waitid(P_PID, (id_t)pid, &si, WEXITED | WNOHANG | WNOWAIT) == 0 && si.si_pid == 0)
+	if (runs)
 		look_for("32 bits", pid, "32-bit", SEV_BLOCKER);
 	else
 		printf("32 bits: not possible here\n");

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# t-style - the form of the code: clang-format, length of files and functions, SPDX lines, options in the man pages.
+# t-style - the form of the code: clang-format, length of files and functions, SPDX lines, options in the man pages, findings and tests in docs/KEPT.md.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top"
@@ -25,5 +25,12 @@ done < <(ctags --languages=C --kinds-C=f --fields=+ne -f - $(list) |
 # those of haul: tests/t-options.sh
 for o in $(grep -oE '^	\{ "[a-z-]+", (no|required)_argument' agent/daemon/options.c | cut -d'"' -f2); do
 	grep -q -- "Fl -$o" docs/hauld.8 || complain "docs/hauld.8: --$o is missing"
+done
+# docs/KEPT.md: each finding is one of haul's, and each test is there
+for c in $(grep -oE '`[a-z]+(-[a-z]+)*`' docs/KEPT.md | tr -d '`' | sort -u); do
+	grep -rqF "\"$c\"" --include='*.c' hauler agent || complain "docs/KEPT.md: no finding $c"
+done
+for t in $(grep -oE '\bt-[a-z-]+' docs/KEPT.md | sort -u); do
+	[ -e "tests/$t.sh" ] || [ -e "tests/$t.c" ] || complain "docs/KEPT.md: no test $t"
 done
 exit $bad

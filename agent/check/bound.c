@@ -4,9 +4,11 @@
  * the addresses, and are the names of UNIX sockets free? Binds nothing, connects to nothing.
  */
 #include "agent/check/check.h"
+#include "agent/check/files.h"
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,9 +171,34 @@ static int check_names(const Haul__Offer *o, struct findings *out)
 	return r;
 }
 
+/* ---- interfaces with multicast groups ---- */
+
+static int check_ifaces(const Haul__Offer *o, struct findings *out)
+{
+	char name[IF_NAMESIZE];
+	int r = 0;
+
+	for (size_t k = 0; r == 0 && k < o->n_iface; k++) {
+		if (if_nametoindex(o->iface[k]))
+			continue;
+		snprintf(name, sizeof(name), "%s", o->iface[k]);
+		r = finding_add(
+		        out, SEV_WARNING, "interface-missing",
+		        "give an interface that name there (ip link set ... name), or let the "
+		        "program join its groups again",
+		        "sockets use multicast groups by the interface %s, which the destination "
+		        "lacks: they will not be in these groups",
+		        files_clean(name, name, sizeof(name)));
+	}
+	return r;
+}
+
 int check_bound(const Haul__Offer *offer, struct findings *out)
 {
 	int r = check_addresses(offer, out);
+
+	if (r == 0)
+		r = check_ifaces(offer, out);
 
 	return r < 0 ? r : check_names(offer, out);
 }

@@ -345,6 +345,59 @@ static void judge_rights(struct files *f)
 			    f->o->file[i]->uid);
 }
 
+/* @path without symbolic links above it, as far as it exists here. Return: false: it cannot be told */
+static bool without_links(const char *path, char out[PATH_BYTES])
+{
+	char dir[PATH_BYTES];
+	AUTO(mem) char *real = NULL;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	do {
+		char *slash = strrchr(dir, '/');
+
+		if (!slash)
+			return false;
+		*slash = 0;
+		real = realpath(dir[0] ? dir : "/", NULL);
+	} while (!real && dir[0]);
+	int n = real ? snprintf(out, PATH_BYTES, "%s%s", real[1] ? real : "", path + strlen(dir))
+	             : -1;
+
+	return n > 0 && n < PATH_BYTES;
+}
+
+static bool makes_dir(const struct files *f, const char *path)
+{
+	uint64_t bytes;
+
+	for (uint32_t i = 0; i < f->o->n_file; i++)
+		if (f->o->file[i]->directory && !strcmp(f->o->file[i]->path, path))
+			return travels(f, i, &bytes);
+	return false;
+}
+
+/* Nothing is placed through a link, except a directory that is made by its other name anyway. */
+static void judge_links(struct files *f)
+{
+	unsigned int n = 0;
+	uint64_t bytes;
+	char real[PATH_BYTES], name[PATH_BYTES];
+
+	for (uint32_t i = 0; i < f->o->n_file; i++) {
+		const Haul__File *file = f->o->file[i];
+
+		if (!travels(f, i, &bytes) || !without_links(file->path, real) ||
+		    !strcmp(real, file->path) || (file->directory && makes_dir(f, real)) ||
+		    n++ >= FILES_SAID_MAX)
+			continue;
+		say(f, SEV_BLOCKER, "file-behind-link",
+		    "mount the storage there instead, or make the link a directory",
+		    "%s is reached through a symbolic link at the destination: nothing is written "
+		    "through it",
+		    files_clean(file->path, name, sizeof(name)));
+	}
+}
+
 static void judge_allowed(struct files *f)
 {
 	unsigned int n = 0;
@@ -457,6 +510,7 @@ void files_judge(struct files *f)
 	if (f->differing > FILES_SAID_MAX)
 		say(f, SEV_BLOCKER, "file-differs", "see the others",
 		    "%u more files differ at the destination", f->differing - FILES_SAID_MAX);
+	judge_links(f);
 	judge_allowed(f);
 	judge_rights(f);
 	if (f->denied > FILES_SAID_MAX)

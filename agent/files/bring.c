@@ -252,6 +252,13 @@ static int open_placed(const struct bring_file *f, int flags)
 	return dir < 0 ? dir : openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | flags);
 }
 
+static bool is_dir(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static int place_one(struct wrk *w, struct bring_file *f, struct err *e)
 {
 	struct bring *s = w->bring;
@@ -269,14 +276,22 @@ static int place_one(struct wrk *w, struct bring_file *f, struct err *e)
 	if (S_ISLNK(f->mode))
 		return place_link(s->place, f->path, f->link, e);
 	if (f->directory) {
+		if (is_dir(f->path))
+			return 0; /* through a link: it was made by its other name */
 		r = place_dir(s->place, f->path, f->meta->mode, e);
 		AUTO(fd) int fd = r < 0 ? -1 : open_placed(f, O_DIRECTORY);
 
 		return r < 0 ? r : look_like(fd, f, e);
 	}
+	struct stat st = { .st_mode = f->mode,
+		           .st_rdev = (dev_t)f->device,
+		           .st_uid = f->meta->uid,
+		           .st_gid = f->meta->gid,
+		           .st_atim = at_ns(f->meta->atime_ns),
+		           .st_mtim = at_ns(f->meta->mtime_ns) };
+
 	if (!S_ISREG(f->mode))
-		return place_node(s->place, f->path, f->mode, (dev_t)f->device, e);
-	struct stat st;
+		return place_node(s->place, f->path, &st, e);
 
 	r = look_like(f->fd, f, e);
 	if (r == 0 && fstat(f->fd, &st) == 0) {
@@ -297,6 +312,8 @@ static int by_depth(const void *a, const void *b)
 
 	if (x->directory != y->directory)
 		return x->directory ? -1 : 1;
+	if (x->behind_link != y->behind_link)
+		return x->behind_link ? 1 : -1;
 	return strcmp(x->path, y->path); /* a directory before its files */
 }
 
@@ -310,8 +327,12 @@ int bring_place(struct wrk *w, struct err *e)
 	if (!v)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu files", s->n);
 	for (size_t i = 0; i < s->n; i++)
-		if (travels(&s->v[i]))
+		if (travels(&s->v[i])) {
+			AUTO(fd) int dir = place_parent(s->v[i].path, true, NULL);
+
+			s->v[i].behind_link = dir == -ELOOP || dir == -ENOTDIR;
 			v[n++] = &s->v[i];
+		}
 	qsort(v, n, sizeof(*v), by_depth);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = place_one(w, v[i], e);

@@ -22,6 +22,7 @@ struct bring_file {
 	dev_t dev; /* the file here that was accepted or placed; ino 0: not known */
 	ino_t ino;
 	bool directory, write;
+	bool behind_link; /* its path leads through a symbolic link here */
 	uint8_t proven[DIGEST_BYTES]; /* of the first there_bytes, when state is FILE_TAIL */
 	Haul__FileState state;
 	int fd; /* -1: nothing received yet */

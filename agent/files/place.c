@@ -210,15 +210,20 @@ int place_link(struct place *p, const char *path, const char *to, struct err *e)
 	return place_put(p, temp, path, false, e);
 }
 
-int place_node(struct place *p, const char *path, mode_t mode, dev_t dev, struct err *e)
+int place_node(struct place *p, const char *path, const struct stat *as, struct err *e)
 {
 	AUTO(mem) char *temp = NULL;
 	AUTO(fd) int at = temp_name(p, path, &temp, e);
 	const char *name = at < 0 ? NULL : strrchr(temp, '/') + 1;
+	const struct timespec times[2] = { as->st_atim, as->st_mtim };
 
 	if (at < 0)
 		return at;
-	if (mknodat(at, name, mode, dev) < 0 || fchmodat(at, name, mode & 07777, 0) < 0)
+	/* no one may open it before it has its owner; a change of owner clears mode bits */
+	if (mknodat(at, name, as->st_mode & S_IFMT, as->st_rdev) < 0 ||
+	    fchownat(at, name, as->st_uid, as->st_gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    fchmodat(at, name, as->st_mode & 07777, 0) < 0 ||
+	    utimensat(at, name, times, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_sys(e, "make %s", path);
 	return place_put(p, temp, path, false, e);
 }

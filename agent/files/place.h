@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -34,7 +35,8 @@ int place_put(struct place *p, const char *temp, const char *path, bool replace,
 /** place_dir(), place_link(), place_node() - create it; -EEXIST when the name is taken */
 int place_dir(struct place *p, const char *path, mode_t mode, struct err *e);
 int place_link(struct place *p, const char *path, const char *to, struct err *e);
-int place_node(struct place *p, const char *path, mode_t mode, dev_t dev, struct err *e);
+/* @as: mode, device, owner and times of the node */
+int place_node(struct place *p, const char *path, const struct stat *as, struct err *e);
 
 /* A file here that is about to become longer. */
 struct place_grown {

@@ -143,7 +143,9 @@ static int judge(const struct held *h, struct err *e)
 
 	if (f && f->ino && (f->dev != h->st.st_dev || f->ino != h->st.st_ino))
 		return refuse(h, ESTALE, "it is not the file that was accepted", e);
-	AUTO(fd) int fd = rights_open(&h->id, h->path, true, h->need, &st);
+	/* O_PATH | O_NOFOLLOW: the link itself, which has no content */
+	bool link = S_ISLNK(h->st.st_mode);
+	AUTO(fd) int fd = rights_open(&h->id, h->path, !link, link ? 0 : h->need, &st);
 
 	if (fd == -EACCES && h->need == R_OK && !strcmp(h->what, "map_files"))
 		fd = rights_open(&h->id, h->path, true, X_OK, &st);

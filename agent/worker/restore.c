@@ -14,6 +14,7 @@
 #include "agent/worker/made.h"
 #include "agent/worker/net.h"
 #include "agent/worker/out.h"
+#include "agent/worker/sockets.h"
 #include "agent/worker/streams.h"
 #include "agent/worker/threads.h"
 #include "common/clock.h"
@@ -353,6 +354,7 @@ static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 	if (r < 0)
 		return r;
 	threads_set(w->images_fd, s);
+	sockets_set(w->images_fd, s);
 	return ready_to_die(w, deadline_us, e);
 }
 

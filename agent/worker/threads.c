@@ -76,6 +76,7 @@ static void set_thread(const Haul__Thread *v)
 		.slack_ns = v->slack_ns,
 		.oom_score_adj = v->oom_score_adj,
 		.coredump_filter = v->coredump_filter,
+		.autogroup_nice = v->autogroup_nice,
 	};
 
 	if (v->cpus.len && v->cpus.len <= sizeof(a.cpus)) {

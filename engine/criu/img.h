@@ -97,6 +97,15 @@ int img_pagemap(int dirfd, uint64_t obj, uint32_t id, const struct class_runs *r
 /** img_fit_timers() - files.img: periodic timerfds that have expired stay on. Return: 0; -errno */
 int img_fit_timers(int dirfd, struct err *e);
 
+/* A UNIX socket whose file was renamed after it was bound: CRIU takes it for one without a file. */
+struct img_rename {
+	uint32_t inode; /* of the socket */
+	char name[108]; /* where its file is now, as in sockaddr_un */
+	uint32_t mode, uid, gid; /* of the file */
+};
+/** img_rename_sockets() - files.img: bind them to the new name. Return: 0; -errno */
+int img_rename_sockets(int dirfd, const struct img_rename *v, size_t n, struct err *e);
+
 /* Time that a thread's interrupted system call still had to wait, in ns. */
 struct img_left {
 	pid_t tid;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* img_files.c - change entries of files.img: one function for all of them, and what timers need. */
+/* img_files.c - change entries of files.img: one function for all of them; timers and UNIX sockets. */
 #include "engine/criu/img_priv.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/timerfd.h>
 #include <time.h>
 
@@ -102,4 +103,57 @@ static int fit_timer(void *arg, Cimg__File *f, struct err *e)
 int img_fit_timers(int dirfd, struct err *e)
 {
 	return img_edit_files(dirfd, fit_timer, NULL, e);
+}
+
+/* ---- UNIX sockets ---- */
+
+struct renames {
+	const struct img_rename *v;
+	size_t n;
+};
+
+static int rename_socket(Cimg__UnixSk *s, const struct img_rename *to)
+{
+	size_t n = strlen(to->name) + 1;
+	uint8_t *name = malloc(n);
+	Cimg__FilePerms *perms = s->file_perms ? s->file_perms : malloc(sizeof(*perms));
+
+	if (!name || !perms) {
+		free(name);
+		if (!s->file_perms)
+			free(perms);
+		return -ENOMEM;
+	}
+	memcpy(name, to->name, n);
+	free(s->name.data);
+	s->name = (ProtobufCBinaryData){ n, name };
+	if (!s->file_perms)
+		cimg__file_perms__init(perms);
+	perms->mode = to->mode;
+	perms->uid = to->uid;
+	perms->gid = to->gid;
+	s->file_perms = perms;
+	s->has_deleted = false;
+	return 0;
+}
+
+static int fit_socket(void *arg, Cimg__File *f, struct err *e)
+{
+	const struct renames *r = arg;
+
+	for (size_t k = 0; f->usk && k < r->n; k++) {
+		if (f->usk->ino != r->v[k].inode)
+			continue;
+		return rename_socket(f->usk, &r->v[k]) < 0
+		               ? err_set(e, ERR_SYS, ENOMEM, "no memory for %s", FILES)
+		               : 1;
+	}
+	return 0;
+}
+
+int img_rename_sockets(int dirfd, const struct img_rename *v, size_t n, struct err *e)
+{
+	struct renames r = { v, n };
+
+	return n ? img_edit_files(dirfd, fit_socket, &r, e) : 0;
 }

@@ -12,7 +12,7 @@
 #include "common/auto.h"
 
 #define IOPRIO_WHO_PROCESS 1
-#define TEXT_BYTES         32
+#define TEXT_BYTES         64
 
 static int read_text(pid_t pid, const char *file, char out[TEXT_BYTES])
 {
@@ -107,6 +107,10 @@ int attrs_read(pid_t pid, pid_t tid, struct attrs *out)
 	out->oom_score_adj = (int)strtol(text, NULL, 10);
 	r = read_text(pid, "coredump_filter", text);
 	out->coredump_filter = r == 0 ? (unsigned int)strtoul(text, NULL, 16) : 0;
+	/* "/autogroup-29 nice 3"; not every kernel has it */
+	const char *nice = read_text(pid, "autogroup", text) == 0 ? strstr(text, " nice ") : NULL;
+
+	out->autogroup_nice = nice ? (int)strtol(nice + 6, NULL, 10) : 0;
 	return r;
 }
 
@@ -137,6 +141,10 @@ int attrs_set(const struct attrs *a, const char **what)
 	note(&first, what, write_text(a->tid, "oom_score_adj", text), "oom_score_adj");
 	snprintf(text, sizeof(text), "0x%x", a->coredump_filter);
 	note(&first, what, write_text(a->tid, "coredump_filter", text), "coredump_filter");
+	snprintf(text, sizeof(text), "%d", a->autogroup_nice);
+	if (a->autogroup_nice)
+		note(&first, what, write_text(a->tid, "autogroup", text),
+		     "nice value of the autogroup");
 	return first;
 }
 

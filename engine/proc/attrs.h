@@ -19,6 +19,7 @@ struct attrs {
 	uint64_t slack_ns; /* timer slack; 0: not known */
 	int oom_score_adj; /* of the process */
 	unsigned int coredump_filter; /* of the process */
+	int autogroup_nice; /* of its session, CONFIG_SCHED_AUTOGROUP */
 };
 
 /** attrs_read() - of a thread of @pid. Return: 0; -ESRCH it is gone; -errno */

@@ -363,7 +363,9 @@ static int bring_other(struct pass *p, struct err *e)
 {
 	const struct need *k = p->k;
 	struct stat st = { .st_mode = k->file.directory ? S_IFDIR | (k->file.mode & 07777)
-		                                        : k->file.mode };
+		                                        : k->file.mode,
+		           .st_uid = k->file.uid,
+		           .st_gid = k->file.gid };
 
 	mode_t kind = st.st_mode & S_IFMT;
 	AUTO(fd) int fd = open_other(p);

@@ -58,6 +58,16 @@ DEFINE_AUTO(needs, needs_free)
 void needs_offer(const struct needs *n, Haul__Offer *o);
 /** needs_seen() - note what the destination has, from ANSWER */
 void needs_seen(struct needs *n, const Haul__Answer *a);
+/**
+ * needs_say_sqlite() - after needs_seen(): a warning for each SQLite database that will be another file
+ * Return: 0; -ENOMEM
+ */
+int needs_say_sqlite(const struct needs *n, const struct inspect *insp, struct findings *out);
+/**
+ * needs_tidy() - the tree has moved and its copy here has ended: remove its files from /dev/shm that no
+ * other process has. What fails is logged.
+ */
+void needs_tidy(struct needs *n);
 /** needs_digest() - XXH128 of the first @bytes of file @k. Return: 0; -errno */
 /** needs_prove() - the destination asks in DOUBT: send digests of our files */
 int needs_prove(struct mig *m, const Haul__Doubt *d, struct err *e);

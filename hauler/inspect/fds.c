@@ -8,6 +8,10 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#ifndef PIDFD_THREAD
+#define PIDFD_THREAD O_EXCL
+#endif
+
 /* A descriptor, and its name for messages: "descriptor 3 of pid 7". */
 struct look {
 	pid_t pid;
@@ -15,6 +19,7 @@ struct look {
 	int flags; /* of open(), octal in fdinfo */
 	int mnt_id;
 	int task; /* of a pidfd: -1 ended */
+	int semaphore; /* of an eventfd: EFD_SEMAPHORE; Linux 6.5 and later tell it */
 	struct stat st;
 	char name[INSPECT_PATH_MAX];
 	char what[48];
@@ -57,6 +62,11 @@ int inspect_anon(struct inspect *i, const char *what, const char *name)
 
 static int look_pidfd(struct inspect *i, const struct look *l)
 {
+	if (l->flags & PIDFD_THREAD)
+		return inspect_say(
+		        i, SEV_BLOCKER, "pidfd", "the process has to close it before it can move",
+		        "%s stands for a thread (PIDFD_THREAD), which CRIU does not restore",
+		        l->what);
 	if (l->task == -1 || inspect_in_tree(i, l->task))
 		return 0;
 	return inspect_say(i, SEV_BLOCKER, "pidfd",
@@ -271,6 +281,8 @@ static bool read_info(struct inspect *i, struct look *l)
 			l->flags = (int)flags;
 		else if (sscanf(line, "scm_fds: %u", &passed) == 1)
 			i->passed_fds += passed;
+		else if (sscanf(line, "eventfd-semaphore: %d", &l->semaphore) == 1)
+			continue;
 		else if (sscanf(line, "mnt_id: %d", &l->mnt_id) == 1)
 			whole = true;
 		else
@@ -293,6 +305,15 @@ static int look_kind(struct inspect *i, const struct look *l)
 
 	if (!strcmp(l->name, "anon_inode:[pidfd]") || !strncmp(l->name, "pidfd:", 6))
 		return look_pidfd(i, l);
+	if (l->semaphore &&
+	    inspect_say(i, SEV_WARNING, "eventfd-semaphore",
+	                "a POSIX semaphore in shared memory (sem_init) does the same and "
+	                "moves; or let the program make the eventfd again afterwards",
+	                "%s is an eventfd of which a read takes one (EFD_SEMAPHORE): at the "
+	                "destination a read will take the whole count, for CRIU does not "
+	                "restore this",
+	                l->what) < 0)
+		return -ENOMEM;
 	if (!strncmp(l->name, "anon_inode:", 11)) {
 		r = inspect_anon(i, l->what, l->name + 11);
 		return r < 0 || !strstr(l->name, "notify")

@@ -171,6 +171,11 @@ static void fill(const struct inspect *i, struct file *file, bool mapped)
 	f->ctime_ns = ns(&st.stx_ctime);
 	f->btime_ns = st.stx_mask & STATX_BTIME ? ns(&st.stx_btime) : 0;
 	f->inode = st.stx_ino;
+	if (S_ISLNK(st.stx_mode) && (f->link.data = malloc(st.stx_size + 1))) {
+		ssize_t got = readlinkat(at, "", (char *)f->link.data, st.stx_size + 1);
+
+		f->link.len = got > 0 ? (size_t)got : 0;
+	}
 	f->device = makedev(st.stx_rdev_major, st.stx_rdev_minor);
 	bool read = held && mapped && !reopen_leased(st.stx_ino);
 	AUTO(fd) int fd = read ? reopen_read(at, 0) : -1;
@@ -187,6 +192,7 @@ static void free_file(Haul__File *f)
 	if (f) {
 		free(f->path);
 		free(f->build_id.data);
+		free(f->link.data);
 		free(f);
 	}
 }
@@ -265,8 +271,12 @@ int inspect_parent(struct inspect *i, const char *path)
 		return 0;
 	slash[slash == dir] = 0;
 	if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
-		return 0; /* deleted too: CRIU makes it for a moment */
-	return inspect_file(i, dir, INSPECT_DIR);
+		return 0; /* deleted too: CRIU makes it for the moment */
+	AUTO(mem) char *real = realpath(dir, NULL);
+	int r = real && strcmp(real, dir) ? inspect_file(i, real, INSPECT_DIR) : 0;
+
+	/* by the name in use, too: the destination need not have the link that leads there */
+	return r < 0 ? r : inspect_file(i, dir, INSPECT_DIR);
 }
 
 void inspect_files_fini(struct inspect *i)
@@ -315,7 +325,9 @@ int inspect_reachable(struct inspect *i, const char *path, const struct stat *st
 	struct stat now;
 	int r;
 
-	if (st->st_nlink > 0 && stat(path, &now) == 0) {
+	/* a descriptor of a symbolic link itself: O_PATH | O_NOFOLLOW */
+	if (st->st_nlink > 0 &&
+	    (S_ISLNK(st->st_mode) ? lstat(path, &now) : stat(path, &now)) == 0) {
 		if (now.st_dev == st->st_dev && now.st_ino == st->st_ino)
 			return 1;
 		r = inspect_say(i, SEV_BLOCKER, "file-replaced", "restart the process",

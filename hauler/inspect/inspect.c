@@ -84,6 +84,9 @@ static int look(struct inspect *i)
 	for (size_t k = 0; r == 0 && k < i->procs.n && !i->foreign; k++)
 		if (!i->tasks[k].zombie)
 			r = inspect_maps(i, i->tasks[k].pid);
+	for (size_t k = 0; r == 0 && k < i->procs.n && !i->foreign; k++)
+		if (!i->tasks[k].zombie)
+			r = inspect_lost(i, i->tasks[k].pid);
 	if (r == 0)
 		r = inspect_ancestors(i);
 	for (size_t k = 0; r == 0 && k < i->procs.n && !i->foreign; k++)
@@ -136,6 +139,12 @@ int inspect_new_with(struct inspect **out, pid_t root, const struct inspect_net 
 		return err_set(e, ERR_SYS, -r, "inspect pid %d: %s", root, strerror(-r));
 	*out = steal(i);
 	return 0;
+}
+
+const struct img_rename *inspect_renames(const struct inspect *i, size_t *n)
+{
+	*n = i->renames.n;
+	return i->renames.v;
 }
 
 const struct outs *inspect_outs(const struct inspect *i)
@@ -267,6 +276,7 @@ void inspect_free(struct inspect *i)
 	for (size_t k = 0; k < i->unix_names.n; k++)
 		free(i->unix_names.v[k]);
 	free(i->unix_names.v);
+	free(i->renames.v);
 	outs_fini(&i->outs);
 	free(i->tasks);
 	procs_fini(&i->procs);

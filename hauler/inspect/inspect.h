@@ -53,6 +53,9 @@ int inspect_new_with(struct inspect **out, pid_t root, const struct inspect_net 
 const pid_t *inspect_pids(const struct inspect *i, size_t *n);
 /** inspect_locals() - addresses that connections use which move, and that do not move themselves */
 const struct net_addr *inspect_locals(const struct inspect *i, size_t *n);
+struct img_rename;
+/** inspect_renames() - UNIX sockets whose files have other names than they were bound to */
+const struct img_rename *inspect_renames(const struct inspect *i, size_t *n);
 /** inspect_outs() - files that are connected to other processes, and what becomes of them */
 const struct outs *inspect_outs(const struct inspect *i);
 const struct findings *inspect_findings(const struct inspect *i);

@@ -19,6 +19,7 @@ struct held {
 	char *name; /* the target of /proc/PID/fd/N: the same for the same open file */
 	pid_t pid;
 	int fd;
+	uint64_t inode; /* of memory: its name says nothing */
 	pid_t other; /* the first process outside that has it; 0: none */
 };
 
@@ -85,6 +86,14 @@ static bool is_wanted(const struct inspect *i, pid_t pid, int fd, const char *na
 	                      : begins(name, "socket:");
 }
 
+/* Many programs give their memory the same name. */
+static uint64_t memory_inode(int dir, const char *fd, const char *name)
+{
+	struct stat st;
+
+	return begins(name, "/memfd:") && fstatat(dir, fd, &st, 0) == 0 ? st.st_ino : 0;
+}
+
 static int note_descriptors(struct outside *o, pid_t pid)
 {
 	char path[32], name[INSPECT_PATH_MAX];
@@ -103,7 +112,10 @@ static int note_descriptors(struct outside *o, pid_t pid)
 			return -ENOMEM;
 		struct held *h = &o->held[o->n_held];
 
-		*h = (struct held){ .name = strdup(name), .pid = pid, .fd = atoi(de->d_name) };
+		*h = (struct held){ .name = strdup(name),
+			            .pid = pid,
+			            .fd = atoi(de->d_name),
+			            .inode = memory_inode(dirfd(d), de->d_name, name) };
 		if (!h->name)
 			return -ENOMEM;
 		o->n_held++;
@@ -116,6 +128,8 @@ static int by_name(const void *a, const void *b)
 	const struct held *x = a, *y = b;
 	int r = strcmp(x->name, y->name);
 
+	if (r == 0 && x->inode != y->inode)
+		return x->inode < y->inode ? -1 : 1;
 	return r ? r : order(x->pid, y->pid, KCMP_FILE, x->fd, y->fd);
 }
 
@@ -223,7 +237,7 @@ static bool is_one_by_name(const char *name)
 	return begins(name, "socket:") || begins(name, "/memfd:");
 }
 
-static void match_descriptor(struct outside *o, pid_t pid, int fd, const char *name)
+static void match_descriptor(struct outside *o, pid_t pid, int fd, const char *name, uint64_t inode)
 {
 	size_t low = 0, high = o->n_held;
 
@@ -232,6 +246,8 @@ static void match_descriptor(struct outside *o, pid_t pid, int fd, const char *n
 		struct held *h = &o->held[mid];
 		int r = strcmp(name, h->name);
 
+		if (r == 0 && inode != h->inode)
+			r = inode < h->inode ? -1 : 1;
 		if (r == 0 && !is_one_by_name(name))
 			r = order(pid, h->pid, KCMP_FILE, fd, h->fd);
 		if (r == 0) {
@@ -259,7 +275,8 @@ static void match_descriptors(struct outside *o, pid_t pid)
 		if (n <= 0)
 			continue;
 		name[n] = 0;
-		match_descriptor(o, pid, atoi(de->d_name), name);
+		match_descriptor(o, pid, atoi(de->d_name), name,
+		                 memory_inode(dirfd(d), de->d_name, name));
 	}
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "engine/criu/img.h"
 #include "engine/proc/proc.h"
 #include "hauler/inspect/held.h"
 #include "hauler/inspect/inspect.h"
@@ -113,6 +114,10 @@ struct inspect {
 		char **v;
 		size_t n, cap;
 	} unix_names; /* addresses that sockets of the tree are bound to */
+	struct {
+		struct img_rename *v;
+		size_t n, cap;
+	} renames; /* UNIX sockets that are bound to names which have changed */
 	unsigned int filtered; /* number of tasks with seccomp filters */
 	struct inspect_net net;
 	const struct dirs_opts *fs; /* directories that move; may be NULL */
@@ -155,6 +160,10 @@ int inspect_number(struct inspect *i, pid_t id);
 int inspect_task(struct inspect *i, size_t k);
 /** inspect_sessions() - after all tasks: which process leads their sessions and groups? */
 int inspect_sessions(struct inspect *i);
+
+/* ---- lost.c ---- */
+/** inspect_lost() - name what no one can restore of @pid and its threads. Return: 0; -ENOMEM */
+int inspect_lost(struct inspect *i, pid_t pid);
 
 /* ---- files.c ---- */
 enum inspect_use {

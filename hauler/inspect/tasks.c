@@ -380,6 +380,38 @@ static int keep_leader(struct inspect *i, pid_t id)
 	return inspect_number(i, id);
 }
 
+static const struct inspect_task *task_of(const struct inspect *i, pid_t pid)
+{
+	for (size_t k = 0; k < i->procs.n; k++)
+		if (i->tasks[k].pid == pid)
+			return &i->tasks[k];
+	return NULL;
+}
+
+/*
+ * CRIU restores it from a leader that it makes for the session and that ends again: then its parent is
+ * process 1, also when a subreaper of the tree had adopted it.
+ */
+static int look_adopted(struct inspect *i, const struct inspect_task *t)
+{
+	AUTO(file) FILE *f = inspect_open(t->pid, "status");
+	char line[128];
+	int parent = 0;
+
+	while (f && fgets(line, sizeof(line), f) && sscanf(line, "PPid: %d", &parent) != 1)
+		;
+	const struct inspect_task *p = task_of(i, parent);
+
+	if (t->sid == i->tasks[0].sid || task_of(i, t->sid) || !p || p->sid == t->sid)
+		return 0;
+	return inspect_say(
+	        i, SEV_WARNING, "adopted", "see that the parent does not have to wait for it",
+	        "pid %d was adopted by pid %d and belongs to session %d, whose leader has "
+	        "ended: at the destination its parent is process 1, and pid %d does not hear "
+	        "of its end",
+	        t->pid, parent, t->sid, parent);
+}
+
 int inspect_sessions(struct inspect *i)
 {
 	const struct inspect_task *root = &i->tasks[0];
@@ -396,6 +428,8 @@ int inspect_sessions(struct inspect *i)
 		                "pid %d belongs to session %d, whose leader is outside the tree; "
 		                "at the destination it will join the session of hauld",
 		                root->pid, root->sid);
+	for (size_t k = 1; r == 0 && k < i->procs.n && !i->foreign; k++)
+		r = look_adopted(i, &i->tasks[k]);
 	for (size_t k = 0; r == 0 && k < i->procs.n && !i->foreign; k++) {
 		r = keep_leader(i, i->tasks[k].sid);
 		if (r == 0)

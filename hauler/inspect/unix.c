@@ -2,6 +2,8 @@
 /* unix.c - UNIX sockets: which are connected to processes outside the tree, and to which. */
 #include "hauler/inspect/priv.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
@@ -18,6 +20,7 @@
 
 struct usock {
 	uint64_t inode, peer; /* 0: none */
+	uint32_t file; /* inode of the file that it is bound to; 0: none */
 	uint8_t type, state;
 	char name[NAME_MAX_BYTES + 1]; /* an abstract one starts with @ here */
 };
@@ -40,7 +43,12 @@ static void take_attr(struct usock *s, const struct rtattr *a)
 {
 	size_t n = RTA_PAYLOAD(a);
 	uint32_t peer;
+	struct unix_diag_vfs vfs;
 
+	if (a->rta_type == UNIX_DIAG_VFS && n >= sizeof(vfs)) {
+		memcpy(&vfs, RTA_DATA(a), sizeof(vfs));
+		s->file = vfs.udiag_vfs_ino;
+	}
 	if (a->rta_type == UNIX_DIAG_PEER && n >= sizeof(peer)) {
 		memcpy(&peer, RTA_DATA(a), sizeof(peer));
 		s->peer = peer;
@@ -128,6 +136,64 @@ static int note_name(struct inspect *i, const char *name)
 	return i->unix_names.v[i->unix_names.n++] ? 0 : -ENOMEM;
 }
 
+/* ---- names that were changed ---- */
+
+static int note_rename(struct inspect *i, const struct usock *s, const char *to,
+                       const struct stat *st)
+{
+	if (array_grow(&i->renames.v, i->renames.n, &i->renames.cap, sizeof(*i->renames.v)) < 0)
+		return -ENOMEM;
+	struct img_rename *r = &i->renames.v[i->renames.n++];
+
+	*r = (struct img_rename){ .inode = (uint32_t)s->inode,
+		                  .mode = st->st_mode,
+		                  .uid = st->st_uid,
+		                  .gid = st->st_gid };
+	snprintf(r->name, sizeof(r->name), "%s", to);
+	return 0;
+}
+
+/*
+ * Servers bind to a temporary name and rename it to the one that clients use. The kernel tells the first
+ * one only: the file is looked for in its directory, and the socket gets the name that this has now.
+ * Return: 0, also when there is no such file: CRIU restores a socket without a file; -ENOMEM
+ */
+static int look_renamed(struct inspect *i, const struct inspect_end *end, struct usock *s)
+{
+	char dir[NAME_MAX_BYTES + 1], to[NAME_MAX_BYTES + 256 + 1];
+	struct stat st;
+
+	if (s->name[0] != '/' || !s->file || (lstat(s->name, &st) == 0 && st.st_ino == s->file))
+		return 0;
+	snprintf(dir, sizeof(dir), "%s", s->name);
+	*(strrchr(dir, '/') + 1) = 0;
+	AUTO(dir) DIR *d = opendir(dir);
+
+	for (struct dirent *de; d && (de = readdir(d));) {
+		if (de->d_ino != s->file ||
+		    fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		    !S_ISSOCK(st.st_mode))
+			continue;
+		snprintf(to, sizeof(to), "%s%s", dir, de->d_name);
+		if (strlen(to) >= NAME_MAX_BYTES)
+			return 0; /* the kernel would not take it */
+		if (note_rename(i, s, to, &st) < 0)
+			return -ENOMEM;
+		int r = s->state != TCP_LISTEN && s->type != SOCK_DGRAM
+		                ? 0
+		                : inspect_say(
+		                          i, SEV_INFO, "unix-renamed", NULL,
+		                          "descriptor %d of pid %d: the UNIX socket was bound to "
+		                          "%s, whose name is %s now; at the destination it will "
+		                          "be bound to that",
+		                          end->fd, end->pid, s->name, to);
+
+		memcpy(s->name, to, strlen(to) + 1);
+		return r;
+	}
+	return 0;
+}
+
 /* CRIU removes the file at that path and binds the name again; the directory must exist. */
 static int look_name(struct inspect *i, const struct inspect_end *end, const struct usock *s)
 {
@@ -161,6 +227,28 @@ static int say_datagram(struct inspect *i, const struct inspect_end *end, const 
 	return peer->name[0] == '/' ? inspect_file(i, peer->name, INSPECT_SEEN) : 0;
 }
 
+/* CRIU makes both ends of a connection anew, as root: a server that asks again takes its client for root. */
+static int look_credentials(struct inspect *i, const struct inspect_end *end, const struct usock *s)
+{
+	struct ucred who = { 0 };
+	socklen_t n = sizeof(who);
+
+	if (s->type == SOCK_DGRAM || !s->peer || s->state == TCP_LISTEN)
+		return 0;
+	AUTO(fd) int fd = inspect_dup(end->pid, end->fd);
+
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0 ||
+	    (!who.uid && !who.gid))
+		return 0;
+	return inspect_say(
+	        i, SEV_WARNING, "peer-credentials",
+	        "let the client connect again after the move, or see that the server asks for "
+	        "the credentials only when it accepts",
+	        "descriptor %d of pid %d is a UNIX connection whose other end is of user %u, "
+	        "group %u (SO_PEERCRED); at the destination it will be said to be of root",
+	        end->fd, end->pid, who.uid, who.gid);
+}
+
 static int say_inside(struct inspect *i, const struct inspect_end *end, const struct usock *s)
 {
 	static const char *const types[] = {
@@ -170,6 +258,8 @@ static int say_inside(struct inspect *i, const struct inspect_end *end, const st
 
 	if (s->state == TCP_LISTEN)
 		return 0; /* look_name() */
+	if (look_credentials(i, end, s) < 0)
+		return -ENOMEM;
 	return inspect_say(i, SEV_INFO, "unix-moves", NULL,
 	                   "descriptor %d of pid %d: UNIX %s socket%s%s%s moves", end->fd, end->pid,
 	                   type, s->name[0] ? " at " : "", s->name,
@@ -218,9 +308,11 @@ static int look_at_all(struct inspect *i, const struct inspect_ends *ours, const
 	int r = want ? 0 : -ENOMEM;
 
 	for (size_t k = 0; r == 0 && k < ours->n; k++) {
-		const struct usock *s = find(all, ours->v[k].inode);
+		struct usock *s = find(all, ours->v[k].inode);
 
-		r = look_name(i, &ours->v[k], s);
+		r = look_renamed(i, &ours->v[k], s);
+		if (r == 0)
+			r = look_name(i, &ours->v[k], s);
 		if (s->peer && !is_ours(ours, s->peer))
 			want[n++].inode = s->peer;
 	}
@@ -241,7 +333,7 @@ static int dump(struct usocks *all)
 	struct unix_diag_req req = { .sdiag_family = AF_UNIX,
 		                     .udiag_states = ~0U,
 		                     .udiag_show = UDIAG_SHOW_PEER | UDIAG_SHOW_NAME |
-		                                   UDIAG_SHOW_ICONS };
+		                                   UDIAG_SHOW_VFS | UDIAG_SHOW_ICONS };
 	int r = inspect_diag(&req, sizeof(req), on_socket, all);
 
 	if (r == 0 && all->n)

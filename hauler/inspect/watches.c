@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/fanotify.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 
 #define LINE_BYTES 512
@@ -116,9 +117,28 @@ static unsigned int events_of(pid_t pid, int fd)
 	return all;
 }
 
+/* Events that the program has not read do not move; as a rule it reads them at once. */
+static int look_queue(struct inspect *i, pid_t pid, int fd, const char *what)
+{
+	AUTO(fd) int copy = inspect_dup(pid, fd);
+	int bytes = 0;
+
+	if (copy < 0 || ioctl(copy, FIONREAD, &bytes) < 0 || !bytes)
+		return 0;
+	return inspect_say(
+	        i, SEV_WARNING, "watch-events", "let the program read them before the move",
+	        "%s: %d bytes of events wait that the program has not read; CRIU does not "
+	        "take them along",
+	        what, bytes);
+}
+
 int inspect_watches(struct inspect *i, pid_t pid, int fd, const char *what, const char *name)
 {
 	unsigned int events = events_of(pid, fd);
+	int r = look_queue(i, pid, fd, what);
+
+	if (r < 0)
+		return r;
 
 	if (!strcmp(name, "[fanotify]") &&
 	    events & (FAN_OPEN_PERM | FAN_ACCESS_PERM | FAN_OPEN_EXEC_PERM))

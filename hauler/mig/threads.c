@@ -180,6 +180,7 @@ static int make(const struct attrs *a, Haul__Thread **out)
 	v->leader = a->leader;
 	v->oom_score_adj = a->oom_score_adj;
 	v->coredump_filter = a->coredump_filter;
+	v->autogroup_nice = a->autogroup_nice;
 	if (!a->cpu_bytes)
 		return 0;
 	v->cpus.data = malloc(a->cpu_bytes);

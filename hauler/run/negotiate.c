@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/printable.h"
 #include "hauler/inspect/identity.h"
+#include "hauler/mig/sockets.h"
 #include "hauler/report/report.h"
 #include "transport/haul.pb-c.h"
 
@@ -92,8 +93,11 @@ int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct
 		r = dirs_offer(m, &offer, out, e);
 	if (r == 0)
 		r = threads_offer(m->opt->pid, &offer, e);
+	if (r == 0)
+		r = sockets_offer(m->opt->pid, &offer, out, e);
 	if (r < 0) {
 		threads_offer_free(&offer);
+		sockets_offer_free(&offer);
 		outs_offer_fini(&offer);
 		dirs_offer_free(&offer);
 		identity_offer_fini(&offer);
@@ -110,6 +114,7 @@ int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct
 	m->link.prove = needs_prove;
 	r = talk_say(m, HAUL__MSG__BODY_OFFER, &offer, e);
 	threads_offer_free(&offer);
+	sockets_offer_free(&offer);
 	outs_offer_fini(&offer);
 	dirs_offer_free(&offer);
 	identity_offer_fini(&offer);
@@ -121,6 +126,8 @@ int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct
 		return err_wrap(e, "negotiation");
 	r = take_answer(answer->answer, out, e);
 	needs_seen(m->needs, answer->answer);
+	if (r == 0 && needs_say_sqlite(m->needs, m->insp, out) < 0)
+		r = err_set(e, ERR_SYS, ENOMEM, "no memory for findings");
 	if (r == 0 && !answer->answer->accepted && out->blockers == 0)
 		r = err_set(e, ERR_PEER, EPROTO, "refused without a reason");
 	haul__msg__free_unpacked(answer, NULL);

@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/printable.h"
 #include "hauler/report/report.h"
 #include "transport/haul.pb-c.h"
 
@@ -152,8 +153,7 @@ static int attempt(struct mig *m, struct err *e)
 	char ended[ENDED_BYTES];
 
 	snprintf(ended, sizeof(ended), "%s", msg->outcome->ended);
-	err_line(ended);
-
+	printable(ended);
 	haul__msg__free_unpacked(msg, NULL);
 	switch (state) {
 	case HAUL__STATE__STATE_UNDONE:

@@ -140,8 +140,10 @@ static int finish(struct mig *m)
 	if (m->pages.send)
 		send_cancel(m->pages.send);
 	postcopy_end_threads(m);
-	if (m->state == MIG_DONE)
+	if (m->state == MIG_DONE) {
+		needs_tidy(m->needs);
 		err_clear(&m->err);
+	}
 	record_end(m, m->state != MIG_LOST);
 	return m->state == MIG_DONE ? 0 : -m->err.code;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "hauler/mig/sockets.h"
 #include "transport/haul.pb-c.h"
 
 static int pack_objects(struct mig *m, Haul__Object **ptr, Haul__Object *v,
@@ -56,8 +57,11 @@ int send_switch_run(struct mig *m, struct err *e)
 	if (r == 0)
 		r = threads_switch(m->dump.threads, &s, e);
 	if (r == 0)
+		r = sockets_switch(m->opt->pid, &s, e);
+	if (r == 0)
 		r = send_maps(m, &s, e);
 	needs_still_free(&s);
 	threads_switch_free(&s);
+	sockets_switch_free(&s);
 	return r;
 }

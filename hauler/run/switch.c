@@ -252,8 +252,12 @@ static int listen_for_wants(struct mig *m, struct err *e)
 
 static int change_images(struct mig *m, struct err *e)
 {
+	size_t n;
+	const struct img_rename *renames = inspect_renames(m->insp, &n);
 	int r = outs_refit(inspect_outs(m->insp), m->dump.images_fd, e);
 
+	if (r == 0)
+		r = img_rename_sockets(m->dump.images_fd, renames, n, e);
 	return r < 0 ? r : needs_reroot(m->needs, m->dump.images_fd, e);
 }
 

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* sockets.c - options and multicast groups of the tree's sockets, read for the destination. */
+#include "hauler/mig/sockets.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/array.h"
+#include "common/auto.h"
+#include "common/log.h"
+#include "engine/net/sockopts.h"
+#include "engine/proc/proc.h"
+#include "transport/haul.pb-c.h"
+
+/* ---- every socket of the tree, once ---- */
+
+/* @fd: a copy of descriptor @number of @pid. Return: 0 to go on; -errno ends it */
+typedef int (*socket_fn)(void *arg, pid_t pid, int number, int fd);
+
+struct walk {
+	socket_fn fn;
+	void *arg;
+	bool stopped; /* the tree is: then lost events are told */
+	uint64_t *seen;
+	size_t n, cap;
+};
+
+static bool is_new(struct walk *w, uint64_t inode)
+{
+	for (size_t k = 0; k < w->n; k++)
+		if (w->seen[k] == inode)
+			return false;
+	if (array_grow(&w->seen, w->n, &w->cap, sizeof(*w->seen)) < 0)
+		return false;
+	w->seen[w->n++] = inode;
+	return true;
+}
+
+/* Events in the queue of an inotify descriptor do not move. */
+static void tell_lost(pid_t pid, int number, int fd)
+{
+	int bytes = 0;
+
+	if (ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0)
+		log_warn("descriptor %d of pid %d: %d bytes of inotify events that the program has "
+		         "not "
+		         "read are lost",
+		         number, pid, bytes);
+}
+
+static int walk_process(struct walk *w, pid_t pid)
+{
+	char path[32], link[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	AUTO(dir) DIR *d = pidfd < 0 ? NULL : opendir(path);
+	int r = 0;
+
+	for (struct dirent *de; r == 0 && d && (de = readdir(d));) {
+		unsigned long long inode = 0;
+		ssize_t n = readlinkat(dirfd(d), de->d_name, link, sizeof(link) - 1);
+
+		link[n > 0 ? n : 0] = 0;
+		bool notify = w->stopped && !strcmp(link, "anon_inode:inotify");
+
+		if (!notify && (sscanf(link, "socket:[%llu]", &inode) != 1 || !is_new(w, inode)))
+			continue;
+		int number = atoi(de->d_name);
+		AUTO(fd) int fd = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
+
+		if (fd >= 0 && notify)
+			tell_lost(pid, number, fd);
+		else if (fd >= 0)
+			r = w->fn(w->arg, pid, number, fd);
+	}
+	return r;
+}
+
+static int each_socket(pid_t root, bool stopped, socket_fn fn, void *arg, struct err *e)
+{
+	struct walk w = { .fn = fn, .arg = arg, .stopped = stopped };
+	struct proc_list l = { 0 };
+	int r = procs_tree(root, &l, e);
+
+	for (size_t i = 0; r == 0 && i < l.n; i++)
+		if (procs_lives(l.pid[i]) && (r = walk_process(&w, l.pid[i])) < 0)
+			err_set(e, ERR_SYS, -r, "sockets of process %d: %s", l.pid[i],
+			        strerror(-r));
+	procs_fini(&l);
+	free(w.seen);
+	return r;
+}
+
+/* Room for one more pointer in an array that has @n: it doubles. */
+static int grow(void *array, size_t n)
+{
+	if (n & (n - 1))
+		return 0;
+	void **v = realloc(*(void **)array, (n ? 2 * n : 1) * sizeof(void *));
+
+	if (!v)
+		return -ENOMEM;
+	*(void **)array = v;
+	return 0;
+}
+
+/* ---- OFFER ---- */
+
+struct offer {
+	Haul__Offer *o;
+	struct findings *out;
+	struct sockopts v;
+};
+
+static int add_iface(Haul__Offer *o, const char *name)
+{
+	for (size_t k = 0; k < o->n_iface; k++)
+		if (!strcmp(o->iface[k], name))
+			return 0;
+	if (grow(&o->iface, o->n_iface) < 0 || !(o->iface[o->n_iface] = strdup(name)))
+		return -ENOMEM;
+	o->n_iface++;
+	return 0;
+}
+
+static int offer_socket(void *arg, pid_t pid, int number, int fd)
+{
+	struct offer *f = arg;
+	char text[INET6_ADDRSTRLEN];
+
+	if (sockopts_read(fd, &f->v) < 0)
+		return 0;
+	if (f->v.iface[0] && add_iface(f->o, f->v.iface) < 0)
+		return -ENOMEM;
+	for (size_t k = 0; k < f->v.n_group; k++) {
+		const struct sockopts_group *g = &f->v.group[k];
+
+		inet_ntop(g->bytes == 4 ? AF_INET : AF_INET6, g->addr, text, sizeof(text));
+		if (add_iface(f->o, g->iface) < 0 ||
+		    finding_add(
+		            f->out, SEV_INFO, "multicast", NULL,
+		            "descriptor %d of pid %d is in the multicast group %s on %s; at the "
+		            "destination it joins the group on the interface of that name",
+		            number, pid, text, g->iface) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int sockets_offer(pid_t root, Haul__Offer *o, struct findings *out, struct err *e)
+{
+	AUTO(mem) struct offer *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	f->o = o;
+	f->out = out;
+	return each_socket(root, false, offer_socket, f, e);
+}
+
+void sockets_offer_free(Haul__Offer *o)
+{
+	for (size_t k = 0; k < o->n_iface; k++)
+		free(o->iface[k]);
+	free(o->iface);
+	o->iface = NULL;
+	o->n_iface = 0;
+}
+
+/* ---- SWITCH ---- */
+
+static int take_bytes(ProtobufCBinaryData *to, const uint8_t *from, size_t n)
+{
+	to->data = malloc(n);
+	if (!to->data)
+		return -ENOMEM;
+	memcpy(to->data, from, n);
+	to->len = n;
+	return 0;
+}
+
+static int add_option(Haul__Sock *s, const struct sockopt *v)
+{
+	Haul__Sockopt *o = malloc(sizeof(*o));
+
+	if (!o || grow(&s->option, s->n_option) < 0) {
+		free(o);
+		return -ENOMEM;
+	}
+	haul__sockopt__init(o);
+	s->option[s->n_option++] = o;
+	o->row = v->row;
+	return take_bytes(&o->value, v->value, v->bytes);
+}
+
+static int add_group(Haul__Sock *s, const struct sockopts_group *g)
+{
+	Haul__Group *o = malloc(sizeof(*o));
+
+	if (!o || grow(&s->group, s->n_group) < 0) {
+		free(o);
+		return -ENOMEM;
+	}
+	haul__group__init(o);
+	s->group[s->n_group++] = o;
+	o->exclude = g->exclude;
+	char *name = strdup(g->iface);
+
+	if (!name)
+		return -ENOMEM;
+	o->iface = name;
+	if (take_bytes(&o->address, g->addr, g->bytes) < 0)
+		return -ENOMEM;
+	o->source = calloc(g->n_source + 1, sizeof(*o->source));
+	if (!o->source)
+		return -ENOMEM;
+	for (size_t k = 0; k < g->n_source; k++, o->n_source++)
+		if (take_bytes(&o->source[k], g->source[k], g->bytes) < 0)
+			return -ENOMEM;
+	return 0;
+}
+
+struct list {
+	Haul__Switch *s;
+	struct sockopts v;
+};
+
+static int switch_socket(void *arg, pid_t pid, int number, int fd)
+{
+	struct list *l = arg;
+
+	if (sockopts_read(fd, &l->v) <= 0)
+		return 0;
+	Haul__Sock *s = malloc(sizeof(*s));
+
+	if (!s || grow(&l->s->sock, l->s->n_sock) < 0) {
+		free(s);
+		return -ENOMEM;
+	}
+	haul__sock__init(s);
+	l->s->sock[l->s->n_sock++] = s;
+	s->pid = (uint32_t)pid;
+	s->fd = (uint32_t)number;
+	s->domain = (uint32_t)l->v.domain;
+	s->type = (uint32_t)l->v.type;
+	for (size_t k = 0; k < l->v.n; k++)
+		if (add_option(s, &l->v.v[k]) < 0)
+			return -ENOMEM;
+	for (size_t k = 0; k < l->v.n_group; k++)
+		if (add_group(s, &l->v.group[k]) < 0)
+			return -ENOMEM;
+	char *name = l->v.iface[0] ? strdup(l->v.iface) : NULL;
+
+	if (name)
+		s->iface = name;
+	if (name && take_bytes(&s->from, l->v.from, sizeof(l->v.from)) < 0)
+		return -ENOMEM;
+	return name || !l->v.iface[0] ? 0 : -ENOMEM;
+}
+
+int sockets_switch(pid_t root, Haul__Switch *s, struct err *e)
+{
+	AUTO(mem) struct list *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	l->s = s;
+	return each_socket(root, true, switch_socket, l, e);
+}
+
+void sockets_switch_free(Haul__Switch *s)
+{
+	for (size_t i = 0; i < s->n_sock; i++)
+		haul__sock__free_unpacked(s->sock[i], NULL);
+	free(s->sock);
+	s->sock = NULL;
+	s->n_sock = 0;
+}

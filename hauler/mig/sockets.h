@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* sockets.h - what the sockets of the tree have that CRIU does not restore, for OFFER and SWITCH. */
+#ifndef HAUL_MIG_SOCKETS_H
+#define HAUL_MIG_SOCKETS_H
+
+#include <sys/types.h>
+
+#include "common/err.h"
+#include "common/finding.h"
+
+struct Haul__Offer;
+struct Haul__Switch;
+
+/**
+ * sockets_offer() - OFFER.iface: interfaces that the tree @root has joined multicast groups on, or sends by;
+ * a finding in @out for each group. sockets_offer_free() afterwards. Return: 0; -errno
+ */
+int sockets_offer(pid_t root, struct Haul__Offer *o, struct findings *out, struct err *e);
+void sockets_offer_free(struct Haul__Offer *o);
+/** sockets_switch() - SWITCH.sock of the stopped tree @root; sockets_switch_free() afterwards */
+int sockets_switch(pid_t root, struct Haul__Switch *s, struct err *e);
+void sockets_switch_free(struct Haul__Switch *s);
+
+#endif

@@ -1,0 +1,124 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""kept_fds.py - descriptors of kinds that are seldom: a symbolic link itself, memory shared with a child, a pidfd of
+a process that has ended, seals, the size of a pipe, who gets a descriptor's signals, locks; an eventfd and an inotify
+queue, of which a part is lost. --thread: also a pidfd of a thread, which cannot move."""
+import argparse
+import ctypes
+import fcntl
+import json
+import mmap
+import os
+import select
+import signal
+import threading
+
+libc = ctypes.CDLL(None, use_errno=True)
+F_SETSIG, F_GETSIG, F_GETOWN_EX, F_ADD_SEALS, F_GET_SEALS, F_SETPIPE_SZ, F_GETPIPE_SZ = 10, 11, 16, 1033, 1034, 1031, 1032
+F_OFD_SETLK, F_OFD_GETLK = 37, 36
+EFD_SEMAPHORE, PIDFD_THREAD = 1, 0o200
+
+
+class Work:
+    def __init__(self, where, thread):
+        self.dir, self.done = where, 0
+        os.makedirs("/srv/kept", exist_ok=True)
+        self.fds = {}
+        if not os.path.lexists("/srv/kept/link"):
+            os.symlink("/etc/passwd", "/srv/kept/link")
+        self.link = os.open("/srv/kept/link", os.O_PATH | os.O_NOFOLLOW)
+        self.memfd = os.memfd_create("shared", os.MFD_ALLOW_SEALING)
+        os.ftruncate(self.memfd, 4096)
+        self.map = mmap.mmap(self.memfd, 4096)
+        fcntl.fcntl(self.memfd, F_ADD_SEALS, 6)  # neither shrink nor grow
+        self.child = os.fork()
+        if self.child == 0:
+            libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+            while True:
+                signal.sigwait([signal.SIGUSR2])
+                self.map[0] = (self.map[0] + 1) % 256
+        ended = os.fork()
+        if ended == 0:
+            os._exit(0)
+        self.ended = os.pidfd_open(ended)
+        os.waitpid(ended, 0)
+        self.pidfd = os.pidfd_open(self.child)
+        self.pipe = os.pipe()
+        fcntl.fcntl(self.pipe[1], F_SETPIPE_SZ, 1 << 17)
+        fcntl.fcntl(self.pipe[0], F_SETSIG, 40)
+        fcntl.fcntl(self.pipe[0], fcntl.F_SETOWN, os.getpid())
+        self.locked = os.open("/srv/kept/locked", os.O_RDWR | os.O_CREAT, 0o600)
+        os.ftruncate(self.locked, 100)
+        fcntl.lockf(self.locked, fcntl.LOCK_EX, 10, 0)
+        fcntl.flock(self.locked, fcntl.LOCK_EX)
+        self.appends = os.open("/srv/kept/log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600)
+        self.eventfd = libc.eventfd(3, EFD_SEMAPHORE)
+        self.inotify = libc.inotify_init1(os.O_NONBLOCK)
+        libc.inotify_add_watch(self.inotify, b"/srv/kept", 0x100)  # IN_CREATE
+        self.make("waits")
+        self.moved = False
+        if thread:
+            self.thread = threading.Thread(target=signal.pause, daemon=True)
+            self.thread.start()
+            if libc.syscall(434, self.thread.native_id, PIDFD_THREAD) < 0:
+                raise OSError(ctypes.get_errno(), "pidfd_open")
+        self.before = self.see()
+
+    def make(self, name):
+        path = "/srv/kept/" + name
+        if os.path.exists(path):
+            os.unlink(path)
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+
+    def see(self):
+        owner = ctypes.create_string_buffer(8)
+        locks = sorted(line.split()[1:4] for line in open("/proc/locks") if line.split()[4] == str(os.getpid()))
+        libc.fcntl(self.pipe[0], F_GETOWN_EX, owner)
+        return {
+            "link": os.readlink("/proc/self/fd/%d" % self.link), "link's target": os.readlink("", dir_fd=self.link),
+            "seals": fcntl.fcntl(self.memfd, F_GET_SEALS), "pipe": fcntl.fcntl(self.pipe[1], F_GETPIPE_SZ),
+            "signal": fcntl.fcntl(self.pipe[0], F_GETSIG), "owner": owner.raw.hex(),
+            "flags": [fcntl.fcntl(fd, fcntl.F_GETFL) for fd in (self.appends, self.memfd, self.pipe[0], self.eventfd)],
+            "close on exec": [fcntl.fcntl(fd, fcntl.F_GETFD) for fd in (self.appends, self.eventfd)],
+            "locks": locks,
+            "ended": select.select([self.ended], [], [], 0)[0] != [],
+            "child lives": select.select([self.pidfd], [], [], 0)[0] == [],
+        }
+
+    def verify(self):
+        now = self.see()
+        faults = ["%s was %r, is %r" % (k, v, now[k]) for k, v in self.before.items() if now[k] != v]
+        count, signal_to = self.map[0], self.child
+        os.kill(signal_to, signal.SIGUSR2)
+        for _ in range(500):
+            if self.map[0] == (count + 1) % 256:
+                break
+            select.select([], [], [], 0.01)
+        else:
+            faults.append("memory is not shared with the child")
+        self.make("new")
+        # an event that waited is lost, as haul check says; a new one comes
+        select.select([self.inotify], [], [], 5)
+        if b"new" not in os.read(self.inotify, 4096):
+            faults.append("no event")
+        self.make("waits again")
+        return faults
+
+    def run(self):
+        open(self.dir + "/ready", "w").close()
+        while True:
+            signal.sigwait([signal.SIGUSR1])
+            self.done += 1
+            faults = self.verify()
+            name = "%s/verify.%d" % (self.dir, self.done)
+            with open(name + ".new", "w") as f:
+                json.dump({"ok": not faults, "faults": faults, "sees": self.before}, f)
+            os.rename(name + ".new", name)
+
+
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGUSR2])
+parser = argparse.ArgumentParser()
+parser.add_argument("--dir", required=True)
+parser.add_argument("--thread", action="store_true")
+args = parser.parse_args()
+Work(args.dir, args.thread).run()
