@@ -24,6 +24,8 @@ struct part {
  * @e: names the part, and has the destination's reason if it sent one
  */
 int parts_run(struct mig *m, const struct part *parts, size_t n, struct err *e);
+/** parts_run_here() - the same, but never waits for the destination's reason */
+int parts_run_here(struct mig *m, const struct part *parts, size_t n, struct err *e);
 
 /* ---- steps; each returns 0, or -errno with @e set ---- */
 
