@@ -50,8 +50,9 @@ int img_creds(int dirfd, pid_t tid, struct img_creds *out, struct err *e)
 	r = c->thread_core && c->thread_core->creds ? take_creds(c->thread_core->creds, out)
 	                                            : -ENODATA;
 	cimg__core__free_unpacked(c, NULL);
-	return r == -ENOMEM ? err_set(e, ERR_SYS, ENOMEM, "no memory for the groups of pid=%d", pid)
-	                    : r;
+	return r == -ENOMEM
+	               ? err_set(e, ERR_SYS, ENOMEM, "no memory for the groups of thread %d", tid)
+	               : r;
 }
 
 void img_creds_fini(struct img_creds *c)
