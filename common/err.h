@@ -45,6 +45,11 @@ int err_set(struct err *e, enum err_src src, int code, const char *fmt, ...)
 /** err_sys() - err_set(ERR_SYS, errno, "...: strerror"). Return: -errno */
 int err_sys(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/** err_code() - what a function that failed with @e returns: -code, or -EIO if none was set */
+static inline int err_code(const struct err *e)
+{
+	return e->code ? -e->code : -EIO;
+}
 /** err_wrap() - put "context: " before a recorded error. Return: -e->code */
 int err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -11,7 +11,7 @@ for tool in clang-tidy cppcheck shellcheck; do
 done
 bad=0
 passed=$build/tests/.lint
-mkdir -p "$passed/cppcheck"
+mkdir -p "$passed"
 # shellcheck disable=SC2046	# words
 flags=(-std=c17 -D_GNU_SOURCE -DPOLICY_DIR='""' -I"$top" -I"$build" -Wall -Wextra -Wshadow -Wno-unknown-warning-option
 	$(pkg-config --cflags libssh libprotobuf-c liblz4 libxxhash jansson libmicrohttpd libcurl))
@@ -33,7 +33,7 @@ if [ ${#todo[@]} != 0 ]; then
 fi
 
 cppcheck --quiet --enable=warning,portability --std=c11 --inline-suppr --suppressions-list=tests/cppcheck.txt \
-	--max-configs=1 -D_GNU_SOURCE -I. -j "$(nproc)" --error-exitcode=1 --cppcheck-build-dir="$passed/cppcheck" \
+	--max-configs=1 -D_GNU_SOURCE -I. -j "$(nproc)" --error-exitcode=1 \
 	$(printf '%s\n' "${sources[@]}" | grep -v '^contrib/') || bad=1
 mapfile -t scripts < <(grep -lE '^#!.*\bbash' -r tests contrib .ci)
 shellcheck -S error -x "${scripts[@]}" || bad=1

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# t-style - the form of the code: clang-format, length of files and functions, SPDX lines, options in the man pages, findings and tests in docs/KEPT.md.
+# t-style - the form of the code: clang-format, length of files and functions, SPDX lines, all files in Makefile.am, options
+# in the man pages, findings and tests in docs/KEPT.md.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top"
@@ -22,6 +23,10 @@ while read -r name file first last; do
 done < <(ctags --languages=C --kinds-C=f --fields=+ne -f - $(list) |
 	awk -F'\t' '{ f = l = 0; for (i = 4; i <= NF; i++) { if ($i ~ /^line:/) f = substr($i, 6); if ($i ~ /^end:/) l = substr($i, 5) }
 		print $1, $2, f, l }')
+# what Makefile.am does not name is missing in a release
+for f in $(list | grep -v ^tests/); do
+	grep -qF "$f" Makefile.am || complain "$f: Makefile.am does not name it"
+done
 # those of haul: tests/t-options.sh
 for o in $(grep -oE '^	\{ "[a-z-]+", (no|required)_argument' agent/daemon/options.c | cut -d'"' -f2); do
 	grep -q -- "Fl -$o" docs/hauld.8 || complain "docs/hauld.8: --$o is missing"

@@ -252,8 +252,9 @@ int frame_recv(struct chan *c, struct frame *f, uint8_t *buf, const uint8_t **da
 	uint8_t head[FRAME_HEAD_BYTES];
 	int r = chan_read(c, head, sizeof(head), deadline_us, e);
 
-	if (r == 0)
-		r = frame_unpack_head(f, head, e);
+	if (r < 0)
+		return r;
+	r = frame_unpack_head(f, head, e);
 	if (r < 0)
 		return r;
 	if (f->body_bytes)

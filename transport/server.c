@@ -74,8 +74,9 @@ int chan_server_new(struct chan_server **out, const char *host_key_path,
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
 	int r = open_door(s, host_key_path, e);
 
-	if (r == 0)
-		r = key_load_host(&s->key, host_key_path, e);
+	if (r < 0)
+		return r;
+	r = key_load_host(&s->key, host_key_path, e);
 	if (r < 0)
 		return r;
 	*out = steal(s);

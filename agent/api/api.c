@@ -50,8 +50,9 @@ static int start_tls(struct api *a, int fd, struct err *e)
 	static char cert[PEM_BYTES], key[PEM_BYTES];
 	int r = load_pem(a->conf->cert, cert, e);
 
-	if (r == 0)
-		r = load_pem(a->conf->key, key, e);
+	if (r < 0)
+		return r;
+	r = load_pem(a->conf->key, key, e);
 	if (r < 0)
 		return r;
 	a->tls = http_start(a, fd, cert, key, routes);

@@ -307,7 +307,9 @@ static int make(struct dirs_in *s, const Haul__TreeOp *op, struct err *e)
 	bool dir = S_ISDIR(op->meta->mode);
 	int r = find(s, op->root, &op->path, &p, e);
 
-	if (r == 0 && S_ISREG(op->meta->mode)) {
+	if (r < 0)
+		return r;
+	if (S_ISREG(op->meta->mode)) {
 		r = make_file(op, &p, e);
 		if (r != -EEXIST)
 			return r;
@@ -315,8 +317,9 @@ static int make(struct dirs_in *s, const Haul__TreeOp *op, struct err *e)
 		r = clear(s, &p, false, e);
 		return r < 0 ? r : make_file(op, &p, e);
 	}
-	if (r == 0)
-		r = clear(s, &p, dir, e);
+	if (r < 0)
+		return r;
+	r = clear(s, &p, dir, e);
 	if (r < 0)
 		return r;
 	if (dir)

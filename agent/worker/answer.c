@@ -70,9 +70,10 @@ static int outcome(struct journal *j, struct err *e)
 	bool committed = !strcmp(w, "commit");
 	int r = end_tree(j, e);
 
+	if (r < 0)
+		return r;
 	/* the tree has lost its memory with its pager: no copy is better than one that reads zeros */
-	if (r == 0)
-		r = journal_add(j, e, committed ? "lost" : "undone", "%s", "");
+	r = journal_add(j, e, committed ? "lost" : "undone", "%s", "");
 	if (r < 0)
 		return r;
 	return committed ? HAUL__STATE__STATE_LOST : HAUL__STATE__STATE_UNDONE;

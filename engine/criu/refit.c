@@ -181,8 +181,9 @@ static int read_all(struct refitter *r)
 {
 	int rc = img_tree(r->dirfd, &r->tree, r->e);
 
-	if (rc == 0)
-		rc = img_read(r, &r->files, &cimg__file__descriptor, "files.img");
+	if (rc < 0)
+		return rc;
+	rc = img_read(r, &r->files, &cimg__file__descriptor, "files.img");
 	if (rc < 0)
 		return rc;
 	r->tables = calloc(r->tree.n + 1, sizeof(*r->tables));

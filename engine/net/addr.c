@@ -240,8 +240,9 @@ int net_move_harm(const struct net_move *m, char *why, size_t bytes, struct err 
 	if (r == 0 && m->addr.family == AF_INET)
 		r = each_addr(AF_INET, harm_addr, &h, e);
 	netlink_begin(&b, RTM_GETROUTE, NLM_F_DUMP, &all, sizeof(all));
-	if (r == 0)
-		r = netlink_talk(nl, &b, harm_route, &h, "list routes", e);
+	if (r < 0)
+		return r;
+	r = netlink_talk(nl, &b, harm_route, &h, "list routes", e);
 	if (r < 0)
 		return r;
 	if (h.route)

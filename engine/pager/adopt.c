@@ -105,8 +105,9 @@ int pager_adopt(struct pager **out, struct guard *g, struct store *s, const stru
 	*out = p;
 	p->sock.ended = true; /* CRIU has announced all before the commit */
 	r = revive(p, e);
-	if (r == 0)
-		r = guard_close_rest(g, ours, p, e);
+	if (r < 0)
+		return r;
+	r = guard_close_rest(g, ours, p, e);
 	if (r < 0)
 		return r;
 	recount(p);

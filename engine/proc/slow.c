@@ -320,7 +320,9 @@ int slow_new(struct slow **out, pid_t root, uint64_t id, double cpus, struct err
 		return err_sys(e, "own %s", s->dir);
 	int r = start_keeper(s, e);
 
-	if (r == 0 && !s->quota)
+	if (r < 0)
+		return r;
+	if (!s->quota)
 		r = enter(s, root, from, e);
 	if (r < 0)
 		return r;

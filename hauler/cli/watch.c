@@ -320,7 +320,9 @@ static int watch_run(struct watch *w, struct err *e)
 		return err_fix(e, "watching needs Linux 6.7, or CONFIG_MEM_SOFT_DIRTY");
 	}
 	r = open_process(w, e);
-	if (r == 0 && w->opt->record)
+	if (r < 0)
+		return r;
+	if (w->opt->record)
 		r = open_record(w->opt->record, &made, e);
 	if (r < 0)
 		return r;

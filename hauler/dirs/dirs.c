@@ -263,8 +263,9 @@ static int pass(struct mig *m, bool first, struct err *e)
 		r = look_again(f, e);
 	uint64_t t1 = now_us();
 
-	if (r == 0)
-		r = dirs_send_pass(f, f->st.passes + 1, e);
+	if (r < 0)
+		return r;
+	r = dirs_send_pass(f, f->st.passes + 1, e);
 	if (r < 0)
 		return r;
 	f->st.passes++;

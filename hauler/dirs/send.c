@@ -363,7 +363,9 @@ static int send_small(struct job *j)
 	size_t size = (size_t)j->st.st_size;
 	int r = room(f, size + dirs_xattrs_bytes(j->x), j->e);
 
-	if (r == 0 && grow_blocks(j->i, size) < 0)
+	if (r < 0)
+		return r;
+	if (grow_blocks(j->i, size) < 0)
 		r = err_set(j->e, ERR_SYS, ENOMEM, "no memory for the blocks of a file");
 	if (r < 0)
 		return r;

@@ -68,45 +68,75 @@ static int say_open_files(struct inspect *i)
 	                   i->procs.n, may);
 }
 
+static int look_at_tasks(struct inspect *i)
+{
+	for (size_t k = 0; k < i->procs.n && !i->unfit; k++) {
+		int r = inspect_task(i, k);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int each_living(struct inspect *i, int (*at)(struct inspect *i, pid_t pid))
+{
+	for (size_t k = 0; k < i->procs.n && !i->foreign; k++) {
+		int r = i->tasks[k].zombie ? 0 : at(i, i->tasks[k].pid);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int look_at_maps(struct inspect *i)
+{
+	return each_living(i, inspect_maps);
+}
+
+static int look_at_losses(struct inspect *i)
+{
+	return each_living(i, inspect_lost);
+}
+
+static int look_at_fds(struct inspect *i)
+{
+	return each_living(i, inspect_fds);
+}
+
+static int look_at_unix(struct inspect *i)
+{
+	return inspect_unix(i, &i->sockets);
+}
+
+static int look_at_sockets(struct inspect *i)
+{
+	return inspect_sockets(i, &i->sockets);
+}
+
+static int look_outside(struct inspect *i)
+{
+	return i->foreign ? 0 : inspect_outside_tree(i);
+}
+
 /* All processes first: only then it is known which are outside. */
+static int (*const looks[])(struct inspect *i) = {
+	inspect_sessions, inspect_supervisor,   look_at_maps,   look_at_losses,  inspect_ancestors,
+	look_at_fds,      inspect_pipes,        look_at_unix,   look_at_sockets, inspect_tcp,
+	look_outside,     inspect_rules_unused, say_open_files, say_memory,
+};
+
 static int look(struct inspect *i)
 {
 	int r = inspect_leases(i);
 
-	for (size_t k = 0; r == 0 && k < i->procs.n && !i->unfit; k++)
-		r = inspect_task(i, k);
-	if (r == 0 && i->unfit)
-		return 0;
-	if (r == 0)
-		r = inspect_sessions(i);
-	if (r == 0)
-		r = inspect_supervisor(i);
-	for (size_t k = 0; r == 0 && k < i->procs.n && !i->foreign; k++)
-		if (!i->tasks[k].zombie)
-			r = inspect_maps(i, i->tasks[k].pid);
-	for (size_t k = 0; r == 0 && k < i->procs.n && !i->foreign; k++)
-		if (!i->tasks[k].zombie)
-			r = inspect_lost(i, i->tasks[k].pid);
-	if (r == 0)
-		r = inspect_ancestors(i);
-	for (size_t k = 0; r == 0 && k < i->procs.n && !i->foreign; k++)
-		if (!i->tasks[k].zombie)
-			r = inspect_fds(i, i->tasks[k].pid);
-	if (r == 0)
-		r = inspect_pipes(i);
-	if (r == 0)
-		r = inspect_unix(i, &i->sockets);
-	if (r == 0)
-		r = inspect_sockets(i, &i->sockets);
-	if (r == 0)
-		r = inspect_tcp(i);
-	if (r == 0 && !i->foreign)
-		r = inspect_outside_tree(i);
-	if (r == 0)
-		r = inspect_rules_unused(i);
-	if (r == 0)
-		r = say_open_files(i);
-	return r < 0 ? r : say_memory(i);
+	if (r < 0)
+		return r;
+	r = look_at_tasks(i);
+	for (size_t k = 0; r >= 0 && !i->unfit && k < ARRAY_SIZE(looks); k++)
+		r = looks[k](i);
+	return r < 0 ? r : 0;
 }
 
 int inspect_new(struct inspect **out, pid_t root, struct err *e)

@@ -189,7 +189,7 @@ static size_t tcp_first(struct mnet *n)
 	return at;
 }
 
-static int lock(struct mig *m, struct err *e)
+static int list_flows(struct mig *m, struct err *e)
 {
 	struct mnet *n = m->net;
 	struct proc_list procs = { 0 };
@@ -198,28 +198,35 @@ static int lock(struct mig *m, struct err *e)
 	if (r == 0)
 		r = net_socks_collect(procs.pid, procs.n, false, &n->socks, e);
 	procs_fini(&procs);
-	ssize_t k = r == 0 ? net_socks_flows(&n->socks, &n->flows) : 0;
+	if (r < 0)
+		return r;
+	ssize_t k = net_socks_flows(&n->socks, &n->flows);
 
-	if (r == 0 && k < 0)
-		r = err_set(e, ERR_SYS, ENOMEM, "no memory for sockets");
 	n->n_flows = k > 0 ? drop_udp_elsewhere(n, (size_t)k) : 0;
-	if (r == 0 && n->n_moves && add_lost(n) == -ENOMEM)
-		r = err_set(e, ERR_SYS, ENOMEM, "no memory for sockets");
+	if (k < 0 || (n->n_moves && add_lost(n) == -ENOMEM))
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for sockets");
+	return 0;
+}
+
+static int lock(struct mig *m, struct err *e)
+{
+	struct mnet *n = m->net;
+	int r = list_flows(m, e);
+
+	if (r < 0)
+		return r;
 	size_t n_tcp = tcp_first(n);
 
-	if (r == 0)
-		r = net_park_pull(n->park);
-	if (r == 0)
-		r = net_park_watch(n->park, n->flows, n_tcp, e);
-	if (r == 0)
-		r = net_lock_add(n->lock, n->flows, n->n_flows, e);
+	if (net_park_pull(n->park) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for packets");
+	if (net_park_watch(n->park, n->flows, n_tcp, e) < 0 ||
+	    net_lock_add(n->lock, n->flows, n->n_flows, e) < 0)
+		return err_code(e);
 	/* a datagram must not be counted both as queued and as seen by the tap */
-	for (size_t i = 0; r == 0 && i < n->socks.n; i++)
+	for (size_t i = 0; i < n->socks.n; i++)
 		if (net_udp_waiting(&n->socks.v[i], n->park, arrives_there, n) < 0)
-			r = err_set(e, ERR_SYS, ENOMEM, "no memory for datagrams");
-	if (r == 0 && n_tcp < n->n_flows)
-		r = net_park_watch(n->park, n->flows, n->n_flows, e);
-	return r < 0 ? err_wrap(e, "lock the network") : 0;
+			return err_set(e, ERR_SYS, ENOMEM, "no memory for datagrams");
+	return n_tcp < n->n_flows ? net_park_watch(n->park, n->flows, n->n_flows, e) : 0;
 }
 
 int mnet_freeze(struct mig *m, struct err *e)

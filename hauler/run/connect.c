@@ -39,54 +39,72 @@ static int choose_tracker(struct mig *m, struct err *e)
 	               tracker_kind_name(tracker_best()));
 }
 
-int connect_run(struct mig *m, struct err *e)
+static int owner(struct mig *m, struct err *e)
+{
+	return m->opt->owned ? inspect_owner(m->opt->pid, &m->opt->account, e) : 0;
+}
+
+static int look(struct mig *m, struct err *e)
+{
+	return inspect_new_with(&m->insp, m->opt->pid, mnet_judge(m->net), &m->opt->fs, e);
+}
+
+static int judge_addresses(struct mig *m, struct err *e)
 {
 	struct findings f = { 0 };
-	int r = choose_tracker(m, e);
+	int r = mnet_findings(m, &f, e);
 
-	if (r == 0 && m->opt->owned)
-		r = inspect_owner(m->opt->pid, &m->opt->account, e);
-	if (r == 0)
-		r = mnet_new(m, e);
-	if (r == 0)
-		r = opened_note(m, e);
-	if (r == 0)
-		r = inspect_new_with(&m->insp, m->opt->pid, mnet_judge(m->net), &m->opt->fs, e);
-	if (r == 0)
-		r = mnet_findings(m, &f, e);
 	if (r == 0 && f.blockers) {
 		report_findings(&f, m->opt->json);
 		r = err_set(e, ERR_TARGET, EPERM, "%s", f.v[0].text);
 		err_fix(e, "%s", f.v[0].remedy);
 	}
 	findings_fini(&f);
-	if (r < 0)
-		return r;
-	if (inspect_findings(m->insp)->blockers) {
-		report_findings(inspect_findings(m->insp), m->opt->json);
-		err_set(e, ERR_TARGET, EPERM, "process %d cannot be hauled as it is", m->opt->pid);
-		return err_fix(e, "see the blockers above; haul check %d explains", m->opt->pid);
-	}
-	r = tracker_new(&m->precopy.trk, m->opt->pid, m->precopy.tracker_kind, e);
-	if (r == 0)
-		r = tracker_own(m->precopy.trk, e);
-	if (r < 0)
-		return r;
-	r = conf_criu(m->dump.criu_path, sizeof(m->dump.criu_path), m->opt->criu, m->opt->config,
-	              e);
-	if (r < 0)
-		return r;
+	return r;
+}
+
+static int judge_tree(struct mig *m, struct err *e)
+{
+	if (!inspect_findings(m->insp)->blockers)
+		return 0;
+	report_findings(inspect_findings(m->insp), m->opt->json);
+	err_set(e, ERR_TARGET, EPERM, "process %d cannot be hauled as it is", m->opt->pid);
+	return err_fix(e, "see the blockers above; haul check %d explains", m->opt->pid);
+}
+
+static int start_tracker(struct mig *m, struct err *e)
+{
+	int r = tracker_new(&m->precopy.trk, m->opt->pid, m->precopy.tracker_kind, e);
+
+	return r < 0 ? r : tracker_own(m->precopy.trk, e);
+}
+
+static int ask_criu(struct mig *m, struct err *e)
+{
 	AUTO(criu) struct criu *c = NULL;
 
-	r = criu_spawn(&c, m->dump.criu_path, -1, e);
-	if (r == 0)
-		r = criu_version(c, &m->dump.criu_version, deadline_in_ms(CRIU_LIMIT_MS), e);
-	if (r < 0) {
-		err_wrap(e, "CRIU on this host (%s)", m->dump.criu_path);
-		return err_fix(e, "run contrib/find-criu, or name one with --criu PATH");
-	}
-	r = dirs_look(m, e);
-	return r < 0 ? r : talk_connect(m, e);
+	if (conf_criu(m->dump.criu_path, sizeof(m->dump.criu_path), m->opt->criu, m->opt->config,
+	              e) < 0)
+		return err_code(e);
+	if (criu_spawn(&c, m->dump.criu_path, -1, e) == 0 &&
+	    criu_version(c, &m->dump.criu_version, deadline_in_ms(CRIU_LIMIT_MS), e) == 0)
+		return 0;
+	err_wrap(e, "CRIU on this host (%s)", m->dump.criu_path);
+	return err_fix(e, "run contrib/find-criu, or name one with --criu PATH");
+}
+
+/* Their errors say what is wrong without the name of a step. */
+static int (*const connect_parts[])(struct mig *m, struct err *e) = {
+	choose_tracker, owner,         mnet_new, opened_note, look,         judge_addresses,
+	judge_tree,     start_tracker, ask_criu, dirs_look,   talk_connect,
+};
+
+int connect_run(struct mig *m, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(connect_parts); i++)
+		if (connect_parts[i](m, e) < 0)
+			return err_code(e);
+	return 0;
 }
 
 void connect_undo(struct mig *m)
@@ -142,7 +160,9 @@ static int start_criu(struct mig *m, struct err *e)
 	ops = (struct sink_ops){ .shmem = freeze_shmem, .parent = freeze_mode_clean(m), .arg = m };
 
 	r = sink_start(&m->dump.sink, sk[0], m->dump.criu_version, &ops, e);
-	if (r == 0 && ops.parent)
+	if (r < 0)
+		return r;
+	if (ops.parent)
 		r = img_parent(m->dump.images_fd, PARENT_NAME, e);
 	if (r < 0)
 		return r;

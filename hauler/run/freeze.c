@@ -111,6 +111,35 @@ static int too_late(struct mig *m, struct err *e)
 	return err_fix(e, "%s needs CRIU 3.19 or later: contrib/find-criu", what);
 }
 
+static int look_last(struct mig *m, struct err *e)
+{
+	return present_start(&m->dump.present, m, e);
+}
+
+/* CRIU clears the soft-dirty bits of each task that it has dumped */
+static int look_first(struct mig *m, struct err *e)
+{
+	return freeze_mode_clean(m) ? present_wait(m->dump.present, &m->fig.t.look_us, e) : 0;
+}
+
+/* CRIU waits after it has stopped the tree. */
+static const struct part stopped_parts[] = {
+	{ "note pending signals", signals_note },
+	{ "wait for native AIO", settle },
+	{ "last scan", look_last },
+	{ "changed directories", dirs_frozen },
+	{ "lock the network", mnet_freeze },
+	{ "scan before the dump", look_first },
+};
+
+/* CRIU before 3.19 does not wait: the tree is stopped and dumped already. */
+static const struct part dumped_parts[] = {
+	{ "old CRIU", too_late },
+	{ "note pending signals", signals_note },
+	{ "last scan", look_last },
+	{ "changed directories", dirs_frozen },
+};
+
 /* From the stop to the complete dump. The last scan runs beside the dump. */
 static int dump(struct mig *m, struct err *e)
 {
@@ -129,91 +158,111 @@ static int dump(struct mig *m, struct err *e)
 			m->fig.t.stopped_us = now_us();
 			threads_stopped(m->dump.threads);
 			fault_at(FAULT_S_STOPPED);
-			r = signals_note(m, e);
-			if (r == 0)
-				r = settle(m, e);
-			if (r == 0)
-				r = present_start(&m->dump.present, m, e);
-			if (r == 0)
-				r = dirs_frozen(m, e);
-			if (r == 0)
-				r = mnet_freeze(m, e);
-			/* CRIU clears the soft-dirty bits of each task that it has dumped */
-			if (r == 0 && freeze_mode_clean(m))
-				r = present_wait(m->dump.present, &m->fig.t.look_us, e);
+			r = parts_run_here(m, stopped_parts, ARRAY_SIZE(stopped_parts), e);
+			if (r < 0)
+				return r;
 		}
-		if (r == 0)
-			r = criu_reply(m->dump.criu, true, e);
+		r = criu_reply(m->dump.criu, true, e);
 	}
-	if (r)
+	if (r < 0 || m->dump.present)
 		return r;
-	/* CRIU before 3.19 says nothing in between */
-	if (!m->dump.present) {
-		m->fig.t.stopped_us = now_us();
-		r = too_late(m, e);
-		if (r == 0)
-			r = signals_note(m, e);
-		if (r == 0)
-			r = present_start(&m->dump.present, m, e);
-		if (r == 0)
-			r = dirs_frozen(m, e);
-	}
-	return r;
+	m->fig.t.stopped_us = now_us();
+	return parts_run_here(m, dumped_parts, ARRAY_SIZE(dumped_parts), e);
 }
 
-int freeze_run(struct mig *m, struct err *e)
+/*
+ * Our own reason for ending the page stream says more than CRIU's. If there is none the stream may
+ * still be open: a CRIU that is stuck holds it, and the tree.
+ */
+static int dump_failed(struct mig *m, struct err *e)
+{
+	struct err s = ERR_INIT;
+
+	if (e->src == ERR_CRIU && sink_wait(m->dump.sink, deadline_in_ms(REASON_MS), &s) < 0 &&
+	    s.src != ERR_CRIU)
+		*e = s;
+	if (e->src == ERR_CRIU && e->code == ETIMEDOUT)
+		err_fix(e, "nothing has changed: try again when the program writes less, or with a "
+		           "larger --freeze-limit-ms");
+	return err_code(e);
+}
+
+static int prepare_cgroup(struct mig *m, struct err *e)
 {
 	struct err why = ERR_INIT;
-	int r = record_freeze(m, e);
 
-	fault_at(FAULT_S_FREEZE_RECORDED);
-	if (r == 0)
-		r = mnet_quiet(m, e);
-	/* not before the record: a recovery that finds that record removes this cgroup */
-	if (r == 0 && frost_new(&m->copy.frost, m->link.route, m->copy.home, &why) < 0)
+	(void)e;
+	if (frost_new(&m->copy.frost, m->link.route, m->copy.home, &why) < 0)
 		log_info("the stopped copy will be held by SIGSTOP alone: %s", why.msg);
 	if (m->copy.frost)
 		frost_warm(m->copy.frost);
+	return 0;
+}
+
+static int record(struct mig *m, struct err *e)
+{
+	int r = record_freeze(m, e);
+
+	fault_at(FAULT_S_FREEZE_RECORDED);
+	return r;
+}
+
+static int wait_for_pages(struct mig *m, struct err *e)
+{
+	return sink_wait(m->dump.sink, mig_deadline(m), e);
+}
+
+/* The cgroup not before the record: a recovery that finds the record removes it. */
+static const struct part quiet_parts[] = {
+	{ "record", record },
+	{ "stop new connections", mnet_quiet },
+	{ "prepare the cgroup", prepare_cgroup },
+};
+
+static const struct part dump_parts[] = {
+	{ "watch the images", images_start },
+	{ "dump", dump },
+	{ "page stream", wait_for_pages },
+};
+
+/* the user of a process may have changed since the inspection */
+static int same_owner(struct mig *m, struct err *e)
+{
+	return m->opt->owned ? inspect_owner(m->opt->pid, &m->opt->account, e) : 0;
+}
+
+static int stop_at_the_end(struct mig *m, struct err *e)
+{
+	return criu_leaves_stopped(m->dump.criu_version) ? 0 : stop_held(m, e);
+}
+
+/* CRIU now stops the tasks with SIGSTOP and ends; switch_restore() waits for that. */
+static int let_criu_end(struct mig *m, struct err *e)
+{
+	return criu_reply(m->dump.criu, true, e);
+}
+
+static const struct part hold_parts[] = {
+	{ "check the owner", same_owner },
+	{ "files opened since", opened_check },
+	{ "hold the processes", hold },
+	{ "record", record_held },
+	{ "stop the processes", stop_at_the_end },
+	{ "end of CRIU", let_criu_end },
+};
+
+int freeze_run(struct mig *m, struct err *e)
+{
+	int r = parts_run_here(m, quiet_parts, ARRAY_SIZE(quiet_parts), e);
+
 	throttle_free(m);
 	m->fig.t.freeze_us = now_us();
 	throttle_limits(m, true);
-	r = r == 0 ? images_start(m, e) : r;
-	if (r == 0)
-		r = dump(m, e);
-
-	if (r == 0)
-		r = sink_wait(m->dump.sink, mig_deadline(m), e);
-	if (r < 0) {
-		struct err s = ERR_INIT;
-
-		/*
-		 * Our own reason for ending the page stream says more than CRIU's. If there is none
-		 * the stream may still be open: a CRIU that is stuck holds it, and the tree.
-		 */
-		if (e->src == ERR_CRIU &&
-		    sink_wait(m->dump.sink, deadline_in_ms(REASON_MS), &s) < 0 && s.src != ERR_CRIU)
-			*e = s;
-		if (e->src == ERR_CRIU && e->code == ETIMEDOUT)
-			err_fix(e, "nothing has changed: try again when the program writes less, "
-			           "or with a larger --freeze-limit-ms");
-		return err_wrap(e, "dump");
-	}
+	if (r < 0 || parts_run_here(m, dump_parts, ARRAY_SIZE(dump_parts), e) < 0)
+		return dump_failed(m, e);
 	m->fig.t.dumped_us = now_us();
 	fault_at(FAULT_S_DUMPED);
-	/* the user of a process may have changed since the inspection */
-	if (m->opt->owned)
-		r = inspect_owner(m->opt->pid, &m->opt->account, e);
-	if (r == 0)
-		r = opened_check(m, e);
-	if (r == 0)
-		r = hold(m, e);
-	if (r == 0)
-		r = record_held(m, e);
-	if (r == 0 && !criu_leaves_stopped(m->dump.criu_version))
-		r = stop_held(m, e);
-	/* CRIU now stops the tasks with SIGSTOP and ends; switch_restore() waits for that */
-	if (r == 0)
-		r = criu_reply(m->dump.criu, true, e);
+	r = parts_run_here(m, hold_parts, ARRAY_SIZE(hold_parts), e);
 	m->dump.done = r == 0;
 	return r;
 }

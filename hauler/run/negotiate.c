@@ -73,34 +73,36 @@ static int fill_rights(const struct mig *m, Haul__Offer *o, struct err *e)
 	return identity_offer(pid, n, o, e);
 }
 
+static int fill_offer(struct mig *m, Haul__Offer *o, struct findings *out, struct err *e)
+{
+	if (inspect_offer(m->insp, o, e) < 0 || fill_rights(m, o, e) < 0 ||
+	    (!m->needs && needs_new(&m->needs, m->insp, m->opt, out, e) < 0) ||
+	    mnet_offer(m, o, e) < 0 || outs_offer(inspect_outs(m->insp), o, e) < 0 ||
+	    dirs_offer(m, o, out, e) < 0 || threads_offer(m->opt->pid, o, e) < 0 ||
+	    sockets_offer(m->opt->pid, o, out, e) < 0)
+		return err_code(e);
+	return 0;
+}
+
+static void free_offer(Haul__Offer *o)
+{
+	threads_offer_free(o);
+	sockets_offer_free(o);
+	outs_offer_fini(o);
+	dirs_offer_free(o);
+	identity_offer_fini(o);
+}
+
 int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct err *e)
 {
 	Haul__Msg *answer = NULL;
 	Haul__Offer offer = HAUL__OFFER__INIT;
 	Haul__Criu criu = HAUL__CRIU__INIT;
 	AUTO(mem) uint8_t *cpu = NULL;
-	int r = inspect_offer(m->insp, &offer, e);
+	int r = fill_offer(m, &offer, out, e);
 
-	if (r == 0)
-		r = fill_rights(m, &offer, e);
-	if (r == 0 && !m->needs)
-		r = needs_new(&m->needs, m->insp, m->opt, out, e);
-	if (r == 0)
-		r = mnet_offer(m, &offer, e);
-	if (r == 0)
-		r = outs_offer(inspect_outs(m->insp), &offer, e);
-	if (r == 0)
-		r = dirs_offer(m, &offer, out, e);
-	if (r == 0)
-		r = threads_offer(m->opt->pid, &offer, e);
-	if (r == 0)
-		r = sockets_offer(m->opt->pid, &offer, out, e);
 	if (r < 0) {
-		threads_offer_free(&offer);
-		sockets_offer_free(&offer);
-		outs_offer_fini(&offer);
-		dirs_offer_free(&offer);
-		identity_offer_fini(&offer);
+		free_offer(&offer);
 		return r;
 	}
 	needs_offer(m->needs, &offer);
@@ -113,11 +115,7 @@ int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct
 	snprintf(m->fig.comm, sizeof(m->fig.comm), "%s", offer.comm);
 	m->link.prove = needs_prove;
 	r = talk_say(m, HAUL__MSG__BODY_OFFER, &offer, e);
-	threads_offer_free(&offer);
-	sockets_offer_free(&offer);
-	outs_offer_fini(&offer);
-	dirs_offer_free(&offer);
-	identity_offer_fini(&offer);
+	free_offer(&offer);
 	if (r == 0)
 		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_ANSWER, &answer,
 		                deadline_in_ms(ANSWER_LIMIT_MS), e);

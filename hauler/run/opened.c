@@ -133,7 +133,7 @@ static int judge(const struct mig *m, const char *name, const struct need *k, st
 	return err_fix(e, "try again, in a moment in which the program opens no files");
 }
 
-int opened_check(const struct mig *m, struct err *e)
+int opened_check(struct mig *m, struct err *e)
 {
 	AUTO(mem) struct need **v = calloc(m->needs->n + 1, sizeof(*v));
 	struct img_regs regs;

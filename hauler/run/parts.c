@@ -5,18 +5,28 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-int parts_run(struct mig *m, const struct part *parts, size_t n, struct err *e)
+static int run(struct mig *m, const struct part *parts, size_t n, bool ask, struct err *e)
 {
 	for (size_t i = 0; i < n; i++) {
 		uint64_t t0 = now_us();
 
 		if (parts[i].run(m, e) < 0) {
-			talk_reason(m, e);
-			err_wrap(e, "%s", parts[i].name);
-			return -e->code;
+			if (ask)
+				talk_reason(m, e);
+			return err_wrap(e, "%s", parts[i].name);
 		}
 		log_debug("part=\"%s\" us=%llu", parts[i].name,
 		          (unsigned long long)(now_us() - t0));
 	}
 	return 0;
+}
+
+int parts_run(struct mig *m, const struct part *parts, size_t n, struct err *e)
+{
+	return run(m, parts, n, true, e);
+}
+
+int parts_run_here(struct mig *m, const struct part *parts, size_t n, struct err *e)
+{
+	return run(m, parts, n, false, e);
 }

@@ -24,6 +24,8 @@ struct part {
  * @e: names the part, and has the destination's reason if it sent one
  */
 int parts_run(struct mig *m, const struct part *parts, size_t n, struct err *e);
+/** parts_run_here() - the same, but never waits for the destination's reason */
+int parts_run_here(struct mig *m, const struct part *parts, size_t n, struct err *e);
 
 /* ---- steps; each returns 0, or -errno with @e set ---- */
 
@@ -81,7 +83,7 @@ int opened_note(struct mig *m, struct err *e);
  * opened_check() - the tree is dumped: does it hold files that were never offered?
  * Return: 0; -ESTALE: it does: undo, and look again
  */
-int opened_check(const struct mig *m, struct err *e);
+int opened_check(struct mig *m, struct err *e);
 void opened_free(struct opened *o);
 
 /* ---- postcopy.c ---- */

@@ -142,11 +142,13 @@ static int attempt(struct mig *m, struct err *e)
 	Haul__Msg *msg = NULL;
 	int r = m->pages.sent ? 0 : sent_new(&m->pages.sent, e);
 
-	if (r == 0)
-		r = talk_resume(m, e);
-	if (r == 0)
-		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_OUTCOME, &msg,
-		                deadline_in_ms(OUTCOME_LIMIT_MS), e);
+	if (r < 0)
+		return r;
+	r = talk_resume(m, e);
+	if (r < 0)
+		return r;
+	r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_OUTCOME, &msg,
+	                deadline_in_ms(OUTCOME_LIMIT_MS), e);
 	if (r < 0)
 		return r;
 	int state = (int)msg->outcome->state;

@@ -314,19 +314,12 @@ void switch_restore_undo(struct mig *m)
 int switch_commit(struct mig *m, struct err *e)
 {
 	Haul__Msg *answer = NULL;
-	int r = mnet_ship(m, e);
 
 	/* the last checks, after everything that can wait */
-	if (r == 0)
-		r = freeze_kept(m, e);
-	if (r == 0 && m->copy.rings)
-		r = direct_rings_same(m->copy.rings, e);
-	if (r == 0)
-		r = send_lost(m->pages.send, e);
-	if (r == 0)
-		r = record_commit(m, e);
-	if (r < 0)
-		return r;
+	if (mnet_ship(m, e) < 0 || freeze_kept(m, e) < 0 ||
+	    (m->copy.rings && direct_rings_same(m->copy.rings, e) < 0) ||
+	    send_lost(m->pages.send, e) < 0 || record_commit(m, e) < 0)
+		return err_code(e);
 	fault_at(FAULT_S_COMMIT_RECORDED);
 	/* the very last check: later signals are meant for the copy that was handed over */
 	if (signals_check(m, e) < 0)
@@ -342,7 +335,8 @@ int switch_commit(struct mig *m, struct err *e)
 	}
 	m->halt.committed = true; /* from here on the tree may run at the destination */
 	pthread_mutex_unlock(&m->halt.lock);
-	r = talk_say(m, HAUL__MSG__BODY_COMMIT, NULL, e);
+	int r = talk_say(m, HAUL__MSG__BODY_COMMIT, NULL, e);
+
 	fault_at(FAULT_S_COMMIT_SENT);
 	if (r == 0)
 		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_RUNNING, &answer,
