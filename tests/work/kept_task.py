@@ -14,9 +14,9 @@ import sys
 import threading
 import time
 
-# These are lost, and haul check says so; the last two always are.
+# These are lost, and haul check says so, but for the last three: docs/KEPT.md
 LOST = ("prctl machine check kill", "prctl memory merge", "personality", "thread own umask: umask",
-        "thread own umask: cwd", "/proc/self/timens_offsets", "CPU time over 0.2 s")
+        "thread own umask: cwd", "session keyring", "/proc/self/timens_offsets", "CPU time over 0.2 s")
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
