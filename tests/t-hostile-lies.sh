@@ -87,7 +87,7 @@ daemon_of() {
 hauld_lies say:1:1 1 "the destination speaks protocol 0"
 hauld_lies say:1:12 1 "unexpected message 12 in state connect"
 hauld_lies before:3:12 1 "unexpected message 12 in state negotiate"
-hauld_lies answer:3 3 "all is well ]0;owned  really"
+hauld_lies answer:3 3 "all is well?]0;owned? really"
 hauld_lies before:5:10 1 "unexpected message 10 in state prepare"
 hauld_lies before:6:12 1 "unexpected message 12 in state" --mode=pre-copy
 hauld_lies huge:6 1 "a message of 4294967295 bytes"
