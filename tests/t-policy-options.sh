@@ -115,7 +115,7 @@ refused '{ "map": [ "fd:1=null",
   [ ",", "[" ],
   5 ] }' 'p.json:2: map: number 2 is no string'
 refused '{ "map": "fd:1=null", "k\u001b[31m\u009by": 1 }' 'p.json:1: '
-refused '{ "k\u001b[31m\u009by": 1 }' 'p.json:1: k \[31m +y: unknown key'
+refused '{ "k\u001b[31m\u009by": 1 }' 'p.json:1: k\?\[31m\?y: unknown key'
 refused '{ "max-rounds": "3" }' 'p.json:1: max-rounds: must be a whole number, is a string'
 refused '{ "max-rounds": 3.5 }' 'p.json:1: max-rounds: must be a whole number, is a fraction'
 refused '{ "mode": true }' 'p.json:1: mode: must be a string, is true'

@@ -357,6 +357,12 @@ int inspect_unix(struct inspect *i, struct inspect_ends *left)
 		r = inspect_say(i, SEV_WARNING, "no-diag",
 		                "modprobe unix_diag, which CRIU needs too",
 		                "the kernel does not list UNIX sockets: %s", strerror(-r));
+	if (r == 0 && i->passed_fds)
+		r = inspect_say(i, SEV_WARNING, "passed-files",
+		                "put the same files there, or let the program receive them first",
+		                "%u descriptors wait in queues of UNIX sockets: files among them "
+		                "are opened by name at the destination, and not compared",
+		                i->passed_fds);
 	for (size_t k = 0; r == 0 && k < left->n;) {
 		struct inspect_end end = left->v[k];
 

@@ -20,6 +20,7 @@
 #include "hauler/run/priv.h"
 
 struct opened {
+	bool noted;
 	void *names; /* for tsearch(): what the tree held before the look, of every kind */
 };
 
@@ -74,17 +75,24 @@ static int note_process(struct opened *o, pid_t pid)
 	return r;
 }
 
-int opened_note(struct mig *m, struct err *e)
+static int note_tree(struct opened *o, pid_t root, struct err *e)
 {
-	struct opened *o = m->opened = calloc(1, sizeof(*o));
 	struct proc_list l = { 0 };
-	int r = o ? procs_tree(m->opt->pid, &l, e) : err_set(e, ERR_SYS, ENOMEM, "no memory");
+	int r = procs_tree(root, &l, e);
 
 	for (size_t i = 0; r == 0 && i < l.n; i++)
 		if (note_process(o, l.pid[i]) < 0)
 			r = err_set(e, ERR_SYS, ENOMEM, "no memory for names of files");
 	procs_fini(&l);
+	o->noted = r == 0;
 	return r;
+}
+
+int opened_note(struct mig *m, struct err *e)
+{
+	m->opened = calloc(1, sizeof(*m->opened));
+	return m->opened ? note_tree(m->opened, m->opt->pid, e)
+	                 : err_set(e, ERR_SYS, ENOMEM, "no memory");
 }
 
 void opened_free(struct opened *o)
@@ -118,12 +126,31 @@ static bool is_replaced(const struct need *k)
 	       (lstat(k->here, &st) < 0 || st.st_dev != k->held.dev || st.st_ino != k->held.ino);
 }
 
-static int judge(const struct mig *m, const char *name, const struct need *k, struct err *e)
+/*
+ * No process has it: its descriptor waits in the queue of a UNIX socket, where no look can see it.
+ * haul check says that such files are not compared.
+ * @now: what the tree holds; filled here the first time
+ * Return: 1; 0; -errno
+ */
+static int is_passed(const struct mig *m, const char *name, struct opened *now, struct err *e)
 {
+	if (!now->noted && note_tree(now, m->opt->pid, e) < 0)
+		return err_code(e);
+	return !tfind(name, &now->names, by_name);
+}
+
+static int judge(const struct mig *m, const char *name, const struct need *k, struct opened *now,
+                 struct err *e)
+{
+	bool known = k || dirs_opts_cover(&m->opt->fs, name) ||
+	             tfind(name, &m->opened->names, by_name);
+	int passed = known ? 0 : is_passed(m, name, now, e);
+
+	if (passed < 0)
+		return passed;
 	if (k && is_replaced(k))
 		err_set(e, ERR_TARGET, ESTALE, "%s is not the file any more that it was", name);
-	else if (!k && !dirs_opts_cover(&m->opt->fs, name) &&
-	         !tfind(name, &m->opened->names, by_name))
+	else if (!known && !passed)
 		err_set(e, ERR_TARGET, ESTALE,
 		        "%s was opened or mapped after haul had looked which files the process "
 		        "uses",
@@ -136,6 +163,7 @@ static int judge(const struct mig *m, const char *name, const struct need *k, st
 int opened_check(struct mig *m, struct err *e)
 {
 	AUTO(mem) struct need **v = calloc(m->needs->n + 1, sizeof(*v));
+	struct opened now = { 0 };
 	struct img_regs regs;
 
 	if (!v)
@@ -147,7 +175,8 @@ int opened_check(struct mig *m, struct err *e)
 
 	for (size_t i = 0; r == 0 && i < regs.n; i++)
 		if (!regs.v[i].nameless)
-			r = judge(m, regs.v[i].name, find(v, m->needs->n, regs.v[i].name), e);
+			r = judge(m, regs.v[i].name, find(v, m->needs->n, regs.v[i].name), &now, e);
 	img_regs_fini(&regs);
+	tdestroy(now.names, free);
 	return r;
 }
