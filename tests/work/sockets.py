@@ -307,14 +307,14 @@ class tcp_options(Streams):
 
 @part
 class tcp_timers:
-    """A keep-alive that comes due after the move: the connection stays."""
+    """A keep-alive that comes due after the move: the connection stays. A busy machine may take seconds for the stop."""
     def __init__(self):
         self.a, self.b = tcp_pair()
         for s in (self.a, self.b):
             s.setsockopt(SOL, socket.SO_KEEPALIVE, 1)
             s.setsockopt(TCP, socket.TCP_KEEPIDLE, 1)
             s.setsockopt(TCP, socket.TCP_KEEPINTVL, 1)
-            s.setsockopt(TCP, socket.TCP_KEEPCNT, 2)
+            s.setsockopt(TCP, socket.TCP_KEEPCNT, 15)
 
     def arm(self):
         pass
