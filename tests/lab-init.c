@@ -5,8 +5,7 @@
  *   lab-init init SOCKET HOST   pid 1: starts workloads on request, reaps everything
  *   lab-init spawn SOCKET LOG CMD...   asks it for a workload, prints its pid
  *   lab-init pid SOCKET         prints the pid of that init as seen from here
- *   lab-init run PID FOLDER CMD...     runs CMD in the host of that init, with no
- *                               descriptor above 2
+ *   lab-init run SOCKET FOLDER CMD...  runs CMD in the host of that init, with no descriptor above 2
  *
  * A request is one packet of NUL-separated words: log file, then the command.
  * The answer is the pid as text, or "!" and the reason.
@@ -266,15 +265,26 @@ static int reach(const char *path)
 	return sk;
 }
 
-static int pid_main(const char *path)
+/* The pid of the init as seen from here; -1: it is not there */
+static pid_t pid_of(const char *path)
 {
 	struct ucred who;
 	socklen_t bytes = sizeof(who);
 	int sk = reach(path);
 
 	if (sk < 0 || getsockopt(sk, SOL_SOCKET, SO_PEERCRED, &who, &bytes) < 0)
+		return -1;
+	close(sk);
+	return who.pid;
+}
+
+static int pid_main(const char *path)
+{
+	pid_t pid = pid_of(path);
+
+	if (pid < 0)
 		return 1;
-	printf("%d\n", who.pid);
+	printf("%d\n", pid);
 	return 0;
 }
 
@@ -321,9 +331,9 @@ static void run_child(const char *folder, char **argv)
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
-static int run_main(const char *init, const char *folder, char **argv)
+static int run_main(const char *path, const char *folder, char **argv)
 {
-	int fd = (int)syscall(SYS_pidfd_open, atoi(init), 0), status;
+	int fd = (int)syscall(SYS_pidfd_open, pid_of(path), 0), status;
 	pid_t pid;
 
 	if (fd < 0 || setns(fd, CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS |
@@ -351,7 +361,7 @@ int main(int argc, char **argv)
 	if (argc > 4 && !strcmp(argv[1], "run"))
 		return run_main(argv[2], argv[3], argv + 4);
 	fputs("usage: lab-init init SOCKET HOST | pid SOCKET | spawn SOCKET LOG CMD...\n"
-	      "       lab-init run PID FOLDER CMD...\n",
+	      "       lab-init run SOCKET FOLDER CMD...\n",
 	      stderr);
 	return 2;
 }

@@ -62,11 +62,13 @@ lab_up() {
 # so on, is true; status 1 when it is not within SECONDS. That is many times as long as it should take: a busy
 # machine is not a fault.
 until_true() {
-	local until_end=$((SECONDS + $1)) until_condition=$2
+	local until_end=$((SECONDS + $1)) until_condition=$2 until_asked=0 until_step_s
 	shift 2
 	until eval "$until_condition" >/dev/null 2>&1; do
 		[ "$SECONDS" -lt "$until_end" ] || return 1
-		sleep "${UNTIL_STEP_S:-0.02}"
+		# what has taken a second may be asked for less often: asking costs more than waiting
+		[ $((until_asked += 1)) -lt 25 ] && until_step_s=0.02 || until_step_s=0.1
+		sleep "${UNTIL_STEP_S:-$until_step_s}"
 	done
 }
 
