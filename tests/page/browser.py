@@ -150,7 +150,7 @@ def start(b, program, pid, host):
 
 URL, TOKEN, PROGRAM, PID, HOST, SHOTS, OTHER = sys.argv[1:]
 os.makedirs(SHOTS, exist_ok=True)
-with tempfile.TemporaryDirectory() as profile:
+with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
     b = Browser(profile)
     try:
         b.look(1200, False)
