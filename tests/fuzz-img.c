@@ -32,9 +32,13 @@ static int read_core(int dir, struct err *e)
 	struct img_core core;
 	int r = img_core(dir, 7, &core, e);
 
+	bool waits;
+
 	if (r == 0)
-		r = img_call_again(dir, 7, 7, &left, e);
-	if (r > 0 && img_call_again(dir, 7, 7, &left, e) != 0)
+		r = img_signal_waits(dir, 7, &waits, e);
+	if (r == 0)
+		r = img_call_again(dir, 7, &left, e);
+	if (r > 0 && img_call_again(dir, 7, &left, e) != 0)
 		abort();
 	return r < 0 ? r : 0;
 }

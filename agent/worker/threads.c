@@ -31,7 +31,11 @@ struct fit {
 
 static int fit_task(struct fit *f, int images_fd, const struct img_task *t, struct err *e)
 {
-	for (unsigned int i = 0; i < t->n_threads; i++) {
+	bool waits = false;
+
+	if (f->s->n_thread && img_signal_waits(images_fd, t->pid, &waits, e) < 0)
+		return err_code(e);
+	for (unsigned int i = 0; i < t->n_threads && !waits; i++) {
 		const Haul__Thread *v = find(f->s, t->threads[i], &f->at);
 		struct img_left left = { .tid = t->threads[i] };
 
@@ -41,7 +45,7 @@ static int fit_task(struct fit *f, int images_fd, const struct img_task *t, stru
 		left.poll_ns = v->poll_ns;
 		left.block[0] = v->block;
 		left.block[1] = v->block2;
-		int r = img_call_again(images_fd, t->pid, t->threads[i], &left, e);
+		int r = img_call_again(images_fd, t->threads[i], &left, e);
 
 		if (r < 0)
 			return r;

@@ -9,8 +9,6 @@
 #include "common/auto.h"
 #include "engine/criu/img_priv.h"
 
-#define MAGIC_FILES 0x56303138u
-
 #define HEAD_BYTES      8 /* before the first message */
 #define IMAGE_BYTES_MAX (256u << 20)
 #define USK_EXTERN      1u /* of unix_sk_entry.uflags: the socket of a program outside the tree */
@@ -64,7 +62,31 @@ void img_creds_fini(struct img_creds *c)
 	*c = (struct img_creds){ 0 };
 }
 
+/* Returns 0 to go on; -errno ends it */
+typedef int (*take_fn)(void *arg, size_t n, const uint8_t *msg);
+
+/* Calls @take for each message of an image. Return: 0; -errno with @e */
+static int each(const char *name, const uint8_t *img, size_t bytes, take_fn take, void *arg,
+                struct err *e)
+{
+	size_t at = HEAD_BYTES, n;
+	const uint8_t *msg;
+	int r = bytes < HEAD_BYTES ? -EBADMSG : 1;
+
+	while (r > 0 && (r = img_next(img, bytes, &at, &msg, &n)) > 0) {
+		int taken = take(arg, n, msg);
+
+		r = taken < 0 ? taken : r;
+	}
+	return r < 0 ? err_set(e, ERR_CRIU, -r, "image %s: %s", name, strerror(-r)) : 0;
+}
+
 /* ---- sockets ---- */
+
+struct sockets {
+	struct img_socket *v;
+	size_t n;
+};
 
 /* Return: 1 it is bound to a path; 0; -EBADMSG */
 static int take_socket(const Cimg__UnixSk *s, struct img_socket *out)
@@ -86,66 +108,55 @@ static int take_socket(const Cimg__UnixSk *s, struct img_socket *out)
 	return 1;
 }
 
-static int add_socket(const Cimg__File *f, struct img_socket **v, size_t *n)
+static int add_socket(void *arg, size_t n, const uint8_t *msg)
 {
+	struct sockets *l = arg;
 	struct img_socket s;
-	int r = f->usk ? take_socket(f->usk, &s) : 0;
+	Cimg__File *f = cimg__file__unpack(NULL, n, msg);
+	int r = !f ? -EBADMSG : f->usk ? take_socket(f->usk, &s) : 0;
 
+	if (f)
+		cimg__file__free_unpacked(f, NULL);
 	if (r <= 0)
 		return r;
-	struct img_socket *more = realloc(*v, (*n + 1) * sizeof(**v));
+	struct img_socket *more = realloc(l->v, (l->n + 1) * sizeof(*more));
 
 	if (!more)
 		return -ENOMEM;
-	*v = more;
-	more[(*n)++] = s;
+	l->v = more;
+	more[l->n++] = s;
 	return 0;
 }
 
 int img_sockets(int dirfd, struct img_socket **out, size_t *n, struct err *e)
 {
 	AUTO(mem) uint8_t *img = NULL;
-	size_t bytes, at = 8, len;
-	const uint8_t *msg;
+	struct sockets l = { 0 };
+	size_t bytes;
 	int r = img_load_framed(dirfd, "files.img", MAGIC_FILES, &img, &bytes, e);
 
-	*out = NULL;
-	*n = 0;
-	if (r < 0)
-		return r;
-	while ((r = img_next(img, bytes, &at, &msg, &len)) > 0) {
-		Cimg__File *f = cimg__file__unpack(NULL, len, msg);
-
-		r = f ? add_socket(f, out, n) : -EBADMSG;
-		if (f)
-			cimg__file__free_unpacked(f, NULL);
-		if (r < 0)
-			break;
-	}
-	return r < 0 ? err_set(e, ERR_CRIU, -r, "image files.img: %s", strerror(-r)) : 0;
+	if (r == 0)
+		r = each("files.img", img, bytes, add_socket, &l, e);
+	*out = l.v;
+	*n = l.n;
+	return r;
 }
 
 /* ---- files ---- */
 
 /* Calls @take for each message of @name, which may be missing. */
-static int each(int dirfd, const char *name, struct img_regs *l,
-                int (*take)(struct img_regs *l, size_t n, const uint8_t *msg), struct err *e)
+static int each_of(int dirfd, const char *name, struct img_regs *l, take_fn take, struct err *e)
 {
 	AUTO(mem) uint8_t *img = NULL;
-	size_t bytes, at = HEAD_BYTES, n;
-	const uint8_t *msg;
+	size_t bytes;
 	int r = img_load(dirfd, name, IMAGE_BYTES_MAX, &img, &bytes, e);
 
-	if (r < 0)
-		return r;
-	r = bytes < HEAD_BYTES ? -EBADMSG : 1;
-	while (r > 0 && (r = img_next(img, bytes, &at, &msg, &n)) > 0)
-		r = take(l, n, msg) < 0 ? -EBADMSG : 1;
-	return r < 0 ? err_set(e, ERR_CRIU, -r, "image %s: %s", name, strerror(-r)) : 0;
+	return r < 0 ? r : each(name, img, bytes, take, l, e);
 }
 
-static int take_reg(struct img_regs *l, size_t n, const uint8_t *msg)
+static int take_reg(void *arg, size_t n, const uint8_t *msg)
 {
+	struct img_regs *l = arg;
 	Cimg__File *f = cimg__file__unpack(NULL, n, msg);
 	int r = f ? 0 : -EBADMSG;
 
@@ -164,8 +175,9 @@ static int take_reg(struct img_regs *l, size_t n, const uint8_t *msg)
 	return r;
 }
 
-static int take_remap(struct img_regs *l, size_t n, const uint8_t *msg)
+static int take_remap(void *arg, size_t n, const uint8_t *msg)
 {
+	struct img_regs *l = arg;
 	Cimg__RemapPath *p = cimg__remap_path__unpack(NULL, n, msg);
 
 	if (!p)
@@ -181,11 +193,11 @@ int img_regs(int dirfd, struct img_regs *out, struct err *e)
 	struct err none = ERR_INIT;
 
 	*out = (struct img_regs){ 0 };
-	int r = each(dirfd, "files.img", out, take_reg, e);
+	int r = each_of(dirfd, "files.img", out, take_reg, e);
 
 	if (r < 0)
 		return r;
-	r = each(dirfd, "remap-fpath.img", out, take_remap, &none);
+	r = each_of(dirfd, "remap-fpath.img", out, take_remap, &none);
 	if (r < 0 && r != -ENOENT)
 		*e = none;
 	return r == -ENOENT ? 0 : r;

@@ -220,6 +220,14 @@ int img_unpack_core(int dirfd, pid_t tid, Cimg__Core **out, struct err *e)
 	return r;
 }
 
+int img_save_core(int dirfd, pid_t tid, const Cimg__Core *c, struct err *e)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "core-%d.img", tid);
+	return save_message(dirfd, name, MAGIC_CORE, &c->base, e);
+}
+
 static int add_task(struct img_tree *t, const Cimg__Pstree *p)
 {
 	struct img_task *v = realloc(t->v, (t->n + 1) * sizeof(*v));
@@ -292,15 +300,13 @@ int img_core(int dirfd, pid_t tid, struct img_core *out, struct err *e)
 static int forget_parent_death(int dirfd, pid_t tid, struct err *e)
 {
 	Cimg__Core *c = NULL;
-	char name[32];
 	int r = img_unpack_core(dirfd, tid, &c, e);
 
 	if (r < 0)
 		return r;
 	if (c->thread_core && c->thread_core->pdeath_sig) {
 		c->thread_core->has_pdeath_sig = false;
-		snprintf(name, sizeof(name), "core-%d.img", tid);
-		r = save_message(dirfd, name, MAGIC_CORE, &c->base, e);
+		r = img_save_core(dirfd, tid, c, e);
 		r = r < 0 ? r : 1;
 	}
 	cimg__core__free_unpacked(c, NULL);

@@ -118,10 +118,17 @@ struct img_left {
  * CRIU lets it return EINTR, which a program without signal handlers never sees. Calls that are
  * changed: nanosleep(), poll(), futex() until a point in time, and without a time limit
  * epoll_wait(), semop(), sigtimedwait(). Others, and those whose time left is not known, stay.
+ * One that a signal of the thread may have interrupted stays, too; of signals of the process see
+ * img_signal_waits().
  * @left: of this thread, or NULL
  * Return: 1 it is made again; 0 it stays as it is; -errno
  */
-int img_call_again(int dirfd, pid_t pid, pid_t tid, const struct img_left *left, struct err *e);
+int img_call_again(int dirfd, pid_t tid, const struct img_left *left, struct err *e);
+/**
+ * img_signal_waits() - has process @pid a signal that no thread has taken? It may be the one that has
+ * interrupted a call of any of its threads. Return: 0; -errno
+ */
+int img_signal_waits(int dirfd, pid_t pid, bool *yes, struct err *e);
 
 /* ---- img_root.c: another root directory ---- */
 

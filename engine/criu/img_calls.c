@@ -107,47 +107,10 @@ static bool interrupted(const Cimg__X86Regs *r)
 	return r->mode != MODE_COMPAT && (int64_t)r->orig_ax >= 0 && r->ax == (uint64_t)-EINTR;
 }
 
-static int load(int dirfd, pid_t tid, uint8_t head[8], Cimg__Core **out, struct err *e)
-{
-	AUTO(mem) uint8_t *img = NULL;
-	size_t bytes, at = 8, n;
-	const uint8_t *msg;
-	char name[32];
-
-	snprintf(name, sizeof(name), "core-%d.img", tid);
-	int r = img_load_framed(dirfd, name, MAGIC_CORE, &img, &bytes, e);
-
-	if (r < 0)
-		return r;
-	if (img_next(img, bytes, &at, &msg, &n) <= 0 || !(*out = cimg__core__unpack(NULL, n, msg)))
-		return err_set(e, ERR_CRIU, EBADMSG, "image %s makes no sense", name);
-	for (int i = 0; i < 8; i++)
-		head[i] = img[i];
-	return 0;
-}
-
-static int save(int dirfd, pid_t tid, const uint8_t head[8], const Cimg__Core *c, struct err *e)
-{
-	size_t n = cimg__core__get_packed_size(c);
-	AUTO(mem) uint8_t *img = malloc(12 + n);
-	char name[32];
-
-	if (!img)
-		return err_set(e, ERR_SYS, ENOMEM, "no memory for an image");
-	for (int i = 0; i < 8; i++)
-		img[i] = head[i];
-	img_put_le32(img + 8, (uint32_t)n);
-	cimg__core__pack(c, img + 12);
-	snprintf(name, sizeof(name), "core-%d.img", tid);
-	return img_save(dirfd, name, img, 12 + n, e);
-}
-
-/* Has the process a signal that waits? Then that may be the one which has interrupted the call. */
-static int has_signal(int dirfd, pid_t pid, bool *yes, struct err *e)
+int img_signal_waits(int dirfd, pid_t pid, bool *yes, struct err *e)
 {
 	Cimg__Core *c = NULL;
-	uint8_t head[8];
-	int r = load(dirfd, pid, head, &c, e);
+	int r = img_unpack_core(dirfd, pid, &c, e);
 
 	if (r < 0)
 		return r;
@@ -156,28 +119,22 @@ static int has_signal(int dirfd, pid_t pid, bool *yes, struct err *e)
 	return 0;
 }
 
-int img_call_again(int dirfd, pid_t pid, pid_t tid, const struct img_left *left, struct err *e)
+int img_call_again(int dirfd, pid_t tid, const struct img_left *left, struct err *e)
 {
 	Cimg__Core *c = NULL;
-	uint8_t head[8];
-	bool pending = false;
-	int r = load(dirfd, tid, head, &c, e);
+	int r = img_unpack_core(dirfd, tid, &c, e);
 
 	if (r < 0)
 		return r;
 	Cimg__X86Regs *regs = c->thread_info ? c->thread_info->gpregs : NULL;
+	bool waits = c->thread_core && c->thread_core->signals_p &&
+	             c->thread_core->signals_p->n_signals;
 
-	if (regs && interrupted(regs)) {
-		pending = c->thread_core && c->thread_core->signals_p &&
-		          c->thread_core->signals_p->n_signals;
-		if (!pending)
-			r = has_signal(dirfd, pid, &pending, e);
-		if (r == 0 && !pending && again(regs, left)) {
-			regs->ax = regs->orig_ax;
-			regs->ip -= SYSCALL_BYTES;
-			r = save(dirfd, tid, head, c, e);
-			r = r < 0 ? r : 1;
-		}
+	if (regs && !waits && interrupted(regs) && again(regs, left)) {
+		regs->ax = regs->orig_ax;
+		regs->ip -= SYSCALL_BYTES;
+		r = img_save_core(dirfd, tid, c, e);
+		r = r < 0 ? r : 1;
 	}
 	cimg__core__free_unpacked(c, NULL);
 	return r;

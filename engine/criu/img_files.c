@@ -9,8 +9,7 @@
 
 #include "engine/criu/images.pb-c.h"
 
-#define FILES       "files.img"
-#define MAGIC_FILES 0x56303138u
+#define FILES "files.img"
 
 static int put(FILE *out, const Cimg__File *f, struct err *e)
 {

@@ -8,6 +8,7 @@
 
 #define MAGIC_COMMON 0x54564319u
 #define MAGIC_CORE   0x55053847u
+#define MAGIC_FILES  0x56303138u
 
 void img_put_le32(uint8_t *p, uint32_t v);
 /** img_next() - the next message of an image at *at. Return: 1, 0 at the end, -EBADMSG */
@@ -18,6 +19,8 @@ int img_load_framed(int dirfd, const char *name, uint32_t magic, uint8_t **img, 
 
 /** img_unpack_core() - core-TID.img. @out: for cimg__core__free_unpacked(). Return: 0; -errno */
 int img_unpack_core(int dirfd, pid_t tid, Cimg__Core **out, struct err *e);
+/** img_save_core() - core-TID.img, written anew. Return: 0; -errno */
+int img_save_core(int dirfd, pid_t tid, const Cimg__Core *c, struct err *e);
 struct Cimg__File;
 /* Changes one entry of files.img. Return: 1 changed; 0 as it was; -errno with @e: the file stays as it is */
 typedef int (*img_edit_fn)(void *arg, struct Cimg__File *f, struct err *e);
