@@ -39,24 +39,22 @@ static int write_text(pid_t pid, const char *file, const char *text)
 	return fd >= 0 && write(fd, text, n) == (ssize_t)n ? 0 : -errno;
 }
 
-/* CPUs of this host that can be used, from "0-3,5"; 0 bytes: not known. */
-static size_t online(uint8_t cpus[ATTRS_CPU_BYTES])
+void attrs_online(struct attrs_online *out)
 {
-	AUTO(file) FILE *f = fopen("/sys/devices/system/cpu/online", "re");
-	unsigned int from, to, last = 0;
+	AUTO(file) FILE *f = fopen("/sys/devices/system/cpu/online", "re"); /* "0-3,5" */
+	unsigned int from, to;
 	int n;
 
-	memset(cpus, 0, ATTRS_CPU_BYTES);
+	memset(out, 0, sizeof(*out));
 	while (f && (n = fscanf(f, "%u-%u", &from, &to)) > 0) {
 		to = n == 1 ? from : to;
 		for (unsigned int c = from; c <= to && c < 8 * ATTRS_CPU_BYTES; c++) {
-			cpus[c / 8] |= (uint8_t)(1u << c % 8);
-			last = c / 8 + 1;
+			out->cpus[c / 8] |= (uint8_t)(1u << c % 8);
+			out->bytes = c / 8 + 1;
 		}
 		if (fgetc(f) != ',')
 			break;
 	}
-	return last;
 }
 
 static bool has_cpu(const uint8_t *cpus, size_t bytes, unsigned int c)
@@ -64,18 +62,16 @@ static bool has_cpu(const uint8_t *cpus, size_t bytes, unsigned int c)
 	return c / 8 < bytes && (cpus[c / 8] >> c % 8 & 1);
 }
 
-static int read_cpus(struct attrs *a)
+static int read_cpus(const struct attrs_online *host, struct attrs *a)
 {
-	uint8_t host[ATTRS_CPU_BYTES];
-	size_t n_host = online(host);
 	long n = syscall(SYS_sched_getaffinity, a->tid, sizeof(a->cpus), a->cpus);
 
 	if (n < 0)
 		return -errno;
 	while (n > 0 && !a->cpus[n - 1])
 		n--;
-	for (unsigned int c = 0; c < 8 * n_host; c++)
-		if (has_cpu(host, n_host, c) && !has_cpu(a->cpus, (size_t)n, c)) {
+	for (unsigned int c = 0; c < 8 * host->bytes; c++)
+		if (has_cpu(host->cpus, host->bytes, c) && !has_cpu(a->cpus, (size_t)n, c)) {
 			a->cpu_bytes = (size_t)n;
 			return 0;
 		}
@@ -83,14 +79,14 @@ static int read_cpus(struct attrs *a)
 	return 0;
 }
 
-int attrs_read(pid_t pid, pid_t tid, struct attrs *out)
+int attrs_read(pid_t pid, pid_t tid, const struct attrs_online *host, struct attrs *out)
 {
 	char text[TEXT_BYTES];
 
 	memset(out, 0, sizeof(*out));
 	out->tid = tid;
 	out->leader = pid == tid;
-	int r = read_cpus(out);
+	int r = read_cpus(host, out);
 
 	if (r < 0)
 		return r;
@@ -150,11 +146,11 @@ int attrs_set(const struct attrs *a, const char **what)
 
 int attrs_first_missing(const uint8_t *cpus, size_t bytes)
 {
-	uint8_t host[ATTRS_CPU_BYTES];
-	size_t n_host = online(host);
+	struct attrs_online host;
 
-	for (unsigned int c = 0; n_host && c < 8 * bytes; c++)
-		if (has_cpu(cpus, bytes, c) && !has_cpu(host, n_host, c))
+	attrs_online(&host);
+	for (unsigned int c = 0; host.bytes && c < 8 * bytes; c++)
+		if (has_cpu(cpus, bytes, c) && !has_cpu(host.cpus, host.bytes, c))
 			return (int)c;
 	return -1;
 }

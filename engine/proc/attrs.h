@@ -22,8 +22,16 @@ struct attrs {
 	int autogroup_nice; /* of its session, CONFIG_SCHED_AUTOGROUP */
 };
 
+/* CPUs of this host that can be used. */
+struct attrs_online {
+	uint8_t cpus[ATTRS_CPU_BYTES];
+	size_t bytes; /* 0: not known */
+};
+
+/** attrs_online() - read once for all threads */
+void attrs_online(struct attrs_online *out);
 /** attrs_read() - of a thread of @pid. Return: 0; -ESRCH it is gone; -errno */
-int attrs_read(pid_t pid, pid_t tid, struct attrs *out);
+int attrs_read(pid_t pid, pid_t tid, const struct attrs_online *host, struct attrs *out);
 /**
  * attrs_set() - give thread a->tid what @a has
  * @what: out: the first attribute that could not be set, static

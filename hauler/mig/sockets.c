@@ -5,13 +5,13 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <dirent.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "common/array.h"
 #include "common/auto.h"
 #include "common/log.h"
 #include "engine/net/sockopts.h"
@@ -27,19 +27,26 @@ struct walk {
 	socket_fn fn;
 	void *arg;
 	bool stopped; /* the tree is: then lost events are told */
-	uint64_t *seen;
-	size_t n, cap;
+	void *seen; /* for tsearch(): inodes in the place of pointers */
 };
 
-static bool is_new(struct walk *w, uint64_t inode)
+static int by_inode(const void *a, const void *b)
 {
-	for (size_t k = 0; k < w->n; k++)
-		if (w->seen[k] == inode)
-			return false;
-	if (array_grow(&w->seen, w->n, &w->cap, sizeof(*w->seen)) < 0)
-		return false;
-	w->seen[w->n++] = inode;
-	return true;
+	uintptr_t m = (uintptr_t)a, n = (uintptr_t)b;
+
+	return m < n ? -1 : m > n;
+}
+
+static void keep(void *inode)
+{
+	(void)inode;
+}
+
+static bool is_new(struct walk *w, uintptr_t inode)
+{
+	const void *key = (const void *)inode;
+
+	return !tfind(key, &w->seen, by_inode) && tsearch(key, &w->seen, by_inode);
 }
 
 /* Events in the queue of an inotify descriptor do not move. */
@@ -94,7 +101,7 @@ static int each_socket(pid_t root, bool stopped, socket_fn fn, void *arg, struct
 			err_set(e, ERR_SYS, -r, "sockets of process %d: %s", l.pid[i],
 			        strerror(-r));
 	procs_fini(&l);
-	free(w.seen);
+	tdestroy(w.seen, keep);
 	return r;
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array.h"
 #include "common/log.h"
 #include "engine/criu/sleeps.h"
 #include "engine/proc/attrs.h"
@@ -77,12 +78,18 @@ static int each(pid_t root, thread_fn fn, void *arg, struct err *e)
 
 /* ---- OFFER ---- */
 
+struct offer {
+	Haul__Offer *o;
+	struct attrs_online host;
+};
+
 static int add_cpus(void *arg, pid_t pid, pid_t tid)
 {
-	Haul__Offer *o = arg;
+	const struct offer *f = arg;
+	Haul__Offer *o = f->o;
 	struct attrs a;
 
-	if (attrs_read(pid, tid, &a) < 0 || !a.cpu_bytes)
+	if (attrs_read(pid, tid, &f->host, &a) < 0 || !a.cpu_bytes)
 		return 0;
 	for (size_t i = 0; i < a.cpu_bytes; i++)
 		o->cpus.data[i] |= a.cpus[i];
@@ -93,11 +100,14 @@ static int add_cpus(void *arg, pid_t pid, pid_t tid)
 
 int threads_offer(pid_t root, Haul__Offer *o, struct err *e)
 {
+	struct offer f = { .o = o };
+
 	o->cpus.len = 0;
 	o->cpus.data = calloc(1, ATTRS_CPU_BYTES);
 	if (!o->cpus.data)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	return each(root, add_cpus, o, e);
+	attrs_online(&f.host);
+	return each(root, add_cpus, &f, e);
 }
 
 void threads_offer_free(Haul__Offer *o)
@@ -146,6 +156,7 @@ void threads_stopped(struct threads *t)
 struct list {
 	const struct threads *t;
 	Haul__Switch *s;
+	struct attrs_online host;
 	size_t cap, at;
 };
 
@@ -196,17 +207,10 @@ static int add_thread(void *arg, pid_t pid, pid_t tid)
 	struct list *l = arg;
 	struct attrs a;
 
-	if (attrs_read(pid, tid, &a) < 0)
+	if (attrs_read(pid, tid, &l->host, &a) < 0)
 		return 0;
-	if (l->s->n_thread == l->cap) {
-		size_t cap = l->cap ? 2 * l->cap : 16;
-		Haul__Thread **v = realloc(l->s->thread, cap * sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		l->s->thread = v;
-		l->cap = cap;
-	}
+	if (array_grow(&l->s->thread, l->s->n_thread, &l->cap, sizeof(*l->s->thread)) < 0)
+		return -ENOMEM;
 	l->s->thread[l->s->n_thread] = NULL;
 	int r = make(&a, &l->s->thread[l->s->n_thread]);
 	Haul__Thread *v = l->s->thread[l->s->n_thread];
@@ -222,6 +226,7 @@ int threads_switch(const struct threads *t, Haul__Switch *s, struct err *e)
 {
 	struct list l = { .t = t, .s = s };
 
+	attrs_online(&l.host);
 	return t ? each(t->root, add_thread, &l, e) : 0;
 }
 
