@@ -20,7 +20,7 @@ bool allow_clean(const char *path)
 	return true;
 }
 
-static bool is_key(const char *key, const char *word, size_t n)
+bool allow_key(const char *key, const char *word, size_t n)
 {
 	return key && strcspn(key, " ") == n && !strncmp(key, word, n);
 }
@@ -31,7 +31,7 @@ static long dir_of_word(const char *word, size_t n, const char *key, const char 
 	const char *eq = word[0] == '/' ? NULL : memchr(word, '=', n);
 	size_t skip = eq ? (size_t)(eq - word) + 1 : 0;
 
-	if (eq && !is_key(key, word, skip - 1))
+	if (eq && !allow_key(key, word, skip - 1))
 		return -1;
 	word += skip;
 	n -= skip;

@@ -8,6 +8,8 @@
 
 /** allow_clean() - is @path absolute, without empty parts, "." and ".."? */
 bool allow_clean(const char *path);
+/** allow_key() - is the fingerprint @word, of @n bytes, that of @key? @key: as allow_dir() has it */
+bool allow_key(const char *key, const char *word, size_t n);
 /**
  * allow_dir() - the directory of @list strictly above @path in which @key may write
  * @list: words, separated by blanks: DIR, or FINGERPRINT=DIR for one key

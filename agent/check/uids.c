@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/check/allow.h"
 #include "common/account.h"
 #include "transport/haul.pb-c.h"
 
@@ -69,12 +70,12 @@ const char *uids_fault(const char *allow, char *word, size_t bytes)
 static bool in_list(const struct uids *u, uint32_t uid)
 {
 	for (const char *p = u->allow; *(p += strspn(p, blank));) {
-		size_t n = strcspn(p, blank), print_n, key_n = strcspn(u->key, " ");
+		size_t n = strcspn(p, blank), print_n;
 		const char *print;
 		struct range r;
 
 		if (parse(p, n, &r, &print, &print_n) && uid >= r.from && uid <= r.to &&
-		    (!print || (print_n == key_n && !strncmp(print, u->key, key_n))))
+		    (!print || allow_key(u->key, print, print_n)))
 			return true;
 		p += n;
 	}
