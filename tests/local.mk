@@ -333,6 +333,6 @@ $(DISTCHECK): AM_MAKEFLAGS = TESTS="$(QUICK)"
 # the whole folder travels in the tarball
 EXTRA_DIST += tests
 dist-hook:
-	cd $(distdir)/tests && rm -rf *.log *.trs .deps .lint page/shots
+	cd $(distdir)/tests && rm -rf *.log *.trs .deps .lint page/shots work/__pycache__
 	find $(distdir)/tests -name '*.o' -delete
 	cd $(distdir) && rm -f $(check_PROGRAMS)

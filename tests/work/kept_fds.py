@@ -6,12 +6,13 @@ queue, of which a part is lost. --thread: also a pidfd of a thread, which cannot
 import argparse
 import ctypes
 import fcntl
-import json
 import mmap
 import os
 import select
 import signal
 import threading
+
+import answers
 
 libc = ctypes.CDLL(None, use_errno=True)
 F_SETSIG, F_GETSIG, F_GETOWN_EX, F_ADD_SEALS, F_GET_SEALS, F_SETPIPE_SZ, F_GETPIPE_SZ = 10, 11, 16, 1033, 1034, 1031, 1032
@@ -21,7 +22,7 @@ EFD_SEMAPHORE, PIDFD_THREAD = 1, 0o200
 
 class Work:
     def __init__(self, where, thread):
-        self.dir, self.done = where, 0
+        self.dir = where
         os.makedirs("/srv/kept", exist_ok=True)
         self.fds = {}
         if not os.path.lexists("/srv/kept/link"):
@@ -105,15 +106,7 @@ class Work:
         return faults
 
     def run(self):
-        open(self.dir + "/ready", "w").close()
-        while True:
-            signal.sigwait([signal.SIGUSR1])
-            self.done += 1
-            faults = self.verify()
-            name = "%s/verify.%d" % (self.dir, self.done)
-            with open(name + ".new", "w") as f:
-                json.dump({"ok": not faults, "faults": faults, "sees": self.before}, f)
-            os.rename(name + ".new", name)
+        answers.serve(self.dir, self.verify, sees=self.before)
 
 
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGUSR2])

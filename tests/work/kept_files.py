@@ -3,7 +3,6 @@
 """kept_files.py - a program with names: a UNIX socket below /var/run, one whose file was renamed after it was
 bound, shared memory in /dev/shm, an SQLite database. --journal=delete|wal. A thread answers on both sockets."""
 import argparse
-import json
 import mmap
 import os
 import signal
@@ -11,6 +10,8 @@ import socket
 import sqlite3
 import threading
 import time
+
+import answers
 
 SOCKETS = "/var/run/kept/sockets"
 SHM = "/dev/shm/kept-mine"
@@ -49,7 +50,7 @@ def ask(name, c=None):
 
 class Work:
     def __init__(self, where, journal):
-        self.dir, self.done, self.faults = where, 0, []
+        self.dir, self.faults = where, []
         os.makedirs(SOCKETS)
         self.plain = listen(SOCKETS + "/plain")
         self.renamed = listen(SOCKETS + "/temporary", SOCKETS + "/real")
@@ -96,18 +97,10 @@ class Work:
             self.faults.append("the FIFO is of user %d, group %d, mode %o" % (st.st_uid, st.st_gid, st.st_mode))
         self.step("read", self.db.execute, "SELECT count(*) FROM t")
         self.step("sqlite write", self.insert)
+        return self.faults
 
     def run(self):
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
-        open(self.dir + "/ready", "w").close()
-        while True:
-            signal.sigwait([signal.SIGUSR1])
-            self.done += 1
-            self.verify()
-            name = "%s/verify.%d" % (self.dir, self.done)
-            with open(name + ".new", "w") as f:
-                json.dump({"ok": not self.faults, "faults": self.faults, "journal": self.mode}, f)
-            os.rename(name + ".new", name)
+        answers.serve(self.dir, self.verify, journal=self.mode)
 
 
 parser = argparse.ArgumentParser()

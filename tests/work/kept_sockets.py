@@ -5,11 +5,12 @@ see of them at its start, and compares. --iface=NAME is where the groups are."""
 import argparse
 import ctypes
 import fcntl
-import json
 import os
 import signal
 import socket
 import struct
+
+import answers
 
 MCAST_JOIN_GROUP, MCAST_MSFILTER, MCAST_JOIN_SOURCE_GROUP = 42, 48, 46
 GROUP, SOURCED, SIX = "239.7.7.7", "232.7.7.7", "ff05::77"
@@ -41,7 +42,7 @@ def address(text):
 
 class Work:
     def __init__(self, where, iface):
-        self.dir, self.index, self.done = where, socket.if_nametoindex(iface), 0
+        self.dir, self.index = where, socket.if_nametoindex(iface)
         self.iface = iface
         self.socks = {
             "listening": socket.socket(socket.AF_INET, socket.SOCK_STREAM),
@@ -112,15 +113,7 @@ class Work:
         return faults
 
     def run(self):
-        open(self.dir + "/ready", "w").close()
-        while True:
-            signal.sigwait([signal.SIGUSR1])
-            self.done += 1
-            faults = self.verify()
-            name = "%s/verify.%d" % (self.dir, self.done)
-            with open(name + ".new", "w") as f:
-                json.dump({"ok": not faults, "faults": faults, "sees": self.before}, f)
-            os.rename(name + ".new", name)
+        answers.serve(self.dir, self.verify, sees=self.before)
 
 
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])

@@ -4,7 +4,6 @@
 it sees of itself, and compares. docs/KEPT.md has the list."""
 import argparse
 import ctypes
-import json
 import os
 import re
 import resource
@@ -13,6 +12,8 @@ import struct
 import sys
 import threading
 import time
+
+import answers
 
 # These are lost, and haul check says so, but for the last three: docs/KEPT.md
 LOST = ("prctl machine check kill", "prctl memory merge", "personality", "thread own umask: umask",
@@ -67,7 +68,7 @@ def text(path):
 
 class Work:
     def __init__(self, where):
-        self.dir, self.done = where, 0
+        self.dir = where
         self.tell, self.tids, self.asking = {}, {}, True
         libc.syscall(SYS["personality"], 0x0040000)  # ADDR_NO_RANDOMIZE
         for name, (_, _, number, arg) in PRCTL.items():
@@ -159,21 +160,16 @@ class Work:
                 out["thread %s: %s" % (name, k)] = v
         return out
 
+    def verify(self):
+        now = self.see()
+        return ["%s was %r, is %r" % (k, v, now.get(k)) for k, v in self.before.items()
+                if now.get(k) != v and k not in LOST and "policy" not in k]
+
     def run(self):
         while sum(os.times()[:2]) < 0.3:
             pass
         self.before = self.see()
-        open(self.dir + "/ready", "w").close()
-        while True:
-            signal.sigwait([signal.SIGUSR1])
-            self.done += 1
-            now = self.see()
-            faults = ["%s was %r, is %r" % (k, v, now.get(k)) for k, v in self.before.items()
-                      if now.get(k) != v and k not in LOST and "policy" not in k]
-            name = "%s/verify.%d" % (self.dir, self.done)
-            with open(name + ".new", "w") as f:
-                json.dump({"ok": not faults, "faults": faults, "sees": self.before}, f, indent=1)
-            os.rename(name + ".new", name)
+        answers.serve(self.dir, self.verify, sees=self.before)
 
 
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
