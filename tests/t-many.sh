@@ -7,7 +7,8 @@
 ulimit -Sn 256
 lab_up
 start A "$top/tests/work/many.py" --children 599
-move A --mode=post-copy --freeze-limit-ms=120000
+# 600 processes cost a busy machine two minutes
+move A --mode=post-copy --freeze-limit-ms=600000
 verify B
 note "  $(field tasks) processes, downtime $(($(field downtime_us) / 1000)) ms, total $(($(field total_us) / 1000)) ms"
 [ "$(field tasks)" = 600 ] || fail "$(field tasks) processes"

@@ -42,6 +42,7 @@ start A "$dir/locker"
 child=$("$lab" run A pgrep -P "$pid")
 begin_hanging
 undone
+grep -q 'longer than freeze-limit-ms, 8000 ms' "$dir/report" "$dir/stderr" || fail "the limit is not named: $(cat "$dir/report" "$dir/stderr")"
 until_true 20 'clean B' || fail "left on B: $("$lab" run B ps -ef)"
 grep -q 'made by the restore.*: killed' "$dir/hauld.B.log" || fail "not said: $(cat "$dir/hauld.B.log")"
 note "  a restore that hangs is given up: $(grep -o 'made by the restore[^"]*' "$dir/hauld.B.log" | head -1)"

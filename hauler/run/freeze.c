@@ -181,9 +181,6 @@ static int dump_failed(struct mig *m, struct err *e)
 	if (e->src == ERR_CRIU && sink_wait(m->dump.sink, deadline_in_ms(REASON_MS), &s) < 0 &&
 	    s.src != ERR_CRIU)
 		*e = s;
-	if (e->src == ERR_CRIU && e->code == ETIMEDOUT)
-		err_fix(e, "nothing has changed: try again when the program writes less, or with a "
-		           "larger --freeze-limit-ms");
 	return err_code(e);
 }
 

@@ -102,6 +102,18 @@ static enum mig_state after_failure(const struct mig *m)
 	return link && (m->at->may_go_to & TO(RELINK)) ? MIG_RELINK : MIG_LOST;
 }
 
+/* A step that still waited when freeze-limit-ms was over: its own words name only whom it waited for. */
+static void say_late(struct mig *m)
+{
+	if (m->err.code != ETIMEDOUT || !m->at->frozen || now_us() < mig_freeze_end(m))
+		return;
+	err_wrap(&m->err, "the stop took longer than freeze-limit-ms, %u ms",
+	         m->opt->pol.v.freeze_limit_ms);
+	if (!*m->err.fix)
+		err_fix(&m->err, "nothing has changed: try again when the program writes less and the "
+		                 "hosts are less busy, or with a larger --freeze-limit-ms");
+}
+
 /* The fault point after each step. */
 static const enum fault passed[MIG_NSTATES] = {
 	[MIG_CONNECT] = FAULT_S_CONNECTED,    [MIG_NEGOTIATE] = FAULT_S_NEGOTIATED,
@@ -127,6 +139,7 @@ static void run_step(struct mig *m)
 		next = refused(m, next);
 	if (next == MIG_UNDO) {
 		m->fig.t.end_us = now_us();
+		say_late(m);
 		undo_from(m, m->state == MIG_RELINK ? MIG_RESTORE : m->state);
 	} else {
 		enter(m, next);
