@@ -23,7 +23,7 @@ const char *files_clean(const char *text, char *out, size_t bytes)
 {
 	size_t n = 0;
 
-	for (; text[n] && n < bytes - 1; n++)
+	for (; n < bytes - 1 && text[n]; n++)
 		out[n] = iscntrl((unsigned char)text[n]) ? ' ' : text[n];
 	while (n > 0 && out[n - 1] == ' ')
 		n--;

@@ -173,7 +173,7 @@ int out_offer(struct wrk *w, const Haul__Offer *o, const char *allow, struct fin
 	if (!a)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for descriptors");
 	a->root = (pid_t)o->root_pid;
-	for (size_t k = 0; o->comm[k] && k < sizeof(a->comm) - 1; k++)
+	for (size_t k = 0; k < sizeof(a->comm) - 1 && o->comm[k]; k++)
 		a->comm[k] = isgraph((unsigned char)o->comm[k]) ? o->comm[k] : '_';
 	if (o->n_out > CRIU_INHERIT_MAX)
 		return err_set(e, ERR_PEER, EBADMSG, "%zu descriptors", o->n_out);

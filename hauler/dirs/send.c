@@ -493,6 +493,17 @@ static int send_name(struct job *j, struct dirs_name *n)
 	return r;
 }
 
+/* One of @i's names that both hosts have; NULL: there is none */
+static const struct dirs_name *on_both(const struct dirs_ino *i)
+{
+	const struct dirs_name *n;
+
+	LIST_FOREACH(n, &i->names, of_ino)
+	if (n->there && !n->vanished)
+		return n;
+	return NULL;
+}
+
 static int send_dirty(struct job *j, struct dirs_ino *i)
 {
 	i->dirty = false;
@@ -503,11 +514,8 @@ static int send_dirty(struct job *j, struct dirs_ino *i)
 	char here[BATCH_PATH_MAX_BYTES + 1];
 
 	if (dirs_ino_path(i, false, here) < 0 || strcmp(here, j->path)) {
-		const struct dirs_name *n;
+		const struct dirs_name *n = on_both(i);
 
-		LIST_FOREACH(n, &i->names, of_ino)
-		if (n->there && !n->vanished)
-			break;
 		if (!n || dirs_path(n, j->path) < 0)
 			return 0;
 	}

@@ -110,8 +110,9 @@ static void say_late(struct mig *m)
 	err_wrap(&m->err, "the stop took longer than freeze-limit-ms, %u ms",
 	         m->opt->pol.v.freeze_limit_ms);
 	if (!*m->err.fix)
-		err_fix(&m->err, "nothing has changed: try again when the program writes less and the "
-		                 "hosts are less busy, or with a larger --freeze-limit-ms");
+		err_fix(&m->err,
+		        "nothing has changed: try again when the program writes less and the "
+		        "hosts are less busy, or with a larger --freeze-limit-ms");
 }
 
 /* The fault point after each step. */
