@@ -330,6 +330,9 @@ check-vm:
 DISTCHECK = distcheck
 $(DISTCHECK): AM_MAKEFLAGS = TESTS="$(QUICK)"
 
+distclean-local:
+	rm -rf tests/.lint
+
 # the whole folder travels in the tarball
 EXTRA_DIST += tests
 dist-hook:

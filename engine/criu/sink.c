@@ -46,6 +46,7 @@ struct sink {
 	struct sink_ops ops;
 	pthread_t thread;
 	bool started, joined;
+	int ended; /* the thread's last write: ThreadSanitizer does not know pthread_clockjoin_np() */
 	int result;
 	struct err err;
 	struct sink_obj *objs;
@@ -247,6 +248,7 @@ static void *sink_main(void *arg)
 	s->result = r < 0 ? r : 0;
 	if (r < 0)
 		shutdown(s->fd, SHUT_RDWR); /* CRIU aborts and resumes the tree */
+	__atomic_store_n(&s->ended, 1, __ATOMIC_RELEASE);
 	return NULL;
 }
 
@@ -289,7 +291,7 @@ static bool join(struct sink *s, uint64_t deadline_us)
 		                    ? pthread_join(s->thread, NULL) == 0
 		                    : pthread_clockjoin_np(s->thread, NULL, CLOCK_MONOTONIC, &t) ==
 		                              0;
-	return s->joined || !s->started;
+	return !s->started || (s->joined && __atomic_load_n(&s->ended, __ATOMIC_ACQUIRE));
 }
 
 int sink_wait(struct sink *s, uint64_t deadline_us, struct err *e)
