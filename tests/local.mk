@@ -223,6 +223,7 @@ SHELL_TESTS = \
 	tests/t-trust-owner.sh \
 	tests/t-trust-signals.sh \
 	tests/t-trust-source.sh \
+	tests/t-trust-streams.sh \
 	tests/t-urgent.sh \
 	tests/t-watch.sh \
 	tests/t-writer.sh

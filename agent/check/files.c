@@ -169,6 +169,8 @@ static int need_of(const Haul__File *f)
 		return content ? X_OK : 0;
 	if (S_ISLNK(f->mode))
 		return 0;
+	if (S_ISSOCK(f->mode)) /* a datagram socket of the tree will be connected to it */
+		return W_OK;
 	return f->write ? W_OK : content ? R_OK : 0;
 }
 

@@ -16,6 +16,7 @@
 #include "agent/files/bring.h"
 #include "agent/mig/mig.h"
 #include "agent/worker/out.h"
+#include "agent/worker/peers.h"
 #include "engine/criu/held.h"
 #include "engine/criu/img.h"
 
@@ -24,6 +25,7 @@
 /* What one process holds under one name of /proc/PID. */
 struct held {
 	struct wrk *w;
+	const struct peers *peers;
 	pid_t pid;
 	struct rights_id id;
 	dev_t images; /* where CRIU's own files are */
@@ -166,6 +168,19 @@ static int judge(const struct held *h, struct err *e)
 	return 0;
 }
 
+/* A socket: to whom is it connected? */
+static int judge_socket_peer(struct held *h, const char *link, struct err *e)
+{
+	const char *name = NULL;
+	unsigned long long inode;
+
+	if (sscanf(h->path, "socket:[%llu]", &inode) != 1 || stat(link, &h->st) < 0 ||
+	    is_inherited(h) || peers_judge(h->peers, h->w, &h->id, inode, &name) == 0)
+		return 0;
+	snprintf(h->path, sizeof(h->path), "%s", name);
+	return refuse(h, EACCES, "that user may not send to the UNIX socket at the destination", e);
+}
+
 static int look(struct held *h, struct err *e)
 {
 	char link[128];
@@ -179,7 +194,7 @@ static int look(struct held *h, struct err *e)
 		return n < 0 && errno != ENOENT ? err_sys(e, "%s", link) : 0;
 	h->path[n] = 0;
 	if (h->path[0] != '/') /* a pipe, a socket, an anonymous inode */
-		return 0;
+		return h->peers->any ? judge_socket_peer(h, link, e) : 0;
 	AUTO(fd) int fd = open(link, O_PATH | O_CLOEXEC);
 
 	if (fd < 0 || fstat(fd, &h->st) < 0)
@@ -245,9 +260,10 @@ static int look_process(struct held *h, struct err *e)
 	return look_dir(h, "map_files", e);
 }
 
-static int check_process(struct wrk *w, pid_t pid, dev_t images, struct err *e)
+static int check_process(struct wrk *w, const struct peers *peers, pid_t pid, dev_t images,
+                         struct err *e)
 {
-	struct held h = { .w = w, .pid = pid, .images = images };
+	struct held h = { .w = w, .peers = peers, .pid = pid, .images = images };
 	struct img_creds c;
 	int r = img_creds(w->images_fd, pid, &c, e);
 
@@ -268,13 +284,17 @@ static int check_process(struct wrk *w, pid_t pid, dev_t images, struct err *e)
 int held_check(struct wrk *w, struct err *e)
 {
 	struct img_tree tree = { 0 };
+	struct peers peers = { 0 };
 	struct stat images;
 	int r = img_tree(w->images_fd, &tree, e);
 
+	if (r == 0)
+		r = peers_load(&peers, w->images_fd, e);
 	if (r == 0 && fstat(w->images_fd, &images) < 0)
 		r = err_sys(e, "images");
 	for (size_t i = 0; r == 0 && i < tree.n; i++)
-		r = check_process(w, tree.v[i].pid, images.st_dev, e);
+		r = check_process(w, &peers, tree.v[i].pid, images.st_dev, e);
+	peers_fini(&peers);
 	img_tree_fini(&tree);
 	return r;
 }
@@ -388,7 +408,7 @@ int held_sockets(struct wrk *w, struct err *e)
 	int r = img_sockets(w->images_fd, &v, &n, e);
 
 	for (size_t i = 0; r == 0 && i < n; i++)
-		r = judge_socket(w, &v[i], e);
+		r = v[i].outside ? 0 : judge_socket(w, &v[i], e);
 	free(v);
 	return r;
 }

@@ -8,10 +8,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include "agent/mig/mig.h"
 #include "agent/check/allow.h"
+#include "agent/check/reach.h"
 #include "agent/worker/tty.h"
 #include "agent/files/beneath.h"
 #include "common/log.h"
@@ -21,12 +21,17 @@
 #define PATH_BYTES   512
 #define FILE_MODE    0640
 #define JOURNAL_INFO 6 /* priority of lines that name none */
+#define HEADER_BYTES 512
+#define HEADER_LINES 7
 
 struct place {
 	Haul__OutKind kind;
 	char path[PATH_BYTES];
 	int sock_type;
 	uint32_t uid, gid;
+	pid_t pid; /* a connection is this process's, */
+	const struct rights_id *id; /* and of this user */
+	char header[HEADER_BYTES]; /* for journald */
 	bool made;
 	bool no_links; /* it must lie below an allowed directory: follow no link */
 };
@@ -92,39 +97,60 @@ static int check_file(const struct wrk *w, const struct place *p, struct finding
 	                   "the destination has no directory for %s", p->path);
 }
 
-static int connect_to(const struct place *p)
+static int connect_to(const struct place *p, const char *first, pid_t pid)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	size_t n = strlen(p->path);
-	AUTO(fd) int fd = socket(AF_UNIX, p->sock_type | SOCK_CLOEXEC, 0);
+	const struct reach r = {
+		.id = p->id, .pid = pid, .path = p->path, .type = p->sock_type, .first = first
+	};
 
-	if (fd < 0 || n >= sizeof(a.sun_path))
-		return fd < 0 ? -errno : -ENAMETOOLONG;
-	memcpy(a.sun_path, p->path, n);
-	if (a.sun_path[0] == '@')
-		a.sun_path[0] = 0;
-	if (connect(fd, (struct sockaddr *)&a,
-	            (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n +
-	                        (a.sun_path[0] != 0))) < 0)
-		return -errno;
-	return steal_fd(&fd);
+	return reach_connect(&r);
 }
 
 static int check_socket(const struct place *p, struct findings *f)
 {
-	int fd = connect_to(p);
+	int fd = connect_to(p, NULL, 0);
 
 	if (fd >= 0) {
 		close(fd);
 		return 0;
 	}
+	if (fd == -EACCES || fd == -EPERM || fd == -ELOOP)
+		return finding_add(f, SEV_BLOCKER, "unix-denied",
+		                   "let the user of the process connect there, or "
+		                   "--map=unix:NAME=null, file:PATH, close",
+		                   "user %u may not connect to %s at the destination", p->id->uid,
+		                   p->path);
 	return finding_add(f, SEV_BLOCKER, "unix-missing",
 	                   "start the service there, or --map=unix:NAME=null, file:PATH, close",
 	                   "no program listens at %s at the destination: %s", p->path,
 	                   strerror(-fd));
 }
 
-static int take(struct out_places *a, const Haul__Out *m)
+/* An older source names a user only. */
+static const struct rights_id *find_id(const struct rights *r, const Haul__Out *m)
+{
+	for (size_t k = 0; !m->identity && k < r->n; k++)
+		if (r->v[k].uid == m->uid)
+			return &r->v[k];
+	return m->identity && m->identity <= r->n ? &r->v[m->identity - 1] : NULL;
+}
+
+/* What journald reads first: seven lines, the program's own word. */
+static bool header_ok(const char *s)
+{
+	unsigned int lines = 0;
+
+	if (strlen(s) >= HEADER_BYTES)
+		return false;
+	for (; *s; s++) {
+		lines += *s == '\n';
+		if (iscntrl((unsigned char)*s) && *s != '\n')
+			return false;
+	}
+	return lines == HEADER_LINES;
+}
+
+static int take(struct out_places *a, const struct rights *who, const Haul__Out *m)
 {
 	struct place *p = &a->v[a->n];
 	struct criu_inherit *in = &a->fd[a->n];
@@ -135,6 +161,8 @@ static int take(struct out_places *a, const Haul__Out *m)
 	p->sock_type = (int)m->sock_type;
 	p->uid = m->uid;
 	p->gid = m->gid;
+	p->pid = (pid_t)m->pid;
+	p->id = find_id(who, m);
 	if (m->kind == HAUL__OUT_KIND__OUT_TTY)
 		snprintf(in->key, sizeof(in->key), "tty[%llx:%llx]", (unsigned long long)m->rdev,
 		         (unsigned long long)m->dev);
@@ -147,7 +175,10 @@ static int take(struct out_places *a, const Haul__Out *m)
 	    (socket && p->sock_type != SOCK_STREAM && p->sock_type != SOCK_DGRAM &&
 	     p->sock_type != SOCK_SEQPACKET))
 		return -EBADMSG;
+	if ((socket && !p->id) || (m->header[0] && !header_ok(m->header)))
+		return -EBADMSG;
 	strcpy(p->path, m->path);
+	strcpy(p->header, m->header);
 	return 0;
 }
 
@@ -178,7 +209,7 @@ int out_offer(struct wrk *w, const Haul__Offer *o, const char *allow, struct fin
 	if (o->n_out > CRIU_INHERIT_MAX)
 		return err_set(e, ERR_PEER, EBADMSG, "%zu descriptors", o->n_out);
 	for (size_t k = 0; r == 0 && k < o->n_out; k++) {
-		if (take(a, o->out[k]) < 0)
+		if (take(a, &w->rights, o->out[k]) < 0)
 			return err_set(e, ERR_PEER, EBADMSG, "a descriptor of an unknown kind");
 		struct place *p = &a->v[k];
 
@@ -225,27 +256,21 @@ static int open_file(const struct wrk *w, struct place *p, struct err *e)
 	return steal_fd(&fd);
 }
 
-/* The header that journald reads before the first line of a stream. */
-static int greet_journal(int fd, const char *comm)
+/* For a source that sends none: identifier, unit, priority, prefixes like <4>, forwarding to three places */
+static void default_header(const struct out_places *a, char out[HEADER_BYTES])
 {
-	char text[96];
-	/* identifier, unit, priority, prefixes like <4>, and forwarding to three places */
-	int n = snprintf(text, sizeof(text), "%s\n\n%d\n1\n0\n0\n0\n", comm, JOURNAL_INFO);
-
-	shutdown(fd, SHUT_RD);
-	return send(fd, text, (size_t)n, MSG_NOSIGNAL) == n ? 0 : -EIO;
+	snprintf(out, HEADER_BYTES, "%s\n\n%d\n1\n0\n0\n0\n", a->comm, JOURNAL_INFO);
 }
 
-static int open_socket(const struct out_places *a, const struct place *p, struct err *e)
+static int open_socket(const struct out_places *a, struct place *p, struct err *e)
 {
-	int r = connect_to(p);
-	AUTO(fd) int fd = r;
+	bool journal = p->kind == HAUL__OUT_KIND__OUT_JOURNAL;
 
-	if (r >= 0 && p->kind == HAUL__OUT_KIND__OUT_JOURNAL && greet_journal(fd, a->comm) < 0)
-		r = -EIO;
-	if (r < 0)
-		return err_set(e, ERR_SYS, -r, "connect to %s: %s", p->path, strerror(-r));
-	return steal_fd(&fd);
+	if (journal && !p->header[0])
+		default_header(a, p->header);
+	int fd = connect_to(p, journal ? p->header : NULL, p->pid);
+
+	return fd < 0 ? err_set(e, ERR_SYS, -fd, "connect to %s: %s", p->path, strerror(-fd)) : fd;
 }
 
 int out_open(struct wrk *w, struct err *e)

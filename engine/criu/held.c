@@ -88,12 +88,12 @@ struct sockets {
 	size_t n;
 };
 
-/* Return: 1 it is bound to a path; 0; -EBADMSG */
+/* Return: 1 its name is a path; 0; -EBADMSG */
 static int take_socket(const Cimg__UnixSk *s, struct img_socket *out)
 {
 	const char *dir = s->name_dir ? s->name_dir : "";
 
-	if (!s->name.len || !s->name.data[0] || s->deleted || s->uflags & USK_EXTERN)
+	if (!s->name.len || !s->name.data[0] || s->deleted)
 		return 0;
 	size_t n = strnlen((const char *)s->name.data, s->name.len);
 	bool whole = s->name.data[0] == '/';
@@ -105,6 +105,7 @@ static int take_socket(const Cimg__UnixSk *s, struct img_socket *out)
 	out->uid = s->file_perms ? s->file_perms->uid : UINT32_MAX;
 	out->gid = s->file_perms ? s->file_perms->gid : UINT32_MAX;
 	out->mode = s->file_perms ? s->file_perms->mode : 0;
+	out->outside = s->uflags & USK_EXTERN;
 	return 1;
 }
 

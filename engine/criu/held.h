@@ -23,12 +23,13 @@ struct img_creds {
 int img_creds(int dirfd, pid_t tid, struct img_creds *out, struct err *e);
 void img_creds_fini(struct img_creds *c);
 
-/* A UNIX socket that CRIU will bind to a path. */
+/* A UNIX socket that CRIU will bind to a path, or connect to there. */
 struct img_socket {
 	char path[128]; /* absolute */
 	uint32_t uid, gid, mode; /* of the socket file at the source */
+	bool outside; /* a program outside the tree has it: datagram sockets of the tree are connected to it */
 };
-/** img_sockets() - from files.img. @out: an array of @n, the caller's. Return: 0; -errno */
+/** img_sockets() - from files.img, with those outside. @out: an array of @n, the caller's. Return: 0; -errno */
 int img_sockets(int dirfd, struct img_socket **out, size_t *n, struct err *e);
 
 /* Files that CRIU opens by their names: of descriptors, mappings, programs and directories. */

@@ -209,4 +209,18 @@ int net_move_add(struct net_move *m, struct err *e);
 /** net_move_announce() - gratuitous ARP, unsolicited neighbour advertisement; best effort */
 void net_move_announce(const struct net_move *m);
 
+/* ---- unix.c ---- */
+
+/* A UNIX socket of this host. */
+struct net_unix {
+	uint64_t inode, peer; /* peer 0: none */
+	uint64_t dev,
+	        file; /* of the path that it is bound to; file 0: none. Only 32 bits of the file's inode */
+};
+
+/** net_unix_list() - all of them, by inode. @out: an array of @n, the caller's. Return: 0; -errno */
+int net_unix_list(struct net_unix **out, size_t *n, struct err *e);
+/** net_unix_find() - NULL: there is none */
+const struct net_unix *net_unix_find(const struct net_unix *v, size_t n, uint64_t inode);
+
 #endif

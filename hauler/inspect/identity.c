@@ -72,6 +72,17 @@ static bool is_same(const Haul__Identity *a, const Haul__Identity *b)
 	       (!a->n_group || !memcmp(a->group, b->group, a->n_group * sizeof(*a->group)));
 }
 
+/* What is opened there for process @pid is opened as identity number @k. */
+static void own(Haul__Offer *o, pid_t pid, size_t k)
+{
+	for (size_t i = 0; i < o->n_out; i++)
+		if (o->out[i]->pid == (uint32_t)pid) {
+			o->out[i]->uid = o->identity[k]->uid;
+			o->out[i]->gid = o->identity[k]->gid;
+			o->out[i]->identity = (uint32_t)k + 1;
+		}
+}
+
 int identity_offer(const pid_t *pid, size_t n, Haul__Offer *o, struct err *e)
 {
 	o->identity = calloc(n + 1, sizeof(*o->identity));
@@ -87,6 +98,7 @@ int identity_offer(const pid_t *pid, size_t n, Haul__Offer *o, struct err *e)
 			free_one(id);
 		else
 			o->identity[o->n_identity++] = id;
+		own(o, pid[i], k);
 	}
 	return o->identity ? 0 : err_set(e, ERR_SYS, ENOMEM, "no memory for the offer");
 }

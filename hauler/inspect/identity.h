@@ -10,7 +10,8 @@
 struct Haul__Offer;
 
 /**
- * identity_offer() - put the identities of processes into an offer, each once
+ * identity_offer() - put the identities of processes into an offer, each once; after outs_offer(),
+ * whose entries get the number of theirs
  * @pid, @n: the processes
  * Return: 0; -ENOMEM. identity_offer_fini() frees them in any case
  */

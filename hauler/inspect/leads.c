@@ -10,13 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "common/array.h"
+#include "common/printable.h"
 #include "engine/criu/criu.h"
 #include "engine/proc/proc.h"
 
 #define JOURNAL_PATH  "/run/systemd/journal/stdout"
+#define STREAMS_DIR   "/run/systemd/journal/streams" /* of root: what journald knows of each stream */
 #define ANCESTORS_MAX 16
 
 /* ---- rules ---- */
@@ -47,6 +50,56 @@ static bool from_rule(struct inspect *i, const struct inspect_lead *l, struct ou
 		return true;
 	}
 	return false;
+}
+
+/* What a program told journald when it connected. */
+struct header {
+	char identifier[128], unit[128];
+	int priority, prefix, forward[3];
+};
+
+/* The text after NAME=, if it is all printable: journald escapes what is not */
+static void take_text(const char *line, const char *name, char out[128])
+{
+	size_t n = strlen(name), len;
+
+	if (strncmp(line, name, n))
+		return;
+	len = strcspn(line + n, "\n");
+	if (len >= 128 || memchr(line + n, '\\', len))
+		return;
+	memcpy(out, line + n, len);
+	out[len] = 0;
+}
+
+/* The lines that open a stream (systemd's "stdout" protocol), as the program or its launcher wrote them. */
+static void read_header(const struct inspect_lead *l, pid_t owner, char out[OUT_HEADER_BYTES])
+{
+	struct header h = { .priority = LOG_INFO, .prefix = 1 };
+	char path[96], line[256];
+	struct stat st;
+
+	inspect_comm(owner, h.identifier);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", l->pid, l->fd);
+	if (stat(path, &st) < 0)
+		st.st_dev = 0;
+	snprintf(path, sizeof(path), STREAMS_DIR "/%lu:%lu", (unsigned long)st.st_dev,
+	         (unsigned long)l->peer_inode);
+	AUTO(file) FILE *f = fopen(path, "re");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		take_text(line, "IDENTIFIER=", h.identifier);
+		take_text(line, "UNIT=", h.unit);
+		sscanf(line, "PRIORITY=%d", &h.priority);
+		sscanf(line, "LEVEL_PREFIX=%d", &h.prefix);
+		sscanf(line, "FORWARD_TO_SYSLOG=%d", &h.forward[0]);
+		sscanf(line, "FORWARD_TO_KMSG=%d", &h.forward[1]);
+		sscanf(line, "FORWARD_TO_CONSOLE=%d", &h.forward[2]);
+	}
+	printable(h.identifier);
+	printable(h.unit);
+	snprintf(out, OUT_HEADER_BYTES, "%s\n%s\n%d\n%d\n%d\n%d\n%d\n", h.identifier, h.unit,
+	         h.priority, h.prefix, h.forward[0], h.forward[1], h.forward[2]);
 }
 
 static void set_external(const struct inspect_lead *l, struct out *o)
@@ -90,8 +143,7 @@ int inspect_out(struct inspect *i, const struct inspect_lead *l)
 	struct out o = { .refit = { .pid = l->pid, .fd = l->fd, .kind = l->kind },
 		         .reads = l->reads && !l->writes,
 		         .sock_type = l->sock_type };
-	char path[32], text[OUT_PATH_BYTES + 48];
-	struct stat st;
+	char text[OUT_PATH_BYTES + 48];
 
 	if (!from_rule(i, l, &o))
 		return 0;
@@ -102,11 +154,9 @@ int inspect_out(struct inspect *i, const struct inspect_lead *l)
 	if (l->kind == REFIT_PIPE || l->kind == REFIT_UNIX)
 		o.refit.inode = l->inode;
 	o.reads &= o.to == OUT_TO_FILE;
-	snprintf(path, sizeof(path), "/proc/%d", l->pid);
-	if (stat(path, &st) == 0) {
-		o.uid = st.st_uid;
-		o.gid = st.st_gid;
-	}
+	o.owner = l->owner ? l->owner : l->pid;
+	if (o.to == OUT_TO_JOURNAL)
+		read_header(l, o.owner, o.header);
 	if (o.to == OUT_TO_TTY) {
 		o.rdev = l->rdev;
 		o.dev = l->dev;

@@ -33,6 +33,7 @@ struct inspect_end {
 	uint64_t inode;
 	pid_t pid;
 	int fd;
+	pid_t owner; /* of a UNIX socket: the process that counts as its user; 0: pid */
 	bool reads, writes;
 	bool fifo;
 };
@@ -223,7 +224,8 @@ struct inspect_lead {
 	int fd;
 	enum refit_kind kind;
 	const char *what; /* "descriptor 3 of pid 7, a pipe to pid 9 (tee)," */
-	uint64_t inode;
+	pid_t owner; /* whose user a connection is to have; 0: pid */
+	uint64_t inode, peer_inode;
 	const char *peer; /* name of the UNIX socket at the other end; NULL: none */
 	int sock_type;
 	bool reads, writes;

@@ -279,7 +279,9 @@ static int say_outside(struct inspect *i, const struct inspect_end *end, const s
 		                     .fd = end->fd,
 		                     .kind = REFIT_UNIX,
 		                     .what = what,
+		                     .owner = end->owner,
 		                     .inode = s->inode,
+		                     .peer_inode = s->peer,
 		                     .peer = named ? peer->name : NULL,
 		                     .sock_type = s->type,
 		                     .stray = !named };
@@ -328,6 +330,40 @@ static int look_at_all(struct inspect *i, const struct inspect_ends *ours, const
 	return r;
 }
 
+/* The user of file accesses of a process; -1: it has ended */
+static int64_t user_of(pid_t pid)
+{
+	char line[128];
+	unsigned int uid;
+	AUTO(file) FILE *f = inspect_open(pid, "status");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Uid: %*u %*u %*u %u", &uid) == 1)
+			return uid;
+	return -1;
+}
+
+/*
+ * Processes of several users have one socket: who counts as the one that connected? Who has the user that
+ * made it; otherwise not root, so that no user's lines become root's.
+ */
+static void choose_owner(struct inspect_end *end, const struct inspect_end *other)
+{
+	char path[64];
+	struct stat st;
+	pid_t owner = end->owner ? end->owner : end->pid;
+
+	if (other->pid == owner)
+		return;
+	int64_t was = user_of(owner), is = user_of(other->pid);
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", end->pid, end->fd);
+	if (was == is || stat(path, &st) < 0 || was == st.st_uid)
+		return;
+	if (is == st.st_uid || (was == 0 && is > 0))
+		end->owner = other->pid;
+}
+
 static int dump(struct usocks *all)
 {
 	struct unix_diag_req req = { .sdiag_family = AF_UNIX,
@@ -364,15 +400,15 @@ int inspect_unix(struct inspect *i, struct inspect_ends *left)
 		                "are opened by name at the destination, and not compared",
 		                i->passed_fds);
 	for (size_t k = 0; r == 0 && k < left->n;) {
-		struct inspect_end end = left->v[k];
+		struct inspect_end end = left->v[k], other;
 
 		if (!find(&all, end.inode)) {
 			k++;
 			continue;
 		}
 		/* a socket with several descriptors is one; the first descriptor names it */
-		while (inspect_end_take(left, end.inode, NULL))
-			;
+		while (inspect_end_take(left, end.inode, &other))
+			choose_owner(&end, &other);
 		r = inspect_end_add(&ours, end);
 	}
 	if (r == 0)

@@ -236,8 +236,8 @@ static void fill(Haul__Out *m, const struct out *o)
 	m->kind = o->reads ? HAUL__OUT_KIND__OUT_READ : kinds[o->to];
 	m->path = (char *)o->path;
 	m->sock_type = (uint32_t)o->sock_type;
-	m->uid = o->uid;
-	m->gid = o->gid;
+	m->pid = (uint32_t)o->owner; /* user and group: identity_offer() */
+	m->header = (char *)o->header;
 	m->rdev = o->rdev;
 	m->dev = o->dev;
 }

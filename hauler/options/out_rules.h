@@ -14,8 +14,9 @@
 #include "common/err.h"
 #include "engine/criu/refit.h"
 
-#define OUT_RULES_MAX  32
-#define OUT_PATH_BYTES 512
+#define OUT_RULES_MAX    32
+#define OUT_PATH_BYTES   512
+#define OUT_HEADER_BYTES 384
 
 enum out_by { OUT_BY_FD, OUT_BY_UNIX, OUT_BY_TTY };
 
@@ -61,7 +62,8 @@ struct out {
 	bool reads; /* OUT_TO_FILE */
 	int sock_type;
 	uint64_t rdev, dev; /* of a terminal */
-	uint32_t uid, gid; /* of the process */
+	pid_t owner; /* the process whose user the replacement is opened as */
+	char header[OUT_HEADER_BYTES]; /* OUT_TO_JOURNAL: what journald is to read first */
 	char external[64]; /* the name that CRIU's dump needs; empty: none */
 };
 

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* peers.h - the sockets of other programs that datagram sockets of the restored tree are connected to. */
+#ifndef HAUL_AGENT_PEERS_H
+#define HAUL_AGENT_PEERS_H
+
+#include "agent/check/rights.h"
+#include "engine/criu/held.h"
+#include "engine/net/net.h"
+
+struct peers {
+	struct img_socket *name; /* of the tree, and those outside */
+	size_t n_names;
+	struct net_unix *all; /* of this host */
+	size_t n;
+	bool any; /* CRIU has connected to one outside */
+};
+
+struct wrk;
+/** peers_load() - after the restore. Costs nothing but a look at the images if there are none outside */
+int peers_load(struct peers *p, int images_fd, struct err *e);
+/**
+ * peers_judge() - CRIU connects as root, by a name: may the process @id be connected to what the socket @inode is?
+ * Return: 0; -EACCES with the name in @path
+ */
+int peers_judge(const struct peers *p, const struct wrk *w, const struct rights_id *id,
+                uint64_t inode, const char **path);
+void peers_fini(struct peers *p);
+
+#endif
