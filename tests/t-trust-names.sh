@@ -76,7 +76,8 @@ mover=$!
 until_true 60 'in_a "$haul" ls | grep -q running' || fail "no migration runs: $(cat "$dir/out")"
 in_a sh -c "mount -o remount,size=4m $state; dd if=/dev/zero of=$state/filler bs=64k 2>/dev/null; dd if=/dev/zero of=$state/filler2 bs=1 2>/dev/null" || true
 [ "$(in_a df --output=avail "$state" | tail -1)" -eq 0 ] || fail "the folder is not full"
-wait $mover || true
+wait $mover || fail "status $? of a migration that is done: $(cat "$dir/out")"
+grep -q 'done' "$dir/out" || fail "haul does not say how it ended: $(cat "$dir/out")"
 until_true 60 '! in_a "$haul" ls | grep -q running' || fail "it runs for ever: $(in_a "$haul" ls)"
 in_a "$haul" ls >"$dir/out"
 grep -q ' done' "$dir/out" || fail "its outcome is lost: $(cat "$dir/out")"

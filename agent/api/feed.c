@@ -141,6 +141,7 @@ int feed_start(struct req *q, struct job *j)
 	int fd = j ? job_open(q->api, j, "events.jsonl", O_RDONLY)
 	           : openat(q->api->state_fd, "events.jsonl", O_RDONLY | O_CLOEXEC);
 	uint64_t end = fd < 0 ? 0 : (uint64_t)lseek(fd, 0, SEEK_END), pos = j ? 0 : end;
+	char line[EVENT_BYTES];
 
 	if (too_many(q))
 		return reply_problem(q, 503, "busy", "there are too many readers of events");
@@ -148,8 +149,8 @@ int feed_start(struct req *q, struct job *j)
 		return reply_problem(q, 500, "internal", "events: %s", strerror(errno));
 	if (!where(q, end, &pos))
 		return reply_problem(q, 400, "bad-request", "the position of an event is a number");
-	/* an EventSource does not reconnect after 204 */
-	if (j && job_over(j) && pos == end && pos)
+	/* an EventSource does not reconnect after 204; what a full folder has cut off is no line */
+	if (j && job_over(j) && events_line(fd, pos, line, sizeof(line)) <= 0)
 		return reply_send(q, 204,
 		                  MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT),
 		                  NULL);
@@ -182,9 +183,11 @@ void feed_wake(struct api *a, bool written)
 	uint64_t now = now_us();
 
 	for (struct feed *f = a->feed; f; f = f->next) {
-		if (!f->waiting || (!written && now - f->last_us < HEARTBEAT_US))
+		bool news = written || (f->j && job_over(f->j));
+
+		if (!f->waiting || (!news && now - f->last_us < HEARTBEAT_US))
 			continue;
-		if (!written) {
+		if (!news) {
 			f->bytes = (size_t)snprintf(f->text, sizeof(f->text), ":\n\n");
 			f->gone = 0;
 		}

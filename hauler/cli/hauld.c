@@ -42,6 +42,7 @@ static int failed(const struct err *e, const struct opts *o)
 struct follow {
 	const struct opts *o;
 	bool said_why; /* an error, or that it is lost */
+	bool ended;
 	int exit;
 };
 
@@ -53,6 +54,16 @@ static int exit_of(const json_t *ended)
 	if (status && !strcmp(status, "interrupted"))
 		return EXIT_ATTENTION; /* the outcome is not known */
 	return code < 0 ? EXIT_FAILED : (int)code;
+}
+
+static void heard_end(struct follow *f, const json_t *ended)
+{
+	f->ended = true;
+	f->exit = exit_of(ended);
+	if (f->exit == EXIT_ATTENTION && !f->said_why)
+		fputs("haul: the migration was killed in the middle: haul recover completes or "
+		      "undoes it\n",
+		      stderr);
 }
 
 static bool heard(void *arg, json_t *event)
@@ -68,11 +79,7 @@ static bool heard(void *arg, json_t *event)
 		if (!strcmp(name, own[i]))
 			return true;
 	if (!strcmp(name, "ended")) {
-		f->exit = exit_of(event);
-		if (f->exit == EXIT_ATTENTION && !f->said_why)
-			fputs("haul: the migration was killed in the middle: haul recover "
-			      "completes or undoes it\n",
-			      stderr);
+		heard_end(f, event);
 		return false;
 	}
 	/* mostly the same as an event that was printed already */
@@ -97,6 +104,24 @@ static void cancel_job(struct agent *a, const char *id)
 	json_decref(answer);
 }
 
+/* hauld had no room for its last event, but for its outcome: ask for that. */
+static int ask_end(struct agent *a, const char *id, struct follow *f, struct err *e)
+{
+	char path[96];
+	json_t *view = NULL;
+
+	snprintf(path, sizeof(path), "/v1/migrations/%s", id);
+	int r = cli_http_ask(a, "GET", path, NULL, NULL, &view, e);
+
+	if (r == 0) {
+		heard_end(f, view);
+		if (!f->o->json)
+			printf("%s: %s\n", id, json_string_value(json_object_get(view, "status")));
+	}
+	json_decref(view);
+	return r;
+}
+
 /* @cancel: Ctrl-C cancels it; else it ends the watching */
 static int follow(struct agent *a, const struct opts *o, const char *id, bool cancel)
 {
@@ -117,6 +142,8 @@ static int follow(struct agent *a, const struct opts *o, const char *id, bool ca
 		interrupted = 0;
 		cancel_job(a, id);
 	}
+	if (r == 0 && !f.ended)
+		r = ask_end(a, id, &f, &e);
 	return r < 0 ? failed(&e, o) : f.exit;
 }
 
