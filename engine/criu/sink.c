@@ -10,9 +10,11 @@
 #include "engine/criu/sink.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include "common/array.h"
@@ -46,7 +48,7 @@ struct sink {
 	struct sink_ops ops;
 	pthread_t thread;
 	bool started, joined;
-	int ended; /* the thread's last write: ThreadSanitizer does not know pthread_clockjoin_np() */
+	int ended; /* an eventfd: the thread is about to end */
 	int result;
 	struct err err;
 	struct sink_obj *objs;
@@ -248,7 +250,7 @@ static void *sink_main(void *arg)
 	s->result = r < 0 ? r : 0;
 	if (r < 0)
 		shutdown(s->fd, SHUT_RDWR); /* CRIU aborts and resumes the tree */
-	__atomic_store_n(&s->ended, 1, __ATOMIC_RELEASE);
+	eventfd_write(s->ended, 1);
 	return NULL;
 }
 
@@ -261,7 +263,7 @@ int sink_start(struct sink **out, int fd, unsigned int criu_version, const struc
 
 	if (!s)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	s->fd = s->pipe[0] = s->pipe[1] = s->null = -1;
+	s->fd = s->pipe[0] = s->pipe[1] = s->null = s->ended = -1;
 	s->criu_version = criu_version;
 	s->ops = *ops;
 	if (pipe2(s->pipe, O_CLOEXEC) < 0)
@@ -270,6 +272,9 @@ int sink_start(struct sink **out, int fd, unsigned int criu_version, const struc
 	s->null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	if (s->null < 0)
 		return err_sys(e, "/dev/null");
+	s->ended = eventfd(0, EFD_CLOEXEC);
+	if (s->ended < 0)
+		return err_sys(e, "eventfd");
 	setsockopt(own, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes));
 	s->fd = steal_fd(&own);
 	int r = pthread_create(&s->thread, NULL, sink_main, s);
@@ -281,17 +286,19 @@ int sink_start(struct sink **out, int fd, unsigned int criu_version, const struc
 	return 0;
 }
 
+/* pthread_clockjoin_np() would do, if ThreadSanitizer knew it */
 static bool join(struct sink *s, uint64_t deadline_us)
 {
-	struct timespec t = { .tv_sec = (time_t)(deadline_us / 1000000),
-		              .tv_nsec = (long)(deadline_us % 1000000) * 1000 };
+	struct pollfd ended = { .fd = s->ended, .events = POLLIN };
+	int n = 1;
 
-	if (s->started && !s->joined)
-		s->joined = deadline_us == DEADLINE_NEVER
-		                    ? pthread_join(s->thread, NULL) == 0
-		                    : pthread_clockjoin_np(s->thread, NULL, CLOCK_MONOTONIC, &t) ==
-		                              0;
-	return !s->started || (s->joined && __atomic_load_n(&s->ended, __ATOMIC_ACQUIRE));
+	if (!s->started || s->joined)
+		return true;
+	if (deadline_us != DEADLINE_NEVER)
+		while ((n = poll(&ended, 1, deadline_poll_ms(deadline_us))) < 0 && errno == EINTR)
+			;
+	s->joined = n == 1 && pthread_join(s->thread, NULL) == 0;
+	return s->joined;
 }
 
 int sink_wait(struct sink *s, uint64_t deadline_us, struct err *e)
@@ -330,5 +337,7 @@ void sink_free(struct sink *s)
 		close(s->pipe[1]);
 	if (s->null >= 0)
 		close(s->null);
+	if (s->ended >= 0)
+		close(s->ended);
 	free(s);
 }
