@@ -221,6 +221,7 @@ SHELL_TESTS = \
 	tests/t-trust-names.sh \
 	tests/t-trust-opened.sh \
 	tests/t-trust-owner.sh \
+	tests/t-trust-sandbox.sh \
 	tests/t-trust-signals.sh \
 	tests/t-trust-source.sh \
 	tests/t-trust-streams.sh \

@@ -14,6 +14,7 @@ struct vmaflags;
 /* As in struct vm_area_struct: a plain record of the BPF program. */
 struct vma_raw {
 	uint64_t start, end, flags;
+	uint64_t policy; /* NUMA; 0: none of its own */
 };
 
 /** vmaflags_new() - Return: 0; -ENOTSUP: no BPF iterator here (kernel 6.1 with BTF) */

@@ -11,6 +11,7 @@
 #include <sys/utsname.h>
 
 #include "common/nofile.h"
+#include "engine/criu/sandbox.h"
 
 #define LARGE_SHM_BYTES (64u << 20)
 #define OPEN_PER_TASK   4u
@@ -122,9 +123,10 @@ static int look_outside(struct inspect *i)
 
 /* All processes first: only then it is known which are outside. */
 static int (*const looks[])(struct inspect *i) = {
-	inspect_sessions, inspect_supervisor,   look_at_maps,   look_at_losses,  inspect_ancestors,
-	look_at_fds,      inspect_pipes,        look_at_unix,   look_at_sockets, inspect_tcp,
-	look_outside,     inspect_rules_unused, say_open_files, say_memory,
+	inspect_sessions,     inspect_supervisor, look_at_maps, look_at_losses,
+	inspect_ancestors,    inspect_sandboxes,  look_at_fds,  inspect_pipes,
+	look_at_unix,         look_at_sockets,    inspect_tcp,  look_outside,
+	inspect_rules_unused, say_open_files,     say_memory,
 };
 
 static int look(struct inspect *i)
@@ -292,6 +294,7 @@ void inspect_free(struct inspect *i)
 	if (!i)
 		return;
 	inspect_files_fini(i);
+	sandbox_free(i->sandbox);
 	inspect_ports_fini(i);
 	free(i->mounts.used);
 	free(i->uids.v);

@@ -64,6 +64,11 @@ const struct findings *inspect_findings(const struct inspect *i);
 bool inspect_shell_job(const struct inspect *i);
 /** inspect_ext_unix() - datagram sockets that CRIU has to connect again by name (ext_unix) */
 bool inspect_ext_unix(const struct inspect *i);
+/**
+ * inspect_sandboxed() - has the stopped process @pid restricted itself since the look? (Landlock, MDWE, mseal)
+ * Return: 0, also where this kernel does not tell; -EPERM
+ */
+int inspect_sandboxed(const struct inspect *i, pid_t pid, struct err *e);
 /** inspect_tasks() - number of processes of the tree; the offer's pids include threads, too */
 size_t inspect_tasks(const struct inspect *i);
 

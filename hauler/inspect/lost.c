@@ -47,20 +47,6 @@ static int look_personality(struct inspect *i, pid_t pid)
 	        pid, bits);
 }
 
-/* The first mapping shows the policy of the process, unless it has one of its own. */
-static int look_policy(struct inspect *i, pid_t pid)
-{
-	char value[LINE_BYTES], policy[64];
-
-	if (!find_value(pid, "numa_maps", "", value, sizeof(value)) ||
-	    sscanf(value, "%*x %63s", policy) != 1 || !strcmp(policy, "default"))
-		return 0;
-	return inspect_say(i, SEV_WARNING, "memory-policy", SET_AGAIN,
-	                   "pid %d has the memory policy %s (set_mempolicy, numactl), which is the "
-	                   "default at the destination",
-	                   pid, policy);
-}
-
 static int look_merge(struct inspect *i, pid_t pid)
 {
 	char value[LINE_BYTES];
@@ -145,8 +131,6 @@ int inspect_lost(struct inspect *i, pid_t pid)
 {
 	int r = look_personality(i, pid);
 
-	if (r == 0)
-		r = look_policy(i, pid);
 	if (r == 0)
 		r = look_merge(i, pid);
 	if (r == 0)

@@ -67,6 +67,7 @@ struct inspect_lease {
 };
 
 struct inspect_stray;
+struct sandbox;
 
 struct inspect {
 	pid_t root;
@@ -119,6 +120,7 @@ struct inspect {
 		struct img_rename *v;
 		size_t n, cap;
 	} renames; /* UNIX sockets that are bound to names which have changed */
+	struct sandbox *sandbox; /* NULL: this kernel does not tell of them */
 	unsigned int filtered; /* number of tasks with seccomp filters */
 	struct inspect_net net;
 	const struct dirs_opts *fs; /* directories that move; may be NULL */
@@ -165,6 +167,10 @@ int inspect_sessions(struct inspect *i);
 /* ---- lost.c ---- */
 /** inspect_lost() - name what no one can restore of @pid and its threads. Return: 0; -ENOMEM */
 int inspect_lost(struct inspect *i, pid_t pid);
+
+/* ---- sandbox.c ---- */
+/** inspect_sandboxes() - what processes have put upon themselves, where the kernel tells. Return: 0; -ENOMEM */
+int inspect_sandboxes(struct inspect *i);
 
 /* ---- files.c ---- */
 enum inspect_use {

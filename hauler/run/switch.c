@@ -276,6 +276,16 @@ static int push(struct mig *m, struct err *e)
 	return 0;
 }
 
+/* Since the look the program may have restricted itself. Nothing waits for this: the destination restores. */
+static int same_sandboxes(struct mig *m, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < m->copy.n_held; i++)
+		r = inspect_sandboxed(m->insp, m->copy.held[i].pid, e);
+	return r;
+}
+
 /*
  * While the destination restores: CRIU, which has held the tree by ptrace so far, stops it and
  * ends. With thousands of sockets that takes long, as does moving the tree into a cgroup.
@@ -293,6 +303,7 @@ static const struct part restore_parts[] = {
 	{ "push pages", push },
 	{ "wait for CRIU", criu_gone },
 	{ "hold the stopped processes", freeze_hold },
+	{ "sandboxes", same_sandboxes },
 	{ "restore", talk_restored },
 };
 
