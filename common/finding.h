@@ -28,5 +28,9 @@ struct findings {
 int finding_add(struct findings *f, enum severity severity, const char *code, const char *remedy,
                 const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 void findings_fini(struct findings *f);
+static inline void auto_findings(struct findings *f)
+{
+	findings_fini(f);
+}
 
 #endif

@@ -108,10 +108,21 @@ static int keep(struct journal *j, const char *line, size_t n)
 	return 0;
 }
 
+static int begin(struct journal *j, struct err *e)
+{
+	char boot[JOURNAL_BOOT_BYTES];
+
+	journal_boot_id(boot);
+	/* reserve space: the last records are short, and must not fail when the disk is full */
+	if (fallocate(j->fd, FALLOC_FL_KEEP_SIZE, 0, ROOM_BYTES) < 0 && errno != EOPNOTSUPP)
+		return err_sys(e, "journal %s", j->path);
+	return journal_add(j, e, "begin", "boot=%s time=%lld", boot, (long long)time(NULL));
+}
+
 int journal_new(struct journal **out, const char *dir, enum journal_side side, uint64_t id,
                 struct err *e)
 {
-	char boot[JOURNAL_BOOT_BYTES];
+
 	int r = make_dirs(dir, e);
 
 	if (r < 0)
@@ -124,13 +135,8 @@ int journal_new(struct journal **out, const char *dir, enum journal_side side, u
 	r = j->fd < 0 ? err_sys(e, "journal %s", j->path) : own(j, e);
 	bool ours = r == 0; /* otherwise another process was quicker to adopt it */
 
-	journal_boot_id(boot);
-	/* reserve space: the last records are short, and must not fail when the disk is full */
-	if (r == 0 && fallocate(j->fd, FALLOC_FL_KEEP_SIZE, 0, ROOM_BYTES) < 0 &&
-	    errno != EOPNOTSUPP)
-		r = err_sys(e, "journal %s", j->path);
-	if (r == 0)
-		r = journal_add(j, e, "begin", "boot=%s time=%lld", boot, (long long)time(NULL));
+	if (ours)
+		r = begin(j, e);
 	if (r < 0) {
 		journal_close(j, ours);
 		return r;

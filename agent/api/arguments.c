@@ -77,10 +77,31 @@ static void share_bandwidth(const struct api_conf *c, struct policy *p, json_t *
 		arg(args, "--bandwidth-limit-mbit=%u", share);
 }
 
+static int take_options(const struct req *q, struct policy *p, json_t *options, json_t *args,
+                        struct err *e)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(options, key, value)
+	{
+		if (q->who.role != ROLE_ADMIN && is_admins(key, value))
+			return err_set(
+			        e, ERR_USER, EPERM,
+			        "options: files=ship-differing is for admins only; a policy may "
+			        "have it for operators");
+		int r = set_option(p, key, value, args, e);
+
+		if (r < 0)
+			return r;
+	}
+	return pol_contradiction(p, e);
+}
+
 static int policy_of(struct req *q, json_t *body, json_t *args, struct err *e)
 {
-	const char *name = json_string_value(json_object_get(body, "policy")), *key;
-	json_t *options = json_object_get(body, "options"), *value;
+	const char *name = json_string_value(json_object_get(body, "policy"));
+	json_t *options = json_object_get(body, "options");
 	struct policy p;
 	int r;
 
@@ -95,17 +116,8 @@ static int policy_of(struct req *q, json_t *body, json_t *args, struct err *e)
 		                                              : "(none)");
 	r = pol_load(&p, name, e);
 	arg(args, "--policy=%s", name);
-	json_object_foreach(options, key, value)
-	{
-		if (r == 0 && q->who.role != ROLE_ADMIN && is_admins(key, value))
-			r = err_set(e, ERR_USER, EPERM,
-			            "options: files=ship-differing is for admins only; a policy "
-			            "may have it for operators");
-		if (r == 0)
-			r = set_option(&p, key, value, args, e);
-	}
 	if (r == 0)
-		r = pol_contradiction(&p, e);
+		r = take_options(q, &p, options, args, e);
 	share_bandwidth(q->api->conf, &p, args);
 	return r;
 }
@@ -126,17 +138,18 @@ static int add_list(const struct option_row *row, json_t *v, json_t *args, struc
 {
 	json_t *one;
 	size_t i;
-	int r = 0;
 
 	if (!json_is_array(v) || json_array_size(v) > OPTIONS_LIST_MAX)
 		return err_set(e, ERR_USER, EINVAL, "%s must be a list of at most %d texts",
 		               row->key, OPTIONS_LIST_MAX);
 	json_array_foreach(v, i, one)
 	{
-		if (r == 0)
-			r = add_text(row, one, args, e);
+		int r = add_text(row, one, args, e);
+
+		if (r)
+			return r;
 	}
-	return r;
+	return 0;
 }
 
 static int add_number(const struct option_row *row, json_t *v, json_t *args, struct err *e)

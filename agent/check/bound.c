@@ -197,8 +197,8 @@ int check_bound(const Haul__Offer *offer, struct findings *out)
 {
 	int r = check_addresses(offer, out);
 
-	if (r == 0)
-		r = check_ifaces(offer, out);
-
+	if (r < 0)
+		return r;
+	r = check_ifaces(offer, out);
 	return r < 0 ? r : check_names(offer, out);
 }

@@ -203,30 +203,26 @@ static int guard_dir(const struct rights *r, int fd, const struct stat *entry)
 static int step(struct walk *w, const char *name, bool last, bool follow_last)
 {
 	/* O_DIRECTORY makes automounts happen, as they do for the process */
+	AUTO(fd)
 	int fd = openat(w->dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC | (last ? 0 : O_DIRECTORY));
 	if (fd < 0 && errno == ENOTDIR && !last)
 		fd = openat(w->dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	struct stat st;
-	int r = fstat(fd, &st) < 0 ? -errno : 0;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	int r = w->guard ? guard_dir(w->guard, w->dir, &st) : 0;
 
-	if (r == 0 && w->guard)
-		r = guard_dir(w->guard, w->dir, &st);
-	if (r == 0 && S_ISLNK(st.st_mode) && (!last || follow_last)) {
-		r = follow(w, fd);
-		close(fd);
+	if (r < 0)
 		return r;
-	}
-	if (r == 0 && !last && !S_ISDIR(st.st_mode))
-		r = -ENOTDIR;
-	if (r < 0) {
-		close(fd);
-		return r;
-	}
+	if (S_ISLNK(st.st_mode) && (!last || follow_last))
+		return follow(w, fd);
+	if (!last && !S_ISDIR(st.st_mode))
+		return -ENOTDIR;
 	close(w->dir);
-	w->dir = fd;
-	return r;
+	w->dir = steal_fd(&fd);
+	return 0;
 }
 
 static int walk(struct walk *w, const char *path, bool follow_last)
@@ -255,12 +251,19 @@ static int walk(struct walk *w, const char *path, bool follow_last)
 	return r;
 }
 
+static int look_at_end(const struct walk *w, int need, struct stat *st)
+{
+	int r = access_fd(w->dir, need);
+
+	if (r < 0)
+		return r;
+	return fstat(w->dir, st) < 0 ? -errno : 0;
+}
+
 static int end_walk(struct walk *w, int r, int need, struct stat *st)
 {
 	if (r == 0)
-		r = access_fd(w->dir, need);
-	if (r == 0 && fstat(w->dir, st) < 0)
-		r = -errno;
+		r = look_at_end(w, need, st);
 	if (r == 0)
 		return w->dir;
 	if (w->dir >= 0)

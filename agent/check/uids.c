@@ -192,7 +192,9 @@ int uids_check(const struct uids *u, const Haul__Offer *o, struct findings *out)
 {
 	int r = u->owned ? check_owner(u, o, out) : 0;
 
-	if (r == 0 && (u->owned || u->limited) && !o->n_identity)
+	if (r < 0)
+		return r;
+	if ((u->owned || u->limited) && !o->n_identity)
 		r = finding_add(out, SEV_BLOCKER, "user-denied",
 		                "install the same haul on both hosts",
 		                "the source does not say whose processes these are");

@@ -114,8 +114,9 @@ int settings_load(struct api_conf *c, const char *path, struct err *e)
 		                .tokens = API_TOKENS };
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(rows); i++)
 		r = take_row(c, &rows[i], e);
-	if (r == 0)
-		r = tls_complete(c, e);
+	if (r)
+		return r;
+	r = tls_complete(c, e);
 	return r ? r : hooks_complete(c, e);
 }
 

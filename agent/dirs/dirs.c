@@ -186,10 +186,12 @@ int dirs_in_stage(struct dirs_in *s, struct settle *on, struct err *e)
 
 	for (size_t i = 0; s && r == 0 && i < s->n; i++) {
 		r = dirs_in_record_root(s, &s->root[i], e);
-		if (r == 0)
-			r = dirs_in_box(s, &s->root[i], e);
-		if (r == 0)
-			settle_note(on, s->root[i].top_fd);
+		if (r < 0)
+			return r;
+		r = dirs_in_box(s, &s->root[i], e);
+		if (r < 0)
+			return r;
+		settle_note(on, s->root[i].top_fd);
 	}
 	return r;
 }
@@ -220,10 +222,11 @@ static int apply_ops(struct dirs_in *s, const Haul__TreeOps *ops, struct chan *c
 		const Haul__TreeOp *op = ops->op[i];
 
 		r = batch_op_ok(op, e);
-		if (r == 0 && op->kind == HAUL__TREE_KIND__TREE_PASS)
-			r = say_applied(ch, (uint32_t)op->offset, e);
-		else if (r == 0)
-			r = dirs_in_apply(s, op, e);
+		if (r < 0)
+			return r;
+		r = op->kind == HAUL__TREE_KIND__TREE_PASS
+		            ? say_applied(ch, (uint32_t)op->offset, e)
+		            : dirs_in_apply(s, op, e);
 	}
 	return r;
 }
@@ -250,13 +253,13 @@ int dirs_in_loop(struct dirs_in *s, struct chan *ch, struct err *e)
 		Haul__Msg *msg = NULL;
 		int r = wire_recv(ch, &msg, DEADLINE_NEVER, e);
 
-		if (r == 0 && msg->body_case == HAUL__MSG__BODY_BATCH)
-			r = apply_batch(s, msg->batch, ch, e);
-		else if (r == 0)
-			r = err_set(e, ERR_PEER, EPROTO, "message %d on the connection for files",
-			            (int)msg->body_case);
-		if (msg)
-			haul__msg__free_unpacked(msg, NULL);
+		if (r < 0)
+			return r;
+		r = msg->body_case == HAUL__MSG__BODY_BATCH
+		            ? apply_batch(s, msg->batch, ch, e)
+		            : err_set(e, ERR_PEER, EPROTO, "message %d on the connection for files",
+		                      (int)msg->body_case);
+		haul__msg__free_unpacked(msg, NULL);
 		if (r < 0)
 			return r;
 	}

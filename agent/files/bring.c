@@ -146,10 +146,11 @@ static int begin(struct wrk *w, struct bring_file *f, struct err *e)
 	struct bring *s = w->bring;
 	int r = s->place ? 0 : place_new(&s->place, w->route, e);
 
-	if (r == 0)
-		w->keep->place_fd = place_fd(s->place);
-	if (r < 0 || !S_ISREG(f->mode))
+	if (r < 0)
 		return r;
+	w->keep->place_fd = place_fd(s->place);
+	if (!S_ISREG(f->mode))
+		return 0;
 	f->fd = place_temp(s->place, f->path, &f->temp, e);
 	if (f->fd < 0)
 		return f->fd;
@@ -210,15 +211,16 @@ int bring_part(struct wrk *w, const Haul__FilePart *part, struct err *e)
 		               part->data.len, (unsigned long long)part->offset);
 	int r = f->fd < 0 && !f->meta ? begin(w, f, e) : 0;
 
-	if (r == 0 && f->append)
-		r = append_same(f, part, e);
-	if (r == 0 && part->data.len)
-		r = write_at(f, part, e);
-	if (r == 0 && part->meta)
-		r = take_meta(f, part->meta, e);
-	if (r == 0 && part->meta && f->append)
-		r = append_upto(s->place, f, part->meta->size, e);
-	return r;
+	if (r < 0)
+		return r;
+	r = f->append ? append_same(f, part, e) : 0;
+	if (r < 0)
+		return r;
+	r = part->data.len ? write_at(f, part, e) : 0;
+	if (r < 0 || !part->meta)
+		return r;
+	r = take_meta(f, part->meta, e);
+	return r < 0 || !f->append ? r : append_upto(s->place, f, part->meta->size, e);
 }
 
 /* ---- placing ---- */
@@ -259,10 +261,26 @@ static bool is_dir(const char *path)
 	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* A regular file, which has its content already. */
+static int put(struct place *p, struct bring_file *f, struct err *e)
+{
+	bool replace = f->state != HAUL__FILE_STATE__FILE_MISSING;
+	struct stat st;
+	int r = look_like(f->fd, f, e);
+
+	if (r < 0)
+		return r;
+	if (fstat(f->fd, &st) == 0) {
+		f->dev = st.st_dev;
+		f->ino = st.st_ino;
+	}
+	return place_put(p, f->temp, f->path, replace, e);
+}
+
 static int place_one(struct wrk *w, struct bring_file *f, struct err *e)
 {
 	struct bring *s = w->bring;
-	bool replace = f->state != HAUL__FILE_STATE__FILE_MISSING;
+
 	int r;
 
 	if (!f->meta)
@@ -293,13 +311,7 @@ static int place_one(struct wrk *w, struct bring_file *f, struct err *e)
 	if (!S_ISREG(f->mode))
 		return place_node(s->place, f->path, &st, e);
 
-	r = look_like(f->fd, f, e);
-	if (r == 0 && fstat(f->fd, &st) == 0) {
-		f->dev = st.st_dev;
-		f->ino = st.st_ino;
-	}
-	if (r == 0)
-		r = place_put(s->place, f->temp, f->path, replace, e);
+	r = put(s->place, f, e);
 	settle_note(&w->settle, f->fd);
 	close(steal_fd(&f->fd));
 	return r;

@@ -283,19 +283,20 @@ static int check_process(struct wrk *w, const struct peers *peers, pid_t pid, de
 
 int held_check(struct wrk *w, struct err *e)
 {
-	struct img_tree tree = { 0 };
-	struct peers peers = { 0 };
+	AUTO(img_tree) struct img_tree tree = { 0 };
+	AUTO(peers) struct peers peers = { 0 };
 	struct stat images;
 	int r = img_tree(w->images_fd, &tree, e);
 
-	if (r == 0)
-		r = peers_load(&peers, w->images_fd, e);
-	if (r == 0 && fstat(w->images_fd, &images) < 0)
-		r = err_sys(e, "images");
+	if (r < 0)
+		return r;
+	r = peers_load(&peers, w->images_fd, e);
+	if (r < 0)
+		return r;
+	if (fstat(w->images_fd, &images) < 0)
+		return err_sys(e, "images");
 	for (size_t i = 0; r == 0 && i < tree.n; i++)
 		r = check_process(w, &peers, tree.v[i].pid, images.st_dev, e);
-	peers_fini(&peers);
-	img_tree_fini(&tree);
 	return r;
 }
 

@@ -25,5 +25,9 @@ int peers_load(struct peers *p, int images_fd, struct err *e);
 int peers_judge(const struct peers *p, const struct wrk *w, const struct rights_id *id,
                 uint64_t inode, const char **path);
 void peers_fini(struct peers *p);
+static inline void auto_peers(struct peers *p)
+{
+	peers_fini(p);
+}
 
 #endif

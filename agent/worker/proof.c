@@ -52,12 +52,15 @@ int proof_ask(void *arg, struct files_doubt *v, size_t n, struct err *e)
 			memcpy(v[i].theirs, d->data, DIGEST_BYTES);
 	}
 	haul__msg__free_unpacked(in, NULL);
-	if (r == 0 && !(w->doubts = calloc(n, sizeof(*v))))
+	w->n_doubts = 0;
+	if (r < 0)
+		return r;
+	w->doubts = calloc(n, sizeof(*v));
+	if (!w->doubts)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory to compare files");
-	if (r == 0)
-		memcpy(w->doubts, v, n * sizeof(*v));
-	w->n_doubts = r == 0 ? n : 0;
-	return r;
+	memcpy(w->doubts, v, n * sizeof(*v));
+	w->n_doubts = n;
+	return 0;
 }
 
 static int look_again(const char *path, const Haul__Still *s, struct err *e)

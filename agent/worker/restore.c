@@ -89,7 +89,9 @@ static int split(const struct class_runs *runs, struct runs *local, struct runs 
 			r = runs_add(remote, c->vaddr, c->pages);
 		else
 			r = runs_add(keep, c->vaddr, c->pages);
-		if (r == 0 && c->class == PC_LAZY_HERE)
+		if (r < 0)
+			return r;
+		if (c->class == PC_LAZY_HERE)
 			r = runs_add(local, c->vaddr, c->pages);
 	}
 	return r;
@@ -144,13 +146,10 @@ static int put_runs(struct wrk *w, const Haul__Object *obj, uint32_t id,
 
 static int put_object(struct wrk *w, const Haul__Object *obj, uint32_t id, struct err *e)
 {
-	struct class_runs runs = { 0 };
+	AUTO(class_runs) struct class_runs runs = { 0 };
 	int r = class_runs_unpack(obj->runs.data, obj->runs.len, &runs, e);
 
-	if (r == 0)
-		r = put_runs(w, obj, id, &runs, e);
-	class_runs_fini(&runs);
-	return r;
+	return r < 0 ? r : put_runs(w, obj, id, &runs, e);
 }
 
 static int check_pids(struct wrk *w, const Haul__Switch *s, struct err *e)
@@ -186,20 +185,22 @@ static int rooted_criu(struct wrk *w, const Haul__Switch *s, struct err *e)
 static int fit_images(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	struct sysinfo host;
-	struct img_tree tree = { 0 };
+	AUTO(img_tree) struct img_tree tree = { 0 };
 	struct err ignore = ERR_INIT;
 	int r = sysinfo(&host) < 0 ? -errno : img_tree(w->images_fd, &tree, &ignore);
 
 	(void)s;
 	(void)e;
 	img_forget_cgroups(w->images_fd);
-	if (r == 0 && tree.n && img_forget_parent_death(w->images_fd, &tree.v[0], &ignore) > 0)
+	if (r < 0)
+		return 0;
+	if (tree.n && img_forget_parent_death(w->images_fd, &tree.v[0], &ignore) > 0)
 		log_info(
 		        "the signal at the end of its parent is left out: the parent stays behind");
 	for (size_t i = 0; r == 0 && i < tree.n; i++)
 		r = img_fit(w->images_fd, tree.v[i].pid,
 		            ((uint64_t)host.totalram + host.totalswap) * host.mem_unit, &ignore);
-	img_tree_fini(&tree);
+
 	return 0;
 }
 
@@ -316,11 +317,10 @@ static int restore(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 		.version = w->criu_version,
 	};
 	made_begin(w);
-	int r = criu_restore(w->criu, &o, e);
-
-	if (r == 0)
-		r = criu_pump(w->criu, CRIU_EV_POST_RESTORE, &w->root_pid, deadline_us, e);
-	return r < 0 ? err_wrap(e, "restore") : 0;
+	if (criu_restore(w->criu, &o, e) < 0 ||
+	    criu_pump(w->criu, CRIU_EV_POST_RESTORE, &w->root_pid, deadline_us, e) < 0)
+		return err_wrap(e, "restore");
+	return 0;
 }
 
 /* From here on the worker may die: its successor has everything it needs. */
@@ -426,9 +426,10 @@ int restore_resume(struct wrk *w, struct err *e)
 	int r = resume(w, e);
 
 	w->keep->resumed = r == 0;
-	if (r == 0)
-		made_over();
-	return r < 0 ? err_wrap(e, "resume") : 0;
+	if (r < 0)
+		return err_wrap(e, "resume");
+	made_over();
+	return 0;
 }
 
 void restore_finish(struct wrk *w)

@@ -22,6 +22,10 @@ struct class_runs {
 /** class_runs_add() - append in ascending order, merging equal neighbours */
 int class_runs_add(struct class_runs *r, uint64_t vaddr, uint64_t pages, enum page_class class);
 void class_runs_fini(struct class_runs *r);
+static inline void auto_class_runs(struct class_runs *r)
+{
+	class_runs_fini(r);
+}
 /** class_runs_pack() / class_runs_unpack() - varints: gap, pages, class. @out: caller frees */
 int class_runs_pack(const struct class_runs *r, uint8_t **out, size_t *bytes);
 int class_runs_unpack(const uint8_t *in, size_t bytes, struct class_runs *r, struct err *e);

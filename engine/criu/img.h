@@ -38,6 +38,10 @@ struct img_tree {
 /** img_tree() - pstree.img */
 int img_tree(int dirfd, struct img_tree *out, struct err *e);
 void img_tree_fini(struct img_tree *t);
+static inline void auto_img_tree(struct img_tree *t)
+{
+	img_tree_fini(t);
+}
 
 struct img_core {
 	uint64_t rseq; /* address of the thread's rseq area; 0: none */

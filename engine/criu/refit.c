@@ -462,19 +462,24 @@ static int fix_ttys(struct refitter *r)
 	return rc;
 }
 
+static int refit_all(struct refitter *r, const struct refit *v, size_t n)
+{
+	int rc = read_all(r);
+
+	for (size_t k = 0; rc == 0 && k < n; k++)
+		rc = refit_one(r, &v[k]);
+	if (rc)
+		return rc;
+	rc = img_write(r, &r->files);
+	for (size_t k = 0; rc == 0 && k < r->n_tables; k++)
+		rc = img_write(r, &r->tables[k].img);
+	return rc ? rc : fix_ttys(r);
+}
+
 int refit_images(int dirfd, const struct refit *v, size_t n, struct err *e)
 {
 	struct refitter r = { .dirfd = dirfd, .e = e };
-	int rc = n ? read_all(&r) : 0;
-
-	for (size_t k = 0; rc == 0 && k < n; k++)
-		rc = refit_one(&r, &v[k]);
-	if (rc == 0 && n)
-		rc = img_write(&r, &r.files);
-	for (size_t k = 0; rc == 0 && k < r.n_tables; k++)
-		rc = img_write(&r, &r.tables[k].img);
-	if (rc == 0 && n)
-		rc = fix_ttys(&r);
+	int rc = n ? refit_all(&r, v, n) : 0;
 	for (size_t k = 0; k < r.n_tables; k++)
 		img_fini(&r.tables[k].img);
 	img_fini(&r.files);

@@ -160,8 +160,9 @@ static int hand_on(struct sink *s, const struct sink_head *h, sink_take_fn take)
 		uint64_t n = h->pages - done > PIECE_PAGES ? PIECE_PAGES : h->pages - done;
 
 		r = read_full(s->fd, buf, n * PAGE_BYTES);
-		if (r == 0)
-			r = take(s->ops.arg, h->obj, h->vaddr + done * PAGE_BYTES, buf, n);
+		if (r < 0)
+			return r;
+		r = take(s->ops.arg, h->obj, h->vaddr + done * PAGE_BYTES, buf, n);
 		done += n;
 	}
 	return r;

@@ -234,14 +234,14 @@ int net_move_harm(const struct net_move *m, char *why, size_t bytes, struct err 
 	struct rtmsg all = { .rtm_family = m->addr.family };
 	struct harm h = { .m = m };
 	char name[IF_NAMESIZE] = "";
-	int r = nl < 0 ? nl : 0;
-
+	if (nl < 0)
+		return nl;
 	if_indextoname(m->index, name);
-	if (r == 0 && m->addr.family == AF_INET)
-		r = each_addr(AF_INET, harm_addr, &h, e);
-	netlink_begin(&b, RTM_GETROUTE, NLM_F_DUMP, &all, sizeof(all));
+	int r = m->addr.family == AF_INET ? each_addr(AF_INET, harm_addr, &h, e) : 0;
+
 	if (r < 0)
 		return r;
+	netlink_begin(&b, RTM_GETROUTE, NLM_F_DUMP, &all, sizeof(all));
 	r = netlink_talk(nl, &b, harm_route, &h, "list routes", e);
 	if (r < 0)
 		return r;

@@ -113,8 +113,9 @@ int pager_adopt(struct pager **out, struct guard *g, struct store *s, const stru
 	recount(p);
 	p->push = p->check = true;
 	r = watch_and_wake(p, e);
-	if (r == 0)
-		log_warn("pager: taken over; %llu pages are missing, %llu of them at the source",
-		         (unsigned long long)p->left, (unsigned long long)p->left_remote);
-	return r == 0 ? pager_threads(p, e) : r;
+	if (r < 0)
+		return r;
+	log_warn("pager: taken over; %llu pages are missing, %llu of them at the source",
+	         (unsigned long long)p->left, (unsigned long long)p->left_remote);
+	return pager_threads(p, e);
 }

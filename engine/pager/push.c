@@ -259,9 +259,10 @@ static bool help(struct family *f, uint8_t *buf)
 		return false;
 	for (size_t at = 0; at < t.pages && r == 0; at += GRAIN_PAGES)
 		r = fill_grain(f, &t, at, buf);
-	if (r == 0)
-		free_window(f, t.orig);
-	return r == 0;
+	if (r)
+		return false;
+	free_window(f, t.orig);
+	return true;
 }
 
 /* Do not run on the pager's CPU: the helper would delay it, and the kernel balances too late. */

@@ -256,12 +256,13 @@ static int inject(pid_t pid, int *fd_out, struct err *e)
 	long options = PTRACE_O_TRACESYSGOOD;
 	int r = find_syscall(&v, e);
 
-	if (r == 0)
-		r = wait_thawed(pid, e);
-
+	if (r < 0)
+		return r;
+	r = wait_thawed(pid, e);
+	if (r < 0)
+		return r;
 	if (has_seccomp(pid))
 		options |= PTRACE_O_SUSPEND_SECCOMP;
-
 	for (int i = 0; r == 0 && i < RSEQ_TRIES; i++) {
 		r = hold_take(&v.h, options);
 		if (r < 0) {

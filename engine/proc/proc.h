@@ -21,6 +21,10 @@ struct proc_list {
 /** procs_tree() - @root and all its descendants (zombies included) */
 int procs_tree(pid_t root, struct proc_list *out, struct err *e);
 void procs_fini(struct proc_list *l);
+static inline void auto_procs(struct proc_list *l)
+{
+	procs_fini(l);
+}
 /**
  * procs_start() - start time of @pid, in ticks since boot: tells it from a later process with the
  * same pid

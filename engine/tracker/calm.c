@@ -101,7 +101,9 @@ static int one_table(const struct look_at *l, uint64_t start, uint64_t end,
 
 		if (from > at)
 			r = out(arg, &calm, 1);
-		if (r == 0 && to > from)
+		if (r)
+			return r;
+		if (to > from)
 			r = in_full(l, from, to, vec, out, arg);
 		at = to > at ? to : at;
 	}

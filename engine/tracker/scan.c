@@ -181,16 +181,21 @@ static int leave_vma(struct scan *s)
 	return runs_add(&s->p->foreign, s->vma->start, (s->vma->end - s->vma->start) >> PAGE_BITS);
 }
 
+static int register_and_scan(struct scan *s, uint64_t *from, bool *stop)
+{
+	int r = do_register(s);
+
+	return r < 0 ? r : scan_vma(s, from, true, stop);
+}
+
 /*
  * A mapping that is not registered: register, then report all of it from @from on. If it is still
  * not registered, the descriptor belongs to memory from before an exec().
  */
 static int scan_new_vma(struct scan *s, uint64_t from, bool *stop)
 {
-	int r = do_register(s);
+	int r = register_and_scan(s, &from, stop);
 
-	if (r == 0)
-		r = scan_vma(s, &from, true, stop);
 	if (*stop || r == 0)
 		return r;
 	s->st->vmas_untracked += r == -EBUSY;
@@ -200,9 +205,7 @@ static int scan_new_vma(struct scan *s, uint64_t from, bool *stop)
 		detach(s->p);
 		r = attach(s->t, s->p);
 		if (r == 0)
-			r = do_register(s);
-		if (r == 0)
-			r = scan_vma(s, &from, true, stop);
+			r = register_and_scan(s, &from, stop);
 		if (*stop || r == 0)
 			return r;
 	}

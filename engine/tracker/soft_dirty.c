@@ -220,11 +220,13 @@ static int find(struct job *j)
 	char path[32];
 	int r = procs_maps(pid, &j->found.maps, &ignore);
 
+	if (r < 0)
+		return r;
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
 	AUTO(fd) int map = open(path, O_RDONLY | O_CLOEXEC);
 
-	if (r == 0 && map < 0)
-		r = -errno;
+	if (map < 0)
+		return -errno;
 	for (size_t i = 0; r == 0 && i < j->found.maps.n; i++) {
 		enum vma_kind kind = j->found.maps.v[i].kind;
 

@@ -188,21 +188,29 @@ static int own_pid(struct tracker *t, pid_t pid, struct err *e)
 	return 0;
 }
 
-int tracker_own(struct tracker *t, struct err *e)
+static int own_tree(struct tracker *t, struct err *e)
 {
-	struct proc_list l = { 0 };
+	AUTO(procs) struct proc_list l = { 0 };
 	int r = own_pid(t, t->root, e);
 
+	if (r < 0)
+		return r;
 	/* we own the root by now: another tracker that starts with a child born later sees that */
-	if (r == 0)
-		r = own_above(t->root, e);
-	if (r == 0)
-		r = procs_tree(t->root, &l, e);
+	r = own_above(t->root, e);
+	if (r < 0)
+		return r;
+	r = procs_tree(t->root, &l, e);
 	if (l.n > MANY_PROCS)
 		nofile_raise();
 	for (size_t i = 0; r == 0 && i < l.n; i++)
 		r = own_pid(t, l.pid[i], e);
-	procs_fini(&l);
+	return r;
+}
+
+int tracker_own(struct tracker *t, struct err *e)
+{
+	int r = own_tree(t, e);
+
 	if (r < 0)
 		tracker_release(t);
 	return r;

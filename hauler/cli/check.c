@@ -10,17 +10,22 @@
 #include "hauler/dirs/dirs.h"
 #include "transport/haul.pb-c.h"
 
-static int check_remote(struct mig *m, struct findings *f, struct err *e)
+static int look_at_criu(struct mig *m, struct err *e)
 {
-	struct criu *c = NULL;
+	AUTO(criu) struct criu *c = NULL;
 	int r = conf_criu(m->dump.criu_path, sizeof(m->dump.criu_path), m->opt->criu,
 	                  m->opt->config, e);
 
-	if (r == 0)
-		r = criu_spawn(&c, m->dump.criu_path, -1, e);
-	if (r == 0)
-		r = criu_version(c, &m->dump.criu_version, deadline_in_ms(10000), e);
-	criu_free(c);
+	if (r)
+		return r;
+	r = criu_spawn(&c, m->dump.criu_path, -1, e);
+	return r ? r : criu_version(c, &m->dump.criu_version, deadline_in_ms(10000), e);
+}
+
+static int check_remote(struct mig *m, struct findings *f, struct err *e)
+{
+	int r = look_at_criu(m, e);
+
 	if (r)
 		return r;
 	r = dirs_look(m, e);
@@ -39,6 +44,32 @@ static int check_remote(struct mig *m, struct findings *f, struct err *e)
 	return 0;
 }
 
+/* What is found is shown as it is found. */
+static int check(struct mig *m, struct findings *f, struct err *e)
+{
+	const struct opts *o = m->opt;
+	int r = o->owned ? inspect_owner(o->pid, &o->account, e) : 0;
+
+	if (r)
+		return r;
+	r = mnet_new(m, e);
+	if (r)
+		return r;
+	r = inspect_new_with(&m->insp, o->pid, mnet_judge(m->net), &o->fs, e);
+	if (r)
+		return r;
+	r = mnet_findings(m, f, e);
+	if (r)
+		return r;
+	report_findings(inspect_findings(m->insp), o->json);
+	if (o->dest)
+		r = check_remote(m, f, e);
+	if (m->needs && r == 0)
+		report_needs(m->needs, o->json, o->verbose);
+	report_findings(f, o->json);
+	return r;
+}
+
 int cli_check(struct opts *o, int argc, char **argv)
 {
 	struct mig mig = { 0 }, *m = &mig;
@@ -49,23 +80,8 @@ int cli_check(struct opts *o, int argc, char **argv)
 	mig_init(m);
 	signal(SIGPIPE, SIG_IGN);
 	m->opt = o;
-	int r = o->owned ? inspect_owner(o->pid, &o->account, &m->err) : 0;
+	int r = check(m, &f, &m->err);
 
-	if (r == 0)
-		r = mnet_new(m, &m->err);
-
-	if (r == 0)
-		r = inspect_new_with(&m->insp, o->pid, mnet_judge(m->net), &o->fs, &m->err);
-	if (r == 0)
-		r = mnet_findings(m, &f, &m->err);
-	if (r == 0) {
-		report_findings(inspect_findings(m->insp), o->json);
-		if (o->dest)
-			r = check_remote(m, &f, &m->err);
-		if (m->needs && r == 0)
-			report_needs(m->needs, o->json, o->verbose);
-		report_findings(&f, o->json);
-	}
 	if (r < 0)
 		report_error(&m->err, o->json);
 	bool no_target = m->err.src == ERR_TARGET;

@@ -79,15 +79,20 @@ static int take_trees(struct opts *o, struct err *e)
 	return r;
 }
 
+static int load_all(struct opts *o, struct err *e)
+{
+	int r = load_with(o, o->policy, &o->pol, e);
+
+	if (r < 0)
+		return r;
+	r = take_lists(o, e);
+	return r < 0 ? r : take_trees(o, e);
+}
+
 int policy_load(struct opts *o)
 {
 	struct err e = ERR_INIT;
-	int r = load_with(o, o->policy, &o->pol, &e);
-
-	if (r == 0)
-		r = take_lists(o, &e);
-	if (r == 0)
-		r = take_trees(o, &e);
+	int r = load_all(o, &e);
 	if (r < 0)
 		report_error(&e, false);
 	return r;

@@ -107,20 +107,26 @@ static void set_pace(struct watch *w, uint64_t look_us)
 	w->curve.n = 0;
 }
 
-static int look(struct watch *w, struct err *e)
+static int take_sample(struct watch *w, struct err *e)
 {
 	struct present p = { .w = w };
 	struct tracker_stats all;
+	int r = tracker_round(w->trk, took, w, &w->st, e);
+
+	if (r < 0)
+		return r;
+	p.blind = w->st.vmas_untracked || w->st.procs_untracked;
+	r = tracker_final(w->trk, present, &p, &all, e);
+	return r < 0 ? r : trace_add_wide(&w->t, w->ages, p.pages, &w->curve, e);
+}
+
+static int look(struct watch *w, struct err *e)
+{
 	uint64_t t0 = now_us(), cpu0 = now_cpu_us();
 
 	begin_sample(w);
-	int r = tracker_round(w->trk, took, w, &w->st, e);
+	int r = take_sample(w, e);
 
-	p.blind = w->st.vmas_untracked || w->st.procs_untracked;
-	if (r == 0)
-		r = tracker_final(w->trk, present, &p, &all, e);
-	if (r == 0)
-		r = trace_add_wide(&w->t, w->ages, p.pages, &w->curve, e);
 	set_pace(w, now_cpu_us() - cpu0);
 	w->armed_us = t0;
 	return r;
@@ -274,8 +280,9 @@ static int open_process(struct watch *w, struct err *e)
 		return err_set(e, ERR_TARGET, ESRCH, "process %d has ended", pid);
 	int r = check_access(pid, e);
 
-	if (r == 0)
-		r = frost_refuse(pid, e);
+	if (r < 0)
+		return r;
+	r = frost_refuse(pid, e);
 	return r < 0 ? r : check_tree(pid, e);
 }
 
@@ -308,6 +315,19 @@ static int no_samples(const struct watch *w, struct err *e)
 	               : err_set(e, ERR_STOPPED, EINTR, "stopped before there was a sample");
 }
 
+static int track(struct watch *w, enum tracker_kind kind, struct err *e)
+{
+	int r = ages_new(&w->ages, e);
+
+	if (r < 0)
+		return r;
+	r = tracker_new(&w->trk, w->opt->pid, kind, e);
+	if (r < 0)
+		return r;
+	r = tracker_own(w->trk, e);
+	return r < 0 ? r : watching(w, e);
+}
+
 static int watch_run(struct watch *w, struct err *e)
 {
 	enum tracker_kind kind = tracker_best();
@@ -329,13 +349,7 @@ static int watch_run(struct watch *w, struct err *e)
 	w->t.sample_us = w->opt->sample_ms * 1000;
 	printable_comm(w->opt->pid, w->t.title, sizeof(w->t.title));
 	watch_size(w);
-	r = ages_new(&w->ages, e);
-	if (r == 0)
-		r = tracker_new(&w->trk, w->opt->pid, kind, e);
-	if (r == 0)
-		r = tracker_own(w->trk, e);
-	if (r == 0)
-		r = watching(w, e);
+	r = track(w, kind, e);
 	tracker_free(steal(w->trk));
 	if (r == 0 && !w->t.n)
 		r = no_samples(w, e);

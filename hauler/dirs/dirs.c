@@ -70,18 +70,20 @@ int dirs_new(struct dirs **out, const struct dirs_opts *o, struct err *e)
 		return err_sys(e, "getrandom");
 	for (size_t i = 0; r == 0 && i < o->n_dirs; i++)
 		r = open_root(f, o->dir[i], e);
-	if (r == 0)
-		start_watch(f);
+	if (r)
+		return r;
+	start_watch(f);
 	for (size_t i = 0; r == 0 && i < f->n_roots; i++)
 		r = dirs_top(f, &f->root[i], e);
-	if (r == 0)
-		r = dirs_scan(f, e);
+	if (r)
+		return r;
+	r = dirs_scan(f, e);
+	if (r)
+		return r;
 	for (size_t i = 0; i < f->n_roots; i++) {
 		f->st.bytes += f->root[i].bytes;
 		f->st.inodes += f->root[i].inodes;
 	}
-	if (r)
-		return r;
 	*out = steal(f);
 	return 0;
 }
@@ -258,13 +260,13 @@ static int pass(struct mig *m, bool first, struct err *e)
 	int r = dirs_mark_open(f, m->opt->pid, first, e);
 
 	f->leases = reopen_leased(0);
-
-	if (r == 0 && !first)
-		r = look_again(f, e);
-	uint64_t t1 = now_us();
-
 	if (r < 0)
 		return r;
+	r = first ? 0 : look_again(f, e);
+	if (r < 0)
+		return r;
+	uint64_t t1 = now_us();
+
 	r = dirs_send_pass(f, f->st.passes + 1, e);
 	if (r < 0)
 		return r;

@@ -260,25 +260,23 @@ static int send_changed(struct job *j, uint64_t at, size_t n)
 /* The blocks from @at to @end are holes now. */
 static int send_holes(struct job *j, uint64_t at, uint64_t end)
 {
-	int r = 0;
-
-	for (uint64_t b = at / DIRS_BLOCK_BYTES; r == 0 && b * DIRS_BLOCK_BYTES < end; b++) {
+	for (uint64_t b = at / DIRS_BLOCK_BYTES; b * DIRS_BLOCK_BYTES < end; b++) {
 		uint64_t first = b;
 
 		while (b * DIRS_BLOCK_BYTES < end && !is_hole(j->i->block[b]))
 			memset(&j->i->block[b++], 0, sizeof(*j->i->block));
 		if (b == first)
 			continue;
-		r = room(j->f, 0, j->e);
-		if (r == 0) {
-			Haul__TreeOp *op = add_op(j->f, j->i->root, HAUL__TREE_KIND__TREE_PUNCH,
-			                          j->path);
+		int r = room(j->f, 0, j->e);
 
-			op->offset = first * DIRS_BLOCK_BYTES;
-			op->bytes = (b - first) * DIRS_BLOCK_BYTES;
-		}
+		if (r < 0)
+			return r;
+		Haul__TreeOp *op = add_op(j->f, j->i->root, HAUL__TREE_KIND__TREE_PUNCH, j->path);
+
+		op->offset = first * DIRS_BLOCK_BYTES;
+		op->bytes = (b - first) * DIRS_BLOCK_BYTES;
 	}
-	return r;
+	return 0;
 }
 
 static int send_segment(struct job *j, uint64_t at, uint64_t end)
@@ -347,10 +345,11 @@ static int send_content(struct job *j, bool fresh)
 		if (data < 0 && from == size)
 			return send_holes(j, at, size);
 		r = send_holes(j, at, from);
-		if (r == 0)
-			r = !fresh && j->f->deadline_us && to - from >= HUNT_BYTES
-			            ? send_hunted(j, from, to)
-			            : send_segment(j, from, to);
+		if (r)
+			return r;
+		r = !fresh && j->f->deadline_us && to - from >= HUNT_BYTES
+		            ? send_hunted(j, from, to)
+		            : send_segment(j, from, to);
 		at = to;
 	}
 	return r;
@@ -400,30 +399,39 @@ static int send_file(struct job *j, bool fresh)
 		return send_small(j);
 	int r = fresh ? send_meta(j, HAUL__TREE_KIND__TREE_MAKE) : 0;
 
-	if (r == 0)
-		r = send_content(j, fresh);
-	return r == 0 ? send_meta(j, HAUL__TREE_KIND__TREE_META) : r;
+	if (r)
+		return r;
+	r = send_content(j, fresh);
+	return r ? r : send_meta(j, HAUL__TREE_KIND__TREE_META);
 }
 
-/* Return: 0; 1: it is gone; -errno */
-static int send_inode(struct job *j, bool fresh)
+static int send_opened(struct job *j, bool fresh)
 {
 	struct dirs_ino *i = j->i;
 	bool regular = S_ISREG(i->st.st_mode);
 	int r = job_open(j, regular);
 
-	if (r == 0)
-		r = room(j->f, 0, j->e);
-	if (r == 0)
-		r = regular ? send_file(j, fresh)
-		            : send_meta(j, fresh ? HAUL__TREE_KIND__TREE_MAKE
-		                                 : HAUL__TREE_KIND__TREE_META);
-	if (r == 0) {
-		i->st = j->st;
-		i->sent = true;
-		i->age_ms = j->age_ms;
-		j->f->st.sent_files++;
-	}
+	if (r)
+		return r;
+	r = room(j->f, 0, j->e);
+	if (r)
+		return r;
+	r = regular ? send_file(j, fresh)
+	            : send_meta(j, fresh ? HAUL__TREE_KIND__TREE_MAKE : HAUL__TREE_KIND__TREE_META);
+	if (r)
+		return r;
+	i->st = j->st;
+	i->sent = true;
+	i->age_ms = j->age_ms;
+	j->f->st.sent_files++;
+	return 0;
+}
+
+/* Return: 0; 1: it is gone; -errno */
+static int send_inode(struct job *j, bool fresh)
+{
+	int r = send_opened(j, fresh);
+
 	if (j->fd >= 0)
 		close(steal_fd(&j->fd));
 	return r;
@@ -433,11 +441,14 @@ static int send_inode(struct job *j, bool fresh)
 
 static int send_remove(struct job *j, const struct dirs_name *n)
 {
-	int r = dirs_path(n, j->path) < 0 ? 1 : room(j->f, 0, j->e);
+	if (dirs_path(n, j->path) < 0)
+		return 0;
+	int r = room(j->f, 0, j->e);
 
-	if (r == 0)
-		add_op(j->f, n->dir->root, HAUL__TREE_KIND__TREE_REMOVE, j->path);
-	return r < 0 ? r : 0;
+	if (r < 0)
+		return r;
+	add_op(j->f, n->dir->root, HAUL__TREE_KIND__TREE_REMOVE, j->path);
+	return 0;
 }
 
 static int send_link(struct job *j, const char *to)

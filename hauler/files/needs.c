@@ -166,12 +166,26 @@ static int say_unfit(const struct needs *n, const struct inspect *insp, struct f
 	                   "%s: CRIU brings it back by its path on the host", what);
 }
 
+/* Return: 0; -ENOMEM */
+static int list_all(struct needs *n, const struct inspect *insp, const struct opts *o,
+                    struct findings *f)
+{
+	size_t n_files;
+	Haul__File *const *files = inspect_files(insp, &n_files);
+	int r = say_unfit(n, insp, f);
+
+	for (size_t i = 0; r == 0 && i < n_files; i++)
+		r = add(n, files[i], inspect_held(files[i]), f);
+	if (r < 0)
+		return r;
+	r = n->into_root && n->into_root[1] ? add_basics(n, f) : 0;
+	return r < 0 || o->pol.v.files == POL_FILES_REQUIRE ? r : add_above(n, f);
+}
+
 int needs_new(struct needs **out, const struct inspect *insp, const struct opts *o,
               struct findings *f, struct err *e)
 {
 	AUTO(needs) struct needs *n = calloc(1, sizeof(*n));
-	size_t n_files;
-	Haul__File *const *files = inspect_files(insp, &n_files);
 
 	if (!n)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the list of files");
@@ -179,14 +193,7 @@ int needs_new(struct needs **out, const struct inspect *insp, const struct opts 
 	n->into_root = o->into_root;
 	n->dirs = &o->fs;
 	n->root_pid = o->pid;
-	int r = say_unfit(n, insp, f);
-
-	for (size_t i = 0; r == 0 && i < n_files; i++)
-		r = add(n, files[i], inspect_held(files[i]), f);
-	if (r == 0 && n->into_root && n->into_root[1])
-		r = add_basics(n, f);
-	if (r == 0 && o->pol.v.files != POL_FILES_REQUIRE)
-		r = add_above(n, f);
+	int r = list_all(n, insp, o, f);
 	n->ptr = calloc(n->n + 1, sizeof(Haul__File *));
 	if (r < 0 || !n->ptr)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the list of files");

@@ -310,9 +310,9 @@ static int say_deleted(struct inspect *i, const char *path, const struct stat *s
 		        "%s: %s holds %llu MiB", what, path, (unsigned long long)bytes >> 20);
 	int r = inspect_shm(i, st, true);
 
-	if (r == 0)
-		r = inspect_parent(i, path);
-
+	if (r < 0)
+		return r;
+	r = inspect_parent(i, path);
 	return r < 0 ? r
 	             : inspect_say(i, SEV_INFO, "deleted-file", NULL, "%s: %s; it moves, too", what,
 	                           path);

@@ -129,11 +129,11 @@ static int look_threads(struct inspect *i, pid_t pid)
 
 int inspect_lost(struct inspect *i, pid_t pid)
 {
-	int r = look_personality(i, pid);
+	static int (*const looks[])(struct inspect *, pid_t) = { look_personality, look_merge,
+		                                                 look_flags, look_threads };
+	int r = 0;
 
-	if (r == 0)
-		r = look_merge(i, pid);
-	if (r == 0)
-		r = look_flags(i, pid);
-	return r < 0 ? r : look_threads(i, pid);
+	for (size_t k = 0; r == 0 && k < ARRAY_SIZE(looks); k++)
+		r = looks[k](i, pid);
+	return r;
 }

@@ -128,9 +128,11 @@ static int by_name(const void *a, const void *b)
 	const struct held *x = a, *y = b;
 	int r = strcmp(x->name, y->name);
 
-	if (r == 0 && x->inode != y->inode)
+	if (r)
+		return r;
+	if (x->inode != y->inode)
 		return x->inode < y->inode ? -1 : 1;
-	return r ? r : order(x->pid, y->pid, KCMP_FILE, x->fd, y->fd);
+	return order(x->pid, y->pid, KCMP_FILE, x->fd, y->fd);
 }
 
 /* Return: false: the line is not a shared mapping */
@@ -237,6 +239,18 @@ static bool is_one_by_name(const char *name)
 	return begins(name, "socket:") || begins(name, "/memfd:");
 }
 
+/* The order of by_name(), of a descriptor outside and one of the tree. */
+static int to_held(pid_t pid, int fd, const char *name, uint64_t inode, const struct held *h)
+{
+	int r = strcmp(name, h->name);
+
+	if (r)
+		return r;
+	if (inode != h->inode)
+		return inode < h->inode ? -1 : 1;
+	return is_one_by_name(name) ? 0 : order(pid, h->pid, KCMP_FILE, fd, h->fd);
+}
+
 static void match_descriptor(struct outside *o, pid_t pid, int fd, const char *name, uint64_t inode)
 {
 	size_t low = 0, high = o->n_held;
@@ -244,12 +258,7 @@ static void match_descriptor(struct outside *o, pid_t pid, int fd, const char *n
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 		struct held *h = &o->held[mid];
-		int r = strcmp(name, h->name);
-
-		if (r == 0 && inode != h->inode)
-			r = inode < h->inode ? -1 : 1;
-		if (r == 0 && !is_one_by_name(name))
-			r = order(pid, h->pid, KCMP_FILE, fd, h->fd);
+		int r = to_held(pid, fd, name, inode, h);
 		if (r == 0) {
 			if (!h->other)
 				h->other = pid;

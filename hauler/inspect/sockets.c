@@ -148,10 +148,12 @@ static int on_inet(void *arg, const struct nlmsghdr *h)
 	}
 	int r = inspect_port(in->i, &end, m, in->protocol == IPPROTO_UDP);
 
-	if (r == 0)
-		r = say_backlog(in, m);
-	if (r == 0)
-		r = say_datagrams(in, &end, m);
+	if (r < 0)
+		return r;
+	r = say_backlog(in, m);
+	if (r < 0)
+		return r;
+	r = say_datagrams(in, &end, m);
 	return r < 0 ? r : say_bound(in, &end, m);
 }
 
@@ -253,8 +255,9 @@ int inspect_sockets(struct inspect *i, struct inspect_ends *left)
 	struct inet in = { .i = i, .left = left };
 	int r = look_protocol(&in, IPPROTO_TCP, "TCP", "tcp_diag");
 
-	if (r == 0)
-		r = look_protocol(&in, IPPROTO_UDP, "UDP", "udp_diag");
+	if (r < 0)
+		return r;
+	r = look_protocol(&in, IPPROTO_UDP, "UDP", "udp_diag");
 	for (size_t k = 0; r == 0 && k < left->n; k++)
 		r = look_other(i, &left->v[k]);
 	return r;

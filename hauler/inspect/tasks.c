@@ -234,10 +234,12 @@ static int look_links(struct inspect *i, pid_t pid)
 {
 	int r = look_link(i, pid, "exe", INSPECT_MAPPED | INSPECT_OPEN);
 
-	if (r == 0)
-		r = look_link(i, pid, "cwd", INSPECT_DIR | INSPECT_OPEN);
-	if (r == 0)
-		r = look_link(i, pid, "root", INSPECT_DIR | INSPECT_OPEN);
+	if (r < 0)
+		return r;
+	r = look_link(i, pid, "cwd", INSPECT_DIR | INSPECT_OPEN);
+	if (r < 0)
+		return r;
+	r = look_link(i, pid, "root", INSPECT_DIR | INSPECT_OPEN);
 	return r < 0 ? r : look_bits(i, pid);
 }
 
@@ -319,23 +321,18 @@ static int look_direct(struct inspect *i, pid_t pid)
 
 static int look_inside(struct inspect *i, const struct inspect_task *t, const struct status *s)
 {
+	static int (*const looks[])(struct inspect * i, pid_t pid) = { look_freezer, look_direct,
+		                                                       look_limits, look_spaces,
+		                                                       look_threads };
 	int r = 0;
 
 	if (s->state == 'D')
 		r = inspect_say(i, SEV_WARNING, "busy", "wait until its disk or network answers",
 		                "pid %d waits uninterruptibly; it may not stop in time", t->pid);
-	if (r == 0)
-		r = look_freezer(i, t->pid);
-	if (r == 0)
-		r = look_direct(i, t->pid);
 	for (size_t u = 0; r == 0 && u < ARRAY_SIZE(s->uid); u++)
 		r = add_uid(i, s->uid[u]);
-	if (r == 0)
-		r = look_limits(i, t->pid);
-	if (r == 0)
-		r = look_spaces(i, t->pid);
-	if (r == 0)
-		r = look_threads(i, t->pid);
+	for (size_t k = 0; r == 0 && k < ARRAY_SIZE(looks); k++)
+		r = looks[k](i, t->pid);
 	return r < 0 || i->foreign ? r : look_links(i, t->pid);
 }
 
@@ -351,7 +348,9 @@ int inspect_task(struct inspect *i, size_t k)
 	t->zombie = s.state == 'Z' || s.state == 'X' || !s.state;
 	int r = inspect_number(i, t->pid);
 
-	if (r == 0 && t->pid == i->root) {
+	if (r < 0)
+		return r;
+	if (t->pid == i->root) {
 		r = look_root(i, t, &s, flags);
 		i->unfit = r == 0;
 	}
@@ -417,12 +416,14 @@ int inspect_sessions(struct inspect *i)
 	const struct inspect_task *root = &i->tasks[0];
 	int r = 0;
 
+	i->shell_job = root->sid != root->pid && !i->foreign;
 	if (i->filtered)
 		r = inspect_say(i, SEV_INFO, "seccomp", NULL,
 		                "%u process%s a system call filter; it moves, too", i->filtered,
 		                i->filtered == 1 ? " has" : "es have");
-	i->shell_job = root->sid != root->pid && !i->foreign;
-	if (r == 0 && i->shell_job)
+	if (r < 0)
+		return r;
+	if (i->shell_job)
 		r = inspect_say(i, SEV_WARNING, "session",
 		                "start it with setsid to keep its session",
 		                "pid %d belongs to session %d, whose leader is outside the tree; "
@@ -432,8 +433,9 @@ int inspect_sessions(struct inspect *i)
 		r = look_adopted(i, &i->tasks[k]);
 	for (size_t k = 0; r == 0 && k < i->procs.n && !i->foreign; k++) {
 		r = keep_leader(i, i->tasks[k].sid);
-		if (r == 0)
-			r = keep_leader(i, i->tasks[k].pgid);
+		if (r < 0)
+			return r;
+		r = keep_leader(i, i->tasks[k].pgid);
 	}
 	return r;
 }

@@ -307,19 +307,19 @@ static int look_at_all(struct inspect *i, const struct inspect_ends *ours, const
 {
 	AUTO(mem) struct inspect_want *want = calloc(ours->n + 1, sizeof(*want));
 	size_t n = 0;
-	int r = want ? 0 : -ENOMEM;
+	int r = 0;
 
-	for (size_t k = 0; r == 0 && k < ours->n; k++) {
+	if (!want)
+		return -ENOMEM;
+	for (size_t k = 0; k < ours->n; k++) {
 		struct usock *s = find(all, ours->v[k].inode);
 
-		r = look_renamed(i, &ours->v[k], s);
-		if (r == 0)
-			r = look_name(i, &ours->v[k], s);
+		if (look_renamed(i, &ours->v[k], s) < 0 || look_name(i, &ours->v[k], s) < 0)
+			return -ENOMEM;
 		if (s->peer && !is_ours(ours, s->peer))
 			want[n++].inode = s->peer;
 	}
-	if (r == 0)
-		inspect_outside(i, want, n, false);
+	inspect_outside(i, want, n, false);
 	for (size_t k = 0; r == 0 && k < ours->n; k++) {
 		const struct usock *s = find(all, ours->v[k].inode);
 		const struct inspect_want *w = s->peer ? inspect_want_find(want, n, s->peer) : NULL;
@@ -372,15 +372,17 @@ static int dump(struct usocks *all)
 		                                   UDIAG_SHOW_VFS | UDIAG_SHOW_ICONS };
 	int r = inspect_diag(&req, sizeof(req), on_socket, all);
 
-	if (r == 0 && all->n)
+	if (r)
+		return r;
+	if (all->n)
 		qsort(all->v, all->n, sizeof(*all->v), by_inode);
-	for (size_t k = 0; r == 0 && k < all->n_waiting; k++) {
+	for (size_t k = 0; k < all->n_waiting; k++) {
 		struct usock *s = find(all, all->waiting[k].client);
 
 		if (s && !s->peer)
 			s->peer = all->waiting[k].listener;
 	}
-	return r;
+	return 0;
 }
 
 int inspect_unix(struct inspect *i, struct inspect_ends *left)

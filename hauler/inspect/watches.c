@@ -61,12 +61,13 @@ static int look_leases(struct inspect *i, pid_t pid)
 		snprintf(what, sizeof(what), "fd/%.12s", de->d_name);
 		inspect_link(pid, what, name, sizeof(name));
 		r = add_lease(i, &st);
-		if (r == 0)
-			r = inspect_say(i, SEV_BLOCKER, "lease",
-			                "the program has to give the lease up first",
-			                "descriptor %s of pid %d holds a lease on %s: any open of "
-			                "the file breaks it, so haul does not open it",
-			                de->d_name, pid, name);
+		if (r < 0)
+			return r;
+		r = inspect_say(i, SEV_BLOCKER, "lease",
+		                "the program has to give the lease up first",
+		                "descriptor %s of pid %d holds a lease on %s: any open of the file "
+		                "breaks it, so haul does not open it",
+		                de->d_name, pid, name);
 	}
 	return r;
 }

@@ -343,8 +343,9 @@ int talk_streams(struct mig *m, struct err *e)
 {
 	int r = one_stream(m, &m->link.urgent, HAUL__ROLE__ROLE_URGENT, 0, e);
 
-	if (r == 0)
-		chan_go_first(m->link.urgent);
+	if (r)
+		return r;
+	chan_go_first(m->link.urgent);
 	for (unsigned int i = 0; r == 0 && i < m->opt->pol.v.streams; i++)
 		r = one_stream(m, &m->link.data[i], HAUL__ROLE__ROLE_DATA, i, e);
 	return r;
@@ -370,6 +371,15 @@ int talk_resume(struct mig *m, struct err *e)
 
 /* ---- messages ---- */
 
+/* Say @body, and wait for @answer, which has no fields. */
+static int say_expect(struct mig *m, Haul__Msg__BodyCase body, void *fields,
+                      Haul__Msg__BodyCase answer, unsigned int limit_ms, struct err *e)
+{
+	int r = talk_say(m, body, fields, e);
+
+	return r ? r : expect_only(m, answer, deadline_in_ms(limit_ms), e);
+}
+
 int talk_start(struct mig *m, struct err *e)
 {
 	Haul__Start s = HAUL__START__INIT;
@@ -378,10 +388,8 @@ int talk_start(struct mig *m, struct err *e)
 	s.streams = m->opt->pol.v.streams;
 	s.freeze_limit_ms = m->opt->pol.v.freeze_limit_ms;
 	s.freeze = (char *)freeze_mode(m);
-	int r = talk_say(m, HAUL__MSG__BODY_START, &s, e);
-
-	if (r == 0)
-		r = expect_only(m, HAUL__MSG__BODY_STARTED, deadline_in_ms(ANSWER_LIMIT_MS), e);
+	int r = say_expect(m, HAUL__MSG__BODY_START, &s, HAUL__MSG__BODY_STARTED, ANSWER_LIMIT_MS,
+	                   e);
 	return r < 0 ? err_wrap(e, "start") : 0;
 }
 
@@ -410,10 +418,8 @@ int talk_ping(struct mig *m, struct err *e)
 		uint64_t t0 = now_us();
 
 		p.cookie = t0;
-		int r = talk_say(m, HAUL__MSG__BODY_PING, &p, e);
-
-		if (r == 0)
-			r = expect_only(m, HAUL__MSG__BODY_PONG, deadline_in_ms(HELLO_LIMIT_MS), e);
+		int r = say_expect(m, HAUL__MSG__BODY_PING, &p, HAUL__MSG__BODY_PONG,
+		                   HELLO_LIMIT_MS, e);
 		if (r < 0)
 			return err_wrap(e, "ping");
 		uint64_t rtt = now_us() - t0;

@@ -63,29 +63,41 @@ static unsigned int count_loose(const struct net_socks *listening)
 	return o.n + net_socks_backlog(listening);
 }
 
+/* Packets of new connections are dropped from here on. @any: are there listening sockets? */
+static int lock_listening(struct mig *m, struct net_socks *listening, bool *any, struct err *e)
+{
+	struct mnet *n = m->net;
+	AUTO(mem) struct net_flow *flows = NULL;
+	size_t n_pids;
+	const pid_t *pids = inspect_pids(m->insp, &n_pids);
+
+	net_socks_room(pids, n_pids);
+	int r = net_socks_collect(pids, n_pids, true, listening, e);
+
+	if (r)
+		return r;
+	ssize_t k = net_socks_flows(listening, &flows);
+
+	if (k < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for sockets");
+	*any = k > 0;
+	r = net_park_watch(n->park, flows, (size_t)k, e);
+	return r ? r : net_lock_add(n->lock, flows, (size_t)k, e);
+}
+
 int mnet_quiet(struct mig *m, struct err *e)
 {
 	struct mnet *n = m->net;
 	struct net_socks listening = { 0 };
-	AUTO(mem) struct net_flow *flows = NULL;
+	bool any = false;
 	uint64_t deadline = deadline_in_ms(m->opt->pol.v.quiet_limit_ms);
-	size_t n_pids;
+
 	int r = mnet_needs_lock(n) ? net_lock_new(&n->lock, m->id, e) : 0;
 
 	if (r < 0 || !mnet_moves_tcp(n))
 		return r;
-	const pid_t *pids = inspect_pids(m->insp, &n_pids);
-
-	net_socks_room(pids, n_pids);
-	r = net_socks_collect(pids, n_pids, true, &listening, e);
-	ssize_t k = r == 0 ? net_socks_flows(&listening, &flows) : 0;
-
-	if (r == 0)
-		r = k < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for sockets")
-		          : net_park_watch(n->park, flows, (size_t)k, e);
-	if (r == 0)
-		r = net_lock_add(n->lock, flows, (size_t)k, e);
-	while (r == 0 && k && (n->loose_left = count_loose(&listening)) && now_us() < deadline &&
+	r = lock_listening(m, &listening, &any, e);
+	while (r == 0 && any && (n->loose_left = count_loose(&listening)) && now_us() < deadline &&
 	       !mig_stopped(m))
 		usleep(QUIET_STEP_US);
 	if (r == 0 && mig_stopped(m))
@@ -192,12 +204,12 @@ static size_t tcp_first(struct mnet *n)
 static int list_flows(struct mig *m, struct err *e)
 {
 	struct mnet *n = m->net;
-	struct proc_list procs = { 0 };
+	AUTO(procs) struct proc_list procs = { 0 };
 	int r = procs_tree(m->opt->pid, &procs, e);
 
-	if (r == 0)
-		r = net_socks_collect(procs.pid, procs.n, false, &n->socks, e);
-	procs_fini(&procs);
+	if (r < 0)
+		return r;
+	r = net_socks_collect(procs.pid, procs.n, false, &n->socks, e);
 	if (r < 0)
 		return r;
 	ssize_t k = net_socks_flows(&n->socks, &n->flows);

@@ -51,16 +51,14 @@ static int look(struct mig *m, struct err *e)
 
 static int judge_addresses(struct mig *m, struct err *e)
 {
-	struct findings f = { 0 };
+	AUTO(findings) struct findings f = { 0 };
 	int r = mnet_findings(m, &f, e);
 
-	if (r == 0 && f.blockers) {
-		report_findings(&f, m->opt->json);
-		r = err_set(e, ERR_TARGET, EPERM, "%s", f.v[0].text);
-		err_fix(e, "%s", f.v[0].remedy);
-	}
-	findings_fini(&f);
-	return r;
+	if (r || !f.blockers)
+		return r;
+	report_findings(&f, m->opt->json);
+	err_set(e, ERR_TARGET, EPERM, "%s", f.v[0].text);
+	return err_fix(e, "%s", f.v[0].remedy);
 }
 
 static int judge_tree(struct mig *m, struct err *e)
@@ -127,18 +125,8 @@ static bool has_seccomp(const struct mig *m)
 	return false;
 }
 
-/* Start CRIU now; it waits before it touches the tree. */
-static int start_criu(struct mig *m, struct err *e)
+static int spawn_criu(struct mig *m, int theirs, struct err *e)
 {
-	struct sink_ops ops;
-	int sk[2], bytes = STREAM_SOCK_BYTES;
-
-	if (img_dir(&m->dump.images_fd, e) < 0)
-		return -e->code;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sk) < 0)
-		return err_sys(e, "socketpair");
-	setsockopt(sk[1], SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
-	AUTO(fd) int theirs = sk[1];
 	struct criu *c = NULL;
 	int listener = -1;
 	int r = criu_spawn_scanned(&c, m->dump.criu_path, theirs, has_seccomp(m) ? NULL : &listener,
@@ -147,25 +135,19 @@ static int start_criu(struct mig *m, struct err *e)
 	pthread_mutex_lock(&m->halt.lock);
 	m->dump.criu = c;
 	pthread_mutex_unlock(&m->halt.lock);
-	if (r == 0)
-		r = mig_unless_stopped(m, e);
-	if (r == 0 && listener >= 0)
+	if (r)
+		return r;
+	r = mig_unless_stopped(m, e);
+	if (r)
+		return r;
+	if (listener >= 0)
 		r = answer_criu_start(m, listener, e);
-	if (r == 0)
-		r = threads_new(&m->dump.threads, m->opt->pid, e);
-	if (r < 0) {
-		close(sk[0]);
-		return r;
-	}
-	ops = (struct sink_ops){ .shmem = freeze_shmem, .parent = freeze_mode_clean(m), .arg = m };
+	return r ? r : threads_new(&m->dump.threads, m->opt->pid, e);
+}
 
-	r = sink_start(&m->dump.sink, sk[0], m->dump.criu_version, &ops, e);
-	if (r < 0)
-		return r;
-	if (ops.parent)
-		r = img_parent(m->dump.images_fd, PARENT_NAME, e);
-	if (r < 0)
-		return r;
+/* Until CRIU asks whether it may stop the tree. @parent: an earlier dump has its memory */
+static int ask_dump(struct mig *m, bool parent, struct err *e)
+{
 	AUTO(mem) char **external = NULL;
 	ssize_t n_external = outs_external(inspect_outs(m->insp), &external);
 
@@ -182,14 +164,41 @@ static int start_criu(struct mig *m, struct err *e)
 		.file_locks = true,
 		.log_name = "dump.log",
 		.version = m->dump.criu_version,
-		.parent = ops.parent ? PARENT_NAME : NULL,
+		.parent = parent ? PARENT_NAME : NULL,
 	};
 
-	r = criu_dump(m->dump.criu, &o, e);
-	if (r == 0)
-		r = criu_pump(m->dump.criu, CRIU_EV_PRE_DUMP, NULL, deadline_in_ms(CRIU_LIMIT_MS),
-		              e);
-	return r < 0 ? err_wrap(e, "CRIU will not dump") : 0;
+	if (criu_dump(m->dump.criu, &o, e) < 0 ||
+	    criu_pump(m->dump.criu, CRIU_EV_PRE_DUMP, NULL, deadline_in_ms(CRIU_LIMIT_MS), e) < 0)
+		return err_wrap(e, "CRIU will not dump");
+	return 0;
+}
+
+/* Start CRIU now; it waits before it touches the tree. */
+static int start_criu(struct mig *m, struct err *e)
+{
+	struct sink_ops ops;
+	int sk[2], bytes = STREAM_SOCK_BYTES;
+
+	if (img_dir(&m->dump.images_fd, e) < 0)
+		return -e->code;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sk) < 0)
+		return err_sys(e, "socketpair");
+	setsockopt(sk[1], SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
+	AUTO(fd) int theirs = sk[1];
+	int r = spawn_criu(m, theirs, e);
+
+	if (r < 0) {
+		close(sk[0]);
+		return r;
+	}
+	ops = (struct sink_ops){ .shmem = freeze_shmem, .parent = freeze_mode_clean(m), .arg = m };
+
+	r = sink_start(&m->dump.sink, sk[0], m->dump.criu_version, &ops, e);
+	if (r < 0)
+		return r;
+	if (ops.parent)
+		r = img_parent(m->dump.images_fd, PARENT_NAME, e);
+	return r < 0 ? r : ask_dump(m, ops.parent, e);
 }
 
 static int say_freeze_mode(struct mig *m, struct err *e)

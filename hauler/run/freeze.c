@@ -77,13 +77,10 @@ static int stop_held(struct mig *m, struct err *e)
 
 static int find_aio(struct mig *m, struct err *e)
 {
-	struct proc_list procs = { 0 };
+	AUTO(procs) struct proc_list procs = { 0 };
 	int r = procs_tree(m->opt->pid, &procs, e);
 
-	if (r == 0)
-		r = direct_rings_find(&m->copy.rings, procs.pid, procs.n, e);
-	procs_fini(&procs);
-	return r;
+	return r ? r : direct_rings_find(&m->copy.rings, procs.pid, procs.n, e);
 }
 
 /* Native AIO continues while the tree is stopped. */

@@ -93,6 +93,31 @@ static void free_offer(Haul__Offer *o)
 	identity_offer_fini(o);
 }
 
+/* The destination may ask for digests of files before it answers. */
+static int ask(struct mig *m, Haul__Offer *offer, Haul__Msg **answer, struct err *e)
+{
+	int r = talk_say(m, HAUL__MSG__BODY_OFFER, offer, e);
+
+	free_offer(offer);
+	return r ? r
+	         : talk_expect(m, m->link.ctl, HAUL__MSG__BODY_ANSWER, answer,
+	                       deadline_in_ms(ANSWER_LIMIT_MS), e);
+}
+
+static int judge(struct mig *m, const Haul__Answer *a, struct findings *out, struct err *e)
+{
+	int r = take_answer(a, out, e);
+
+	needs_seen(m->needs, a);
+	if (r)
+		return r;
+	if (needs_say_sqlite(m->needs, m->insp, out) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for findings");
+	if (!a->accepted && out->blockers == 0)
+		return err_set(e, ERR_PEER, EPROTO, "refused without a reason");
+	return 0;
+}
+
 int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct err *e)
 {
 	Haul__Msg *answer = NULL;
@@ -114,46 +139,37 @@ int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct
 	m->fig.tasks = inspect_tasks(m->insp);
 	snprintf(m->fig.comm, sizeof(m->fig.comm), "%s", offer.comm);
 	m->link.prove = needs_prove;
-	r = talk_say(m, HAUL__MSG__BODY_OFFER, &offer, e);
-	free_offer(&offer);
-	if (r == 0)
-		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_ANSWER, &answer,
-		                deadline_in_ms(ANSWER_LIMIT_MS), e);
+	r = ask(m, &offer, &answer, e);
 	m->link.prove = NULL;
 	if (r < 0)
 		return err_wrap(e, "negotiation");
-	r = take_answer(answer->answer, out, e);
-	needs_seen(m->needs, answer->answer);
-	if (r == 0 && needs_say_sqlite(m->needs, m->insp, out) < 0)
-		r = err_set(e, ERR_SYS, ENOMEM, "no memory for findings");
-	if (r == 0 && !answer->answer->accepted && out->blockers == 0)
-		r = err_set(e, ERR_PEER, EPROTO, "refused without a reason");
+	r = judge(m, answer->answer, out, e);
 	haul__msg__free_unpacked(answer, NULL);
 	return r;
 }
 
 int negotiate_run(struct mig *m, struct err *e)
 {
-	struct findings f = { 0 };
+	AUTO(findings) struct findings f = { 0 };
 	int r = mnet_findings(m, &f, e);
 
-	if (r == 0 && !f.blockers)
-		r = negotiate_offer(m, false, &f, e);
-
-	if (r == 0 && f.n)
+	if (r)
+		return r;
+	r = f.blockers ? 0 : negotiate_offer(m, false, &f, e);
+	if (r)
+		return r;
+	if (f.n)
 		report_findings(&f, m->opt->json);
-	if (r == 0 && f.blockers) {
-		err_set(e, ERR_PEER, EPERM, "%s cannot take process %d: %s", m->opt->dest,
-		        m->opt->pid, f.v[0].text);
-		for (size_t i = 0; i < f.n; i++)
-			if (f.v[i].severity == SEV_BLOCKER) {
-				snprintf(e->msg, sizeof(e->msg), "%s cannot take process %d: %s",
-				         m->opt->dest, m->opt->pid, f.v[i].text);
-				err_fix(e, "%s", f.v[i].remedy);
-				break;
-			}
-		r = -e->code;
-	}
-	findings_fini(&f);
-	return r;
+	if (!f.blockers)
+		return 0;
+	err_set(e, ERR_PEER, EPERM, "%s cannot take process %d: %s", m->opt->dest, m->opt->pid,
+	        f.v[0].text);
+	for (size_t i = 0; i < f.n; i++)
+		if (f.v[i].severity == SEV_BLOCKER) {
+			snprintf(e->msg, sizeof(e->msg), "%s cannot take process %d: %s",
+			         m->opt->dest, m->opt->pid, f.v[i].text);
+			err_fix(e, "%s", f.v[i].remedy);
+			break;
+		}
+	return -e->code;
 }

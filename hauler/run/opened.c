@@ -66,11 +66,14 @@ static int note_process(struct opened *o, pid_t pid)
 
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	AUTO(fd) int proc = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r = proc < 0 ? 0 : note_folder(o, proc, "fd");
+	if (proc < 0)
+		return 0;
+	int r = note_folder(o, proc, "fd");
 
-	if (r == 0 && proc >= 0)
-		r = note_folder(o, proc, "map_files");
-	for (size_t i = 0; r == 0 && proc >= 0 && i < ARRAY_SIZE(links); i++)
+	if (r)
+		return r;
+	r = note_folder(o, proc, "map_files");
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(links); i++)
 		r = note_link(o, proc, links[i]);
 	return r;
 }

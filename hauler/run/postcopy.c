@@ -94,27 +94,33 @@ static void *urgent_main(void *arg)
 	return NULL;
 }
 
-static void *push_main(void *arg)
+static int push(struct mig *m, struct err *e)
 {
-	struct mig *m = arg;
-	struct err e = ERR_INIT;
 	uint64_t obj, vaddr, pages;
 	struct order *o = NULL;
-	int r = order_new(&o, m->rest.left, m->rest.n_left, m->pages.sent, &e);
+	int r = order_new(&o, m->rest.left, m->rest.n_left, m->pages.sent, e);
 
 	pthread_mutex_lock(&m->rest.lock);
 	m->rest.order = o;
 	pthread_mutex_unlock(&m->rest.lock);
 	while (r == 0 && order_next(m->rest.order, &obj, &vaddr, &pages)) {
 		pid_t pid = (pid_t)obj_id(obj);
-		int fd = memfd_get(m, pid, &e);
+		int fd = memfd_get(m, pid, e);
 
-		r = fd < 0 ? fd : send_pages(m->pages.send, SEND_ALL, pid, fd, vaddr, pages, &e);
+		r = fd < 0 ? fd : send_pages(m->pages.send, SEND_ALL, pid, fd, vaddr, pages, e);
 	}
-	if (r == 0)
-		r = send_barrier(m->pages.send, ++m->pages.mark, DEADLINE_NEVER, &e);
-	if (r == 0) /* all other pages are there */
-		r = send_lost(m->pages.send, &e);
+	if (r)
+		return r;
+	r = send_barrier(m->pages.send, ++m->pages.mark, DEADLINE_NEVER, e);
+	return r ? r : send_lost(m->pages.send, e); /* all other pages are there */
+}
+
+static void *push_main(void *arg)
+{
+	struct mig *m = arg;
+	struct err e = ERR_INIT;
+	int r = push(m, &e);
+
 	if (r < 0 && r != -ECANCELED)
 		lost(m, "the rest of the pages", &e);
 	return NULL;
@@ -187,16 +193,25 @@ void postcopy_end_threads(struct mig *m)
 	order_free(steal(m->rest.order));
 }
 
-int postcopy_run(struct mig *m, struct err *e)
+static int drain(struct mig *m, struct err *e)
 {
 	/* a new link has to start again with what is left */
 	int r = m->rest.n_left && !m->rest.push_running ? postcopy_push(m, e) : 0;
 
 	fault_at(FAULT_S_PUSHING);
-	if (r == 0)
-		r = wait_drained(m, e);
-	if (r == 0)
-		fault_at(FAULT_S_DRAINED);
+	if (r)
+		return r;
+	r = wait_drained(m, e);
+	if (r)
+		return r;
+	fault_at(FAULT_S_DRAINED);
+	return 0;
+}
+
+int postcopy_run(struct mig *m, struct err *e)
+{
+	int r = drain(m, e);
+
 	if (r < 0) {
 		send_cancel(m->pages.send);
 		mig_link_reason(&m->link, e);

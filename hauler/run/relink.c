@@ -109,22 +109,28 @@ static int take_missing(struct mig *m, struct err *e)
 }
 
 /* It runs there: reconnect the streams, and put all that it lacks into one list. */
+static int link_up(struct mig *m, struct send **s, struct err *e)
+{
+	/* before a WANT can come */
+	for (size_t i = 0; i < m->copy.n_held; i++)
+		if (memfd_get(m, m->copy.held[i].pid, e) < 0)
+			return -e->code;
+	int r = talk_streams(m, e);
+
+	if (r)
+		return r;
+	r = postcopy_listen(m, e);
+	if (r)
+		return r;
+	r = take_missing(m, e);
+	return r ? r : send_new(s, m->link.data, m->opt->pol.v.streams, m->pages.sent, e);
+}
+
 static int go_on(struct mig *m, struct err *e)
 {
 	struct send *s = NULL;
-	int r = 0;
+	int r = link_up(m, &s, e);
 
-	/* before a WANT can come */
-	for (size_t i = 0; r == 0 && i < m->copy.n_held; i++)
-		r = memfd_get(m, m->copy.held[i].pid, e) < 0 ? -e->code : 0;
-	if (r == 0)
-		r = talk_streams(m, e);
-	if (r == 0)
-		r = postcopy_listen(m, e);
-	if (r == 0)
-		r = take_missing(m, e);
-	if (r == 0)
-		r = send_new(&s, m->link.data, m->opt->pol.v.streams, m->pages.sent, e);
 	m->pages.send = s;
 	if (m->fig.t.running_us == 0)
 		m->fig.t.running_us = now_us();

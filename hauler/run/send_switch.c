@@ -40,6 +40,22 @@ static int send_maps(struct mig *m, Haul__Switch *s, struct err *e)
 	return r;
 }
 
+static int fill_and_send(struct mig *m, Haul__Switch *s, struct err *e)
+{
+	int r = mnet_switch(m, s, e);
+
+	if (r)
+		return r;
+	r = needs_still(m->needs, s, e);
+	if (r)
+		return r;
+	r = threads_switch(m->dump.threads, s, e);
+	if (r)
+		return r;
+	r = sockets_switch(m->opt->pid, s, e);
+	return r ? r : send_maps(m, s, e);
+}
+
 int send_switch_run(struct mig *m, struct err *e)
 {
 	Haul__Switch s = HAUL__SWITCH__INIT;
@@ -50,16 +66,7 @@ int send_switch_run(struct mig *m, struct err *e)
 	s.file_locks = true;
 	s.tasks = m->fig.tasks;
 	s.limit_ms = until > now ? (until - now) / 1000 : 1;
-	int r = mnet_switch(m, &s, e);
-
-	if (r == 0)
-		r = needs_still(m->needs, &s, e);
-	if (r == 0)
-		r = threads_switch(m->dump.threads, &s, e);
-	if (r == 0)
-		r = sockets_switch(m->opt->pid, &s, e);
-	if (r == 0)
-		r = send_maps(m, &s, e);
+	int r = fill_and_send(m, &s, e);
 	needs_still_free(&s);
 	threads_switch_free(&s);
 	sockets_switch_free(&s);

@@ -172,23 +172,26 @@ static int note_threads(struct signals_task *t)
 int signals_note(struct mig *m, struct err *e)
 {
 	struct signals *s = m->copy.signals = calloc(1, sizeof(*s));
-	struct proc_list l = { 0 };
-	int r = s ? procs_tree(m->opt->pid, &l, e) : err_set(e, ERR_SYS, ENOMEM, "no memory");
+	AUTO(procs) struct proc_list l = { 0 };
 
-	if (r == 0)
-		s->v = calloc(l.n + 1, sizeof(*s->v));
-	for (size_t i = 0; r == 0 && s->v && i < l.n; i++) {
+	if (!s)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	int r = procs_tree(m->opt->pid, &l, e);
+
+	if (r < 0)
+		return r;
+	s->v = calloc(l.n + 1, sizeof(*s->v));
+	if (!s->v)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for signals");
+	for (size_t i = 0; i < l.n; i++) {
 		struct signals_task *t = &s->v[s->n++];
 
 		*t = (struct signals_task){ .pid = l.pid[i], .lived = procs_lives(l.pid[i]) };
 		t->pending = pending_of(t->pid, true);
 		if (note_threads(t) < 0)
-			r = err_set(e, ERR_SYS, ENOMEM, "no memory for threads");
+			return err_set(e, ERR_SYS, ENOMEM, "no memory for threads");
 	}
-	if (r == 0 && !s->v)
-		r = err_set(e, ERR_SYS, ENOMEM, "no memory for signals");
-	procs_fini(&l);
-	return r;
+	return 0;
 }
 
 /* ---- signals that were taken between CRIU's ptrace and the stop ---- */

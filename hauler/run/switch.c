@@ -68,10 +68,8 @@ static int send_now(struct classify *c, uint64_t vaddr, uint64_t pages, enum pag
 {
 	int r = send_pages(c->m->pages.send, SEND_STANDING, c->pid, c->memfd, vaddr, pages, c->e);
 
-	if (r == 0)
-		r = class_runs_add(c->out, vaddr, pages, class);
 	c->m->fig.final_pages += pages;
-	return r;
+	return r ? r : class_runs_add(c->out, vaddr, pages, class);
 }
 
 /* Pages of which the destination does not have the present content. */
@@ -90,8 +88,9 @@ static int class_stale(struct classify *c, uint64_t vaddr, uint64_t pages, bool 
 		c->m->fig.remote_pages += before;
 		if (before)
 			r = class_runs_add(c->out, vaddr, before, PC_LAZY_REMOTE);
-		if (r == 0)
-			r = send_now(c, first, 1, PC_LAZY_HERE);
+		if (r)
+			return r;
+		r = send_now(c, first, 1, PC_LAZY_HERE);
 		vaddr = first + PAGE_BYTES;
 		pages -= before + 1;
 	}
@@ -227,17 +226,28 @@ static int criu_gone(struct mig *m, struct err *e)
 	return r < 0 ? err_wrap(e, "CRIU did not leave the processes stopped") : 0;
 }
 
-int switch_send(struct mig *m, struct err *e)
+static int class_present(struct mig *m, struct err *e)
 {
 	int r = present_wait(m->dump.present, &m->fig.t.look_us, e);
 
-	if (r == 0)
-		r = class_all(m, m->dump.present, e);
+	return r ? r : class_all(m, m->dump.present, e);
+}
+
+/* Until the destination has all pages that were sent. */
+static int wait_for_mark(struct mig *m, struct err *e)
+{
+	int r = send_barrier(m->pages.send, ++m->pages.mark, mig_deadline(m), e);
+
+	return r ? r : talk_marked(m, m->pages.mark, mig_deadline(m), e);
+}
+
+int switch_send(struct mig *m, struct err *e)
+{
+	int r = class_present(m, e);
+
 	m->fig.t.scanned_us = now_us();
 	if (r == 0)
-		r = send_barrier(m->pages.send, ++m->pages.mark, mig_deadline(m), e);
-	if (r == 0)
-		r = talk_marked(m, m->pages.mark, mig_deadline(m), e);
+		r = wait_for_mark(m, e);
 	m->fig.t.sent_us = now_us();
 	present_free(steal(m->dump.present));
 	if (r < 0)
@@ -256,8 +266,9 @@ static int change_images(struct mig *m, struct err *e)
 	const struct img_rename *renames = inspect_renames(m->insp, &n);
 	int r = outs_refit(inspect_outs(m->insp), m->dump.images_fd, e);
 
-	if (r == 0)
-		r = img_rename_sockets(m->dump.images_fd, renames, n, e);
+	if (r < 0)
+		return r;
+	r = img_rename_sockets(m->dump.images_fd, renames, n, e);
 	return r < 0 ? r : needs_reroot(m->needs, m->dump.images_fd, e);
 }
 
