@@ -16,11 +16,6 @@
 #define FAULT_NAME(id, name) name,
 static const char *const names[] = { "", FAULTS(FAULT_NAME) };
 
-const char *fault_name(unsigned int f)
-{
-	return f < FAULT_COUNT ? names[f] : NULL;
-}
-
 /* Once only: the process that takes our place must survive. */
 static void die(void)
 {

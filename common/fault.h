@@ -55,7 +55,5 @@ enum fault { FAULT_NONE, FAULTS(FAULT_ENUM) FAULT_COUNT };
 
 /** fault_at() - do what the environment says for this place; usually nothing */
 void fault_at(enum fault f);
-/** fault_name() - of the fault numbered @f, from 1 on; NULL after the last */
-const char *fault_name(unsigned int f);
 
 #endif

@@ -209,21 +209,24 @@ int journal_fd(const struct journal *j)
 	return j->fd;
 }
 
+static int open_again(struct journal *j, struct err *e)
+{
+	j->fd = open(j->path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+	if (j->fd < 0)
+		return err_sys(e, "%s", j->path);
+	int r = own(j, e);
+
+	return r < 0 ? r : load(j, e);
+}
+
 int journal_adopt(struct journal **out, const char *dir, enum journal_side side, uint64_t id,
                   struct err *e)
 {
 	struct journal *j = make(dir, side, id);
-	int r = 0;
-
 	if (!j)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
-	j->fd = open(j->path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
-	if (j->fd < 0)
-		r = err_sys(e, "%s", j->path);
-	else
-		r = own(j, e);
-	if (r == 0)
-		r = load(j, e);
+	int r = open_again(j, e);
+
 	if (r < 0) {
 		journal_close(j, false);
 		return r;

@@ -337,13 +337,17 @@ static int write_all(struct chan *c, const struct iovec *iov, int n, uint64_t de
 			}
 			p += m;
 			left -= m;
-			if (r == 0 && staged == PIECE_BYTES) {
+			if (r < 0)
+				return r;
+			if (staged == PIECE_BYTES) {
 				r = write_piece(c, c->stage, staged, deadline_us, e);
 				staged = 0;
 			}
 		}
 	}
-	if (r == 0 && staged)
+	if (r < 0)
+		return r;
+	if (staged)
 		r = write_piece(c, c->stage, staged, deadline_us, e);
 	return r < 0 ? r : flush(c, deadline_us, e);
 }

@@ -59,9 +59,10 @@ static int set_option(struct policy *p, const char *key, json_t *value, json_t *
 		if (!strcmp(pol_table[i].name, key)) {
 			int r = pol_set_text(p, i, text, e);
 
-			if (r == 0)
-				arg(args, "--%s=%s", key, text);
-			return r;
+			if (r < 0)
+				return r;
+			arg(args, "--%s=%s", key, text);
+			return 0;
 		}
 	return err_set(e, ERR_USER, EINVAL, "options: \"%s\" is not an option", key);
 }

@@ -25,7 +25,8 @@
 
 /* ---- processes ---- */
 
-int process_read(pid_t pid, struct process *p)
+/* Return: 0; -ESRCH */
+static int read_process(pid_t pid, struct process *p)
 {
 	char path[64], line[1024];
 	struct stat st;
@@ -68,7 +69,7 @@ bool process_of_body(struct req *q, json_t *body, struct process *p, int *r)
 		return false;
 	}
 	/* to a user, processes of others do not exist */
-	if (process_read((pid_t)pid, p) < 0 || (q->who.role == ROLE_USER && p->uid != q->who.uid)) {
+	if (read_process((pid_t)pid, p) < 0 || (q->who.role == ROLE_USER && p->uid != q->who.uid)) {
 		*r = reply_problem(q, 404, "no-process", "process %lld does not exist",
 		                   (long long)pid);
 		return false;
@@ -126,7 +127,7 @@ static json_t *all_shown(const struct req *q)
 
 	while (d && (de = readdir(d)))
 		if (isdigit((unsigned char)de->d_name[0]) &&
-		    process_read((pid_t)atoi(de->d_name), &p) == 0 && shown(q, &p))
+		    read_process((pid_t)atoi(de->d_name), &p) == 0 && shown(q, &p))
 			json_array_append_new(v, proc_json(&p));
 	return v;
 }
@@ -269,7 +270,7 @@ int processes_peers(struct req *q)
 		char *end;
 
 		n = strtol(pid, &end, 10);
-		if (!*pid || *end || n <= 1 || process_read((pid_t)n, &p) < 0 ||
+		if (!*pid || *end || n <= 1 || read_process((pid_t)n, &p) < 0 ||
 		    (q->who.role == ROLE_USER && p.uid != q->who.uid))
 			return reply_problem(q, 404, "no-process", "this process does not exist");
 	}

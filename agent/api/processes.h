@@ -17,8 +17,6 @@ struct process {
 	bool kernel;
 };
 
-/** process_read() - Return: 0; -ESRCH */
-int process_read(pid_t pid, struct process *p);
 /**
  * process_of_body() - the process that "pid" of @body names, if the caller may touch it
  * Return: true; false after a problem was answered, whose result is in @r

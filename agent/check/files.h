@@ -60,15 +60,10 @@ int files_check(struct files *f, struct err *e);
 
 /** files_is_log() - does the tree only append to it, or otherwise write without reading? */
 bool files_is_log(const Haul__File *f);
-/** files_is_system() - does @path belong to this host rather than to a program that moves? */
-bool files_is_system(const Haul__Offer *o, const char *path);
 /** files_judge() - with f->seen complete: add blockers, and say which files will be shipped */
 void files_judge(struct files *f);
 /** files_clean() - make text of the other host fit for a terminal: one line, no escapes */
 const char *files_clean(const char *text, char *out, size_t bytes);
-void files_say_missing(struct files *f, const Haul__File *file);
-/** files_say_differs() - @how: "has 7 bytes at the destination, 9 at the source" */
-void files_say_differs(struct files *f, const Haul__File *file, const char *how);
 
 /** files_say_denied() - no process of the tree may have it here. @r: of rights_find() */
 void files_say_denied(struct files *f, const Haul__File *file, int r);

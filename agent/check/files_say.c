@@ -36,7 +36,8 @@ bool files_is_log(const Haul__File *f)
 	return f->write && !f->open && !f->mapped;
 }
 
-bool files_is_system(const Haul__Offer *o, const char *path)
+/* Does @path belong to this host rather than to a program that moves? */
+static bool is_system(const Haul__Offer *o, const char *path)
 {
 	static const char *const dirs[] = { "/usr/",  "/lib/",  "/lib32/", "/lib64/", "/libx32/",
 		                            "/bin/",  "/sbin/", "/etc/",   "/boot/",  "/dev/",
@@ -68,7 +69,7 @@ static const char *absent_mount_of(const struct files *f, const char *path)
 	return NULL;
 }
 
-void files_say_missing(struct files *f, const Haul__File *file)
+static void say_missing(struct files *f, const Haul__File *file)
 {
 	const char *point = absent_mount_of(f, file->path);
 	bool log = file->write && !file->open;
@@ -121,9 +122,10 @@ static bool may_make(const struct files *f, const Haul__File *file)
 
 /* ---- different ---- */
 
-void files_say_differs(struct files *f, const Haul__File *file, const char *how)
+/* @how: "has 7 bytes at the destination, 9 at the source" */
+static void say_differs(struct files *f, const Haul__File *file, const char *how)
 {
-	bool system = files_is_system(f->o, file->path);
+	bool system = is_system(f->o, file->path);
 	char name[PATH_BYTES];
 
 	if (f->differing++ >= FILES_SAID_MAX)
@@ -176,7 +178,7 @@ static void judge_differing(struct files *f, uint32_t i, const struct file_id *u
 	bool typed = !kind || stat(file->path, &st) < 0 || (st.st_mode & S_IFMT) == kind;
 
 	if (typed && f->o->files == HAUL__FILES__FILES_SHIP_DIFFERING &&
-	    !files_is_system(f->o, file->path) && is_free(i, used, n))
+	    !is_system(f->o, file->path) && is_free(i, used, n))
 		return;
 	how_differs(f, i, how, sizeof(how));
 	if (typed && !is_free(i, used, n))
@@ -184,7 +186,7 @@ static void judge_differing(struct files *f, uint32_t i, const struct file_id *u
 			if (used[k].file == i)
 				snprintf(how + at, sizeof(how) - at, ", where pid %d uses it",
 				         used[k].by);
-	files_say_differs(f, file, how);
+	say_differs(f, file, how);
 }
 
 /*
@@ -196,7 +198,7 @@ static void judge_older(struct files *f, uint32_t i, const struct file_id *used,
                         const char **why)
 {
 	const Haul__File *file = f->o->file[i];
-	bool system = files_is_system(f->o, file->path), log = files_is_log(file);
+	bool system = is_system(f->o, file->path), log = files_is_log(file);
 	struct stat st;
 	bool other = stat(file->path, &st) == 0 &&
 	             (st.st_uid != file->uid || st.st_gid != file->gid);
@@ -461,7 +463,7 @@ static void judge(struct files *f, uint32_t i, const struct file_id *used, size_
 		return;
 	}
 	if (*s == HAUL__FILE_STATE__FILE_MISSING && !may_make(f, file))
-		files_say_missing(f, file);
+		say_missing(f, file);
 	if (*s == HAUL__FILE_STATE__FILE_DIFFERS)
 		judge_differing(f, i, used, n);
 	if (*s == HAUL__FILE_STATE__FILE_MISSING || *s == HAUL__FILE_STATE__FILE_DIFFERS)

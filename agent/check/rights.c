@@ -203,13 +203,15 @@ static int guard_dir(const struct rights *r, int fd, const struct stat *entry)
 static int step(struct walk *w, const char *name, bool last, bool follow_last)
 {
 	/* O_DIRECTORY makes automounts happen, as they do for the process */
-	AUTO(fd)
-	int fd = openat(w->dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC | (last ? 0 : O_DIRECTORY));
+	int flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+	AUTO(fd) int fd = openat(w->dir, name, flags | (last ? 0 : O_DIRECTORY));
+
 	if (fd < 0 && errno == ENOTDIR && !last)
-		fd = openat(w->dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		fd = openat(w->dir, name, flags);
 	if (fd < 0)
 		return -errno;
 	struct stat st;
+
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	int r = w->guard ? guard_dir(w->guard, w->dir, &st) : 0;

@@ -77,18 +77,24 @@ static int open_tls(struct super *s, struct err *e)
 	return fd < 0 ? fd : 0;
 }
 
+static int open_all(struct super *s, struct err *e)
+{
+	int r = s->given.state_fd < 0 ? lock_state(s, e) : 0;
+
+	if (r)
+		return r;
+	r = s->given.local_fd < 0 ? open_local(s, e) : 0;
+	if (r)
+		return r;
+	return s->given.tls_fd < 0 && s->conf.port ? open_tls(s, e) : 0;
+}
+
 /* Return: 0 when everything is open */
 static int prepare(struct super *s)
 {
 	struct err e = ERR_INIT;
-	int r = 0;
+	int r = open_all(s, &e);
 
-	if (s->given.state_fd < 0)
-		r = lock_state(s, &e);
-	if (r == 0 && s->given.local_fd < 0)
-		r = open_local(s, &e);
-	if (r == 0 && s->given.tls_fd < 0 && s->conf.port)
-		r = open_tls(s, &e);
 	if (r < 0 && !s->warned)
 		log_err("cannot start the API yet: %s", e.msg);
 	s->warned = r < 0;

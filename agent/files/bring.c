@@ -280,7 +280,6 @@ static int put(struct place *p, struct bring_file *f, struct err *e)
 static int place_one(struct wrk *w, struct bring_file *f, struct err *e)
 {
 	struct bring *s = w->bring;
-
 	int r;
 
 	if (!f->meta)
@@ -310,7 +309,6 @@ static int place_one(struct wrk *w, struct bring_file *f, struct err *e)
 
 	if (!S_ISREG(f->mode))
 		return place_node(s->place, f->path, &st, e);
-
 	r = put(s->place, f, e);
 	settle_note(&w->settle, f->fd);
 	close(steal_fd(&f->fd));

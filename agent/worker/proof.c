@@ -36,11 +36,9 @@ int proof_ask(void *arg, struct files_doubt *v, size_t n, struct err *e)
 {
 	struct wrk *w = arg;
 	Haul__Msg *in = NULL;
-	int r = ask(w, v, n, e);
+	int r = 0;
 
-	if (r == 0)
-		r = wire_recv(w->ctl, &in, deadline_in_ms(PROOF_LIMIT_MS), e);
-	if (r < 0)
+	if (ask(w, v, n, e) < 0 || wire_recv(w->ctl, &in, deadline_in_ms(PROOF_LIMIT_MS), e) < 0)
 		return err_wrap(e, "comparing files");
 	if (in->body_case != HAUL__MSG__BODY_PROOF || in->proof->n_digest != n)
 		r = err_set(e, ERR_PEER, EPROTO, "no answer about %zu files", n);

@@ -200,7 +200,6 @@ static int fit_images(struct wrk *w, const Haul__Switch *s, struct err *e)
 	for (size_t i = 0; r == 0 && i < tree.n; i++)
 		r = img_fit(w->images_fd, tree.v[i].pid,
 		            ((uint64_t)host.totalram + host.totalswap) * host.mem_unit, &ignore);
-
 	return 0;
 }
 
@@ -320,7 +319,7 @@ static int restore(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 	if (criu_restore(w->criu, &o, e) < 0 ||
 	    criu_pump(w->criu, CRIU_EV_POST_RESTORE, &w->root_pid, deadline_us, e) < 0)
 		return err_wrap(e, "restore");
-	return 0;
+	return held_check(w, e);
 }
 
 /* From here on the worker may die: its successor has everything it needs. */
@@ -348,8 +347,6 @@ static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 		return r;
 	fault_at(FAULT_D_PLACED);
 	r = restore(w, s, deadline_us, e);
-	if (r == 0)
-		r = held_check(w, e);
 	out_close(w->outs);
 	if (r < 0)
 		return r;

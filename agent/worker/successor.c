@@ -46,6 +46,13 @@ static int end_it(struct wrk *w, struct guard *g, const char *word, const char *
 	return 1;
 }
 
+static int let_criu_end(struct criu *c, struct err *e)
+{
+	int r = criu_reply(c, true, e);
+
+	return r < 0 ? r : criu_pump(c, CRIU_EV_DONE, NULL, deadline_in_ms(CRIU_LIMIT_MS), e);
+}
+
 /*
  * The worker has died with CRIU at the gate, before or after it answered CRIU. An extra answer
  * does no harm: CRIU takes it for the next question, and all are answered with yes.
@@ -58,9 +65,7 @@ static int finish_criu(struct wrk *w)
 	int r = criu_adopt(&c, w->keep->criu_rpc, w->keep->criu_pid, &e);
 
 	if (r == 0)
-		r = criu_reply(c, true, &e);
-	if (r == 0)
-		r = criu_pump(c, CRIU_EV_DONE, NULL, deadline_in_ms(CRIU_LIMIT_MS), &e);
+		r = let_criu_end(c, &e);
 	if (r < 0)
 		log_warn("CRIU after the worker's death: %s", e.msg);
 	guard_unkeep(w->guard, w->keep->criu_rpc);

@@ -540,11 +540,8 @@ int worker_main(const struct worker_start *start, int ctl_fd, uint64_t route)
 	}
 	guard_keep(w->guard, w->streams.door);
 	/* before there are threads: chan_accept() starts one */
-	int r = guard_start(w->guard, &ops, &e);
-
-	if (r == 0)
-		r = chan_accept(&w->ctl, ctl_fd, w->server, HANDSHAKE_MS, &e);
-	if (r < 0) {
+	if (guard_start(w->guard, &ops, &e) < 0 ||
+	    chan_accept(&w->ctl, ctl_fd, w->server, HANDSHAKE_MS, &e) < 0) {
 		log_warn("refused: %s", e.msg);
 		guard_over(w->guard);
 		door_remove(route);
@@ -552,7 +549,8 @@ int worker_main(const struct worker_start *start, int ctl_fd, uint64_t route)
 	}
 	chan_go_first(w->ctl);
 	__atomic_store_n(&w->keep->known, true, __ATOMIC_RELEASE);
-	r = run(w, &e);
+	int r = run(w, &e);
+
 	if (r < 0)
 		undo(w, &e);
 	fini(w);

@@ -480,6 +480,7 @@ int refit_images(int dirfd, const struct refit *v, size_t n, struct err *e)
 {
 	struct refitter r = { .dirfd = dirfd, .e = e };
 	int rc = n ? refit_all(&r, v, n) : 0;
+
 	for (size_t k = 0; k < r.n_tables; k++)
 		img_fini(&r.tables[k].img);
 	img_fini(&r.files);

@@ -234,6 +234,7 @@ int net_move_harm(const struct net_move *m, char *why, size_t bytes, struct err 
 	struct rtmsg all = { .rtm_family = m->addr.family };
 	struct harm h = { .m = m };
 	char name[IF_NAMESIZE] = "";
+
 	if (nl < 0)
 		return nl;
 	if_indextoname(m->index, name);

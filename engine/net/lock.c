@@ -484,11 +484,6 @@ int net_lock_open(struct net_lock *l, struct err *e)
 	return 0;
 }
 
-const char *net_lock_name(const struct net_lock *l)
-{
-	return l->name;
-}
-
 void net_lock_free(struct net_lock *l)
 {
 	if (!l)

@@ -67,10 +67,6 @@ int net_socks_collect(const pid_t *pids, size_t n, bool listening, struct net_so
  * table of descriptors, a program with threads waits for all CPUs: do that before the freeze.
  */
 void net_socks_room(const pid_t *pids, size_t n);
-/**
- * net_sock_look() - state and ends of the socket @fd. Return: 1; 0: not bound, or of another kind
- */
-int net_sock_look(int fd, struct net_sock *out);
 /** net_sock_moves() - is this a state in which CRIU moves the connection? */
 bool net_sock_moves(const struct net_sock *s);
 const char *net_sock_state(const struct net_sock *s);
@@ -110,7 +106,6 @@ int net_lock_adopt(struct net_lock **out, uint64_t id, struct err *e);
 int net_lock_add(struct net_lock *l, const struct net_flow *v, size_t n, struct err *e);
 /** net_lock_open() - remove the table, if it exists */
 int net_lock_open(struct net_lock *l, struct err *e);
-const char *net_lock_name(const struct net_lock *l);
 /** net_lock_free() - free @l; a table that was not opened stays */
 void net_lock_free(struct net_lock *l);
 DEFINE_AUTO(net_lock, net_lock_free)

@@ -90,7 +90,8 @@ static int look_udp(int fd, struct net_sock *out)
 	       net_addr_take(&ss, &out->flow.local, &out->flow.local_port) && out->flow.local_port;
 }
 
-int net_sock_look(int fd, struct net_sock *out)
+/* State and ends of the socket @fd. Return: 1; 0: not bound, or of another kind */
+static int look_sock(int fd, struct net_sock *out)
 {
 	struct tcp_info info = { 0 };
 	struct sockaddr_storage ss;
@@ -183,7 +184,7 @@ static int collect_one(const struct walk *w, int number, uint64_t inode)
 		return errno == EBADF || errno == ESRCH
 		               ? 0
 		               : err_sys(w->e, "descriptor %d of pid %d", number, w->pid);
-	if (net_sock_look(fd, &one) <= 0 || (w->listening && (!one.flow.listens || one.flow.udp)))
+	if (look_sock(fd, &one) <= 0 || (w->listening && (!one.flow.listens || one.flow.udp)))
 		return 0;
 	one.fd = fd;
 	if (append(w->out, &one) < 0)
@@ -274,7 +275,7 @@ unsigned int net_socks_backlog(const struct net_socks *s)
 	for (size_t i = 0; i < s->n; i++) {
 		struct net_sock now = { 0 };
 
-		if (s->v[i].flow.listens && net_sock_look(s->v[i].fd, &now) > 0)
+		if (s->v[i].flow.listens && look_sock(s->v[i].fd, &now) > 0)
 			n += now.backlog;
 	}
 	return n;

@@ -273,6 +273,16 @@ static json_t *request(const struct opts *o, struct err *e)
 	return body;
 }
 
+static int take_id(const json_t *answer, char *id, size_t bytes, struct err *e)
+{
+	const char *got = json_string_value(json_object_get(answer, "id"));
+
+	if (!got || !command_is_job_id(got))
+		return err_set(e, ERR_LINK, EPROTO, "hauld gave no id");
+	snprintf(id, bytes, "%s", got);
+	return 0;
+}
+
 /* The same key until it is answered: a hauld that is started again makes one migration of it. */
 static int post(struct agent *a, json_t *body, char *id, size_t bytes, struct err *e)
 {
@@ -295,12 +305,8 @@ static int post(struct agent *a, json_t *body, char *id, size_t bytes, struct er
 		rc = cli_http_ask(a, "POST", "/v1/migrations", key, json_incref(body), &answer, e);
 	}
 	json_decref(body);
-	const char *got = json_string_value(json_object_get(answer, "id"));
-
-	if (rc == 0 && (!got || !command_is_job_id(got)))
-		rc = err_set(e, ERR_LINK, EPROTO, "hauld gave no id");
 	if (rc == 0)
-		snprintf(id, bytes, "%s", got);
+		rc = take_id(answer, id, bytes, e);
 	json_decref(answer);
 	return rc;
 }

@@ -148,6 +148,13 @@ static int note(struct opts *o, const char *name, const struct option_row *row, 
 	return 0;
 }
 
+static int keep_row(struct opts *o, const struct option_row *row, const char *text, struct err *e)
+{
+	int r = note(o, row->name, row, text, e);
+
+	return r ? r : store(o, row, text, e);
+}
+
 static int one(struct opts *o, size_t number, const char *text)
 {
 	struct err e = ERR_INIT;
@@ -158,9 +165,7 @@ static int one(struct opts *o, size_t number, const char *text)
 		o->row_text[number] = text;
 		r = note(o, pol_table[number].name, NULL, text, &e);
 	} else {
-		r = note(o, options_table[number].name, &options_table[number], text, &e);
-		if (r == 0)
-			r = store(o, &options_table[number], text, &e);
+		r = keep_row(o, &options_table[number], text, &e);
 	}
 	if (r < 0)
 		fprintf(stderr, "haul: %s\n", e.msg);

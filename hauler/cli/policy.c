@@ -93,6 +93,7 @@ int policy_load(struct opts *o)
 {
 	struct err e = ERR_INIT;
 	int r = load_all(o, &e);
+
 	if (r < 0)
 		report_error(&e, false);
 	return r;

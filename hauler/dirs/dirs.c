@@ -58,7 +58,8 @@ static void start_watch(struct dirs *f)
 	f->st.watch = f->watch ? "fanotify" : "times";
 }
 
-int dirs_new(struct dirs **out, const struct dirs_opts *o, struct err *e)
+/* @o: borrowed */
+static int new_dirs(struct dirs **out, const struct dirs_opts *o, struct err *e)
 {
 	AUTO(dirs) struct dirs *f = calloc(1, sizeof(*f));
 	int r = 0;
@@ -170,7 +171,7 @@ int dirs_look(struct mig *m, struct err *e)
 
 	if (!m->opt->fs.n_dirs)
 		return 0;
-	int r = dirs_new(&f, &m->opt->fs, e);
+	int r = new_dirs(&f, &m->opt->fs, e);
 
 	if (r == 0)
 		f->st.look_us = now_us() - t0;

@@ -31,15 +31,16 @@ struct dirs_stats {
 
 struct dirs;
 
-/** dirs_new() - read all directories of @o, and watch them from now on. @o: borrowed */
-int dirs_new(struct dirs **out, const struct dirs_opts *o, struct err *e);
 void dirs_free(struct dirs *f);
 DEFINE_AUTO(dirs, dirs_free)
 const struct dirs_stats *dirs_get_stats(const struct dirs *f);
 
 /* ---- steps of a migration; all do nothing without --fs ---- */
 
-/** dirs_look() - dirs_new() for @m; before the connection, which would have to wait */
+/**
+ * dirs_look() - read all directories, and watch them from now on; before the connection, which
+ * would have to wait
+ */
 int dirs_look(struct mig *m, struct err *e);
 /** dirs_offer() - put the directories into OFFER; freed by dirs_offer_free() */
 int dirs_offer(struct mig *m, struct Haul__Offer *o, struct findings *out, struct err *e);

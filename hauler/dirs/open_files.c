@@ -93,6 +93,14 @@ static int open_of(struct dirs *f, pid_t pid, uint32_t recent_ms)
 	return r;
 }
 
+static int files_of(struct dirs *f, pid_t pid, bool first)
+{
+	bool aio = false;
+	int r = mapped_of(f, pid, &aio);
+
+	return r || first ? r : open_of(f, pid, aio ? RECENT_AIO_MS : RECENT_MS);
+}
+
 int dirs_mark_open(struct dirs *f, pid_t root_pid, bool first, struct err *e)
 {
 	struct proc_list l = { 0 };
@@ -103,13 +111,8 @@ int dirs_mark_open(struct dirs *f, pid_t root_pid, bool first, struct err *e)
 	/* mapped at the last look: it may have been written and unmapped since */
 	size_t before = f->n_mapped;
 
-	for (size_t i = 0; r == 0 && i < l.n; i++) {
-		bool aio = false;
-
-		r = mapped_of(f, l.pid[i], &aio);
-		if (r == 0 && !first)
-			r = open_of(f, l.pid[i], aio ? RECENT_AIO_MS : RECENT_MS);
-	}
+	for (size_t i = 0; r == 0 && i < l.n; i++)
+		r = files_of(f, l.pid[i], first);
 	for (size_t k = 0; r == 0 && !first && k < f->n_mapped; k++) {
 		struct dirs_ino *ino = dirs_find(f->mapped[k].root, f->mapped[k].ino);
 

@@ -194,6 +194,7 @@ int needs_new(struct needs **out, const struct inspect *insp, const struct opts 
 	n->dirs = &o->fs;
 	n->root_pid = o->pid;
 	int r = list_all(n, insp, o, f);
+
 	n->ptr = calloc(n->n + 1, sizeof(Haul__File *));
 	if (r < 0 || !n->ptr)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the list of files");

@@ -291,6 +291,18 @@ static bool read_info(struct inspect *i, struct look *l)
 	return whole;
 }
 
+static int look_pipe(struct inspect *i, const struct look *l, struct inspect_end end)
+{
+	int r = inspect_end_add(&i->pipes, end);
+
+	if (r < 0 || !(l->flags & O_DIRECT))
+		return r;
+	return inspect_say(i, SEV_BLOCKER, "pipe-packets",
+	                   "the process has to close it before it can move; a UNIX socket of type "
+	                   "SOCK_SEQPACKET does the same and moves",
+	                   "%s is a pipe of packets (O_DIRECT), which CRIU cannot dump", l->what);
+}
+
 /* Sort by the target of /proc/PID/fd/N; pipes and sockets are handled after all others. */
 static int look_kind(struct inspect *i, const struct look *l)
 {
@@ -323,13 +335,7 @@ static int look_kind(struct inspect *i, const struct look *l)
 	if (S_ISSOCK(l->st.st_mode) && l->name[0] != '/')
 		return inspect_end_add(&i->sockets, end);
 	if (fifo)
-		r = inspect_end_add(&i->pipes, end);
-	if (r == 0 && fifo && l->flags & O_DIRECT)
-		r = inspect_say(
-		        i, SEV_BLOCKER, "pipe-packets",
-		        "the process has to close it before it can move; a UNIX socket of type "
-		        "SOCK_SEQPACKET does the same and moves",
-		        "%s is a pipe of packets (O_DIRECT), which CRIU cannot dump", l->what);
+		r = look_pipe(i, l, end);
 	if (r < 0 || (fifo && !end.fifo))
 		return r;
 	if (!strncmp(l->name, "/memfd:", 7)) {

@@ -259,6 +259,7 @@ static void match_descriptor(struct outside *o, pid_t pid, int fd, const char *n
 		size_t mid = low + (high - low) / 2;
 		struct held *h = &o->held[mid];
 		int r = to_held(pid, fd, name, inode, h);
+
 		if (r == 0) {
 			if (!h->other)
 				h->other = pid;
@@ -437,6 +438,13 @@ static int say_all(struct outside *o)
 
 /* ---- all ---- */
 
+static int note_process(struct outside *o, pid_t pid)
+{
+	int r = note_descriptors(o, pid);
+
+	return r ? r : note_mappings(o, pid);
+}
+
 static int note_tree(struct outside *o)
 {
 	const struct inspect *i = o->i;
@@ -445,9 +453,7 @@ static int note_tree(struct outside *o)
 	for (size_t k = 0; r == 0 && k < i->procs.n; k++) {
 		if (i->tasks[k].zombie)
 			continue;
-		r = note_descriptors(o, i->tasks[k].pid);
-		if (r == 0)
-			r = note_mappings(o, i->tasks[k].pid);
+		r = note_process(o, i->tasks[k].pid);
 	}
 	if (o->n_held)
 		qsort(o->held, o->n_held, sizeof(*o->held), by_name);

@@ -166,14 +166,19 @@ static int dump(struct inet *in, uint8_t family)
 	return inspect_diag(&req, sizeof(req), on_inet, in);
 }
 
+static int dump_both(struct inet *in)
+{
+	int r = in->left->n ? dump(in, AF_INET) : 0;
+
+	return r || !in->left->n ? r : dump(in, AF_INET6);
+}
+
 static int look_protocol(struct inet *in, uint8_t protocol, const char *word, const char *module)
 {
 	in->protocol = protocol;
 	in->word = word;
-	int r = in->left->n ? dump(in, AF_INET) : 0;
+	int r = dump_both(in);
 
-	if (r == 0 && in->left->n)
-		r = dump(in, AF_INET6);
 	if (r < 0 && r != -ENOMEM)
 		r = inspect_say(in->i, SEV_WARNING, "no-diag",
 		                protocol == IPPROTO_TCP ? "modprobe tcp_diag, which CRIU needs too"

@@ -321,9 +321,9 @@ static int look_direct(struct inspect *i, pid_t pid)
 
 static int look_inside(struct inspect *i, const struct inspect_task *t, const struct status *s)
 {
-	static int (*const looks[])(struct inspect * i, pid_t pid) = { look_freezer, look_direct,
-		                                                       look_limits, look_spaces,
-		                                                       look_threads };
+	static int (*const looks[])(struct inspect *, pid_t) = { look_freezer, look_direct,
+		                                                 look_limits, look_spaces,
+		                                                 look_threads };
 	int r = 0;
 
 	if (s->state == 'D')

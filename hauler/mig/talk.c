@@ -281,13 +281,12 @@ static int hello(struct mig *m, struct chan *ch, Haul__Role role, unsigned int i
 		h.secret.len = sizeof(m->link.secret);
 	}
 	uint64_t deadline = deadline_in_ms(HELLO_LIMIT_MS);
-	int r = wire_say(ch, HAUL__MSG__BODY_HELLO, &h, deadline, e);
 
-	if (r == 0)
-		r = talk_expect(m, ch, HAUL__MSG__BODY_HELLO, &answer, deadline, e);
-	if (r < 0)
+	if (wire_say(ch, HAUL__MSG__BODY_HELLO, &h, deadline, e) < 0 ||
+	    talk_expect(m, ch, HAUL__MSG__BODY_HELLO, &answer, deadline, e) < 0)
 		return err_wrap(e, "hello");
-	r = take_hello(m, role, compat, answer->hello, e);
+	int r = take_hello(m, role, compat, answer->hello, e);
+
 	haul__msg__free_unpacked(answer, NULL);
 	return r;
 }
@@ -332,11 +331,10 @@ static int one_stream(struct mig *m, struct chan **out, Haul__Role role, unsigne
                       struct err *e)
 {
 	struct chan_target to = target(m, m->link.route);
-	int r = chan_connect(out, &to, e);
 
-	if (r == 0)
-		r = hello(m, *out, role, index, e);
-	return r < 0 ? err_wrap(e, "stream %u", index) : 0;
+	if (chan_connect(out, &to, e) < 0 || hello(m, *out, role, index, e) < 0)
+		return err_wrap(e, "stream %u", index);
+	return 0;
 }
 
 int talk_streams(struct mig *m, struct err *e)
@@ -390,6 +388,7 @@ int talk_start(struct mig *m, struct err *e)
 	s.freeze = (char *)freeze_mode(m);
 	int r = say_expect(m, HAUL__MSG__BODY_START, &s, HAUL__MSG__BODY_STARTED, ANSWER_LIMIT_MS,
 	                   e);
+
 	return r < 0 ? err_wrap(e, "start") : 0;
 }
 
@@ -420,6 +419,7 @@ int talk_ping(struct mig *m, struct err *e)
 		p.cookie = t0;
 		int r = say_expect(m, HAUL__MSG__BODY_PING, &p, HAUL__MSG__BODY_PONG,
 		                   HELLO_LIMIT_MS, e);
+
 		if (r < 0)
 			return err_wrap(e, "ping");
 		uint64_t rtt = now_us() - t0;

@@ -44,13 +44,15 @@ int mnet_adopt(struct mig *m, const char *word, struct err *e)
 		n->there[n->n_moves] = *mv;
 		n->n_moves += r == 0;
 	}
-	if (r == 0 && locked)
-		r = net_lock_adopt(&n->lock, m->link.route, e);
+	if (r || !locked)
+		return r;
+	r = net_lock_adopt(&n->lock, m->link.route, e);
+	if (r || !m->opt)
+		return r;
 	/* repair mode clears SO_REUSEADDR, which such sockets usually have */
-	struct proc_list procs = { 0 };
+	AUTO(procs) struct proc_list procs = { 0 };
 
-	if (r == 0 && locked && m->opt && procs_tree(m->opt->pid, &procs, e) == 0)
-		r = net_socks_collect(procs.pid, procs.n, false, &n->socks, e);
-	procs_fini(&procs);
-	return r;
+	if (procs_tree(m->opt->pid, &procs, e) < 0)
+		return 0;
+	return net_socks_collect(procs.pid, procs.n, false, &n->socks, e);
 }

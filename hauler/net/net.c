@@ -85,27 +85,38 @@ static int lock_listening(struct mig *m, struct net_socks *listening, bool *any,
 	return r ? r : net_lock_add(n->lock, flows, (size_t)k, e);
 }
 
+/* Until the tree has accepted all connections that wait, or @deadline. */
+static int wait_accepted(struct mig *m, struct net_socks *listening, uint64_t deadline,
+                         struct err *e)
+{
+	struct mnet *n = m->net;
+	bool any = false;
+	int r = lock_listening(m, listening, &any, e);
+
+	if (r)
+		return r;
+	while (any && (n->loose_left = count_loose(listening)) && now_us() < deadline &&
+	       !mig_stopped(m))
+		usleep(QUIET_STEP_US);
+	if (mig_stopped(m))
+		return err_set(e, ERR_STOPPED, ECANCELED, "stopped");
+	if (n->loose_left)
+		log_warn("%u connections that the tree has not accepted, or has already closed, "
+		         "will be reset",
+		         n->loose_left);
+	return 0;
+}
+
 int mnet_quiet(struct mig *m, struct err *e)
 {
 	struct mnet *n = m->net;
 	struct net_socks listening = { 0 };
-	bool any = false;
 	uint64_t deadline = deadline_in_ms(m->opt->pol.v.quiet_limit_ms);
-
 	int r = mnet_needs_lock(n) ? net_lock_new(&n->lock, m->id, e) : 0;
 
 	if (r < 0 || !mnet_moves_tcp(n))
 		return r;
-	r = lock_listening(m, &listening, &any, e);
-	while (r == 0 && any && (n->loose_left = count_loose(&listening)) && now_us() < deadline &&
-	       !mig_stopped(m))
-		usleep(QUIET_STEP_US);
-	if (r == 0 && mig_stopped(m))
-		r = err_set(e, ERR_STOPPED, ECANCELED, "stopped");
-	if (r == 0 && n->loose_left)
-		log_warn("%u connections that the tree has not accepted, or has already closed, "
-		         "will be reset",
-		         n->loose_left);
+	r = wait_accepted(m, &listening, deadline, e);
 	net_socks_fini(&listening);
 	return r;
 }

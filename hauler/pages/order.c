@@ -106,21 +106,29 @@ static int by_rank(struct order *o)
 	return 0;
 }
 
-int order_new(struct order **out, const struct left_obj *left, size_t n, const struct sent *s,
-              struct err *e)
+static int fill(struct order *o, const struct left_obj *left, size_t n, const struct sent *s)
 {
-	struct order *o = calloc(1, sizeof(*o));
-	int r = o && (o->todo = sparse_new(SPARSE_PAGES / 8)) ? 0 : -ENOMEM;
+	int r = 0;
 
-	if (o)
-		pthread_mutex_init(&o->lock, NULL);
+	o->todo = sparse_new(SPARSE_PAGES / 8);
+	if (!o->todo)
+		return -ENOMEM;
 	for (size_t i = 0; r == 0 && i < n; i++)
 		for (size_t k = 0; r == 0 && k < left[i].runs.n; k++)
 			if (obj_is_task(left[i].obj) && left[i].runs.v[k].class == PC_LAZY_REMOTE)
 				r = add_run(o, left[i].obj, &left[i].runs.v[k], s);
-	if (r == 0)
-		r = by_rank(o);
-	if (r < 0) {
+	return r ? r : by_rank(o);
+}
+
+int order_new(struct order **out, const struct left_obj *left, size_t n, const struct sent *s,
+              struct err *e)
+{
+	struct order *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for the order of pages");
+	pthread_mutex_init(&o->lock, NULL);
+	if (fill(o, left, n, s) < 0) {
 		order_free(o);
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the order of pages");
 	}

@@ -66,6 +66,7 @@ static int note_process(struct opened *o, pid_t pid)
 
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	AUTO(fd) int proc = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
 	if (proc < 0)
 		return 0;
 	int r = note_folder(o, proc, "fd");

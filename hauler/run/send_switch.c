@@ -67,6 +67,7 @@ int send_switch_run(struct mig *m, struct err *e)
 	s.tasks = m->fig.tasks;
 	s.limit_ms = until > now ? (until - now) / 1000 : 1;
 	int r = fill_and_send(m, &s, e);
+
 	needs_still_free(&s);
 	threads_switch_free(&s);
 	sockets_switch_free(&s);
