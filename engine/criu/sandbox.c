@@ -206,7 +206,7 @@ static bool is_kernels(const struct vma_list *l, uint64_t start)
 static int look_maps(const struct sandbox *s, pid_t pid, struct sandbox_seen *out, struct err *e)
 {
 	AUTO(mem) struct vma_raw *v = NULL;
-	struct vma_list names = { 0 };
+	AUTO(vmas) struct vma_list names = { 0 };
 	size_t n = 0;
 	int r = vmaflags_read(s->maps, pid, &v, &n, e);
 
@@ -216,10 +216,11 @@ static int look_maps(const struct sandbox *s, pid_t pid, struct sandbox_seen *ou
 			continue;
 		if (!names.n)
 			r = procs_maps(pid, &names, e);
-		if (r == 0 && !is_kernels(&names, v[i].start))
+		if (r < 0)
+			return r;
+		if (!is_kernels(&names, v[i].start))
 			out->sealed = v[i].start;
 	}
-	procs_vmas_fini(&names);
 	return r;
 }
 

@@ -73,6 +73,10 @@ struct vma_list {
 /** procs_maps() - /proc/PID/maps. Return: 0; -ESRCH gone */
 int procs_maps(pid_t pid, struct vma_list *out, struct err *e);
 void procs_vmas_fini(struct vma_list *l);
+static inline void auto_vmas(struct vma_list *l)
+{
+	procs_vmas_fini(l);
+}
 
 /* ---- mem.c: read memory of another process ---- */
 

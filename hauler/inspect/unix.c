@@ -385,36 +385,53 @@ static int dump(struct usocks *all)
 	return 0;
 }
 
-int inspect_unix(struct inspect *i, struct inspect_ends *left)
+/* A socket with several descriptors is one; the first descriptor names it. */
+static int take_ours(struct inspect_ends *left, const struct usocks *all, struct inspect_ends *ours)
 {
-	struct usocks all = { 0 };
-	struct inspect_ends ours = { 0 };
-	int r = left->n ? dump(&all) : 0;
+	for (size_t k = 0; k < left->n;) {
+		struct inspect_end end = left->v[k], other;
+
+		if (!find(all, end.inode)) {
+			k++;
+			continue;
+		}
+		while (inspect_end_take(left, end.inode, &other))
+			choose_owner(&end, &other);
+		if (inspect_end_add(ours, end) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int look_unix(struct inspect *i, struct inspect_ends *left, struct usocks *all,
+                     struct inspect_ends *ours)
+{
+	int r = left->n ? dump(all) : 0;
 
 	if (r < 0 && r != -ENOMEM)
 		r = inspect_say(i, SEV_WARNING, "no-diag",
 		                "modprobe unix_diag, which CRIU needs too",
 		                "the kernel does not list UNIX sockets: %s", strerror(-r));
-	if (r == 0 && i->passed_fds)
+	if (r < 0)
+		return r;
+	if (i->passed_fds)
 		r = inspect_say(i, SEV_WARNING, "passed-files",
 		                "put the same files there, or let the program receive them first",
 		                "%u descriptors wait in queues of UNIX sockets: files among them "
 		                "are opened by name at the destination, and not compared",
 		                i->passed_fds);
-	for (size_t k = 0; r == 0 && k < left->n;) {
-		struct inspect_end end = left->v[k], other;
+	if (r < 0)
+		return r;
+	r = take_ours(left, all, ours);
+	return r < 0 ? r : look_at_all(i, ours, all);
+}
 
-		if (!find(&all, end.inode)) {
-			k++;
-			continue;
-		}
-		/* a socket with several descriptors is one; the first descriptor names it */
-		while (inspect_end_take(left, end.inode, &other))
-			choose_owner(&end, &other);
-		r = inspect_end_add(&ours, end);
-	}
-	if (r == 0)
-		r = look_at_all(i, &ours, &all);
+int inspect_unix(struct inspect *i, struct inspect_ends *left)
+{
+	struct usocks all = { 0 };
+	struct inspect_ends ours = { 0 };
+	int r = look_unix(i, left, &all, &ours);
+
 	free(ours.v);
 	free(all.v);
 	free(all.waiting);
