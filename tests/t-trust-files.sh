@@ -78,6 +78,10 @@ refused 'no process of the tree may' "read through a link"
 in_b chmod 700 /srv/private
 her dir:/srv/own/d
 refused 'no process of the tree may' "a directory that is a link"
+in_b chmod 755 /srv/private
+her queue:/srv/own/d/log
+refused 'queued /srv/private/log.*may not open it' "append through a link, by a descriptor that waits in a socket"
+in_b chmod 700 /srv/private
 quiet
 
 note "directories of other owners"
@@ -182,6 +186,12 @@ her append:/srv/own/d/log dir:/srv/own cwd:/srv/own bind:/srv/own/s
 move A "${ways[0]}"
 writes B
 in_b grep -q 'line 1' /srv/own/d/log || fail "her own log"
+stop B
+lines=$(in_b grep -c . /srv/own/d/log)
+her queue:/srv/own/d/log
+move A "${ways[0]}"
+writes B
+[ "$(in_b grep -c . /srv/own/d/log)" = $((lines + 1)) ] || fail "her own log, by a descriptor that waited in a socket"
 stop B
 
 both mkdir -p /srv/log

@@ -24,6 +24,15 @@ def do(number, frame):
         os.rename(path, path + ".1")
         old, held[path] = held.get(path), open(path, "ab", buffering=0)
         held[path].write(b"first line of the new log\n")
+    elif how == "cwd":
+        os.chdir(path)
+    elif how == "unlink":
+        os.unlink(path)
+    elif how == "exec":
+        open(there + "/done", "w").close()
+        os.execv(path, [path, there + "/opener.py", "--dir", there])
+    elif how == "nothing":
+        pass
     elif how == "again":
         signal.signal(signal.SIGALRM, again)
         signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
@@ -124,6 +133,63 @@ grep -q 'trying again' "$dir/stderr" || fail "rotated, and not noticed: $(cat "$
 [ "$("$lab" run B cat /srv/log)" = "first line of the new log" ] || fail "rotated: B has $("$lab" run B cat /srv/log)"
 note "  a log that is rotated: $(grep -o 'trying again.*' "$dir/stderr" | head -1)"
 stop B
+
+# another working directory, another program: looked at again
+both 'mkdir -p /srv/dir' 'touch /srv/dir'
+start A "$dir/opener"
+held_at s-rounds-done cwd /srv/dir
+[ $rc != 0 ] || fail "a working directory that is a file at B: moved"
+grep -q '/srv/dir was opened or mapped after' "$dir/stderr" || fail "another working directory: $(cat "$dir/report" "$dir/stderr")"
+stop A
+both true 'rm /srv/dir'
+start A "$dir/opener"
+held_at s-rounds-done cwd /srv/dir
+[ $rc = 0 ] && [ "$("$lab" run B readlink "/proc/$pid/cwd")" = /srv/dir ] || fail "another working directory: status $rc: $(cat "$dir/report" "$dir/stderr")"
+stop B
+note "  another working directory: $(grep -o 'trying again.*' "$dir/stderr" | head -1)"
+both 'cp /usr/bin/python3 /srv/python' 'cp /usr/bin/python3 /srv/python; printf x >>/srv/python'
+start A "$dir/opener"
+cp "$dir/opener" "$wdir/opener.py"
+held_at s-rounds-done exec /srv/python
+[ $rc != 0 ] || fail "another program, which differs at B: moved"
+grep -q '/srv/python was opened or mapped after' "$dir/stderr" || fail "another program: $(cat "$dir/report" "$dir/stderr")"
+stop A
+note "  another program: $(grep -o 'trying again.*' "$dir/stderr" | head -1)"
+
+# mapped, then without a name: what it had goes along
+both 'echo ours >/srv/data' 'echo thrs >/srv/data'
+start A "$dir/opener"
+does map /srv/data
+held_at s-rounds-done unlink /srv/data --files=ship-differing
+[ $rc = 0 ] || { [ $rc = 3 ] && grep -q 'not the file any more' "$dir/stderr"; } || fail "unlinked: status $rc: $(cat "$dir/report" "$dir/stderr")"
+h=$([ $rc = 0 ] && echo B || echo A)
+echo "map /srv/data" >"$wdir/do"
+reads $h ours
+note "  mapped, then unlinked: on $h"
+stop $h
+
+# the same file, with another content than was compared: at A, at B
+for h in A B; do
+	both 'echo same >/srv/data' 'echo same >/srv/data'
+	start A "$dir/opener"
+	does open /srv/data
+	rm -f "$fault" "$fault.over"
+	"$lab" run A env HAUL_FAULT="s-rounds-done:hold" HAUL_FAULT_FILE="$fault" "$haul" --mode=pre-copy "$pid" hostB \
+		>"$dir/report" 2>"$dir/stderr" &
+	job=$!
+	until_true 60 '[ -s "$fault" ]' || fail "haul did not come to s-rounds-done: $(cat "$dir/report" "$dir/stderr")"
+	"$lab" run $h sh -c 'echo thrs >/srv/data'
+	touch "$fault.over"
+	rm "$fault"
+	rc=0
+	wait $job || rc=$?
+	[ $rc != 0 ] || fail "changed at $h after the comparison: moved"
+	grep -q '/srv/data.*was changed' "$dir/stderr" || fail "changed at $h: $(cat "$dir/report" "$dir/stderr")"
+	echo "open /srv/data" >"$wdir/do"
+	reads A "$([ $h = A ] && echo thrs || echo same)"
+	stop A
+	note "  changed at $h after the comparison: $(grep 'was changed' "$dir/stderr" | head -1 | cut -c1-120)"
+done
 
 # it never holds still: given up after three looks, with the name, and it runs on
 start A "$dir/opener"

@@ -188,7 +188,9 @@ static int find(struct files *fs, uint32_t i)
 	if (fd == -EACCES && need == R_OK && f->mapped)
 		fd = rights_find(fs->rights, f->path, !link, X_OK, &was, &st);
 	if (fd >= 0 && fs->id)
-		fs->id[i] = (struct file_id){ .dev = st.st_dev, .ino = st.st_ino, .file = i };
+		fs->id[i] = (struct file_id){
+			.dev = st.st_dev, .ino = st.st_ino, .mtime = st.st_mtim, .file = i
+		};
 	return fd;
 }
 

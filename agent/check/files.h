@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include <time.h>
+
 #include "agent/check/rights.h"
 #include "common/digest.h"
 #include "common/err.h"
@@ -19,6 +21,7 @@
 struct file_id {
 	dev_t dev;
 	ino_t ino; /* 0: not known */
+	struct timespec mtime; /* when it was compared */
 	uint32_t file; /* of the offer */
 	pid_t by; /* out: a process that has it open or mapped; 0: no process */
 };

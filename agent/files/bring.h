@@ -21,6 +21,7 @@ struct bring_file {
 	uint32_t uid, gid; /* of the file at the source */
 	dev_t dev; /* the file here that was accepted or placed; ino 0: not known */
 	ino_t ino;
+	struct timespec compared; /* the time of its content, when that was compared */
 	bool directory, write;
 	bool behind_link; /* its path leads through a symbolic link here */
 	uint8_t proven[DIGEST_BYTES]; /* of the first there_bytes, when state is FILE_TAIL */

@@ -8,8 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "agent/check/files.h"
 #include "agent/check/rights.h"
@@ -20,7 +23,8 @@
 #include "engine/criu/held.h"
 #include "engine/criu/img.h"
 
-#define DELETED " (deleted)"
+#define DELETED      " (deleted)"
+#define SOCKETS_DEEP 4 /* in the queues of one another */
 
 /* What one process holds under one name of /proc/PID. */
 struct held {
@@ -82,6 +86,20 @@ static bool is_criu(const struct held *h)
 	       (root.st_dev != h->st.st_dev || root.st_ino != h->st.st_ino);
 }
 
+static int need_of_flags(unsigned int flags)
+{
+	if (flags & O_PATH)
+		return 0;
+	switch (flags & O_ACCMODE) {
+	case O_RDONLY:
+		return R_OK;
+	case O_WRONLY:
+		return W_OK;
+	default:
+		return R_OK | W_OK;
+	}
+}
+
 /* Return: R_OK, W_OK of a descriptor's mode */
 static int need_of_fd(const struct held *h)
 {
@@ -94,16 +112,7 @@ static int need_of_fd(const struct held *h)
 	while (f && fgets(line, sizeof(line), f))
 		if (sscanf(line, "flags: %o", &flags) == 1)
 			break;
-	if (flags & O_PATH)
-		return 0;
-	switch (flags & O_ACCMODE) {
-	case O_RDONLY:
-		return R_OK;
-	case O_WRONLY:
-		return W_OK;
-	default:
-		return R_OK | W_OK;
-	}
+	return need_of_flags(flags);
 }
 
 /* The link's mode has the mode of the open file. Of the program itself X_OK is enough. */
@@ -122,6 +131,8 @@ static int need_of_map(const struct held *h)
 
 static int need_of(const struct held *h)
 {
+	if (!strcmp(h->what, "queued"))
+		return h->need;
 	if (!strcmp(h->what, "fd"))
 		return need_of_fd(h);
 	if (!strcmp(h->what, "map_files"))
@@ -137,6 +148,17 @@ static int judge_nameless(const struct held *h, struct err *e)
 	return refuse(h, EACCES, "that user may not open it", e);
 }
 
+/* A file with the source's content, which the tree only reads: was this host's written to since? */
+static bool has_changed(const struct bring_file *f, const struct stat *st)
+{
+	bool kernels = !strncmp(f->path, "/proc/", 6) || !strncmp(f->path, "/sys/", 5);
+
+	return f->state == HAUL__FILE_STATE__FILE_SAME && f->ino && !f->write &&
+	       S_ISREG(st->st_mode) && !kernels &&
+	       (f->compared.tv_sec != st->st_mtim.tv_sec ||
+	        f->compared.tv_nsec != st->st_mtim.tv_nsec);
+}
+
 static int judge(const struct held *h, struct err *e)
 {
 	const struct bring_file *f = bring_find(h->w->bring, h->path);
@@ -145,6 +167,8 @@ static int judge(const struct held *h, struct err *e)
 
 	if (f && f->ino && (f->dev != h->st.st_dev || f->ino != h->st.st_ino))
 		return refuse(h, ESTALE, "it is not the file that was accepted", e);
+	if (f && has_changed(f, &h->st))
+		return refuse(h, ESTALE, "it was changed since it was compared", e);
 	/* O_PATH | O_NOFOLLOW: the link itself, which has no content */
 	bool link = S_ISLNK(h->st.st_mode);
 	AUTO(fd) int fd = rights_open(&h->id, h->path, !link, link ? 0 : h->need, &st);
@@ -168,7 +192,6 @@ static int judge(const struct held *h, struct err *e)
 	return 0;
 }
 
-/* A socket: to whom is it connected? */
 static int judge_socket_peer(struct held *h, const char *link, struct err *e)
 {
 	const char *name = NULL;
@@ -181,10 +204,90 @@ static int judge_socket_peer(struct held *h, const char *link, struct err *e)
 	return refuse(h, EACCES, "that user may not send to the UNIX socket at the destination", e);
 }
 
+/* An object that has h->path and is open as @fd. */
+static int look_open(struct held *h, int fd, struct err *e)
+{
+	size_t n = strlen(h->path), tail = strlen(DELETED);
+
+	h->fd = fd;
+	h->need = need_of(h);
+	if (h->st.st_nlink == 0 || (n > tail && !strcmp(h->path + n - tail, DELETED)))
+		return judge_nameless(h, e);
+	return judge(h, e);
+}
+
+/* ---- descriptors that wait in sockets ---- */
+
+/* CRIU has opened them by their names, too, and no /proc lists them. */
+struct queue {
+	const struct held *held;
+	unsigned int depth; /* sockets in sockets */
+	struct err *e;
+};
+
+static int look_passed(void *arg, int fd);
+
+static int look_into(const struct held *h, int fd, unsigned int depth, struct err *e)
+{
+	struct queue q = { .held = h, .depth = depth, .e = e };
+	int domain = 0, r = -EMLINK;
+	socklen_t n = sizeof(domain);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) < 0 || domain != AF_UNIX)
+		return 0;
+	if (depth < SOCKETS_DEEP)
+		r = net_unix_passed(fd, look_passed, &q);
+	return r < 0 && !e->code
+	               ? err_set(e, ERR_TARGET, -r, "the queue of a UNIX socket of pid %d: %s",
+	                         h->pid, strerror(-r))
+	               : r;
+}
+
+static int look_passed(void *arg, int fd)
+{
+	const struct queue *q = arg;
+	struct held h = *q->held;
+	char link[32];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, h.path, sizeof(h.path) - 1);
+	int flags = fcntl(fd, F_GETFL);
+
+	if (n <= 0 || flags < 0 || fstat(fd, &h.st) < 0)
+		return err_sys(q->e, "a descriptor in a queue of pid %d", h.pid);
+	h.path[n] = 0;
+	if (S_ISSOCK(h.st.st_mode))
+		return look_into(&h, fd, q->depth + 1, q->e);
+	if (h.path[0] != '/' || is_inherited(&h))
+		return 0;
+	h.what = "queued";
+	h.need = need_of_flags((unsigned int)flags);
+	return look_open(&h, fd, q->e);
+}
+
+static int look_queue(const struct held *h, struct err *e)
+{
+	AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, h->pid, 0);
+	AUTO(fd)
+	int fd = pidfd < 0
+	                 ? -1
+	                 : (int)syscall(SYS_pidfd_getfd, pidfd, (int)strtol(h->name, NULL, 10), 0);
+
+	return fd < 0 ? err_sys(e, "descriptor %s of pid %d", h->name, h->pid)
+	              : look_into(h, fd, 0, e);
+}
+
+/* A socket: to whom is it connected, and what waits in it? */
+static int look_socket(struct held *h, const char *link, struct err *e)
+{
+	int r = h->peers->any ? judge_socket_peer(h, link, e) : 0;
+
+	return r < 0 || !h->peers->queues ? r : look_queue(h, e);
+}
+
 static int look(struct held *h, struct err *e)
 {
 	char link[128];
-	size_t tail = strlen(DELETED);
 
 	snprintf(link, sizeof(link), "/proc/%d/%s%s%s", h->pid, h->what, h->name[0] ? "/" : "",
 	         h->name);
@@ -193,19 +296,15 @@ static int look(struct held *h, struct err *e)
 	if (n <= 0)
 		return n < 0 && errno != ENOENT ? err_sys(e, "%s", link) : 0;
 	h->path[n] = 0;
-	if (h->path[0] != '/') /* a pipe, a socket, an anonymous inode */
-		return h->peers->any ? judge_socket_peer(h, link, e) : 0;
+	if (!strncmp(h->path, "socket:", 7))
+		return look_socket(h, link, e);
+	if (h->path[0] != '/') /* a pipe, an anonymous inode */
+		return 0;
 	AUTO(fd) int fd = open(link, O_PATH | O_CLOEXEC);
 
 	if (fd < 0 || fstat(fd, &h->st) < 0)
 		return err_sys(e, "%s (%s)", link, h->path);
-	if (is_criu(h) || S_ISSOCK(h->st.st_mode) || is_inherited(h))
-		return 0;
-	h->fd = fd;
-	h->need = need_of(h);
-	if (h->st.st_nlink == 0 || ((size_t)n > tail && !strcmp(h->path + n - tail, DELETED)))
-		return judge_nameless(h, e);
-	return judge(h, e);
+	return is_criu(h) || S_ISSOCK(h->st.st_mode) || is_inherited(h) ? 0 : look_open(h, fd, e);
 }
 
 static int look_dir(struct held *h, const char *what, struct err *e)

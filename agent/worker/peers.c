@@ -9,11 +9,17 @@
 #include "agent/files/bring.h"
 #include "agent/mig/mig.h"
 
+#define QUEUES             "sk-queues.img"
+#define QUEUES_EMPTY_BYTES 8
+
 int peers_load(struct peers *p, int images_fd, struct err *e)
 {
+	struct stat st;
+
 	*p = (struct peers){ 0 };
 	int r = img_sockets(images_fd, &p->name, &p->n_names, e);
 
+	p->queues = fstatat(images_fd, QUEUES, &st, 0) == 0 && st.st_size > QUEUES_EMPTY_BYTES;
 	for (size_t i = 0; i < p->n_names; i++)
 		p->any |= p->name[i].outside;
 	return r < 0 || !p->any ? r : net_unix_list(&p->all, &p->n, e);

@@ -13,6 +13,7 @@ struct peers {
 	struct net_unix *all; /* of this host */
 	size_t n;
 	bool any; /* CRIU has connected to one outside */
+	bool queues; /* something waits in a UNIX socket of the tree */
 };
 
 struct wrk;

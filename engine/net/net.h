@@ -218,4 +218,12 @@ int net_unix_list(struct net_unix **out, size_t *n, struct err *e);
 /** net_unix_find() - NULL: there is none */
 const struct net_unix *net_unix_find(const struct net_unix *v, size_t n, uint64_t inode);
 
+/**
+ * net_unix_passed() - the descriptors that wait in the queue of the UNIX socket @fd, which keeps them
+ * @fn: gets a copy of each, which is closed afterwards; < 0 ends it
+ * Return: 0; -errno; what @fn returned
+ */
+typedef int (*net_passed_fn)(void *arg, int fd);
+int net_unix_passed(int fd, net_passed_fn fn, void *arg);
+
 #endif

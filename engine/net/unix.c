@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "common/array.h"
 #include "engine/net/net.h"
@@ -86,4 +88,62 @@ const struct net_unix *net_unix_find(const struct net_unix *v, size_t n, uint64_
 	struct net_unix key = { .inode = inode };
 
 	return n ? bsearch(&key, v, n, sizeof(*v), by_inode) : NULL;
+}
+
+/* ---- what waits in a queue ---- */
+
+#define PEEK_BYTES  4096
+#define PASSED_MAX  253 /* descriptors with one message */
+#define MESSAGE_MAX 100000
+
+/* Return: 1 there may be more; 0 there is no more; as @fn */
+static int take_message(struct msghdr *m, ssize_t got, net_passed_fn fn, void *arg)
+{
+	int r = got > 0, v[PASSED_MAX];
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || n > PASSED_MAX)
+			continue;
+		memcpy(v, CMSG_DATA(c), n * sizeof(int));
+		for (size_t i = 0; i < n; i++) {
+			int taken = r < 0 ? r : fn(arg, v[i]);
+
+			r = taken < 0 ? taken : 1;
+			close(v[i]);
+		}
+	}
+	return r;
+}
+
+/* Return: as above; -errno */
+static int peek(int fd, net_passed_fn fn, void *arg)
+{
+	char bytes[PEEK_BYTES];
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(PASSED_MAX * sizeof(int)) + 256];
+	struct iovec io = { bytes, sizeof(bytes) };
+	struct msghdr m = { .msg_iov = &io,
+		            .msg_iovlen = 1,
+		            .msg_control = control,
+		            .msg_controllen = sizeof(control) };
+	ssize_t got = recvmsg(fd, &m, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	if (got < 0)
+		return errno == EAGAIN || errno == EINVAL || errno == ENOTCONN ? 0 : -errno;
+	return m.msg_flags & MSG_CTRUNC ? -EMSGSIZE : take_message(&m, got, fn, arg);
+}
+
+int net_unix_passed(int fd, net_passed_fn fn, void *arg)
+{
+	int old, start = 0, r = 1;
+	socklen_t n = sizeof(old);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &old, &n) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &start, sizeof(start)) < 0)
+		return -errno;
+	for (unsigned int i = 0; r > 0; i++)
+		r = i < MESSAGE_MAX ? peek(fd, fn, arg) : -EMSGSIZE;
+	setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &old, sizeof(old));
+	return r;
 }

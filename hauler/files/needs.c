@@ -340,7 +340,7 @@ int needs_still(const struct needs *n, Haul__Switch *s, struct err *e)
 		if (!same && k->state != HAUL__FILE_STATE__FILE_SHARED)
 			continue;
 		if (statx(AT_FDCWD, k->here, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st) < 0)
-			return err_sys(e, "%s", k->here);
+			return errno == ENOENT ? say_replaced(k, e) : err_sys(e, "%s", k->here);
 		if (st.stx_ino != k->held.ino ||
 		    makedev(st.stx_dev_major, st.stx_dev_minor) != k->held.dev)
 			return say_replaced(k, e);

@@ -3,7 +3,8 @@
 """holder.py - holds files in the ways that its arguments say, and writes to them when it is told.
 
 Usage: holder.py DIR [--as UID | --drop UID] WAY:PATH...
-WAY: read, rw, append, dir, cwd, bind, map (shared, writable). It becomes user UID first, with --drop
+WAY: read, rw, append, dir, cwd, bind, map (shared, writable), queue (as append; it waits in a socket until it is
+written to). It becomes user UID first, with --drop
 after it has opened all. With HOLDER_FS=1 it changes only what file accesses are judged by (fsuid):
 root without CAP_SYS_RESOURCE cannot move processes of other users, but can move such a one. DIR/ready appears when that is done. SIGUSR1: append a line to each
 "append" file and make DIR/did.N; N counts from 1. It ends by a signal only."""
@@ -14,7 +15,7 @@ import signal
 import socket
 import sys
 
-keep, logs, times = [], [], [0]
+keep, logs, queues, times = [], [], [], [0]
 
 
 def hold(way, path):
@@ -27,6 +28,14 @@ def hold(way, path):
         s.bind(path)
         s.listen()
         keep.append(s)
+    elif way == "queue":
+        a, b = socket.socketpair()
+        fd = os.open(path, flags["append"])
+        socket.send_fds(a, [b"first"], [])
+        socket.send_fds(a, [b"x"], [fd])
+        os.close(fd)
+        keep.append(a)
+        queues.append(b)
     else:
         fd = os.open(path, flags[way])
         if way == "append":
@@ -38,6 +47,11 @@ def hold(way, path):
 
 def write(_signal, _frame):
     times[0] += 1
+    while queues:
+        s = queues.pop()
+        while not (got := socket.recv_fds(s, 5, 1)[1]):
+            pass
+        logs.extend(got)
     for fd in logs:
         os.write(fd, b"line %d\n" % times[0])
     open(f"{sys.argv[1]}/did.{times[0]}", "w").close()
