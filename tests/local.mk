@@ -178,6 +178,7 @@ SHELL_TESTS = \
 	tests/t-huge.sh \
 	tests/t-ipc.sh \
 	tests/t-kept-files.sh \
+	tests/t-kept-locks.sh \
 	tests/t-kept-sockets.sh \
 	tests/t-kept-task.sh \
 	tests/t-kept.sh \

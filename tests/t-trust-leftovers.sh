@@ -6,13 +6,20 @@
 . "$(dirname "$0")/lib.sh"
 lab_up
 
-# A lock on a file that both hosts share: while the program is stopped on A, its copy on B waits for the lock.
+# A lock on a file that B has, too: there a process has an OFD lock on it, which belongs to no process, so that
+# haul does not see it beforehand. The copy on B waits for it.
+for h in A B; do "$lab" run $h sh -c 'echo one >/srv/lock'; done
+"$lab" spawn B holder python3 -c 'import fcntl, signal, struct
+f = open("/srv/lock", "r+")
+fcntl.fcntl(f, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
+signal.pause()' >/dev/null
+until_true 20 '"$lab" run B grep -q OFDLCK /proc/locks' || fail "no lock on B"
 cat >"$dir/locker" <<'END'
 #!/usr/bin/env python3
 import fcntl, os, signal, sys
 there = sys.argv[sys.argv.index("--dir") + 1]
-f = open(there + "/lock", "w+")
-fcntl.lockf(f, fcntl.LOCK_EX)
+f = open("/srv/lock")
+fcntl.lockf(f, fcntl.LOCK_SH)
 signal.signal(signal.SIGUSR2, lambda number, frame: fcntl.lockf(f, fcntl.LOCK_UN))
 if os.fork():
     open(there + "/ready", "w").close()

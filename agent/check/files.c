@@ -226,6 +226,7 @@ static Haul__FileState look(struct files *fs, uint32_t i)
 	                    STATX_BASIC_STATS | STATX_BTIME, &h.st) < 0)
 		return HAUL__FILE_STATE__FILE_MISSING;
 	fs->seen[i].bytes = h.st.stx_size;
+	fs->no_memory |= locks_check(f, fd, fs->out) < 0;
 	if (kind && (h.st.stx_mode & S_IFMT) != kind)
 		return kind == S_IFLNK ? HAUL__FILE_STATE__FILE_SAME
 		                       : HAUL__FILE_STATE__FILE_DIFFERS;

@@ -68,6 +68,12 @@ void files_judge(struct files *f);
 /** files_clean() - make text of the other host fit for a terminal: one line, no escapes */
 const char *files_clean(const char *text, char *out, size_t bytes);
 
+/**
+ * locks_check() - a lock that the tree has on @file, and a process of this host on @fd, the file here
+ * Return: 0; -ENOMEM
+ */
+int locks_check(const Haul__File *file, int fd, struct findings *out);
+
 /** files_say_denied() - no process of the tree may have it here. @r: of rights_find() */
 void files_say_denied(struct files *f, const Haul__File *file, int r);
 

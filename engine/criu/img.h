@@ -134,6 +134,23 @@ int img_call_again(int dirfd, pid_t tid, const struct img_left *left, struct err
  */
 int img_signal_waits(int dirfd, pid_t pid, bool *yes, struct err *e);
 
+/* ---- img_locks.c ---- */
+
+enum img_lock_kind { IMG_LOCK_FLOCK, IMG_LOCK_POSIX, IMG_LOCK_OFD };
+
+/* A lock on a file, as a process of the tree holds it. */
+struct img_lock {
+	enum img_lock_kind kind;
+	short type; /* F_RDLCK, F_WRLCK */
+	pid_t pid;
+	int fd; /* of @pid */
+	int64_t start, len; /* len 0: to the end; not of IMG_LOCK_FLOCK */
+};
+/** img_locks() - from filelocks.img, without leases. @out: an array of @n, the caller's. Return: 0; -errno */
+int img_locks(int dirfd, struct img_lock **out, size_t *n, struct err *e);
+/** img_locks_add() - filelocks.img: add locks that CRIU has missed. Return: 0; -errno */
+int img_locks_add(int dirfd, const struct img_lock *v, size_t n, struct err *e);
+
 /* ---- img_root.c: another root directory ---- */
 
 /**

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * inject.c - make a userfaultfd inside a running process and take it away.
+ * inject.c - make a userfaultfd inside a running process and take it away; set locks on files as a process
+ * that is stopped.
  *
  * All threads are stopped, so that none sees the descriptor or forks with it. One of them runs two
  * system calls at a syscall instruction that its vdso has anyway: no byte of the process is
@@ -135,7 +136,7 @@ static int next_stop(struct hold_thread *t, int how, bool *off, int *status)
  * Return: the result of the call; -ETIMEDOUT: it was not made
  */
 static long run_syscall(const struct victim *v, struct hold_thread *t,
-                        const struct user_regs_struct *saved, long nr, uint64_t arg)
+                        const struct user_regs_struct *saved, long nr, const uint64_t arg[3])
 {
 	struct user_regs_struct r = *saved;
 	bool off = false, inside = false, made = true;
@@ -145,7 +146,9 @@ static long run_syscall(const struct victim *v, struct hold_thread *t,
 	r.rip = v->syscall_at;
 	r.rax = (unsigned long long)nr;
 	r.orig_rax = (unsigned long long)-1; /* nothing to restart */
-	r.rdi = arg;
+	r.rdi = arg[0];
+	r.rsi = arg[1];
+	r.rdx = arg[2];
 	if (ptrace(PTRACE_SETREGS, t->tid, NULL, &r) < 0)
 		return -errno;
 	for (;;) {
@@ -201,12 +204,16 @@ static bool raise_limit(pid_t pid, struct rlimit *old)
 	return prlimit(pid, RLIMIT_NOFILE, &more, NULL) == 0;
 }
 
-static int in_thread(const struct victim *v, struct hold_thread *t, int *fd_out, struct err *e)
+/* What is to be done in a thread. Return: >= 0; -errno */
+typedef int (*work_fn)(const struct victim *v, struct hold_thread *t,
+                       const struct user_regs_struct *saved, void *arg);
+
+/* Return: what @work returned; -errno with @e */
+static int in_thread(const struct victim *v, struct hold_thread *t, work_fn work, void *arg,
+                     struct err *e)
 {
 	struct user_regs_struct saved;
-	struct rlimit old;
 	uint64_t mask, all = ~0ULL;
-	bool raised = false;
 
 	if (ptrace(PTRACE_GETREGS, t->tid, NULL, &saved) < 0 ||
 	    ptrace(PTRACE_GETSIGMASK, t->tid, sizeof(mask), &mask) < 0)
@@ -214,27 +221,86 @@ static int in_thread(const struct victim *v, struct hold_thread *t, int *fd_out,
 	if (saved.cs != CS_64BIT)
 		return err_set(e, ERR_TARGET, ENOTSUP, "process %d is a 32-bit program", v->h.pid);
 	ptrace(PTRACE_SETSIGMASK, t->tid, sizeof(all), &all);
-	long fd = run_syscall(v, t, &saved, SYS_userfaultfd, UFFD_FLAGS);
+	int r = work(v, t, &saved, arg);
+
+	if (ptrace(PTRACE_SETREGS, t->tid, NULL, &saved) < 0 ||
+	    ptrace(PTRACE_SETSIGMASK, t->tid, sizeof(mask), &mask) < 0)
+		return err_set(e, ERR_TARGET, ESRCH, "process %d has ended", v->h.pid);
+	return r;
+}
+
+/* @arg: int *, our copy of the descriptor */
+static int make_uffd(const struct victim *v, struct hold_thread *t,
+                     const struct user_regs_struct *saved, void *arg)
+{
+	const uint64_t flags[3] = { UFFD_FLAGS };
+	struct rlimit old;
+	bool raised = false;
+	long fd = run_syscall(v, t, saved, SYS_userfaultfd, flags);
+
 	if (fd == -EMFILE && (raised = raise_limit(v->h.pid, &old)))
-		fd = run_syscall(v, t, &saved, SYS_userfaultfd, UFFD_FLAGS);
+		fd = run_syscall(v, t, saved, SYS_userfaultfd, flags);
 	int got = fd >= 0 ? fetch_fd(v->h.pid, (int)fd) : (int)fd;
+	const uint64_t number[3] = { (uint64_t)fd };
 
 	for (int i = 0; fd >= 0 && i < CLOSE_TRIES; i++)
-		if (run_syscall(v, t, &saved, SYS_close, (uint64_t)fd) != -ETIMEDOUT)
+		if (run_syscall(v, t, saved, SYS_close, number) != -ETIMEDOUT)
 			break;
 	if (raised)
 		prlimit(v->h.pid, RLIMIT_NOFILE, &old, NULL);
-	if (ptrace(PTRACE_SETREGS, t->tid, NULL, &saved) < 0 ||
-	    ptrace(PTRACE_SETSIGMASK, t->tid, sizeof(mask), &mask) < 0) {
-		if (got >= 0)
-			close(got);
-		got = -ESRCH; /* it is in a stop, or it has ended */
-	}
-	if (got < 0)
-		return err_set(e, ERR_TARGET, -got, "userfaultfd in process %d: %s", v->h.pid,
-		               strerror(-got));
-	*fd_out = got;
+	*(int *)arg = got >= 0 ? got : -1;
+	return got < 0 ? got : 0;
+}
+
+/* ---- locks ---- */
+
+#define RED_ZONE_BYTES 128
+#define WORD_BYTES     8
+#define FLOCK_WORDS    (sizeof(struct flock) / WORD_BYTES)
+
+struct locks {
+	const struct inject_lock *v;
+	size_t n;
+};
+
+static int poke(pid_t tid, uint64_t at, const uint64_t word[FLOCK_WORDS])
+{
+	for (size_t i = 0; i < FLOCK_WORDS; i++)
+		if (ptrace(PTRACE_POKEDATA, tid, at + i * WORD_BYTES, word[i]) < 0)
+			return -errno;
 	return 0;
+}
+
+/* The kernel reads the lock from the stack, below what the thread uses of it. */
+static int set_locks(const struct victim *v, struct hold_thread *t,
+                     const struct user_regs_struct *saved, void *arg)
+{
+	const struct locks *l = arg;
+	uint64_t at = (saved->rsp - RED_ZONE_BYTES - sizeof(struct flock)) & ~15ULL;
+	uint64_t was[FLOCK_WORDS], word[FLOCK_WORDS];
+	int r = 0;
+
+	for (size_t i = 0; i < FLOCK_WORDS; i++) {
+		errno = 0;
+		was[i] = (uint64_t)ptrace(PTRACE_PEEKDATA, t->tid, at + i * WORD_BYTES, NULL);
+		if (errno)
+			return -errno;
+	}
+	for (size_t i = 0; r == 0 && i < l->n; i++) {
+		const uint64_t call[3] = { (uint64_t)l->v[i].fd, F_SETLK, at };
+		struct flock f = { .l_type = l->v[i].type,
+			           .l_whence = SEEK_SET,
+			           .l_start = l->v[i].start,
+			           .l_len = l->v[i].len };
+
+		memcpy(word, &f, sizeof(f));
+		r = poke(t->tid, at, word);
+		if (r == 0)
+			r = (int)run_syscall(v, t, saved, SYS_fcntl, call);
+	}
+	int back = poke(t->tid, at, was);
+
+	return r < 0 ? r : back;
 }
 
 /* A process that is throttled by a freezer is thawed in a moment. */
@@ -250,7 +316,7 @@ static int wait_thawed(pid_t pid, struct err *e)
 	return r;
 }
 
-static int inject(pid_t pid, int *fd_out, struct err *e)
+static int inject(pid_t pid, work_fn work, void *arg, struct err *e)
 {
 	struct victim v = { .h.pid = pid };
 	long options = PTRACE_O_TRACESYSGOOD;
@@ -275,7 +341,7 @@ static int inject(pid_t pid, int *fd_out, struct err *e)
 		struct hold_thread *t = pick(&v);
 
 		if (t) {
-			r = in_thread(&v, t, fd_out, e);
+			r = in_thread(&v, t, work, arg, e);
 			v.h.again = t->signal;
 			t->signal = 0; /* a stop of ours delivers no signal */
 		}
@@ -291,7 +357,8 @@ static int inject(pid_t pid, int *fd_out, struct err *e)
 
 struct job {
 	pid_t pid;
-	int *fd_out;
+	work_fn work;
+	void *arg;
 	struct err *e;
 };
 
@@ -299,15 +366,33 @@ static int job_main(void *arg)
 {
 	struct job *j = arg;
 
-	return inject(j->pid, j->fd_out, j->e);
+	return inject(j->pid, j->work, j->arg, j->e);
 }
 
 int inject_uffd(pid_t pid, int *fd_out, struct err *e)
 {
-	struct job j = { .pid = pid, .fd_out = fd_out, .e = e };
+	int fd = -1;
+	struct job j = { .pid = pid, .work = make_uffd, .arg = &fd, .e = e };
 	int r = hold_apart(job_main, &j);
 
-	return r < 0 && e->src == ERR_NONE
-	               ? err_set(e, ERR_SYS, -r, "process for the injection: %s", strerror(-r))
-	               : r;
+	if (r == 0) {
+		*fd_out = fd;
+		return 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	return e->src != ERR_NONE ? r
+	                          : err_set(e, ERR_TARGET, -r, "userfaultfd in process %d: %s", pid,
+	                                    strerror(-r));
+}
+
+int inject_locks(pid_t pid, const struct inject_lock *v, size_t n, struct err *e)
+{
+	struct locks l = { v, n };
+	struct job j = { .pid = pid, .work = set_locks, .arg = &l, .e = e };
+	int r = hold_apart(job_main, &j);
+
+	return r == 0 || e->src != ERR_NONE
+	               ? r
+	               : err_set(e, ERR_TARGET, -r, "locks of process %d: %s", pid, strerror(-r));
 }

@@ -135,4 +135,17 @@ DEFINE_AUTO(rings, direct_rings_free)
  */
 int inject_uffd(pid_t pid, int *fd_out, struct err *e);
 
+/* A POSIX lock to set, or with F_UNLCK to give up. */
+struct inject_lock {
+	int fd; /* of the process */
+	short type; /* F_RDLCK, F_WRLCK, F_UNLCK */
+	int64_t start, len; /* len 0: to the end */
+};
+/**
+ * inject_locks() - fcntl(F_SETLK) in @pid, for each of @v: POSIX locks belong to their process. As
+ * inject_uffd(); a process that SIGSTOP has stopped is stopped afterwards.
+ * Return: 0; -EAGAIN another process has such a lock; -errno: those after it are not set
+ */
+int inject_locks(pid_t pid, const struct inject_lock *v, size_t n, struct err *e);
+
 #endif

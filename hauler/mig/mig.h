@@ -183,6 +183,7 @@ struct dump {
 	struct sink *sink;
 	int images_fd;
 	bool done; /* CRIU has its last answer and leaves the processes stopped */
+	bool gone; /* and it has ended */
 
 	struct scans *scans; /* NULL: CRIU walks all pages itself */
 	struct smaps *smaps; /* NULL: CRIU reads the kernel's smaps */
@@ -224,6 +225,7 @@ struct copy {
 	struct held *held;
 	size_t n_held;
 	struct signals *signals; /* pending when the tree had stopped; run/signals.c */
+	struct locks *locks; /* on files that both hosts see; NULL: none. files/locks.h */
 	struct rings *rings; /* AIO rings whose answers must not change any more; NULL: none */
 };
 

@@ -237,11 +237,9 @@ static int let_criu_end(struct mig *m, struct err *e)
 }
 
 static const struct part hold_parts[] = {
-	{ "check the owner", same_owner },
-	{ "files opened since", opened_check },
-	{ "hold the processes", hold },
-	{ "record", record_held },
-	{ "stop the processes", stop_at_the_end },
+	{ "check the owner", same_owner }, { "files opened since", opened_check },
+	{ "hold the processes", hold },    { "locks on shared files", locks_find },
+	{ "record", record_held },         { "stop the processes", stop_at_the_end },
 	{ "end of CRIU", let_criu_end },
 };
 
@@ -271,6 +269,24 @@ static void drop_criu(struct mig *m)
 }
 
 /*
+ * The copy at the destination may have the locks: it ends first. After Ctrl-C the connection is cancelled, and
+ * its end is what tells the destination.
+ */
+static void take_locks(struct mig *m)
+{
+	if (!locks_given(m->copy.locks))
+		return;
+	if (m->link.ctl && !mig_stopped(m))
+		talk_abort(m, &m->err);
+	pthread_mutex_lock(&m->halt.lock);
+	struct chan *ctl = m->halt.stop ? steal(m->link.ctl) : NULL;
+
+	pthread_mutex_unlock(&m->halt.lock);
+	chan_free(ctl);
+	locks_take(m->copy.locks);
+}
+
+/*
  * Whatever CRIU was doing, the tree runs after this. Before its last answer CRIU holds the tasks by
  * ptrace and lets them go when its stream or its RPC socket closes; after it they are in state T
  * until SIGCONT.
@@ -287,6 +303,7 @@ void freeze_undo(struct mig *m)
 	mnet_undo(m);
 	if (m->copy.frost)
 		frost_thaw(m->copy.frost);
+	take_locks(m);
 	for (size_t i = 0; i < m->copy.n_held; i++)
 		if ((m->dump.done || !criu_leaves_stopped(m->dump.criu_version)) &&
 		    !m->copy.held[i].was_stopped &&

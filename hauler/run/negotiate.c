@@ -111,7 +111,7 @@ static int judge(struct mig *m, const Haul__Answer *a, struct findings *out, str
 	needs_seen(m->needs, a);
 	if (r)
 		return r;
-	if (needs_say_sqlite(m->needs, m->insp, out) < 0)
+	if (needs_say_sqlite(m->needs, m->insp, out) < 0 || locks_say(m->needs, m->insp, out) < 0)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for findings");
 	if (!a->accepted && out->blockers == 0)
 		return err_set(e, ERR_PEER, EPROTO, "refused without a reason");
@@ -130,6 +130,7 @@ int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct
 		free_offer(&offer);
 		return r;
 	}
+	locks_note(m->needs, m->insp);
 	needs_offer(m->needs, &offer);
 	offer.files = (Haul__Files)m->opt->pol.v.files;
 	fill_criu(m, &criu, &cpu);

@@ -5,6 +5,7 @@
 
 #include "engine/criu/smaps.h"
 #include "hauler/dirs/dirs.h"
+#include "hauler/files/locks.h"
 #include "hauler/files/needs.h"
 #include "hauler/net/net.h"
 #include "hauler/pages/order.h"

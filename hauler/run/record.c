@@ -59,9 +59,9 @@ int record_freeze(struct mig *m, struct err *e)
 int record_held(struct mig *m, struct err *e)
 {
 	size_t bytes = m->copy.n_held * (48 + CGROUP_BYTES) + 1, at = 0;
-	AUTO(mem) char *list = calloc(1, bytes);
+	AUTO(mem) char *list = calloc(1, bytes), *locks = locks_word(m->copy.locks);
 
-	if (!list)
+	if (!list || !locks)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
 	for (size_t i = 0; i < m->copy.n_held; i++) {
 		AUTO(mem) char *from = frost_cgroup_of(m->copy.held[i].pid);
@@ -71,7 +71,7 @@ int record_held(struct mig *m, struct err *e)
 		                       (unsigned long long)procs_start(m->copy.held[i].pid),
 		                       m->copy.held[i].was_stopped, cgroup_word(from));
 	}
-	return journal_add(m->journal, e, "held", "pids=%s", list);
+	return journal_add(m->journal, e, "held", "pids=%s locks=%s", list, locks);
 }
 
 int record_commit(struct mig *m, struct err *e)
@@ -199,5 +199,5 @@ int record_held_again(struct mig *m, unsigned int *gone, struct err *e)
 		n++;
 	}
 	*gone = n - (unsigned int)m->copy.n_held;
-	return 0;
+	return locks_adopt(m, journal_get(m->journal, "locks"), e);
 }

@@ -65,6 +65,7 @@ static void thaw(struct mig *m)
 		frost_thaw(m->copy.frost);
 	for (size_t i = 0; i < m->copy.n_held; i++)
 		wait_untraced(m->copy.held[i].pid);
+	locks_take(m->copy.locks);
 	for (size_t i = 0; i < m->copy.n_held; i++)
 		if (!m->copy.held[i].was_stopped)
 			syscall(SYS_pidfd_send_signal, m->copy.held[i].pidfd, SIGCONT, NULL, 0);

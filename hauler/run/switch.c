@@ -221,9 +221,18 @@ static int class_all(struct mig *m, const struct present *x, struct err *e)
 /* CRIU has sent its last message; it leaves the tasks in state T and ends. */
 static int criu_gone(struct mig *m, struct err *e)
 {
-	int r = criu_pump(m->dump.criu, CRIU_EV_DONE, NULL, mig_deadline(m), e);
+	int r = m->dump.gone ? 0 : criu_pump(m->dump.criu, CRIU_EV_DONE, NULL, mig_deadline(m), e);
 
+	m->dump.gone = r == 0;
 	return r < 0 ? err_wrap(e, "CRIU did not leave the processes stopped") : 0;
+}
+
+/* A lock that belongs to a process can be given up by that process alone, which CRIU holds until it ends. */
+static int give_locks(struct mig *m, struct err *e)
+{
+	int r = locks_are_posix(m->copy.locks) ? criu_gone(m, e) : 0;
+
+	return r < 0 ? r : locks_give(m->copy.locks, e);
 }
 
 static int class_present(struct mig *m, struct err *e)
@@ -308,6 +317,7 @@ static const struct part restore_parts[] = {
 	{ "change the images", change_images },
 	{ "send the images", images_end },
 	{ "send files", send_files },
+	{ "give up locks", give_locks },
 	{ "send SWITCH", send_switch_run },
 	{ "send packets", mnet_ship },
 	{ "wait for PLACED", talk_placed },
