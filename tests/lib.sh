@@ -124,7 +124,9 @@ verify() {
 }
 
 gone() {
-	! "$lab" run "$1" test -e "/proc/$pid" || fail "process $pid is still on host $1: $("$lab" run "$1" cat "/proc/$pid/stat")"
+	# haul has killed it; its parent may not have waited for it yet
+	until_true 20 '! "$lab" run "$1" test -e "/proc/$pid"' "$1" ||
+		fail "process $pid is still on host $1: $("$lab" run "$1" cat "/proc/$pid/stat")"
 }
 
 # stands HOST WORDS: the copy there is stopped: by SIGSTOP, which it has not taken yet if a busy

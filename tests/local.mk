@@ -181,6 +181,7 @@ SHELL_TESTS = \
 	tests/t-kept-locks.sh \
 	tests/t-kept-sockets.sh \
 	tests/t-kept-task.sh \
+	tests/t-kept-terminals.sh \
 	tests/t-kept.sh \
 	tests/t-link.sh \
 	tests/t-lint.sh \

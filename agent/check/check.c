@@ -278,6 +278,34 @@ static void check_pid_max(struct check *c)
 		    "pid %u cannot be made at the destination: its highest is %u", top, max - 1);
 }
 
+/* ---- terminals ---- */
+
+/* CRIU needs the numbers that they have, or others: img_renumber_ttys(). */
+static void check_terminals(struct check *c)
+{
+	bool other = false;
+	uint32_t k = 0;
+
+	for (; k < c->o->n_pts && k < IMG_PTS_MAX && !other; k += !other) {
+		char path[40];
+
+		snprintf(path, sizeof(path), "/dev/pts/%u", c->o->pts[k]);
+		other = access(path, F_OK) == 0 || c->o->pts[k] >= IMG_PTS_TRIES;
+	}
+	if (other)
+		say(c, SEV_WARNING, "terminal-number",
+		    "end the session that has it there (who, tmux), if programs know the terminal "
+		    "by "
+		    "its name",
+		    "the number of the terminal pts/%u is taken at the destination: there the "
+		    "tree's "
+		    "terminals get other numbers, and ttyname(3) tells another name",
+		    c->o->pts[k]);
+	if (c->o->n_pts > IMG_PTS_MAX)
+		say(c, SEV_BLOCKER, "terminal-many", "close some of them",
+		    "the tree has %zu terminals; %d can be moved", c->o->n_pts, IMG_PTS_MAX);
+}
+
 /* ---- files ---- */
 
 static void check_mounts(struct check *c)
@@ -377,6 +405,7 @@ int check_offer(const Haul__Offer *offer, const struct check_host *host, struct 
 		check_users(&c);
 		check_groups(&c);
 		check_pid_max(&c);
+		check_terminals(&c);
 		check_mounts(&c);
 		r = check_files(&c, e);
 		c.no_memory |= ports_check(offer, out) < 0;

@@ -16,6 +16,7 @@
 #include "agent/worker/out.h"
 #include "agent/worker/sockets.h"
 #include "agent/worker/streams.h"
+#include "agent/worker/terminals.h"
 #include "agent/worker/threads.h"
 #include "common/clock.h"
 #include "common/fault.h"
@@ -213,6 +214,12 @@ static int fit_threads(struct wrk *w, const Haul__Switch *s, struct err *e)
 	return 0;
 }
 
+static int fit_terminals(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	(void)s;
+	return img_renumber_ttys(w->images_fd, e);
+}
+
 static int place_directories(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	(void)s;
@@ -280,15 +287,11 @@ static const struct part {
 	const char *name;
 	int (*run)(struct wrk *w, const Haul__Switch *s, struct err *e);
 } parts[] = {
-	{ "process IDs", check_pids },
-	{ "CRIU in the root directory", rooted_criu },
-	{ "directories", place_directories },
-	{ "pager", make_pager },
-	{ "page maps", put_page_maps },
-	{ "images", fit_images },
-	{ "threads", fit_threads },
-	{ "pager's start", start_pager },
-	{ "users", judge_users },
+	{ "process IDs", check_pids },        { "CRIU in the root directory", rooted_criu },
+	{ "directories", place_directories }, { "pager", make_pager },
+	{ "page maps", put_page_maps },       { "images", fit_images },
+	{ "terminals", fit_terminals },       { "threads", fit_threads },
+	{ "pager's start", start_pager },     { "users", judge_users },
 	{ "UNIX sockets", judge_sockets },
 };
 
@@ -352,6 +355,7 @@ static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 		return r;
 	threads_set(w->images_fd, s);
 	sockets_set(w->images_fd, s);
+	terminals_put(w->images_fd, s);
 	return ready_to_die(w, deadline_us, e);
 }
 

@@ -151,6 +151,16 @@ int img_locks(int dirfd, struct img_lock **out, size_t *n, struct err *e);
 /** img_locks_add() - filelocks.img: add locks that CRIU has missed. Return: 0; -errno */
 int img_locks_add(int dirfd, const struct img_lock *v, size_t n, struct err *e);
 
+/* ---- img_ttys.c ---- */
+
+#define IMG_PTS_MAX   256 /* terminals of a tree */
+#define IMG_PTS_TRIES 32 /* CRIU opens so many terminals to get a number */
+/**
+ * img_renumber_ttys() - tty-info.img, files.img: other numbers for the terminals if one of theirs is taken on
+ * this host. Return: 0; -errno
+ */
+int img_renumber_ttys(int dirfd, struct err *e);
+
 /* ---- img_root.c: another root directory ---- */
 
 /**

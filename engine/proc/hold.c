@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 
 #include "common/auto.h"
@@ -184,4 +185,40 @@ int hold_while(pid_t pid, int (*fn)(void *arg), void *arg, uint64_t *longest_us)
 	struct held j = { .pid = pid, .fn = fn, .arg = arg, .longest_us = longest_us };
 
 	return hold_apart(held_main, &j);
+}
+
+/* ---- registers ---- */
+
+/* The kernel's struct rt_sigframe (x86-64). */
+#define FRAME_CONTEXT 8
+#define FRAME_INFO    312
+
+struct handler {
+	pid_t tid;
+	uint64_t sp;
+};
+
+static int read_handler(void *arg)
+{
+	const struct handler *h = arg;
+#ifdef __x86_64__
+	struct user_regs_struct r;
+
+	if (ptrace(PTRACE_GETREGS, h->tid, NULL, &r) < 0)
+		return -errno;
+	/* the arguments of a handler, also of one that does not ask for all of them */
+	if (r.rsp == h->sp && r.rsi == h->sp + FRAME_INFO && r.rdx == h->sp + FRAME_CONTEXT)
+		return (int)r.rdi;
+#else
+	(void)h;
+#endif
+	return 0;
+}
+
+int hold_handler(pid_t pid, pid_t tid, uint64_t sp)
+{
+	struct handler h = { tid, sp };
+	uint64_t longest_us = 0;
+
+	return hold_while(pid, read_handler, &h, &longest_us);
 }

@@ -49,6 +49,13 @@ int hold_apart(int (*fn)(void *arg), void *arg);
  */
 int hold_while(pid_t pid, int (*fn)(void *arg), void *arg, uint64_t *longest_us);
 
+/**
+ * hold_handler() - which signal is the thread about to handle, before the first instruction of the handler?
+ * @sp: its stack pointer, where the kernel has put the frame
+ * Return: its number; 0: it is elsewhere; -errno
+ */
+int hold_handler(pid_t pid, pid_t tid, uint64_t sp);
+
 /** hold_wait() - wait for a thread's next stop. Return: 0; -ESRCH ended; -ETIMEDOUT */
 int hold_wait(pid_t tid, int *status, uint64_t deadline_us);
 /** hold_is_event() - was that stop made by PTRACE_INTERRUPT or a group stop? */

@@ -91,11 +91,7 @@ static int look_space(struct inspect *i, const struct look *l)
 
 /* ---- devices ---- */
 
-#define MEM_MAJOR         1
-#define TTY_MAJOR         4
-#define TTYAUX_MAJOR      5
-#define UNIX98_PTY_MAJOR  136
-#define UNIX98_PTY_MAJORS 8
+#define MEM_MAJOR 1
 
 /* null zero full random urandom kmsg */
 static const unsigned int good_mem_minors[] = { 3, 5, 7, 8, 9, 11 };
@@ -106,13 +102,6 @@ static bool is_good_device(dev_t dev)
 		if (dev == makedev(MEM_MAJOR, good_mem_minors[k]))
 			return true;
 	return false;
-}
-
-static bool is_terminal(dev_t dev)
-{
-	return major(dev) == TTY_MAJOR || major(dev) == TTYAUX_MAJOR ||
-	       (major(dev) >= UNIX98_PTY_MAJOR &&
-	        major(dev) < UNIX98_PTY_MAJOR + UNIX98_PTY_MAJORS);
 }
 
 /* ---- rules ---- */
@@ -137,17 +126,7 @@ static int look_terminal(struct inspect *i, const struct look *l)
 	char what[INSPECT_PATH_MAX + 64];
 	struct inspect_lead lead = as_lead(l, what);
 
-	lead.kind = REFIT_TTY;
-	int r = inspect_out(i, &lead);
-
-	if (r)
-		return r < 0 ? r : 0;
-	return inspect_say(
-	        i, SEV_BLOCKER, "terminal",
-	        "--map=tty=file:PATH keeps the output, --map=tty=attach keeps it a "
-	        "terminal (haul attach); or start it without one: setsid PROG </dev/null "
-	        ">>LOG 2>&1",
-	        "%s is the terminal %s", l->what, l->name);
+	return inspect_tty_add(i, &lead, l->name);
 }
 
 /* Kinds that CRIU can dump, so that another file can replace them. */
@@ -200,7 +179,7 @@ static int look_device(struct inspect *i, const struct look *l)
 
 		return r == 1 ? file_of(i, l, INSPECT_OPEN) : r;
 	}
-	if (S_ISCHR(l->st.st_mode) && is_terminal(l->st.st_rdev))
+	if (inspect_is_terminal(&l->st))
 		return look_terminal(i, l);
 	return inspect_say(i, SEV_BLOCKER, "device",
 	                   "the process has to close it before it can move", "%s is the device %s",

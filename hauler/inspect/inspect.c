@@ -123,10 +123,10 @@ static int look_outside(struct inspect *i)
 
 /* All processes first: only then it is known which are outside. */
 static int (*const looks[])(struct inspect *i) = {
-	inspect_sessions,     inspect_supervisor, look_at_maps, look_at_losses,
-	inspect_ancestors,    inspect_sandboxes,  look_at_fds,  inspect_pipes,
-	look_at_unix,         look_at_sockets,    inspect_tcp,  look_outside,
-	inspect_rules_unused, say_open_files,     say_memory,
+	inspect_sessions,  inspect_supervisor,   look_at_maps,    look_at_losses,
+	inspect_ancestors, inspect_sandboxes,    look_at_fds,     inspect_ttys,
+	inspect_pipes,     look_at_unix,         look_at_sockets, inspect_tcp,
+	look_outside,      inspect_rules_unused, say_open_files,  say_memory,
 };
 
 static int look(struct inspect *i)
@@ -283,6 +283,8 @@ int inspect_offer(struct inspect *i, Haul__Offer *offer, struct err *e)
 	offer->port = i->ports.v;
 	offer->n_unix_name = i->unix_names.n;
 	offer->unix_name = i->unix_names.v;
+	offer->n_pts = i->pts.n;
+	offer->pts = i->pts.v;
 	offer->root_pid = (uint32_t)i->root;
 	offer->comm = i->comm;
 	offer->root_dir = i->root_dir;
@@ -301,6 +303,9 @@ void inspect_free(struct inspect *i)
 	free(i->numbers.v);
 	free(i->shm.v);
 	free(i->pipes.v);
+	free(i->ttys.v);
+	free(i->pts.v);
+	free(i->pairs.v);
 	free(i->sockets.v);
 	free(i->conns.v);
 	free(i->locals.v);

@@ -56,6 +56,14 @@ const struct net_addr *inspect_locals(const struct inspect *i, size_t *n);
 struct img_rename;
 /** inspect_renames() - UNIX sockets whose files have other names than they were bound to */
 const struct img_rename *inspect_renames(const struct inspect *i, size_t *n);
+/* A terminal whose both ends are in the tree; slave_pid 0: no process has that end. */
+struct inspect_pair {
+	int number;
+	pid_t master_pid, slave_pid;
+	int master_fd, slave_fd;
+};
+/** inspect_pairs() - the terminals that move */
+const struct inspect_pair *inspect_pairs(const struct inspect *i, size_t *n);
 /** inspect_outs() - files that are connected to other processes, and what becomes of them */
 const struct outs *inspect_outs(const struct inspect *i);
 const struct findings *inspect_findings(const struct inspect *i);

@@ -67,6 +67,7 @@ struct inspect_lease {
 };
 
 struct inspect_stray;
+struct inspect_tty;
 struct sandbox;
 
 struct inspect {
@@ -107,6 +108,18 @@ struct inspect {
 		size_t n;
 	} shm;
 	struct inspect_ends pipes, sockets;
+	struct {
+		struct inspect_tty *v;
+		size_t n, cap;
+	} ttys;
+	struct {
+		struct inspect_pair *v;
+		size_t n, cap;
+	} pairs; /* terminals that move */
+	struct {
+		uint32_t *v;
+		size_t n;
+	} pts; /* their numbers, for the offer */
 	unsigned int passed_fds; /* queued in UNIX sockets */
 	struct {
 		Haul__Port **v;
@@ -241,6 +254,15 @@ struct inspect_lead {
 	int mnt_id;
 };
 
+/* A descriptor on a terminal. */
+struct inspect_tty {
+	struct inspect_lead lead; /* its text is made when it is told */
+	int number; /* of a pseudo-terminal, both ends; -1: another kind */
+	bool master;
+	pid_t outside; /* of the first with this number: a process outside that has it; 0: none */
+	char name[64], what[48];
+};
+
 /** inspect_out() - is there a rule for it? Return: 1 yes, and that was reported; 0 no; -errno */
 int inspect_out(struct inspect *i, const struct inspect_lead *l);
 /** inspect_rules_unused() - last: report rules that matched no descriptor */
@@ -249,6 +271,14 @@ int inspect_rules_unused(struct inspect *i);
 int inspect_ancestors(struct inspect *i);
 /** inspect_inherited() - which of them has the same open file? 0: none */
 pid_t inspect_inherited(const struct inspect *i, pid_t pid, int fd, const struct stat *st);
+
+/* ---- ttys.c ---- */
+/** inspect_is_terminal() - of either end, or of another kind */
+bool inspect_is_terminal(const struct stat *st);
+/** inspect_tty_add() - note a descriptor on a terminal; what becomes of it is told by inspect_ttys() */
+int inspect_tty_add(struct inspect *i, const struct inspect_lead *l, const char *name);
+/** inspect_ttys() - after all descriptors: those with both ends in the tree move */
+int inspect_ttys(struct inspect *i);
 
 /* ---- pipes.c ---- */
 int inspect_pipes(struct inspect *i);

@@ -225,6 +225,7 @@ struct copy {
 	struct held *held;
 	size_t n_held;
 	struct signals *signals; /* pending when the tree had stopped; run/signals.c */
+	struct ttys *ttys; /* what waits in its terminals; mig/ttys.h */
 	struct locks *locks; /* on files that both hosts see; NULL: none. files/locks.h */
 	struct rings *rings; /* AIO rings whose answers must not change any more; NULL: none */
 };

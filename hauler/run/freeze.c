@@ -121,11 +121,9 @@ static int look_first(struct mig *m, struct err *e)
 
 /* CRIU waits after it has stopped the tree. */
 static const struct part stopped_parts[] = {
-	{ "note pending signals", signals_note },
-	{ "wait for native AIO", settle },
-	{ "last scan", look_last },
-	{ "changed directories", dirs_frozen },
-	{ "lock the network", mnet_freeze },
+	{ "note pending signals", signals_note }, { "wait for native AIO", settle },
+	{ "what waits in terminals", ttys_take }, { "last scan", look_last },
+	{ "changed directories", dirs_frozen },   { "lock the network", mnet_freeze },
 	{ "scan before the dump", look_first },
 };
 
@@ -303,6 +301,7 @@ void freeze_undo(struct mig *m)
 	mnet_undo(m);
 	if (m->copy.frost)
 		frost_thaw(m->copy.frost);
+	ttys_put(m->copy.ttys);
 	take_locks(m);
 	for (size_t i = 0; i < m->copy.n_held; i++)
 		if ((m->dump.done || !criu_leaves_stopped(m->dump.criu_version)) &&

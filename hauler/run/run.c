@@ -245,6 +245,7 @@ void run_fini(struct mig *m)
 	frost_free(steal(m->copy.frost));
 	free(steal(m->copy.home));
 	direct_rings_free(steal(m->copy.rings));
+	ttys_free(steal(m->copy.ttys));
 	locks_free(steal(m->copy.locks));
 	for (size_t i = 0; i < m->copy.n_held; i++)
 		close(m->copy.held[i].pidfd);

@@ -53,6 +53,9 @@ static int fill_and_send(struct mig *m, Haul__Switch *s, struct err *e)
 	if (r)
 		return r;
 	r = sockets_switch(m->opt->pid, s, e);
+	if (r)
+		return r;
+	r = ttys_switch(m->copy.ttys, s, e);
 	return r ? r : send_maps(m, s, e);
 }
 
@@ -71,5 +74,6 @@ int send_switch_run(struct mig *m, struct err *e)
 	needs_still_free(&s);
 	threads_switch_free(&s);
 	sockets_switch_free(&s);
+	ttys_switch_free(&s);
 	return r;
 }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "engine/proc/hold.h"
 #include "hauler/run/priv.h"
 
 /* With more threads than this only signals to the whole process are checked. */
@@ -24,8 +25,11 @@
 #define KEY_BYTES 7u /* "SigPnd:" */
 #define SET(sig)  (1ull << ((sig)-1))
 
-/* haul and CRIU send these themselves */
-#define OUR_OWN (SET(SIGSTOP) | SET(SIGCONT))
+/*
+ * haul and CRIU send these themselves; a parent gets SIGCHLD because its children are stopped. All children are
+ * in the tree: one that was killed is noticed by itself.
+ */
+#define OUR_OWN (SET(SIGSTOP) | SET(SIGCONT) | SET(SIGCHLD))
 /* setitimer(2): its state cannot be seen from outside, and CRIU saves it */
 #define ITIMERS (SET(SIGALRM) | SET(SIGVTALRM) | SET(SIGPROF))
 /* without a handler these do nothing */
@@ -255,7 +259,7 @@ static bool is_kept(const struct signals_task *t, const struct taken *f)
 	              (f->code == SI_KERNEL || f->code == CODE_UNKNOWN);
 	bool timer = f->code == SI_TIMER || (f->code == CODE_UNKNOWN && (own & SET(f->signo)));
 
-	return itimer || timer || (t->pending & SET(f->signo));
+	return itimer || timer || ((t->pending | OUR_OWN) & SET(f->signo));
 }
 
 /* Return: a signal whose handler this thread is about to run, and which would be lost; UNKNOWN; 0 */
@@ -277,6 +281,11 @@ static int taken_by(const struct signals_task *t, const struct signals_thread *h
 
 		if (i == FRAMES_MAX || read_frame(mem, at, mask, &f) < 0)
 			return UNKNOWN;
+		if (i == 0 && f.signo == UNKNOWN) {
+			int sig = hold_handler(t->pid, h->tid, at);
+
+			f.signo = sig > 0 && sig <= 64 ? sig : UNKNOWN;
+		}
 		if (!is_kept(t, &f))
 			return f.signo;
 		at = f.sp;

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* terminals.h - what waited in the terminals of the tree, into those of the restored one. */
+#ifndef HAUL_WORKER_TERMINALS_H
+#define HAUL_WORKER_TERMINALS_H
+
+struct Haul__Switch;
+
+/** terminals_put() - at the gate. What cannot be put there is logged */
+void terminals_put(int images_fd, const struct Haul__Switch *s);
+
+#endif
