@@ -34,7 +34,7 @@ class Terminal:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, [s])
             os.execvp("bash", ["bash", "--norc", "--noediting"])
         os.write(self.master, b"PS1=; stty -echo; x=5; echo rea''dy\n")
-        wait_for(self.master, b"ready")
+        wait_for(self.master, b"ready\r\n")
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE))
         self.modes = termios.tcgetattr(self.master)
         self.turn = 0
