@@ -24,13 +24,15 @@ static void usage(FILE *f)
 	      ")\n"
 	      "  -a, --authorized-keys=FILE  keys of hosts that may haul here (" AUTHORIZED_PATH
 	      ")\n"
-	      "  -c, --criu=PATH           CRIU program (the newest that is found)\n"
+	      "  -c, --criu=PATH           CRIU program (that of the configuration, else the "
+	      "one that\n"
+	      "                            find-criu chose)\n"
 	      "  -f, --config=FILE         configuration, key = value lines (" CONFIG_PATH ")\n"
 	      "      --check-config        report every fault of the configuration and end\n"
 	      "      --fingerprint         print the host key's fingerprint and end\n"
 	      "  -v, --verbose             log more; twice: log everything\n"
-	      "  -V, --version\n"
-	      "  -h, --help\n",
+	      "  -V, --version             print the version and end\n"
+	      "  -h, --help                print the options and end\n",
 	      f);
 }
 
