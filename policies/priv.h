@@ -15,7 +15,7 @@ int ages_take(struct ages *a, struct trace_sample *s);
 /** ages_widen() - the sample that begins is @n samples long */
 void ages_widen(struct ages *a, uint32_t n);
 uint32_t ages_wide(const struct ages *a);
-/** ages_forget() - between two samples: the first @n are no more; what they wrote is there */
+/** ages_forget() - between two samples: drop the first @n; what they wrote counts as present */
 void ages_forget(struct ages *a, uint32_t n);
 
 #endif

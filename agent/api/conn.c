@@ -11,7 +11,6 @@
 
 #include "common/auto.h"
 #include "common/clock.h"
-#include "common/log.h"
 
 #define REQUEST_LIMIT_US 60000000 /* from the first byte to the last, TLS included */
 #define RECENT_US        500000

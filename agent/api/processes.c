@@ -13,7 +13,6 @@
 
 #include "agent/api/api.h"
 #include "agent/api/arguments.h"
-#include "agent/api/names.h"
 #include "agent/api/reply.h"
 #include "agent/api/survey.h"
 #include "agent/api/task.h"

@@ -14,7 +14,6 @@
 
 #include "agent/dirs/priv.h"
 #include "agent/files/beneath.h"
-#include "common/log.h"
 
 #define XATTR_LIST_BYTES 65536
 

@@ -14,7 +14,6 @@
 #include "agent/check/allow.h"
 #include "common/clock.h"
 #include "common/conf.h"
-#include "common/log.h"
 
 #define SPARE_PERCENT    2
 #define NS_IN_S          1000000000ull

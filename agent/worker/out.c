@@ -14,7 +14,6 @@
 #include "agent/check/reach.h"
 #include "agent/worker/tty.h"
 #include "agent/files/beneath.h"
-#include "common/log.h"
 #include "engine/criu/refit.h"
 #include "transport/haul.pb-c.h"
 

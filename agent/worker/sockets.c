@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "common/auto.h"
-#include "common/log.h"
 #include "engine/criu/img.h"
 #include "engine/net/sockopts.h"
 #include "transport/haul.pb-c.h"

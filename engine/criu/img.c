@@ -18,13 +18,11 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "common/log.h"
 #include "common/page.h"
 #include "engine/criu/class_runs.h"
 #include "engine/criu/images.pb-c.h"
 #include "engine/criu/sink.h"
 #include "engine/pager/store.h"
-#include "engine/proc/proc.h"
 
 #define MAGIC_PAGEMAP   0x56084025u
 #define MAGIC_PSTREE    0x50273030u

@@ -41,7 +41,7 @@ static bool sleep_again(Cimg__X86Regs *r, uint64_t *req, uint64_t rem, const str
 }
 
 /*
- * A call that was interrupted before, by haul's own short stops, goes on as restart_syscall(): the
+ * A call that was interrupted before, by haul's own short stops, continues as restart_syscall(): the
  * number is lost, the arguments are there, and the kernel has noted some of them.
  * nanosleep: clock and kind of the time, then the program's second argument; poll: descriptors, their
  * number, and is there a limit?; futex: address, then value.

@@ -25,7 +25,6 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
-#include "common/log.h"
 #include "engine/tracker/pagemap_scan.h"
 
 struct scans {

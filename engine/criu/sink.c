@@ -19,7 +19,6 @@
 
 #include "common/array.h"
 #include "common/clock.h"
-#include "common/log.h"
 #include "common/page.h"
 #include "engine/runs.h"
 

@@ -11,7 +11,6 @@
 #include "engine/pager/guard.h"
 #include "engine/pager/pager.h"
 #include "engine/pager/store.h"
-#include "engine/proc/proc.h"
 
 #define WAKE_FROM 0x10000ULL /* the lowest address that a program may map */
 

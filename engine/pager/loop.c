@@ -14,7 +14,6 @@
 #include "common/page.h"
 #include "engine/pager/guard.h"
 #include "engine/pager/pager.h"
-#include "engine/proc/proc.h"
 
 #define EVENTS       32
 #define IDLE_MS      100

@@ -18,7 +18,6 @@
 #include "engine/pager/guard.h"
 #include "engine/pager/pager.h"
 #include "engine/pager/store.h"
-#include "engine/proc/proc.h"
 #include "engine/runs.h"
 
 #define DELIVER_PAGES    32u /* filled under one hold of the lock, for which an event's reader waits */

@@ -27,7 +27,6 @@
 #include <sys/wait.h>
 
 #include "common/clock.h"
-#include "common/log.h"
 #include "engine/proc/frost.h"
 #include "engine/proc/hold.h"
 

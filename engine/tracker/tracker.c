@@ -14,11 +14,9 @@
 #include <sys/syscall.h>
 
 #include "common/clock.h"
-#include "common/log.h"
 #include "common/nofile.h"
 #include "common/page.h"
 #include "engine/proc/proc.h"
-#include "engine/runs.h"
 #include "engine/tracker/look.h"
 
 /* Above this, 1024 descriptors may not do. Not raised before, because CRIU inherits the limit. */

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "hauler/dirs/priv.h"
-#include "hauler/dirs/dirs.h"
 #include "hauler/mig/mig.h"
 
 /* For this long after a file's times were set a write may still be on its way to the disk. */

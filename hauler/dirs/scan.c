@@ -11,8 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "common/log.h"
-
 #define RECENT_MS 1000 /* a younger file may change again and look the same */
 
 static bool same_time(const struct timespec *a, const struct timespec *b)

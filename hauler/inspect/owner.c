@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * owner.c - does all of a tree belong to one user, and has it no rights but the user's own? Asked before the
- * move, and again when it is stopped.
+ * owner.c - does a whole tree belong to one user, with no rights but the user's own? Asked before the
+ * move, and again when the tree is stopped.
  */
 #include "hauler/inspect/inspect.h"
 

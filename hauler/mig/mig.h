@@ -46,7 +46,6 @@ struct images;
 struct signals;
 struct needs;
 struct mnet;
-struct fs;
 
 struct opts {
 	pid_t pid;
@@ -77,7 +76,7 @@ struct opts {
 	struct dirs_opts fs;
 };
 
-/* ---- cmd_peers.c ---- */
+/* ---- cli/peers.c ---- */
 
 /* A host as it describes itself. */
 struct peer {
@@ -154,7 +153,7 @@ struct mig_times {
 /* Whether the user wants to stop, and whether that is still possible. Owner: mig/mig.c. */
 struct halt {
 	pthread_mutex_t lock; /* also guards the pointers that run_stop() cancels: link.ctl,
-	                         dump.criu, pages.send, fs */
+	                         dump.criu, pages.send, dirs */
 	bool stop; /* stop asked for before the commit */
 	bool committed; /* COMMIT may have been sent: only the destination knows the outcome */
 	bool leave; /* Ctrl-C after the commit: do not wait for a lost link */

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* talk.c - the source's half of the conversation in docs/PROTOCOL.md section 4. */
 #include "hauler/mig/mig.h"
-#include "hauler/inspect/identity.h"
 
 #include <ctype.h>
 #include <pwd.h>

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "common/clock.h"
-#include "common/log.h"
 #include "common/page.h"
 #include "engine/tracker/tracker.h"
 

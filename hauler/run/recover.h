@@ -18,7 +18,7 @@ struct recover {
 int recover_all(struct recover *rc);
 /**
  * recover_resolve() - the operator decides what only the destination could know
- * @keep: the copy here goes on; else it is killed
+ * @keep: the copy here resumes; else it is killed
  */
 int recover_resolve(struct recover *rc, bool keep);
 

@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "common/log.h"
 #include "hauler/report/report.h"
 
 #define MARK_LIMIT_MS 60000

@@ -67,7 +67,8 @@ static void enter(struct mig *m, enum mig_state to)
 }
 
 /*
- * A step chose a state that the table does not allow: undo, or ask the destination. Both are safe.
+ * A step chose a state that the table does not allow: undo; after COMMIT keep the stopped copy, and let
+ * the operator decide. Both are safe.
  */
 static enum mig_state refused(struct mig *m, enum mig_state to)
 {

@@ -13,7 +13,6 @@
 
 #include "common/clock.h"
 #include "common/fault.h"
-#include "common/log.h"
 #include "hauler/report/report.h"
 #include "transport/haul.pb-c.h"
 

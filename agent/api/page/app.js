@@ -252,7 +252,7 @@ function resolve_box(m) {
 		confirm(`${text}\n\nIf ${m.destination} has it running too, that is wrong. Are you certain?`) && act(m, "resolve", { copy_here: copy }) }, text);
 	return el("div", { class: "card" }, el("p", {}, el("strong", {}, "The outcome is not known."),
 		` The copy here is stopped. Look at ${m.destination} first: when it answers again, haul recover ends this by itself.`),
-	el("div", { class: "buttons" }, ask("keep", "It goes on here"), ask("drop", "Drop the copy here")));
+	el("div", { class: "buttons" }, ask("keep", "Resume the copy here"), ask("drop", "Drop the copy here")));
 }
 
 function say_event(e) {
