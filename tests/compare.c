@@ -504,7 +504,7 @@ static void refuse(const char *kinds, bool answered)
 	dump_fini(&d);
 	kill(target, SIGCONT);
 	kill(target, SIGUSR1);
-	wait_stopped(); /* it went on, and did what it was told */
+	wait_stopped(); /* it ran on, and did what it was told */
 	kill(target, SIGKILL);
 	waitpid(target, NULL, 0);
 }

@@ -31,7 +31,7 @@ ACTS = {
     "cut": "every connection ends",
     "reset": "every connection is reset",
     "unplug": "the cable is out for a moment",
-    "stall": "the cable is out for longer than anybody waits",
+    "stall": "the cable is out for longer than either side waits",
     "down-up": "connections are refused for a moment",
     "dead": "the link does not come back while haul runs",
     "gone": "the destination loses its power, and boots again",

@@ -84,7 +84,7 @@ class Bench:
                                 env=dict(os.environ, **(env or {})))
 
     def look(self, host, but=()):
-        """what there is on a host, without the processes @but and the daemon"""
+        """the processes of a host, without those of @but and the daemon"""
         known = set(but) | {self.listener()}
         return {line for line in shell(host, LOOK).splitlines()
                 if not (line.startswith("process ") and line.split()[1] in known)}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * fuzz-keys.c - any bytes as an authorized_keys or, when the first byte is odd, as a line of
- * known_hosts: no crash, and nobody is let in but by a line with the key. It runs the files given; with -DLIBFUZZER the fuzzer does.
+ * known_hosts: no crash, and only a line with the key lets a client in. It runs the files given; with -DLIBFUZZER the fuzzer does.
  */
 #include "transport/priv.h"
 

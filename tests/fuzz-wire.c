@@ -20,7 +20,7 @@ struct chan {
 int chan_read(struct chan *c, void *buf, size_t bytes, uint64_t deadline_us, struct err *e)
 {
 	(void)deadline_us;
-	/* asked for in pieces that are not far ahead of what there is */
+	/* asked for in pieces that are not far ahead of the bytes that have arrived */
 	if (bytes > 64u << 10 && bytes > 2 * c->had)
 		abort();
 	c->had += bytes;

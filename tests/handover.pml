@@ -375,7 +375,7 @@ end:	do
 		:: d_tree == T_RUN
 		:: d_tree == T_NONE
 		fi }
-	/* after the commit a guardian goes on in its place */
+	/* after the commit a guardian takes its place */
 	:: atomic { d_crashes > 0 && d_j == J_COMMIT && (D_IS(D_gate) || D_IS(D_running)) ->
 		d_crashes--; d_hangs_up(); d_pc = 5;
 		if :: d_tree == T_GATE -> d_state = D_gate :: else -> d_state = D_running fi }

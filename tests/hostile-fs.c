@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * hostile-fs.c - a client that tries to write outside what a hauld's haul.conf allows: trees and
+ * hostile-fs.c - a client that tries to write outside what a hauld's haul.conf allows: directories and
  * files with paths and links that lead elsewhere, also such as change on the way.
  *
  * hostile-fs HOST: where fs-allow = /srv and files-allow = /srv, /srv/link leads to /srv-outside, and
@@ -23,7 +23,7 @@ static const char *path; /* of the one that is offered */
 static size_t path_bytes;
 static uint32_t file_mode;
 
-/* ---- trees that are offered ---- */
+/* ---- directories that are offered ---- */
 
 static void offer_tree(Haul__Offer *o)
 {
@@ -94,7 +94,7 @@ static void roots(void)
 	}
 }
 
-/* ---- operations on a tree ---- */
+/* ---- operations on a directory ---- */
 
 struct step {
 	Haul__TreeKind kind;
@@ -235,7 +235,7 @@ static void attack(const char *what, const char *want, const struct step *v)
 		ch = stream(&t, HAUL__ROLE__ROLE_FILES);
 		if (ch)
 			batch_send(ch, &ops, deadline_in_ms(LIMIT_MS), &wire, &e);
-		if (!*want) { /* it may be done, but does no harm: the migration goes on */
+		if (!*want) { /* it may be done, but does no harm: the migration continues */
 			Haul__Msg bye = HAUL__MSG__INIT;
 			Haul__Bye b = HAUL__BYE__INIT;
 			Haul__TreeOp pass = HAUL__TREE_OP__INIT, *one = &pass;

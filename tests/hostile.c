@@ -306,7 +306,7 @@ static void switches(void)
 	refused_offer();
 }
 
-/* ---- at somebody else's migration ---- */
+/* ---- at another peer's migration ---- */
 
 static void hex(const char *in, uint8_t out[32])
 {

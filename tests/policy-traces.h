@@ -27,7 +27,7 @@ static uint64_t syn_random(struct syn *y)
 	return y->seed;
 }
 
-/* Random pages of a part of memory, so many a second. */
+/* Random pages of a part of memory, @pages_ps a second. */
 static void syn_write(struct syn *y, double pages_ps, uint32_t from, uint32_t n)
 {
 	double want = pages_ps * SYN_SAMPLE_US / 1e6;

@@ -134,10 +134,10 @@ by_url ls | grep -q "^$id" || fail "ls by URL"
 in_b "$haul" --agent=https://hostA:8443 --token-file="$dir/token" ls 2>"$dir/e1" && fail "a certificate that nobody knows" || true
 chmod 644 "$dir/token"
 by_url ls 2>"$dir/e1" && fail "a token that others may read" || true
-grep -q 'others may read' "$dir/e1" || fail "$(cat "$dir/e1")"
+grep -q 'others may read' "$dir/e1" || fail "expected 'others may read' in: $(cat "$dir/e1")"
 chmod 600 "$dir/token"
 by_url "$pid" hostB >"$dir/o1" || fail "from B, by A's hauld: $(cat "$dir/o1")"
-grep -q 'now runs on hostB' "$dir/o1" || fail "$(cat "$dir/o1")"
+grep -q 'now runs on hostB' "$dir/o1" || fail "expected 'now runs on hostB' in: $(cat "$dir/o1")"
 verify B
 in_b "$haul" --agent=http://hostA:8443 ls 2>"$dir/e1" && fail "HTTP without TLS" || true
 grep -q 'TLS only' "$dir/e1" || fail "HTTP without TLS: $(cat "$dir/e1")"
@@ -165,7 +165,7 @@ fi
 as_user "$haul" ls --json | grep -q '"owner":"uid 1001"' || fail "a user's ls"
 [ "$(as_user "$haul" ls --json | wc -l)" = 1 ] || fail "a user sees others' migrations"
 as_user "$haul" --agent=none "$pid" hostB 2>"$dir/e1" && fail "a user without hauld" || true
-grep -q 'needs root' "$dir/e1" || fail "$(cat "$dir/e1")"
+grep -q 'needs root' "$dir/e1" || fail "expected 'needs root' in: $(cat "$dir/e1")"
 note "  a user: check, haul, ls by hauld; nothing without it"
 
 # ---- a tree that is not all theirs ----

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 lab_up
 start A "$work/aio" --file "$dir/blocks"
-"$lab" run A "$haul" check "$pid" hostB >"$dir/check" || fail "$(cat "$dir/check")"
+"$lab" run A "$haul" check "$pid" hostB >"$dir/check" || fail "haul check finds a blocker: $(cat "$dir/check")"
 grep -q 'direct-aio' "$dir/check" || fail "no warning: $(cat "$dir/check")"
 in_every_mode
 

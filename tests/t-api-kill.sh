@@ -48,7 +48,7 @@ on B
 pid=$running_pid wdir=$running_dir verified=0
 on B
 verify B
-note "  hauld killed in the rounds: the migration went on and was picked up, the queue too"
+note "  hauld killed in the rounds: the migration continued and was picked up, the queue too"
 
 # ---- both haulds, in mid-migration, back from B ----
 on_b() { "$lab" run B python3 "$top/tests/api/watch.py" "$@"; }
@@ -75,7 +75,7 @@ on B
 verify B
 note "  the API process killed: hauld started another one"
 
-# ---- the runner: haul undoes, the process goes on here ----
+# ---- the runner: haul undoes, the process runs on here ----
 start A "$work/writer" --mib 64 --rate 500
 id=$(ask start "$pid" hostB "$slow")
 ask state "$id" rounds

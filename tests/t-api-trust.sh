@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # t-api-trust - users and holders of tokens against root: the queue, cancelling, checks and
-# connections that use up what there is, an operator's token, old TLS, sessions of browsers.
+# connections that use up the limits, an operator's token, old TLS, sessions of browsers.
 . "$(dirname "$0")/lib.sh"
 . "$top/tests/page/lab.sh"
 

@@ -48,7 +48,7 @@ into_service
 "$lab" run A env HAUL_FAULT=s-restored-heard:kill "$haul" --mode=post-copy "$pid" hostB >"$dir/out" 2>&1 && fail "not killed"
 case $(at A "$pid") in "${service#"$cgroups"}"/haul-*) ;; *) fail "stopped, it is in $(at A "$pid")" ;; esac
 "$lab" run A grep -q 'populated 1' "$service/cgroup.events" || fail "its cgroup looks empty"
-"$lab" run A "$haul" recover >"$dir/out" 2>&1 || fail "$(cat "$dir/out")"
+"$lab" run A "$haul" recover >"$dir/out" 2>&1 || fail "haul recover: $(cat "$dir/out")"
 verify A
 child=$(tree | tail -1)
 [ "$(at A "$pid") $(at A "$child")" = "${service#"$cgroups"} ${service#"$cgroups"}/part" ] ||

@@ -95,7 +95,7 @@ static int limited(void)
 		for (;;)
 			pause();
 	prlimit(pid, RLIMIT_FSIZE, &none, NULL);
-	/* what came of it is not the cause */
+	/* its consequence is not the cause */
 	criu_why(dir, LOG, "Fail to truncate memfd for parasite: File too large", pid, out,
 	         sizeof(out));
 	kill(pid, SIGKILL);

@@ -8,8 +8,8 @@ cd "$top"
 command -v codespell >/dev/null || { echo "SKIP: codespell is not installed"; exit 77; }
 bad=0
 mapfile -t files < <(find common transport engine policies hauler agent contrib docs README.md ARCHITECTURE.md \
-	CONTRIBUTING.md tests/README.md -name '*.pb-c.*' -prune -o -type f \( -name '*.[ch]' -o -name '*.md' -o -name '*.8' -o \
-	-name '*.proto' -o -path 'contrib/*' \) -print 2>/dev/null)
+	CONTRIBUTING.md tests -name '*.pb-c.*' -prune -o -name corpus -prune -o -name .lint -prune -o -type f \( -name '*.[ch]' -o \
+	-name '*.md' -o -name '*.8' -o -name '*.proto' -o -name '*.sh' -o -name '*.py' -o -name '*.js' -o -path 'contrib/*' \) -print)
 while IFS=$'\t' read -r pattern better; do
 	case $pattern in '' | '#'*) continue ;; esac
 	if grep -nEi -- "$pattern" "${files[@]}"; then
@@ -17,5 +17,5 @@ while IFS=$'\t' read -r pattern better; do
 		bad=1
 	fi
 done <tests/english.txt
-codespell --ignore-words-list=lates,chekc,meanin,nd "${files[@]}" tests/*.sh tests/*.c tests/*.py || bad=1
+codespell --ignore-words-list=lates,chekc,meanin,nd "${files[@]}" || bad=1
 exit $bad

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # t-fail - whatever stands in the way: a clear cause and remedy, a non-zero exit, and the
-# process goes on at the source with every page right.
+# process runs on at the source with every page right.
 . "$(dirname "$0")/lib.sh"
 lab_up
 start A "$work/writer" --mib 64 --rate "${WRITER_RATE:-10000}"
@@ -125,7 +125,7 @@ start A "$dir/shared/w" --mib "${FAIL_MIB:-512}" --rate 1000
 for mode in pre-copy hybrid; do # in hybrid pages are on their way while it fails
 	"$lab" run B cp "$work/writer" "$dir/shared/w"
 	: >"$dir/out"
-	(until grep -q 'destination accepts' "$dir/out"; do sleep 0.05; done; "$lab" run B bash -c "printf x >>$dir/shared/w") &
+	(until_true 60 'grep -q "destination accepts" "$dir/out"'; "$lab" run B bash -c "printf x >>$dir/shared/w") &
 	spoiler=$!
 	refused 1 'destination: .*(CRIU|restore)' --mode=$mode
 	wait $spoiler
@@ -133,11 +133,11 @@ done
 "$lab" rate off
 stop A
 
-# A CRIU that does nothing any more, also while the program stands: that ends, too.
+# A CRIU that hangs, also while the program is stopped: haul gives it up.
 start A "$work/writer" --mib 16 --rate 1000
 fault=$dir/stuck
 for point in s-freeze-recorded s-stopped; do
-	# before 3.19 it does not say when the program stands
+	# before 3.19 it does not say when the program is stopped
 	case $point:${HAUL_CRIU:+$("$lab" run A "$HAUL_CRIU" --version | head -1)} in s-stopped:*" 3.1"[0-8]*) continue ;; esac
 	(
 		until_true 60 '[ -s "$fault" ]' || fail "$point was not reached"
@@ -162,7 +162,7 @@ for delay in ${FAIL_DELAYS_S:-0.02 0.1 0.3 0.6 1.0 1.5}; do
 	until_true 60 '! "$lab" run B test -e "/proc/$pid"' || fail "a copy is on B after Ctrl-C"
 	cases=$((cases + 1))
 done
-note "  Ctrl-C at six moments: the process goes on"
+note "  Ctrl-C at six moments: the process runs on"
 "$lab" rate off
 
 # after all of that it can be moved

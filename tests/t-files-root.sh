@@ -53,7 +53,7 @@ for how in ship-missing ship-differing; do
 	"$lab" run A "$haul" --files=$how "$pid" hostB >"$dir/out" 2>&1 || rc=$?
 	[ $rc = 3 ] || fail "exit status $rc: $(cat "$dir/out")"
 	grep -q "$libc has another build-id" "$dir/out" || fail "libc is not named: $(cat "$dir/out")"
-	grep -q 'belongs to the system there, and is never overwritten' "$dir/out" || fail "$(cat "$dir/out")"
+	grep -q 'belongs to the system there, and is never overwritten' "$dir/out" || fail "expected 'belongs to the system there, and is never overwritten' in: $(cat "$dir/out")"
 	grep -q -- '--into-root=DIR' "$dir/out" || fail "no remedy: $(cat "$dir/out")"
 	[ "$("$lab" run B sha256sum <"$dir/libc")" = "$sum" ] || fail "libc was replaced"
 	[ -z "$(ls -A "$dir/disk.B")" ] || fail "left at B: $(ls -A "$dir/disk.B")"
@@ -89,15 +89,15 @@ for m in pre-copy post-copy; do
 	note "  $m back: $(field files) files, $(($(field files_bytes) / 1024)) KiB"
 done
 
-# its data as a tree, below the root directory
+# its data as a directory that moves, below the root directory
 for h in A B; do "$lab" run $h sh -c 'echo "fs-allow = /srv" >>/etc/haul/haul.conf'; done
-! "$lab" run A "$haul" --into-root=/srv/root --fs=/srv/app --files=ship-differing "$pid" hostB >"$dir/out" 2>&1 || fail "took the place of a tree"
-grep -q '/srv/root/srv/app exists and is not empty' "$dir/out" || fail "$(cat "$dir/out")"
+! "$lab" run A "$haul" --into-root=/srv/root --fs=/srv/app --files=ship-differing "$pid" hostB >"$dir/out" 2>&1 || fail "took the place of a directory"
+grep -q '/srv/root/srv/app exists and is not empty' "$dir/out" || fail "expected '/srv/root/srv/app exists and is not empty' in: $(cat "$dir/out")"
 check_at A "$dir/disk.A"
 echo new >"$dir/disk.A/app/only-by-tree"
 move A --into-root=/srv/root --files=ship-differing --fs=/srv/app --fs-replace
 check_at B "$dir/disk.B/root/srv"
-cmp "$dir/disk.A/app/only-by-tree" "$dir/disk.B/root/srv/app/only-by-tree" || fail "the tree is not below the root directory"
+cmp "$dir/disk.A/app/only-by-tree" "$dir/disk.B/root/srv/app/only-by-tree" || fail "the directory is not below the root directory"
 [ ! -e "$dir/disk.B/app" ] || fail "the tree is at the path of the source"
 echo newer >"$dir/disk.B/root/srv/app/only-by-tree"
 "$lab" run B nsenter -m -t "$pid" "$haul" --json --into-root=/ --files=ship-differing --fs=/srv/root/srv/app --fs-replace "$pid" hostA \

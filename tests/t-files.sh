@@ -91,7 +91,7 @@ for fault in d-switch-heard d-gate d-restored-said; do
 done
 stop_hauld B
 start_hauld B
-note "  a worker that dies leaves nothing at the destination, and the program goes on"
+note "  a worker that dies leaves nothing at the destination, and the program runs on"
 
 mv "$dir/disk.A/app/lib/libm.so.6" "$dir/libm"	# the source cannot bring it
 ! "$lab" run A "$haul" "$pid" hostB >"$dir/report" 2>&1 || fail "moved without a library"
@@ -109,7 +109,7 @@ locked B
 [ "$(stat -c '%a %.9Y' "$dir/disk.B/app/var/conf")" = "$(stat -c '%a %.9Y' "$dir/disk.A/app/var/conf")" ] || fail "mode or time of conf"
 /usr/bin/python3 -c 'import os, sys; sys.exit(os.getxattr(sys.argv[1], "user.note") != b"hello")' "$dir/disk.B/app/var/conf" ||
 	fail "extended attribute of conf"
-cmp "$dir/disk.A/app/lib/libc.so.6" "$dir/disk.B/app/lib/libc.so.6"
+cmp "$dir/disk.A/app/lib/libc.so.6" "$dir/disk.B/app/lib/libc.so.6" || fail "libc.so.6 differs on B"
 
 # back: what it wrote differs there, and is not replaced unless that is wished
 old=$(listing A)

@@ -28,7 +28,7 @@ compare() {
 	[ -z "$out" ] || fail "rsync finds: $(echo "$out" | head -20)"
 	a=$(blocks "$from")
 	b=$(blocks "$to")
-	# holes are kept to blocks of 16 KiB; the tree has more than a GiB of them
+	# holes are kept to blocks of 16 KiB; the directory has more than a GiB of them
 	[ "$b" -le $((a * 5 / 4)) ] || fail "holes were filled: $a KiB there, $b KiB here"
 }
 
@@ -47,7 +47,7 @@ for watch in fanotify times; do
 	kill -0 $moving 2>/dev/null || fail "haul: $(cat "$dir/stderr" "$dir/report")"
 	# the first pass is over; haul waits for us before it looks again
 	"$lab" run "$h" kill -STOP "$(cat "$dir/haul.pid")"
-	wait $changes || fail "the tree could not be changed"
+	wait $changes || fail "the directory could not be changed"
 	for s in 2 3 4; do "$lab" run "$h" "$work/treezoo.py" /srv/x/zoo --change $seed$s; done
 	"$lab" run "$h" kill -CONT "$(cat "$dir/haul.pid")"
 	wait $moving || fail "haul: $(cat "$dir/stderr" "$dir/report")"

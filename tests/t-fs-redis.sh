@@ -29,7 +29,7 @@ for m in ${MODES:-stop-copy pre-copy post-copy hybrid auto}; do
 	client=$!
 	works 2
 	# CRIU 4.2.1 may restore the epoll set that redis shares with a child that saves in the child, which
-	# has fewer descriptors, and refuse: then it goes on where it is
+	# has fewer descriptors, and refuse: then it runs on where it is
 	for try in $(seq 10); do
 		"$lab" run $h "$haul" --json --mode="$m" --fs=/srv/x/redis --fs-replace "$pid" "host$(other $h)" \
 			>"$dir/report" 2>"$dir/stderr" && break

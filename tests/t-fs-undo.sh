@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# t-fs-undo: trees that cannot come are refused in the negotiation; a full file system, a refused
-# restore, haul or the worker killed: the process goes on, the destination is as it was.
+# t-fs-undo: directories that cannot come are refused in the negotiation; a full file system, a refused
+# restore, haul or the worker killed: the process runs on, the destination is as it was.
 . "$(dirname "$0")/lib.sh"
 
 lab_up
@@ -11,7 +11,7 @@ lab_up
 start A "$work/filekeeper.py" --tree /srv/x/keeper
 "$lab" run A dd if=/dev/urandom of=/srv/x/keeper/bulk bs=1M count=60 status=none
 
-# all of B's /srv: what there is, and when it was changed
+# all of B's /srv: names, and times of change
 state() { "$lab" run B find /srv -printf '%p %i %T@ %s\n' | LC_ALL=C sort; }
 
 goes_on() {
@@ -50,7 +50,7 @@ refused "a link" fs-taken --fs-replace
 refused "a link above it" fs-parent
 "$lab" run B sh -c 'rm /srv/x; mv /srv/y /srv/x; sed -i "s,/srv,/srv/other," /etc/haul/haul.conf'
 refused "not allowed there" fs-not-allowed
-"$lab" run B sh -c 'sed -i "s,= .*,= SHA256:somebody=/srv," /etc/haul/haul.conf'
+"$lab" run B sh -c 'sed -i "s,= .*,= SHA256:another=/srv," /etc/haul/haul.conf'
 refused "allowed to another key" fs-not-allowed
 key=$(ssh-keygen -lf "$dir/id.pub" | cut -d' ' -f2)
 "$lab" run B sh -c "sed -i 's,= .*,= $key=/srv,' /etc/haul/haul.conf"
@@ -82,7 +82,7 @@ refused "no room for two" fs-space --fs=/srv/y
 "$lab" run B umount /srv
 "$lab" run A rm -r /srv/y
 
-# the restore fails after the tree is in its place, with and without something to replace
+# the restore fails after the directory is in its place, with and without something to replace
 for old in "" yes; do
 	[ -z "$old" ] || "$lab" run B sh -c 'mkdir /srv/x/keeper; echo mine >/srv/x/keeper/file'
 	state >"$dir/before"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# t-fs: a tree travels with the process that writes in it, also by AIO, there and back, in every mode.
+# t-fs: a directory moves with the process that writes in it, also by AIO, there and back, in every mode.
 . "$(dirname "$0")/lib.sh"
 
 lab_up
@@ -13,7 +13,7 @@ works 1
 verify A
 echo '{ "fs": ["/srv/x/keeper"], "exclude": ["*.none"] }' >"$dir/policy.json"
 ! "$lab" run A "$haul" --fs-from-policy "$pid" hostB >"$dir/report" 2>&1 || fail "it moved with no directories"
-grep -q 'policy default lists no directories' "$dir/report" || fail "$(cat "$dir/report")"
+grep -q 'policy default lists no directories' "$dir/report" || fail "expected 'policy default lists no directories' in: $(cat "$dir/report")"
 h=A
 for mode in ${MODES:-stop-copy post-copy auto}; do
 	trees=(--fs=/srv/x/keeper)

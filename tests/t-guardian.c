@@ -15,8 +15,8 @@
 /* Shared by the test, the process with the pager, and its successors. */
 struct ctl {
 	unsigned int moment; /* PAT_N: none */
-	int nth; /* die at the nth such moment; less than 0: no more */
-	unsigned int deaths_at_moment, again; /* die so often, then every so many */
+	int nth; /* die at the nth such moment; below 0: never again */
+	unsigned int deaths_at_moment, again; /* this many deaths, then one every @again moments */
 	bool resumed, linkless, link_now, verified;
 	int status; /* of the last: -1 not yet, 0 all is well */
 	uint64_t left_first; /* missing when the first successor began */
@@ -389,7 +389,7 @@ static void all_here(uint64_t seed)
 	       (unsigned long long)ctl->left_first);
 }
 
-/* Without a link a thread waits; with it, it goes on. */
+/* Without a link a thread waits; with it, the thread continues. */
 static void link_later(uint64_t seed)
 {
 	struct lab l;

@@ -27,7 +27,7 @@ one() { "$lab" run B kill -9 "$1" || note "  (the worker had ended)"; }
 all() {
 	local g1 g2
 	g1=$("$lab" run B pgrep -P "$1" -x haul-guard) || fail "worker $1 has no guardian"
-	g2=$("$lab" run B pgrep -P "$g1" -x haul-guard) || fail "nobody stands behind guardian $g1"
+	g2=$("$lab" run B pgrep -P "$g1" -x haul-guard) || fail "guardian $g1 has no second guardian"
 	"$lab" run B kill -STOP "$1" "$g1" "$g2" || fail "one of $1 $g1 $g2 had ended"
 	"$lab" run B kill -KILL "$1" "$g1" "$g2"
 }

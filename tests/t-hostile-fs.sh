@@ -37,7 +37,7 @@ may 0 /
 may 3 ""
 may 3 /srv/x/own/blob
 may 3 /srv/x/ow
-may 3 "SHA256:somebody=/srv /opt"
+may 3 "SHA256:another=/srv /opt"
 may 3 "${key%?}=/srv"
 "$lab" run A kill -9 "$pid"
 note "  files-allow: by directory, by key"

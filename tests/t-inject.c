@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * t-inject.c - the injection into a process that does not run: frozen with its cgroup, out of its
- * share of the processor, waiting in vfork. It is refused or given up, and the process goes on with
+ * share of the processor, waiting in vfork. It is refused or given up, and the process continues with
  * its own registers, its own signal mask, and nothing open.
  */
 #include <errno.h>
@@ -76,7 +76,7 @@ static void goes_on(pid_t pid)
 	while (*ticks < before + 10 && now_us() < limit)
 		usleep(1000);
 	CHECK(waitpid(pid, &status, WNOHANG) == 0, "it ended: status %#x", status);
-	CHECK(*ticks >= before + 10, "it stands still");
+	CHECK(*ticks >= before + 10, "it does not run");
 	snprintf(cmd, sizeof(cmd),
 	         "grep -q '^SigBlk:.0000000000000000' /proc/%d/status && "
 	         "! ls -l /proc/%d/fd | grep -q userfaultfd",

@@ -303,7 +303,7 @@ static void full_tmpfs(void)
 	close(fd);
 }
 
-/* Who has it open takes it over, and nobody else gets it in between. */
+/* A process that has it open takes it over, and no other gets it in between. */
 static void taken_over(void)
 {
 	struct journal *j = begin(), *k = NULL;

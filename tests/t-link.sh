@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# t-link - the link breaks after the hand-over, in several ways: the process goes on, at the
+# t-link - the link breaks after the hand-over, in several ways: the process runs on, at the
 # destination alone, with every page.
 . "$(dirname "$0")/lib.sh"
 lab_up
@@ -46,7 +46,7 @@ break_it() {
 	grep -q '"event": *"link-lost"' "$dir/report" || { cat "$dir/report" >&2; fail "$word: the link was not lost in time"; }
 	gone "$from"
 	verify "$to"
-	[ -z "${HAUL_OPTIONS:-}" ] || cat "$dir/stderr" "$dir/report"; note "  $word: went on, $(field faults_remote) faults at the source"
+	[ -z "${HAUL_OPTIONS:-}" ] || cat "$dir/stderr" "$dir/report"; note "  $word: ran on, $(field faults_remote) faults at the source"
 }
 
 here=A

@@ -130,7 +130,7 @@ is 1 "$dir/out.B"
 is 2 "$dir/out.B"
 is 5 closed
 is 7 closed
-# back; what is a file now goes on as one, the journal is connected again
+# back; what is a file now stays one, the journal is connected again
 move B
 verify A
 is 1 "$dir/out.B"
@@ -213,7 +213,8 @@ for where in outside inside; do
 	until_true 60 '[ -e "$wdir/interrupted" ]' || fail "Ctrl-C did not arrive ($where)"
 	verify B
 	is 0 /dev/pts/
-	grep -q "\"terminal\": $([ $where = inside ] && echo true || echo false)" "$wdir/verify.$verified" || fail "$(cat "$wdir/verify.$verified")"
+	grep -q "\"terminal\": $([ $where = inside ] && echo true || echo false)" "$wdir/verify.$verified" ||
+		fail "a controlling terminal is expected only if the leader of the session is inside the tree; $where: $(cat "$wdir/verify.$verified")"
 	(works 1; printf '\035') | "$lab" run B "$haul" attach "$pid" >>"$dir/attached.$where"
 	stop B
 	sed -i 's/\^C//' "$dir/attached.$where"

@@ -29,7 +29,7 @@ tracked "$dir/watch" .
 refused "$by" "$pid" hostB
 refused "$by" --mode=stop-copy "$pid" hostB
 refused "$by" watch --seconds=1 "$pid"
-wait $! || fail "$(cat "$dir/watch")"
+wait $! || fail "haul watch: $(cat "$dir/watch")"
 verify A
 
 note "beside another haul"

@@ -188,7 +188,7 @@ static void answers(void)
 	LAB_CHECK(copy(&p, 4, 1) == (int64_t)PG);
 	LAB_CHECK(copy(&p, 4, 1) == -EEXIST);
 	LAB_CHECK(zero(&p, 4) == -EEXIST);
-	LAB_CHECK(copy(&p, 0, 8) == (int64_t)(4 * PG)); /* up to what is there */
+	LAB_CHECK(copy(&p, 0, 8) == (int64_t)(4 * PG)); /* up to the page that is in place */
 	LAB_CHECK(copy(&p, N - 1, 2) == -ENOENT); /* over the end */
 	LAB_CHECK(copy(&p, N, 1) == -ENOENT);
 	LAB_CHECK(copy(&p, N - 1, 1) == (int64_t)PG);

@@ -186,7 +186,7 @@ static void forbidden_stops(void)
 	      r.verdict == POL_FINISH && r.rounds > 10 && r.downtime_s <= 0.4);
 }
 
-/* What travels while it stands counts wherever it stands. */
+/* What is sent while it is stopped counts wherever the decision is made. */
 static void shared_memory(void)
 {
 	struct policy p;

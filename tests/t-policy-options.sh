@@ -149,7 +149,7 @@ refused '{ "tracker": "none",
 "deadline-s": 5 }' 'p.json:2: deadline-s: .*tracker none \(.*p.json:1\)'
 refused '{ "tracker": "none", "throttle-max-percent": 5 }' 'throttle-max-percent: .*tracker none'
 
-# what is no file is not waited for; nothing of a file reaches the terminal as it is
+# a FIFO is not waited for; control characters of a file do not reach the terminal
 mkfifo "$dir/fifo.json"
 rc=0
 timeout 5 "$haul" policy check "$dir/fifo.json" >"$dir/out" 2>&1 || rc=$?

@@ -61,7 +61,7 @@ start A "$work/writer" --mib 64 --rate 0 --compress 0
 rc=0
 "$lab" run A "$haul" --mode=pre-copy --downtime-max-ms=200 "$pid" hostB >"$dir/report" 2>"$dir/stderr" || rc=$?
 [ $rc = 1 ] || fail "exit status $rc: $(cat "$dir/stderr")"
-grep -q 'given up: .*downtime-max-ms' "$dir/stderr" || fail "$(cat "$dir/stderr")"
+grep -q 'given up: .*downtime-max-ms' "$dir/stderr" || fail "expected 'given up: ... downtime-max-ms' in: $(cat "$dir/stderr")"
 verify A
 if "$lab" run B test -e "/proc/$pid"; then fail "it is on B, too"; fi
 stop A
@@ -73,7 +73,7 @@ start A "$work/writer" --mib 256 --rate 0 --compress 0
 rc=0
 "$lab" run A "$haul" --tracker=none --downtime-max-ms=200 --degraded-max-s=1 "$pid" hostB >"$dir/report" 2>"$dir/stderr" || rc=$?
 [ $rc = 1 ] || fail "exit status $rc: $(cat "$dir/stderr")"
-grep -q 'given up: .*downtime-max-ms' "$dir/stderr" || fail "$(cat "$dir/stderr")"
+grep -q 'given up: .*downtime-max-ms' "$dir/stderr" || fail "expected 'given up: ... downtime-max-ms' in: $(cat "$dir/stderr")"
 verify A
 move A --tracker=none --downtime-max-ms=1000
 verify B
@@ -81,7 +81,7 @@ holds "$(field downtime_us) < 1e6" "post-copy without a tracker"
 holds "$(field remote_pages) > 60000" "post-copy without a tracker"
 stop B
 
-# without the deadline it goes on for as long as a round brings anything: about 9 s
+# without the deadline rounds continue for as long as a round brings anything: about 9 s
 note "a deadline"
 start A "$work/writer" --mib 256 --rate 9000 --compress 0
 move A --mode=pre-copy --total-weight-percent=0 --deadline-s=8
@@ -92,18 +92,18 @@ note "  $(field rounds) rounds, downtime $(($(field downtime_us) / 1000)) ms, to
 note "watching"
 "$lab" rate off
 "$lab" run B "$haul" watch --seconds=4 --sample-ms=100 --record="$dir/trace" "$pid" >"$dir/watch"
-grep -q 'MiB/s written' "$dir/watch" || fail "$(cat "$dir/watch")"
+grep -q 'MiB/s written' "$dir/watch" || fail "expected 'MiB/s written' in: $(cat "$dir/watch")"
 [ "$(grep -c '^[0-9]' "$dir/trace")" -ge 30 ] || fail "trace of $(wc -l <"$dir/trace") lines"
 "$lab" run B grep -q 'VmFlags:.* uw' "/proc/$pid/smaps" && fail "watching left mappings registered"
 "$lab" run B grep -q '^TracerPid:	0$' "/proc/$pid/status" || fail "watching left it traced"
 "$lab" run B grep -q '^State:	[RSD]' "/proc/$pid/status" || fail "watching left it stopped"
 verify B
 "$haul" policy simulate --trace="$dir/trace" --bandwidth=500 >"$dir/sim"
-grep -q '^default' "$dir/sim" || fail "$(cat "$dir/sim")"
+grep -q '^default' "$dir/sim" || fail "expected 'default' in: $(cat "$dir/sim")"
 cat "$dir/sim"
 stop B
 
-note "watching shared memory, which travels while it stands"
+note "watching shared memory, which is sent while it is stopped"
 start A "$work/writer" --mib 64 --shared-mib 32 --rate 500
 "$lab" run A "$haul" watch --seconds=2 --bandwidth=300 "$pid" >"$dir/watch"
 ms=$(awk '$1 == "default" { print $5 }' "$dir/watch")

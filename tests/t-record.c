@@ -79,7 +79,7 @@ static void pid_is_used_again(void)
 	       e);
 	MUST_E(record_held_again(m, &gone, &e) == 0 && gone == 1 && m->copy.n_held == 1, e);
 	MUST_E(m->copy.held[0].pid == child[0], e);
-	/* then it goes on here: that is said once, and only behind a commit */
+	/* then it runs on here: that is said once, and only behind a commit */
 	record_undone(m);
 	MUST_E(!strcmp(journal_word(m->journal), "held"), e);
 	MUST_E(record_commit(m, &e) == 0, e);

@@ -95,7 +95,7 @@ no_journal
 move B
 verify A
 
-note "somebody wakes the stopped copy"
+note "another process wakes the stopped copy"
 hold s-sent
 "$lab" run A kill -CONT "$pid"
 go_on

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * t-sink.c - CRIU's page stream in both header layouts: what comes out of a good one;
+ * t-sink.c - CRIU's page stream in both header layouts: the pages of a good one;
  * one cut at every byte and hostile ones end with a clear error, and CRIU is told.
  */
 #include <pthread.h>

@@ -29,7 +29,7 @@ worker_dies() {
 	"$lab" run A "$haul" --json "${moves[@]}" "$pid" hostB >"$dir/report" 2>&1 || rc=$?
 	[ $rc = 1 ] || fail "$1: status $rc: $(tail -3 "$dir/report")"
 	clean_soon A
-	note "  $1: goes on at A"
+	note "  $1: runs on at A"
 }
 
 source_dies s-freeze-recorded A

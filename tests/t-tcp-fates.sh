@@ -54,7 +54,7 @@ refused --tcp=refuse
 refused --tcp=move
 refused --move-address="$("$lab" addr A)"
 "$lab" run A "$haul" check --move-address=192.0.2.1 "$pid" >"$dir/check" 2>&1 && fail "an address that is not here"
-grep -q 'not one of this host' "$dir/check" || fail "$(cat "$dir/check")"
+grep -q 'not one of this host' "$dir/check" || fail "expected 'not one of this host' in: $(cat "$dir/check")"
 "$lab" run A ip route add 203.0.113.0/24 via "$("$lab" addr C)" src "$addr"
 check_says address-in-use 3 --move-address="$addr"
 "$lab" run A ip route del 203.0.113.0/24

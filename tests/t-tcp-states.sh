@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # t-tcp-states - moves that are interrupted (Ctrl-C) at every point of every state before the commit, and
-# moves whose haul or whose worker dies there: the server goes on where it was, clients do not notice.
+# moves whose haul or whose worker dies there: the server runs on where it was, clients do not notice.
 . "$(dirname "$0")/lib-tcp.sh"
 net_up
 serve :: # both families by one socket

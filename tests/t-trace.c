@@ -101,7 +101,7 @@ static void very_hot(void)
 	trace_fini(&t);
 }
 
-/* Half of what there is in one sample, three quarters in two, ... */
+/* Half of all pages in one sample, three quarters in two, ... */
 static void random_pages(void)
 {
 	struct pol_curve c = { 0 };

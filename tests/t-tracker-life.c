@@ -335,7 +335,7 @@ static void ordinary(const char *name, void (*run)(void), unsigned int tracked)
 		CHECK(got == tracked, "%u of %u tracked", got, tracked);
 		CHECK(!tracked || tk.pages >= AREA_PAGES, "%llu pages",
 		      (unsigned long long)tk.pages);
-		CHECK(goes_on(), "it stands still");
+		CHECK(goes_on(), "it does not run");
 		check_clean(pid, n_fds, false);
 	}
 	end(pid);
@@ -402,7 +402,7 @@ static void killed(const char *name, void (*run)(void), bool inject_only)
 			track_for_ever(pid, inject_only);
 		usleep((useconds_t)(500 + rand() % 4000));
 		end(tracker);
-		CHECK(goes_on(), "it stands still after kill %d", i);
+		CHECK(goes_on(), "it does not run after kill %d", i);
 		CHECK(alone_with(pid), "the tracker's helper does not end");
 		check_clean(pid, n_fds, false);
 	}
@@ -440,7 +440,7 @@ static void exec_in_round(void)
 
 	tk.pid = pid;
 	rounds(pid, 1, &tk, &st);
-	CHECK(goes_on(), "it stands still");
+	CHECK(goes_on(), "it does not run");
 	check_clean(pid, fds_of(pid), false);
 	struct err e = ERR_INIT;
 	struct tracker *t = NULL;
@@ -456,7 +456,7 @@ static void exec_in_round(void)
 	}
 	CHECK(st.procs == 1 && st.vmas_untracked == 0, "%u tracked, %u mappings not", st.procs,
 	      st.vmas_untracked);
-	CHECK(goes_on(), "it stands still after exec"); /* and its memory is filled again */
+	CHECK(goes_on(), "it does not run after exec"); /* and its memory is filled again */
 	kill(pid, SIGSTOP);
 	usleep(20000);
 	tk.pages = 0;
@@ -490,7 +490,7 @@ static void exit_in_round(void)
 	CHECK(tk.pid > 0, "no child");
 	if (tk.pid > 0)
 		CHECK(rounds(pid, 3, &tk, &st) == 1, "%u tracked", st.procs);
-	CHECK(goes_on(), "the rest stands still");
+	CHECK(goes_on(), "the rest does not run");
 	check_clean(pid, fds_of(pid), false);
 	end(pid);
 
@@ -530,7 +530,7 @@ static void stopped_before(void)
 	}
 	CHECK(*ticks == before, "it went on for %llu ticks", (unsigned long long)(*ticks - before));
 	kill(pid, SIGCONT);
-	CHECK(goes_on(), "it stands still after SIGCONT");
+	CHECK(goes_on(), "it does not run after SIGCONT");
 	end(pid);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * t-tracker-others.c - the tracker beside others: a second tracker, memory that somebody else has
+ * t-tracker-others.c - the tracker beside others: a second tracker, memory that another process has
  * registered, shares or fills. No written page is taken from who has to see it, none is missed.
  */
 #include <errno.h>

@@ -130,7 +130,7 @@ static void read_deadline(struct t_host *h)
 
 	CHECK(chan_read(a, got, 8, deadline_in_ms(50), &e) == -ETIMEDOUT);
 	CHECK(now_us() - t0 >= 50000 && now_us() - t0 < 1000000);
-	/* what came before the deadline is not lost */
+	/* bytes from before the deadline are not lost */
 	err_clear(&e);
 	CHECK(chan_write(b, &half, 1, soon(), &e) == 0);
 	CHECK(chan_read(a, got, 8, deadline_in_ms(50), &e) == -ETIMEDOUT);

@@ -122,6 +122,6 @@ touch "$fault.over"
 rm "$fault"
 wait "$job" || rc=$?
 [ $rc = 0 ] || fail "haul ended with $rc: $(cat "$dir/report" "$dir/stderr")"
-grep -q "ran on hostB and has ended there: exit status 7" "$dir/report" || fail "$(cat "$dir/report")"
+grep -q "ran on hostB and has ended there: exit status 7" "$dir/report" || fail "expected 'ran on hostB and has ended there: exit status 7' in: $(cat "$dir/report")"
 gone A
 note "  moved: $(grep -o 'ran on hostB.*' "$dir/report")"

@@ -115,7 +115,7 @@ in_a install -o $uid -g $uid -m 600 /dev/null /srv/data/new
 her append:/srv/data/new
 for o in "${ways[@]}"; do
 	in_a "$haul" "$o" --files=ship-missing "$pid" hostB >"$dir/out" 2>&1 && fail "shipped into root's directory, $o"
-	grep -q 'may not write there' "$dir/out" || fail "$(cat "$dir/out")"
+	grep -q 'may not write there' "$dir/out" || fail "expected 'may not write there' in: $(cat "$dir/out")"
 done
 in_b test ! -e /srv/data/new
 stop A
@@ -149,7 +149,7 @@ in_b rm /srv/data/guess
 in_b mkdir -m 700 /srv/data/guess
 cmp "$dir/answer.right" "$dir/answer.wrong" || fail "its content: $(diff "$dir/answer.right" "$dir/answer.wrong")"
 cmp "$dir/answer.right" "$dir/answer.longer" || fail "its size: $(diff "$dir/answer.right" "$dir/answer.longer")"
-grep -q 'no process of the tree may use /srv/data/guess' "$dir/answer.right" || fail "$(cat "$dir/answer.right")"
+grep -q 'no process of the tree may use /srv/data/guess' "$dir/answer.right" || fail "expected 'no process of the tree may use /srv/data/guess' in: $(cat "$dir/answer.right")"
 stop A
 in_a sh -c "mkdir /srv/data/shut; printf 1 >/srv/data/shut/here; cp /srv/data/shut/here /srv/data/shut/not; chown -R $uid /srv/data/shut"
 in_b sh -c 'mkdir -m 700 /srv/data/shut; printf 1 >/srv/data/shut/here'
@@ -208,11 +208,11 @@ stop B
 hold --drop $uid append:/srv/log/x
 if [ ${#ways[@]} = 2 ]; then
 	in_a "$haul" --owner=$uid "$pid" hostB >"$dir/out" 2>&1 && fail "a log of root's, for a user"
-	grep -q 'no process of the tree may write' "$dir/out" || fail "$(cat "$dir/out")"
+	grep -q 'no process of the tree may write' "$dir/out" || fail "expected 'no process of the tree may write' in: $(cat "$dir/out")"
 fi
 in_b chown $uid /srv/log
 in_a "$haul" "$pid" hostB >"$dir/out" 2>&1 && fail "a log of root's in her directory"
-grep -q 'no process of the tree may write' "$dir/out" || fail "$(cat "$dir/out")"
+grep -q 'no process of the tree may write' "$dir/out" || fail "expected 'no process of the tree may write' in: $(cat "$dir/out")"
 in_b chown 0 /srv/log
 in_b chmod 600 /srv/log/x
 in_a "$haul" "$pid" hostB >"$dir/out" 2>&1 && fail "a log of root's with another mode"

@@ -62,10 +62,10 @@ start A "$dir/logger" --log $log
 rm -f "$fault" "$fault.over"
 in_a env HAUL_FAULT=s-rounds-done:hold HAUL_FAULT_FILE="$fault" "$haul" --mode=pre-copy "$pid" hostB >"$dir/report" 2>&1 &
 job=$!
-until_true 60 '[ -s "$fault" ]' || fail "$(cat "$dir/report")"
+until_true 60 '[ -s "$fault" ]' || fail "the fault point was not reached: $(cat "$dir/report")"
 for _ in 1 2 3; do writes A; done
 touch "$fault.over"; rm "$fault"
-wait "$job" || fail "$(cat "$dir/report")"
+wait "$job" || fail "the move: $(cat "$dir/report")"
 same_file $log "late lines"
 [ "$(in_b grep -c 'from the program' $log)" = 3 ] || fail "late lines: $(in_b tail -4 $log)"
 note "  lines that came while it moved: all there"
@@ -111,7 +111,7 @@ for how in haul worker; do
 	rm -f "$fault" "$fault.over"
 	in_a env HAUL_FAULT=s-restored-heard:hold HAUL_FAULT_FILE="$fault" "$haul" --mode=pre-copy "$pid" hostB >"$dir/report" 2>&1 &
 	job=$!
-	until_true 60 '[ -s "$fault" ]' || fail "$(cat "$dir/report")"
+	until_true 60 '[ -s "$fault" ]' || fail "the fault point was not reached: $(cat "$dir/report")"
 	[ "$(in_b stat -c %s $log)" = "$(in_a stat -c %s $log)" ] || fail "at the gate B's log has not all: $(in_b tail -1 $log)"
 	if [ $how = haul ]; then
 		in_a kill -INT "$(cat "$fault")"
@@ -130,7 +130,7 @@ done
 rm -f "$fault" "$fault.over"
 in_a env HAUL_FAULT=s-rounds-done:hold HAUL_FAULT_FILE="$fault" "$haul" --mode=pre-copy "$pid" hostB >"$dir/report" 2>&1 &
 job=$!
-until_true 60 '[ -s "$fault" ]' || fail "$(cat "$dir/report")"
+until_true 60 '[ -s "$fault" ]' || fail "the fault point was not reached: $(cat "$dir/report")"
 in_b sh -c "echo from B >>$log"
 touch "$fault.over"; rm "$fault"
 ! wait "$job" || fail "moved although B's log was written meanwhile"

@@ -90,7 +90,7 @@ refused 'processes of user 4001 may not come from this host' check "$pid" hostB
 conf 'uids-allow = 4001-'
 refused 'uids-allow: "4001-" is not a user ID' check "$pid" hostB
 ! in_b "$hauld" --check-config >"$dir/out" 2>&1 || fail "--check-config takes 4001-"
-grep -q 'uids-allow: 4001-: not UID' "$dir/out" || fail "$(cat "$dir/out")"
+grep -q 'uids-allow: 4001-: not UID' "$dir/out" || fail "expected 'uids-allow: 4001-: not UID' in: $(cat "$dir/out")"
 stop A
 conf 'uids-allow = 4000-4010'
 start A "$work/writer" --mib 4 --rate 100
@@ -109,7 +109,7 @@ until_true 60 'grep -q "\"rounds\"" "$dir/out"' || fail "no rounds: $(cat "$dir/
 in_a kill -USR1 "$pid"
 until_true 60 '[ -e "$wdir/other" ]' || fail "it does not take on user 4002"
 ! wait $mover || fail "it was moved: $(cat "$dir/out")"
-grep -q 'processes of user 4002 may not come from this host' "$dir/out" || fail "$(cat "$dir/out")"
+grep -q 'processes of user 4002 may not come from this host' "$dir/out" || fail "expected 'processes of user 4002 may not come from this host' in: $(cat "$dir/out")"
 in_a kill -0 "$pid" || fail "it does not run on"
 in_b test ! -e "/proc/$pid" || fail "a process is left on B"
 stop A

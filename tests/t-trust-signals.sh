@@ -15,7 +15,7 @@ def got(number, frame):
 for s in (signal.SIGTERM, signal.SIGUSR1, signal.SIGRTMIN + 3):
     signal.signal(s, got)
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
-# its own timer must not count as a signal that somebody sends
+# its own timer must not count as a signal that another process sends
 signal.signal(signal.SIGALRM, lambda number, frame: None)
 signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
 open(there + "/ready", "w").close()

@@ -50,7 +50,7 @@ note "  an echo on the idle link takes $idle_us us, beside the bulk $busy_us us;
 verify B
 [ "$faults" -gt 50 ] || fail "only $faults threads waited for a page"
 [ "$busy_us" -gt $((4 * idle_us)) ] || fail "the link had no queue: this shows nothing"
-[ $((2 * p50)) -lt "$busy_us" ] || fail "what a thread waits for stands in the queue of the bulk"
+[ $((2 * p50)) -lt "$busy_us" ] || fail "what a thread waits for is queued behind the bulk"
 
 # haul waits before the commit, as behind a slow restore, and meanwhile the pages come
 rm -f "$dir/hold"

@@ -13,6 +13,15 @@ trap 'kill "${pids[@]}" 2>/dev/null; rm -rf "$dir"' EXIT
 failed=0
 complain() { echo "FAIL: $*"; failed=1; }
 note() { echo "-- $*"; }
+# until_true SECONDS CONDITION: as in lib.sh, which this test does not need
+until_true() {
+	local end=$((SECONDS + $1))
+	until eval "$2" >/dev/null 2>&1; do
+		[ "$SECONDS" -lt "$end" ] || return 1
+		sleep 0.02
+	done
+}
+works() { sleep "$1"; } # never to wait for something
 
 # writer MIB WRITES-PER-S SECONDS [FLAG]: of random pages, as fast as it can when 0; with FLAG
 # it tracks its own memory; $pid
@@ -42,7 +51,7 @@ writer() {
 	python3 "$dir/writer.py" "$@" >"$dir/ready" &
 	pid=$!
 	pids+=("$pid")
-	until grep -qs ready "$dir/ready" || ! kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+	until_true 60 'grep -qs ready "$dir/ready" || ! kill -0 "$pid"' || complain "the writer does not begin"
 }
 done_with() { kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; }
 # events EXPRESSION: of v, the list of events in $dir/out
@@ -58,9 +67,9 @@ note "what is seen late has its time"
 writer 64 1000 60
 "$haul" watch --json --seconds=6 --record="$dir/trace" "$pid" >"$dir/out" &
 w=$!
-sleep 2
+works 2
 kill -STOP $w
-sleep 2
+works 2
 kill -CONT $w
 wait $w || complain "status $?"
 events 'w[-1]["time_s"] == 6' "six seconds"
@@ -79,7 +88,7 @@ grep -q '^State:	[SR]' "/proc/$pid/status" || complain "$(grep State "/proc/$pid
 note "the record"
 "$haul" watch --seconds=60 --record="$dir/no/such" "$pid" >"$dir/out" 2>&1 &
 w=$!
-sleep 1
+works 1
 kill -0 $w 2>/dev/null && complain "a path that cannot be written is found out at the end"
 kill $w 2>/dev/null
 wait $w
@@ -112,7 +121,7 @@ events 'sum(e["written_pages"] for e in w) < 6 / 20 / 1e-6' "faults"
 grep -q 'note: looks are up to' "$dir/out" || complain "nothing is said: $(cat "$dir/out")"
 done_with
 
-note "memory that somebody else tracks"
+note "memory that another process tracks"
 writer 16 10 60 tracks
 "$haul" watch --json --seconds=1 "$pid" >"$dir/out" || complain "status $?"
 if grep -q '"untracked_mappings":[1-9]' "$dir/out"; then
@@ -152,13 +161,13 @@ status 3 'no process 4194304' 4194304
 status 3 'haul itself' $$
 sh -c 'sleep 0 & echo $! >"$0"; exec sleep 20' "$dir/zombie" &
 pids+=($!)
-sleep 0.5
+until_true 60 'grep -q "^State:	Z" "/proc/$(cat "$dir/zombie")/status"' || complain "no zombie"
 status 3 'has ended' "$(cat "$dir/zombie")"
 python3 -c 'import ctypes, sys, time
 ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), 0, 0); print("ready", flush=True); time.sleep(30)' "$pid" >"$dir/tracer" &
 tracer=$!
 pids+=($tracer)
-until grep -q ready "$dir/tracer"; do sleep 0.1; done
+until_true 60 'grep -q ready "$dir/tracer"' || complain "the debugger does not attach"
 status 3 'cannot be tracked' --seconds=1 "$pid"
 kill $tracer
 wait $tracer 2>/dev/null

@@ -155,7 +155,7 @@ def users():
            ("done" if can else "blocked", "uid 1001"))
     if not can:
         expect("why", [f["code"] for f in seen["findings"] if f["severity"] == "blocker"], ["limits"])
-        note("NOT SHOWN here: the move of another user's process (root has no CAP_SYS_RESOURCE): blocked, it goes on")
+        note("NOT SHOWN here: the move of another user's process (root has no CAP_SYS_RESOURCE): blocked, it runs on")
     args = json.load(open("/var/lib/haul/migrations/%s/job.json" % made["id"]))["args"]
     expect("haul is told whose all of it has to be", "--owner=1001" in args, True)
     expect("root sees whose it is", api.get("/v1/migrations/" + made["id"]).json["owner"], "uid 1001")

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""files.py - `haul --fs` beside `rsync -aHAX -e ssh` and `tar | ssh tar`: the same trees, one run.
+"""files.py - `haul --fs` beside `rsync -aHAX -e ssh` and `tar | ssh tar`: the same directories, one run.
 
   first      the destination has nothing: haul's look at the tree and its first pass
   unchanged  a further pass when nothing has changed (tar has no such thing)
   1 %        a further pass when every hundredth file, or 1 % of the large file's blocks, has changed
-  frozen     haul: its last pass, while the process stands
+  frozen     haul: its last pass, while the process is stopped
   wire       MiB that the destination received in the first pass
 
 Trees: small (--files of 1 to 8 KiB, 100 in a directory) and large (one file of --mib). Each host has an ext4

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""freeze.py - how long a nearly idle program stands still, against its memory, in parts.
+"""freeze.py - how long a nearly idle program is stopped, against its memory, in parts.
 
   freeze.py --json FILE [--mib 64 1024 4096 8192] [--runs 5]    measure, append to FILE
   freeze.py --json FILE --draw docs/freeze.svg                  table and plot of FILE

@@ -101,7 +101,7 @@ class Browser:
         return self.js("document.activeElement.id || (document.activeElement.tagName === 'BUTTON' ? document.activeElement.textContent : '')")
 
     def tab_to(self, what):
-        """by the keyboard alone, as somebody without a mouse does"""
+        """by the keyboard alone, as someone without a mouse does"""
         for _ in range(60):
             if what in self.focus():
                 return

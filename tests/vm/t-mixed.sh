@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # t-mixed - an older host A and a newer host B. A program with libraries is refused, and what
 # differs is named; one that needs nothing of its host goes to the newer Debian in every mode,
-# and is refused on the way back because of the older CRIU. The refused one goes on each time.
+# and is refused on the way back because of the older CRIU. The refused one runs on each time.
 . "$(dirname "$0")/../lib.sh"
 lab_up
 # The same file on both hosts: in the folder that both see.

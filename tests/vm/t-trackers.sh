@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # t-trackers - on two machines that are alike: each tracker that the kernel has brings a writer
-# over by rounds; one that it lacks is refused with a word about it, and the writer goes on.
+# over by rounds; one that it lacks is refused by name, and the writer runs on.
 . "$(dirname "$0")/../lib.sh"
 lab_up
 debian=${HAUL_VM_HOSTS%% *}

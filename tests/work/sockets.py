@@ -193,7 +193,7 @@ class unix_passed:
 
     def check(self):
         data, fds, _, _ = socket.recv_fds(self.b, 10, 4)
-        same(data, b"two", "what came with them")
+        same(data, b"two", "the data with them")
         same(len(fds), 2, "passed descriptors")
         os.lseek(fds[0], 0, 0)
         same(os.read(fds[0], 2000), blob("file"), "the passed file")

@@ -69,7 +69,7 @@ static struct flow *flow_of(uint16_t port, uint32_t seq, const uint8_t *mac)
 	return &flows[n_flows++];
 }
 
-/* @p holds the first bytes; how long the packet is stands in it. */
+/* @p holds the first bytes; they tell how long the packet is. */
 static void look(const uint8_t *p, const uint8_t *mac, uint16_t port)
 {
 	bool v6 = p[0] >> 4 == 6;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""treezoo.py - make DIR: a tree with every kind of file and attribute, or change it: --change SEED."""
+"""treezoo.py - make DIR: a directory with every kind of file and attribute, or change it: --change SEED."""
 import argparse, os, random, socket, stat, struct, subprocess, sys
 
 p = argparse.ArgumentParser()
@@ -35,7 +35,7 @@ def make():
     put("setuid", b"#!/bin/sh\n", 0o4755)
     put("setgid", b"x", 0o2711)
     os.mkdir("sticky", 0o1777)
-    put("owned", b"somebody's", 0o600)
+    put("owned", b"another user's", 0o600)
     os.chown("owned", 1234, 4321)
     put(b"bytes \xff\xfe\n\t*?[\\'\" \xc3\xa9", b"any bytes")
     put("n" * 255, b"long name")

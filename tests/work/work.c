@@ -21,7 +21,7 @@ static long sabotage;
 static volatile sig_atomic_t verify_asked, pause_asked, term_asked;
 static int verify_done;
 static atomic_ullong ops_done;
-static atomic_int failed; /* 0, 1: the reason is being written, 2: it stands */
+static atomic_int failed; /* 0, 1: the reason is being written, 2: it is written */
 static char reason[320];
 
 static void on_signal(int sig)
@@ -177,7 +177,7 @@ void work_ready(void)
  * work_fail() - the state is wrong: say so once, stop writing, keep everything
  * @fmt: reason
  *
- * Any thread may call it. The first reason of the tree of processes stands.
+ * Any thread may call it. The first reason of the tree of processes is kept.
  */
 void work_fail(const char *fmt, ...)
 {
