@@ -14,7 +14,7 @@
 
 #define TR_PORT_DEFAULT 4285
 
-/* ---- chan.c: one SSH connection with one channel ---- */
+/* ---- chan.c, client.c, server.c, io.c: one SSH connection with one channel ---- */
 
 /*
  * A channel is thread-safe for one reader and any number of writers at once
@@ -188,7 +188,7 @@ int frame_send(struct chan *c, struct frame *f, const struct iovec *data, int n,
 int frame_recv(struct chan *c, struct frame *f, uint8_t *buf, const uint8_t **data,
                uint64_t deadline_us, struct err *e);
 
-/* ---- wire.c: control messages, haul.proto ---- */
+/* ---- wire.c, say.c: control messages, haul.proto ---- */
 
 struct Haul__Msg;
 #define WIRE_MSG_MAX_BYTES (64u << 20)

@@ -26,7 +26,7 @@
 
 /* ---- addresses ---- */
 
-/* An address that needs no interface: none, the loopback, a group, everybody. ::ffff:a.b.c.d is a.b.c.d. */
+/* An address that needs no interface: none, the loopback, a group, broadcast. ::ffff:a.b.c.d is a.b.c.d. */
 static bool is_everywhere(const uint8_t *a, size_t bytes)
 {
 	struct in6_addr six;

@@ -169,7 +169,7 @@ typedef bool (*net_may_fn)(void *arg, const struct net_addr *to);
  */
 int net_udp_waiting(const struct net_sock *s, struct net_park *p, net_may_fn may, void *arg);
 
-/* ---- addr.c: addresses that move (rtnetlink, ARP, NDP) ---- */
+/* ---- addr.c, announce.c: addresses that move (rtnetlink, ARP, NDP) ---- */
 
 #define NET_MOVES_MAX 16
 
