@@ -140,8 +140,8 @@ static int take_list(struct pol_texts *l, const char *key, const json_t *v, cons
 
 		if (!one || strlen(one) >= POL_TEXT_BYTES)
 			return err_set(e, ERR_USER, EINVAL,
-			               "%s: number %zu is no string of less than %d letters", key,
-			               *item, POL_TEXT_BYTES);
+			               "%s: number %zu is not a string of fewer than %d characters",
+			               key, *item, POL_TEXT_BYTES);
 		strcpy(l->v[*item - 1], one);
 		l->line[*item - 1] = line_of(text, key, *item);
 	}

@@ -153,7 +153,7 @@ static void look_page(struct look *l, const struct vma *vma, uint64_t vaddr)
 		return;
 	read_backing(l, vma, vaddr, backing);
 	if (memcmp(page, backing, sizeof(page)))
-		fault(l, vaddr, "was not there before, and is no page of the file nor zero");
+		fault(l, vaddr, "was not there before, and is neither a page of the file nor zero");
 }
 
 static int emit(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,

@@ -227,7 +227,7 @@ static void tiny_ones(void)
 	p.v.downtime_max_ms = 100;
 	struct sim_result r = run("tiny", &p.v, 0, 10);
 
-	CHECK("a maximum is no guess", r.verdict == POL_GIVE_UP || r.downtime_s <= 0.1);
+	CHECK("a maximum is not a guess", r.verdict == POL_GIVE_UP || r.downtime_s <= 0.1);
 	pol_init(&p);
 	p.v.bandwidth_limit_mbit = 10;
 	r = run("tiny", &p.v, 0, 10);

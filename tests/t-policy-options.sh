@@ -113,7 +113,7 @@ refused '{ "mode": "auto",
 "max-\u0072ounds": 0 }' 'p.json:2: max-rounds: 0 rounds'
 refused '{ "map": [ "fd:1=null",
   [ ",", "[" ],
-  5 ] }' 'p.json:2: map: number 2 is no string'
+  5 ] }' 'p.json:2: map: number 2 is not a string'
 refused '{ "map": "fd:1=null", "k\u001b[31m\u009by": 1 }' 'p.json:1: '
 refused '{ "k\u001b[31m\u009by": 1 }' 'p.json:1: k\?\[31m\?y: unknown key'
 refused '{ "max-rounds": "3" }' 'p.json:1: max-rounds: must be a whole number, is a string'
@@ -129,7 +129,7 @@ refused '[]' 'p.json:1: not an object'
 good '{ "map": ["fd:1=file:/tmp/x", "tty=attach"], "move-address": [] }'
 good '{ "fs": ["/srv/a", "/srv/b"], "exclude": ["*.tmp"] }'
 refused '{ "map": "fd:1=null" }' 'p.json:1: map: must be a list'
-refused '{ "map": [1] }' 'p.json:1: map: number 1 is no string'
+refused '{ "map": [1] }' 'p.json:1: map: number 1 is not a string'
 refused '' 'p.json:'
 refused '{ "map": ["fd:1=null",
   "nonsense"] }' 'p.json:2: map: .*nonsense'

@@ -161,7 +161,7 @@ both 'echo ours >/srv/data' 'echo thrs >/srv/data'
 start A "$dir/opener"
 does map /srv/data
 held_at s-rounds-done unlink /srv/data --files=ship-differing
-[ $rc = 0 ] || { [ $rc = 3 ] && grep -q 'not the file any more' "$dir/stderr"; } || fail "unlinked: status $rc: $(cat "$dir/report" "$dir/stderr")"
+[ $rc = 0 ] || { [ $rc = 3 ] && grep -q 'no longer the same file' "$dir/stderr"; } || fail "unlinked: status $rc: $(cat "$dir/report" "$dir/stderr")"
 h=$([ $rc = 0 ] && echo B || echo A)
 echo "map /srv/data" >"$wdir/do"
 reads $h ours

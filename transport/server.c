@@ -122,7 +122,7 @@ static int on_pubkey(ssh_session session, const char *user, struct ssh_key_struc
 		return SSH_AUTH_DENIED;
 	key_print(key, print, sizeof(print));
 	if (!key_authorized(g->server->authorized, key, comment, sizeof(comment))) {
-		log_warn("key %s is not authorised", print);
+		log_warn("key %s is not authorized", print);
 		return SSH_AUTH_DENIED;
 	}
 	if (state == SSH_PUBLICKEY_STATE_NONE)

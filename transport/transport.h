@@ -42,11 +42,11 @@ struct chan_target {
  */
 int chan_connect(struct chan **out, const struct chan_target *to, struct err *e);
 
-struct chan_server; /* host key + authorised keys; made once per daemon */
+struct chan_server; /* host key + authorized keys; made once per daemon */
 
 /**
  * chan_server_new() - load the host key (made at first start, mode 0600) and the
- *                     list of authorised keys (OpenSSH authorized_keys format)
+ *                     list of authorized keys (OpenSSH authorized_keys format)
  * @host_key_path:   created if it does not exist
  * @authorized_path: read again at each authentication; may not exist (then
  *                   every connection is refused)

@@ -376,8 +376,7 @@ static int bring_other(struct pass *p, struct err *e)
 	if (fd >= 0 && fstat(fd, &st) < 0)
 		return err_sys(e, "%s", k->here);
 	if ((st.st_mode & S_IFMT) != kind) {
-		err_set(e, ERR_TARGET, ESTALE, "%s is not of the kind any more that it was",
-		        k->here);
+		err_set(e, ERR_TARGET, ESTALE, "%s is no longer the same kind of file", k->here);
 		return err_fix(e, "try again");
 	}
 	p->fd = fd;

@@ -233,7 +233,7 @@ static bool has_name(const struct need *k)
 
 static int say_replaced(const struct need *k, struct err *e)
 {
-	err_set(e, ERR_TARGET, ESTALE, "%s is not the file any more that it was", k->here);
+	err_set(e, ERR_TARGET, ESTALE, "%s is no longer the same file", k->here);
 	return err_fix(e, "a log was rotated, or the program has made a new file: try again");
 }
 

@@ -85,7 +85,7 @@ void inspect_size(const struct inspect *i, struct pol_size *z);
 
 /**
  * inspect_offer() - a filled Haul__Offer but for the CRIU part and check_only
- * @offer: struct Haul__Offer *, initialised; its pointers belong to @i
+ * @offer: struct Haul__Offer *, initialized; its pointers belong to @i
  */
 struct Haul__Offer;
 int inspect_offer(struct inspect *i, struct Haul__Offer *offer, struct err *e);

@@ -61,9 +61,10 @@ static int check_line(const char *line, pid_t pid, const struct account *a, stru
 	for (size_t i = 0; i < ARRAY_SIZE(caps); i++)
 		if (a->uid != 0 && !strncmp(line, caps[i], strlen(caps[i])) &&
 		    strtoull(line + strlen(caps[i]), NULL, 16))
-			return err_set(e, ERR_TARGET, EPERM,
-			               "pid %d of the tree has capabilities, which user %u has not",
-			               pid, a->uid);
+			return err_set(
+			        e, ERR_TARGET, EPERM,
+			        "pid %d of the tree has capabilities, which user %u does not have",
+			        pid, a->uid);
 	if (!strncmp(line, "Groups:", 7))
 		return check_groups(line + 7, pid, a, e);
 	return check_ids(line, pid, a, e);

@@ -153,7 +153,7 @@ static int judge(const struct mig *m, const char *name, const struct need *k, st
 	if (passed < 0)
 		return passed;
 	if (k && is_replaced(k))
-		err_set(e, ERR_TARGET, ESTALE, "%s is not the file any more that it was", name);
+		err_set(e, ERR_TARGET, ESTALE, "%s is no longer the same file", name);
 	else if (!known && !passed)
 		err_set(e, ERR_TARGET, ESTALE,
 		        "%s was opened or mapped after haul had looked which files the process "
