@@ -40,7 +40,8 @@ for p in "${all[@]}"; do
 done
 
 # what stays says why, and the status is 1
-pid=$(in_a sh -c 'exec 3<>/dev/ptmx; setsid sleep 1000 >/dev/null 2>&1 & echo $!')
+pid=$(in_a sh -c 'setsid python3 -c "import os, time; os.pipe2(os.O_DIRECT); time.sleep(1000)" </dev/null >/dev/null 2>&1 & echo $!')
+until_true 60 'in_a ls -l "/proc/$pid/fd" | grep -q pipe:' || fail "the process with a pipe of packets does not begin"
 rc=0
 in_a "$drain" --pid "$pid" hostC hostB >"$dir/out" || rc=$?
 [ $rc = 1 ] && grep -q "($pid) *stays: here: " "$dir/out" || fail "a process that cannot move: $rc $(cat "$dir/out")"

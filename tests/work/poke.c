@@ -35,7 +35,7 @@ static bool get(uint64_t addr, void *buf)
 	return pread(mem, buf, PAGE_BYTES, (off_t)addr) == (ssize_t)PAGE_BYTES;
 }
 
-/* The process stands still, so that it is not just writing the same page. */
+/* The process is stopped, so that it is not just writing the same page. */
 static void put(uint64_t addr, const void *buf)
 {
 	ssize_t n;

@@ -72,7 +72,7 @@ class Terminal:
             time.sleep(0.2)
         os.write(self.master, b"(echo x=$x tty >/dev/tty)\n")
         if b"x=5 tty" not in wait_for(self.master, b"tty\r\n"):
-            faults.append("the shell does not go on after ^C")
+            faults.append("the shell does not continue after ^C")
         self.leave()
         return faults
 
