@@ -41,6 +41,8 @@ bool d_missing; /* pages are still only at the source */
 bool d_ran; /* history: an instruction may have run at the destination */
 /* a signal, SIGKILL: reached the stopped copy before S looked for the last time; and that it looked */
 bool signalled, killed, looked;
+bool given; /* who has started it (haul run) was told that its end at S is no end */
+bool caller_killed; /* and was killed: at S the program is to end, too */
 bool told; /* the operator at the source knows that nothing lives at the destination */
 bool s_rebooted, d_rebooted, d_wiped;
 bool nobody_asks; /* D has heard ABORT: its journal goes with it */
@@ -95,7 +97,8 @@ inline say_s(m) { if :: link -> to_s ! m :: else fi }
 inline run_here()
 {
 	if
-	:: s_tree == T_HELD || s_tree == T_STOPPED -> assert(!d_ran); s_tree = T_RUN; signalled = false
+	:: s_tree == T_HELD || s_tree == T_STOPPED -> assert(!d_ran); given = false; signalled = false;
+		if :: caller_killed -> s_tree = T_NONE; killed = true :: else -> s_tree = T_RUN fi
 	:: else
 	fi
 }
@@ -151,7 +154,13 @@ end:	do
 
 	/* -- the point of no return -- */
 #ifndef BREAK_COMMIT_BEFORE_RECORD
-	:: atomic { S_IS(S_commit) && s_pc == 0 -> s_j = J_COMMIT; s_pc = 1 }
+	:: atomic { S_IS(S_commit) && s_pc == 0 -> s_j = J_COMMIT; s_pc = 5 }
+#ifndef BREAK_NOT_GIVEN
+	:: atomic { S_IS(S_commit) && s_pc == 5 && !killed -> given = true; s_pc = 1 }
+	:: atomic { S_IS(S_commit) && s_pc == 5 && killed -> S_GO(S_commit, S_undo) }
+#else
+	:: atomic { S_IS(S_commit) && s_pc == 5 -> s_pc = 1 }
+#endif
 	/* signals.c: the last look; what comes later is for a copy that was handed over */
 #ifndef BREAK_SIGNALS_UNSEEN
 	:: atomic { S_IS(S_commit) && s_pc == 1 && (signalled || killed) -> S_GO(S_commit, S_undo) }
@@ -163,12 +172,12 @@ end:	do
 #else
 	:: atomic { S_IS(S_commit) && s_pc == 0 && (signalled || killed) -> S_GO(S_commit, S_undo) }
 	:: atomic { S_IS(S_commit) && s_pc == 0 && !signalled && !killed -> looked = true; s_pc = 4 }
-	:: atomic { S_IS(S_commit) && s_pc == 4 -> say_d(COMMIT); s_pc = 1 }
+	:: atomic { S_IS(S_commit) && s_pc == 4 -> given = true; say_d(COMMIT); s_pc = 1 }
 	:: atomic { S_IS(S_commit) && s_pc == 1 -> s_j = J_COMMIT; s_pc = 2 }
 #endif
 #ifndef BREAK_COMMIT_BEFORE_RECORD
 	/* Ctrl-C, or no journal: COMMIT is not sent */
-	:: atomic { S_IS(S_commit) && (s_pc < 2 || s_pc == 4) -> S_GO(S_commit, S_undo) }
+	:: atomic { S_IS(S_commit) && (s_pc < 2 || s_pc >= 4) -> S_GO(S_commit, S_undo) }
 #endif
 	:: atomic { S_IS(S_commit) && s_pc == 2 && to_s ? [RUNNING] -> to_s ? RUNNING;
 		S_GO(S_commit, S_post_copy) }
@@ -352,7 +361,9 @@ end:	do
 		!d_wiped -> s_up = true }
 	:: atomic { !s_up && s_j == J_COMMIT && told -> /* --keep-here */
 		assert(d_tree != T_RUN && d_tree != T_OPENING);
-		if :: s_tree == T_STOPPED -> s_tree = T_RUN; signalled = false :: else fi;
+		if :: s_tree == T_STOPPED && caller_killed -> s_tree = T_NONE; killed = true
+		:: s_tree == T_STOPPED && !caller_killed -> s_tree = T_RUN; signalled = false; given = false
+		:: else fi;
 		s_j = J_REMOVED }
 	od
 }
@@ -385,6 +396,9 @@ end:	do
 	/* another process sends a signal to the stopped copy, or kills it */
 	:: atomic { s_tree == T_STOPPED && !looked && !signalled -> signalled = true }
 	:: atomic { s_tree == T_STOPPED && !looked && !killed -> killed = true; s_tree = T_NONE }
+	/* who supervises it kills what it has started: haul run, which takes the program along unless it is given */
+	:: atomic { s_tree == T_STOPPED && !caller_killed -> caller_killed = true;
+		if :: !given -> killed = true; s_tree = T_NONE :: else fi }
 	/* killed, out of memory, a bug of its own: while pages are missing, that is an end of another kind */
 	:: atomic { d_crashes > 0 && D_IS(D_running) && d_pc == 2 && d_tree == T_RUN && d_missing ->
 		d_crashes--; d_tree = T_NONE; d_pc = 10 }
@@ -412,6 +426,8 @@ end:	do
 /* a signal must be delivered here, and a program that was killed here must not live there */
 #define UNHEARD   ((signalled || killed) && (d_tree == T_RUN || d_tree == T_OPENING))
 #define IS_DEAD   (killed && s_tree == T_NONE && d_tree != T_RUN && d_tree != T_OPENING)
+/* the supervisor sees an end that is none, and starts another one */
+#define SECOND    (s_tree == T_NONE && !given && !s_rebooted && (d_tree == T_RUN || d_tree == T_OPENING))
 /* a source that has rebooted cannot come back with the pages: the destination's operator */
 #define ENDED     ((s_j == J_NONE || s_j == J_REMOVED) && (ONE_RUNS || HOST_LOST || IS_DEAD))
 
@@ -420,6 +436,7 @@ active proctype Monitor()
 end:	if
 	:: atomic { TWO_RUN -> assert(false) } /* two run */
 	:: atomic { NOTHING -> assert(false) } /* none, and no stopped copy either */
+	:: atomic { SECOND -> assert(false) } /* a second copy is started */
 	:: atomic { UNHEARD -> assert(false) } /* a signal is lost, or a killed program lives on */
 	fi
 }

@@ -183,6 +183,8 @@ SHELL_TESTS = \
 	tests/t-kept-task.sh \
 	tests/t-kept-terminals.sh \
 	tests/t-kept.sh \
+	tests/t-land-crash.sh \
+	tests/t-land.sh \
 	tests/t-link.sh \
 	tests/t-lint.sh \
 	tests/t-many.sh \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# t-cgroup - a tree in cgroups of its own, as a service is: it moves in every mode, into the cgroup of
-# the hauld there; undone, it is where it was.
+# t-cgroup - a tree in cgroups of its own, as a service is: it moves in every mode, into a cgroup of its
+# own there, so that what ends hauld's cgroup does not end it; undone, it is where it was.
 . "$(dirname "$0")/lib.sh"
 lab_up
 cgroups=$("$lab" run A awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
@@ -36,7 +36,11 @@ for m in ${MODES:-stop-copy pre-copy post-copy hybrid auto}; do
 	move A --mode="$m"
 	verify B
 	daemon=$("$lab" run B pgrep -o -x hauld)
-	[ "$(at B "$pid")" = "$(at B "$daemon")" ] || fail "at B it is in $(at B "$pid"), hauld in $(at B "$daemon")"
+	[ "$(at B "$pid")" != "$(at B "$daemon")" ] || fail "at B it is in hauld's cgroup, $(at B "$daemon")"
+	case $(at B "$pid") in /haul-tree-*) ;; *) fail "at B it is in $(at B "$pid")" ;; esac
+	for p in $("$lab" run B sh -c "cat /proc/$pid/task/*/children"); do
+		[ "$(at B "$pid")" = "$(at B "$p")" ] || fail "at B the child is in $(at B "$p")"
+	done
 	note "  $m: downtime $(($(field downtime_us) / 1000)) ms"
 	stop B
 	until_true 60 'no_service; ! "$lab" run A test -e "$service"' || fail "$service is still in use"

@@ -102,6 +102,9 @@ struct wrk_keep {
 	uint64_t criu_start; /* its start time; 0: no restore was begun */
 	int criu_rpc; /* -1: CRIU has ended */
 	int images_fd, journal_fd;
+	int berth_fd; /* connection to the haul land that takes the tree; -1: none */
+	pid_t berth_pid;
+	uint64_t berth_start; /* its start time */
 	int place_fd; /* record of shipped files (place.h); -1: there is none */
 	bool known; /* the source has shown an authorized key */
 	bool opening; /* CRIU may have been told to let the tree run */
@@ -153,6 +156,7 @@ struct wrk {
 	struct pager *pager;
 	struct net_in *net;
 	struct out_places *outs;
+	struct berth *berth;
 	struct dirs_in *fs; /* directories that are received; NULL: none */
 	struct settle settle;
 	struct wrk_figures fig;

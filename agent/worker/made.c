@@ -132,14 +132,23 @@ static void say_left(const struct list *l)
 	}
 }
 
-void made_end(void)
+static void note_all(struct list *l, const struct wrk *w)
+{
+	const struct wrk_keep *k = w->keep;
+
+	note(l, getpid(), true);
+	if (k->berth_fd >= 0 && procs_start(k->berth_pid) == k->berth_start)
+		note(l, k->berth_pid, true);
+}
+
+void made_end(const struct wrk *w)
 {
 	uint64_t deadline = deadline_in_ms(GONE_LIMIT_MS);
 	struct list l = { 0 };
 	size_t left, told = 0;
 
 	do {
-		note(&l, getpid(), true);
+		note_all(&l, w);
 		left = kill_listed(&l, told < l.n);
 		told = l.n;
 		if (left)

@@ -13,10 +13,10 @@ void made_begin(struct wrk *w);
 /** made_over() - the tree runs: its orphans go to init again */
 void made_over(void);
 /**
- * made_end() - kill every descendant of this worker that is not hauld itself, and wait 5 s at most
- * until they are gone. CRIU has ended before. Logs what was killed and what could not be
+ * made_end() - kill every descendant of this worker, and of the haul land that CRIU was started by,
+ * that is not hauld itself, and wait 5 s at most until they are gone. CRIU has ended before. Logs what was killed and what could not be
  */
-void made_end(void);
+void made_end(const struct wrk *w);
 /**
  * made_end_orphans() - the same for a worker that is dead, by the descendants of its CRIU
  * Gives CRIU 2 s to do it itself. For a process that has nothing else to do

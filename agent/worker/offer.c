@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "agent/berth/berth.h"
 #include "agent/mig/mig.h"
 #include "agent/files/bring.h"
 #include "agent/check/check.h"
@@ -107,6 +108,9 @@ static int judge(struct wrk *w, const Haul__Offer *o, const struct check_host *h
 	if (uids_check(&w->uids, o, f) < 0)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for findings");
 	r = net_in_offer(w, o->net, f, e);
+	if (r < 0)
+		return r;
+	r = berth_offer(w, o, f, e);
 	if (r < 0)
 		return r;
 	r = out_offer(w, o, host->allow, f, e);

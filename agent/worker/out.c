@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "agent/berth/berth.h"
 #include "agent/mig/mig.h"
 #include "agent/check/allow.h"
 #include "agent/check/reach.h"
@@ -17,20 +18,23 @@
 #include "engine/criu/refit.h"
 #include "transport/haul.pb-c.h"
 
-#define PATH_BYTES   512
-#define FILE_MODE    0640
-#define JOURNAL_INFO 6 /* priority of lines that name none */
-#define HEADER_BYTES 512
-#define HEADER_LINES 7
+#define PATH_BYTES       512
+#define UNREAD_BYTES_MAX (4u << 20) /* of one pipe */
+#define FILE_MODE        0640
+#define JOURNAL_INFO     6 /* priority of lines that name none */
+#define HEADER_BYTES     512
+#define HEADER_LINES     7
 
 struct place {
 	Haul__OutKind kind;
 	char path[PATH_BYTES];
-	int sock_type;
+	int sock_type; /* of OUT_LAND: O_NONBLOCK or 0 */
 	uint32_t uid, gid;
 	pid_t pid; /* a connection is this process's, */
 	const struct rights_id *id; /* and of this user */
 	char header[HEADER_BYTES]; /* for journald */
+	uint8_t *unread; /* of OUT_LAND: what was in the pipe at the source; ours */
+	size_t n_unread;
 	bool made;
 	bool no_links; /* it must lie below an allowed directory: follow no link */
 };
@@ -149,6 +153,15 @@ static bool header_ok(const char *s)
 	return lines == HEADER_LINES;
 }
 
+static int take_pipe(struct place *p, const Haul__Out *m)
+{
+	if (strlen(m->path) >= PATH_BYTES)
+		return -EBADMSG;
+	strcpy(p->path, m->path);
+	p->sock_type = (int)m->sock_type & O_NONBLOCK;
+	return 0;
+}
+
 static int take(struct out_places *a, const struct rights *who, const Haul__Out *m)
 {
 	struct place *p = &a->v[a->n];
@@ -170,6 +183,8 @@ static int take(struct out_places *a, const struct rights *who, const Haul__Out 
 	a->n++;
 	if (m->kind == HAUL__OUT_KIND__OUT_TTY)
 		return 0;
+	if (m->kind == HAUL__OUT_KIND__OUT_LAND)
+		return take_pipe(p, m);
 	if (!path_ok(m->path, socket) || (unsigned int)m->kind > HAUL__OUT_KIND__OUT_TTY ||
 	    (socket && p->sock_type != SOCK_STREAM && p->sock_type != SOCK_DGRAM &&
 	     p->sock_type != SOCK_SEQPACKET))
@@ -214,7 +229,7 @@ int out_offer(struct wrk *w, const Haul__Offer *o, const char *allow, struct fin
 
 		if (p->kind == HAUL__OUT_KIND__OUT_FILE || p->kind == HAUL__OUT_KIND__OUT_READ)
 			r = check_allowed(w, p, allow, f) < 0 ? -ENOMEM : check_file(w, p, f);
-		else if (p->kind != HAUL__OUT_KIND__OUT_TTY)
+		else if (p->kind != HAUL__OUT_KIND__OUT_TTY && p->kind != HAUL__OUT_KIND__OUT_LAND)
 			r = check_socket(p, f);
 	}
 	return r < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for findings") : 0;
@@ -272,6 +287,15 @@ static int open_socket(const struct out_places *a, struct place *p, struct err *
 	return fd < 0 ? err_set(e, ERR_SYS, -fd, "connect to %s: %s", p->path, strerror(-fd)) : fd;
 }
 
+static int open_pipe(const struct wrk *w, const struct place *p, struct err *e)
+{
+	AUTO(fd) int fd = berth_stream(w, p->path);
+
+	if (fd < 0 || fcntl(fd, F_SETFL, p->sock_type) < 0)
+		return err_set(e, ERR_PEER, EBADMSG, "haul land has no pipe \"%s\"", p->path);
+	return steal_fd(&fd);
+}
+
 int out_open(struct wrk *w, struct err *e)
 {
 	struct out_places *a = w->outs;
@@ -288,6 +312,9 @@ int out_open(struct wrk *w, struct err *e)
 		case HAUL__OUT_KIND__OUT_TTY:
 			r = tty_open(a->root, &a->fd[k].fd, e);
 			break;
+		case HAUL__OUT_KIND__OUT_LAND:
+			r = a->fd[k].fd = open_pipe(w, p, e);
+			break;
 		default:
 			r = a->fd[k].fd = open_socket(a, p, e);
 		}
@@ -301,6 +328,56 @@ const struct criu_inherit *out_list(const struct out_places *a, size_t *n)
 {
 	*n = a ? a->n : 0;
 	return a ? a->fd : NULL;
+}
+
+static int keep_unread(struct place *p, const Haul__Unread *u, struct err *e)
+{
+	if (p->unread || u->data.len > UNREAD_BYTES_MAX)
+		return err_set(e, ERR_PEER, EBADMSG, "a pipe with %zu bytes", u->data.len);
+	p->unread = malloc(u->data.len + 1);
+	if (!p->unread)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for a pipe");
+	memcpy(p->unread, u->data.data, u->data.len);
+	p->n_unread = u->data.len;
+	return 0;
+}
+
+int out_unread_keep(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	struct out_places *a = w->outs;
+	int r = 0;
+
+	for (size_t i = 0; i < s->n_unread; i++)
+		for (size_t k = 0; r == 0 && a && k < a->n; k++)
+			if (a->v[k].kind == HAUL__OUT_KIND__OUT_LAND &&
+			    !strcmp(a->v[k].path, s->unread[i]->stream))
+				r = keep_unread(&a->v[k], s->unread[i], e);
+	return r;
+}
+
+/* The program's end of a pipe may be the one that reads: open it again to write. */
+static void put_unread(const struct wrk *w, const struct place *p)
+{
+	char path[40];
+	AUTO(fd) int end = berth_stream(w, p->path);
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", end);
+	AUTO(fd) int fd = end < 0 ? -1 : open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd >= 0 && fcntl(fd, F_GETPIPE_SZ) < (int)p->n_unread)
+		fcntl(fd, F_SETPIPE_SZ, (int)p->n_unread);
+	if (fd < 0 || write(fd, p->unread, p->n_unread) != (ssize_t)p->n_unread)
+		log_err("%zu bytes that were not read from the pipe \"%s\" are lost: %s",
+		        p->n_unread, p->path, strerror(errno));
+}
+
+void out_unread(const struct wrk *w)
+{
+	const struct out_places *a = w->outs;
+
+	for (size_t k = 0; a && k < a->n; k++)
+		if (a->v[k].n_unread)
+			put_unread(w, &a->v[k]);
 }
 
 void out_close(struct out_places *a)
@@ -325,5 +402,7 @@ void out_undo(struct out_places *a)
 void out_free(struct out_places *a)
 {
 	out_close(a);
+	for (size_t k = 0; a && k < a->n; k++)
+		free(a->v[k].unread);
 	free(a);
 }

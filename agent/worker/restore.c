@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/sysinfo.h>
 
+#include "agent/berth/berth.h"
 #include "agent/check/check.h"
 #include "agent/dirs/dirs.h"
 #include "agent/worker/made.h"
@@ -178,8 +179,7 @@ static int rooted_criu(struct wrk *w, const Haul__Switch *s, struct err *e)
 	size_t n;
 	const struct criu_inherit *places = out_list(w->outs, &n);
 
-	criu_free(steal(w->criu));
-	return criu_spawn_rooted(&w->criu, w->conf->criu_path, w->into_root, places, n, e);
+	return berth_spawn(w, w->into_root, places, n, e);
 }
 
 /* An invalid image is left to CRIU, which says what is wrong. */
@@ -315,6 +315,7 @@ static int restore(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 		.shell_job = s->shell_job,
 		.ext_unix = s->ext_unix,
 		.file_locks = s->file_locks,
+		.sibling = w->keep->berth_fd >= 0,
 		.log_name = LOG_NAME,
 		.version = w->criu_version,
 	};
@@ -390,7 +391,7 @@ void restore_give_up(struct wrk *w)
 		criu_reply(w->criu, false, &ignore);
 		criu_free(steal(w->criu));
 	}
-	made_end();
+	made_end(w);
 	w->root_pid = 0;
 	dirs_in_end(w->fs);
 }

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/berth/berth.h"
 #include "agent/files/place.h"
 #include "agent/worker/made.h"
 #include "agent/worker/net.h"
@@ -40,6 +41,7 @@ static int end_it(struct wrk *w, struct guard *g, const char *word, const char *
 	restore_kill(w);
 	net_in_undo(w);
 	end_files(w);
+	berth_undo(w);
 	if (journal_add(w->journal, &e, word, "%s", "") < 0)
 		log_err("%s", e.msg);
 	guard_over(g);
@@ -108,6 +110,7 @@ int successor_main(void *arg, struct guard *g)
 	w->root_pid = w->keep->root_pid;
 	w->images_fd = w->keep->images_fd;
 	net_in_adopt(w);
+	berth_adopt(w);
 	take_journal(w);
 	if (!committed(w)) {
 		log_warn("the worker died before the commit was on record: undone");
@@ -129,6 +132,7 @@ int successor_main(void *arg, struct guard *g)
 	if (w->keep->criu_rpc >= 0 && finish_criu(w) < 0 && !w->keep->resumed)
 		return end_it(w, g, "lost", "the worker died, and CRIU while it opened the gate");
 	w->keep->resumed = true;
+	berth_runs(w);
 	net_in_open(w);
 	end_files(w);
 	return worker_continue(w);

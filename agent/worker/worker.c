@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/berth/berth.h"
 #include "agent/dirs/dirs.h"
 #include "agent/files/bring.h"
 #include "agent/mig/door.h"
@@ -204,7 +205,7 @@ static int start_criu(struct wrk *w, struct err *e)
 {
 	size_t n;
 	const struct criu_inherit *places = out_list(w->outs, &n);
-	int r = criu_spawn_with(&w->criu, w->conf->criu_path, places, n, e);
+	int r = berth_spawn(w, NULL, places, n, e);
 
 	return r < 0 ? r
 	             : criu_version(w->criu, &w->criu_version, deadline_in_ms(WRK_CRIU_LIMIT_MS),
@@ -216,11 +217,9 @@ static const struct {
 	const char *name;
 	int (*run)(struct wrk *w, struct err *e);
 } start_parts[] = {
-	{ "images", make_images },
-	{ "page store", make_store },
-	{ "directories", stage_directories },
-	{ "replaced files", out_open },
-	{ "CRIU", start_criu },
+	{ "berth", berth_start },         { "images", make_images },
+	{ "page store", make_store },     { "directories", stage_directories },
+	{ "replaced files", out_open },   { "CRIU", start_criu },
 	{ "connections", streams_start },
 };
 
@@ -269,6 +268,8 @@ static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	fault_at(FAULT_D_SWITCH);
 	if (bring_place(w, e) < 0 || proof_still(w, s, e) < 0)
 		return err_wrap(e, "files");
+	if (out_unread_keep(w, s, e) < 0)
+		return err_code(e);
 	if (net_in_arrive(w, s, e) < 0)
 		return err_wrap(e, "network");
 	int r = restore_to_gate(w, s, e);
@@ -299,8 +300,9 @@ static int lose_tree(struct wrk *w, const struct err *why)
 
 	log_err("the tree is lost: %s", why->msg);
 	restore_kill(w);
-	made_end(); /* also a task whose parent was gone */
+	made_end(w); /* also a task whose parent was gone */
 	net_in_undo(w);
+	berth_undo(w);
 	if (journal_add(w->journal, &ignore, "lost", "%s", "") < 0)
 		log_err("%s", ignore.msg);
 	enter(w, WRK_LOST);
@@ -327,6 +329,9 @@ static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		return -e->code;
 	bring_keep(w);
 	fault_at(FAULT_D_COMMIT_RECORDED);
+	if (berth_gate(w, e) < 0)
+		return err_code(e);
+	out_unread(w);
 	/* a CRIU that was dead by then has not let it run, and no other process will */
 	if (restore_open(w, e) < 0)
 		return -e->code;
@@ -340,6 +345,7 @@ static int take_commit(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		return lose_tree(w, e);
 	if (r < 0)
 		log_err("after the commit: %s", e->msg);
+	berth_runs(w);
 	fault_at(FAULT_D_RESUMED);
 	m.resume_us = now_us() - t0;
 	m.left_remote_pages = w->fig.left_remote_pages;
@@ -394,6 +400,7 @@ static void undo(struct wrk *w, struct err *why)
 	net_in_undo(w);
 	bring_end(w);
 	out_undo(w->outs);
+	berth_undo(w);
 	if (w->journal && journal_add(w->journal, &ignore, "undone", "%s", "") < 0)
 		log_err("%s", ignore.msg);
 	fault_at(FAULT_D_UNDONE);
@@ -468,6 +475,7 @@ static void fini(struct wrk *w)
 	criu_free(w->criu);
 	net_in_free(w->net);
 	out_free(w->outs);
+	berth_free(w);
 	dirs_in_fini(w, wrk_committed(w));
 	pager_free(w->pager);
 	guard_over(w->guard);
@@ -518,7 +526,7 @@ static void init(struct wrk *w, const struct agent_conf *conf, const struct chan
 	pthread_cond_init(&w->changed, &a);
 	w->guard = g;
 	w->keep = guard_user(g);
-	w->keep->criu_rpc = w->keep->place_fd = -1;
+	w->keep->criu_rpc = w->keep->place_fd = w->keep->berth_fd = -1;
 }
 
 int worker_main(const struct worker_start *start, int ctl_fd, uint64_t route)

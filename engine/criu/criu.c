@@ -33,7 +33,7 @@ enum req_type {
 /* Descriptor numbers in CRIU's own table, after exec. */
 #define CHILD_RPC_FD   3
 #define CHILD_PAGES_FD 4
-#define CHILD_PLACE_FD 5 /* the first of those of criu_spawn_with() */
+#define CHILD_PLACE_FD 5 /* the first of those of criu_spawn_rooted() */
 #define CHILD_HIGH_FD  64 /* above all of these */
 _Static_assert(CHILD_PLACE_FD + CRIU_INHERIT_MAX <= CHILD_HIGH_FD, "numbers overlap");
 
@@ -197,12 +197,6 @@ int criu_spawn(struct criu **out, const char *path, int page_fd, struct err *e)
 	return spawn(out, &(struct child){ .path = path, .pages = page_fd }, NULL, e);
 }
 
-int criu_spawn_with(struct criu **out, const char *path, const struct criu_inherit *v, size_t n,
-                    struct err *e)
-{
-	return criu_spawn_rooted(out, path, NULL, v, n, e);
-}
-
 int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *listener,
                        struct err *e)
 {
@@ -217,6 +211,29 @@ int criu_spawn_rooted(struct criu **out, const char *path, const char *root,
 	if (n > CRIU_INHERIT_MAX)
 		return err_set(e, ERR_BUG, E2BIG, "%zu descriptors for CRIU", n);
 	return spawn(out, &how, NULL, e);
+}
+
+int criu_spawn_for(const char *path, int rpc, const struct criu_inherit *v, size_t n, pid_t *pid,
+                   struct err *e)
+{
+	AUTO(fd) int out = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	struct child how = { .path = path,
+		             .rpc = rpc,
+		             .pages = -1,
+		             .out = out,
+		             .tell = -1,
+		             .place = v,
+		             .n_places = n,
+		             .env = hwbreak_env() };
+
+	if (n > CRIU_INHERIT_MAX)
+		return err_set(e, ERR_BUG, E2BIG, "%zu descriptors for CRIU", n);
+	if (out < 0 || access(path, X_OK) < 0)
+		return err_sys(e, "CRIU at %s", path);
+	*pid = fork();
+	if (*pid == 0)
+		child_exec(&how);
+	return *pid < 0 ? err_sys(e, "fork for CRIU") : 0;
 }
 
 pid_t criu_pid(const struct criu *c)
@@ -463,6 +480,8 @@ static int request(struct criu *c, enum req_type type, const struct criu_opts *o
 		opts.ps = &ps;
 	} else {
 		opts.has_lazy_pages = opts.lazy_pages = true;
+		opts.has_rst_sibling = true;
+		opts.rst_sibling = o->sibling;
 	}
 	req.type = type;
 	req.opts = &opts;
@@ -487,24 +506,6 @@ static enum criu_event parse_script(const char *script)
 	return CRIU_EV_OTHER;
 }
 
-/* Remedies for the most frequent refusals. */
-static const struct {
-	const char *word, *remedy;
-} remedies[] = {
-	{ "has bad size", "make the file the same on both hosts, and keep it so during the move" },
-	{ "bad build-ID", "install the same version of the file on both hosts" },
-	{ "File exists", "a pid of the tree was taken at the destination meanwhile: try again" },
-	{ "Can't open file", "the file has to be at the same path on the destination" },
-	{ "external", "haul check names what leads out of the tree; close it there" },
-	{ "bind inet socket",
-	  "a port of the tree is in use there, or was a minute ago (ss -tan) and the "
-	  "program does not set SO_REUSEADDR: try again later" },
-	{ "Can't lookup mount", "start the program with descriptors above 2 closed" },
-	{ "ulimit -f", "start haul, or hauld, without that limit" },
-	{ "tmpfs for them is full", "free memory on that host" },
-	{ "", "haul check PID HOST may say more; nothing has changed, it can be tried again" },
-};
-
 /* CRIU has refused: its log says more than its one-line message. */
 static void set_refusal(struct criu *c, const Crpc__Resp *resp, struct err *e)
 {
@@ -512,11 +513,7 @@ static void set_refusal(struct criu *c, const Crpc__Resp *resp, struct err *e)
 
 	criu_why(c->images_fd, c->log_name, resp->cr_errmsg, c->pid, text, sizeof(text));
 	err_set(e, ERR_CRIU, resp->cr_errno > 0 ? resp->cr_errno : EIO, "CRIU refused: %s", text);
-	for (size_t i = 0; i < ARRAY_SIZE(remedies); i++)
-		if (strstr(text, remedies[i].word)) {
-			err_fix(e, "%s", remedies[i].remedy);
-			break;
-		}
+	err_fix(e, "%s", criu_remedy(text));
 }
 
 int criu_next(struct criu *c, enum criu_event *ev, pid_t *pid, uint64_t deadline_us, struct err *e)

@@ -40,7 +40,7 @@ enum criu_event {
 /* A descriptor that takes a file's place in a restore. */
 struct criu_inherit {
 	char key[64]; /* the file's name, as CRIU calls it */
-	int fd; /* ours; criu_spawn_with() gives CRIU a copy */
+	int fd; /* ours; CRIU gets a copy */
 };
 
 #define CRIU_INHERIT_MAX 32
@@ -53,11 +53,12 @@ struct criu_opts {
 	bool shell_job;
 	bool ext_unix;
 	bool file_locks;
+	bool sibling; /* restore: the root becomes a child of CRIU's parent, not of CRIU */
 	const char *log_name; /* file in images_fd */
 	unsigned int version; /* of this CRIU */
 	char *const *external; /* dump: files whose other end may stay behind */
 	size_t n_external;
-	const struct criu_inherit *inherit; /* restore: as for criu_spawn_with() */
+	const struct criu_inherit *inherit; /* restore: as for criu_spawn_rooted() */
 	size_t n_inherit;
 };
 
@@ -74,10 +75,6 @@ bool criu_leaves_stopped(unsigned int version);
  */
 int criu_spawn(struct criu **out, const char *path, int page_fd, struct err *e);
 
-/** criu_spawn_with() - start a CRIU that will restore, with copies of the descriptors of @v */
-int criu_spawn_with(struct criu **out, const char *path, const struct criu_inherit *v, size_t n,
-                    struct err *e);
-
 /**
  * criu_spawn_scanned() - the same, with CRIU's page scans passed to us
  * @listener: out: for scans_start(); -1 where seccomp does not allow it
@@ -86,12 +83,19 @@ int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *li
                        struct err *e);
 
 /**
- * criu_spawn_rooted() - start a CRIU that restores a tree whose root directory is @root
- * It runs in a mount namespace of its own, with a /proc in @root; the tree will live in that
+ * criu_spawn_rooted() - start a CRIU that will restore, with copies of the descriptors of @v
+ * @root: the tree's root directory; NULL: the host's. With one it runs in a mount namespace of its own, with a /proc in @root; the tree will live in that
  * namespace.
  */
 int criu_spawn_rooted(struct criu **out, const char *path, const char *root,
                       const struct criu_inherit *v, size_t n, struct err *e);
+
+/**
+ * criu_spawn_for() - start one for another process, which adopts it
+ * @rpc: CRIU's end of a socket pair that the other process has made: CRIU finds the images by that one's pid
+ */
+int criu_spawn_for(const char *path, int rpc, const struct criu_inherit *v, size_t n, pid_t *pid,
+                   struct err *e);
 
 /** criu_version() - ask the running CRIU; 4.2.1 is 40201 */
 int criu_version(struct criu *c, unsigned int *version, uint64_t deadline_us, struct err *e);
@@ -141,6 +145,8 @@ void criu_errors(int images_fd, const char *log_name, char *out, size_t bytes);
  */
 void criu_why(int images_fd, const char *log_name, const char *errmsg, pid_t pid, char *out,
               size_t bytes);
+/** criu_remedy() - what can be done about the refusal @why */
+const char *criu_remedy(const char *why);
 
 /* ---- hwbreak.c: machines whose hardware breakpoints are never hit ---- */
 

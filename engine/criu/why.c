@@ -90,3 +90,30 @@ void criu_why(int images_fd, const char *log_name, const char *errmsg, pid_t pid
 		         logged ? "no reason given" : "it gave no reason, and wrote no log");
 	out[strcspn(out, "\n")] = 0;
 }
+
+/* Remedies for the most frequent refusals. */
+static const struct {
+	const char *word, *remedy;
+} remedies[] = {
+	{ "has bad size", "make the file the same on both hosts, and keep it so during the move" },
+	{ "bad build-ID", "install the same version of the file on both hosts" },
+	{ "File exists", "a pid of the tree was taken at the destination meanwhile: try again" },
+	{ "Can't open file", "the file has to be at the same path on the destination" },
+	{ "external", "haul check names what leads out of the tree; close it there" },
+	{ "bind inet socket",
+	  "a port of the tree is in use there, or was a minute ago (ss -tan) and the "
+	  "program does not set SO_REUSEADDR: try again later" },
+	{ "Can't lookup mount", "start the program with descriptors above 2 closed" },
+	{ "ulimit -f", "start haul, or hauld, without that limit" },
+	{ "tmpfs for them is full", "free memory on that host" },
+	{ "", "haul check PID HOST may say more; nothing has changed, it can be tried again" },
+};
+
+const char *criu_remedy(const char *why)
+{
+	size_t i = 0;
+
+	while (!strstr(why, remedies[i].word)) /* the last word is in every text */
+		i++;
+	return remedies[i].remedy;
+}

@@ -31,6 +31,18 @@ int cli_peers(struct opts *o, int argc, char **argv);
 /** cli_attach() - use the terminal of o->pid, which came by --map=tty=attach */
 int cli_attach(struct opts *o, int argc, char **argv);
 
+/** cli_run() - a program that may move: o->as is its key */
+int cli_run(struct opts *o, int argc, char **argv);
+/** cli_land() - a program that moves here under o->as */
+int cli_land(struct opts *o, int argc, char **argv);
+
+/* ---- peers.c ---- */
+
+#define CLI_HOST_BYTES 256
+
+/** cli_trusted() - the hosts whose keys are trusted. Return: how many */
+size_t cli_trusted(const struct opts *o, char (*host)[CLI_HOST_BYTES], size_t max);
+
 /* ---- policy.c ---- */
 
 /** policy_load() - the policy and the options beside it. Return: 0; -EINVAL after a message */

@@ -37,6 +37,17 @@ static const struct command rows[] = {
 	  .hauld = hauld_check,
 	  .run = cli_check,
 	  .help = "list what stands in the way; touch nothing" },
+	{ .word = "run",
+	  .takes = "CMD [ARG]...",
+	  .min = 1,
+	  .max = 1 << 20,
+	  .run = cli_run,
+	  .help = "run a program that may move, for whoever starts commands" },
+	{ .word = "land",
+	  .takes = "",
+	  .root = true,
+	  .run = cli_land,
+	  .help = "wait for a program that moves here, and then be it for the caller" },
 	{ .word = "trust",
 	  .takes = "HOST",
 	  .min = 1,
@@ -131,6 +142,7 @@ int main(int argc, char **argv)
 	static struct opts o;
 	int first = 0;
 
+	getrlimit(RLIMIT_NOFILE, &o.nofile);
 	nofile_raise();
 	switch (parse_options(&o, argc, argv, &first)) {
 	case PARSE_FAULT:

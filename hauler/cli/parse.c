@@ -3,10 +3,12 @@
 #include "hauler/cli/parse.h"
 
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/stand.h"
 #include "hauler/mig/mig.h"
 #include "hauler/options/options.h"
 
@@ -22,6 +24,10 @@ static const size_t place[OPTION_N] = {
 	[OPTION_FS_REPLACE] = AT(fs.replace),
 	[OPTION_FS_FROM_POLICY] = AT(fs.from_policy),
 	[OPTION_INTO_ROOT] = AT(into_root),
+	[OPTION_AS] = AT(as),
+	[OPTION_GIVE_ON] = AT(give_on),
+	[OPTION_PARK_S] = AT(park_s),
+	[OPTION_AWAY_STATUS] = AT(away_status),
 	[OPTION_IDENTITY] = AT(identity),
 	[OPTION_KNOWN_HOSTS] = AT(known_hosts),
 	[OPTION_CRIU] = AT(criu),
@@ -92,6 +98,34 @@ static int take_into_root(struct opts *o, const char *text, struct err *e)
 	               text);
 }
 
+static int take_as(struct opts *o, const char *text, struct err *e)
+{
+	(void)o;
+	if (stand_key_ok(text))
+		return 0;
+	return err_set(e, ERR_USER, EINVAL,
+	               "--as=%s: not 1 to %d letters, digits and characters of ._:@-", text,
+	               STAND_KEY_BYTES - 1);
+}
+
+static int take_give_on(struct opts *o, const char *text, struct err *e)
+{
+	const char *name = strncmp(text, "SIG", 3) ? text : text + 3;
+
+	for (int sig = 1; sig < NSIG; sig++) {
+		char number[16];
+
+		snprintf(number, sizeof(number), "%d", sig);
+		if (sig != SIGKILL && sig != SIGSTOP && sig != SIGCHLD &&
+		    (!strcmp(text, number) ||
+		     (sigabbrev_np(sig) && !strcmp(name, sigabbrev_np(sig))))) {
+			o->give_signal = sig;
+			return 0;
+		}
+	}
+	return err_set(e, ERR_USER, EINVAL, "--give-on=%s: not a signal that can be caught", text);
+}
+
 static int take_config(struct opts *o, const char *text, struct err *e)
 {
 	(void)o;
@@ -115,6 +149,8 @@ static int (*const take[OPTION_N])(struct opts *o, const char *text, struct err 
 	[OPTION_FS] = take_fs,
 	[OPTION_EXCLUDE] = take_exclude,
 	[OPTION_INTO_ROOT] = take_into_root,
+	[OPTION_AS] = take_as,
+	[OPTION_GIVE_ON] = take_give_on,
 	[OPTION_CONFIG] = take_config,
 	[OPTION_OWNER] = take_owner,
 };

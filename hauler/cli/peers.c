@@ -62,6 +62,17 @@ static size_t load(struct ask *v, const struct opts *o)
 	return n;
 }
 
+size_t cli_trusted(const struct opts *o, char (*host)[CLI_HOST_BYTES], size_t max)
+{
+	AUTO(mem) struct ask *v = calloc(PEERS_MAX, sizeof(*v));
+	size_t n = v ? load(v, o) : 0;
+
+	n = n < max ? n : max;
+	for (size_t i = 0; i < n; i++)
+		snprintf(host[i], CLI_HOST_BYTES, "%s", v[i].p.host);
+	return n;
+}
+
 static void *ask_main(void *arg)
 {
 	struct ask *a = arg;

@@ -6,6 +6,7 @@
 #include "hauler/inspect/priv.h"
 
 #include <ctype.h>
+#include <fcntl.h>
 #include <linux/kcmp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,38 @@
 
 /* ---- rules ---- */
 
+/* O_NONBLOCK belongs to the pipe's end, not to the program's descriptor. */
+static int nonblocking(pid_t pid, int fd)
+{
+	char what[32], line[128];
+	unsigned int flags = 0;
+
+	snprintf(what, sizeof(what), "fdinfo/%d", fd);
+	AUTO(file) FILE *f = inspect_open(pid, what);
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "flags: %o", &flags) == 1)
+			break;
+	return (int)flags & O_NONBLOCK;
+}
+
+/* A pipe of the haul run that has started the program, if a haul land takes it. */
+static bool from_stand(const struct inspect *i, const struct inspect_lead *l, struct out *o)
+{
+	static const char *const names[STAND_STREAMS] = { "in", "out", "err" };
+
+	for (int k = 0; i->net.land && l->kind == REFIT_PIPE && k < STAND_STREAMS; k++) {
+		if (!l->inode || i->stand.inode[k] != l->inode)
+			continue;
+		o->to = OUT_TO_LAND;
+		snprintf(o->path, sizeof(o->path), "%s", names[k]);
+		o->unread = k == STAND_IN || i->stand.unread;
+		o->sock_type = nonblocking(l->pid, l->fd);
+		return true;
+	}
+	return false;
+}
+
 static bool from_rule(struct inspect *i, const struct inspect_lead *l, struct out *o)
 {
 	const struct out_rules *rules = i->net.rules;
@@ -39,6 +72,8 @@ static bool from_rule(struct inspect *i, const struct inspect_lead *l, struct ou
 		snprintf(o->path, sizeof(o->path), "%s", r->path);
 		return true;
 	}
+	if (from_stand(i, l, o))
+		return true;
 	if (rules && rules->close_stray && l->stray && l->fd > 2) {
 		o->to = OUT_TO_CLOSE;
 		return true;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "common/stand.h"
 #include "engine/criu/img.h"
 #include "engine/proc/proc.h"
 #include "hauler/inspect/held.h"
@@ -72,6 +73,8 @@ struct sandbox;
 
 struct inspect {
 	pid_t root;
+	struct stand_msg
+	        stand; /* what the haul run or haul land that is its parent says; word 0: none is */
 	struct proc_list procs;
 	struct inspect_task *tasks; /* as many as procs.n */
 	struct findings findings;

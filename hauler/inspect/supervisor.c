@@ -326,6 +326,22 @@ static int say_parent(struct inspect *i, const struct process *root, const struc
 	                   root->pid, parent->pid, parent->comm);
 }
 
+/* A haul run or haul land, which knows what a move is. */
+static bool ask_stand(struct inspect *i, pid_t parent)
+{
+	struct stand_mail mail = { .m.word = STAND_ASK };
+	struct err ignore = ERR_INIT;
+	AUTO(fd) int fd = stand_of(parent);
+
+	if (fd < 0 || stand_ask(fd, &mail, &ignore) < 0)
+		return false;
+	stand_drop(&mail);
+	if (mail.m.pid != i->root)
+		return false;
+	i->stand = mail.m;
+	return true;
+}
+
 int inspect_supervisor(struct inspect *i)
 {
 	struct process root, parent;
@@ -334,7 +350,7 @@ int inspect_supervisor(struct inspect *i)
 	if (!read_process(i->root, &root))
 		return 0; /* ended meanwhile */
 	has_parent = root.parent > 0 && read_process(root.parent, &parent) && parent.state != 'Z';
-	if (!has_parent)
+	if (!has_parent || ask_stand(i, parent.pid))
 		return 0;
 	int r = say_unit(i, &parent);
 

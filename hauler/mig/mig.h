@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "common/journal.h"
 #include "common/page.h"
@@ -73,6 +74,11 @@ struct opts {
 	bool list, keep_here, drop_here; /* recover, resolve */
 	struct net_opts net;
 	const char *into_root; /* the tree's root directory at the destination */
+	const char *as; /* key of a haul land; NULL: none */
+	const char *give_on; /* run, land: the signal that gives the program away; NULL: none */
+	int give_signal; /* its number */
+	unsigned int park_s, away_status;
+	struct rlimit nofile; /* of open files, before haul raised it */
 	struct dirs_opts fs;
 };
 
@@ -226,6 +232,7 @@ struct copy {
 	struct signals *signals; /* pending when the tree had stopped; run/signals.c */
 	struct ttys *ttys; /* what waits in its terminals; mig/ttys.h */
 	struct locks *locks; /* on files that both hosts see; NULL: none. files/locks.h */
+	int starter; /* connection to the haul run that has started the tree; -1: none */
 	struct rings *rings; /* AIO rings whose answers must not change any more; NULL: none */
 };
 

@@ -49,6 +49,10 @@ const struct option_row options_table[OPTION_N] = {
 	[OPTION_INTO_ROOT] = { "into-root", 0, "into_root", TEXT("DIR"), .whose = OPTION_ADMIN,
 	                       .help = "give the processes this root directory on HOST, with every "
 	                               "file they use in it" },
+	[OPTION_AS] = { "as", 0, "as", TEXT("KEY"), .whose = OPTION_USER,
+	                .help = "let it land in the haul land that waits on HOST under KEY; run, "
+	                        "land: "
+	                        "the key of the program" },
 	[OPTION_HOOK] = { "hook", 0, NULL, LIST("POINT=FILE"), .whose = OPTION_SELF,
 	                  .help = "run FILE when the migration reaches POINT" },
 	[OPTION_IDENTITY] = { "identity", 'i', NULL, TEXT("FILE"), .whose = OPTION_SELF,
@@ -78,7 +82,18 @@ const struct option_row options_table[OPTION_N] = {
 	[OPTION_LIST_ONLY] = { "list", 0, NULL, FLAG, .whose = OPTION_FRONT,
 	                       .help = "recover: list unfinished migrations, change nothing" },
 	[OPTION_TO] = { "to", 0, NULL, TEXT("HOST"), .whose = OPTION_FRONT,
-	                .help = "recover: new address of the destination" },
+	                .help = "recover: new address of the destination; run, land: where to "
+	                        "look for who has landed (any trusted host if it is not given)" },
+	[OPTION_GIVE_ON] = { "give-on", 0, NULL, TEXT("SIGNAL"), .whose = OPTION_FRONT,
+	                     .help = "run, land: SIGNAL gives the program away to who has landed "
+	                             "under its key, instead of reaching the program" },
+	[OPTION_PARK_S] = { "park-s", 0, NULL, NUMBER(0, 86400), .whose = OPTION_FRONT, .unit = "s",
+	                    .def = "60",
+	                    .help = "run, land: while nobody has landed, keep the program this "
+	                            "long without a caller; then it gets the signal" },
+	[OPTION_AWAY_STATUS] = { "away-status", 0, NULL, NUMBER(0, 255), .whose = OPTION_FRONT,
+	                         .unit = "", .def = "0",
+	                         .help = "run, land: exit status when the program has moved away" },
 	[OPTION_KEEP_HERE] = { "keep-here", 0, NULL, FLAG, .whose = OPTION_FRONT,
 	                       .help = "resolve: resume the stopped copy on this host" },
 	[OPTION_DROP_HERE] = { "drop-here", 0, NULL, FLAG, .whose = OPTION_FRONT,

@@ -154,7 +154,8 @@ static bool has_place(const struct out *o)
 static bool shares(const struct out *a, const struct out *b)
 {
 	return a->to == b->to && a->reads == b->reads && !strcmp(a->path, b->path) &&
-	       a->rdev == b->rdev && (a->to == OUT_TO_FILE || a->to == OUT_TO_TTY);
+	       a->rdev == b->rdev &&
+	       (a->to == OUT_TO_FILE || a->to == OUT_TO_TTY || a->to == OUT_TO_LAND);
 }
 
 int outs_add(struct outs *l, const struct out *o)
@@ -163,12 +164,14 @@ int outs_add(struct outs *l, const struct out *o)
 		[OUT_TO_FILE] = REFIT_PLACE,    [OUT_TO_NULL] = REFIT_NULL,
 		[OUT_TO_CLOSE] = REFIT_CLOSE,   [OUT_TO_UNIX] = REFIT_PLACE,
 		[OUT_TO_JOURNAL] = REFIT_PLACE, [OUT_TO_TTY] = REFIT_TTY_KEPT,
+		[OUT_TO_LAND] = REFIT_PLACE,
 	};
 	struct out one = *o;
 	bool found = !has_place(o);
 
 	one.refit.to = becomes[o->to];
-	one.refit.polls = o->to == OUT_TO_UNIX || o->to == OUT_TO_JOURNAL || o->to == OUT_TO_TTY;
+	one.refit.polls = o->to == OUT_TO_UNIX || o->to == OUT_TO_JOURNAL || o->to == OUT_TO_TTY ||
+	                  o->to == OUT_TO_LAND;
 	for (size_t k = 0; !found && k < l->n; k++)
 		if (shares(&l->v[k], &one)) {
 			one.refit.place = l->v[k].refit.place;
@@ -193,6 +196,7 @@ void outs_text(const struct out *o, char *text, size_t bytes)
 		[OUT_TO_UNIX] = "will be reconnected to ",
 		[OUT_TO_JOURNAL] = "will be reconnected to ",
 		[OUT_TO_TTY] = "will be a terminal for haul attach",
+		[OUT_TO_LAND] = "will be haul land's ",
 	};
 
 	snprintf(text, bytes, "%s%s",
@@ -231,6 +235,7 @@ static void fill(Haul__Out *m, const struct out *o)
 		[OUT_TO_UNIX] = HAUL__OUT_KIND__OUT_UNIX,
 		[OUT_TO_JOURNAL] = HAUL__OUT_KIND__OUT_JOURNAL,
 		[OUT_TO_TTY] = HAUL__OUT_KIND__OUT_TTY,
+		[OUT_TO_LAND] = HAUL__OUT_KIND__OUT_LAND,
 	};
 
 	m->kind = o->reads ? HAUL__OUT_KIND__OUT_READ : kinds[o->to];

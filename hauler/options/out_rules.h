@@ -27,6 +27,7 @@ enum out_to {
 	OUT_TO_UNIX, /* connected again */
 	OUT_TO_JOURNAL, /* the same, and journald gets its name and priority */
 	OUT_TO_TTY, /* a terminal that `haul attach` connects to */
+	OUT_TO_LAND, /* a pipe of haul land; path: in, out or err */
 };
 
 /* --map=WHAT=TARGET */
@@ -60,10 +61,11 @@ struct out {
 	enum out_to to;
 	char path[OUT_PATH_BYTES];
 	bool reads; /* OUT_TO_FILE */
-	int sock_type;
+	int sock_type; /* OUT_TO_LAND: O_NONBLOCK or 0 */
 	uint64_t rdev, dev; /* of a terminal */
 	pid_t owner; /* the process whose user the replacement is opened as */
 	char header[OUT_HEADER_BYTES]; /* OUT_TO_JOURNAL: what journald is to read first */
+	bool unread; /* OUT_TO_LAND: what is in the pipe travels */
 	char external[64]; /* the name that CRIU's dump needs; empty: none */
 };
 

@@ -207,6 +207,7 @@ static int wait_for_pages(struct mig *m, struct err *e)
 /* The cgroup not before the record: a recovery that finds the record removes it. */
 static const struct part quiet_parts[] = {
 	{ "record", record },
+	{ "haul run", starter_hold },
 	{ "stop new connections", mnet_quiet },
 	{ "prepare the cgroup", prepare_cgroup },
 };
@@ -298,6 +299,7 @@ void freeze_undo(struct mig *m)
 		criu_reply(m->dump.criu, false, &ignore);
 	}
 	drop_criu(m);
+	starter_back(m);
 	mnet_undo(m);
 	if (m->copy.frost)
 		frost_thaw(m->copy.frost);

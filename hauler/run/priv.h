@@ -133,6 +133,17 @@ int signals_check(const struct mig *m, struct err *e);
 void signals_late(const struct mig *m);
 void signals_free(struct signals *s);
 
+/* ---- starter.c: the haul run or haul land that has started the tree ---- */
+
+/** starter_hold() - before the stop: it passes no more input on. Return: 0, also when there is none */
+int starter_hold(struct mig *m, struct err *e);
+/** starter_given() - before COMMIT: the end of the copy here will be no end of the program */
+int starter_given(struct mig *m, struct err *e);
+/** starter_back() - the tree is about to resume here */
+void starter_back(struct mig *m);
+/** starter_forget() - close the connection */
+void starter_forget(struct mig *m);
+
 /* ---- throttle.c ---- */
 
 /** throttle_limits() - set haul's own limits; @frozen: it may use all the CPU it can get */
@@ -143,5 +154,12 @@ void throttle_more(struct mig *m);
 void throttle_check(struct mig *m);
 /** throttle_free() - the program runs at full speed again; also when it was not slowed down */
 void throttle_free(struct mig *m);
+
+/* ---- unread.c ---- */
+
+struct Haul__Switch;
+/** unread_switch() - put what is in the pipes of a haul run into SWITCH */
+int unread_switch(const struct mig *m, struct Haul__Switch *s, struct err *e);
+void unread_switch_free(struct Haul__Switch *s);
 
 #endif

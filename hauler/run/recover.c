@@ -60,6 +60,7 @@ static void wait_untraced(pid_t pid)
 
 static void thaw(struct mig *m)
 {
+	starter_back(m);
 	mnet_undo(m);
 	if (m->copy.frost)
 		frost_thaw(m->copy.frost);

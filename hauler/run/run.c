@@ -248,6 +248,7 @@ void run_fini(struct mig *m)
 	direct_rings_free(steal(m->copy.rings));
 	ttys_free(steal(m->copy.ttys));
 	locks_free(steal(m->copy.locks));
+	starter_forget(m);
 	for (size_t i = 0; i < m->copy.n_held; i++)
 		close(m->copy.held[i].pidfd);
 	free(steal(m->copy.held));

@@ -56,6 +56,9 @@ static int fill_and_send(struct mig *m, Haul__Switch *s, struct err *e)
 	if (r)
 		return r;
 	r = ttys_switch(m->copy.ttys, s, e);
+	if (r)
+		return r;
+	r = unread_switch(m, s, e);
 	return r ? r : send_maps(m, s, e);
 }
 
@@ -75,5 +78,6 @@ int send_switch_run(struct mig *m, struct err *e)
 	threads_switch_free(&s);
 	sockets_switch_free(&s);
 	ttys_switch_free(&s);
+	unread_switch_free(&s);
 	return r;
 }

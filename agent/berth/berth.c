@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* berth.c - which kind of berth a tree lands in, and its steps. */
+#include "agent/berth/priv.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "transport/haul.pb-c.h"
+
+static struct berth *new_berth(const struct berth_kind *kind)
+{
+	struct berth *b = calloc(1, sizeof(*b));
+
+	for (int i = 0; b && i < STAND_STREAMS; i++)
+		b->stream[i] = -1;
+	if (b)
+		b->kind = kind;
+	return b;
+}
+
+int berth_offer(struct wrk *w, const Haul__Offer *o, struct findings *f, struct err *e)
+{
+	w->berth = new_berth(o->land[0] ? &land_kind : &bare_kind);
+	if (!w->berth)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for the berth");
+	return w->berth->kind->offer ? w->berth->kind->offer(w, o, f, e) : 0;
+}
+
+int berth_start(struct wrk *w, struct err *e)
+{
+	return w->berth->kind->start(w, e);
+}
+
+int berth_stream(const struct wrk *w, const char *name)
+{
+	static const char *const names[STAND_STREAMS] = { "in", "out", "err" };
+
+	for (int i = 0; i < STAND_STREAMS; i++)
+		if (!strcmp(name, names[i]) && w->berth->stream[i] >= 0)
+			return fcntl(w->berth->stream[i], F_DUPFD_CLOEXEC, 0);
+	return -ENOENT;
+}
+
+int berth_spawn(struct wrk *w, const char *root, const struct criu_inherit *v, size_t n,
+                struct err *e)
+{
+	return w->berth->kind->spawn(w, root, v, n, e);
+}
+
+int berth_gate(struct wrk *w, struct err *e)
+{
+	return w->berth->kind->gate ? w->berth->kind->gate(w, e) : 0;
+}
+
+void berth_runs(struct wrk *w)
+{
+	if (w->berth && w->berth->kind->runs)
+		w->berth->kind->runs(w);
+}
+
+void berth_undo(struct wrk *w)
+{
+	if (w->berth && w->berth->kind->undo)
+		w->berth->kind->undo(w);
+}
+
+void berth_free(struct wrk *w)
+{
+	struct berth *b = steal(w->berth);
+
+	for (int i = 0; b && i < STAND_STREAMS; i++)
+		if (b->stream[i] >= 0)
+			close(b->stream[i]);
+	free(b);
+	if (w->keep->berth_fd >= 0)
+		close(w->keep->berth_fd);
+	w->keep->berth_fd = -1;
+}
+
+void berth_adopt(struct wrk *w)
+{
+	w->berth = new_berth(w->keep->berth_fd >= 0 ? &land_kind : &bare_kind);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* priv.h - what each kind of berth does. */
+#ifndef HAUL_BERTH_PRIV_H
+#define HAUL_BERTH_PRIV_H
+
+#include "agent/berth/berth.h"
+#include "common/stand.h"
+#include "engine/proc/room.h"
+
+struct berth {
+	const struct berth_kind *kind;
+	char key[STAND_KEY_BYTES]; /* land */
+	int stream[STAND_STREAMS]; /* land: the program's ends of its pipes */
+	char dir[ROOM_DIR_BYTES]; /* bare: the cgroup; empty: none of its own */
+};
+
+/* What a kind has nothing to do for is NULL. */
+struct berth_kind {
+	const char *name;
+	int (*offer)(struct wrk *w, const struct Haul__Offer *o, struct findings *f, struct err *e);
+	int (*start)(struct wrk *w, struct err *e);
+	int (*spawn)(struct wrk *w, const char *root, const struct criu_inherit *v, size_t n,
+	             struct err *e);
+	int (*gate)(struct wrk *w, struct err *e);
+	void (*runs)(struct wrk *w);
+	void (*undo)(struct wrk *w);
+};
+
+extern const struct berth_kind bare_kind, land_kind;
+
+#endif
