@@ -82,7 +82,7 @@ tell B USR1 there
 has there.out '^read 3000$'
 ends run 0
 ends there 0
-note "  input that had not been read is read there, before what comes there"
+note "  input that had not been read is read there, before what arrives later"
 
 # ---- given away by the stop signal ----
 land B there k

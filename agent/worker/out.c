@@ -10,11 +10,12 @@
 #include <sys/stat.h>
 
 #include "agent/berth/berth.h"
-#include "agent/mig/mig.h"
 #include "agent/check/allow.h"
 #include "agent/check/reach.h"
-#include "agent/worker/tty.h"
 #include "agent/files/beneath.h"
+#include "agent/mig/mig.h"
+#include "agent/worker/tty.h"
+#include "common/log.h"
 #include "engine/criu/refit.h"
 #include "transport/haul.pb-c.h"
 
