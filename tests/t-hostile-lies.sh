@@ -35,7 +35,7 @@ lie() {
 	grep -qF -- "$text" "$dir/report" "$dir/stderr" || { cat "$dir/report" "$dir/stderr" >&2; fail "$lie: not a word of \"$text\""; }
 	! grep -q $'\033' "$dir/report" "$dir/stderr" || fail "$lie: an escape comes through"
 	if [ "$rc" = 4 ]; then # the operator asks again, and once more when he is told the truth
-		"$lab" run A grep -q '^State:.*T' "/proc/$pid/status" || fail "$lie: the copy here is not held"
+		stands A "$lie: the copy here is not held"
 		"$lab" run A "$haul" recover >"$dir/recover" 2>&1 || true
 		"$lab" run "$to" test -e "/proc/$pid" && "$lab" run A grep -qs '^State:.*[RS]' "/proc/$pid/status" && fail "$lie: two copies"
 		"$lab" run "$to" kill "$(daemon_of "$to")"

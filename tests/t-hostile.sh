@@ -18,6 +18,7 @@ attack() {
 under_way() {
 	local mode=$1
 	shift
+	rm -f "$dir/secret" "$dir/report"
 	HOSTILE=tell:$dir/secret "$lab" run A "$evil/hostile-haul" --json --mode="$mode" "$@" "$pid" hostB \
 		>"$dir/report" 2>"$dir/stderr" &
 	job=$!

@@ -6,6 +6,7 @@
 #include <sys/fanotify.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -15,6 +16,7 @@
 
 #define STACK_BYTES 65536
 #define FILE_PATH   "/tmp/t-inspect-outside"
+#define DIR_PATH    "/var/tmp/t-inspect-watch"
 
 /* A process that keeps all that is open here, and shared memory that is mapped here. */
 static pid_t start_holder(void)
@@ -178,12 +180,14 @@ static void check_lease(void)
 		t_end(pid);
 }
 
+/* Of a folder that nobody else opens */
 static int watches_reads(void *arg)
 {
 	int fd = inotify_init1(0);
 
 	(void)arg;
-	return fd < 0 || inotify_add_watch(fd, "/tmp", IN_OPEN) < 0;
+	return fd < 0 || (mkdir(DIR_PATH, 0700) < 0 && errno != EEXIST) ||
+	       inotify_add_watch(fd, DIR_PATH, IN_OPEN) < 0;
 }
 
 static int scans_on_access(void *arg)
@@ -272,5 +276,6 @@ int main(void)
 	supervised("loop", "loop", true, SEV_INFO);
 	t_case("a child of haul's own ancestors", has_own_parent, NULL, NULL, SEV_INFO);
 	unlink(FILE_PATH);
+	rmdir(DIR_PATH);
 	return checks_end();
 }

@@ -24,6 +24,7 @@ ends() {
 
 # throttled OPTION...: a haul of it in the background that has begun to throttle; sets $haul_pid
 throttled() {
+	: >"$dir/report"
 	"$lab" run A "$haul" --json --mode=pre-copy --throttle-max-percent=90 "$pid" hostB >"$dir/report" 2>"$dir/stderr" &
 	until_true 120 'slow && grep -q "\"event\": *\"throttle\"" "$dir/report"' || fail "it was not slowed down: $(cat "$dir/report" "$dir/stderr")"
 	was=$(slow_dir)
