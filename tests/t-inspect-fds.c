@@ -183,7 +183,7 @@ static int terminal(void *arg)
 	return openpty(&m, &s, NULL, NULL, NULL) < 0 ? 77 : 0;
 }
 
-/* Somebody outside the tree has the master. */
+/* A process outside the tree has the master. */
 static void slave_only(void)
 {
 	int m, s;

@@ -180,7 +180,7 @@ static void check_lease(void)
 		t_end(pid);
 }
 
-/* Of a folder that nobody else opens */
+/* Of a folder that no other process opens */
 static int watches_reads(void *arg)
 {
 	int fd = inotify_init1(0);
