@@ -135,6 +135,17 @@ refused 'may bind the UNIX socket' "take the place of a socket that root has lef
 in_b chmod 755 /srv/data
 quiet
 
+note "files that have lost their names: CRIU makes them anew for a moment"
+her_ghost() { # her_ghost DIR
+	in_a install -o $uid -g $uid -m 600 /dev/null "$1/gone"
+	her ghost:"$1/gone"
+}
+her_ghost /srv/own/d
+refused 'may make /srv/own/d/gone' "a file without a name, through a link"
+her_ghost /srv/data
+refused 'may make /srv/data/gone' "a file without a name, in root's directory"
+quiet
+
 note "haul check tells nothing about a file that she may not read"
 answer() {
 	in_b sh -c "umask 077; printf '%s' '$1' >/srv/data/guess"
@@ -179,6 +190,39 @@ in_b touch /srv/own/stop
 wait $swapper
 in_b chmod 700 /srv/private
 
+note "the same between hauld's look and CRIU: it is found at the gate"
+fault=$dir/fault
+stop_hauld B
+in_b rm -rf /srv/own/d
+in_b install -d -o $uid -g $uid /srv/own/d
+HAUL_FAULT=d-placed-said:hold HAUL_FAULT_FILE=$fault start_hauld B
+in_b chmod 755 /srv/private
+for way in ghost bind append; do
+	in_a rm -f /srv/own/d/log
+	[ $way = bind ] || in_a install -o $uid -g $uid -m 600 /dev/null /srv/own/d/log
+	in_b rm -f /srv/own/d/log
+	[ $way = append ] && in_b install -o $uid -g $uid -m 600 /dev/null /srv/own/d/log
+	[ $way = append ] || in_b mv /srv/private/log /srv/private/kept
+	her $way:/srv/own/d/log
+	rm -f "$fault" "$fault.over"
+	in_a "$haul" --mode=stop-copy --freeze-limit-ms=60000 "$pid" hostB >"$dir/out" 2>&1 &
+	job=$!
+	until_true 60 '[ -s "$fault" ]' || fail "hauld did not come to the point: $(cat "$dir/out")"
+	in_b setpriv --reuid=$uid --regid=$uid --clear-groups sh -c 'cd /srv/own; mv d r; ln -s /srv/private d'
+	touch "$fault.over"
+	rm "$fault"
+	wait $job && fail "$way through a link that was put there meanwhile: moved"
+	grep -qE "may not make it|bound in another directory|not the file that was accepted|may not open it" "$dir/out" || fail "$way: $(cat "$dir/out")"
+	writes A
+	stop A
+	in_b sh -c 'cd /srv/own; rm d; mv r d; cd /srv/private; [ ! -e kept ] || mv -f kept log'
+	quiet
+	note "  refused: $way"
+done
+stop_hauld B
+start_hauld B
+in_b chmod 700 /srv/private
+
 note "rightful moves"
 in_b sh -c 'cd /srv/own; rm -rf d l r stop; install -d -o 4001 -g 4001 d'
 in_b install -o $uid -g $uid -m 600 /dev/null /srv/own/d/log
@@ -188,6 +232,10 @@ writes B
 in_b grep -q 'line 1' /srv/own/d/log || fail "her own log"
 stop B
 lines=$(in_b grep -c . /srv/own/d/log)
+her_ghost /srv/own
+move A "${ways[0]}"
+writes B
+stop B
 her queue:/srv/own/d/log
 move A "${ways[0]}"
 writes B

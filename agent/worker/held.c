@@ -140,9 +140,46 @@ static int need_of(const struct held *h)
 	return X_OK;
 }
 
+static void dir_of(const char *path, char dir[PATH_MAX])
+{
+	snprintf(dir, PATH_MAX, "%s", path);
+	char *slash = strrchr(dir, '/');
+
+	slash[slash == dir] = 0;
+}
+
+/*
+ * CRIU makes a file that has lost its name anew: as root, with its name, and for a moment it can be seen. Only where
+ * @id could make one, or where root did at the source: a directory with the same owner and mode, which the tree cannot
+ * change.
+ */
+static bool may_make(const struct wrk *w, const struct rights_id *id, const char *path)
+{
+	const struct rights_file was = { .uid = id->uid, .gid = id->gid };
+	char dir[PATH_MAX];
+	struct stat st;
+
+	dir_of(path, dir);
+	if (rights_create(&w->rights, path, &was, NULL) == 0)
+		return true;
+	const struct bring_file *f = bring_find(w->bring, dir);
+
+	return f && rights_guarded(&w->rights, dir) == 0 && lstat(dir, &st) == 0 &&
+	       st.st_uid == f->uid && st.st_gid == f->gid &&
+	       (st.st_mode & 07777) == (f->mode & 07777);
+}
+
+/* Memory that is shared by descriptors or System V calls looks like a file in the root directory. */
+static bool is_kernels(const char *path)
+{
+	return !strchr(path + 1, '/') || !strcmp(path, "/dev/zero" DELETED);
+}
+
 /* A file that has lost its name travels in the images: CRIU has made it anew. */
 static int judge_nameless(const struct held *h, struct err *e)
 {
+	if (!is_kernels(h->path) && !may_make(h->w, &h->id, h->path))
+		return refuse(h, EACCES, "that user may not make it at the destination", e);
 	if (!h->w->rights.owned || rights_access(&h->id, h->fd, h->need) == 0)
 		return 0;
 	return refuse(h, EACCES, "that user may not open it", e);
@@ -280,7 +317,12 @@ static int look_queue(const struct held *h, struct err *e)
 /* A socket: to whom is it connected, and what waits in it? */
 static int look_socket(struct held *h, const char *link, struct err *e)
 {
+	unsigned long long inode = 0;
 	int r = h->peers->any ? judge_socket_peer(h, link, e) : 0;
+
+	if (r == 0 && sscanf(h->path, "socket:[%llu]", &inode) == 1 &&
+	    peers_bound(h->peers, h->w, &h->id, inode) < 0)
+		return refuse(h, EACCES, "it was bound in another directory than that user's", e);
 
 	return r < 0 || !h->peers->queues ? r : look_queue(h, e);
 }
@@ -389,13 +431,41 @@ int held_check(struct wrk *w, struct err *e)
 
 	if (r < 0)
 		return r;
-	r = peers_load(&peers, w->images_fd, e);
+	r = peers_load(&peers, w, e);
 	if (r < 0)
 		return r;
 	if (fstat(w->images_fd, &images) < 0)
 		return err_sys(e, "images");
 	for (size_t i = 0; r == 0 && i < tree.n; i++)
 		r = check_process(w, &peers, tree.v[i].pid, images.st_dev, e);
+	return r;
+}
+
+/* ---- files without a name, before the restore ---- */
+
+static int judge_ghost(const struct wrk *w, const char *name, struct err *e)
+{
+	char path[256];
+
+	for (size_t i = 0; i < w->rights.n; i++)
+		if (is_kernels(name) || may_make(w, &w->rights.v[i], name))
+			return 0;
+	files_clean(name, path, sizeof(path));
+	err_set(e, ERR_TARGET, EACCES,
+	        "no process of the tree may make %s, which has lost its name, there", path);
+	return err_fix(e,
+	               "give its directory there the owner, group and mode it has at the source");
+}
+
+int held_ghosts(struct wrk *w, struct err *e)
+{
+	struct img_regs regs;
+	int r = img_regs(w->images_fd, &regs, e);
+
+	for (size_t i = 0; r == 0 && i < regs.n; i++)
+		if (regs.v[i].nameless && regs.v[i].name[0] == '/')
+			r = judge_ghost(w, regs.v[i].name, e);
+	img_regs_fini(&regs);
 	return r;
 }
 
@@ -453,14 +523,6 @@ static bool is_in_use(const char *path)
 			return true;
 	}
 	return false;
-}
-
-static void dir_of(const char *path, char dir[PATH_MAX])
-{
-	snprintf(dir, PATH_MAX, "%s", path);
-	char *slash = strrchr(dir, '/');
-
-	slash[slash == dir] = 0;
 }
 
 /* May some process of the tree replace entries of that directory? Or has root bound it there? */

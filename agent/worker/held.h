@@ -20,6 +20,12 @@ int held_users(struct wrk *w, struct err *e);
 int held_sockets(struct wrk *w, struct err *e);
 
 /**
+ * held_ghosts() - may the tree make its files that have lost their names? Before CRIU makes them
+ * Return: 0; -EACCES: refuse; -errno
+ */
+int held_ghosts(struct wrk *w, struct err *e);
+
+/**
  * held_check() - at the gate: judge what each restored process has open, mapped, as its
  * program, working directory and root directory, with that process's own identity
  * Return: 0; -EACCES it may not have one of them; -ESTALE it is not the file that was accepted

@@ -209,8 +209,8 @@ void net_move_announce(const struct net_move *m);
 /* A UNIX socket of this host. */
 struct net_unix {
 	uint64_t inode, peer; /* peer 0: none */
-	uint64_t dev,
-	        file; /* of the path that it is bound to; file 0: none. Only 32 bits of the file's inode */
+	bool waits; /* a listener, or a datagram socket: it is bound to its path itself */
+	uint64_t dev, file; /* of its path, 32 bits of the inode number; file 0: none */
 };
 
 /** net_unix_list() - all of them, by inode. @out: an array of @n, the caller's. Return: 0; -errno */

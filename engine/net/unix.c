@@ -13,6 +13,7 @@
 #include "engine/net/net.h"
 #include "engine/net/netlink.h"
 
+#define STATE_LISTEN      10 /* as of TCP */
 #define KERNEL_MINOR_BITS 20 /* of a device number inside the kernel */
 
 struct list {
@@ -43,6 +44,8 @@ static int take(void *arg, const struct nlmsghdr *h)
 		memcpy(&vfs, file, sizeof(vfs));
 	*s = (struct net_unix){ .inode = u->udiag_ino,
 		                .peer = inode,
+		                .waits = u->udiag_type == SOCK_DGRAM ||
+		                         u->udiag_state == STATE_LISTEN,
 		                .dev = makedev(vfs.udiag_vfs_dev >> KERNEL_MINOR_BITS,
 		                               vfs.udiag_vfs_dev & ((1u << KERNEL_MINOR_BITS) - 1)),
 		                .file = vfs.udiag_vfs_ino };

@@ -3,7 +3,7 @@
 """holder.py - holds files in the ways that its arguments say, and writes to them when it is told.
 
 Usage: holder.py DIR [--as UID | --drop UID] WAY:PATH...
-WAY: read, rw, append, dir, cwd, bind, map (shared, writable), queue (as append; it waits in a socket until it is
+WAY: read, rw, append, dir, cwd, bind, map (shared, writable), ghost (read and write; it has lost its name), queue (as append; it waits in a socket until it is
 written to). It becomes user UID first, with --drop
 after it has opened all. With HOLDER_FS=1 it changes only what file accesses are judged by (fsuid):
 root without CAP_SYS_RESOURCE cannot move processes of other users, but can move such a one. DIR/ready appears when that is done. SIGUSR1: append a line to each
@@ -23,6 +23,9 @@ def hold(way, path):
              "dir": os.O_RDONLY | os.O_DIRECTORY, "map": os.O_RDWR}
     if way == "cwd":
         os.chdir(path)
+    elif way == "ghost":
+        keep.append(open(path, "r+b", buffering=0))
+        os.unlink(path)
     elif way == "bind":
         s = socket.socket(socket.AF_UNIX)
         s.bind(path)
