@@ -304,8 +304,7 @@ static const struct part {
 	{ "page maps", put_page_maps },       { "images", fit_images },
 	{ "terminals", fit_terminals },       { "threads", fit_threads },
 	{ "pager's start", start_pager },     { "users", judge_users },
-	{ "UNIX sockets", judge_sockets },
-	{ "files without a name", judge_ghosts },
+	{ "UNIX sockets", judge_sockets },    { "files without a name", judge_ghosts },
 };
 
 static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
