@@ -22,7 +22,7 @@ ORDER = [
     "engine", "engine/proc", "engine/net", "engine/tracker", "engine/pager", "engine/criu",
     "hauler/options", "hauler/inspect", "hauler/pages", "hauler/mig", "hauler/dirs", "hauler/files",
     "hauler/net", "hauler/report", "hauler/run", "hauler/launch", "hauler/cli",
-    "agent/check", "agent/files", "agent/mig", "agent/berth", "agent/dirs", "agent/worker", "agent/api", "agent/daemon",
+    "agent/check", "agent/files", "agent/mig", "agent/berth", "agent/dirs", "agent/worker", "agent/api", "agent/porter", "agent/daemon",
 ]
 # What must not know each other although the list alone would allow it.
 APART = [

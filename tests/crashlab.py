@@ -25,8 +25,8 @@ find /run /dev/shm /srv -mindepth 1 ! -path '/run/haul/journal/dest-*' ! -path /
 	! -path /run/haul/fill ! -path /run/haul/fs ! -path /run/haul/files ! -path /run/haul/api.sock ! -path '/run/lock*' ! -path '/run/netns*' ! -name "criu.kdat*" -printf 'file %p\n'
 nft list tables 2>/dev/null
 ip -o addr show dev eth0 | awk '{ print "address", $4 }'
-ps -eo pid=,ppid=,comm=,args= | awk -v me=$$ '$1 != me && $2 != me && $3 != "hauld-api" { print "process", $1, $4 }'
-readlink /proc/[0-9]*/ns/mnt /proc/[0-9]*/ns/net /proc/[0-9]*/ns/ipc /proc/[0-9]*/ns/uts | sort -u | sed 's/^/namespace /'
+ps -eo pid=,ppid=,comm=,args= | awk -v me=$$ '$1 != me && $2 != me && $3 !~ /^hauld-(api|porter)$/ { print "process", $1, $4 }'
+for p in $(grep -Lx hauld-porter /proc/[0-9]*/comm); do p=${p%/comm}; readlink $p/ns/mnt $p/ns/net $p/ns/ipc $p/ns/uts; done | sort -u | sed 's/^/namespace /'
 true
 """
 

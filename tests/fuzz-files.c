@@ -38,19 +38,28 @@ static void maps(const uint8_t *p, size_t bytes)
 		abort();
 }
 
+/* The same bytes as said by a source, and by a destination. */
 static void preamble(const uint8_t *p, size_t bytes)
 {
-	uint8_t in[TR_PREAMBLE_BYTES] = { 0 }, again[TR_PREAMBLE_BYTES];
+	uint8_t in[PREAMBLE_BYTES] = { 0 }, again[PREAMBLE_BYTES];
 	struct err e = ERR_INIT;
-	uint64_t route = 0;
+	enum preamble_says says;
+	struct preamble got;
+	unsigned int value;
 
 	memcpy(in, p, bytes < sizeof(in) ? bytes : sizeof(in));
-	int r = preamble_get(in, &route, &e);
+	int r = preamble_get(in, &got, &e);
 
 	if ((r < 0) != (e.msg[0] != 0))
 		abort();
-	preamble_put(again, route);
-	if (r == 0 && memcmp(in, again, sizeof(in)))
+	if (r == 0) {
+		preamble_put(again, &got);
+		if (memcmp(in, again, sizeof(in)))
+			abort();
+	}
+	err_clear(&e);
+	if (preamble_head(in, &says, &value, &e) == 0 && says == PREAMBLE_GREETING &&
+	    value > PREAMBLE_KEY_MAX)
 		abort();
 }
 

@@ -76,6 +76,7 @@ UNIT = \
 	tests/t-check-cpu \
 	tests/t-check-offer \
 	tests/t-criu-why \
+	tests/t-crowd \
 	tests/t-elf-buildid \
 	tests/t-frame-bounds \
 	tests/t-guardian \
@@ -226,8 +227,10 @@ SHELL_TESTS = \
 	tests/t-trust-opened.sh \
 	tests/t-trust-owner.sh \
 	tests/t-trust-sandbox.sh \
+	tests/t-trust-scarce.sh \
 	tests/t-trust-signals.sh \
 	tests/t-trust-source.sh \
+	tests/t-trust-strangers.sh \
 	tests/t-trust-streams.sh \
 	tests/t-urgent.sh \
 	tests/t-watch.sh \
@@ -239,6 +242,7 @@ QUICK = \
 	tests/t-check-offer \
 	tests/t-circles.sh \
 	tests/t-criu-why \
+	tests/t-crowd \
 	tests/t-elf-buildid \
 	tests/t-english.sh \
 	tests/t-frame-bounds \

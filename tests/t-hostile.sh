@@ -58,10 +58,11 @@ note "while pages are copied (rounds), and then to its end"
 waits_in=rounds
 "$lab" rate 12mbit
 old=$(printf '%064d' 0)
+no_ticket=$(printf '%096d' 0)
 under_way pre-copy --downtime-limit-ms=300
 attack strangers "$route" "$old"
-silent 25 "4841554c01000000$route"
-silent 80 4841554c010000000000000000000000
+silent 25 "4841554c02020000$route$no_ticket"
+silent 80 "4841554c020100000000000000000000$no_ticket"
 silent 200 ''
 works 0.5
 attack lengths
@@ -84,7 +85,7 @@ waits_in=post-copy
 rm -f "$dir/secret"
 under_way post-copy
 attack strangers "$route" "$old"
-silent 25 "4841554c01000000$route"
+silent 25 "4841554c02020000$route$no_ticket"
 attack order
 still_in
 "$lab" rate off

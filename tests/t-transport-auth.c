@@ -25,19 +25,82 @@ static int connect_to(const struct chan_target *to, struct chan **out, struct er
 
 static void preamble(void)
 {
-	uint8_t b[TR_PREAMBLE_BYTES];
+	uint8_t b[PREAMBLE_BYTES];
+	struct preamble in = { .wants = PREAMBLE_ENTER, .route = 0x0123456789abcdefULL }, out;
 	struct err e = ERR_INIT;
-	uint64_t route = 0;
 
-	preamble_put(b, 0x0123456789abcdefULL);
-	CHECK(preamble_get(b, &route, &e) == 0 && route == 0x0123456789abcdefULL);
-	CHECK(b[8] == 0x01 && b[15] == 0xef);
+	memset(in.ticket, 1, sizeof(in.ticket));
+	memset(in.proof, 2, sizeof(in.proof));
+	preamble_put(b, &in);
+	CHECK(preamble_get(b, &out, &e) == 0 && !memcmp(&in, &out, sizeof(in)));
+	CHECK(b[8] == 0x01 && b[15] == 0xef && b[31] == 1 && b[32] == 2);
 	for (int i = 0; i < 8; i++) {
-		preamble_put(b, 1);
+		preamble_put(b, &in);
 		b[i] ^= 0x20;
 		err_clear(&e);
-		CHECK(preamble_get(b, &route, &e) == -EPROTO && e.msg[0]);
+		CHECK(preamble_get(b, &out, &e) == -EPROTO && e.msg[0]);
 	}
+}
+
+static void greeting(void)
+{
+	static const uint8_t challenge[PREAMBLE_CHALLENGE_BYTES] = { 7 };
+	uint8_t b[PREAMBLE_GREETING_MAX];
+	enum preamble_says says;
+	struct err e = ERR_INIT;
+	unsigned int value;
+
+	CHECK(preamble_greet(b, challenge, "a key") == PREAMBLE_HEAD_BYTES + sizeof(challenge) + 5);
+	CHECK(preamble_head(b, &says, &value, &e) == 0 && says == PREAMBLE_GREETING && value == 5);
+	b[6] = 0xff; /* a key that is too long */
+	CHECK(preamble_head(b, &says, &value, &e) == -EPROTO);
+	preamble_refuse(b, PREAMBLE_NO_TICKET);
+	err_clear(&e);
+	CHECK(preamble_head(b, &says, &value, &e) == 0 && says == PREAMBLE_REFUSAL &&
+	      value == PREAMBLE_NO_TICKET);
+	err_clear(&e);
+	CHECK(preamble_head((const uint8_t *)"SSH-2.0-", &says, &value, &e) == -EPROTO);
+}
+
+/* A ticket is good for its gate, its challenge, its preamble, and as long as its key is on the list. */
+static void tickets(struct t_host *h)
+{
+	uint8_t challenge[PREAMBLE_CHALLENGE_BYTES] = { 1 }, b[PREAMBLE_BYTES];
+	struct preamble p = { .wants = PREAMBLE_ENTER, .route = 9 };
+	char print[KEY_PRINT_BYTES];
+	struct err e = ERR_INIT;
+	struct gate other;
+	struct ticket t;
+	ssh_key key = NULL;
+
+	CHECK(ssh_pki_import_privkey_file(t_path("id"), NULL, NULL, NULL, &key) == SSH_OK);
+	CHECK(key_print(key, print, sizeof(print)) == 0);
+	ssh_key_free(key);
+	CHECK(gate_open(&other, h->server, &e) == 0);
+	CHECK(!gate_issue(&h->gate.gate, "SHA256:none", &t));
+	CHECK(gate_issue(&h->gate.gate, print, &t));
+	memcpy(p.ticket, t.id, sizeof(p.ticket));
+	preamble_put(b, &p);
+	CHECK(!gate_admits(&h->gate.gate, challenge, b));
+	CHECK(gate_prove(&t, challenge, b, &e) == 0 && gate_admits(&h->gate.gate, challenge, b));
+	CHECK(!gate_admits(&other, challenge, b));
+	for (size_t i = 0; i < sizeof(b); i++) {
+		b[i] ^= 1;
+		CHECK(!gate_admits(&h->gate.gate, challenge, b));
+		b[i] ^= 1;
+	}
+	challenge[3] = 1;
+	CHECK(!gate_admits(&h->gate.gate, challenge, b));
+	challenge[3] = 0;
+	t_write("authorized", 0600, other_line);
+	CHECK(!gate_admits(&h->gate.gate, challenge, b));
+	t_write("authorized", 0600, id_line);
+	CHECK(gate_admits(&h->gate.gate, challenge, b));
+	/* one that has ended: its first bytes say when */
+	memset(t.id, 0, 4);
+	memcpy(p.ticket, t.id, sizeof(p.ticket));
+	preamble_put(b, &p);
+	CHECK(gate_prove(&t, challenge, b, &e) == 0 && !gate_admits(&h->gate.gate, challenge, b));
 }
 
 /* Unknown host, then trusted; the same key, then the wrong fingerprint. */
@@ -186,6 +249,7 @@ static void changed_host_key(struct t_host *h)
 	int known;
 
 	CHECK(chan_server_new(&h->server, t_path("host_key2"), t_path("authorized"), &e) == 0);
+	CHECK(t_gate_open(&h->gate, h->server, &e) == 0);
 	t_accept(h);
 	CHECK(connect_to(&to, &c, &e) == -EKEYREJECTED);
 	CHECK_E(strstr(e.msg, "HAS CHANGED") && strstr(e.fix, "known_hosts"), &e);
@@ -199,6 +263,7 @@ static void changed_host_key(struct t_host *h)
 	t_accepted(h);
 	chan_server_free(h->server);
 	h->server = old;
+	CHECK(t_gate_open(&h->gate, old, &e) == 0);
 }
 
 static void host_key_file(void)
@@ -222,12 +287,20 @@ static int raw_client(const struct t_host *h, const char *text)
 	struct sockaddr_in a = { .sin_family = AF_INET,
 		                 .sin_port = htons(h->port),
 		                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	uint8_t hello[TR_PREAMBLE_BYTES];
+	struct preamble p = { .wants = PREAMBLE_LOGIN };
+	uint8_t hello[PREAMBLE_GREETING_MAX];
+	enum preamble_says says;
+	struct err e = ERR_INIT;
+	unsigned int bytes;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	CHECK(connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0);
-	preamble_put(hello, 0);
-	CHECK(send(fd, hello, sizeof(hello), 0) == sizeof(hello));
+	CHECK(recv(fd, hello, PREAMBLE_HEAD_BYTES, MSG_WAITALL) == PREAMBLE_HEAD_BYTES);
+	CHECK_E(preamble_head(hello, &says, &bytes, &e) == 0 && says == PREAMBLE_GREETING, &e);
+	bytes += PREAMBLE_CHALLENGE_BYTES;
+	CHECK(recv(fd, hello, bytes, MSG_WAITALL) == (ssize_t)bytes);
+	preamble_put(hello, &p);
+	CHECK(send(fd, hello, PREAMBLE_BYTES, 0) == PREAMBLE_BYTES);
 	CHECK(send(fd, text, strlen(text), MSG_NOSIGNAL) >= 0);
 	return fd;
 }
@@ -350,6 +423,7 @@ int main(void)
 
 	t_begin();
 	preamble();
+	greeting();
 	t_key("id", NULL, id_line, sizeof(id_line));
 	t_key("other", NULL, other_line, sizeof(other_line));
 	t_key("locked", "secret", line, sizeof(line));
@@ -357,6 +431,7 @@ int main(void)
 	t_host_open(&h, "host_key");
 	int fds = fds_open();
 
+	tickets(&h);
 	trust_flow(&h);
 	right_key(&h);
 	lists(&h);

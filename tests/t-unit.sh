@@ -11,7 +11,7 @@ trap lab_down EXIT
 "$lab" run A python3 "$top/tests/api/manager.py" "$hauld" "$dir" || { cat "$dir/log"; exit 1; }
 if command -v systemd-analyze >/dev/null; then
 	# the programs need not be installed here: what else is complained of?
-	systemd-analyze verify "$build/contrib/systemd/hauld.service" "$top/contrib/systemd/hauld.socket" >"$dir/verify" 2>&1 || true
+	systemd-analyze verify "$builddir/contrib/systemd/hauld.service" "$top/contrib/systemd/hauld.socket" >"$dir/verify" 2>&1 || true
 	! grep -v '/usr/local/sbin/hauld is not executable\|man hauld\|^$' "$dir/verify" || fail "systemd-analyze verify"
 	note "  systemd-analyze verify: the units are well-formed"
 fi

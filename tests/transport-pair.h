@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "common/clock.h"
+#include "transport-gate.h"
 
 #define CONNECT_MS 5000
 #define T_LIMIT_S  60 /* whatever hangs ends then */
@@ -112,6 +113,7 @@ static inline int t_listen(uint16_t *port)
 
 struct t_host {
 	struct chan_server *server;
+	struct t_gate gate;
 	int listener;
 	uint16_t port;
 	unsigned int limit_ms;
@@ -130,31 +132,21 @@ static inline void t_host_open(struct t_host *h, const char *host_key)
 	h->limit_ms = CONNECT_MS;
 	h->listener = t_listen(&h->port);
 	CHECK_E(chan_server_new(&h->server, t_path(host_key), t_path("authorized"), &e) == 0, &e);
+	CHECK_E(t_gate_open(&h->gate, h->server, &e) == 0, &e);
 }
 
 static inline void t_host_close(struct t_host *h)
 {
 	close(h->listener);
+	t_gate_close(&h->gate);
 	chan_server_free(h->server);
 }
 
 static inline void *t_accept_main(void *arg)
 {
 	struct t_host *h = arg;
-	uint8_t hello[TR_PREAMBLE_BYTES];
-	int fd = accept4(h->listener, NULL, NULL, SOCK_CLOEXEC);
 
-	CHECK(fd >= 0);
-	if (recv(fd, hello, sizeof(hello), MSG_WAITALL) != sizeof(hello)) {
-		close(fd);
-		h->r = -EPROTO;
-		return NULL;
-	}
-	h->r = preamble_get(hello, &h->route, &h->e);
-	if (h->r < 0)
-		close(fd);
-	else
-		h->r = chan_accept(&h->ch, fd, h->server, h->limit_ms, &h->e);
+	h->r = t_gate_accept(&h->gate, h->listener, h->limit_ms, &h->ch, &h->route, &h->e);
 	return NULL;
 }
 

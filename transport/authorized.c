@@ -21,9 +21,15 @@ static bool safe_file(FILE *f, const char *path)
 	return false;
 }
 
-/* "type base64 comment". @line is changed. */
-static bool line_matches(char *line, ssh_key key, char *comment, size_t bytes)
+bool key_has_print(const char *print, const void *arg)
 {
+	return !strcmp(print, arg);
+}
+
+/* "type base64 comment". @line is changed. */
+static bool line_matches(char *line, key_is is, const void *arg, char *comment, size_t bytes)
+{
+	char print[KEY_PRINT_BYTES];
 	char *save = NULL, *type = strtok_r(line, " \t\r\n", &save);
 	char *b64 = type ? strtok_r(NULL, " \t\r\n", &save) : NULL;
 	char *rest = b64 ? strtok_r(NULL, "\r\n", &save) : NULL;
@@ -41,7 +47,7 @@ static bool line_matches(char *line, ssh_key key, char *comment, size_t bytes)
 	}
 	if (ssh_pki_import_pubkey_base64(b64, kind, &listed) != SSH_OK)
 		return false;
-	bool same = ssh_key_cmp(listed, key, SSH_KEY_CMP_PUBLIC) == 0;
+	bool same = key_print(listed, print, sizeof(print)) == 0 && is(print, arg);
 
 	ssh_key_free(listed);
 	if (same)
@@ -49,7 +55,7 @@ static bool line_matches(char *line, ssh_key key, char *comment, size_t bytes)
 	return same;
 }
 
-bool key_authorized(const char *path, ssh_key key, char *comment, size_t bytes)
+bool key_authorized(const char *path, key_is is, const void *arg, char *comment, size_t bytes)
 {
 	AUTO(file) FILE *f = fopen(path, "re");
 	AUTO(mem) char *line = NULL;
@@ -59,6 +65,6 @@ bool key_authorized(const char *path, ssh_key key, char *comment, size_t bytes)
 	if (!f || !safe_file(f, path))
 		return false;
 	while (!found && getline(&line, &cap, f) >= 0)
-		found = line_matches(line, key, comment, bytes);
+		found = line_matches(line, is, arg, comment, bytes);
 	return found;
 }

@@ -1,22 +1,46 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* client.c - the connecting end: whom we trust, and how we prove who we are. */
+/*
+ * client.c - the connecting end: a ticket, then connections that have it. docs/PROTOCOL.md section 1.
+ * Before SSH: visit.c. Who we are: login.c. Whom we trust: known.c.
+ */
 #include "transport/priv.h"
 
 #include <libssh/server.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "common/clock.h"
 
-#define AGAIN_MIN_MS 100u
-#define AGAIN_MAX_MS 800u
+#define TICKETS_MAX 8
 
-const char *client_known_hosts(const struct chan_target *to)
+/* ---- before SSH ---- */
+
+/* Say what we want; with a @ticket: to enter. Then SSH begins, or a refusal comes. */
+static int say_preamble(const struct chan_target *to, struct visit *c, const struct ticket *ticket,
+                        uint64_t deadline_us, struct err *e)
 {
-	return to->known_hosts ? to->known_hosts : TR_CONF_DIR "/known_hosts";
+	struct preamble p = { .wants = ticket ? PREAMBLE_ENTER : PREAMBLE_LOGIN,
+		              .route = to->route };
+	uint8_t out[PREAMBLE_BYTES], first;
+
+	if (ticket)
+		memcpy(p.ticket, ticket->id, sizeof(p.ticket));
+	preamble_put(out, &p);
+	int r = ticket ? gate_prove(ticket, c->challenge, out, e) : 0;
+
+	if (r < 0)
+		return r;
+	/* an empty socket buffer takes it at once */
+	if (send(c->fd, out, sizeof(out), MSG_NOSIGNAL) != sizeof(out))
+		return visit_shut(to, c, strerror(errno), e);
+	r = visit_hear(to, c, &first, 1, MSG_PEEK, deadline_us, e);
+	if (r < 0 || first == 'S')
+		return r;
+	return visit_refused(to, c, deadline_us, e);
 }
 
-/* ---- key exchange ---- */
+/* ---- SSH ---- */
 
 static int set_options(ssh_session s, const struct chan_target *to)
 {
@@ -27,45 +51,46 @@ static int set_options(ssh_session s, const struct chan_target *to)
 	       ssh_options_set(s, SSH_OPTIONS_HOST, to->host) ||
 	       ssh_options_set(s, SSH_OPTIONS_PORT, &port) ||
 	       ssh_options_set(s, SSH_OPTIONS_USER, TR_USER) ||
-	       ssh_options_set(s, SSH_OPTIONS_KNOWNHOSTS, client_known_hosts(to)) ||
+	       ssh_options_set(s, SSH_OPTIONS_KNOWNHOSTS, known_path(to)) ||
 	       ssh_options_set(s, SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null") ||
 	       ssh_options_set(s, SSH_OPTIONS_CIPHERS_C_S, session_ciphers()) ||
 	       ssh_options_set(s, SSH_OPTIONS_CIPHERS_S_C, session_ciphers()) || session_set(s);
 }
 
-static int late(const struct chan_target *to, struct err *e)
-{
-	err_set(e, ERR_LINK, ETIMEDOUT, "%s port %u: no answer in %u ms", to->host, to->port,
-	        to->connect_ms);
-	return err_fix(e, "check that hauld listens there and that the host is not overloaded");
-}
-
-static int exchange_keys(ssh_session s, const struct chan_target *to, int fd, uint64_t deadline_us,
-                         struct err *e)
+static int exchange_keys(ssh_session s, const struct chan_target *to, struct visit *c,
+                         uint64_t deadline_us, struct err *e)
 {
 	int r;
 
 	ssh_set_blocking(s, 0);
 	while ((r = ssh_connect(s)) == SSH_AGAIN)
-		if (session_wait(s, fd, deadline_us) < 0)
-			return late(to, e);
+		if (session_wait(s, c->fd, deadline_us) < 0)
+			return visit_late(to, e);
 	if (r == SSH_OK)
 		return 0;
+	c->shut = true;
 	err_set(e, ERR_LINK, EPROTO, "%s port %u does not speak SSH with us: %s", to->host,
 	        to->port, ssh_get_error(s));
 	return err_fix(e, "check that hauld listens there");
 }
 
-/* *shut: the host has closed the connection before it said anything */
-static int one_session(const struct chan_target *to, ssh_session *out, int *fd, bool *shut,
-                       uint64_t deadline_us, struct err *e)
+static int check_host_key(ssh_session s, const struct chan_target *to, struct err *e)
 {
-	int r = tcp_connect(to, deadline_us, e);
+	ssh_key key = NULL;
 
-	if (r < 0)
-		return r;
-	*fd = r;
-	int copy = session_fd(*fd, e);
+	if (ssh_get_server_publickey(s, &key) != SSH_OK)
+		return err_set(e, ERR_LINK, EPROTO, "%s shows no host key", to->host);
+	int r = known_check(to, key, e);
+
+	ssh_key_free(key);
+	return r;
+}
+
+/* A session on a copy of the call's socket, which libssh then owns; keys are exchanged. */
+static int open_session(const struct chan_target *to, struct visit *c, ssh_session *out,
+                        uint64_t deadline_us, struct err *e)
+{
+	int copy = session_fd(c->fd, e);
 
 	if (copy < 0)
 		return copy;
@@ -78,181 +103,13 @@ static int one_session(const struct chan_target *to, ssh_session *out, int *fd, 
 		ssh_free(s);
 		return -e->code;
 	}
-	r = exchange_keys(s, to, *fd, deadline_us, e);
-	if (r < 0) {
-		*shut = r == -EPROTO && !ssh_get_serverbanner(s);
+	int r = exchange_keys(s, to, c, deadline_us, e);
+
+	if (r < 0)
 		ssh_free(s);
-		return r;
-	}
-	*out = s;
-	return 0;
-}
-
-/* A host with too many peers that have no key closes new connections; a moment later it may have room. */
-int client_session(const struct chan_target *to, ssh_session *out, int *fd, uint64_t deadline_us,
-                   struct err *e)
-{
-	for (unsigned int ms = AGAIN_MIN_MS;; ms *= 2) {
-		bool shut = false;
-		int r = one_session(to, out, fd, &shut, deadline_us, e);
-
-		if (!shut || ms > AGAIN_MAX_MS || now_us() + ms * 1000 > deadline_us)
-			return r;
-		close(*fd);
-		*fd = -1;
-		err_clear(e);
-		usleep(ms * 1000);
-	}
-}
-
-/* ---- whom we trust ---- */
-
-/* How to call haul for this target. */
-static const char *port_option(const struct chan_target *to, char *out, size_t bytes)
-{
-	out[0] = '\0';
-	if (to->port != TR_PORT_DEFAULT)
-		snprintf(out, bytes, "--port %u ", to->port);
-	return out;
-}
-
-static int key_changed(const struct chan_target *to, const char *print, struct err *e)
-{
-	char port[24];
-
-	err_set(e, ERR_LINK, EKEYREJECTED,
-	        "THE HOST KEY OF %s HAS CHANGED (now %s): the host was set up again, or "
-	        "someone intercepts the connection; nothing was sent",
-	        to->host, print);
-	return err_fix(
-	        e,
-	        "compare it with `hauld --fingerprint` there; if it is right, remove the old "
-	        "line from %s, then: haul trust %s%s",
-	        client_known_hosts(to), port_option(to, port, sizeof(port)), to->host);
-}
-
-static int check_host_key(ssh_session s, const struct chan_target *to, struct err *e)
-{
-	char print[128] = "?", port[24];
-	ssh_key key = NULL;
-
-	if (ssh_get_server_publickey(s, &key) == SSH_OK) {
-		key_print(key, print, sizeof(print));
-		ssh_key_free(key);
-	}
-	switch (ssh_session_is_known_server(s)) {
-	case SSH_KNOWN_HOSTS_OK:
-		return 0;
-	case SSH_KNOWN_HOSTS_CHANGED:
-	case SSH_KNOWN_HOSTS_OTHER:
-		return key_changed(to, print, e);
-	case SSH_KNOWN_HOSTS_NOT_FOUND:
-	case SSH_KNOWN_HOSTS_UNKNOWN:
-		err_set(e, ERR_LINK, EKEYREJECTED, "the host key of %s (%s) is not known here",
-		        to->host, print);
-		return err_fix(e,
-		               "haul trust %s%s (compare the key with `hauld --fingerprint` there)",
-		               port_option(to, port, sizeof(port)), to->host);
-	default:
-		return err_set(e, ERR_LINK, EKEYREJECTED, "known hosts in %s: %s",
-		               client_known_hosts(to), ssh_get_error(s));
-	}
-}
-
-/* ---- who we are ---- */
-
-/* The keys that were tried, for the message when none is accepted. */
-struct tried {
-	char print[128]; /* of the last key that the host refused */
-	char locked[256]; /* a key file with a passphrase */
-};
-
-/* libssh, or OpenSSL under it, would ask at the terminal. */
-static int no_passphrase(const char *prompt, char *buf, size_t len, int echo, int verify, void *arg)
-{
-	(void)prompt, (void)buf, (void)len, (void)echo, (void)verify;
-	*(bool *)arg = true;
-	return -1;
-}
-
-/* Return: 1 and *out; 0 the key cannot be used; -errno only when @must */
-static int load_key(const char *path, bool must, ssh_key *out, struct tried *t, struct err *e)
-{
-	bool locked = false;
-
-	if (access(path, R_OK) < 0)
-		return must ? err_sys(e, "key %s", path) : 0;
-	if (ssh_pki_import_privkey_file(path, NULL, no_passphrase, &locked, out) == SSH_OK)
-		return 1;
-	if (locked)
-		snprintf(t->locked, sizeof(t->locked), "%s", path);
-	if (!must)
-		return 0;
-	if (!locked)
-		return err_set(e, ERR_USER, EINVAL, "key %s is not a private key that SSH can read",
-		               path);
-	err_set(e, ERR_USER, EINVAL, "key %s has a passphrase, which haul cannot ask for", path);
-	return err_fix(e, "make a key without one: ssh-keygen -t ed25519 -N '' -f FILE, then "
-	                  "--identity FILE");
-}
-
-/* Return: 1 authenticated; 0 not with this key; -errno */
-static int try_key(ssh_session s, const struct chan_target *to, const char *path, int fd,
-                   uint64_t deadline_us, struct tried *t, struct err *e)
-{
-	ssh_key key = NULL;
-	int r = load_key(path, to->identity, &key, t, e);
-
-	if (r <= 0)
-		return r;
-	key_print(key, t->print, sizeof(t->print));
-	while ((r = ssh_userauth_publickey(s, NULL, key)) == SSH_AUTH_AGAIN) {
-		if (session_wait(s, fd, deadline_us) == 0)
-			continue;
-		ssh_key_free(key);
-		return late(to, e);
-	}
-	ssh_key_free(key);
-	if (r == SSH_AUTH_ERROR)
-		return err_set(e, ERR_LINK, ECONNRESET, "%s ended the connection: %s", to->host,
-		               ssh_get_error(s));
-	return r == SSH_AUTH_SUCCESS;
-}
-
-static int refused(const struct chan_target *to, const struct tried *t, struct err *e)
-{
-	if (t->print[0]) {
-		err_set(e, ERR_LINK, EACCES, "%s does not accept our key (%s)", to->host, t->print);
-		return err_fix(e, "add the public key to " TR_CONF_DIR "/authorized_keys on %s",
-		               to->host);
-	}
-	if (t->locked[0])
-		err_set(e, ERR_USER, EACCES, "the only key here, %s, has a passphrase", t->locked);
 	else
-		err_set(e, ERR_USER, EACCES, "no key to present to %s", to->host);
-	return err_fix(e, "ssh-keygen -t ed25519 -N '' -f " TR_CONF_DIR "/id_ed25519, then add the "
-	                  ".pub to " TR_CONF_DIR "/authorized_keys on the other host");
-}
-
-static int authenticate(ssh_session s, const struct chan_target *to, int fd, uint64_t deadline_us,
-                        struct err *e)
-{
-	static const char *const names[] = { "id_ed25519", "id_ecdsa", "id_rsa" };
-	const char *home = getenv("HOME");
-	struct tried t = { 0 };
-	char path[512];
-	int r;
-
-	if (to->identity) {
-		r = try_key(s, to, to->identity, fd, deadline_us, &t, e);
-		return r < 0 ? r : r ? 0 : refused(to, &t, e);
-	}
-	r = try_key(s, to, TR_CONF_DIR "/id_ed25519", fd, deadline_us, &t, e);
-	for (size_t i = 0; r == 0 && home && i < ARRAY_SIZE(names); i++) {
-		snprintf(path, sizeof(path), "%s/.ssh/%s", home, names[i]);
-		r = try_key(s, to, path, fd, deadline_us, &t, e);
-	}
-	return r < 0 ? r : r ? 0 : refused(to, &t, e);
+		*out = s;
+	return r;
 }
 
 /* ---- the channel ---- */
@@ -273,10 +130,10 @@ static int open_channel(ssh_session s, const struct chan_target *to, int fd, uin
 	ssh_set_message_callback(s, decline, NULL);
 	while (ch && (r = ssh_channel_open_session(ch)) == SSH_AGAIN)
 		if (session_wait(s, fd, deadline_us) < 0)
-			return late(to, e);
+			return visit_late(to, e);
 	while (r == SSH_OK && (r = ssh_channel_request_subsystem(ch, TR_SUBSYSTEM)) == SSH_AGAIN) {
 		if (session_wait(s, fd, deadline_us) < 0)
-			return late(to, e);
+			return visit_late(to, e);
 		r = SSH_OK;
 	}
 	if (r != SSH_OK)
@@ -286,26 +143,142 @@ static int open_channel(ssh_session s, const struct chan_target *to, int fd, uin
 	return 0;
 }
 
-int chan_connect(struct chan **out, const struct chan_target *to, struct err *e)
+/*
+ * One connection that has become a channel. Who logs in for a @ticket speaks with a process that does not
+ * have the host's key: that host is then known by its greeting only, which nothing proves, and gets no
+ * more than our signature for this one session.
+ */
+static int enter(struct chan **out, const struct chan_target *to, struct visit *c,
+                 const struct ticket *ticket, uint64_t deadline_us, struct err *e)
 {
-	uint64_t deadline = deadline_in_ms(to->connect_ms);
-	AUTO(fd) int fd = -1;
 	ssh_session s = NULL;
 	ssh_channel ch = NULL;
 	char peer[128];
-	int r = client_session(to, &s, &fd, deadline, e);
+	int r = visit_open(to, c, deadline_us, e);
 
+	if (r == 0)
+		r = known_check(to, c->host_key, e);
+	if (r == 0)
+		r = say_preamble(to, c, ticket, deadline_us, e);
+	if (r == 0)
+		r = open_session(to, c, &s, deadline_us, e);
 	if (r < 0)
 		return r;
-	r = check_host_key(s, to, e);
+	if (ticket)
+		r = check_host_key(s, to, e);
 	if (r == 0)
-		r = authenticate(s, to, fd, deadline, e);
+		r = login_run(s, to, c->fd, deadline_us, e);
 	if (r == 0)
-		r = open_channel(s, to, fd, deadline, &ch, e);
+		r = open_channel(s, to, c->fd, deadline_us, &ch, e);
 	if (r < 0) {
+		c->shut = r == -ECONNRESET || r == -EPROTO;
 		ssh_free(s); /* with its channels */
 		return r;
 	}
 	snprintf(peer, sizeof(peer), "%.100s port %u", to->host, to->port);
-	return chan_wrap(out, steal_fd(&fd), s, ch, NULL, peer, e);
+	return chan_wrap(out, steal_fd(&c->fd), s, ch, NULL, peer, e);
+}
+
+/* ---- tickets ---- */
+
+/* One for each host and key that this process has spoken with; the oldest is overwritten. */
+static struct kept {
+	char host[256], identity[256];
+	unsigned int port;
+	struct ticket ticket;
+} kept[TICKETS_MAX];
+static unsigned int n_kept;
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct kept *find(const struct chan_target *to)
+{
+	for (unsigned int i = 0; i < TICKETS_MAX; i++)
+		if (kept[i].port == to->port && !strcmp(kept[i].host, to->host) &&
+		    !strcmp(kept[i].identity, to->identity ? to->identity : ""))
+			return &kept[i];
+	return NULL;
+}
+
+static bool have_ticket(const struct chan_target *to, struct ticket *out)
+{
+	pthread_mutex_lock(&kept_lock);
+	const struct kept *k = find(to);
+
+	if (k)
+		*out = k->ticket;
+	pthread_mutex_unlock(&kept_lock);
+	return k;
+}
+
+/* @t: NULL: forget the one that we have */
+static void keep_ticket(const struct chan_target *to, const struct ticket *t)
+{
+	pthread_mutex_lock(&kept_lock);
+	struct kept *k = find(to);
+
+	if (!k && t)
+		k = &kept[n_kept++ % TICKETS_MAX];
+	if (k)
+		*k = (struct kept){ 0 };
+	if (k && t) {
+		k->port = to->port;
+		k->ticket = *t;
+		snprintf(k->host, sizeof(k->host), "%s", to->host);
+		snprintf(k->identity, sizeof(k->identity), "%s", to->identity ? to->identity : "");
+	}
+	pthread_mutex_unlock(&kept_lock);
+}
+
+static int get_ticket(const struct chan_target *to, struct visit *c, struct ticket *out,
+                      uint64_t deadline_us, struct err *e)
+{
+	struct chan *ch = NULL;
+	int r = enter(&ch, to, c, NULL, deadline_us, e);
+
+	visit_close(c);
+	if (r < 0)
+		return r;
+	r = chan_read(ch, out, sizeof(*out), deadline_us, e);
+	c->shut = r < 0 && r != -ETIMEDOUT;
+	chan_cancel(ch); /* it has nothing more to say */
+	chan_free(ch);
+	if (r == 0)
+		keep_ticket(to, out);
+	return r;
+}
+
+/* One try. Return: as chan_connect(); *c says whether another one is worth it */
+static int try_once(struct chan **out, const struct chan_target *to, struct visit *c,
+                    uint64_t deadline_us, struct err *e)
+{
+	struct ticket t;
+
+	if (!have_ticket(to, &t)) {
+		int r = get_ticket(to, c, &t, deadline_us, e);
+
+		if (r < 0)
+			return r;
+	}
+	int r = enter(out, to, c, &t, deadline_us, e);
+
+	visit_close(c);
+	if (r == -ESTALE) {
+		keep_ticket(to, NULL);
+		c->shut = true;
+	}
+	return r;
+}
+
+int chan_connect(struct chan **out, const struct chan_target *to, struct err *e)
+{
+	uint64_t deadline = deadline_in_ms(to->connect_ms);
+
+	for (unsigned int n = 0;; n++) {
+		struct visit c = { .fd = -1 };
+		int r = try_once(out, to, &c, deadline, e);
+
+		if (r == 0 || !visit_again(&c, n, deadline))
+			return r;
+		err_clear(e);
+	}
 }

@@ -135,7 +135,7 @@ int tcp_resolve(struct addrinfo **out, const char *host, uint16_t port, uint64_t
 
 /* ---- tcp.c ---- */
 
-/** tcp_connect() - by name, within @deadline_us, tuned; sends the preamble */
+/** tcp_connect() - by name, within @deadline_us, tuned */
 int tcp_connect(const struct chan_target *to, uint64_t deadline_us, struct err *e);
 /** tcp_tune() - no delay, keepalive, and an end to unacknowledged silence */
 void tcp_tune(int fd);
@@ -152,24 +152,74 @@ int session_fd(int fd, struct err *e);
 /** session_ciphers() - in our order, or tr_tuning's */
 const char *session_ciphers(void);
 
-/* ---- client.c ---- */
+/* ---- visit.c ---- */
 
-/** client_session() - TCP and key exchange done, nothing trusted yet; *fd is ours */
-int client_session(const struct chan_target *to, ssh_session *out, int *fd, uint64_t deadline_us,
-                   struct err *e);
-const char *client_known_hosts(const struct chan_target *to);
+/* A connection on which the host has said its greeting. */
+struct visit {
+	int fd;
+	uint8_t challenge[PREAMBLE_CHALLENGE_BYTES];
+	ssh_key host_key; /* as the host says; nothing proves it yet */
+	bool busy,
+	        shut; /* it did not come to that: the host has no room; it closed the connection */
+};
+
+/** visit_open() - connect, hear the greeting; within @deadline_us. @c: visit_close() in any case */
+int visit_open(const struct chan_target *to, struct visit *c, uint64_t deadline_us, struct err *e);
+void visit_close(struct visit *c);
+/** visit_hear() - all @bytes that the host says before SSH. @flags: of recv(). Return: 0; -errno */
+int visit_hear(const struct chan_target *to, struct visit *c, void *buf, size_t bytes, int flags,
+               uint64_t deadline_us, struct err *e);
+/** visit_refused() - hear why. Return: -EBUSY; -ESTALE: our ticket is not good there; -errno */
+int visit_refused(const struct chan_target *to, struct visit *c, uint64_t deadline_us,
+                  struct err *e);
+/** visit_shut() - the error that the host has closed the connection */
+int visit_shut(const struct chan_target *to, struct visit *c, const char *why, struct err *e);
+/** visit_again() - wait a little before try @n + 1. Return: false: that is too late, or too often */
+bool visit_again(const struct visit *c, unsigned int n, uint64_t deadline_us);
+/** visit_late() - the error that the deadline of @to has passed */
+int visit_late(const struct chan_target *to, struct err *e);
+
+/* ---- login.c: who we are ---- */
+
+/** login_run() - present our keys until the host takes one. Return: 0; -EACCES; -errno */
+int login_run(ssh_session s, const struct chan_target *to, int fd, uint64_t deadline_us,
+              struct err *e);
+
+/* ---- known.c: whom we trust ---- */
+
+enum { KNOWN_NOT = 0, KNOWN_SAME = 1, KNOWN_OTHER = 2 };
+
+/** known_path() - the file of @to, or ours */
+const char *known_path(const struct chan_target *to);
+/** known_look_up() - what the file says of @key, in *@as. Return: 0; -errno: it cannot be read */
+int known_look_up(const struct chan_target *to, ssh_key key, int *as, struct err *e);
+/** known_check() - is @key the one that we know of this host? Return: 0; -EKEYREJECTED */
+int known_check(const struct chan_target *to, ssh_key key, struct err *e);
+/** known_add() - add a line. Return: 0; -errno */
+int known_add(const struct chan_target *to, ssh_key key);
+
+/* ---- server.c ---- */
+
+/* Is this the key? @print: "SHA256:..." */
+typedef bool (*key_is)(const char *print, const void *arg);
+/** server_allows() - is there a key for which @is holds among those that may log in? */
+bool server_allows(const struct chan_server *s, key_is is, const void *arg);
 
 /* ---- authorized.c ---- */
 
+/** key_has_print() - a key_is: @arg is the fingerprint, a text */
+bool key_has_print(const char *print, const void *arg);
 /**
- * key_authorized() - is @key in the file at @path (OpenSSH authorized_keys)?
+ * key_authorized() - is there a key for which @is holds in the file at @path (OpenSSH authorized_keys)?
  * Lines with options are left out as a whole: a restriction that we do not know must
  * not be ignored. A file that others may write is not read.
  * @comment: of its line
  */
-bool key_authorized(const char *path, ssh_key key, char *comment, size_t bytes);
+bool key_authorized(const char *path, key_is is, const void *arg, char *comment, size_t bytes);
 
 /* ---- hostkey.c ---- */
+
+#define KEY_PRINT_BYTES 80
 
 /** key_print() - "SHA256:..." of a public key */
 int key_print(ssh_key key, char *out, size_t bytes);

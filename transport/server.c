@@ -5,15 +5,19 @@
 #include <libssh/server.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 
 #define AUTH_TRIES_MAX 6
+#define DENIED_LINES   20 /* a minute */
 
 struct chan_server {
 	ssh_key key;
-	char *authorized;
+	char *authorized; /* NULL: ask() decides */
+	bool (*ask)(void *arg, const char *print);
+	void *ask_arg;
 	struct door {
 		pthread_mutex_t lock; /* ssh_bind is not thread-safe */
 		ssh_bind bind;
@@ -33,27 +37,26 @@ struct guest {
 
 /* ---- once per daemon ---- */
 
-static int open_door(struct chan_server *s, const char *host_key_path, struct err *e)
+/* @key: taken in every case */
+static int open_door(struct chan_server *s, ssh_key key, struct err *e)
 {
-	ssh_key key = NULL;
 	bool no = false;
 
+	s->key = ssh_key_dup(key);
 	s->door = calloc(1, sizeof(*s->door));
-	if (!s->door)
+	ssh_bind bind = s->door ? ssh_bind_new() : NULL;
+
+	if (!bind || !s->key) {
+		ssh_key_free(key);
+		ssh_bind_free(bind);
+		free(steal(s->door));
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	}
 	pthread_mutex_init(&s->door->lock, NULL);
-	ssh_bind bind = s->door->bind = ssh_bind_new();
-
-	if (!bind)
-		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	int r = key_load_host(&key, host_key_path, e);
-
-	if (r < 0)
-		return r;
+	s->door->bind = bind;
 	if (ssh_bind_options_set(bind, SSH_BIND_OPTIONS_IMPORT_KEY, key) < 0) { /* takes it */
 		ssh_key_free(key);
-		return err_set(e, ERR_USER, EINVAL, "host key %s: %s", host_key_path,
-		               ssh_get_error(bind));
+		return err_set(e, ERR_USER, EINVAL, "host key: %s", ssh_get_error(bind));
 	}
 	if (ssh_bind_options_set(bind, SSH_BIND_OPTIONS_PROCESS_CONFIG, &no) < 0 ||
 	    ssh_bind_options_set(bind, SSH_BIND_OPTIONS_CIPHERS_C_S, session_ciphers()) < 0 ||
@@ -66,17 +69,34 @@ int chan_server_new(struct chan_server **out, const char *host_key_path,
                     const char *authorized_path, struct err *e)
 {
 	AUTO(chan_server) struct chan_server *s = calloc(1, sizeof(*s));
+	ssh_key key = NULL;
+
+	if (!s || !(s->authorized = strdup(authorized_path)))
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	int r = key_load_host(&key, host_key_path, e);
+
+	if (r == 0)
+		r = open_door(s, key, e);
+	if (r < 0)
+		return r;
+	*out = steal(s);
+	return 0;
+}
+
+int chan_server_new_asking(struct chan_server **out, bool (*ask)(void *arg, const char *print),
+                           void *arg, struct err *e)
+{
+	AUTO(chan_server) struct chan_server *s = calloc(1, sizeof(*s));
+	ssh_key key = NULL;
 
 	if (!s)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	s->authorized = strdup(authorized_path);
-	if (!s->authorized)
-		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	int r = open_door(s, host_key_path, e);
+	s->ask = ask;
+	s->ask_arg = arg;
+	if (ssh_pki_generate(SSH_KEYTYPE_ED25519, 0, &key) != SSH_OK)
+		return err_set(e, ERR_SYS, EIO, "cannot make a host key");
+	int r = open_door(s, key, e);
 
-	if (r < 0)
-		return r;
-	r = key_load_host(&s->key, host_key_path, e);
 	if (r < 0)
 		return r;
 	*out = steal(s);
@@ -108,21 +128,64 @@ int chan_server_fingerprint(const struct chan_server *s, char *out, size_t bytes
 	return r == 0 ? 0 : err_set(e, ERR_SYS, EINVAL, "host key without a fingerprint");
 }
 
+int chan_server_key_text(const struct chan_server *s, char *out, size_t bytes, struct err *e)
+{
+	ssh_key public = NULL;
+	char *b64 = NULL;
+	int n = 0;
+
+	if (ssh_pki_export_privkey_to_pubkey(s->key, &public) == SSH_OK &&
+	    ssh_pki_export_pubkey_base64(public, &b64) == SSH_OK)
+		n = snprintf(out, bytes, "%s %s", ssh_key_type_to_char(ssh_key_type(public)), b64);
+	ssh_string_free_char(b64);
+	ssh_key_free(public);
+	if (n > 0 && (size_t)n < bytes)
+		return 0;
+	return err_set(e, ERR_USER, EINVAL, "the host key cannot be shown to a peer");
+}
+
+bool server_allows(const struct chan_server *s, key_is is, const void *arg)
+{
+	char comment[64];
+
+	return s->authorized && key_authorized(s->authorized, is, arg, comment, sizeof(comment));
+}
+
 /* ---- what a guest may do: show a key, open one channel, ask for our subsystem ---- */
+
+static bool allowed(struct guest *g, const char *print, char *comment, size_t bytes)
+{
+	const struct chan_server *s = g->server;
+
+	return s->ask ? s->ask(s->ask_arg, print)
+	              : key_authorized(s->authorized, key_has_print, print, comment, bytes);
+}
+
+/* Some in each minute: who has no key must not fill the log. */
+static bool may_log(void)
+{
+	static uint64_t minute, lines;
+	uint64_t now = now_us() / 60000000;
+
+	if (__atomic_exchange_n(&minute, now, __ATOMIC_RELAXED) != now)
+		__atomic_store_n(&lines, 0, __ATOMIC_RELAXED);
+	return __atomic_add_fetch(&lines, 1, __ATOMIC_RELAXED) <= DENIED_LINES;
+}
 
 static int on_pubkey(ssh_session session, const char *user, struct ssh_key_struct *key, char state,
                      void *arg)
 {
 	struct guest *g = arg;
-	char comment[64] = "", print[80] = "?";
+	char comment[64] = "", print[KEY_PRINT_BYTES] = "?";
 
 	(void)session;
 	(void)user;
 	if (++g->tries > AUTH_TRIES_MAX)
 		return SSH_AUTH_DENIED;
-	key_print(key, print, sizeof(print));
-	if (!key_authorized(g->server->authorized, key, comment, sizeof(comment))) {
-		log_warn("key %s is not authorized", print);
+	if (key_print(key, print, sizeof(print)) < 0 ||
+	    !allowed(g, print, comment, sizeof(comment))) {
+		if (may_log())
+			log_warn("key %s is not authorized", print);
 		return SSH_AUTH_DENIED;
 	}
 	if (state == SSH_PUBLICKEY_STATE_NONE)
@@ -253,6 +316,17 @@ static int take_socket(ssh_session s, const struct chan_server *srv, int fd, str
 		close(copy);
 	return err_set(e, ERR_LINK, EPROTO, "cannot accept a connection: %s",
 	               ssh_get_error(srv->door->bind));
+}
+
+void chan_refuse(int fd, enum preamble_reason why)
+{
+	uint8_t no[PREAMBLE_HEAD_BYTES], said[4 * PREAMBLE_BYTES];
+
+	preamble_refuse(no, why);
+	while (recv(fd, said, sizeof(said), MSG_DONTWAIT) == sizeof(said))
+		;
+	send(fd, no, sizeof(no), MSG_NOSIGNAL | MSG_DONTWAIT);
+	close(fd);
 }
 
 int chan_accept(struct chan **out, int fd, const struct chan_server *srv, unsigned int limit_ms,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* tcp.c - connect by name with a deadline, tune the socket, say the preamble. */
+/* tcp.c - connect by name with a deadline, tune the socket. */
 #include "transport/priv.h"
 
 #include <linux/pkt_sched.h>
@@ -100,7 +100,6 @@ static int unreachable(const struct chan_target *to, int r, struct err *e)
 
 int tcp_connect(const struct chan_target *to, uint64_t deadline_us, struct err *e)
 {
-	uint8_t hello[TR_PREAMBLE_BYTES];
 	struct addrinfo *list = NULL;
 	int r = tcp_resolve(&list, to->host, to->port, deadline_us);
 
@@ -115,15 +114,5 @@ int tcp_connect(const struct chan_target *to, uint64_t deadline_us, struct err *
 	}
 	r = connect_any(list, deadline_us);
 	freeaddrinfo(list);
-	if (r < 0)
-		return unreachable(to, r, e);
-	AUTO(fd) int fd = r;
-
-	/* an empty socket buffer takes 16 bytes at once */
-	preamble_put(hello, to->route);
-	ssize_t sent = send(fd, hello, sizeof(hello), MSG_NOSIGNAL);
-
-	if (sent != sizeof(hello))
-		return unreachable(to, sent < 0 ? -errno : -EIO, e);
-	return steal_fd(&fd);
+	return r < 0 ? unreachable(to, r, e) : r;
 }

@@ -14,6 +14,53 @@
 
 #define TR_PORT_DEFAULT 4285
 
+/* ---- preamble.c: what is said before SSH (docs/PROTOCOL.md section 1) ---- */
+
+#define PREAMBLE_HEAD_BYTES      8
+#define PREAMBLE_CHALLENGE_BYTES 16
+#define PREAMBLE_KEY_MAX         2048 /* "TYPE BASE64" */
+#define PREAMBLE_GREETING_MAX    (PREAMBLE_HEAD_BYTES + PREAMBLE_CHALLENGE_BYTES + PREAMBLE_KEY_MAX)
+#define PREAMBLE_BYTES           64
+#define PREAMBLE_PROVEN_BYTES    32 /* before the proof, and covered by it */
+#define PREAMBLE_PROOF_BYTES     32
+#define TICKET_ID_BYTES          16
+#define TICKET_SECRET_BYTES      32
+
+/* What a destination says first, and in place of SSH. */
+enum preamble_says { PREAMBLE_GREETING, PREAMBLE_REFUSAL };
+enum preamble_reason {
+	PREAMBLE_BUSY = 1,
+	PREAMBLE_NO_TICKET,
+	PREAMBLE_NO_PROCESS, /* the host can make no more */
+	PREAMBLE_NO_DESCRIPTOR,
+};
+
+enum preamble_wants { PREAMBLE_LOGIN = 1, PREAMBLE_ENTER };
+
+/* What a source says. */
+struct preamble {
+	enum preamble_wants wants;
+	uint64_t route;
+	uint8_t ticket[TICKET_ID_BYTES], proof[PREAMBLE_PROOF_BYTES];
+};
+
+/** preamble_greet() - Return: bytes used in @out. @host_key: "TYPE BASE64" */
+size_t preamble_greet(uint8_t out[PREAMBLE_GREETING_MAX],
+                      const uint8_t challenge[PREAMBLE_CHALLENGE_BYTES], const char *host_key);
+void preamble_refuse(uint8_t out[PREAMBLE_HEAD_BYTES], enum preamble_reason why);
+/** preamble_reason() - of what failed here. @code: of errno */
+enum preamble_reason preamble_reason(int code);
+/**
+ * preamble_head() - the first bytes of what a destination says
+ * @value: of a greeting the bytes of the host key, of a refusal the reason
+ * Return: 0; -EPROTO when these are not hauld's bytes
+ */
+int preamble_head(const uint8_t in[PREAMBLE_HEAD_BYTES], enum preamble_says *says,
+                  unsigned int *value, struct err *e);
+void preamble_put(uint8_t out[PREAMBLE_BYTES], const struct preamble *p);
+/** preamble_get() - Return: 0; -EPROTO when these are not our bytes */
+int preamble_get(const uint8_t in[PREAMBLE_BYTES], struct preamble *p, struct err *e);
+
 /* ---- chan.c, client.c, server.c, io.c: one SSH connection with one channel ---- */
 
 /*
@@ -29,12 +76,13 @@ struct chan_target {
 	const char *identity; /* private key file; NULL: the default ones */
 	const char *known_hosts; /* NULL: the default file */
 	uint64_t route; /* 0: a new migration, else see PROTOCOL.md */
-	unsigned int connect_ms; /* for TCP and SSH together */
+	unsigned int connect_ms; /* for all of chan_connect() */
 };
 
 /**
- * chan_connect() - TCP connect, preamble, SSH key exchange, host key check
- *                  against known_hosts, public-key authentication, open channel
+ * chan_connect() - a ticket, if we have none yet (a login of its own); then TCP connect, preamble,
+ *                  SSH key exchange, host key check against known_hosts, public-key
+ *                  authentication, open channel. A host that is busy is asked again.
  * @out: the caller's, chan_free()
  * Return: 0; -ECONNREFUSED, -ETIMEDOUT, -EHOSTUNREACH, ... not reachable;
  *         -EKEYREJECTED host key changed or unknown; -EACCES our key is refused.
@@ -55,8 +103,17 @@ int chan_server_new(struct chan_server **out, const char *host_key_path,
                     const char *authorized_path, struct err *e);
 void chan_server_free(struct chan_server *s);
 
+/**
+ * chan_server_new_asking() - one with a host key of its own, that no other process has, and no list
+ * @ask: may a client with the key of this fingerprint log in? Called by the thread in chan_accept()
+ */
+int chan_server_new_asking(struct chan_server **out, bool (*ask)(void *arg, const char *print),
+                           void *arg, struct err *e);
+
 /** chan_server_fingerprint() - "SHA256:..." of the host key, in @out */
 int chan_server_fingerprint(const struct chan_server *s, char *out, size_t bytes, struct err *e);
+/** chan_server_key_text() - "TYPE BASE64" of the public host key, in @out */
+int chan_server_key_text(const struct chan_server *s, char *out, size_t bytes, struct err *e);
 
 /**
  * chan_accept() - server side of SSH on a TCP socket whose preamble was read
@@ -65,6 +122,12 @@ int chan_server_fingerprint(const struct chan_server *s, char *out, size_t bytes
  */
 int chan_accept(struct chan **out, int fd, const struct chan_server *s, unsigned int limit_ms,
                 struct err *e);
+
+/**
+ * chan_refuse() - in place of chan_accept(), or of a greeting: say why, and close @fd
+ * Nothing that the peer has said stays unread: it would get a reset, and not hear why.
+ */
+void chan_refuse(int fd, enum preamble_reason why);
 
 /** chan_write() - all bytes of @iov, or an error. -ETIMEDOUT at @deadline_us */
 int chan_write(struct chan *c, const struct iovec *iov, int n, uint64_t deadline_us, struct err *e);
@@ -99,17 +162,35 @@ void chan_free(struct chan *c);
 DEFINE_AUTO(chan, chan_free)
 DEFINE_AUTO(chan_server, chan_server_free)
 
-/* ---- preamble.c: 16 bytes before SSH, so that a daemon can route a socket ---- */
+/* ---- gate.c: tickets ---- */
 
-#define TR_PREAMBLE_BYTES 16
-void preamble_put(uint8_t out[TR_PREAMBLE_BYTES], uint64_t route);
-/* Return: 0 and *route; -EPROTO when these are not our bytes */
-int preamble_get(const uint8_t in[TR_PREAMBLE_BYTES], uint64_t *route, struct err *e);
+/* What the holder of an authorized key gets at its login; sent as these bytes. */
+struct ticket {
+	uint8_t id[TICKET_ID_BYTES], secret[TICKET_SECRET_BYTES];
+};
+
+/* Makes and checks tickets; they are good for a day, for this gate, as long as the key is authorized. */
+struct gate {
+	uint8_t key[32];
+	const struct chan_server *server; /* whose list of keys counts */
+	char host_key[PREAMBLE_KEY_MAX + 1];
+};
+
+/** gate_open() - a gate of which no ticket exists. @s: borrowed */
+int gate_open(struct gate *g, const struct chan_server *s, struct err *e);
+/** gate_issue() - @print: "SHA256:..." of a key. Return: false: it is not authorized */
+bool gate_issue(const struct gate *g, const char *print, struct ticket *out);
+/** gate_admits() - does @preamble have a ticket, and the proof of it for @challenge? */
+bool gate_admits(const struct gate *g, const uint8_t challenge[PREAMBLE_CHALLENGE_BYTES],
+                 const uint8_t preamble[PREAMBLE_BYTES]);
+/** gate_prove() - put the proof of @t for @challenge into @preamble. Return: 0; -EIO */
+int gate_prove(const struct ticket *t, const uint8_t challenge[PREAMBLE_CHALLENGE_BYTES],
+               uint8_t preamble[PREAMBLE_BYTES], struct err *e);
 
 /* ---- trust.c: haul trust HOST ---- */
 
 /**
- * trust_fetch() - connect, fetch the host key, do not authenticate
+ * trust_fetch() - connect, and see which host key the host says it has; no SSH
  * @fingerprint: "SHA256:..."
  * @known:       0 unknown, 1 known and equal, 2 known and different
  */

@@ -6,76 +6,57 @@
 
 #include "common/clock.h"
 
-enum { UNKNOWN = 0, KNOWN = 1, DIFFERENT = 2 };
-
-static int known_as(ssh_session s)
-{
-	switch (ssh_session_is_known_server(s)) {
-	case SSH_KNOWN_HOSTS_OK:
-		return KNOWN;
-	case SSH_KNOWN_HOSTS_CHANGED:
-	case SSH_KNOWN_HOSTS_OTHER:
-		return DIFFERENT;
-	default:
-		return UNKNOWN;
-	}
-}
-
-/* The session stays open until the caller is done with it. */
-static int fetch(const struct chan_target *to, ssh_session *s, int *fd, char *print, size_t bytes,
+/* @c: visit_close() in any case */
+static int fetch(const struct chan_target *to, struct visit *c, char *print, size_t bytes,
                  struct err *e)
 {
-	ssh_key key = NULL;
-	int r = client_session(to, s, fd, deadline_in_ms(to->connect_ms), e);
+	uint64_t deadline = deadline_in_ms(to->connect_ms);
+	int r;
 
-	if (r < 0)
-		return r;
-	if (ssh_get_server_publickey(*s, &key) != SSH_OK)
-		return err_set(e, ERR_LINK, EPROTO, "%s shows no host key", to->host);
-	r = key_print(key, print, bytes);
-	ssh_key_free(key);
+	for (unsigned int n = 0; (r = visit_open(to, c, deadline, e)) < 0; n++) {
+		visit_close(c);
+		if (!visit_again(c, n, deadline))
+			return r;
+		err_clear(e);
+	}
+	r = key_print(c->host_key, print, bytes);
 	return r < 0 ? err_set(e, ERR_SYS, -r, "key of %s: no fingerprint", to->host) : 0;
 }
 
 int trust_fetch(const struct chan_target *to, char *fingerprint, size_t bytes, int *known,
                 struct err *e)
 {
-	AUTO(fd) int fd = -1;
-	ssh_session s = NULL;
-	int r = fetch(to, &s, &fd, fingerprint, bytes, e);
+	struct visit c;
+	int r = fetch(to, &c, fingerprint, bytes, e);
 
 	if (r == 0)
-		*known = known_as(s);
-	ssh_free(s);
+		r = known_look_up(to, c.host_key, known, e);
+	visit_close(&c);
 	return r;
 }
 
-static int store(ssh_session s, const struct chan_target *to, struct err *e)
+static int store(const struct chan_target *to, ssh_key key, struct err *e)
 {
-	const char *path = client_known_hosts(to);
+	int as, r = known_look_up(to, key, &as, e);
 
-	switch (known_as(s)) {
-	case KNOWN:
-		return 0;
-	case DIFFERENT:
+	if (r < 0 || as == KNOWN_SAME)
+		return r;
+	if (as == KNOWN_OTHER) {
 		err_set(e, ERR_USER, EEXIST, "%s is known with another key", to->host);
-		return err_fix(e, "if you are sure, remove its line from %s first", path);
-	default:
-		break;
+		return err_fix(e, "if you are sure, remove its line from %s first", known_path(to));
 	}
-	key_make_folder(path);
-	if (ssh_session_update_known_hosts(s) == SSH_OK)
+	r = known_add(to, key);
+	if (r == 0)
 		return 0;
-	err_set(e, ERR_SYS, EIO, "cannot write %s: %s", path, ssh_get_error(s));
+	err_set(e, ERR_SYS, EIO, "cannot write %s: %s", known_path(to), strerror(-r));
 	return err_fix(e, "may you write there? try sudo, or another file with --known-hosts");
 }
 
 int trust_store(const struct chan_target *to, const char *fingerprint, struct err *e)
 {
-	AUTO(fd) int fd = -1;
-	ssh_session s = NULL;
+	struct visit c;
 	char print[128];
-	int r = fetch(to, &s, &fd, print, sizeof(print), e);
+	int r = fetch(to, &c, print, sizeof(print), e);
 
 	if (r == 0 && strcmp(print, fingerprint)) {
 		err_set(e, ERR_LINK, EKEYREJECTED, "%s shows another key than before: %s", to->host,
@@ -84,7 +65,7 @@ int trust_store(const struct chan_target *to, const char *fingerprint, struct er
 		            "someone may intercept the connection: find out before you continue");
 	}
 	if (r == 0)
-		r = store(s, to, e);
-	ssh_free(s);
+		r = store(to, c.host_key, e);
+	visit_close(&c);
 	return r;
 }

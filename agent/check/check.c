@@ -83,6 +83,13 @@ static void check_criu(struct check *c)
 {
 	unsigned int here = c->host->criu_version, there = c->o->criu ? c->o->criu->version : 0;
 
+	if (!here && c->host->scarce) {
+		say(c, SEV_BLOCKER, "host-scarce",
+		    "raise the limit there: TasksMax= and LimitNOFILE= of hauld.service, "
+		    "kernel.pid_max, fs.file-max",
+		    "the destination is %s", c->host->scarce);
+		return;
+	}
 	if (!here) {
 		say(c, SEV_BLOCKER, "criu-missing",
 		    "run contrib/find-criu there, or start hauld with --criu PATH",

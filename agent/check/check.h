@@ -20,6 +20,7 @@ struct check_host {
 	unsigned int criu_version; /* 40201; 0: no working CRIU here */
 	bool criu_lazy;
 	const char *criu_error; /* when criu_version is 0 */
+	const char *scarce; /* the same: what this host is out of; NULL: nothing */
 	/* asks the source for digests of files; NULL: it cannot be asked */
 	int (*prove)(void *arg, struct files_doubt *v, size_t n, struct err *e);
 	void *prove_arg;

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * daemon.c - listens, reads preambles, gives each migration a process of its own and passes
- * further sockets on to it. Speaks no SSH itself.
+ * daemon.c - listens, gives each migration a process of its own and passes further sockets on to it; who
+ * has no ticket goes to the porter. Speaks no SSH itself.
  */
 #include "agent/daemon/daemon.h"
 
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -26,15 +25,13 @@
 #include "common/auto.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/scarce.h"
 
-#define OF_ORIGIN_MAX 64 /* strangers from one address */
-#define GRACE_US      2000000 /* to show a key, however many others there are */
-#define REST_MS       200
-#define TELL_US       60000000
-#define PREAMBLE_MS   5000
-#define TICK_MS       1000
+#define REST_MS    200
+#define TELL_US    60000000
+#define TICK_MS    1000
+#define ACCEPT_MAX 32 /* at once: then others have their turn */
 
-/* The preamble is read without blocking; the socket is handed on as it was. */
 static void set_blocking(int fd)
 {
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
@@ -46,9 +43,8 @@ static void child_setup(struct daemon *d, int keep)
 
 	close(d->listen_fd);
 	close(d->signal_fd);
-	for (unsigned int i = 0; i < d->n_pending; i++)
-		if (d->pending[i].fd != keep)
-			close(d->pending[i].fd);
+	arrivals_forget(&d->arrivals, keep);
+	porter_forget(&d->porter);
 	for (unsigned int i = 0; i < d->n_workers; i++) {
 		close(d->worker[i].watch_fd);
 		guard_free(d->worker[i].guard);
@@ -63,92 +59,6 @@ void daemon_child(void *arg)
 	child_setup(arg, -1);
 }
 
-static struct origin origin_of(int fd)
-{
-	struct sockaddr_storage a = { 0 };
-	socklen_t n = sizeof(a);
-	struct origin o = { 0 };
-
-	if (getpeername(fd, (struct sockaddr *)&a, &n) < 0)
-		return o;
-	const struct in6_addr *v6 = &((struct sockaddr_in6 *)&a)->sin6_addr;
-
-	if (a.ss_family == AF_INET)
-		memcpy(o.bytes + 12, &((struct sockaddr_in *)&a)->sin_addr, 4);
-	else if (a.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(v6))
-		memcpy(o.bytes + 12, v6->s6_addr + 12, 4);
-	else if (a.ss_family == AF_INET6)
-		memcpy(o.bytes, v6->s6_addr, 8); /* a host has a whole /64 to itself */
-	return o;
-}
-
-static bool same_origin(const struct origin *a, const struct origin *b)
-{
-	return !memcmp(a, b, sizeof(*a));
-}
-
-/* Has its source not shown a key? One that answers from the journal knows no longer than it lives. */
-static bool is_stranger(const struct worker *w)
-{
-	const struct wrk_keep *k = w->guard ? guard_user(w->guard) : NULL;
-
-	return !w->ended && !w->sent_away && !(k && __atomic_load_n(&k->known, __ATOMIC_ACQUIRE));
-}
-
-static unsigned int strangers_from(const struct daemon *d, const struct origin *from)
-{
-	unsigned int n = 0;
-
-	for (unsigned int i = 0; i < d->n_workers; i++)
-		n += is_stranger(&d->worker[i]) && (!from || same_origin(&d->worker[i].from, from));
-	return n;
-}
-
-/* The oldest stranger of @from; NULL: of the address that has most of them */
-static struct worker *oldest_stranger(struct daemon *d, const struct origin *from)
-{
-	struct worker *oldest = NULL;
-	unsigned int most = 0;
-
-	for (unsigned int i = 0; i < d->n_workers; i++) {
-		struct worker *w = &d->worker[i];
-
-		if (!is_stranger(w) || (from && !same_origin(&w->from, from)))
-			continue;
-		unsigned int n = from ? 1 : strangers_from(d, &w->from);
-
-		if (n > most || (n == most && w->since_us < oldest->since_us)) {
-			most = n;
-			oldest = w;
-		}
-	}
-	return oldest;
-}
-
-/*
- * Before a process is made for a peer that has shown no key: no address has more than its share, and
- * all together do not take what peers with a key need. When they are too many, the oldest goes, of the
- * same address or of the one that has most of them; but each has some time to show its key.
- * Return: false: refuse the new one
- */
-static bool let_in(struct daemon *d, const struct origin *from)
-{
-	unsigned int all = strangers_from(d, NULL);
-	bool share = strangers_from(d, from) < OF_ORIGIN_MAX;
-
-	if (d->n_workers == ARRAY_SIZE(d->worker) || d->n_workers - all >= WORKERS_MAX)
-		return false;
-	if (share && all < STRANGERS_MAX)
-		return true;
-	struct worker *w = oldest_stranger(d, share ? NULL : from);
-
-	if (!w || now_us() - w->since_us < GRACE_US)
-		return false;
-	w->sent_away = true;
-	kill(w->pid, SIGKILL);
-	return true;
-}
-
 /* Say it now and then, not each time: that would fill the log. */
 static void tell(struct daemon *d, const char *what)
 {
@@ -158,23 +68,40 @@ static void tell(struct daemon *d, const char *what)
 	log_warn("%s", what);
 }
 
-static void new_worker(struct daemon *d, int ctl, const struct origin *from)
+/* Only peers that have a ticket come this far. Return: false, and @fd is closed */
+static bool has_place(struct daemon *d, int fd)
+{
+	if (d->n_workers < ARRAY_SIZE(d->worker))
+		return true;
+	tell(d, "a peer was refused: too many migrations");
+	chan_refuse(fd, PREAMBLE_BUSY);
+	return false;
+}
+
+/* No process can be made for the peer of @fd, which is closed. @code: why, of errno */
+static void cannot(struct daemon *d, int fd, int code)
+{
+	char text[96];
+
+	snprintf(text, sizeof(text), "a peer was refused: %s",
+	         scarce_words(code) ? scarce_words(code) : strerror(code));
+	tell(d, text);
+	chan_refuse(fd, preamble_reason(code));
+}
+
+/* @ctl: taken in every case */
+static void new_worker(struct daemon *d, int ctl)
 {
 	AUTO(guard) struct guard *g = NULL;
 	struct err e = ERR_INIT;
 	uint64_t route = 0;
 	int watch[2];
 
-	if (!let_in(d, from)) {
-		tell(d, "a connection was refused: too many peers that have shown no key");
-		close(ctl);
+	if (!has_place(d, ctl))
 		return;
-	}
 	if (getrandom(&route, sizeof(route), 0) != sizeof(route) || route == 0 ||
 	    guard_new(&g, &e) < 0 || pipe2(watch, O_CLOEXEC) < 0) {
-		log_warn("cannot start a worker for a new migration: %s",
-		         e.src ? e.msg : strerror(errno));
-		close(ctl);
+		cannot(d, ctl, e.src ? e.code : errno);
 		return;
 	}
 	pid_t pid = fork();
@@ -192,31 +119,29 @@ static void new_worker(struct daemon *d, int ctl, const struct origin *from)
 
 		_exit(worker_main(&start, ctl, route));
 	}
+	int code = errno;
+
 	close(watch[1]);
-	close(ctl);
 	if (pid < 0) {
-		log_err("fork: %s", strerror(errno));
 		close(watch[0]);
+		cannot(d, ctl, code);
 		return;
 	}
+	close(ctl);
 	d->worker[d->n_workers++] = (struct worker){
 		.pid = pid,
 		.route = route,
 		.watch_fd = watch[0],
 		.guard = steal(g),
-		.since_us = now_us(),
-		.from = *from,
 	};
 	log_info("worker=%d route=%016llx", pid, (unsigned long long)route);
 }
 
-/* The worker is gone: a process of its own answers from the journal. */
-static void answer_from_journal(struct daemon *d, int fd, uint64_t route, const struct origin *from)
+/* The worker is gone: a process of its own answers from the journal. @fd: taken in every case */
+static void answer_from_journal(struct daemon *d, int fd, uint64_t route)
 {
-	if (!let_in(d, from)) {
-		tell(d, "a connection was refused: too many peers that have shown no key");
+	if (!has_place(d, fd))
 		return;
-	}
 	pid_t pid = fork();
 
 	if (pid == 0) {
@@ -224,91 +149,85 @@ static void answer_from_journal(struct daemon *d, int fd, uint64_t route, const 
 		super_forget(&d->super);
 		_exit(answer_main(d->server, fd, route));
 	}
-	if (pid < 0)
-		log_err("fork: %s", strerror(errno));
-	else
-		d->worker[d->n_workers++] = (struct worker){
-			.pid = pid, .watch_fd = -1, .since_us = now_us(), .from = *from
-		};
+	if (pid < 0) {
+		cannot(d, fd, errno);
+		return;
+	}
+	close(fd);
+	d->worker[d->n_workers++] = (struct worker){ .pid = pid, .watch_fd = -1 };
 }
 
-static void route_socket(struct daemon *d, int fd, uint64_t route, const struct origin *from)
+static void enter(struct daemon *d, int fd, uint64_t route)
 {
-	set_blocking(fd);
 	if (route == 0) {
-		new_worker(d, fd, from);
+		new_worker(d, fd);
 		return;
 	}
 	int r = door_pass(route, fd);
 
-	if (r == -ENOENT || r == -ECONNREFUSED)
-		answer_from_journal(d, fd, route, from);
-	else if (r < 0)
+	if (r == -ENOENT || r == -ECONNREFUSED) {
+		answer_from_journal(d, fd, route);
+		return;
+	}
+	if (r < 0)
 		log_warn("route=%016llx: its worker does not take the socket: %s",
 		         (unsigned long long)route, strerror(-r));
 	close(fd);
 }
 
-/* Return: true when this entry is finished with */
-static bool read_preamble(struct daemon *d, struct pending *p)
+static void crowded(void *arg)
 {
-	struct err e = ERR_INIT;
-	uint64_t route;
-	ssize_t n = read(p->fd, p->buf + p->got, sizeof(p->buf) - p->got);
-
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return false;
-	if (n > 0)
-		p->got += (size_t)n;
-	if (n > 0 && p->got < sizeof(p->buf))
-		return false;
-	if (n <= 0 || preamble_get(p->buf, &route, &e) < 0) {
-		log_debug("not a haul connection");
-		close(p->fd);
-		return true;
-	}
-	route_socket(d, p->fd, route, &p->from);
-	return true;
+	tell(arg, "connections are refused: too many peers that have shown no key");
 }
 
-/* The oldest connection from the address that has most of them goes. */
-static void drop_pending(struct daemon *d)
+/* One that has said its preamble; to enter it has shown a ticket. */
+static void take_arrival(void *arg, int fd, const struct preamble *p, const struct crowd_one *who)
 {
-	unsigned int most = 0, go = 0;
+	struct daemon *d = arg;
 
-	for (unsigned int i = 0; i < d->n_pending; i++) {
-		unsigned int n = 0;
-
-		for (unsigned int k = 0; k < d->n_pending; k++)
-			n += same_origin(&d->pending[k].from, &d->pending[i].from);
-		if (n > most ||
-		    (n == most && d->pending[i].deadline_us < d->pending[go].deadline_us)) {
-			most = n;
-			go = i;
-		}
+	/* it was read without blocking; the socket is handed on as it was */
+	set_blocking(fd);
+	if (p->wants == PREAMBLE_ENTER) {
+		enter(d, fd, p->route);
+	} else if (porter_pass(&d->porter, fd, who) == 0) {
+		close(fd);
+	} else {
+		crowded(d);
+		chan_refuse(fd, PREAMBLE_BUSY);
 	}
-	close(d->pending[go].fd);
-	d->pending[go] = d->pending[--d->n_pending];
 }
 
-static void accept_one(struct daemon *d)
+/*
+ * The connection stays in the queue, and the socket stays readable: do not spin. The descriptor that was
+ * kept for it serves to tell one peer why.
+ */
+static void rest(struct daemon *d, int code)
+{
+	char text[96];
+
+	snprintf(text, sizeof(text), "no connection is accepted: %s",
+	         scarce_words(code) ? scarce_words(code) : "out of memory");
+	tell(d, text);
+	d->rest_us = deadline_in_ms(REST_MS);
+	close(d->spare_fd);
+	int fd = accept4(d->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd >= 0)
+		chan_refuse(fd, preamble_reason(code));
+	d->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/* Return: false: there is none, or it must wait */
+static bool accept_one(struct daemon *d)
 {
 	int fd = accept4(d->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	/* the connection stays in the queue, and the socket stays readable: do not spin */
-	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
-		d->rest_us = deadline_in_ms(REST_MS);
-		tell(d, errno == EMFILE || errno == ENFILE
-		                ? "no connection is accepted: out of descriptors"
-		                : "no connection is accepted: out of memory");
-	}
+	if (fd < 0 && (scarce_words(errno) || errno == ENOBUFS) && errno != EAGAIN)
+		rest(d, errno);
 	if (fd < 0)
-		return;
-	if (d->n_pending == PENDING_MAX)
-		drop_pending(d);
-	d->pending[d->n_pending++] = (struct pending){ .fd = fd,
-		                                       .from = origin_of(fd),
-		                                       .deadline_us = deadline_in_ms(PREAMBLE_MS) };
+		return false;
+	arrivals_add(&d->arrivals, fd);
+	return true;
 }
 
 static void reap(struct daemon *d)
@@ -317,14 +236,13 @@ static void reap(struct daemon *d)
 	int status;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (super_died(&d->super, pid, status))
+		if (super_died(&d->super, pid, status) || porter_died(&d->porter, pid, status))
 			continue;
 		for (unsigned int i = 0; i < d->n_workers; i++) {
 			if (d->worker[i].pid != pid)
 				continue;
-			if (WIFSIGNALED(status) && !d->worker[i].sent_away)
+			if (WIFSIGNALED(status))
 				log_err("worker=%d killed by signal %d", pid, WTERMSIG(status));
-			d->worker[i].ended = true;
 			/* an entry with guardians ends when they do */
 			if (!d->worker[i].guard)
 				d->worker[i] = d->worker[--d->n_workers];
@@ -418,24 +336,6 @@ static void take_signal(struct daemon *d)
 		d->stop = true; /* workers live on: a migration does not need us */
 }
 
-static void check_pending(struct daemon *d, const struct pollfd *p, unsigned int n)
-{
-	uint64_t now = now_us();
-
-	/* backwards, so that removing an entry does not move one that was not looked at yet */
-	for (unsigned int i = n; i-- > 0;) {
-		struct pending *pe = &d->pending[i];
-		bool done = p[i].revents && read_preamble(d, pe);
-
-		if (!done && now >= pe->deadline_us) {
-			close(pe->fd);
-			done = true;
-		}
-		if (done)
-			d->pending[i] = d->pending[--d->n_pending];
-	}
-}
-
 static void tick(struct daemon *d, uint64_t *due_us)
 {
 	uint64_t every_us = TICK_MS * 1000;
@@ -443,6 +343,7 @@ static void tick(struct daemon *d, uint64_t *due_us)
 	if (now_us() < *due_us)
 		return;
 	super_tick(&d->super);
+	porter_tick(&d->porter);
 	if (d->watchdog_us)
 		systemd_notify("WATCHDOG=1");
 	if (d->watchdog_us && d->watchdog_us / 3 < every_us)
@@ -450,29 +351,42 @@ static void tick(struct daemon *d, uint64_t *due_us)
 	*due_us = now_us() + every_us;
 }
 
+int daemon_open(struct daemon *d, struct err *e)
+{
+	d->porter = (struct porter){ .fd = -1, .verbose = d->verbose };
+	d->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	d->arrivals.gate = &d->gate;
+	d->arrivals.take = take_arrival;
+	d->arrivals.crowded = crowded;
+	d->arrivals.arg = d;
+	return gate_open(&d->gate, d->server, e);
+}
+
 void daemon_serve(struct daemon *d)
 {
 	uint64_t tick_us = 0;
 
 	while (!d->stop) {
-		struct pollfd p[2 + PENDING_MAX + WORKERS_MAX + STRANGERS_MAX];
+		struct pollfd p[3 + ARRIVALS_MAX + WORKERS_MAX];
 		bool rests = now_us() < d->rest_us;
-		unsigned int n = d->n_pending, workers = d->n_workers;
 
 		tick(d, &tick_us);
 		p[0] = (struct pollfd){ .fd = rests ? -1 : d->listen_fd, .events = POLLIN };
 		p[1] = (struct pollfd){ .fd = d->signal_fd, .events = POLLIN };
-		for (unsigned int i = 0; i < n; i++)
-			p[2 + i] = (struct pollfd){ .fd = d->pending[i].fd, .events = POLLIN };
+		p[2] = (struct pollfd){ .fd = d->porter.fd, .events = POLLIN };
+		unsigned int n = arrivals_poll(&d->arrivals, p + 3), workers = d->n_workers;
+
 		for (unsigned int i = 0; i < workers; i++)
-			p[2 + n + i] = (struct pollfd){ .fd = d->worker[i].watch_fd };
-		if (poll(p, 2 + n + workers, rests ? REST_MS : n ? 500 : TICK_MS) < 0)
+			p[3 + n + i] = (struct pollfd){ .fd = d->worker[i].watch_fd };
+		if (poll(p, 3 + n + workers, rests ? REST_MS : n ? 500 : TICK_MS) < 0)
 			continue;
-		check_workers(d, p + 2 + n);
-		check_pending(d, p + 2, n);
+		check_workers(d, p + 3 + n);
+		arrivals_step(&d->arrivals, p + 3, n);
 		if (p[1].revents)
 			take_signal(d);
-		if (p[0].revents)
-			accept_one(d);
+		if (p[2].revents)
+			porter_answer(&d->porter, &d->gate);
+		for (int i = 0; p[0].revents && i < ACCEPT_MAX && accept_one(d); i++)
+			;
 	}
 }

@@ -14,6 +14,7 @@
 #include "agent/daemon/options.h"
 #include "agent/daemon/systemd.h"
 #include "agent/files/place.h"
+#include "agent/mig/door.h"
 #include "agent/worker/tty.h"
 #include "common/clock.h"
 #include "common/conf.h"
@@ -94,6 +95,7 @@ static void clean_up(void)
 {
 	journal_sweep(JOURNAL_DIR, JOURNAL_DEST, JOURNAL_KEEP_S);
 	place_sweep();
+	door_sweep();
 	daemon_sweep(0);
 	recover_own();
 }
@@ -123,6 +125,7 @@ static int daemon_main(int argc, char **argv)
 	if (r >= 0)
 		return r;
 	d.conf = v.conf;
+	d.verbose = v.verbose > 2 ? 2 : v.verbose;
 	if (v.check)
 		return settings_check(d.conf.config, d.conf.criu);
 	log_setup("hauld", v.verbose ? (v.verbose > 1 ? LOG_DEBUG_ : LOG_INFO_) : LOG_WARN_);
@@ -134,7 +137,8 @@ static int daemon_main(int argc, char **argv)
 		puts(print);
 		return 0;
 	}
-	if (settings_load(&api, d.conf.config, &e) < 0 || set_up(&d, &e) < 0)
+	if (settings_load(&api, d.conf.config, &e) < 0 || daemon_open(&d, &e) < 0 ||
+	    set_up(&d, &e) < 0)
 		return failed(&e);
 	fprintf(stderr, "hauld: port %u, host key %s, CRIU %s\n", d.conf.port, print,
 	        d.conf.criu_path);
@@ -154,9 +158,8 @@ static const struct program {
 	const char *name, *word;
 	int (*main)(int argc, char **argv);
 } programs[] = {
-	{ RUNNER_NAME, NULL, runner_main },
-	{ SURVEY_NAME, NULL, survey_main },
-	{ NULL, "--hold-tty", hold_tty },
+	{ RUNNER_NAME, NULL, runner_main }, { SURVEY_NAME, NULL, survey_main },
+	{ NULL, "--hold-tty", hold_tty },   { NULL, "--porter", porter_main },
 	{ NULL, NULL, daemon_main },
 };
 

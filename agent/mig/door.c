@@ -5,8 +5,10 @@
  */
 #include "agent/mig/door.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -50,6 +52,40 @@ void door_remove(uint64_t route)
 	unlink(a.sun_path);
 }
 
+/* Return: a socket that is connected to the worker of @route; -errno. Its name goes if the worker is dead. */
+static int knock(uint64_t route)
+{
+	struct sockaddr_un a;
+	/* a worker that does not accept must not hold up the daemon */
+	AUTO(fd) int sk = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (sk < 0)
+		return -errno;
+	door_name(&a, route);
+	if (connect(sk, (struct sockaddr *)&a, sizeof(a)) == 0)
+		return steal_fd(&sk);
+	int code = errno;
+
+	if (code == ECONNREFUSED)
+		unlink(a.sun_path);
+	return -code;
+}
+
+void door_sweep(void)
+{
+	AUTO(dir) DIR *d = opendir(RUN_DIR);
+	const struct dirent *ent;
+
+	while (d && (ent = readdir(d))) {
+		if (strlen(ent->d_name) != 16 || strspn(ent->d_name, "0123456789abcdef") != 16)
+			continue;
+		int sk = knock(strtoull(ent->d_name, NULL, 16));
+
+		if (sk >= 0)
+			close(sk);
+	}
+}
+
 int door_pass(uint64_t route, int fd)
 {
 	char byte = 0, room[CMSG_SPACE(sizeof(int))] = { 0 };
@@ -58,20 +94,10 @@ int door_pass(uint64_t route, int fd)
 		.msg_iov = &io, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room)
 	};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
-	struct sockaddr_un a;
-	/* a worker that does not accept must not hold up the daemon */
-	AUTO(fd) int sk = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	AUTO(fd) int sk = knock(route);
 
 	if (sk < 0)
-		return -errno;
-	door_name(&a, route);
-	if (connect(sk, (struct sockaddr *)&a, sizeof(a)) < 0) {
-		int code = errno;
-
-		if (code == ECONNREFUSED)
-			unlink(a.sun_path); /* its worker is dead */
-		return -code;
-	}
+		return sk;
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(int));

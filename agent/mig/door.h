@@ -11,6 +11,8 @@
 int door_open(uint64_t route, struct err *e);
 /** door_remove() - remove the name of the socket */
 void door_remove(uint64_t route);
+/** door_sweep() - at hauld's start: remove the names of those whose worker is dead */
+void door_sweep(void);
 /**
  * door_pass() - daemon: hand @fd to the worker of @route; does not block
  * @fd: stays the caller's

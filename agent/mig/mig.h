@@ -106,7 +106,6 @@ struct wrk_keep {
 	pid_t berth_pid;
 	uint64_t berth_start; /* its start time */
 	int place_fd; /* record of shipped files (place.h); -1: there is none */
-	bool known; /* the source has shown an authorized key */
 	bool opening; /* CRIU may have been told to let the tree run */
 	bool resumed; /* CRIU has said that it runs */
 	struct net_keep net;

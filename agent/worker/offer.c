@@ -18,6 +18,7 @@
 #include "agent/worker/restore.h"
 #include "common/clock.h"
 #include "common/conf.h"
+#include "common/scarce.h"
 #include "transport/haul.pb-c.h"
 
 /* Does CRIU work here, which version is it, can it restore lazily? */
@@ -132,14 +133,17 @@ static int remember(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *s
 static int answer(struct wrk *w, const Haul__Offer *o, const char *allow, Haul__FileSeen *seen,
                   struct file_id *id, struct findings *f, struct err *e)
 {
-	struct err criu = ERR_INIT;
+	struct err criu = ERR_INIT, scarce = ERR_INIT;
 
-	if (probe_criu(w, &criu) < 0)
+	if (probe_criu(w, &criu) < 0) {
 		w->criu_version = 0;
+		scarce_now(&scarce);
+	}
 	struct check_host host = { .criu_path = w->conf->criu_path,
 		                   .criu_version = w->criu_version,
 		                   .criu_lazy = w->criu_lazy,
 		                   .criu_error = criu.msg,
+		                   .scarce = scarce.src ? scarce.msg : NULL,
 		                   .prove = proof_ask,
 		                   .prove_arg = w,
 		                   .seed = w->route,

@@ -27,6 +27,7 @@
 #include "engine/criu/img.h"
 #include "engine/proc/proc.h"
 #include "common/nofile.h"
+#include "common/scarce.h"
 #include "transport/haul.pb-c.h"
 
 #define HANDSHAKE_MS        10000
@@ -544,19 +545,20 @@ int worker_main(const struct worker_start *start, int ctl_fd, uint64_t route)
 	w->streams.door = door_open(route, &e);
 	if (w->streams.door < 0) {
 		log_err("%s", e.msg);
+		chan_refuse(ctl_fd, preamble_reason(e.code));
 		return 1;
 	}
 	guard_keep(w->guard, w->streams.door);
 	/* before there are threads: chan_accept() starts one */
-	if (guard_start(w->guard, &ops, &e) < 0 ||
-	    chan_accept(&w->ctl, ctl_fd, w->server, HANDSHAKE_MS, &e) < 0) {
+	if (guard_start(w->guard, &ops, &e) < 0 || scarce_now(&e) < 0)
+		chan_refuse(steal_fd(&ctl_fd), preamble_reason(e.code));
+	if (ctl_fd < 0 || chan_accept(&w->ctl, ctl_fd, w->server, HANDSHAKE_MS, &e) < 0) {
 		log_warn("refused: %s", e.msg);
 		guard_over(w->guard);
 		door_remove(route);
 		return 1;
 	}
 	chan_go_first(w->ctl);
-	__atomic_store_n(&w->keep->known, true, __ATOMIC_RELEASE);
 	int r = run(w, &e);
 
 	if (r < 0)

@@ -16,6 +16,8 @@ int mem_open(pid_t pid, struct err *e)
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
+	if (fd < 0 && (errno == ENOENT || errno == ESRCH))
+		return err_set(e, ERR_TARGET, ESRCH, "process %d has ended", pid);
 	return fd < 0 ? err_sys(e, "%s", path) : fd;
 }
 

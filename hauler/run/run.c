@@ -116,6 +116,17 @@ static void say_late(struct mig *m)
 		        "hosts are less busy, or with a larger --freeze-limit-ms");
 }
 
+/* A file of /proc that is not there: the program was killed, or has ended, while we looked at it. */
+static void say_ended(struct mig *m)
+{
+	bool absent = m->err.code == ENOENT || m->err.code == ESRCH;
+
+	if (!absent || m->err.src == ERR_LINK || m->err.src == ERR_PEER || procs_lives(m->opt->pid))
+		return;
+	err_clear(&m->err);
+	err_set(&m->err, ERR_TARGET, ESRCH, "process %d has ended", m->opt->pid);
+}
+
 /* The fault point after each step. */
 static const enum fault passed[MIG_NSTATES] = {
 	[MIG_CONNECT] = FAULT_S_CONNECTED,    [MIG_NEGOTIATE] = FAULT_S_NEGOTIATED,
@@ -142,6 +153,7 @@ static void run_step(struct mig *m)
 	if (next == MIG_UNDO) {
 		m->fig.t.end_us = now_us();
 		say_late(m);
+		say_ended(m);
 		undo_from(m, m->state == MIG_RELINK ? MIG_RESTORE : m->state);
 	} else {
 		enter(m, next);

@@ -6,6 +6,7 @@
  * ssh-raw [MiB [write KiB [repeats]]]
  */
 #include "transport/priv.h"
+#include "tests/transport-gate.h"
 
 #include <arpa/inet.h>
 #include <libssh/server.h>
@@ -199,16 +200,15 @@ static void chan_receive(int listener)
 {
 	AUTO(chan_server) struct chan_server *srv = NULL;
 	AUTO(chan) struct chan *c = NULL;
-	uint8_t hello[TR_PREAMBLE_BYTES];
+	struct t_gate gate = { 0 };
 	struct err e = ERR_INIT;
-	struct iovec ok = { hello, 1 };
+	struct iovec ok = { &gate, 1 };
 	char *buf = malloc(write_bytes);
-	int fd = accept(listener, NULL, NULL);
+	uint64_t route;
 
-	if (recv(fd, hello, sizeof(hello), MSG_WAITALL) != sizeof(hello))
-		die("preamble", NULL);
 	if (chan_server_new(&srv, in_dir("host_key"), in_dir("authorized"), &e) < 0 ||
-	    chan_accept(&c, fd, srv, LIMIT_MS, &e) < 0)
+	    t_gate_open(&gate, srv, &e) < 0 ||
+	    t_gate_accept(&gate, listener, LIMIT_MS, &c, &route, &e) < 0)
 		die("accept", &e);
 	for (size_t left = total_bytes; left;) {
 		size_t m = left < write_bytes ? left : write_bytes;
@@ -269,17 +269,15 @@ static void trust(uint16_t port, int listener)
 
 	if (pid == 0) {
 		struct chan_server *srv = NULL;
+		struct t_gate gate = { 0 };
+		struct chan *c = NULL;
+		uint64_t route;
 
-		if (chan_server_new(&srv, in_dir("host_key"), in_dir("authorized"), &e) < 0)
+		if (chan_server_new(&srv, in_dir("host_key"), in_dir("authorized"), &e) < 0 ||
+		    t_gate_open(&gate, srv, &e) < 0)
 			die("server", &e);
-		for (int i = 0; i < 2; i++) {
-			uint8_t hello[TR_PREAMBLE_BYTES];
-			struct chan *c = NULL;
-			int fd = accept(listener, NULL, NULL);
-
-			recv(fd, hello, sizeof(hello), MSG_WAITALL);
-			chan_accept(&c, fd, srv, 5000, NULL);
-		}
+		for (int i = 0; i < 2; i++) /* it hangs up when it has the greeting */
+			t_gate_accept(&gate, listener, 5000, &c, &route, &e);
 		_exit(0);
 	}
 	if (trust_fetch(&to, print, sizeof(print), &known, &e) < 0 ||
