@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# t-trust-strangers - somebody without a key floods hauld from several addresses, in every way that comes before
+# t-trust-strangers - a stranger, who has no key, floods hauld from several addresses, in every way that comes before
 # a login: peers with a key log in, begin, go on and come back after their link broke; no process is made for
 # a stranger, descriptors stay few; who speaks SSH with strangers has no rights, no files, no host key, and
 # another takes its place when it dies.

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Connections to hauld by somebody without a key, at a steady rate, from several addresses.
+"""Connections to hauld by a stranger, who has no key, at a steady rate, from several addresses.
 
 flood.py HOST RATE END ADDRESS...: RATE connections a second in all, until the file END is there. Each does one of: say nothing; half
 a preamble; the preamble of former versions; ask to enter with a ticket that is none, for a route that
