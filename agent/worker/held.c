@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* held.c - compare what the restored tree holds with what it may have; nothing of it has run yet. */
 #include "agent/worker/held.h"
+#include "agent/worker/before.h"
 
 #include <ctype.h>
 #include <fcntl.h>
@@ -41,6 +42,13 @@ struct held {
 	int fd; /* O_PATH */
 	struct stat st;
 	int need;
+	/* the last one that was judged: the segments of a library follow each other */
+	struct {
+		dev_t dev;
+		ino_t ino;
+		int need;
+		char path[PATH_MAX];
+	} last;
 };
 
 static int refuse(const struct held *h, int code, const char *why, struct err *e)
@@ -140,45 +148,10 @@ static int need_of(const struct held *h)
 	return X_OK;
 }
 
-static void dir_of(const char *path, char dir[PATH_MAX])
-{
-	snprintf(dir, PATH_MAX, "%s", path);
-	char *slash = strrchr(dir, '/');
-
-	slash[slash == dir] = 0;
-}
-
-/*
- * CRIU makes a file that has lost its name anew: as root, with its name, and for a moment it can be seen. Only where
- * @id could make one, or where root did at the source: a directory with the same owner and mode, which the tree cannot
- * change.
- */
-static bool may_make(const struct wrk *w, const struct rights_id *id, const char *path)
-{
-	const struct rights_file was = { .uid = id->uid, .gid = id->gid };
-	char dir[PATH_MAX];
-	struct stat st;
-
-	dir_of(path, dir);
-	if (rights_create(&w->rights, path, &was, NULL) == 0)
-		return true;
-	const struct bring_file *f = bring_find(w->bring, dir);
-
-	return f && rights_guarded(&w->rights, dir) == 0 && lstat(dir, &st) == 0 &&
-	       st.st_uid == f->uid && st.st_gid == f->gid &&
-	       (st.st_mode & 07777) == (f->mode & 07777);
-}
-
-/* Memory that is shared by descriptors or System V calls looks like a file in the root directory. */
-static bool is_kernels(const char *path)
-{
-	return !strchr(path + 1, '/') || !strcmp(path, "/dev/zero" DELETED);
-}
-
 /* A file that has lost its name travels in the images: CRIU has made it anew. */
 static int judge_nameless(const struct held *h, struct err *e)
 {
-	if (!is_kernels(h->path) && !may_make(h->w, &h->id, h->path))
+	if (!before_is_kernels(h->path) && !before_may_make(h->w, &h->id, h->path))
 		return refuse(h, EACCES, "that user may not make it at the destination", e);
 	if (!h->w->rights.owned || rights_access(&h->id, h->fd, h->need) == 0)
 		return 0;
@@ -241,16 +214,34 @@ static int judge_socket_peer(struct held *h, const char *link, struct err *e)
 	return refuse(h, EACCES, "that user may not send to the UNIX socket at the destination", e);
 }
 
-/* An object that has h->path and is open as @fd. */
-static int look_open(struct held *h, int fd, struct err *e)
+static int judge_either(const struct held *h, struct err *e)
 {
 	size_t n = strlen(h->path), tail = strlen(DELETED);
 
-	h->fd = fd;
-	h->need = need_of(h);
 	if (h->st.st_nlink == 0 || (n > tail && !strcmp(h->path + n - tail, DELETED)))
 		return judge_nameless(h, e);
 	return judge(h, e);
+}
+
+/* An object that has h->path and is open as @fd. */
+static int look_open(struct held *h, int fd, struct err *e)
+{
+	size_t n = strlen(h->path);
+
+	h->fd = fd;
+	h->need = need_of(h);
+	if (h->st.st_dev == h->last.dev && h->st.st_ino == h->last.ino && h->need == h->last.need &&
+	    !strcmp(h->path, h->last.path))
+		return 0;
+	int r = judge_either(h, e);
+
+	if (r < 0)
+		return r;
+	h->last.dev = h->st.st_dev;
+	h->last.ino = h->st.st_ino;
+	h->last.need = h->need;
+	memcpy(h->last.path, h->path, n + 1);
+	return 0;
 }
 
 /* ---- descriptors that wait in sockets ---- */
@@ -438,139 +429,5 @@ int held_check(struct wrk *w, struct err *e)
 		return err_sys(e, "images");
 	for (size_t i = 0; r == 0 && i < tree.n; i++)
 		r = check_process(w, &peers, tree.v[i].pid, images.st_dev, e);
-	return r;
-}
-
-/* ---- files without a name, before the restore ---- */
-
-static int judge_ghost(const struct wrk *w, const char *name, struct err *e)
-{
-	char path[256];
-
-	for (size_t i = 0; i < w->rights.n; i++)
-		if (is_kernels(name) || may_make(w, &w->rights.v[i], name))
-			return 0;
-	files_clean(name, path, sizeof(path));
-	err_set(e, ERR_TARGET, EACCES,
-	        "no process of the tree may make %s, which has lost its name, there", path);
-	return err_fix(e,
-	               "give its directory there the owner, group and mode it has at the source");
-}
-
-int held_ghosts(struct wrk *w, struct err *e)
-{
-	struct img_regs regs;
-	int r = img_regs(w->images_fd, &regs, e);
-
-	for (size_t i = 0; r == 0 && i < regs.n; i++)
-		if (regs.v[i].nameless && regs.v[i].name[0] == '/')
-			r = judge_ghost(w, regs.v[i].name, e);
-	img_regs_fini(&regs);
-	return r;
-}
-
-/* ---- users ---- */
-
-static int judge_thread(const struct wrk *w, pid_t tid, struct err *e)
-{
-	struct img_creds c;
-	int r = img_creds(w->images_fd, tid, &c, e);
-
-	if (r < 0)
-		return r == -ENODATA ? 0 : r;
-	struct uids_thread t = { .uid = c.uids,
-		                 .n_uid = ARRAY_SIZE(c.uids),
-		                 .gid = c.gids,
-		                 .n_gid = ARRAY_SIZE(c.gids),
-		                 .group = c.groups,
-		                 .n_group = c.n_groups,
-		                 .caps = c.caps_any };
-
-	r = uids_judge(&w->uids, &t, e);
-	img_creds_fini(&c);
-	return r < 0 ? err_wrap(e, "pid %d", tid) : 0;
-}
-
-int held_users(struct wrk *w, struct err *e)
-{
-	struct img_tree tree = { 0 };
-
-	if (!w->uids.limited && !w->uids.owned)
-		return 0;
-	int r = img_tree(w->images_fd, &tree, e);
-
-	for (size_t i = 0; r == 0 && i < tree.n; i++)
-		for (unsigned int k = 0; r == 0 && k < tree.v[i].n_threads; k++)
-			r = judge_thread(w, tree.v[i].threads[k], e);
-	img_tree_fini(&tree);
-	return r;
-}
-
-/* ---- UNIX sockets ---- */
-
-/* Does a program of this host have a socket at @path? */
-static bool is_in_use(const char *path)
-{
-	AUTO(mem) char *line = NULL;
-	AUTO(file) FILE *f = fopen("/proc/self/net/unix", "re");
-	size_t cap = 0, n = strlen(path);
-
-	while (f && getline(&line, &cap, f) > 0) {
-		char *at = strchr(line, '/');
-
-		line[strcspn(line, "\n")] = 0;
-		if (at && strlen(at) == n && !strcmp(at, path))
-			return true;
-	}
-	return false;
-}
-
-/* May some process of the tree replace entries of that directory? Or has root bound it there? */
-static bool may_bind(const struct rights *r, const struct img_socket *s, const struct stat *old)
-{
-	char dir[PATH_MAX];
-	struct stat st;
-
-	dir_of(s->path, dir);
-	for (size_t i = 0; i < r->n; i++) {
-		const struct rights_id *id = &r->v[i];
-		AUTO(fd) int fd = rights_open(id, dir, true, W_OK | X_OK, &st);
-
-		if (fd >= 0 && (!old || rights_is_root(id) || old->st_uid == id->uid))
-			return true;
-	}
-	return !r->owned && s->uid == 0 && (!old || old->st_uid == 0) &&
-	       rights_guarded(r, dir) == 0;
-}
-
-static int judge_socket(const struct wrk *w, const struct img_socket *s, struct err *e)
-{
-	char path[sizeof(s->path)];
-	struct stat st;
-	bool old = lstat(s->path, &st) == 0;
-
-	files_clean(s->path, path, sizeof(path));
-	if (old && (!S_ISSOCK(st.st_mode) || is_in_use(s->path))) {
-		err_set(e, ERR_TARGET, EADDRINUSE, "UNIX socket %s is in use at the destination",
-		        path);
-		return err_fix(e, "end the program that listens there");
-	}
-	if (may_bind(&w->rights, s, old ? &st : NULL))
-		return 0;
-	err_set(e, ERR_TARGET, EACCES, "no process of the tree may bind the UNIX socket %s there",
-	        path);
-	return err_fix(e,
-	               "give its directory there the owner, group and mode it has at the source");
-}
-
-int held_sockets(struct wrk *w, struct err *e)
-{
-	struct img_socket *v = NULL;
-	size_t n = 0;
-	int r = img_sockets(w->images_fd, &v, &n, e);
-
-	for (size_t i = 0; r == 0 && i < n; i++)
-		r = v[i].outside ? 0 : judge_socket(w, &v[i], e);
-	free(v);
 	return r;
 }

@@ -8,24 +8,6 @@
 struct wrk;
 
 /**
- * held_users() - may threads with the IDs and capabilities that the images say arrive? Before CRIU runs
- * Return: 0; -EPERM: refuse; -errno
- */
-int held_users(struct wrk *w, struct err *e);
-
-/**
- * held_sockets() - may the UNIX sockets of the tree take their paths? Before CRIU binds them
- * Return: 0; -EACCES: refuse; -errno
- */
-int held_sockets(struct wrk *w, struct err *e);
-
-/**
- * held_ghosts() - may the tree make its files that have lost their names? Before CRIU makes them
- * Return: 0; -EACCES: refuse; -errno
- */
-int held_ghosts(struct wrk *w, struct err *e);
-
-/**
  * held_check() - at the gate: judge what each restored process has open, mapped, as its
  * program, working directory and root directory, with that process's own identity
  * Return: 0; -EACCES it may not have one of them; -ESTALE it is not the file that was accepted

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* restore.c - from the SWITCH message to the gate, and through it. */
 #include "agent/worker/restore.h"
+#include "agent/worker/before.h"
 #include "agent/worker/held.h"
 
 #include <limits.h>
@@ -267,13 +268,13 @@ static int say_placed(struct wrk *w, struct err *e)
 static int judge_users(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	(void)s;
-	return held_users(w, e);
+	return before_users(w, e);
 }
 
 /* No path of a UNIX socket takes the place of a file that the tree may not replace. */
 static int judge_sockets(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
-	int r = held_sockets(w, e);
+	int r = before_sockets(w, e);
 
 	(void)s;
 	if (r != -ENOENT)
@@ -285,7 +286,7 @@ static int judge_sockets(struct wrk *w, const Haul__Switch *s, struct err *e)
 /* None in a directory that the tree may not write to. */
 static int judge_ghosts(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
-	int r = held_ghosts(w, e);
+	int r = before_ghosts(w, e);
 
 	(void)s;
 	if (r != -ENOENT)
