@@ -38,7 +38,7 @@ accepted --owner=4001 check "$pid" hostB
 refused 'belongs to user 4001, not to 4002' --owner=4002 check "$pid" hostB
 stop A
 for case in 'group:group 4, which is not one of user 4001' 'setgid:group 4, which is not one of user 4001' \
-	'capability:capabilities, which user 4001 has not' 'closed:may not be looked at by user 4001'; do
+	'capability:capabilities, which user 4001 does not have' 'closed:may not be looked at by user 4001'; do
 	her "${case%%:*}"
 	refused "${case#*:}" --owner=4001 check "$pid" hostB
 	refused "${case#*:}" --owner=4001 --mode=stop-copy "$pid" hostB
