@@ -143,6 +143,32 @@ static int open_channel(ssh_session s, const struct chan_target *to, int fd, uin
 	return 0;
 }
 
+/* A session whose keys are exchanged. @s: the caller's as soon as it is not NULL */
+static int arrive(const struct chan_target *to, struct visit *c, const struct ticket *ticket,
+                  uint64_t deadline_us, ssh_session *s, struct err *e)
+{
+	int r = visit_open(to, c, deadline_us, e);
+
+	if (r < 0)
+		return r;
+	r = known_check(to, c->host_key, e);
+	if (r < 0)
+		return r;
+	r = say_preamble(to, c, ticket, deadline_us, e);
+	return r < 0 ? r : open_session(to, c, s, deadline_us, e);
+}
+
+static int log_in(ssh_session s, const struct chan_target *to, const struct visit *c, bool ticket,
+                  uint64_t deadline_us, ssh_channel *ch, struct err *e)
+{
+	int r = ticket ? check_host_key(s, to, e) : 0;
+
+	if (r < 0)
+		return r;
+	r = login_run(s, to, c->fd, deadline_us, e);
+	return r < 0 ? r : open_channel(s, to, c->fd, deadline_us, ch, e);
+}
+
 /*
  * One connection that has become a channel. Who logs in for a @ticket speaks with a process that does not
  * have the host's key: that host is then known by its greeting only, which nothing proves, and gets no
@@ -154,22 +180,11 @@ static int enter(struct chan **out, const struct chan_target *to, struct visit *
 	ssh_session s = NULL;
 	ssh_channel ch = NULL;
 	char peer[128];
-	int r = visit_open(to, c, deadline_us, e);
+	int r = arrive(to, c, ticket, deadline_us, &s, e);
 
-	if (r == 0)
-		r = known_check(to, c->host_key, e);
-	if (r == 0)
-		r = say_preamble(to, c, ticket, deadline_us, e);
-	if (r == 0)
-		r = open_session(to, c, &s, deadline_us, e);
 	if (r < 0)
 		return r;
-	if (ticket)
-		r = check_host_key(s, to, e);
-	if (r == 0)
-		r = login_run(s, to, c->fd, deadline_us, e);
-	if (r == 0)
-		r = open_channel(s, to, c->fd, deadline_us, &ch, e);
+	r = log_in(s, to, c, ticket, deadline_us, &ch, e);
 	if (r < 0) {
 		c->shut = r == -ECONNRESET || r == -EPROTO;
 		ssh_free(s); /* with its channels */

@@ -73,12 +73,9 @@ int chan_server_new(struct chan_server **out, const char *host_key_path,
 
 	if (!s || !(s->authorized = strdup(authorized_path)))
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	int r = key_load_host(&key, host_key_path, e);
 
-	if (r == 0)
-		r = open_door(s, key, e);
-	if (r < 0)
-		return r;
+	if (key_load_host(&key, host_key_path, e) < 0 || open_door(s, key, e) < 0)
+		return err_code(e);
 	*out = steal(s);
 	return 0;
 }
@@ -335,19 +332,15 @@ int chan_accept(struct chan **out, int fd, const struct chan_server *srv, unsign
 	uint64_t deadline = deadline_in_ms(limit_ms);
 	AUTO(fd) int own = fd;
 	AUTO(mem) struct guest *g = calloc(1, sizeof(*g));
-	ssh_session s = ssh_new();
-	int r = s && g ? 0 : err_set(e, ERR_SYS, ENOMEM, "no memory");
+	ssh_session s = g ? ssh_new() : NULL;
 
+	if (!s)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
 	tcp_tune(own);
-	if (r == 0) {
-		g->server = srv;
-		r = take_socket(s, srv, own, e);
-	}
-	if (r == 0)
-		r = let_in(s, g, own, deadline, e);
-	if (r < 0) {
+	g->server = srv;
+	if (take_socket(s, srv, own, e) < 0 || let_in(s, g, own, deadline, e) < 0) {
 		ssh_free(s);
-		return r;
+		return err_code(e);
 	}
 	struct guest *owner = steal(g);
 

@@ -27,10 +27,9 @@ int trust_fetch(const struct chan_target *to, char *fingerprint, size_t bytes, i
                 struct err *e)
 {
 	struct visit c;
-	int r = fetch(to, &c, fingerprint, bytes, e);
+	int r = fetch(to, &c, fingerprint, bytes, e) < 0 ? err_code(e)
+	                                                 : known_look_up(to, c.host_key, known, e);
 
-	if (r == 0)
-		r = known_look_up(to, c.host_key, known, e);
 	visit_close(&c);
 	return r;
 }
@@ -46,26 +45,29 @@ static int store(const struct chan_target *to, ssh_key key, struct err *e)
 		return err_fix(e, "if you are sure, remove its line from %s first", known_path(to));
 	}
 	r = known_add(to, key);
-	if (r == 0)
+	if (r >= 0)
 		return 0;
 	err_set(e, ERR_SYS, EIO, "cannot write %s: %s", known_path(to), strerror(-r));
 	return err_fix(e, "may you write there? try sudo, or another file with --known-hosts");
+}
+
+static int store_if(const struct chan_target *to, const struct visit *c, const char *print,
+                    const char *fingerprint, struct err *e)
+{
+	if (!strcmp(print, fingerprint))
+		return store(to, c->host_key, e);
+	err_set(e, ERR_LINK, EKEYREJECTED, "%s shows another key than before: %s", to->host, print);
+	return err_fix(e, "someone may intercept the connection: find out before you continue");
 }
 
 int trust_store(const struct chan_target *to, const char *fingerprint, struct err *e)
 {
 	struct visit c;
 	char print[128];
-	int r = fetch(to, &c, print, sizeof(print), e);
+	int r = fetch(to, &c, print, sizeof(print), e) < 0
+	                ? err_code(e)
+	                : store_if(to, &c, print, fingerprint, e);
 
-	if (r == 0 && strcmp(print, fingerprint)) {
-		err_set(e, ERR_LINK, EKEYREJECTED, "%s shows another key than before: %s", to->host,
-		        print);
-		r = err_fix(e,
-		            "someone may intercept the connection: find out before you continue");
-	}
-	if (r == 0)
-		r = store(to, c.host_key, e);
 	visit_close(&c);
 	return r;
 }

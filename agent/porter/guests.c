@@ -159,25 +159,20 @@ static bool begin(struct guest *g)
 static bool take(const struct post_down *m, int fd)
 {
 	struct guest *g = guests;
-	int peer = dup(fd);
+	AUTO(fd) int peer = room(&m->who) ? dup(fd) : -1;
 
-	if (peer < 0 || !room(&m->who))
-		goto no;
 	while (g < guests + ARRAY_SIZE(guests) && g->used)
 		g++;
-	if (g == guests + ARRAY_SIZE(guests))
-		goto no;
+	if (peer < 0 || g == guests + ARRAY_SIZE(guests))
+		return false;
 	*g = (struct guest){
 		.used = true, .fd = fd, .peer = peer, .who = m->who, .serial = g->serial
 	};
 	g->who.since_us = now_us();
-	if (begin(g))
-		return true;
-	g->used = false;
-no:
-	if (peer >= 0)
-		close(peer);
-	return false;
+	g->used = begin(g);
+	if (g->used)
+		steal_fd(&peer);
+	return g->used;
 }
 
 static void take_answer(const struct post_down *m)
