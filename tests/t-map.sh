@@ -207,6 +207,7 @@ note "  a terminal's output to a file"
 for where in outside inside; do
 	terminal $where "tty.$where"
 	move A --map=tty=attach
+	[ "$("$lab" run B stat -c %a "/run/haul/tty-$pid")" = 600 ] || fail "others than root may attach: $("$lab" run B ls -l /run/haul)"
 	# a first look, then Ctrl-C (to the program, which notes it), then Ctrl-]
 	(until_true 60 '[ -s "$dir/attached.$where" ]'; printf "\003"; until_true 60 '[ -e "$wdir/interrupted" ]'; printf '\035') |
 		"$lab" run B "$haul" attach "$pid" >"$dir/attached.$where" 2>"$dir/stderr" || fail "attach: $(cat "$dir/stderr")"

@@ -110,7 +110,20 @@ refused 'no process of the tree may' "list root's directory"
 her cwd:/srv/data/dir
 refused 'no process of the tree may' "work in root's directory"
 
+in_b mkdir -m 700 '/srv/own/dir (deleted)'
+in_a install -d -o $uid -g $uid '/srv/own/dir (deleted)'
+her 'dir:/srv/own/dir (deleted)'
+refused 'no process of the tree may' "list root's directory, whose name looks as if it had none"
+
 note "new files and UNIX sockets in root's directories"
+in_a sh -c 'cp /bin/true /srv/own/su; chmod 4755 /srv/own/su'
+her read:/srv/own/su
+for o in "${ways[@]}"; do
+	in_a "$haul" "$o" --files=ship-missing "$pid" hostB >"$dir/out" 2>&1 && fail "root's set-user-ID program came to B, $o"
+	grep -q 'may not write there' "$dir/out" || fail "$(cat "$dir/out")"
+done
+in_b test ! -e /srv/own/su
+stop A
 in_a install -o $uid -g $uid -m 600 /dev/null /srv/data/new
 her append:/srv/data/new
 for o in "${ways[@]}"; do

@@ -168,6 +168,24 @@ reads $h ours
 note "  mapped, then unlinked: on $h"
 stop $h
 
+# a name that looks as if the file had lost it
+both 'echo ours >"/srv/x (deleted)"' 'echo thrs >"/srv/x (deleted)"'
+cat >"$dir/odd" <<'END'
+#!/usr/bin/python3
+import os, signal, sys
+there = sys.argv[sys.argv.index("--dir") + 1]
+f = open("/srv/x (deleted)", "rb")
+open(there + "/ready", "w").close()
+signal.pause()
+END
+chmod 755 "$dir/odd"
+start A "$dir/odd"
+rc=0
+"$lab" run A "$haul" --mode=stop-copy "$pid" hostB >"$dir/report" 2>&1 || rc=$?
+[ $rc = 3 ] && grep -q 'x (deleted) has another content' "$dir/report" || fail "a name that looks deleted: status $rc: $(cat "$dir/report")"
+stop A
+note "  a file called \"x (deleted)\": compared"
+
 # the same file, with another content than was compared: at A, at B
 for h in A B; do
 	both 'echo same >/srv/data' 'echo same >/srv/data'

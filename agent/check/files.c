@@ -151,12 +151,11 @@ static Haul__FileState look_written(struct files *fs, uint32_t i, const struct h
 /* Names that mean nothing on another host, or move with the tree. */
 static bool is_exempt(const Haul__Offer *o, const char *path)
 {
-	static const char tail[] = " (deleted)";
-	size_t n = strlen(path), t = sizeof(tail) - 1, root = strlen(o->into_root);
+	size_t root = strlen(o->into_root);
 
 	if (root > 1 && !strncmp(path, o->into_root, root) && !strncmp(path + root, "/proc/", 6))
 		return true; /* it will be mounted there */
-	return !strncmp(path, "/memfd:", 7) || (n > t && !strcmp(path + n - t, tail)) ||
+	return !strncmp(path, "/memfd:", 7) ||
 	       (!strncmp(path, "/proc/", 6) && isdigit((unsigned char)path[6]));
 }
 

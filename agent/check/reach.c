@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -24,6 +25,7 @@
 #include <unistd.h>
 
 #include "common/auto.h"
+#include "common/clock.h"
 
 #define LIMIT_S 5
 
@@ -86,6 +88,23 @@ static pid_t child(pid_t pid)
 
 /* ---- the parent ---- */
 
+/* Another process of that user can stop it: it is killed then. Return: as of waitpid(2) */
+static int wait_for(pid_t pid)
+{
+	AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+	uint64_t deadline = deadline_in_ms(2 * LIMIT_S * 1000);
+	int status = -1;
+
+	while (pidfd >= 0 && poll(&p, 1, deadline_poll_ms(deadline)) < 0 && errno == EINTR)
+		;
+	if (!p.revents)
+		kill(pid, SIGKILL);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
+}
+
 /* @end: an open descriptor of the socket's file; the path is that of the descriptor */
 static int address(const struct reach *r, int *end, struct sockaddr_un *a, socklen_t *bytes)
 {
@@ -133,9 +152,7 @@ int reach_connect(const struct reach *r)
 		syscall(SYS_exit_group, -act(fd, r, &a, bytes));
 	if (pid < 0)
 		return -errno;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
+	status = wait_for(pid);
 	if (!WIFEXITED(status) || WEXITSTATUS(status))
 		return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
 	code = limit(fd, 0);

@@ -435,7 +435,8 @@ int rights_create(const struct rights *r, const char *path, const struct rights_
 	}
 	if (!r->owned && !plain)
 		return 0; /* root's own processes */
-	if (r->owned || !parent)
+	/* no program that runs as another user comes here because a user has it open */
+	if (r->owned || !parent || was->mode & (S_ISUID | S_ISGID))
 		return -EACCES;
 	AUTO(fd) int fd = nearest(&root_id, path, 0, &st);
 

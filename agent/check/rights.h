@@ -84,7 +84,8 @@ int rights_guarded(const struct rights *r, const char *path);
  * rights_create() - may the tree get a new file at @path?
  * @was:    the file on the source; its owner must be allowed to create it here
  * @parent: the directory of it on the source; NULL: not known. When root started the move, a
- *          directory here with the same owner, group and mode will do
+ *          directory here with the same owner, group and mode will do, but for a set-user-ID or set-group-ID
+ *          file of another user
  * Return: 0; -EACCES; -errno
  */
 int rights_create(const struct rights *r, const char *path, const struct rights_file *was,

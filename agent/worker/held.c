@@ -218,7 +218,13 @@ static int judge_either(const struct held *h, struct err *e)
 {
 	size_t n = strlen(h->path), tail = strlen(DELETED);
 
-	if (h->st.st_nlink == 0 || (n > tail && !strcmp(h->path + n - tail, DELETED)))
+	struct stat st;
+	bool named_so = n > tail && !strcmp(h->path + n - tail, DELETED);
+	/* something may have such a name, too */
+	bool there = named_so && lstat(h->path, &st) == 0 && st.st_dev == h->st.st_dev &&
+	             st.st_ino == h->st.st_ino;
+
+	if (h->st.st_nlink == 0 || (named_so && !there))
 		return judge_nameless(h, e);
 	return judge(h, e);
 }

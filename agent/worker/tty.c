@@ -36,7 +36,9 @@ static int open_door(pid_t pid, struct err *e)
 
 	snprintf(a.sun_path, sizeof(a.sun_path), TTYDOOR_PATH, pid);
 	unlink(a.sun_path); /* of an earlier process with this pid */
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 4) < 0)
+	/* whatever our umask is: the terminal is root's to show */
+	if (fd < 0 || fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
+	    listen(fd, 4) < 0)
 		return err_sys(e, "%s", a.sun_path);
 	return steal_fd(&fd);
 }
