@@ -124,7 +124,7 @@ static void say_ended(struct mig *m)
 	if (!absent || m->err.src == ERR_LINK || m->err.src == ERR_PEER || procs_lives(m->opt->pid))
 		return;
 	err_clear(&m->err);
-	err_set(&m->err, ERR_TARGET, ESRCH, "process %d has ended", m->opt->pid);
+	err_set(&m->err, ERR_SYS, ESRCH, "process %d has ended", m->opt->pid);
 }
 
 /* The fault point after each step. */
