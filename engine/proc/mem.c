@@ -17,7 +17,7 @@ int mem_open(pid_t pid, struct err *e)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0 && (errno == ENOENT || errno == ESRCH))
-		return err_set(e, ERR_TARGET, ESRCH, "process %d has ended", pid);
+		return err_set(e, ERR_SYS, ESRCH, "process %d has ended", pid);
 	return fd < 0 ? err_sys(e, "%s", path) : fd;
 }
 
