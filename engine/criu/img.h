@@ -110,6 +110,13 @@ struct img_rename {
 /** img_rename_sockets() - files.img: bind them to the new name. Return: 0; -errno */
 int img_rename_sockets(int dirfd, const struct img_rename *v, size_t n, struct err *e);
 
+/* A file that was opened by a name which it has lost, and which has another one: absolute paths */
+struct img_relink {
+	char *from, *to;
+};
+/** img_relink_files() - files.img: they are opened by the other name. Return: 0; -errno */
+int img_relink_files(int dirfd, const struct img_relink *v, size_t n, struct err *e);
+
 /* Time that a thread's interrupted system call still had to wait, in ns. */
 struct img_left {
 	pid_t tid;

@@ -156,3 +156,35 @@ int img_rename_sockets(int dirfd, const struct img_rename *v, size_t n, struct e
 
 	return n ? img_edit_files(dirfd, fit_socket, &r, e) : 0;
 }
+
+/* ---- other names ---- */
+
+struct relinks {
+	const struct img_relink *v;
+	size_t n;
+};
+
+static int relink_file(void *arg, Cimg__File *f, struct err *e)
+{
+	const struct relinks *r = arg;
+
+	for (size_t k = 0; f->reg && k < r->n; k++) {
+		if (strcmp(f->reg->name, r->v[k].from) != 0)
+			continue;
+		char *name = strdup(r->v[k].to);
+
+		if (!name)
+			return err_set(e, ERR_SYS, ENOMEM, "no memory for %s", FILES);
+		free(f->reg->name);
+		f->reg->name = name;
+		return 1;
+	}
+	return 0;
+}
+
+int img_relink_files(int dirfd, const struct img_relink *v, size_t n, struct err *e)
+{
+	struct relinks r = { v, n };
+
+	return n ? img_edit_files(dirfd, relink_file, &r, e) : 0;
+}

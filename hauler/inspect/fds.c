@@ -7,10 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #ifndef PIDFD_THREAD
 #define PIDFD_THREAD O_EXCL
 #endif
+
+#define MQUEUE_MAGIC 0x19800202ul
 
 /* A descriptor, and its name for messages: "descriptor 3 of pid 7". */
 struct look {
@@ -206,6 +209,26 @@ static int look_proc(struct inspect *i, const struct look *l, int owner)
 	                   "%s is %s, of a process outside the tree", l->what, l->name);
 }
 
+/* It has a name, but on a file system of the kernel's own. */
+static bool is_queue(const struct look *l)
+{
+	struct statfs fs;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", l->pid, l->fd);
+	return statfs(path, &fs) == 0 && (unsigned long)fs.f_type == MQUEUE_MAGIC;
+}
+
+static int look_queue(struct inspect *i, const struct look *l)
+{
+	return inspect_say(
+	        i, SEV_BLOCKER, "mqueue",
+	        "the program has to close it before the move and open it again after it; "
+	        "a UNIX datagram socket moves, and so does a System V queue in an IPC "
+	        "namespace of its own",
+	        "%s is the POSIX message queue %s, which CRIU cannot dump", l->what, l->name);
+}
+
 /* A descriptor of something with a name: it is reopened by that name. */
 static int look_path(struct inspect *i, const struct look *l)
 {
@@ -213,10 +236,12 @@ static int look_path(struct inspect *i, const struct look *l)
 	bool writes = (l->flags & O_ACCMODE) != O_RDONLY && !S_ISDIR(l->st.st_mode);
 	bool appends = (l->flags & O_ACCMODE) == O_WRONLY && l->flags & O_APPEND;
 	int owner;
-	int r = look_rule(i, l, !m || m->hidden);
+	int r = look_rule(i, l, (!m && !is_queue(l)) || (m && m->hidden));
 
 	if (r)
 		return r < 0 ? r : 0;
+	if (!m && is_queue(l))
+		return look_queue(i, l);
 	if (!m)
 		return inspect_say(i, SEV_BLOCKER, "stray-fd",
 		                   "it was inherited from a launcher: --close-fd=N leaves it "

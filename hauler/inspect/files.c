@@ -256,7 +256,7 @@ int inspect_file_held(struct inspect *i, const char *path, unsigned int use, con
 	struct held_file h = { .dev = st->st_dev, .ino = st->st_ino };
 
 	snprintf(h.link, sizeof(h.link), "%s", link);
-	return add_file(i, path, use, &h);
+	return add_file(i, inspect_relinked(i, path), use, &h);
 }
 
 int inspect_parent(struct inspect *i, const char *path)
@@ -299,10 +299,16 @@ static int say_deleted(struct inspect *i, const char *path, const struct stat *s
 {
 	uint64_t bytes = (uint64_t)st->st_blocks * 512;
 
-	if (st->st_nlink > 0 && !S_ISDIR(st->st_mode))
-		return inspect_say(i, SEV_BLOCKER, "deleted-link",
-		                   "give it its name back (ln), or restart the process",
-		                   "%s: %s has lost this name, but has another one", what, path);
+	if (st->st_nlink > 0 && !S_ISDIR(st->st_mode)) {
+		int r = inspect_relink(i, path, st);
+
+		return r ? r
+		         : inspect_say(i, SEV_BLOCKER, "deleted-link",
+		                       "let the program open it again (restart it), or give it "
+		                       "another name in that directory (ln)",
+		                       "%s: %s has lost this name, but has another one elsewhere",
+		                       what, path);
+	}
 	if (bytes > CRIU_GHOST_MAX_BYTES)
 		return inspect_say(
 		        i, SEV_BLOCKER, "deleted-large",

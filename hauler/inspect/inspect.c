@@ -303,6 +303,7 @@ void inspect_free(struct inspect *i)
 	free(i->numbers.v);
 	free(i->shm.v);
 	free(i->pipes.v);
+	inspect_relinks_fini(i);
 	free(i->ttys.v);
 	free(i->pts.v);
 	free(i->pairs.v);

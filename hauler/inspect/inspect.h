@@ -57,6 +57,9 @@ const struct net_addr *inspect_locals(const struct inspect *i, size_t *n);
 struct img_rename;
 /** inspect_renames() - UNIX sockets whose files have other names than they were bound to */
 const struct img_rename *inspect_renames(const struct inspect *i, size_t *n);
+struct img_relink;
+/** inspect_relinks() - files that have lost the name by which they were opened, and have another one */
+const struct img_relink *inspect_relinks(const struct inspect *i, size_t *n);
 /* A terminal whose both ends are in the tree; slave_pid 0: no process has that end. */
 struct inspect_pair {
 	int number;

@@ -137,6 +137,10 @@ struct inspect {
 		size_t n, cap;
 	} renames; /* UNIX sockets that are bound to names which have changed */
 	struct sandbox *sandbox; /* NULL: this kernel does not tell of them */
+	struct {
+		struct img_relink *v;
+		size_t n, cap;
+	} relinks; /* files that have another name now */
 	unsigned int filtered; /* number of tasks with seccomp filters */
 	struct inspect_net net;
 	const struct dirs_opts *fs; /* directories that move; may be NULL */
@@ -218,6 +222,16 @@ int inspect_parent(struct inspect *i, const char *path);
  */
 int inspect_reachable(struct inspect *i, const char *path, const struct stat *st, const char *what);
 int inspect_mounts(struct inspect *i, struct err *e);
+/* ---- relinks.c ---- */
+/**
+ * inspect_relink() - @path was deleted: has the file another name beside it?
+ * Return: 1 yes: inspect_relinked(); 0 no; -ENOMEM
+ */
+int inspect_relink(struct inspect *i, const char *path, const struct stat *st);
+/** inspect_relinked() - the other name of @path, or @path itself */
+const char *inspect_relinked(const struct inspect *i, const char *path);
+void inspect_relinks_fini(struct inspect *i);
+/* ---- files.c ---- */
 /** inspect_mount_by_id() - NULL: not visible to us */
 const struct inspect_mount *inspect_mount_by_id(const struct inspect *i, int id);
 /** inspect_shm() - a shared memory object that travels, or a file without a name (@ghost) */

@@ -121,9 +121,12 @@ static int look_first(struct mig *m, struct err *e)
 
 /* CRIU waits after it has stopped the tree. */
 static const struct part stopped_parts[] = {
-	{ "note pending signals", signals_note }, { "wait for native AIO", settle },
-	{ "what waits in terminals", ttys_take }, { "last scan", look_last },
-	{ "changed directories", dirs_frozen },   { "lock the network", mnet_freeze },
+	{ "note pending signals", signals_note },
+	{ "wait for native AIO", settle },
+	{ "what waits in terminals", ttys_take },
+	{ "last scan", look_last },
+	{ "changed directories", dirs_frozen },
+	{ "lock the network", mnet_freeze },
 	{ "scan before the dump", look_first },
 };
 
@@ -208,6 +211,7 @@ static int wait_for_pages(struct mig *m, struct err *e)
 static const struct part quiet_parts[] = {
 	{ "record", record },
 	{ "haul run", starter_hold },
+	{ "names of files", relinks_make },
 	{ "stop new connections", mnet_quiet },
 	{ "prepare the cgroup", prepare_cgroup },
 };
@@ -236,9 +240,13 @@ static int let_criu_end(struct mig *m, struct err *e)
 }
 
 static const struct part hold_parts[] = {
-	{ "check the owner", same_owner }, { "files opened since", opened_check },
-	{ "hold the processes", hold },    { "locks on shared files", locks_find },
-	{ "record", record_held },         { "stop the processes", stop_at_the_end },
+	{ "check the owner", same_owner },
+	{ "files opened since", opened_check },
+	{ "names of files", relinks_drop },
+	{ "hold the processes", hold },
+	{ "locks on shared files", locks_find },
+	{ "record", record_held },
+	{ "stop the processes", stop_at_the_end },
 	{ "end of CRIU", let_criu_end },
 };
 
@@ -311,6 +319,7 @@ void freeze_undo(struct mig *m)
 		    syscall(SYS_pidfd_send_signal, m->copy.held[i].pidfd, SIGCONT, NULL, 0) < 0)
 			log_err("cannot resume pid=%d: %s", m->copy.held[i].pid, strerror(errno));
 	present_free(steal(m->dump.present));
+	relinks_drop(m, NULL);
 	dirs_cancel(m->dirs);
 	images_free(steal(m->dump.images));
 	log_info("the tree resumes after %llu us",

@@ -7,6 +7,7 @@
 #include "hauler/dirs/dirs.h"
 #include "hauler/files/locks.h"
 #include "hauler/files/needs.h"
+#include "hauler/files/relinks.h"
 #include "hauler/mig/ttys.h"
 #include "hauler/net/net.h"
 #include "hauler/pages/order.h"

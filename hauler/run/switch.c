@@ -277,6 +277,10 @@ static int change_images(struct mig *m, struct err *e)
 	if (r < 0)
 		return r;
 	r = img_rename_sockets(m->dump.images_fd, renames, n, e);
+	const struct img_relink *relinks = inspect_relinks(m->insp, &n);
+
+	if (r == 0)
+		r = img_relink_files(m->dump.images_fd, relinks, n, e);
 	return r < 0 ? r : needs_reroot(m->needs, m->dump.images_fd, e);
 }
 
