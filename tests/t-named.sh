@@ -83,4 +83,42 @@ tid=$("$lab" run A sh -c "grep -l '^Seccomp:.2' /proc/$pid/task/*/status" | grep
 "$lab" run B grep -q '^Seccomp:.2' "/proc/$pid/task/$tid/status" || fail "the filter of the thread is lost"
 "$lab" run B grep -q '^Seccomp:.0' "/proc/$pid/status" || fail "the leader has got a filter"
 note "  a filter of one thread moves, and stays that thread's"
+program vfork 'libc = ctypes.CDLL(None)
+def late():
+    if libc.vfork() == 0:
+        libc.sleep(100000)
+open(sys.argv[1], "w").write("1")
+late()'
+until_true 20 '"$lab" run A grep -q "^State:.D" "/proc/$pid/status"' || fail "no vfork"
+refused vfork 'waits in vfork'
+"$lab" run A pkill -KILL -P "$pid"
+note "a connection to a program that stays, by the loopback address: both ends hear that it has ended"
+cat >"$dir/near.py" <<'END'
+import socket, sys
+s = socket.socket()
+if sys.argv[1] == "serve":
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("127.0.0.1", 7070))
+    s.listen()
+    open(sys.argv[2], "w").write("1")
+    s, _ = s.accept()
+else:
+    s.connect(("127.0.0.1", 7070))
+    open(sys.argv[2], "w").write("1")
+try:
+    said = "got %r" % s.recv(10)
+except OSError as e:
+    said = "failed: %s" % e
+print(said, flush=True)
+while sys.argv[1] != "serve":
+    socket.socketpair()[0].recv(1)
+END
+"$lab" spawn A serve python3 "$dir/near.py" serve "$dir/serves" >/dev/null
+until_true 60 'test -s "$dir/serves"' || fail "no server"
+pid=$("$lab" spawn A connect python3 "$dir/near.py" connect "$dir/connected")
+until_true 60 'test -s "$dir/connected"' || fail "not connected"
+"$lab" run A "$haul" --tcp=move "$pid" hostB >"$dir/out" 2>&1 || fail "a peer that stays: $(cat "$dir/out")"
+for end in serve connect; do
+	until_true 20 'grep -q failed "$("$lab" log $1)"' $end || fail "$end does not hear of it: $(cat "$("$lab" log $end)")"
+done
 echo ok

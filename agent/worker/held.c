@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "agent/check/files.h"
@@ -92,6 +94,20 @@ static bool is_criu(const struct held *h)
 		return true;
 	return !strcmp(h->what, "fd") && !strcmp(h->path, "/") && stat("/", &root) == 0 &&
 	       (root.st_dev != h->st.st_dev || root.st_ino != h->st.st_ino);
+}
+
+/* A file of a process that has ended: reading it says so, whoever reads. */
+static bool is_of_dead(const struct held *h, int fd)
+{
+	struct statfs fs;
+	char path[32];
+	int pid;
+
+	if (sscanf(h->path, "/proc/%d/", &pid) != 1 || fstatfs(fd, &fs) < 0 ||
+	    fs.f_type != PROC_SUPER_MAGIC)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	return access(path, F_OK) < 0 && errno == ENOENT;
 }
 
 static int need_of_flags(unsigned int flags)
@@ -343,7 +359,9 @@ static int look(struct held *h, struct err *e)
 
 	if (fd < 0 || fstat(fd, &h->st) < 0)
 		return err_sys(e, "%s (%s)", link, h->path);
-	return is_criu(h) || S_ISSOCK(h->st.st_mode) || is_inherited(h) ? 0 : look_open(h, fd, e);
+	if (is_criu(h) || S_ISSOCK(h->st.st_mode) || is_inherited(h) || is_of_dead(h, fd))
+		return 0;
+	return look_open(h, fd, e);
 }
 
 static int look_dir(struct held *h, const char *what, struct err *e)

@@ -207,6 +207,7 @@ static int take_flow(const Haul__Flow *v, struct net_flow *f)
 	f->listens = v->remote.len == 0;
 	f->udp = v->udp;
 	f->lost = v->lost && !f->listens;
+	f->cut = v->cut && !f->listens;
 	if (f->udp && !f->listens)
 		return -EBADMSG;
 	f->local_port = (uint16_t)v->local_port;
@@ -330,6 +331,29 @@ void net_in_open(struct wrk *w)
 		net_move_announce(&n->keep->move[i]);
 }
 
+/* Their peers have stayed at the source: no packet would ever tell that they are gone. */
+static void cut_flows(struct wrk *w)
+{
+	const struct net_in *n = w->net;
+	struct net_socks s = { 0 };
+	struct proc_list procs = { 0 };
+	struct err e = ERR_INIT;
+	bool any = false;
+
+	for (size_t i = 0; i < n->n_flows; i++)
+		any |= n->flows[i].cut;
+	if (!any)
+		return;
+	/* of the tree's own sockets only, whatever the source names */
+	if (w->root_pid > 0 && procs_tree(w->root_pid, &procs, &e) == 0 &&
+	    net_socks_collect(procs.pid, procs.n, false, &s, &e) == 0)
+		net_socks_cut(&s, n->flows, n->n_flows);
+	else
+		log_warn("connections to the source's host are not reset: %s", e.msg);
+	net_socks_fini(&s);
+	procs_fini(&procs);
+}
+
 void net_in_release(struct wrk *w)
 {
 	struct net_in *n = w->net;
@@ -346,6 +370,7 @@ void net_in_release(struct wrk *w)
 			if (n->flows[i].lost)
 				net_park_disown(n->park, &n->flows[i]);
 	}
+	cut_flows(w);
 	log_info("parked=%zu lost=%zu release_us=%llu", all, lost,
 	         (unsigned long long)(now_us() - t0));
 }

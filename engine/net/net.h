@@ -37,6 +37,7 @@ struct net_flow {
 	bool listens; /* then remote is empty; local_port 0: the whole address */
 	bool udp; /* includes listening sockets */
 	bool lost; /* the destination will not have it */
+	bool cut; /* the destination has it, but not its peer */
 };
 
 struct net_sock {
@@ -80,6 +81,8 @@ void net_socks_repair_off(const struct net_socks *s);
 void net_socks_resegment(const struct net_socks *s);
 /** net_socks_reset_at_end() - connections end with RST, not FIN, when they are closed */
 void net_socks_reset_at_end(const struct net_socks *s);
+/** net_socks_cut() - end the connections @f of @s with a reset: waiting calls return ECONNRESET */
+void net_socks_cut(const struct net_socks *s, const struct net_flow *f, size_t n);
 /** net_peer_abort() - the socket on this host that is the other end of @f fails from now on */
 int net_peer_abort(const struct net_flow *f, struct err *e);
 void net_socks_fini(struct net_socks *s);

@@ -326,6 +326,26 @@ void net_socks_reset_at_end(const struct net_socks *s)
 			setsockopt(s->v[i].fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 }
 
+static bool is_cut(const struct net_flow *s, const struct net_flow *f, size_t n)
+{
+	for (size_t i = 0; !s->listens && i < n; i++)
+		if (f[i].cut && f[i].local_port == s->local_port &&
+		    f[i].remote_port == s->remote_port && net_addr_equal(&f[i].local, &s->local) &&
+		    net_addr_equal(&f[i].remote, &s->remote))
+			return true;
+	return false;
+}
+
+void net_socks_cut(const struct net_socks *s, const struct net_flow *f, size_t n)
+{
+	static const struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	for (size_t i = 0; i < s->n; i++)
+		if (is_cut(&s->v[i].flow, f, n) && connect(s->v[i].fd, &none, sizeof(none)) < 0)
+			log_warn("a connection that has lost its peer cannot be reset: %s",
+			         strerror(errno));
+}
+
 int net_peer_abort(const struct net_flow *f, struct err *e)
 {
 	AUTO(fd) int nl = netlink_open(NETLINK_SOCK_DIAG, e);

@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -204,6 +205,9 @@ static int look_proc(struct inspect *i, const struct look *l, int owner)
 		                   "the process has to close it before it can move",
 		                   "%s is %s, of a thread", l->what, l->name);
 	}
+	/* of one that has ended CRIU makes another, which ends, too: its number has to be free there */
+	if (kill(owner, 0) < 0 && errno == ESRCH)
+		return inspect_number(i, owner);
 	return inspect_say(i, SEV_BLOCKER, "proc-fd",
 	                   "the process has to close it before it can move",
 	                   "%s is %s, of a process outside the tree", l->what, l->name);

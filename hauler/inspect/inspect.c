@@ -12,10 +12,13 @@
 
 #include "common/nofile.h"
 #include "engine/criu/sandbox.h"
+#include "engine/proc/vforks.h"
+#include "common/clock.h"
 
 #define LARGE_SHM_BYTES (64u << 20)
 #define OPEN_PER_TASK   4u
 #define OPEN_BASE       256u
+#define VFORK_LIMIT_MS  300
 
 /* ---- the whole tree ---- */
 
@@ -91,6 +94,20 @@ static int each_living(struct inspect *i, int (*at)(struct inspect *i, pid_t pid
 	return 0;
 }
 
+/* As a rule the child executes a program at once. */
+static int look_at_vforks(struct inspect *i)
+{
+	pid_t who = vforks_wait(i->procs.pid, i->procs.n, deadline_in_ms(VFORK_LIMIT_MS));
+
+	return !who ? 0
+	            : inspect_say(
+	                      i, SEV_BLOCKER, "vfork",
+	                      "wait until its child has executed its program, or has ended",
+	                      "thread %d waits in vfork(2) for its child, which has not executed "
+	                      "a program yet: until then it cannot be stopped",
+	                      who);
+}
+
 static int look_at_maps(struct inspect *i)
 {
 	return each_living(i, inspect_maps);
@@ -123,10 +140,11 @@ static int look_outside(struct inspect *i)
 
 /* All processes first: only then it is known which are outside. */
 static int (*const looks[])(struct inspect *i) = {
-	inspect_sessions,  inspect_supervisor,   look_at_maps,    look_at_losses,
-	inspect_ancestors, inspect_sandboxes,    look_at_fds,     inspect_ttys,
-	inspect_pipes,     look_at_unix,         look_at_sockets, inspect_tcp,
-	look_outside,      inspect_rules_unused, say_open_files,  say_memory,
+	look_at_vforks, inspect_sessions,  inspect_supervisor,   look_at_maps,
+	look_at_losses, inspect_ancestors, inspect_sandboxes,    look_at_fds,
+	inspect_ttys,   inspect_pipes,     look_at_unix,         look_at_sockets,
+	inspect_tcp,    look_outside,      inspect_rules_unused, say_open_files,
+	say_memory,
 };
 
 static int look(struct inspect *i)

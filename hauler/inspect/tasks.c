@@ -2,6 +2,7 @@
 /* tasks.c - one process: state, memory, user, threads, namespaces, session. */
 #include "engine/proc/frost.h"
 #include "hauler/inspect/priv.h"
+#include "engine/proc/vforks.h"
 
 #include <ctype.h>
 #include <elf.h>
@@ -326,7 +327,7 @@ static int look_inside(struct inspect *i, const struct inspect_task *t, const st
 		                                                 look_threads };
 	int r = 0;
 
-	if (s->state == 'D')
+	if (s->state == 'D' && !vforks_wait(&t->pid, 1, 0))
 		r = inspect_say(i, SEV_WARNING, "busy", "wait until its disk or network answers",
 		                "pid %d waits uninterruptibly; it may not stop in time", t->pid);
 	for (size_t u = 0; r == 0 && u < ARRAY_SIZE(s->uid); u++)

@@ -317,6 +317,22 @@ static int add_options(struct mnet *n, struct err *e)
 	return 0;
 }
 
+/* Peers on this host: their packets never left it. */
+static bool has_local_peer(const struct mnet *n, const struct net_flow *f)
+{
+	bool along = false;
+
+	for (size_t i = 0; i < n->n_moves; i++)
+		along |= net_addr_equal(&n->here[i].addr, &f->remote);
+	if (f->listens || (!along && !net_addr_loopback(&f->local)))
+		return false;
+	for (size_t i = 0; i < n->n_flows; i++)
+		if (n->flows[i].local_port == f->remote_port &&
+		    net_addr_equal(&n->flows[i].local, &f->remote))
+			return false; /* the peer has moved, too */
+	return true;
+}
+
 int mnet_switch(struct mig *m, Haul__Switch *s, struct err *e)
 {
 	struct mnet *n = m->net;
@@ -335,6 +351,7 @@ int mnet_switch(struct mig *m, Haul__Switch *s, struct err *e)
 		v->local_port = f->local_port;
 		v->udp = f->udp;
 		v->lost = f->lost;
+		v->cut = !f->udp && !f->lost && has_local_peer(n, f);
 		if (f->listens)
 			continue;
 		v->remote = mnet_addr_msg(&f->remote);
@@ -378,9 +395,14 @@ void mnet_count(const struct mig *m, unsigned int *moved, unsigned int *lost)
 	const struct mnet *n = m->net;
 
 	*moved = 0;
-	*lost = n ? n->loose_left : 0;
-	for (size_t i = 0; n && i < n->n_flows; i++)
-		*moved += !n->flows[i].listens && !n->flows[i].lost;
+	*lost = n ? n->loose_left : 0; /* and those whose peer stays behind */
+	for (size_t i = 0; n && i < n->n_flows; i++) {
+		const struct net_flow *f = &n->flows[i];
+		bool cut = !f->listens && !f->lost && has_local_peer(n, f);
+
+		*moved += !f->listens && !f->lost && !cut;
+		*lost += cut;
+	}
 }
 
 void mnet_running(struct mig *m)
@@ -405,22 +427,6 @@ void mnet_end(struct mig *m)
 		net_socks_collect(&m->copy.held[i].pid, 1, false, &n->socks, &e);
 	net_socks_reset_at_end(&n->socks);
 	net_socks_fini(&n->socks);
-}
-
-/* Peers on this host: their packets never left it. */
-static bool has_local_peer(const struct mnet *n, const struct net_flow *f)
-{
-	bool along = false;
-
-	for (size_t i = 0; i < n->n_moves; i++)
-		along |= net_addr_equal(&n->here[i].addr, &f->remote);
-	if (f->listens || (!along && !net_addr_loopback(&f->local)))
-		return false;
-	for (size_t i = 0; i < n->n_flows; i++)
-		if (n->flows[i].local_port == f->remote_port &&
-		    net_addr_equal(&n->flows[i].local, &f->remote))
-			return false; /* the peer has moved, too */
-	return true;
 }
 
 void mnet_done(struct mig *m)

@@ -12,12 +12,14 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "engine/proc/vforks.h"
 
 #define UNDO_LIMIT_MS   10000
 #define GONE_LIMIT_MS   10000
 #define STOP_TURN_MS    100
 #define SETTLE_LIMIT_MS 3000
 #define REASON_MS       200
+#define VFORK_LIMIT_MS  1000
 
 int freeze_shmem(void *arg, uint64_t obj, uint64_t vaddr, const void *data, size_t pages)
 {
@@ -207,10 +209,25 @@ static int wait_for_pages(struct mig *m, struct err *e)
 	return sink_wait(m->dump.sink, mig_deadline(m), e);
 }
 
+/* The last moment at which it can be waited for: CRIU could not stop it. */
+static int wait_vforks(struct mig *m, struct err *e)
+{
+	struct proc_list l = { 0 };
+	int r = procs_tree(m->opt->pid, &l, e);
+	pid_t who = r < 0 ? 0 : vforks_wait(l.pid, l.n, deadline_in_ms(VFORK_LIMIT_MS));
+
+	procs_fini(&l);
+	if (!who)
+		return r;
+	err_set(e, ERR_TARGET, EBUSY, "thread %d waits in vfork(2) and cannot be stopped", who);
+	return err_fix(e, "try again when its child has executed its program, or has ended");
+}
+
 /* The cgroup not before the record: a recovery that finds the record removes it. */
 static const struct part quiet_parts[] = {
 	{ "record", record },
 	{ "haul run", starter_hold },
+	{ "processes in vfork", wait_vforks },
 	{ "names of files", relinks_make },
 	{ "stop new connections", mnet_quiet },
 	{ "prepare the cgroup", prepare_cgroup },

@@ -42,6 +42,7 @@ class Work:
         if ended == 0:
             os._exit(0)
         self.ended = os.pidfd_open(ended)
+        self.of_ended = os.open("/proc/%d/status" % ended, os.O_RDONLY), os.open("/proc/%d" % ended, os.O_RDONLY)
         os.waitpid(ended, 0)
         self.pidfd = os.pidfd_open(self.child)
         self.pipe = os.pipe()
@@ -71,6 +72,13 @@ class Work:
             os.unlink(path)
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
 
+    @staticmethod
+    def error(call, *args):
+        try:
+            return repr(call(*args))
+        except OSError as e:
+            return e.errno
+
     def see(self):
         owner = ctypes.create_string_buffer(8)
         locks = sorted(line.split()[1:4] for line in open("/proc/locks") if line.split()[4] == str(os.getpid()))
@@ -83,6 +91,7 @@ class Work:
             "close on exec": [fcntl.fcntl(fd, fcntl.F_GETFD) for fd in (self.appends, self.eventfd)],
             "locks": locks,
             "ended": select.select([self.ended], [], [], 0)[0] != [],
+            "files of the ended": [self.error(os.read, self.of_ended[0], 10), self.error(os.listdir, self.of_ended[1])],
             "child lives": select.select([self.pidfd], [], [], 0)[0] == [],
         }
 
