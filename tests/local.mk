@@ -178,6 +178,7 @@ SHELL_TESTS = \
 	tests/t-hostile-lies.sh \
 	tests/t-huge.sh \
 	tests/t-ipc.sh \
+	tests/t-kept-check.sh \
 	tests/t-kept-files.sh \
 	tests/t-kept-ipc.sh \
 	tests/t-kept-locks.sh \

@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/conf.h"
 #include "hauler/dirs/dirs.h"
+#include "hauler/report/groups.h"
 #include "transport/haul.pb-c.h"
 
 static int look_at_criu(struct mig *m, struct err *e)
@@ -44,7 +45,7 @@ static int check_remote(struct mig *m, struct findings *f, struct err *e)
 	return 0;
 }
 
-/* What is found is shown as it is found. */
+/* What is found is shown, also when the destination does not answer. */
 static int check(struct mig *m, struct findings *f, struct err *e)
 {
 	const struct opts *o = m->opt;
@@ -61,12 +62,13 @@ static int check(struct mig *m, struct findings *f, struct err *e)
 	r = mnet_findings(m, f, e);
 	if (r)
 		return r;
-	report_findings(inspect_findings(m->insp), o->json);
 	if (o->dest)
 		r = check_remote(m, f, e);
 	if (m->needs && r == 0)
 		report_needs(m->needs, o->json, o->verbose);
-	report_findings(f, o->json);
+	report_findings(inspect_findings(m->insp), o->json, o->verbose);
+	report_findings(f, o->json, o->verbose);
+	groups_print();
 	return r;
 }
 

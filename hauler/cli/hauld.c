@@ -4,6 +4,7 @@
  * watch ID, cancel. What they print is what haul prints when it does the work itself.
  */
 #include "hauler/cli/http.h"
+#include "hauler/report/groups.h"
 #include "hauler/cli/cli.h"
 #include "hauler/cli/command.h"
 
@@ -386,6 +387,7 @@ static void say_check(json_t *answer, const struct opts *o)
 		say_event(json_pack("{s:s,s:i}", "event", "files", "same", (int)count_same(files)),
 		          how_of(o));
 	say_all(json_object_get(answer, "findings"), o);
+	groups_print();
 }
 
 int hauld_check(struct opts *o)

@@ -288,7 +288,7 @@ void report_waiting(const struct mig *m, const struct err *e)
 	put(m, o);
 }
 
-void report_findings(const struct findings *f, bool json)
+void report_findings(const struct findings *f, bool json, bool all)
 {
 	static const char *const names[] = { "info", "warning", "blocker" };
 
@@ -300,7 +300,7 @@ void report_findings(const struct findings *f, bool json)
 		json_object_set_new(o, "code", json_string(f->v[i].code));
 		json_object_set_new(o, "text", json_string(f->v[i].text));
 		json_object_set_new(o, "remedy", json_string(f->v[i].remedy));
-		say_event(o, (struct say_how){ .json = json });
+		say_event(o, (struct say_how){ .json = json, .verbose = all });
 	}
 }
 

@@ -22,7 +22,8 @@ void report_progress(const struct mig *m, bool force);
 void report_end(const struct mig *m);
 /** report_waiting() - the link is lost, haul tries to reconnect */
 void report_waiting(const struct mig *m, const struct err *e);
-void report_findings(const struct findings *f, bool json);
+/** report_findings() - one line for each kind, before the next event; @all: a line for each finding */
+void report_findings(const struct findings *f, bool json, bool all);
 /** report_needs() - files and what the destination has of them; @all: also those that are the same */
 void report_needs(const struct needs *n, bool json, bool all);
 void report_error(const struct err *e, bool json);

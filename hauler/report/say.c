@@ -15,6 +15,7 @@
 #include "common/auto.h"
 #include "common/page.h"
 #include "common/printable.h"
+#include "hauler/report/groups.h"
 
 #define MIB 1048576.0
 
@@ -252,20 +253,6 @@ static void say_link_lost(const json_t *o, struct say_how how)
 	        num(o, "time_s"), str(o, "reason"));
 }
 
-static void say_finding(const json_t *o, struct say_how how)
-{
-	const char *severity = str(o, "severity"), *remedy = str(o, "remedy");
-
-	(void)how;
-	printf("  %s  %-18s %s\n",
-	       !strcmp(severity, "info")      ? "note   "
-	       : !strcmp(severity, "warning") ? "warning"
-	                                      : "BLOCKER",
-	       str(o, "code"), str(o, "text"));
-	if (remedy[0] && strcmp(severity, "info"))
-		printf("           %-18s -> %s\n", "", remedy);
-}
-
 static void say_file(const json_t *o, struct say_how how)
 {
 	const char *state = str(o, "state");
@@ -322,9 +309,9 @@ static const struct {
 } table[] = {
 	{ "state", say_state },       { "freeze", say_freeze },       { "round", say_round },
 	{ "throttle", say_throttle }, { "running", say_running },     { "progress", say_progress },
-	{ "done", say_done },         { "link-lost", say_link_lost }, { "finding", say_finding },
-	{ "file", say_file },         { "files", say_files },         { "error", say_error },
-	{ "stderr", say_stderr },     { "peer", say_peer },
+	{ "done", say_done },         { "link-lost", say_link_lost }, { "file", say_file },
+	{ "files", say_files },       { "error", say_error },         { "stderr", say_stderr },
+	{ "peer", say_peer },
 };
 
 static void clean_text(json_t *o)
@@ -370,6 +357,10 @@ void say_event(json_t *o, struct say_how how)
 
 	if (how.json)
 		say_json(o);
+	else if (!strcmp(name, "finding"))
+		groups_add(o, how.verbose);
+	else
+		groups_print();
 	for (size_t i = 0; !how.json && i < ARRAY_SIZE(table); i++)
 		if (!strcmp(name, table[i].event))
 			table[i].say(o, how);

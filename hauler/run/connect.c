@@ -56,7 +56,7 @@ static int judge_addresses(struct mig *m, struct err *e)
 
 	if (r || !f.blockers)
 		return r;
-	report_findings(&f, m->opt->json);
+	report_findings(&f, m->opt->json, m->opt->verbose);
 	err_set(e, ERR_TARGET, EPERM, "%s", f.v[0].text);
 	return err_fix(e, "%s", f.v[0].remedy);
 }
@@ -65,7 +65,7 @@ static int judge_tree(struct mig *m, struct err *e)
 {
 	if (!inspect_findings(m->insp)->blockers)
 		return 0;
-	report_findings(inspect_findings(m->insp), m->opt->json);
+	report_findings(inspect_findings(m->insp), m->opt->json, m->opt->verbose);
 	err_set(e, ERR_TARGET, EPERM, "process %d cannot be hauled as it is", m->opt->pid);
 	return err_fix(e, "see the blockers above; haul check %d explains", m->opt->pid);
 }

@@ -161,7 +161,7 @@ int negotiate_run(struct mig *m, struct err *e)
 	if (r)
 		return r;
 	if (f.n)
-		report_findings(&f, m->opt->json);
+		report_findings(&f, m->opt->json, m->opt->verbose);
 	if (!f.blockers)
 		return 0;
 	err_set(e, ERR_PEER, EPERM, "%s cannot take process %d: %s", m->opt->dest, m->opt->pid,

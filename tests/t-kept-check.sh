@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# t-kept-check - haul check for people: findings of one kind are one line, what stands in the way comes after the
+# rest, the verdict last; --verbose and --json have all of them.
+. "$(dirname "$0")/lib.sh"
+lab_up
+[ -e /dev/loop-control ] || skip "needs /dev/loop-control, as a device that cannot move"
+
+cat >"$dir/many" <<'END'
+#!/usr/bin/env python3
+import os, signal, sys
+for n in range(30):
+    f = open("/srv/gone%d" % n, "w")
+    os.dup2(f.fileno(), 100 + n)
+    f.close()
+    os.unlink("/srv/gone%d" % n)
+d = os.open("/dev/loop-control", os.O_RDWR)
+for n in range(11):
+    os.dup2(d, 200 + n)
+open(sys.argv[2] + "/ready", "w").close()
+signal.pause()
+END
+chmod 755 "$dir/many"
+start A "$dir/many"
+
+# check OPTION...: to $dir/check; status 3
+check() {
+	local rc=0
+	"$lab" run A "$haul" check "$@" "$pid" hostB >"$dir/check" 2>&1 || rc=$?
+	[ $rc = 3 ] || fail "haul check $*: status $rc: $(cat "$dir/check")"
+}
+# lines WORDS NUMBER: so many lines of the check have them
+lines() { [ "$(grep -c -- "$1" "$dir/check")" = "$2" ] || fail "not $2 lines with '$1': $(cat "$dir/check")"; }
+
+check
+lines '  note     deleted-file ' 1
+lines 'and 29 more of this kind' 1
+lines '  BLOCKER ' 1
+lines 'and 11 more of this kind' 1
+tail -1 "$dir/check" | grep -q '^cannot be hauled' || fail "the verdict is not last: $(cat "$dir/check")"
+grep -n 'BLOCKER\|  note  ' "$dir/check" | tail -1 | grep -q BLOCKER || fail "what stands in the way is not after the rest: $(cat "$dir/check")"
+note "  $(wc -l <"$dir/check") lines for 42 descriptors"
+check --verbose
+lines '  note     deleted-file ' 30
+lines '  BLOCKER ' 12
+check --json
+lines '"code":"deleted-file"' 30
