@@ -147,6 +147,8 @@ struct wrk {
 	bool criu_lazy;
 	struct criu *criu;
 	int images_fd;
+	struct img_epoll *epolls; /* sets that CRIU restores empty */
+	size_t n_epolls;
 	pid_t root_pid;
 	uint64_t limit_ms;
 	struct guard *guard;

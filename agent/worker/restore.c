@@ -13,6 +13,7 @@
 #include "agent/berth/berth.h"
 #include "agent/check/check.h"
 #include "agent/dirs/dirs.h"
+#include "agent/worker/epolls.h"
 #include "agent/worker/made.h"
 #include "agent/worker/net.h"
 #include "agent/worker/out.h"
@@ -221,6 +222,17 @@ static int fit_terminals(struct wrk *w, const Haul__Switch *s, struct err *e)
 	return img_renumber_ttys(w->images_fd, e);
 }
 
+static int fit_epolls(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	(void)s;
+	int r = img_take_epolls(w->images_fd, &w->epolls, &w->n_epolls, e);
+
+	if (r != -ENOENT && r != -EBADMSG)
+		return r;
+	err_clear(e); /* without valid images CRIU says what is wrong */
+	return 0;
+}
+
 static int place_directories(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	(void)s;
@@ -300,12 +312,19 @@ static const struct part {
 	const char *name;
 	int (*run)(struct wrk *w, const Haul__Switch *s, struct err *e);
 } parts[] = {
-	{ "process IDs", check_pids },        { "CRIU in the root directory", rooted_criu },
-	{ "directories", place_directories }, { "pager", make_pager },
-	{ "page maps", put_page_maps },       { "images", fit_images },
-	{ "terminals", fit_terminals },       { "threads", fit_threads },
-	{ "pager's start", start_pager },     { "users", judge_users },
-	{ "UNIX sockets", judge_sockets },    { "files without a name", judge_ghosts },
+	{ "process IDs", check_pids },
+	{ "CRIU in the root directory", rooted_criu },
+	{ "directories", place_directories },
+	{ "pager", make_pager },
+	{ "page maps", put_page_maps },
+	{ "images", fit_images },
+	{ "terminals", fit_terminals },
+	{ "epoll sets", fit_epolls },
+	{ "threads", fit_threads },
+	{ "pager's start", start_pager },
+	{ "users", judge_users },
+	{ "UNIX sockets", judge_sockets },
+	{ "files without a name", judge_ghosts },
 };
 
 static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
@@ -364,6 +383,9 @@ static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 		return r;
 	fault_at(FAULT_D_PLACED);
 	r = restore(w, s, deadline_us, e);
+	if (r == 0)
+		r = epolls_fill(w->epolls, w->n_epolls, e);
+	img_epolls_free(steal(w->epolls), w->n_epolls);
 	out_close(w->outs);
 	if (r < 0)
 		return r;

@@ -158,6 +158,27 @@ int img_locks(int dirfd, struct img_lock **out, size_t *n, struct err *e);
 /** img_locks_add() - filelocks.img: add locks that CRIU has missed. Return: 0; -errno */
 int img_locks_add(int dirfd, const struct img_lock *v, size_t n, struct err *e);
 
+/* ---- img_epolls.c ---- */
+
+/* An epoll set that several processes have, and what it watches: descriptors of @pid. */
+struct img_epoll {
+	pid_t pid;
+	int fd; /* the set */
+	struct img_watch {
+		uint32_t fd, events;
+		uint64_t data;
+	} * v;
+	size_t n;
+};
+/**
+ * img_take_epolls() - files.img: empty those sets that CRIU would fill in the wrong process
+ * CRIU lets the process with the lowest number fill a set, whose descriptors may be others than those of the
+ * process that the dump names. Once restored, each set has to be filled again: epolls_fill().
+ * @out: an array of @n, for img_epolls_free(). Return: 0; -errno
+ */
+int img_take_epolls(int dirfd, struct img_epoll **out, size_t *n, struct err *e);
+void img_epolls_free(struct img_epoll *v, size_t n);
+
 /* ---- img_ttys.c ---- */
 
 #define IMG_PTS_MAX   256 /* terminals of a tree */

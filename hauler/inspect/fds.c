@@ -335,6 +335,8 @@ static int look_kind(struct inspect *i, const struct look *l)
 	                l->what) < 0)
 		return -ENOMEM;
 	if (!strncmp(l->name, "anon_inode:", 11)) {
+		if (!strcmp(l->name + 11, "[eventpoll]"))
+			return inspect_epoll(i, l->pid, l->fd, l->what);
 		r = inspect_anon(i, l->what, l->name + 11);
 		return r < 0 || !strstr(l->name, "notify")
 		               ? r

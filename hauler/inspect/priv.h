@@ -289,6 +289,10 @@ int inspect_ancestors(struct inspect *i);
 /** inspect_inherited() - which of them has the same open file? 0: none */
 pid_t inspect_inherited(const struct inspect *i, pid_t pid, int fd, const struct stat *st);
 
+/* ---- epolls.c ---- */
+/** inspect_epoll() - does @pid have open what its epoll set @set watches? Return: 0; -ENOMEM */
+int inspect_epoll(struct inspect *i, pid_t pid, int set, const char *what);
+
 /* ---- ttys.c ---- */
 /** inspect_is_terminal() - of either end, or of another kind */
 bool inspect_is_terminal(const struct stat *st);
