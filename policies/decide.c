@@ -33,6 +33,10 @@
 #define FREEZE_THREAD_US 2000
 #define FREEZE_TCP_US    200
 #define FREEZE_FIXED_US  15
+#define FREEZE_MAP_US    50
+#define FREEZE_FILE_US   120 /* a mapping of a file: CRIU opens and compares each */
+#define FREEZE_FD_US     80
+#define FREEZE_FEW       100 /* so many mappings are in the base */
 #define FREEZE_AIO_US    260000
 #define FREEZE_GIB_PAGES 262144
 
@@ -149,7 +153,11 @@ uint64_t pol_freeze_us(const struct pol_size *z)
 		[POL_FREEZE_PUSH] = 110000,
 	};
 
-	return FREEZE_BASE_US + z->pages * gib_us[z->how] / FREEZE_GIB_PAGES +
+	unsigned int file_maps = z->file_maps > FREEZE_FEW ? z->file_maps - FREEZE_FEW : 0;
+
+	return FREEZE_BASE_US + (uint64_t)file_maps * FREEZE_FILE_US +
+	       (uint64_t)z->maps * FREEZE_MAP_US + (uint64_t)z->fds * FREEZE_FD_US +
+	       z->pages * gib_us[z->how] / FREEZE_GIB_PAGES +
 	       (uint64_t)(z->tasks ? z->tasks - 1 : 0) * FREEZE_TASK_US +
 	       (uint64_t)z->fixed_pages * FREEZE_FIXED_US +
 	       (uint64_t)z->threads * FREEZE_THREAD_US + (uint64_t)z->tcp * FREEZE_TCP_US +

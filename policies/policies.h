@@ -228,6 +228,8 @@ struct pol_size {
 	uint64_t pages;
 	unsigned int fixed_pages; /* they travel while it is stopped */
 	unsigned int tasks, threads, tcp; /* threads: without the first of each process */
+	unsigned int maps, file_maps; /* mappings: without a file, of one */
+	unsigned int fds; /* descriptors, sockets too */
 	unsigned int aio; /* 1: its disk is waited for */
 };
 

@@ -179,6 +179,9 @@ static const struct trace_key {
 	{ "tasks", offsetof(struct trace, of.tasks), 0, 1000000 },
 	{ "threads", offsetof(struct trace, of.threads), 0, 1000000 },
 	{ "connections", offsetof(struct trace, of.tcp), 0, 1000000 },
+	{ "mappings", offsetof(struct trace, of.maps), 0, 10000000 },
+	{ "file-mappings", offsetof(struct trace, of.file_maps), 0, 10000000 },
+	{ "descriptors", offsetof(struct trace, of.fds), 0, 10000000 },
 	{ "aio", offsetof(struct trace, of.aio), 0, 1 },
 };
 

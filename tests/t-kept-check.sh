@@ -45,3 +45,14 @@ lines '  note     deleted-file ' 30
 lines '  BLOCKER ' 12
 check --json
 lines '"code":"deleted-file"' 30
+stop A
+
+note "the stop that is expected, and the limits"
+start A "$work/pythreads.py"
+"$lab" run A "$haul" check "$pid" hostB >"$dir/check" 2>&1 || fail "haul check: $(cat "$dir/check")"
+lines 'stop .* is expected to take about [0-9]* ms ([0-9]* processes, [0-9]* threads' 1
+check --downtime-limit-ms=5 --downtime-max-ms=10
+lines 'BLOCKER  stop .* which is more than --downtime-max-ms allows' 1
+rc=0
+"$lab" run A "$haul" --downtime-limit-ms=5 --downtime-max-ms=10 "$pid" hostB >"$dir/out" 2>&1 || rc=$?
+[ $rc != 0 ] || fail "it was moved in spite of the limit: $(cat "$dir/out")"

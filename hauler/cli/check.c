@@ -2,6 +2,7 @@
 /* check.c - haul check PID [HOST], done by this process itself. */
 #include "hauler/cli/cli.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -45,6 +46,35 @@ static int check_remote(struct mig *m, struct findings *f, struct err *e)
 	return 0;
 }
 
+/*
+ * What is known of the stop before a move: its cost without the pages that the program writes meanwhile. Where that is
+ * beyond a limit the move does not begin it.
+ */
+static int say_stop(const struct mig *m, struct findings *f)
+{
+	struct pol_size z = { .how = POL_FREEZE_SMAPS };
+	const struct pol_options *o = &m->opt->pol.v;
+
+	inspect_size(m->insp, &z);
+	unsigned long long ms = pol_freeze_us(&z) / 1000;
+	const char *option = o->downtime_max_ms && ms > o->downtime_max_ms ? "downtime-max-ms"
+	                     : ms > o->freeze_limit_ms                     ? "freeze-limit-ms"
+	                                                                   : NULL;
+
+	if (option)
+		return finding_add(
+		        f, SEV_BLOCKER, "stop", "raise the limit, if the program bears that",
+		        "the stop is expected to take %llu ms at least, which is more than "
+		        "--%s allows",
+		        ms, option);
+	return finding_add(
+	        f, SEV_INFO, "stop", NULL,
+	        "the stop is expected to take about %llu ms (%u processes, %u threads, %u "
+	        "mappings, %u descriptors), and as long as what is written meanwhile takes "
+	        "to send",
+	        ms, z.tasks, z.tasks + z.threads, z.maps + z.file_maps, z.fds);
+}
+
 /* What is found is shown, also when the destination does not answer. */
 static int check(struct mig *m, struct findings *f, struct err *e)
 {
@@ -62,6 +92,8 @@ static int check(struct mig *m, struct findings *f, struct err *e)
 	r = mnet_findings(m, f, e);
 	if (r)
 		return r;
+	if (!inspect_findings(m->insp)->blockers && say_stop(m, f) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for findings");
 	if (o->dest)
 		r = check_remote(m, f, e);
 	if (m->needs && r == 0)

@@ -376,6 +376,7 @@ int inspect_fds(struct inspect *i, pid_t pid)
 		if (inspect_link(pid, link, l.name, sizeof(l.name)) <= 0 ||
 		    fstatat(dirfd(d), de->d_name, &l.st, 0) < 0 || !read_info(i, &l))
 			continue; /* closed meanwhile */
+		i->n_fds++;
 		r = look_kind(i, &l);
 	}
 	return r;

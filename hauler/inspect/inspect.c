@@ -259,6 +259,9 @@ void inspect_size(const struct inspect *i, struct pol_size *z)
 	z->tasks = (unsigned int)i->procs.n;
 	z->threads = (unsigned int)(i->numbers.n > i->procs.n ? i->numbers.n - i->procs.n : 0);
 	z->tcp = (unsigned int)i->conns.n;
+	z->maps = i->n_maps;
+	z->file_maps = i->n_file_maps;
+	z->fds = i->n_fds;
 	z->aio = i->aio;
 }
 

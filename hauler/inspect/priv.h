@@ -141,6 +141,7 @@ struct inspect {
 		struct img_relink *v;
 		size_t n, cap;
 	} relinks; /* files that have another name now */
+	unsigned int n_maps, n_file_maps, n_fds;
 	unsigned int filtered; /* number of tasks with seccomp filters */
 	struct inspect_net net;
 	const struct dirs_opts *fs; /* directories that move; may be NULL */
