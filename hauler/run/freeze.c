@@ -123,12 +123,9 @@ static int look_first(struct mig *m, struct err *e)
 
 /* CRIU waits after it has stopped the tree. */
 static const struct part stopped_parts[] = {
-	{ "note pending signals", signals_note },
-	{ "wait for native AIO", settle },
-	{ "what waits in terminals", ttys_take },
-	{ "last scan", look_last },
-	{ "changed directories", dirs_frozen },
-	{ "lock the network", mnet_freeze },
+	{ "note pending signals", signals_note }, { "wait for native AIO", settle },
+	{ "what waits in terminals", ttys_take }, { "last scan", look_last },
+	{ "changed directories", dirs_frozen },   { "lock the network", mnet_freeze },
 	{ "scan before the dump", look_first },
 };
 
@@ -257,14 +254,10 @@ static int let_criu_end(struct mig *m, struct err *e)
 }
 
 static const struct part hold_parts[] = {
-	{ "check the owner", same_owner },
-	{ "files opened since", opened_check },
-	{ "names of files", relinks_drop },
-	{ "hold the processes", hold },
-	{ "locks on shared files", locks_find },
-	{ "record", record_held },
-	{ "stop the processes", stop_at_the_end },
-	{ "end of CRIU", let_criu_end },
+	{ "check the owner", same_owner },         { "files opened since", opened_check },
+	{ "names of files", relinks_drop },        { "hold the processes", hold },
+	{ "locks on shared files", locks_find },   { "record", record_held },
+	{ "stop the processes", stop_at_the_end }, { "end of CRIU", let_criu_end },
 };
 
 int freeze_run(struct mig *m, struct err *e)
