@@ -150,9 +150,11 @@ bool talk_rule(size_t i, struct talk_rule *out)
 
 static const struct rule *rule_for(const struct mig *m, int kind)
 {
+	enum mig_state now = __atomic_load_n(&m->state, __ATOMIC_RELAXED); /* see enter() */
+
 	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
 		if (rules[i].kind == kind)
-			return m->state >= rules[i].from && m->state <= rules[i].to &&
+			return now >= rules[i].from && now <= rules[i].to &&
 			                       (m->halt.committed || !rules[i].after_commit)
 			               ? &rules[i]
 			               : NULL;

@@ -61,7 +61,8 @@ bool run_may(enum mig_state from, enum mig_state to)
 static void enter(struct mig *m, enum mig_state to)
 {
 	log_info("state=%s next=%s", m->at->name, steps[to].facts.name);
-	m->state = to;
+	/* talk_next() of another thread reads it */
+	__atomic_store_n(&m->state, to, __ATOMIC_RELAXED);
 	__atomic_store_n(&m->at, &steps[to].facts, __ATOMIC_RELAXED);
 	report_state(m);
 }
