@@ -13,14 +13,38 @@
 
 #define CONF_CRIU_CHOSEN "/var/lib/haul/criu/chosen"
 
-static const char *const known_keys[] = { "criu",           "hook-prepare",    "hook-frozen",
-	                                  "hook-arriving",  "hook-running",    "hook-undone",
-	                                  "hook-limit-ms",  "fs-allow",        "files-allow",
-	                                  "uids-allow",     "api-socket",      "api-state",
-	                                  "api-bind",       "api-port",        "api-cert",
-	                                  "api-key",        "api-tokens",      "user-policies",
-	                                  "migrations-max", "migrations-kept", "bandwidth-max-mbit",
-	                                  "webhooks",       "webhook-secret",  "webhook-events" };
+/* The keys; hauld(8) explains them (t-options.sh compares). */
+static const char *const names[CONF_N] = {
+	[CONF_CRIU] = "criu",
+	[CONF_HOOK_PREPARE] = "hook-prepare",
+	[CONF_HOOK_FROZEN] = "hook-frozen",
+	[CONF_HOOK_ARRIVING] = "hook-arriving",
+	[CONF_HOOK_RUNNING] = "hook-running",
+	[CONF_HOOK_UNDONE] = "hook-undone",
+	[CONF_HOOK_LIMIT_MS] = "hook-limit-ms",
+	[CONF_FS_ALLOW] = "fs-allow",
+	[CONF_FILES_ALLOW] = "files-allow",
+	[CONF_UIDS_ALLOW] = "uids-allow",
+	[CONF_API_SOCKET] = "api-socket",
+	[CONF_API_STATE] = "api-state",
+	[CONF_API_BIND] = "api-bind",
+	[CONF_API_PORT] = "api-port",
+	[CONF_API_CERT] = "api-cert",
+	[CONF_API_KEY] = "api-key",
+	[CONF_API_TOKENS] = "api-tokens",
+	[CONF_USER_POLICIES] = "user-policies",
+	[CONF_MIGRATIONS_MAX] = "migrations-max",
+	[CONF_MIGRATIONS_KEPT] = "migrations-kept",
+	[CONF_BANDWIDTH_MAX_MBIT] = "bandwidth-max-mbit",
+	[CONF_WEBHOOKS] = "webhooks",
+	[CONF_WEBHOOK_SECRET] = "webhook-secret",
+	[CONF_WEBHOOK_EVENTS] = "webhook-events",
+};
+
+const char *conf_name(enum conf_key key)
+{
+	return names[key];
+}
 
 static char *trim(char *s)
 {
@@ -33,13 +57,13 @@ static char *trim(char *s)
 
 static int known(const char *key)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(known_keys); i++)
-		if (!strcmp(key, known_keys[i]))
+	for (size_t i = 0; i < CONF_N; i++)
+		if (!strcmp(key, names[i]))
 			return 1;
 	return 0;
 }
 
-int conf_get(const char *path, const char *key, char *out, size_t bytes, struct err *e)
+int conf_get(const char *path, enum conf_key key, char *out, size_t bytes, struct err *e)
 {
 	AUTO(file) FILE *f = path ? fopen(path, "re") : NULL;
 	char line[CONF_VALUE_BYTES];
@@ -62,12 +86,29 @@ int conf_get(const char *path, const char *key, char *out, size_t bytes, struct 
 		if (!known(k))
 			return err_set(e, ERR_USER, EINVAL, "%s:%u: unknown key \"%s\"", path, n,
 			               k);
-		if (!strcmp(k, key)) {
+		if (!strcmp(k, names[key])) {
 			snprintf(out, bytes, "%s", trim(eq + 1));
 			found = 1;
 		}
 	}
 	return found;
+}
+
+int conf_number(const char *path, enum conf_key key, unsigned int min, unsigned int max,
+                unsigned int *out, struct err *e)
+{
+	char word[32], *end;
+	int r = conf_get(path, key, word, sizeof(word), e);
+
+	if (r <= 0)
+		return r;
+	unsigned long v = strtoul(word, &end, 10);
+
+	if (!*word || *end || *word == '-' || v < min || v > max)
+		return err_set(e, ERR_USER, ERANGE, "%s: %s = %s: not a number from %u to %u", path,
+		               names[key], word, min, max);
+	*out = (unsigned int)v;
+	return 1;
 }
 
 /* The CRIU that contrib/find-criu chose: its path is the first line. */
@@ -100,7 +141,7 @@ int conf_criu(char *out, size_t bytes, const char *option, const char *config, s
 		snprintf(out, bytes, "%s", option);
 		return 0;
 	}
-	int r = conf_get(config, "criu", out, bytes, e);
+	int r = conf_get(config, CONF_CRIU, out, bytes, e);
 
 	if (r != 0)
 		return r < 0 ? r : 0;

@@ -2,6 +2,7 @@
 /* hook.c - run the operator's programs with a deadline. */
 #include "common/hook.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -14,49 +15,32 @@
 
 #include "common/auto.h"
 #include "common/clock.h"
-#include "common/conf.h"
 #include "common/log.h"
 
 #define LIMIT_MS_DEFAULT 5000
 #define LIMIT_MS_MAX     600000
 #define SAID_BYTES       200
 
-static const char *const names[HOOK_N] = { "prepare", "frozen", "arriving", "running", "undone" };
+static_assert(CONF_HOOK_UNDONE - CONF_HOOK_PREPARE == HOOK_UNDONE, "a key for each point");
+
+enum conf_key hook_key(enum hook_point p)
+{
+	return (enum conf_key)(CONF_HOOK_PREPARE + (int)p);
+}
 
 const char *hook_name(enum hook_point p)
 {
-	return names[p];
-}
-
-static int load_limit(struct hooks *h, const char *config, struct err *e)
-{
-	char text[32] = "";
-	int r = conf_get(config, "hook-limit-ms", text, sizeof(text), e);
-	char *end;
-	unsigned long v = strtoul(text, &end, 10);
-
-	h->limit_ms = LIMIT_MS_DEFAULT;
-	if (r <= 0)
-		return r;
-	if (*end || v == 0 || v > LIMIT_MS_MAX)
-		return err_set(e, ERR_USER, EINVAL, "%s: hook-limit-ms = %s: not 1 to %d", config,
-		               text, LIMIT_MS_MAX);
-	h->limit_ms = (unsigned int)v;
-	return 0;
+	return conf_name(hook_key(p)) + strlen("hook-");
 }
 
 int hook_load(struct hooks *h, const char *config, struct err *e)
 {
-	int r = load_limit(h, config, e);
+	h->limit_ms = LIMIT_MS_DEFAULT;
+	int r = conf_number(config, CONF_HOOK_LIMIT_MS, 1, LIMIT_MS_MAX, &h->limit_ms, e);
 
-	for (int p = 0; r >= 0 && p < HOOK_N; p++) {
-		char key[32];
-
-		if (h->path[p][0])
-			continue; /* given on the command line */
-		snprintf(key, sizeof(key), "hook-%s", names[p]);
-		r = conf_get(config, key, h->path[p], sizeof(h->path[p]), e);
-	}
+	for (int p = 0; r >= 0 && p < HOOK_N; p++)
+		if (!h->path[p][0]) /* not given on the command line */
+			r = conf_get(config, hook_key(p), h->path[p], sizeof(h->path[p]), e);
 	return r < 0 ? r : 0;
 }
 
@@ -65,8 +49,8 @@ int hook_option(struct hooks *h, const char *text, struct err *e)
 	const char *eq = strchr(text, '=');
 
 	for (int p = 0; eq && p < HOOK_N; p++)
-		if (strlen(names[p]) == (size_t)(eq - text) &&
-		    !strncmp(names[p], text, strlen(names[p])) && eq[1] == '/' &&
+		if (strlen(hook_name(p)) == (size_t)(eq - text) &&
+		    !strncmp(hook_name(p), text, strlen(hook_name(p))) && eq[1] == '/' &&
 		    strlen(eq + 1) < HOOK_PATH_BYTES) {
 			strcpy(h->path[p], eq + 1);
 			return 0;
@@ -139,7 +123,7 @@ int hook_run(const struct hooks *h, enum hook_point p, const char *json, struct 
 
 	said[n > 0 ? n : 0] = 0;
 	said[strcspn(said, "\n")] = 0;
-	log_info("hook=%s path=%s status=%d us=%llu", names[p], path, status,
+	log_info("hook=%s path=%s status=%d us=%llu", hook_name(p), path, status,
 	         (unsigned long long)(now_us() - t0));
 	if (r < 0) {
 		err_set(e, ERR_USER, ETIMEDOUT, "hook %s did not end within %u ms", path,

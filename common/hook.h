@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "common/conf.h"
 #include "common/err.h"
 
 #define HOOK_PATH_BYTES 512
@@ -24,7 +25,10 @@ struct hooks {
 	unsigned int limit_ms;
 };
 
+/** hook_name() - as --hook has it */
 const char *hook_name(enum hook_point p);
+/** hook_key() - its key in the configuration file */
+enum conf_key hook_key(enum hook_point p);
 /** hook_load() - from keys hook-NAME and hook-limit-ms of the configuration file */
 int hook_load(struct hooks *h, const char *config, struct err *e);
 /** hook_option() - "NAME=PATH" of a command line */

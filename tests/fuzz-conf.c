@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t bytes)
 		abort();
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	memset(value, 'x', sizeof(value));
-	int r = conf_get(path, "criu", value, sizeof(value), &e);
+	int r = conf_get(path, CONF_CRIU, value, sizeof(value), &e);
 
 	if (r == 1 && strnlen(value, sizeof(value)) == sizeof(value))
 		abort();

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# t-style - the form of the code: clang-format, length of files and functions, SPDX lines, all files in Makefile.am, options
-# in the man pages, findings and tests in docs/KEPT.md.
+# t-style - the form of the code: clang-format, length of files and functions, SPDX lines, all files in
+# Makefile.am, findings and tests in docs/KEPT.md.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top"
@@ -26,10 +26,6 @@ done < <(ctags --languages=C --kinds-C=f --fields=+ne -f - $(list) |
 # what Makefile.am does not name is missing in a release
 for f in $(list | grep -v ^tests/); do
 	grep -qF "$f" Makefile.am || complain "$f: Makefile.am does not name it"
-done
-# those of haul: tests/t-options.sh
-for o in $(grep -oE '^	\{ "[a-z-]+", (no|required)_argument' agent/daemon/options.c | cut -d'"' -f2); do
-	grep -q -- "Fl -$o" docs/hauld.8 || complain "docs/hauld.8: --$o is missing"
 done
 # docs/KEPT.md: each finding is one of haul's, and each test is there
 for c in $(grep -oE '`[a-z]+(-[a-z]+)*`' docs/KEPT.md | tr -d '`' | sort -u); do

@@ -86,17 +86,18 @@ static void keep_pos(const struct hook *h)
 
 /* ---- one event ---- */
 
+const char *const webhook_main_events[] = { "queued", "started",   "cancelling", "running",
+	                                    "done",   "failed",    "error",      "ended",
+	                                    "stderr", "link-lost", "finding",    NULL };
+
 static bool wanted(const struct hook *h, const char *line)
 {
-	static const char *const main_ones[] = { "queued", "started",   "cancelling", "running",
-		                                 "done",   "failed",    "error",      "ended",
-		                                 "stderr", "link-lost", "finding" };
 	json_t *o = json_loads(line, 0, NULL);
 	const char *name = json_string_value(json_object_get(o, "event"));
 	bool yes = name && !strcmp(h->conf->webhook_events, "all");
 
-	for (size_t i = 0; name && i < ARRAY_SIZE(main_ones); i++)
-		yes |= !strcmp(name, main_ones[i]);
+	for (size_t i = 0; name && webhook_main_events[i]; i++)
+		yes |= !strcmp(name, webhook_main_events[i]);
 	json_decref(o);
 	return yes;
 }

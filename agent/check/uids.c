@@ -86,7 +86,7 @@ int uids_load(struct uids *u, const char *config, const char *key, const Haul__O
               struct err *e)
 {
 	char word[64];
-	int r = conf_get(config, "uids-allow", u->allow, sizeof(u->allow), e);
+	int r = conf_get(config, CONF_UIDS_ALLOW, u->allow, sizeof(u->allow), e);
 
 	if (r < 0)
 		return r;

@@ -3,116 +3,138 @@
 #include "agent/daemon/options.h"
 
 #include <getopt.h>
+#include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/err.h"
 #include "config.h"
 
-#define HOST_KEY_PATH   "/etc/haul/host_key"
-#define AUTHORIZED_PATH "/etc/haul/authorized_keys"
-#define CONFIG_PATH     "/etc/haul/haul.conf"
+#define CONFIG_PATH   "/etc/haul/haul.conf"
+#define OPTION_COLUMN 28
+#define ROW_FIRST     256 /* getopt's number of options_rows[0] */
 
-static void usage(FILE *f)
+enum {
+	PORT,
+	BIND,
+	HOST_KEY,
+	AUTHORIZED,
+	CRIU,
+	CONFIG,
+	CHECK,
+	FINGERPRINT,
+	VERBOSE,
+	SHOW_VERSION,
+	HELP,
+	N
+};
+
+#define FLAG       OPTION_FLAG
+#define TEXT(what) OPTION_TEXT, .value = what
+
+/* clang-format off: one option, one block of the same shape */
+const struct option_row options_rows[N + 1] = {
+	[PORT] = { "port", 'p', NULL, OPTION_NUMBER, .value = "N", .min = 1, .max = 65535,
+	           .def = "4285", .help = "listen on this port" },
+	[BIND] = { "bind", 'b', NULL, TEXT("ADDR"),
+	           .help = "listen only on this address (default: all)" },
+	[HOST_KEY] = { "host-key", 'k', NULL, TEXT("FILE"), .def = "/etc/haul/host_key",
+	               .help = "SSH host key, made at the first start" },
+	[AUTHORIZED] = { "authorized-keys", 'a', NULL, TEXT("FILE"),
+	                 .def = "/etc/haul/authorized_keys",
+	                 .help = "keys of hosts that may haul here" },
+	[CRIU] = { "criu", 'c', NULL, TEXT("PATH"),
+	           .help = "CRIU program (default: that of the configuration, else the one that "
+	                   "find-criu chose)" },
+	[CONFIG] = { "config", 'f', NULL, TEXT("FILE"), .def = CONFIG_PATH,
+	             .help = "configuration, key = value lines" },
+	[CHECK] = { "check-config", 0, NULL, FLAG,
+	            .help = "report every fault of the configuration and end" },
+	[FINGERPRINT] = { "fingerprint", 0, NULL, FLAG,
+	                  .help = "print the host key's fingerprint and end" },
+	[VERBOSE] = { "verbose", 'v', NULL, FLAG, .help = "log more; twice: log everything" },
+	[SHOW_VERSION] = { "version", 'V', NULL, FLAG, .help = "print the version and end" },
+	[HELP] = { "help", 'h', NULL, FLAG, .help = "print the options and end" },
+};
+/* clang-format on */
+
+/* Where a value goes: const char * for a text, unsigned int for a number and for how often a flag is given. */
+#define AT(field) offsetof(struct options, field)
+static const size_t place[N] = {
+	[PORT] = AT(conf.port),
+	[BIND] = AT(conf.bind),
+	[HOST_KEY] = AT(conf.host_key),
+	[AUTHORIZED] = AT(conf.authorized_keys),
+	[CRIU] = AT(conf.criu),
+	[CONFIG] = AT(conf.config),
+	[CHECK] = AT(check),
+	[FINGERPRINT] = AT(fingerprint),
+	[VERBOSE] = AT(verbose),
+	[SHOW_VERSION] = AT(version),
+	[HELP] = AT(help),
+};
+
+static int store(struct options *v, size_t i, const char *text)
 {
-	fputs("Usage: hauld [OPTION]...\n"
-	      "Receive processes from other hosts, and serve the HTTP API.\n\n"
-	      "  -p, --port=N              listen on this port (4285)\n"
-	      "  -b, --bind=ADDR           listen only on this address (all)\n"
-	      "  -k, --host-key=FILE       SSH host key, made at the first start (" HOST_KEY_PATH
-	      ")\n"
-	      "  -a, --authorized-keys=FILE  keys of hosts that may haul here (" AUTHORIZED_PATH
-	      ")\n"
-	      "  -c, --criu=PATH           CRIU program (that of the configuration, else the "
-	      "one that\n"
-	      "                            find-criu chose)\n"
-	      "  -f, --config=FILE         configuration, key = value lines (" CONFIG_PATH ")\n"
-	      "      --check-config        report every fault of the configuration and end\n"
-	      "      --fingerprint         print the host key's fingerprint and end\n"
-	      "  -v, --verbose             log more; twice: log everything\n"
-	      "  -V, --version             print the version and end\n"
-	      "  -h, --help                print the options and end\n",
-	      f);
+	const struct option_row *row = &options_rows[i];
+	void *to = (char *)v + place[i];
+	long n;
+
+	if (row->kind == OPTION_FLAG) {
+		++*(unsigned int *)to;
+	} else if (row->kind == OPTION_TEXT) {
+		*(const char **)to = text;
+	} else {
+		if (options_number(row, text, &n) < 0) {
+			fprintf(stderr, "hauld: --%s: not a number from %ld to %ld\n", row->name,
+			        row->min, row->max);
+			return 2;
+		}
+		*(unsigned int *)to = (unsigned int)n;
+	}
+	return -1;
 }
 
-enum { OPT_FINGERPRINT = 256, OPT_CHECK };
-
-static const struct option long_options[] = {
-	{ "port", required_argument, NULL, 'p' },
-	{ "bind", required_argument, NULL, 'b' },
-	{ "host-key", required_argument, NULL, 'k' },
-	{ "authorized-keys", required_argument, NULL, 'a' },
-	{ "criu", required_argument, NULL, 'c' },
-	{ "config", required_argument, NULL, 'f' },
-	{ "fingerprint", no_argument, NULL, OPT_FINGERPRINT },
-	{ "check-config", no_argument, NULL, OPT_CHECK },
-	{ "verbose", no_argument, NULL, 'v' },
-	{ "version", no_argument, NULL, 'V' },
-	{ "help", no_argument, NULL, 'h' },
-	{ 0 },
-};
+static int usage(void)
+{
+	puts("Usage: hauld [OPTION]...\n"
+	     "Receive processes from other hosts, and serve the HTTP API.\n");
+	for (size_t i = 0; i < N; i++)
+		options_help(stdout, OPTION_COLUMN, &options_rows[i]);
+	return 0;
+}
 
 int options_parse(struct options *v, int argc, char **argv)
 {
-	struct agent_conf *c = &v->conf;
-	char *end;
-	int o;
+	struct option all[N + 1] = { 0 };
+	char letters[2 * N + 1] = "";
+	int c, r = -1;
 
-	*v = (struct options){ .conf = { .port = TR_PORT_DEFAULT,
-		                         .host_key = HOST_KEY_PATH,
-		                         .authorized_keys = AUTHORIZED_PATH,
-		                         .config = CONFIG_PATH } };
-
-	while ((o = getopt_long(argc, argv, "p:b:k:a:c:f:vVh", long_options, NULL)) != -1) {
-		switch (o) {
-		case 'p':
-			c->port = (unsigned int)strtoul(optarg, &end, 10);
-			c->port = *end ? 0 : c->port; /* refused below */
-			break;
-		case 'b':
-			c->bind = optarg;
-			break;
-		case 'k':
-			c->host_key = optarg;
-			break;
-		case 'a':
-			c->authorized_keys = optarg;
-			break;
-		case 'c':
-			c->criu = optarg;
-			break;
-		case 'f':
-			c->config = optarg;
-			break;
-		case OPT_FINGERPRINT:
-			v->fingerprint = true;
-			break;
-		case OPT_CHECK:
-			v->check = true;
-			break;
-		case 'v':
-			v->verbose++;
-			break;
-		case 'V':
-			puts(PACKAGE_STRING);
-			return 0;
-		case 'h':
-			usage(stdout);
-			return 0;
-		default:
+	*v = (struct options){ 0 };
+	for (size_t i = 0; i < N; i++)
+		if (options_rows[i].def)
+			store(v, i, options_rows[i].def);
+	options_getopt(options_rows, N, ROW_FIRST, all, letters);
+	while (r < 0 && (c = getopt_long(argc, argv, letters, all, NULL)) != -1) {
+		if (c == '?') {
 			fputs("hauld: hauld --help lists the options\n", stderr);
 			return 2;
 		}
+		r = store(v, options_index(options_rows, ROW_FIRST, c), optarg);
+		if (v->version)
+			return puts(PACKAGE_STRING), 0;
+		if (v->help)
+			return usage();
 	}
-	if (c->port == 0 || c->port > 65535)
-		fputs("hauld: --port: not a number from 1 to 65535\n", stderr);
-	else if (optind != argc)
+	if (r >= 0)
+		return r;
+	if (optind != argc)
 		fprintf(stderr,
 		        "hauld: \"%s\" is not an option, and hauld takes no other arguments\n",
 		        argv[optind]);
-	else if (strcmp(c->config, CONFIG_PATH) && access(c->config, R_OK) < 0)
-		fprintf(stderr, "hauld: --config=%s: %s\n", c->config, strerror(errno));
+	else if (strcmp(v->conf.config, CONFIG_PATH) && access(v->conf.config, R_OK) < 0)
+		fprintf(stderr, "hauld: --config=%s: %s\n", v->conf.config, strerror(errno));
 	else
 		return -1;
 	return 2;

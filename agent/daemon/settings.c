@@ -13,6 +13,7 @@
 #include "agent/check/uids.h"
 #include "common/auto.h"
 #include "common/conf.h"
+#include "common/hook.h"
 #include "policies/policies.h"
 
 #define RUNNING_DEFAULT  2
@@ -24,7 +25,7 @@
 enum kind { TEXT, NUMBER };
 
 static const struct row {
-	const char *key;
+	enum conf_key key;
 	enum kind kind;
 	size_t at, bytes; /* in struct api_conf */
 	unsigned int min, max;
@@ -38,43 +39,41 @@ static const struct row {
 	{                                                                                          \
 		key, NUMBER, offsetof(struct api_conf, field), sizeof(unsigned int), min, max      \
 	}
-	TEXT_ROW("api-socket", socket),
-	TEXT_ROW("api-state", state),
-	TEXT_ROW("api-tokens", tokens),
-	TEXT_ROW("api-bind", bind),
-	TEXT_ROW("api-cert", cert),
-	TEXT_ROW("api-key", key),
-	TEXT_ROW("user-policies", user_policies),
-	TEXT_ROW("webhooks", webhooks),
-	TEXT_ROW("webhook-secret", webhook_secret),
-	TEXT_ROW("webhook-events", webhook_events),
-	NUMBER_ROW("api-port", port, 1, 65535),
-	NUMBER_ROW("migrations-max", running_max, 1, 256),
-	NUMBER_ROW("migrations-kept", kept_max, 10, 100000),
-	NUMBER_ROW("bandwidth-max-mbit", bandwidth_mbit, 0, 1000000),
+	TEXT_ROW(CONF_API_SOCKET, socket),
+	TEXT_ROW(CONF_API_STATE, state),
+	TEXT_ROW(CONF_API_TOKENS, tokens),
+	TEXT_ROW(CONF_API_BIND, bind),
+	TEXT_ROW(CONF_API_CERT, cert),
+	TEXT_ROW(CONF_API_KEY, key),
+	TEXT_ROW(CONF_USER_POLICIES, user_policies),
+	TEXT_ROW(CONF_WEBHOOKS, webhooks),
+	TEXT_ROW(CONF_WEBHOOK_SECRET, webhook_secret),
+	TEXT_ROW(CONF_WEBHOOK_EVENTS, webhook_events),
+	NUMBER_ROW(CONF_API_PORT, port, 1, 65535),
+	NUMBER_ROW(CONF_MIGRATIONS_MAX, running_max, 1, 256),
+	NUMBER_ROW(CONF_MIGRATIONS_KEPT, kept_max, 10, 100000),
+	NUMBER_ROW(CONF_BANDWIDTH_MAX_MBIT, bandwidth_mbit, 0, 1000000),
 };
 
 static int take_row(struct api_conf *c, const struct row *row, struct err *e)
 {
-	char word[1024], *end;
 	char *at = (char *)c + row->at;
+
+	if (row->kind == NUMBER) {
+		int r = conf_number(c->config, row->key, row->min, row->max,
+		                    (unsigned int *)(void *)at, e);
+
+		return r < 0 ? r : 0;
+	}
+	char word[CONF_VALUE_BYTES];
 	int r = conf_get(c->config, row->key, word, sizeof(word), e);
 
 	if (r <= 0)
 		return r;
-	if (row->kind == TEXT) {
-		if (strlen(word) < row->bytes)
-			return strcpy(at, word), 0;
-		return err_set(e, ERR_USER, ERANGE, "%s: %s: at most %zu characters", c->config,
-		               row->key, row->bytes - 1);
-	}
-	unsigned long v = strtoul(word, &end, 10);
-
-	if (!*word || *end || *word == '-' || v < row->min || v > row->max)
-		return err_set(e, ERR_USER, ERANGE, "%s: %s = %s: not a number from %u to %u",
-		               c->config, row->key, word, row->min, row->max);
-	*(unsigned int *)(void *)at = (unsigned int)v;
-	return 0;
+	if (strlen(word) < row->bytes)
+		return strcpy(at, word), 0;
+	return err_set(e, ERR_USER, ERANGE, "%s: %s: at most %zu characters", c->config,
+	               conf_name(row->key), row->bytes - 1);
 }
 
 /* ---- rows that need each other ---- */
@@ -130,8 +129,9 @@ static unsigned int complain(const struct err *e)
 	return 1;
 }
 
-__attribute__((format(printf, 3, 4))) static unsigned int fault(const char *config, const char *key,
-                                                                const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static unsigned int fault(const char *config,
+                                                                enum conf_key key, const char *fmt,
+                                                                ...)
 {
 	char text[300];
 	va_list ap;
@@ -139,12 +139,12 @@ __attribute__((format(printf, 3, 4))) static unsigned int fault(const char *conf
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	fprintf(stderr, "hauld: %s: %s: %s\n", config, key, text);
+	fprintf(stderr, "hauld: %s: %s: %s\n", config, conf_name(key), text);
 	return 1;
 }
 
 /* A secret: no other user may read it. */
-static unsigned int check_secret(const struct api_conf *c, const char *key, const char *path)
+static unsigned int check_secret(const struct api_conf *c, enum conf_key key, const char *path)
 {
 	struct stat st;
 
@@ -163,7 +163,7 @@ static unsigned int check_tokens(const struct api_conf *c)
 	unsigned int bad = 0, n = 0;
 
 	if (!f)
-		return c->port ? fault(c->config, "api-tokens", "%s: %s", c->tokens,
+		return c->port ? fault(c->config, CONF_API_TOKENS, "%s: %s", c->tokens,
 		                       strerror(errno))
 		               : 0;
 	while (fgets(line, sizeof(line), f)) {
@@ -172,10 +172,10 @@ static unsigned int check_tokens(const struct api_conf *c)
 			continue;
 		if (sscanf(line, " %63s %15s %64s %1s", name, role, hash, more) != 3 ||
 		    !access_role(role) || strspn(hash, "0123456789abcdef") != 64)
-			bad += fault(c->config, "api-tokens",
+			bad += fault(c->config, CONF_API_TOKENS,
 			             "%s:%u: not NAME read|operate|admin SHA256", c->tokens, n);
 	}
-	return bad + check_secret(c, "api-tokens", c->tokens);
+	return bad + check_secret(c, CONF_API_TOKENS, c->tokens);
 }
 
 static unsigned int check_words(const struct api_conf *c)
@@ -189,7 +189,7 @@ static unsigned int check_words(const struct api_conf *c)
 		struct err e = ERR_INIT;
 
 		if (*w && pol_load(&p, w, &e) < 0)
-			bad += fault(c->config, "user-policies", "%s", e.msg);
+			bad += fault(c->config, CONF_USER_POLICIES, "%s", e.msg);
 	}
 	return bad;
 }
@@ -199,23 +199,24 @@ static unsigned int check_uids(const char *config)
 	char allow[CONF_VALUE_BYTES], word[64];
 	struct err e = ERR_INIT;
 
-	if (conf_get(config, "uids-allow", allow, sizeof(allow), &e) <= 0 ||
+	if (conf_get(config, CONF_UIDS_ALLOW, allow, sizeof(allow), &e) <= 0 ||
 	    !uids_fault(allow, word, sizeof(word)))
 		return 0;
-	return fault(config, "uids-allow", "%s: not UID, UID-UID or FINGERPRINT=UID", word);
+	return fault(config, CONF_UIDS_ALLOW, "%s: not UID, UID-UID or FINGERPRINT=UID", word);
 }
 
 static unsigned int check_hooks(const char *config)
 {
-	static const char *const keys[] = { "hook-prepare", "hook-frozen", "hook-arriving",
-		                            "hook-running", "hook-undone" };
 	char path[1024];
 	unsigned int bad = 0;
 	struct err e = ERR_INIT;
 
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (conf_get(config, keys[i], path, sizeof(path), &e) > 0 && access(path, X_OK) < 0)
-			bad += fault(config, keys[i], "%s: %s", path, strerror(errno));
+	for (int p = 0; p < HOOK_N; p++) {
+		enum conf_key key = hook_key(p);
+
+		if (conf_get(config, key, path, sizeof(path), &e) > 0 && access(path, X_OK) < 0)
+			bad += fault(config, key, "%s: %s", path, strerror(errno));
+	}
 	return bad;
 }
 
@@ -231,12 +232,12 @@ int settings_check(const char *path, const char *criu_option)
 	if (conf_criu(criu, sizeof(criu), criu_option, path, &e) < 0)
 		bad += complain(&e);
 	else if (access(criu, X_OK) < 0)
-		bad += fault(path, "criu", "%s: %s", criu, strerror(errno));
+		bad += fault(path, CONF_CRIU, "%s: %s", criu, strerror(errno));
 	bad += check_hooks(path) + check_uids(path) + check_words(&c) + check_tokens(&c);
 	if (c.webhooks[0])
-		bad += check_secret(&c, "webhook-secret", c.webhook_secret);
+		bad += check_secret(&c, CONF_WEBHOOK_SECRET, c.webhook_secret);
 	err_clear(&e);
-	if (c.port && (check_secret(&c, "api-key", c.key) || api_check_tls(&c, &e) < 0))
+	if (c.port && (check_secret(&c, CONF_API_KEY, c.key) || api_check_tls(&c, &e) < 0))
 		bad += e.src ? complain(&e) : 1;
 	if (!bad)
 		printf("%s: no fault\n", path);

@@ -113,7 +113,7 @@ static int take_root(struct wrk *w, const Haul__TreeRoot *t, struct findings *f,
 
 	if (!path)
 		return err_set(e, ERR_PEER, EBADMSG, "a directory with a path that is not allowed");
-	if (conf_get(w->conf->config, "fs-allow", list, sizeof(list), e) < 0)
+	if (conf_get(w->conf->config, CONF_FS_ALLOW, list, sizeof(list), e) < 0)
 		return -e->code;
 	long n = allow_dir(list, chan_peer(w->ctl), path);
 

@@ -175,7 +175,7 @@ int offer_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu files", o->n_file);
 	for (size_t i = 0; i < o->n_file; i++)
 		haul__file_seen__init(&seen[i]);
-	int r = conf_get(w->conf->config, "files-allow", allow, sizeof(allow), e);
+	int r = conf_get(w->conf->config, CONF_FILES_ALLOW, allow, sizeof(allow), e);
 
 	if (r < 0)
 		return r;

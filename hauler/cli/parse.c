@@ -219,32 +219,10 @@ struct getopt_in {
 
 static void fill(struct getopt_in *in)
 {
-	char *l = in->letters;
-
-	for (size_t i = 0; i < OPTION_N; i++) {
-		const struct option_row *row = &options_table[i];
-
-		in->all[i] = (struct option){ row->name, row->kind != OPTION_FLAG, NULL,
-			                      ROW_FIRST + (int)i };
-		if (row->letter)
-			*l++ = row->letter;
-		if (row->letter && row->kind != OPTION_FLAG)
-			*l++ = ':';
-	}
+	options_getopt(options_table, OPTION_N, ROW_FIRST, in->all, in->letters);
 	for (size_t i = 0; i < POL_NOPTIONS; i++)
 		in->all[OPTION_N + i] = (struct option){ pol_table[i].name, required_argument, NULL,
 			                                 ROW_FIRST + OPTION_N + (int)i };
-}
-
-static size_t number_of(int c)
-{
-	size_t i = 0;
-
-	if (c >= ROW_FIRST)
-		return (size_t)(c - ROW_FIRST);
-	while (options_table[i].letter != c)
-		i++;
-	return i;
 }
 
 static void defaults(struct opts *o)
@@ -268,7 +246,7 @@ enum parse_end parse_options(struct opts *o, int argc, char **argv, int *first)
 			fputs("haul: haul --help lists the options\n", stderr);
 			return PARSE_FAULT;
 		}
-		size_t number = number_of(c);
+		size_t number = options_index(options_table, ROW_FIRST, c);
 
 		if (number == OPTION_VERSION)
 			return PARSE_VERSION;

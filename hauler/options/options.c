@@ -3,8 +3,11 @@
 #include "hauler/options/options.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "common/help.h"
 
 #define FLAG           OPTION_FLAG
 #define TEXT(what)     OPTION_TEXT, .value = what
@@ -141,4 +144,60 @@ int options_number(const struct option_row *row, const char *text, long *out)
 	                       *out >= row->min && *out <= row->max
 	               ? 0
 	               : -EINVAL;
+}
+
+void options_getopt(const struct option_row *rows, size_t n, int first, struct option *all,
+                    char *letters)
+{
+	char *l = letters + strlen(letters);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct option_row *row = &rows[i];
+
+		all[i] = (struct option){ row->name, row->kind != OPTION_FLAG, NULL,
+			                  first + (int)i };
+		if (row->letter)
+			*l++ = row->letter;
+		if (row->letter && row->kind != OPTION_FLAG)
+			*l++ = ':';
+	}
+	*l = 0;
+}
+
+size_t options_index(const struct option_row *rows, int first, int c)
+{
+	size_t i = 0;
+
+	if (c >= first)
+		return (size_t)(c - first);
+	while (rows[i].letter != c)
+		i++;
+	return i;
+}
+
+/* " (1 to 65535; default 4285)" */
+static void range(const struct option_row *row, char *out, size_t bytes)
+{
+	const char *unit = row->unit && *row->unit ? row->unit : "";
+
+	if (row->kind == OPTION_NUMBER)
+		snprintf(out, bytes, " (%ld to %ld%s%s%s%s)", row->min, row->max, *unit ? " " : "",
+		         unit, row->def ? "; default " : "", row->def ? row->def : "");
+	else if (row->def)
+		snprintf(out, bytes, " (default %s)", row->def);
+	else
+		*out = 0;
+}
+
+void options_help(FILE *f, unsigned int column, const struct option_row *row)
+{
+	char flag[64], text[512], letter[8] = "    ", values[96];
+
+	if (row->letter)
+		snprintf(letter, sizeof(letter), "-%c, ", row->letter);
+	range(row, values, sizeof(values));
+	snprintf(flag, sizeof(flag), "  %s--%s%s%s", letter, row->name, row->value ? "=" : "",
+	         row->value ? row->value : "");
+	snprintf(text, sizeof(text), "%s%s", row->help, values);
+	help_item(f, column, flag, text);
 }

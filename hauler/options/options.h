@@ -12,6 +12,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
+
+struct option;
 
 #define OPTIONS_TEXT_BYTES 1024 /* the longest value that a hauld takes */
 #define OPTIONS_LIST_MAX   32 /* the most values of one option that a hauld takes */
@@ -101,5 +104,18 @@ const struct option_row *options_by_key(const char *key);
  * Return: 0 with *@out; -EINVAL: not a number from @min to @max
  */
 int options_number(const struct option_row *row, const char *text, long *out);
+
+/**
+ * options_getopt() - what getopt_long() needs for @n rows: row i is @first + i in @all, which has
+ * room for them; its letters are appended to @letters, which has room for two more bytes a row
+ */
+void options_getopt(const struct option_row *rows, size_t n, int first, struct option *all,
+                    char *letters);
+
+/** options_index() - the row that getopt_long() means by @c, a number from @first on or a letter of a row */
+size_t options_index(const struct option_row *rows, int first, int c);
+
+/** options_help() - print one row: on the left what to write, from @column on what it is, its range and default */
+void options_help(FILE *f, unsigned int column, const struct option_row *row);
 
 #endif
