@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""circles.py - who calls whom among the object files of a built tree, as nm sees it.
+"""circles.py - who calls whom among the object files of a built tree, as nm sees it, and who includes whom.
 
 Usage: circles.py TOP [--list | --figures], in the build directory. --list prints each arrow between
 files; --figures prints the size of each circle. Exit status 1 when a rule does not hold."""
@@ -22,7 +22,7 @@ ORDER = [
     "engine", "engine/proc", "engine/net", "engine/tracker", "engine/pager", "engine/criu",
     "hauler/options", "hauler/inspect", "hauler/pages", "hauler/mig", "hauler/dirs", "hauler/files",
     "hauler/net", "hauler/report", "hauler/run", "hauler/launch", "hauler/cli",
-    "agent/check", "agent/files", "agent/mig", "agent/berth", "agent/dirs", "agent/worker", "agent/api", "agent/porter", "agent/daemon",
+    "agent/check", "agent/mig", "agent/files", "agent/berth", "agent/dirs", "agent/worker", "agent/api", "agent/porter", "agent/daemon",
 ]
 # What must not know each other although the list alone would allow it.
 APART = [
@@ -65,6 +65,38 @@ def arrows(objs):
             if s in home and home[s] != name:
                 to[name].setdefault(home[s], s)
     return to, home
+
+
+def includes(top):
+    """Who includes whom."""
+    to = collections.defaultdict(dict)
+    for t in TOPS:
+        for path in glob.glob(f"{top}/{t}/**/*.[ch]", recursive=True):
+            name = os.path.relpath(path, top)
+            with open(path) as f:
+                found = re.findall(r'(?m)^#include "([^"]+)"', f.read())
+            for other in found:
+                if ".pb-c." not in name and ".pb-c." not in other and os.path.exists(f"{top}/{other}"):
+                    to[name][other] = f"{name} includes {other}"
+    return to
+
+
+def between_folders(to, words):
+    """The arrows between files as arrows between their folders, each with one reason."""
+    by_folder = collections.defaultdict(dict)
+    for a, others in to.items():
+        for b, s in others.items():
+            if folder(a) != folder(b):
+                by_folder[folder(a)].setdefault(folder(b), words(a, b, s))
+    return by_folder
+
+
+def circle_faults(what, found, to):
+    bad = []
+    for c in found:
+        bad.append(f"a circle of {what}: " + " ".join(c))
+        bad += [f"    {a} -> {b}: {to[a][b]}" for a in c for b in c if b in to.get(a, {})]
+    return bad
 
 
 def circles(nodes, to):
@@ -188,11 +220,7 @@ def main():
         return 0
     bad = []
     files = circles(objs, to)
-    by_folder = collections.defaultdict(dict)
-    for a, others in to.items():
-        for b, s in others.items():
-            if folder(a) != folder(b):
-                by_folder[folder(a)].setdefault(folder(b), f"{a}.c calls {s}() of {b}.c")
+    by_folder = between_folders(to, lambda a, b, s: f"{a}.c calls {s}() of {b}.c")
     folders = circles(by_folder, by_folder)
     print(f"{len(objs)} files, {sum(map(len, files))} of them in {len(files)} circles; "
           f"{sum(map(len, folders))} folders in {len(folders)} circles")
@@ -200,19 +228,16 @@ def main():
         for c in files:
             print(len(c), *c)
         return 0
-    for c in files:
-        bad.append("a circle of files: " + " ".join(c))
-        for a in c:
-            for b in c:
-                if b in to.get(a, {}):
-                    bad.append(f"    {a} -> {b}: {to[a][b]}")
-    for c in folders:
-        bad.append("a circle of folders: " + " ".join(c))
-        for a in c:
-            for b in c:
-                if b in by_folder.get(a, {}):
-                    bad.append(f"    {by_folder[a][b]}")
+    bad += circle_faults("files", files, to)
+    bad += circle_faults("folders", folders, by_folder)
     bad += layer_faults(by_folder)
+    read = includes(top)
+    read_by_folder = between_folders(read, lambda a, b, s: s)
+    bad += circle_faults("headers", circles(read, read), read)
+    bad += circle_faults("folders, by their headers", circles(read_by_folder, read_by_folder), read_by_folder)
+    bad += layer_faults(read_by_folder)
+    if len(read) < 300:
+        bad.append(f"only {len(read)} files with an #include: what does the search miss?")
     for s, name in sorted(home.items()):
         if not prefix_ok(s, name, objs):
             bad.append(f"{name}.c: {s} does not begin with the name of its folder or of a file in it")

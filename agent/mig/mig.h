@@ -11,7 +11,7 @@
 
 #include "agent/check/rights.h"
 #include "agent/check/uids.h"
-#include "agent/files/settle.h"
+#include "agent/mig/settle.h"
 #include "common/err.h"
 #include "common/journal.h"
 #include "engine/criu/criu.h"

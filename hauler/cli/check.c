@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/conf.h"
 #include "hauler/dirs/dirs.h"
+#include "hauler/net/net.h"
 #include "hauler/report/groups.h"
 #include "transport/haul.pb-c.h"
 

@@ -12,16 +12,6 @@ struct mnet;
 struct Haul__Offer;
 struct Haul__Switch;
 
-/* From the command line. */
-struct net_opts {
-	struct net_move move[NET_MOVES_MAX];
-	size_t n_moves;
-	struct hooks hooks;
-	struct out_rules rules; /* for files that are connected to other processes */
-};
-
-int net_opts_move(struct net_opts *o, const char *text, struct err *e);
-
 /** mnet_new() - find the addresses that move; hooks of the configuration */
 int mnet_new(struct mig *m, struct err *e);
 /** mnet_judge() - for inspect_new_with(); lives as long as the mnet */

@@ -4,6 +4,7 @@
 #define HAUL_HAULER_NET_PRIV_H
 
 #include "hauler/mig/mig.h"
+#include "hauler/net/net.h"
 #include "transport/haul.pb-c.h"
 
 /* Options of one flow, and room for them in a message. */

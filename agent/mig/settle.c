@@ -3,7 +3,7 @@
  * settle.c - write the files that arrived to the disk before the source gives its copy away. Done after
  * the resume, not in the freeze: the program's own fsync() calls are not held up.
  */
-#include "agent/files/settle.h"
+#include "agent/mig/settle.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* settle.h - write the files that arrived to the disk. */
-#ifndef HAUL_AGENT_SETTLE_H
-#define HAUL_AGENT_SETTLE_H
+#ifndef HAUL_AGENT_MIG_SETTLE_H
+#define HAUL_AGENT_MIG_SETTLE_H
 
 #include <pthread.h>
 #include <stdbool.h>
