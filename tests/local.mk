@@ -11,6 +11,7 @@ WORK = \
 	tests/work/misc \
 	tests/work/poke \
 	tests/work/privfile \
+	tests/work/shape \
 	tests/work/shared \
 	tests/work/sparse \
 	tests/work/tcpwatch \
@@ -46,6 +47,10 @@ tests_work_privfile_SOURCES = tests/work/privfile.c $(MOVED_COMMON)
 tests_work_privfile_CFLAGS = $(MOVED_CFLAGS)
 tests_work_privfile_LDFLAGS = -pthread
 tests_work_privfile_LDADD =
+tests_work_shape_SOURCES = tests/work/shape.c $(MOVED_COMMON)
+tests_work_shape_CFLAGS = $(MOVED_CFLAGS)
+tests_work_shape_LDFLAGS = -pthread
+tests_work_shape_LDADD =
 tests_work_shared_SOURCES = tests/work/shared.c $(MOVED_COMMON)
 tests_work_shared_CFLAGS = $(MOVED_CFLAGS)
 tests_work_shared_LDFLAGS = -pthread
