@@ -263,7 +263,7 @@ static void dump_fini(struct one_dump *d)
 	sink_free(d->m.dump.sink);
 	scans_free(d->m.dump.scans);
 	smaps_free(d->m.dump.smaps);
-	free(d->m.dump.ours);
+	answer_criu_forget(&d->m);
 	free(d->shared);
 	close(d->memfd);
 	close(d->m.dump.images_fd);
@@ -444,7 +444,7 @@ static void compare(struct round *round, struct tracker *trk)
 	check(present_wait(x, NULL, &e), &e, "last scan");
 	const struct present_task *t = present_task(x, target);
 
-	if (!t || !answered.m.dump.n_ours)
+	if (!t || !answered.m.dump.n_answered)
 		die("nothing was left to haul: the test would prove nothing");
 	check(present_walk(&alone.m, NULL, object(alone.m.dump.sink), add_run, &criu, &e), &e,
 	      "pages of CRIU alone");
@@ -459,7 +459,7 @@ static void compare(struct round *round, struct tracker *trk)
 	       "%zu mappings of its own, %lu clean since the round; %u differences\n",
 	       criu.n, (unsigned long)alone.task_pages, alone.n_shared, ours.n,
 	       (unsigned long)(ours.n - listed->lazy.pages - listed->eager.pages),
-	       answered.m.dump.n_ours, (unsigned long)clean, faults);
+	       answered.m.dump.n_answered, (unsigned long)clean, faults);
 	if (alone.task_pages != criu.n || clean == 0)
 		die("the comparison was not complete");
 	present_free(x);

@@ -40,7 +40,6 @@
 #define STATUS_NEVER  (1u << 2 | 1u << 3 | 1u << 12) /* vsyscall, vdso, vvar */
 #define STATUS_GUARD  (1u << 16)
 
-#define IMG_MESSAGE_MAX    (4u << 20)
 #define IMG_FILE_MAX       (64u << 20)
 #define COPY_PAGES         64
 #define TASK_STATE_STOPPED 3
@@ -151,7 +150,7 @@ int img_next(const uint8_t *img, size_t bytes, size_t *at, const uint8_t **msg, 
 	if (bytes - *at < 4)
 		return -EBADMSG;
 	*n = le32(img + *at);
-	if (*n > IMG_MESSAGE_MAX || *n > bytes - *at - 4)
+	if (*n > bytes - *at - 4)
 		return -EBADMSG;
 	*msg = img + *at + 4;
 	*at += 4 + *n;
@@ -329,11 +328,40 @@ int img_forget_parent_death(int dirfd, const struct img_task *root, struct err *
 
 struct img_vmas {
 	Cimg__Mm *mm;
+	const Cimg__Vma **v; /* ascending, without guards, which lie in other mappings */
+	size_t n;
 };
+
+static int by_start(const void *a, const void *b)
+{
+	const Cimg__Vma *x = *(Cimg__Vma *const *)a, *y = *(Cimg__Vma *const *)b;
+
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+static int sort_vmas(struct img_vmas *v)
+{
+	v->v = calloc(v->mm->n_vmas + 1, sizeof(*v->v));
+	if (!v->v)
+		return -ENOMEM;
+	bool in_order = true;
+
+	for (size_t i = 0; i < v->mm->n_vmas; i++) {
+		const Cimg__Vma *m = v->mm->vmas[i];
+
+		if (m->status & STATUS_GUARD)
+			continue;
+		in_order &= !v->n || v->v[v->n - 1]->start <= m->start;
+		v->v[v->n++] = m;
+	}
+	if (!in_order)
+		qsort(v->v, v->n, sizeof(*v->v), by_start);
+	return 0;
+}
 
 int img_vmas(int dirfd, pid_t pid, struct img_vmas **out, struct err *e)
 {
-	AUTO(mem) struct img_vmas *v = calloc(1, sizeof(*v));
+	AUTO(img_vmas) struct img_vmas *v = calloc(1, sizeof(*v));
 	void *mm = NULL;
 	char name[32];
 
@@ -345,37 +373,44 @@ int img_vmas(int dirfd, pid_t pid, struct img_vmas **out, struct err *e)
 	if (r < 0)
 		return r;
 	v->mm = mm;
+	if (sort_vmas(v) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for the mappings of pid=%d", pid);
 	*out = steal(v);
 	return 0;
+}
+
+/* The mapping that holds @at, or the first behind it; NULL: none */
+static const Cimg__Vma *vma_at(const struct img_vmas *v, uint64_t at)
+{
+	size_t low = 0, high = v->n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (v->v[mid]->end <= at)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < v->n ? v->v[low] : NULL;
 }
 
 bool img_vmas_lazy(const struct img_vmas *v, uint64_t start)
 {
 	const uint32_t need = VMA_ANON | VMA_PRIVATE, never = VMA_LOCKED | VMA_HUGETLB;
+	const Cimg__Vma *m = vma_at(v, start);
 
-	for (size_t i = 0; i < v->mm->n_vmas; i++) {
-		const Cimg__Vma *m = v->mm->vmas[i];
-
-		if (m->start <= start && start < m->end && !(m->status & STATUS_GUARD))
-			return (m->flags & need) == need && !(m->flags & never) &&
-			       !(m->status & STATUS_NEVER);
-	}
-	return false;
+	return m && m->start <= start && (m->flags & need) == need && !(m->flags & never) &&
+	       !(m->status & STATUS_NEVER);
 }
 
 uint64_t img_vmas_end(const struct img_vmas *v, uint64_t start)
 {
-	uint64_t end = UINT64_MAX;
+	const Cimg__Vma *m = vma_at(v, start);
 
-	for (size_t i = 0; i < v->mm->n_vmas; i++) {
-		const Cimg__Vma *m = v->mm->vmas[i];
-
-		if (m->start <= start && start < m->end)
-			return m->end;
-		if (m->start > start && m->start < end)
-			end = m->start;
-	}
-	return end;
+	if (!m)
+		return UINT64_MAX;
+	return m->start <= start ? m->end : m->start;
 }
 
 bool img_vmas_huge(const struct img_vmas *v, size_t *at, uint64_t *start, uint64_t *end)
@@ -393,8 +428,11 @@ bool img_vmas_huge(const struct img_vmas *v, size_t *at, uint64_t *start, uint64
 
 void img_vmas_free(struct img_vmas *v)
 {
-	if (v && v->mm)
+	if (!v)
+		return;
+	if (v->mm)
 		cimg__mm__free_unpacked(v->mm, NULL);
+	free(v->v);
 	free(v);
 }
 

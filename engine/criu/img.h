@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "common/auto.h"
 #include "common/err.h"
 #include "engine/criu/class_runs.h"
 #include "engine/pager/store.h"
@@ -68,6 +69,7 @@ int img_parent(int dirfd, const char *name, struct err *e);
 /** img_vmas_huge() - the next mapping that asks for huge pages. @at: 0 at first */
 bool img_vmas_huge(const struct img_vmas *v, size_t *at, uint64_t *start, uint64_t *end);
 void img_vmas_free(struct img_vmas *v);
+DEFINE_AUTO(img_vmas, img_vmas_free)
 /**
  * img_fit() - mm-PID.img: give MAP_NORESERVE to mappings longer than @bytes_max
  * CRIU maps PROT_NONE memory writable for a moment, and the kernel refuses more than it has memory

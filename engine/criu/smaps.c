@@ -22,6 +22,7 @@
 #include "common/log.h"
 #include "common/page.h"
 #include "engine/criu/vmaflags.h"
+#include "engine/proc/proc.h"
 
 #define LINE_BYTES 4600 /* a path and the numbers before it */
 #define BITS       64
@@ -226,34 +227,64 @@ int smaps_new(struct smaps **out, struct err *e)
 
 /* ---- answering ---- */
 
-static int put_flags(const struct smaps *s, uint64_t flags, FILE *f)
+/* The line of the flags; mappings of a process have few different ones. */
+struct printed {
+	uint64_t flags;
+	char line[16 + 3 * BITS]; /* empty: not printed yet */
+};
+
+static int print_flags(const struct smaps *s, uint64_t flags, struct printed *out)
 {
+	size_t n = 0;
+
 	if (flags & ~s->known) {
 		log_info("smaps: flags %llx are not known",
 		         (unsigned long long)(flags & ~s->known));
 		return -ENODATA;
 	}
-	fputs("VmFlags:", f);
+	memcpy(out->line, "VmFlags:", 8);
+	n = 8;
 	for (int bit = 0; bit < BITS; bit++)
-		if (flags >> bit & 1)
-			fprintf(f, " %s", names[bit]);
-	return fputs(" \n", f) < 0 ? -ENOMEM : 0;
+		if (flags >> bit & 1) {
+			out->line[n++] = ' ';
+			out->line[n++] = names[bit][0];
+			out->line[n++] = names[bit][1];
+		}
+	memcpy(out->line + n, " \n", 3);
+	out->flags = flags;
+	return 0;
+}
+
+static int put_flags(const struct smaps *s, uint64_t flags, struct printed *p, FILE *out)
+{
+	int r = p->line[0] && p->flags == flags ? 0 : print_flags(s, flags, p);
+
+	return r < 0 ? r : fputs(p->line, out) < 0 ? -ENOMEM : 0;
+}
+
+/* "START-END " at the beginning of a line of maps */
+static bool is_at(const char *line, const struct vma_raw *v)
+{
+	char *end;
+
+	return strtoull(line, &end, 16) == v->start && *end == '-' &&
+	       strtoull(end + 1, &end, 16) == v->end && *end == ' ';
 }
 
 /* Join maps and flags: if they do not name the same mappings, fail. */
 static int put_all(const struct smaps *s, FILE *maps, const struct vma_raw *v, size_t n, FILE *out)
 {
 	char line[LINE_BYTES];
-	unsigned long start, end;
+	struct printed p = { 0 };
 	size_t at = 0;
 	int r = 0;
 
 	while (r == 0 && fgets(line, sizeof(line), maps)) {
-		if (!strchr(line, '\n') || sscanf(line, "%lx-%lx ", &start, &end) != 2)
+		if (!strchr(line, '\n'))
 			return -ENODATA;
 		fputs(line, out);
-		if (at < n && v[at].start == start && v[at].end == end)
-			r = put_flags(s, v[at++].flags, out);
+		if (at < n && is_at(line, &v[at]))
+			r = put_flags(s, v[at++].flags, &p, out);
 		else if (strstr(line, "[vsyscall]") && s->gate[0])
 			fprintf(out, "%s\n", s->gate);
 		else
@@ -266,6 +297,7 @@ int smaps_open(const struct smaps *s, pid_t pid, struct err *e)
 {
 	AUTO(mem) struct vma_raw *v = NULL;
 	AUTO(mem) char *text = NULL;
+	AUTO(mem) char *room = malloc(PROCS_READ_BYTES);
 	size_t n, bytes = 0;
 	char path[32];
 	int r = vmaflags_read(s->flags, pid, &v, &n, e);
@@ -279,6 +311,8 @@ int smaps_open(const struct smaps *s, pid_t pid, struct err *e)
 
 	if (!maps || !out || fd < 0)
 		return err_sys(e, "%s", path);
+	if (room)
+		setvbuf(maps, room, _IOFBF, PROCS_READ_BYTES);
 	r = put_all(s, maps, v, n, out);
 	if (r == 0 && fflush(out) != 0)
 		r = -ENOMEM;

@@ -111,6 +111,15 @@ static bool has_direct(pid_t pid)
 	return false;
 }
 
+/* Has any process of this machine an AIO context? If none has, no maps need to be read. */
+static bool aio_is_used(void)
+{
+	AUTO(file) FILE *f = fopen("/proc/sys/fs/aio-nr", "re");
+	unsigned long n = 1;
+
+	return !f || fscanf(f, "%lu", &n) != 1 || n;
+}
+
 /*
  * Collect the rings of its AIO contexts in @r; with NULL, only see whether there is one. Return:
  * their number; -ENOMEM
@@ -123,7 +132,7 @@ static int find_rings(struct rings *r, pid_t pid)
 	int n = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	AUTO(file) FILE *f = fopen(path, "re");
+	AUTO(file) FILE *f = aio_is_used() ? fopen(path, "re") : NULL;
 
 	while (f && getline(&line, &cap, f) > 0) {
 		if (!strstr(line, " /[aio]"))

@@ -70,6 +70,9 @@ struct vma_list {
 	size_t n, cap;
 };
 
+/* A long file of /proc is read in pieces of a page, which is the most the kernel gives: stdio asks for a quarter. */
+#define PROCS_READ_BYTES 4096u
+
 /** procs_maps() - /proc/PID/maps. Return: 0; -ESRCH gone */
 int procs_maps(pid_t pid, struct vma_list *out, struct err *e);
 void procs_vmas_fini(struct vma_list *l);

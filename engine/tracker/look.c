@@ -23,10 +23,15 @@
 #define PIECE_BYTES (256ULL << 20)
 #define PIECES_MAX  256
 
+/* Small mappings that touch are scanned together: a scan of one costs as much. */
+#define SMALL_BYTES (2ULL << 20)
+#define JOIN_BYTES  (16ULL << 20)
+
 struct piece {
 	pid_t pid;
 	const struct tproc *known; /* as the tracker knows it */
-	const struct vma *vma;
+	const struct vma *vma; /* the first of n_vmas, which are alike */
+	size_t n_vmas;
 	uint64_t start, end;
 	struct page_region *v; /* found */
 	size_t n, cap;
@@ -52,15 +57,32 @@ static int add_piece(struct look *l, const struct piece *new)
 	return 0;
 }
 
+/* Is @vma the next of the last piece, and like it? */
+static bool joined(struct look *l, pid_t pid, const struct tproc *known, const struct vma *vma)
+{
+	struct piece *p = l->n ? &l->piece[l->n - 1] : NULL;
+
+	if (!p || p->pid != pid || p->known != known || p->vma + p->n_vmas != vma ||
+	    p->end != vma->start || p->vma->kind != vma->kind ||
+	    vma->end - vma->start > SMALL_BYTES || p->vma->end - p->vma->start > SMALL_BYTES ||
+	    vma->end - p->start > JOIN_BYTES)
+		return false;
+	p->end = vma->end;
+	p->n_vmas++;
+	return true;
+}
+
 static int add_vma(struct look *l, pid_t pid, const struct tproc *known, const struct vma *vma)
 {
 	uint64_t bytes = vma->end - vma->start, step = PIECE_BYTES;
 	int r = 0;
 
+	if (joined(l, pid, known, vma))
+		return 0;
 	while (bytes / step >= PIECES_MAX)
 		step *= 2;
 	for (uint64_t at = vma->start; r == 0 && at < vma->end; at += step) {
-		struct piece p = { .pid = pid, .known = known, .vma = vma, .start = at };
+		struct piece p = { .pid = pid, .known = known, .vma = vma, .n_vmas = 1, .start = at };
 
 		p.end = vma->end - at > step ? at + step : vma->end;
 		r = add_piece(l, &p);
@@ -177,18 +199,38 @@ static unsigned int flags_of(uint64_t categories)
 	return f;
 }
 
+/* The part of a region that lies in each of its mappings. @at: of the mapping, for the next region */
+static int tell_region(const struct piece *p, const struct page_region *g, size_t *at,
+                       tracker_emit_fn emit, void *arg)
+{
+	uint64_t start = g->start;
+	unsigned int f = flags_of(g->categories);
+	int r = 0;
+
+	while (r == 0 && start < g->end) {
+		while (*at + 1 < p->n_vmas && p->vma[*at].end <= start)
+			++*at;
+		uint64_t end = *at + 1 < p->n_vmas && p->vma[*at].end < g->end ? p->vma[*at].end
+		                                                               : g->end;
+
+		r = emit(arg, p->pid, &p->vma[*at], start, (end - start) >> PAGE_BITS, f);
+		start = end;
+	}
+	return r;
+}
+
 static int tell(const struct piece *p, tracker_emit_fn emit, void *arg, struct tracker_stats *st)
 {
 	int r = p->result;
+	size_t at = 0;
 
 	for (size_t i = 0; r == 0 && i < p->n; i++) {
 		uint64_t pages = (p->v[i].end - p->v[i].start) >> PAGE_BITS;
-		unsigned int f = flags_of(p->v[i].categories);
 
-		if (f & TRACKER_DIRTY)
+		if (flags_of(p->v[i].categories) & TRACKER_DIRTY)
 			st->dirty_pages += pages;
 		st->tracked_pages += pages;
-		r = emit(arg, p->pid, p->vma, p->v[i].start, pages, f);
+		r = tell_region(p, &p->v[i], &at, emit, arg);
 	}
 	return r;
 }

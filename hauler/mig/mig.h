@@ -137,10 +137,17 @@ struct held {
 	bool was_stopped;
 };
 
-/* A mapping that CRIU did not look into: haul knows its pages and brings them. */
+/* A mapping that CRIU need not look into: haul knows its pages and brings them. */
 struct own_vma {
-	pid_t pid;
 	uint64_t start, end;
+	bool answered; /* CRIU has asked, and did not look */
+};
+
+/* Those of one stopped process, as its maps were read once. */
+struct own_task {
+	pid_t pid;
+	struct own_vma *v; /* ascending */
+	size_t n, cap, n_answered;
 };
 
 /* Times of the steps, in microseconds of the monotonic clock; 0: not reached. */
@@ -193,9 +200,9 @@ struct dump {
 	struct scans *scans; /* NULL: CRIU walks all pages itself */
 	struct smaps *smaps; /* NULL: CRIU reads the kernel's smaps */
 	unsigned int smaps_answered; /* atomic */
-	pthread_mutex_t lock; /* ours, n_ours */
-	struct own_vma *ours; /* mappings whose scans were answered */
-	size_t n_ours;
+	pthread_mutex_t lock; /* own, n_own, n_answered */
+	struct own_task *own; /* of which CRIU has asked; ascending by pid */
+	size_t n_own, cap_own, n_answered; /* n_answered: mappings of all */
 	struct present *present; /* the last scan; run/present.h */
 	struct images *images; /* images on their way */
 	struct threads *threads; /* what CRIU does not restore of them; NULL before the dump */

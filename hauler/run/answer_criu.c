@@ -3,7 +3,9 @@
 #include "hauler/run/priv.h"
 
 #include <stdlib.h>
+#include <string.h>
 
+#include "common/array.h"
 #include "common/log.h"
 
 /* CRIU scans smaller ones quickly, several in one call. */
@@ -14,48 +16,102 @@ bool answer_criu_could(const struct vma *v)
 	return v->kind == VMA_ANON_PRIVATE && v->end - v->start >= OURS_BYTES_MIN;
 }
 
-static bool is_one_anon(pid_t pid, uint64_t start, uint64_t end)
-{
-	struct vma_list l = { 0 };
-	struct err ignore = ERR_INIT;
-	bool yes = false;
+/* ---- page scans: maps is read once for each process, whose mappings stand still ---- */
 
-	if (procs_maps(pid, &l, &ignore) == 0)
-		for (size_t i = 0; i < l.n; i++)
-			yes |= l.v[i].start == start && l.v[i].end == end &&
-			       answer_criu_could(&l.v[i]);
-	procs_vmas_fini(&l);
-	return yes;
+static size_t place_of(const struct dump *d, pid_t pid)
+{
+	size_t low = 0, high = d->n_own;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (d->own[mid].pid < pid)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
 }
 
-static bool has(const struct mig *m, pid_t pid, uint64_t vaddr)
+struct own_task *answer_criu_task(const struct mig *m, pid_t pid)
 {
-	for (size_t i = 0; i < m->dump.n_ours; i++)
-		if (m->dump.ours[i].pid == pid && vaddr >= m->dump.ours[i].start &&
-		    vaddr < m->dump.ours[i].end)
-			return true;
-	return false;
+	size_t i = place_of(&m->dump, pid);
+
+	return i < m->dump.n_own && m->dump.own[i].pid == pid ? &m->dump.own[i] : NULL;
+}
+
+static int read_own(struct own_task *t, pid_t pid)
+{
+	AUTO(vmas) struct vma_list l = { 0 };
+	struct err ignore = ERR_INIT;
+
+	t->pid = pid;
+	if (procs_maps(pid, &l, &ignore) < 0)
+		return 0; /* then CRIU looks itself */
+	for (size_t i = 0; i < l.n; i++) {
+		if (!answer_criu_could(&l.v[i]))
+			continue;
+		if (array_grow(&t->v, t->n, &t->cap, sizeof(*t->v)) < 0)
+			return -ENOMEM;
+		t->v[t->n++] = (struct own_vma){ .start = l.v[i].start, .end = l.v[i].end };
+	}
+	return 0;
+}
+
+static struct own_task *add_task(struct dump *d, pid_t pid)
+{
+	size_t i = place_of(d, pid);
+	struct own_task t = { 0 };
+
+	if (read_own(&t, pid) < 0 ||
+	    array_grow(&d->own, d->n_own, &d->cap_own, sizeof(*d->own)) < 0) {
+		free(t.v);
+		return NULL;
+	}
+	memmove(&d->own[i + 1], &d->own[i], (d->n_own++ - i) * sizeof(*d->own));
+	d->own[i] = t;
+	return &d->own[i];
+}
+
+static int by_start(const void *a, const void *b)
+{
+	const struct own_vma *x = a, *y = b;
+
+	return x->start < y->start ? -1 : x->start > y->start;
 }
 
 static bool ours_answer(void *arg, pid_t pid, uint64_t start, uint64_t end)
 {
 	struct mig *m = arg;
+	const struct own_vma key = { .start = start };
 
-	if (end <= start || end - start < OURS_BYTES_MIN || !is_one_anon(pid, start, end))
+	if (end <= start || end - start < OURS_BYTES_MIN)
 		return false;
 	pthread_mutex_lock(&m->dump.lock);
-	bool have = has(m, pid, start);
-	struct own_vma *v = have ? m->dump.ours
-	                         : realloc(m->dump.ours, (m->dump.n_ours + 1) * sizeof(*v));
+	struct own_task *t = answer_criu_task(m, pid);
 
-	if (v) {
-		m->dump.ours = v;
-		if (!have)
-			m->dump.ours[m->dump.n_ours++] = (struct own_vma){ pid, start, end };
+	t = t ? t : add_task(&m->dump, pid);
+	struct own_vma *v = t && t->n ? bsearch(&key, t->v, t->n, sizeof(*v), by_start) : NULL;
+	bool is = v && v->end == end;
+
+	if (is && !v->answered) {
+		v->answered = true;
+		t->n_answered++;
+		m->dump.n_answered++;
 	}
 	pthread_mutex_unlock(&m->dump.lock);
-	return v != NULL;
+	return is;
 }
+
+void answer_criu_forget(struct mig *m)
+{
+	for (size_t i = 0; i < m->dump.n_own; i++)
+		free(m->dump.own[i].v);
+	free(steal(m->dump.own));
+	m->dump.n_own = m->dump.cap_own = m->dump.n_answered = 0;
+}
+
+/* ---- smaps ---- */
 
 static int smaps_answer(void *arg, pid_t pid)
 {

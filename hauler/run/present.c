@@ -159,36 +159,21 @@ static int cut_out(const struct runs *present, const struct own_vma *own, struct
 	return r;
 }
 
-static int by_start(const void *a, const void *b)
-{
-	const struct own_vma *x = a, *y = b;
-
-	return x->start < y->start ? -1 : x->start > y->start;
-}
-
 /* Pages that we list in mappings of which CRIU says: locked. They must be there at once. */
 static int split_own(const struct mig *m, const struct present_task *t, struct runs *lazy,
                      struct runs *eager, struct err *e)
 {
 	struct img_vmas *v = NULL;
-	size_t n = 0;
-	AUTO(mem) struct own_vma *own = NULL;
+	const struct own_task *own = t ? answer_criu_task(m, t->pid) : NULL;
 
-	if (!t || !t->present.n || !m->dump.n_ours)
+	if (!t || !t->present.n || !own || !own->n_answered)
 		return 0;
 	int r = img_vmas(m->dump.images_fd, t->pid, &v, e);
 
-	own = r == 0 ? calloc(m->dump.n_ours, sizeof(*own)) : NULL;
-	if (r == 0 && !own)
-		r = err_set(e, ERR_SYS, ENOMEM, "no memory to classify pages");
-	for (size_t i = 0; own && i < m->dump.n_ours; i++)
-		if (m->dump.ours[i].pid == t->pid)
-			own[n++] = m->dump.ours[i];
-	if (own)
-		qsort(own, n, sizeof(*own), by_start);
-	for (size_t i = 0; r == 0 && i < n; i++)
-		if (cut_out(&t->present, &own[i], img_vmas_lazy(v, own[i].start) ? lazy : eager) <
-		    0)
+	for (size_t i = 0; r == 0 && i < own->n; i++)
+		if (own->v[i].answered &&
+		    cut_out(&t->present, &own->v[i],
+		            img_vmas_lazy(v, own->v[i].start) ? lazy : eager) < 0)
 			r = err_set(e, ERR_SYS, ENOMEM, "no memory to classify pages");
 	img_vmas_free(v);
 	return r;
@@ -232,7 +217,7 @@ int present_walk(struct mig *m, const struct present_task *t, const struct sink_
 		          .eager = { false, true, false, true } };
 	/* CRIU either looks at all mappings itself or is answered: one of these lists is empty */
 	pthread_mutex_lock(&m->dump.lock);
-	int i, r = m->dump.n_ours ? split_own(m, t, &lazy, &eager, e)
+	int i, r = m->dump.n_answered ? split_own(m, t, &lazy, &eager, e)
 	                          : split_clean(m, o, &lazy, &eager, e);
 
 	pthread_mutex_unlock(&m->dump.lock);

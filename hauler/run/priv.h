@@ -55,6 +55,10 @@ int relink_run(struct mig *m, struct err *e);
 int answer_criu_start(struct mig *m, int listener, struct err *e);
 /** answer_criu_could() - may CRIU's scan of this mapping be answered? */
 bool answer_criu_could(const struct vma *v);
+/** answer_criu_task() - the mappings of @pid that haul may bring; NULL: CRIU has asked for none */
+struct own_task *answer_criu_task(const struct mig *m, pid_t pid);
+/** answer_criu_forget() - free what was read for the answers */
+void answer_criu_forget(struct mig *m);
 
 /* ---- freeze.c ---- */
 

@@ -235,7 +235,7 @@ void run_fini(struct mig *m)
 	present_free(steal(m->dump.present));
 	images_free(steal(m->dump.images));
 	threads_free(steal(m->dump.threads));
-	free(steal(m->dump.ours));
+	answer_criu_forget(m);
 	free(steal(m->loaded.dest));
 	free(steal(m->loaded.identity));
 	free(steal(m->loaded.known_hosts));

@@ -55,12 +55,20 @@ static uint64_t dirty_span(struct classify *c, uint64_t vaddr, uint64_t max, boo
 
 static bool is_now(const struct classify *c, uint64_t vaddr, uint64_t pages, uint64_t *first)
 {
-	for (size_t i = 0; i < c->n_now; i++)
-		if (c->now[i] >= vaddr && c->now[i] < vaddr + pages * PAGE_BYTES) {
-			*first = c->now[i];
-			return true;
-		}
-	return false;
+	size_t low = 0, high = c->n_now;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (c->now[mid] < vaddr)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == c->n_now || c->now[low] >= vaddr + pages * PAGE_BYTES)
+		return false;
+	*first = c->now[low];
+	return true;
 }
 
 static int send_now(struct classify *c, uint64_t vaddr, uint64_t pages, enum page_class class)
