@@ -244,13 +244,13 @@ static int dump(struct one_dump *d, bool answered, struct err *e)
 	d->memfd = mem_open(target, e);
 	if (d->memfd < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sk) < 0)
 		die("descriptors for the dump");
-	check(criu_spawn_scanned(&m->dump.criu, criu_path, sk[1], answered ? &listener : NULL, e),
+	check(criu_spawn_scanned(&m->dump.criu, criu_path, sk[1], true, answered ? &listener : NULL, e),
 	      e, "CRIU");
 	close(sk[1]);
 	if (answered && listener < 0)
 		die("no listener for CRIU's scans: seccomp does not allow it");
 	if (answered)
-		check(answer_criu_start(m, listener, e), e, "scans");
+		check(answer_criu_start(m, listener, true, e), e, "scans");
 	check(criu_version(m->dump.criu, &o.version, deadline_in_ms(LIMIT_MS), e), e, "version");
 	check(sink_start(&m->dump.sink, sk[0], o.version, &ops, e), e, "sink");
 	check(criu_dump(m->dump.criu, &o, e), e, "dump");

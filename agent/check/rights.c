@@ -228,12 +228,9 @@ static int step(struct walk *w, const char *name, bool last, bool follow_last)
 	return 0;
 }
 
-static int walk(struct walk *w, const char *path, bool follow_last)
+/* From w->dir on. */
+static int walk_rest(struct walk *w, bool follow_last)
 {
-	if (path[0] != '/' || strlen(path) >= sizeof(w->rest))
-		return -EINVAL;
-	stpcpy(w->rest, path);
-	w->dir = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int r = w->dir < 0 ? -errno : 0;
 
 	while (r == 0) {
@@ -252,6 +249,15 @@ static int walk(struct walk *w, const char *path, bool follow_last)
 		r = step(w, name, !w->rest[0], follow_last);
 	}
 	return r;
+}
+
+static int walk(struct walk *w, const char *path, bool follow_last)
+{
+	if (path[0] != '/' || strlen(path) >= sizeof(w->rest))
+		return -EINVAL;
+	stpcpy(w->rest, path);
+	w->dir = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return walk_rest(w, follow_last);
 }
 
 static int look_at_end(const struct walk *w, int need, struct stat *st)
@@ -296,6 +302,48 @@ int rights_open(const struct rights_id *id, const char *path, bool follow_last, 
 	r = end_walk(&w, w.dir >= 0 ? 0 : walk(&w, path, follow_last), need, st);
 	leave(&own);
 	return r;
+}
+
+/* The directory of @path, found by @id; from the last time, if it is the same. */
+static bool place_at(struct rights_place *p, const struct rights_id *id, const char *path, size_t n)
+{
+	struct stat st;
+
+	if (p->fd >= 0 && p->id == id && strlen(p->dir) == n && !memcmp(p->dir, path, n))
+		return true;
+	rights_place_fini(p);
+	memcpy(p->dir, path, n);
+	p->dir[n] = 0;
+	p->id = id;
+	p->fd = rights_open(id, p->dir, true, 0, &st);
+	return p->fd >= 0;
+}
+
+int rights_open_near(struct rights_place *p, const struct rights_id *id, const char *path,
+                     bool follow_last, int need, struct stat *st)
+{
+	struct walk w = { .id = id, .dir = -1 };
+	const char *slash = strrchr(path, '/');
+	struct own own;
+
+	if (!slash || slash == path || strlen(path) >= sizeof(p->dir) ||
+	    !place_at(p, id, path, (size_t)(slash - path)))
+		return rights_open(id, path, follow_last, need, st);
+	int r = enter(&own, id);
+
+	if (r < 0)
+		return r;
+	stpcpy(w.rest, slash + 1);
+	w.dir = fcntl(p->fd, F_DUPFD_CLOEXEC, 0);
+	r = end_walk(&w, walk_rest(&w, follow_last), need, st);
+	leave(&own);
+	return r;
+}
+
+void rights_place_fini(struct rights_place *p)
+{
+	if (p->fd >= 0)
+		close(steal_fd(&p->fd));
 }
 
 /* ---- the identities of an offer ---- */

@@ -3,6 +3,7 @@
 #ifndef HAUL_AGENT_RIGHTS_H
 #define HAUL_AGENT_RIGHTS_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -52,6 +53,21 @@ bool rights_is_root(const struct rights_id *id);
  */
 int rights_open(const struct rights_id *id, const char *path, bool follow, int need,
                 struct stat *st);
+
+/* The directory in which the last file was found. */
+struct rights_place {
+	char dir[PATH_MAX];
+	const struct rights_id *id;
+	int fd; /* -1: none */
+};
+/**
+ * rights_open_near() - rights_open() for many files, one after the other: the way to a directory is walked once for
+ * those that lie in it
+ * @p: fd is -1 at first; rights_place_fini() in the end
+ */
+int rights_open_near(struct rights_place *p, const struct rights_id *id, const char *path,
+                     bool follow_last, int need, struct stat *st);
+void rights_place_fini(struct rights_place *p);
 
 /** rights_access() - may @id use the open file @fd (O_PATH) with @need? Return: 0; -EACCES; -errno */
 int rights_access(const struct rights_id *id, int fd, int need);

@@ -37,11 +37,14 @@ struct held {
 	struct rights_id id;
 	dev_t images; /* where CRIU's own files are */
 	struct stat exe;
+	struct rights_place *place; /* of the file before; NULL: none */
 	/* the object */
 	const char *what; /* "fd", "map_files", "exe", "cwd", "root" */
 	char name[64]; /* in that directory */
+	int at; /* a directory of /proc, in which the object has @entry for its name */
+	const char *entry;
 	char path[PATH_MAX];
-	int fd; /* O_PATH */
+	int fd; /* of it; -1: by @entry */
 	struct stat st;
 	int need;
 	/* the last one that was judged: the segments of a library follow each other */
@@ -97,14 +100,17 @@ static bool is_criu(const struct held *h)
 }
 
 /* A file of a process that has ended: reading it says so, whoever reads. */
-static bool is_of_dead(const struct held *h, int fd)
+static bool is_of_dead(const struct held *h)
 {
 	struct statfs fs;
 	char path[32];
 	int pid;
 
-	if (sscanf(h->path, "/proc/%d/", &pid) != 1 || fstatfs(fd, &fs) < 0 ||
-	    fs.f_type != PROC_SUPER_MAGIC)
+	if (sscanf(h->path, "/proc/%d/", &pid) != 1)
+		return false;
+	AUTO(fd) int fd = openat(h->at, h->entry, O_PATH | O_CLOEXEC);
+
+	if (fd < 0 || fstatfs(fd, &fs) < 0 || fs.f_type != PROC_SUPER_MAGIC)
 		return false;
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	return access(path, F_OK) < 0 && errno == ENOENT;
@@ -124,11 +130,22 @@ static int need_of_flags(unsigned int flags)
 	}
 }
 
-/* Return: R_OK, W_OK of a descriptor's mode */
+/*
+ * Return: R_OK, W_OK of a descriptor's mode, which the mode of its link has, too. A link without either is that of
+ * O_PATH, or of an open for ioctl alone.
+ */
 static int need_of_fd(const struct held *h)
 {
 	char path[128], line[128];
 	unsigned int flags = O_RDWR;
+	struct stat link;
+
+	if (fstatat(h->at, h->entry, &link, AT_SYMLINK_NOFOLLOW) < 0)
+		return R_OK | W_OK;
+	int need = (link.st_mode & S_IRUSR ? R_OK : 0) | (link.st_mode & S_IWUSR ? W_OK : 0);
+
+	if (need)
+		return need;
 
 	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%s", h->pid, h->name);
 	AUTO(file) FILE *f = fopen(path, "re");
@@ -142,11 +159,9 @@ static int need_of_fd(const struct held *h)
 /* The link's mode has the mode of the open file. Of the program itself X_OK is enough. */
 static int need_of_map(const struct held *h)
 {
-	char path[128];
 	struct stat link;
 
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%s", h->pid, h->name);
-	if (lstat(path, &link) < 0 || link.st_mode & S_IWUSR)
+	if (fstatat(h->at, h->entry, &link, AT_SYMLINK_NOFOLLOW) < 0 || link.st_mode & S_IWUSR)
 		return R_OK | W_OK;
 	if (h->st.st_dev == h->exe.st_dev && h->st.st_ino == h->exe.st_ino)
 		return X_OK;
@@ -169,7 +184,14 @@ static int judge_nameless(const struct held *h, struct err *e)
 {
 	if (!before_is_kernels(h->path) && !before_may_make(h->w, &h->id, h->path))
 		return refuse(h, EACCES, "that user may not make it at the destination", e);
-	if (!h->w->rights.owned || rights_access(&h->id, h->fd, h->need) == 0)
+	if (!h->w->rights.owned)
+		return 0;
+	AUTO(fd) int own = h->fd < 0 ? openat(h->at, h->entry, O_PATH | O_CLOEXEC) : -1;
+	int fd = h->fd < 0 ? own : h->fd;
+
+	if (fd < 0)
+		return err_sys(e, "%s of pid %d (%s)", h->entry, h->pid, h->path);
+	if (rights_access(&h->id, fd, h->need) == 0)
 		return 0;
 	return refuse(h, EACCES, "that user may not open it", e);
 }
@@ -185,6 +207,17 @@ static bool has_changed(const struct bring_file *f, const struct stat *st)
 	        f->compared.tv_nsec != st->st_mtim.tv_nsec);
 }
 
+/* As the process would. */
+static int open_again(const struct held *h, int need, struct stat *st)
+{
+	/* O_PATH | O_NOFOLLOW: the link itself, which has no content */
+	bool link = S_ISLNK(h->st.st_mode);
+
+	need = link ? 0 : need;
+	return h->place ? rights_open_near(h->place, &h->id, h->path, !link, need, st)
+	                : rights_open(&h->id, h->path, !link, need, st);
+}
+
 static int judge(const struct held *h, struct err *e)
 {
 	const struct bring_file *f = bring_find(h->w->bring, h->path);
@@ -195,12 +228,10 @@ static int judge(const struct held *h, struct err *e)
 		return refuse(h, ESTALE, "it is not the file that was accepted", e);
 	if (f && has_changed(f, &h->st))
 		return refuse(h, ESTALE, "it was changed since it was compared", e);
-	/* O_PATH | O_NOFOLLOW: the link itself, which has no content */
-	bool link = S_ISLNK(h->st.st_mode);
-	AUTO(fd) int fd = rights_open(&h->id, h->path, !link, link ? 0 : h->need, &st);
+	AUTO(fd) int fd = open_again(h, h->need, &st);
 
 	if (fd == -EACCES && h->need == R_OK && !strcmp(h->what, "map_files"))
-		fd = rights_open(&h->id, h->path, true, X_OK, &st);
+		fd = open_again(h, X_OK, &st);
 	if (fd < 0) {
 		int given = rights_given(&h->w->rights, &h->id, h->path, f ? &was : NULL, h->need,
 		                         &st);
@@ -218,13 +249,14 @@ static int judge(const struct held *h, struct err *e)
 	return 0;
 }
 
-static int judge_socket_peer(struct held *h, const char *link, struct err *e)
+static int judge_socket_peer(struct held *h, struct err *e)
 {
 	const char *name = NULL;
 	unsigned long long inode;
 
-	if (sscanf(h->path, "socket:[%llu]", &inode) != 1 || stat(link, &h->st) < 0 ||
-	    is_inherited(h) || peers_judge(h->peers, h->w, &h->id, inode, &name) == 0)
+	if (sscanf(h->path, "socket:[%llu]", &inode) != 1 ||
+	    fstatat(h->at, h->entry, &h->st, 0) < 0 || is_inherited(h) ||
+	    peers_judge(h->peers, h->w, &h->id, inode, &name) == 0)
 		return 0;
 	snprintf(h->path, sizeof(h->path), "%s", name);
 	return refuse(h, EACCES, "that user may not send to the UNIX socket at the destination", e);
@@ -311,6 +343,7 @@ static int look_passed(void *arg, int fd)
 	if (h.path[0] != '/' || is_inherited(&h))
 		return 0;
 	h.what = "queued";
+	h.place = NULL;
 	h.need = need_of_flags((unsigned int)flags);
 	return look_open(&h, fd, q->e);
 }
@@ -328,10 +361,10 @@ static int look_queue(const struct held *h, struct err *e)
 }
 
 /* A socket: to whom is it connected, and what waits in it? */
-static int look_socket(struct held *h, const char *link, struct err *e)
+static int look_socket(struct held *h, struct err *e)
 {
 	unsigned long long inode = 0;
-	int r = h->peers->any ? judge_socket_peer(h, link, e) : 0;
+	int r = h->peers->any ? judge_socket_peer(h, e) : 0;
 
 	if (r == 0 && sscanf(h->path, "socket:[%llu]", &inode) == 1 &&
 	    peers_bound(h->peers, h->w, &h->id, inode) < 0)
@@ -342,39 +375,34 @@ static int look_socket(struct held *h, const char *link, struct err *e)
 
 static int look(struct held *h, struct err *e)
 {
-	char link[128];
-
-	snprintf(link, sizeof(link), "/proc/%d/%s%s%s", h->pid, h->what, h->name[0] ? "/" : "",
-	         h->name);
-	ssize_t n = readlink(link, h->path, sizeof(h->path) - 1);
+	ssize_t n = readlinkat(h->at, h->entry, h->path, sizeof(h->path) - 1);
 
 	if (n <= 0)
-		return n < 0 && errno != ENOENT ? err_sys(e, "%s", link) : 0;
+		return n < 0 && errno != ENOENT
+		               ? err_sys(e, "%s %s of pid %d", h->what, h->name, h->pid)
+		               : 0;
 	h->path[n] = 0;
 	if (!strncmp(h->path, "socket:", 7))
-		return look_socket(h, link, e);
+		return look_socket(h, e);
 	if (h->path[0] != '/') /* a pipe, an anonymous inode */
 		return 0;
-	AUTO(fd) int fd = open(link, O_PATH | O_CLOEXEC);
-
-	if (fd < 0 || fstat(fd, &h->st) < 0)
-		return err_sys(e, "%s (%s)", link, h->path);
-	if (is_criu(h) || S_ISSOCK(h->st.st_mode) || is_inherited(h) || is_of_dead(h, fd))
-		return 0;
-	return look_open(h, fd, e);
+	if (fstatat(h->at, h->entry, &h->st, 0) < 0)
+		return err_sys(e, "%s %s of pid %d (%s)", h->what, h->name, h->pid, h->path);
+	return is_criu(h) || S_ISSOCK(h->st.st_mode) || is_inherited(h) || is_of_dead(h)
+	               ? 0
+	               : look_open(h, -1, e);
 }
 
-static int look_dir(struct held *h, const char *what, struct err *e)
+static int look_dir(struct held *h, int proc, const char *what, struct err *e)
 {
-	char path[64];
-	int r = 0;
-
-	h->what = what;
-	snprintf(path, sizeof(path), "/proc/%d/%s", h->pid, what);
-	AUTO(dir) DIR *d = opendir(path);
+	int fd = openat(proc, what, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+	AUTO(dir) DIR *d = fd < 0 ? NULL : fdopendir(fd);
 
 	if (!d)
-		return errno == ENOENT ? 0 : err_sys(e, "%s", path);
+		return errno == ENOENT ? 0 : err_sys(e, "%s of pid %d", what, h->pid);
+	h->what = what;
+	h->at = dirfd(d);
+	h->entry = h->name;
 	for (struct dirent *de; r == 0 && (de = readdir(d));)
 		if (de->d_name[0] != '.') {
 			snprintf(h->name, sizeof(h->name), "%.60s", de->d_name);
@@ -384,9 +412,10 @@ static int look_dir(struct held *h, const char *what, struct err *e)
 	return r;
 }
 
-static int look_one(struct held *h, const char *what, struct err *e)
+static int look_one(struct held *h, int proc, const char *what, struct err *e)
 {
-	h->what = what;
+	h->what = h->entry = what;
+	h->at = proc;
 	h->name[0] = 0;
 	return look(h, e);
 }
@@ -395,31 +424,29 @@ static int look_one(struct held *h, const char *what, struct err *e)
 
 static int look_process(struct held *h, struct err *e)
 {
+	static const char *const links[] = { "root", "cwd", "exe" };
 	char path[64];
 
-	snprintf(path, sizeof(path), "/proc/%d/exe", h->pid);
-	if (stat(path, &h->exe) < 0)
-		h->exe = (struct stat){ 0 };
-	int r = look_one(h, "root", e);
+	snprintf(path, sizeof(path), "/proc/%d", h->pid);
+	AUTO(fd) int proc = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	if (r < 0)
-		return r;
-	r = look_one(h, "cwd", e);
-	if (r < 0)
-		return r;
-	r = look_one(h, "exe", e);
-	if (r < 0)
-		return r;
-	r = look_dir(h, "fd", e);
-	if (r < 0)
-		return r;
-	return look_dir(h, "map_files", e);
+	if (proc < 0)
+		return errno == ENOENT ? 0 : err_sys(e, "%s", path);
+	if (fstatat(proc, "exe", &h->exe, 0) < 0)
+		h->exe = (struct stat){ 0 };
+	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
+		if (look_one(h, proc, links[i], e) < 0)
+			return err_code(e);
+	int r = look_dir(h, proc, "fd", e);
+
+	return r < 0 ? r : look_dir(h, proc, "map_files", e);
 }
 
 static int check_process(struct wrk *w, const struct peers *peers, pid_t pid, dev_t images,
                          struct err *e)
 {
-	struct held h = { .w = w, .peers = peers, .pid = pid, .images = images };
+	struct rights_place place = { .fd = -1 };
+	struct held h = { .w = w, .peers = peers, .pid = pid, .images = images, .place = &place };
 	struct img_creds c;
 	int r = img_creds(w->images_fd, pid, &c, e);
 
@@ -433,6 +460,7 @@ static int check_process(struct wrk *w, const struct peers *peers, pid_t pid, de
 		                   .n_groups = c.n_groups,
 		                   .caps = c.caps };
 	r = look_process(&h, e);
+	rights_place_fini(&place);
 	img_creds_fini(&c);
 	return r;
 }

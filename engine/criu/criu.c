@@ -84,6 +84,7 @@ struct child {
 	int tell; /* socket on which the child sends the listener's number and waits for an answer; -1: none */
 	const struct criu_inherit *place;
 	size_t n_places;
+	bool opens; /* its opens of smaps are passed to us, too */
 	const char *root; /* root directory for root_enter(); NULL: none */
 	char **env;
 };
@@ -96,7 +97,7 @@ static void child_exec(const struct child *c)
 	char *argv[] = { (char *)c->path, no_conf, swrk, fd, NULL };
 
 	if (tell >= 0) {
-		int listener = scans_install();
+		int listener = scans_install(c->opens);
 		char byte;
 
 		if (write(tell, &listener, sizeof(listener)) != sizeof(listener) ||
@@ -197,10 +198,11 @@ int criu_spawn(struct criu **out, const char *path, int page_fd, struct err *e)
 	return spawn(out, &(struct child){ .path = path, .pages = page_fd }, NULL, e);
 }
 
-int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *listener,
+int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, bool opens, int *listener,
                        struct err *e)
 {
-	return spawn(out, &(struct child){ .path = path, .pages = page_fd }, listener, e);
+	return spawn(out, &(struct child){ .path = path, .pages = page_fd, .opens = opens },
+	             listener, e);
 }
 
 int criu_spawn_rooted(struct criu **out, const char *path, const char *root,

@@ -77,9 +77,10 @@ int criu_spawn(struct criu **out, const char *path, int page_fd, struct err *e);
 
 /**
  * criu_spawn_scanned() - the same, with CRIU's page scans passed to us
+ * @opens:    and its opens, among which are those of smaps
  * @listener: out: for scans_start(); -1 where seccomp does not allow it
  */
-int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, int *listener,
+int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, bool opens, int *listener,
                        struct err *e);
 
 /**

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array.h"
 #include "common/auto.h"
 #include "engine/criu/img_priv.h"
 
@@ -162,18 +163,24 @@ static int take_reg(void *arg, size_t n, const uint8_t *msg)
 	int r = f ? 0 : -EBADMSG;
 
 	if (f && f->reg) {
-		struct img_reg *v = realloc(l->v, (l->n + 1) * sizeof(*v));
+		char *name = strdup(f->reg->name);
 
-		l->v = v ? v : l->v;
-		r = v && (v[l->n].name = strdup(f->reg->name)) ? 0 : -ENOMEM;
-		if (r == 0) {
-			v[l->n].nameless = false;
-			v[l->n++].id = f->reg->id;
-		}
+		r = name ? array_grow(&l->v, l->n, &l->cap, sizeof(*l->v)) : -ENOMEM;
+		if (r == 0)
+			l->v[l->n++] = (struct img_reg){ .name = name, .id = f->reg->id };
+		else
+			free(name);
 	}
 	if (f)
 		cimg__file__free_unpacked(f, NULL);
 	return r;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const struct img_reg *x = a, *y = b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
 }
 
 static int take_remap(void *arg, size_t n, const uint8_t *msg)
@@ -183,8 +190,11 @@ static int take_remap(void *arg, size_t n, const uint8_t *msg)
 
 	if (!p)
 		return -EBADMSG;
-	for (size_t i = 0; i < l->n; i++)
-		l->v[i].nameless |= l->v[i].id == p->orig_id;
+	const struct img_reg key = { .id = p->orig_id };
+	struct img_reg *of = l->n ? bsearch(&key, l->v, l->n, sizeof(key), by_id) : NULL;
+
+	if (of)
+		of->nameless = true;
 	cimg__remap_path__free_unpacked(p, NULL);
 	return 0;
 }
@@ -198,6 +208,8 @@ int img_regs(int dirfd, struct img_regs *out, struct err *e)
 
 	if (r < 0)
 		return r;
+	if (out->n)
+		qsort(out->v, out->n, sizeof(*out->v), by_id);
 	r = each_of(dirfd, "remap-fpath.img", out, take_remap, &none);
 	if (r < 0 && r != -ENOENT)
 		*e = none;

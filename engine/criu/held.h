@@ -38,8 +38,8 @@ struct img_regs {
 		char *name; /* absolute */
 		uint32_t id;
 		bool nameless; /* the file has lost its name, and is in the images itself */
-	} * v;
-	size_t n;
+	} * v; /* ascending by id, which a file has alone */
+	size_t n, cap;
 };
 /** img_regs() - from files.img and remap-fpath.img. @out: for img_regs_fini(), also on failure */
 int img_regs(int dirfd, struct img_regs *out, struct err *e);

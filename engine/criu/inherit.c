@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define TIMER_SLACK_NS 50000 /* the kernel's own */
+#include "engine/proc/attrs.h"
 
 /* A unit with OOMScoreAdjust=-900 must not protect the processes of its users. */
 static void clear_oom_score(void)
@@ -40,7 +40,7 @@ int inherit_clear(void)
 	    errno != EPERM)
 		return -errno;
 	clear_oom_score();
-	prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0);
+	prctl(PR_SET_TIMERSLACK, ATTRS_SLACK_NS, 0, 0, 0);
 	prctl(PR_MCE_KILL, PR_MCE_KILL_CLEAR, 0, 0, 0);
 	syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0);
 	personality(PER_LINUX);

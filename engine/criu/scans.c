@@ -25,7 +25,13 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
+#include "common/log.h"
 #include "engine/tracker/pagemap_scan.h"
+
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS     SECCOMP_IOW(4, __u64)
+#define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
+#endif
 
 struct scans {
 	int listener, stop;
@@ -37,7 +43,9 @@ struct scans {
 
 /* ---- in the child, between fork and exec ---- */
 
-int scans_install(void)
+#define OPENAT_AT 3 /* the instruction that asks for openat() */
+
+int scans_install(bool opens)
 {
 	struct sock_filter f[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
@@ -47,12 +55,14 @@ int scans_install(void)
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 4),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)PAGEMAP_SCAN, 3, 2),
-		/* only plain opens, as CRIU opens smaps: about thirty */
+		/* only plain opens, as CRIU opens smaps: about thirty, and one for each descriptor */
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, O_RDONLY, 1, 0),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
 	};
+	if (!opens)
+		f[OPENAT_AT].k = UINT32_MAX; /* no such call */
 	struct sock_fprog prog = { .len = ARRAY_SIZE(f), .filter = f };
 
 	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
@@ -173,6 +183,9 @@ int scans_start(struct scans **out, int listener, const struct scans_ops *ops, s
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
 	s->ops = *ops;
 	s->listener = steal_fd(&own);
+	/* CRIU and our thread take turns: on one processor that needs no other to be woken. Linux 6.6 */
+	if (ioctl(s->listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP) < 0)
+		log_debug("scans: answers by turns: %s", strerror(errno));
 	s->stop = eventfd(0, EFD_CLOEXEC);
 	int r = pthread_create(&s->thread, NULL, scans_main, s);
 

@@ -21,8 +21,8 @@ struct scans_ops {
 	void *arg;
 };
 
-/** scans_install() - in the child before exec. Return: the listener; -1 */
-int scans_install(void);
+/** scans_install() - in the child before exec. @opens: of smaps, too. Return: the listener; -1 */
+int scans_install(bool opens);
 /** scans_start() - @listener is taken; the thread ends when CRIU does */
 int scans_start(struct scans **out, int listener, const struct scans_ops *ops, struct err *e);
 void scans_free(struct scans *s);

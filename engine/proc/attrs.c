@@ -129,7 +129,8 @@ int attrs_set(const struct attrs *a, const char **what)
 	    syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, a->tid, a->io_priority) < 0)
 		note(&first, what, -errno, "I/O priority");
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)a->slack_ns);
-	if (a->slack_ns)
+	/* engine/criu/inherit.c has set it so for CRIU, from which all threads have it */
+	if (a->slack_ns && a->slack_ns != ATTRS_SLACK_NS)
 		note(&first, what, write_text(a->tid, "timerslack_ns", text), "timer slack");
 	if (!a->leader)
 		return first;

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #define ATTRS_CPU_BYTES 1024u /* 8192 CPUs, as many as Linux can have */
+#define ATTRS_SLACK_NS  50000 /* timer slack that the kernel gives */
 
 struct attrs {
 	pid_t tid;

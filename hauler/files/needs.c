@@ -329,15 +329,26 @@ static int add_still(Haul__Switch *s, uint32_t k, const struct statx *st)
 	return 0;
 }
 
+/* The destination has it as it was compared, or brought. */
+static bool is_compared(const struct need *k)
+{
+	return S_ISREG(k->file.mode) && !k->file.write && k->file.ctime_ns &&
+	       (k->state == HAUL__FILE_STATE__FILE_SAME || needs_travels(k));
+}
+
+bool needs_looks_again(const struct need *k)
+{
+	return is_compared(k) || k->state == HAUL__FILE_STATE__FILE_SHARED;
+}
+
 int needs_still(const struct needs *n, Haul__Switch *s, struct err *e)
 {
 	for (uint32_t i = 0; i < n->n; i++) {
 		const struct need *k = &n->v[i];
-		bool same = S_ISREG(k->file.mode) && !k->file.write && k->file.ctime_ns &&
-		            (k->state == HAUL__FILE_STATE__FILE_SAME || needs_travels(k));
+		bool same = is_compared(k);
 		struct statx st;
 
-		if (!same && k->state != HAUL__FILE_STATE__FILE_SHARED)
+		if (!needs_looks_again(k))
 			continue;
 		if (statx(AT_FDCWD, k->here, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st) < 0)
 			return errno == ENOENT ? say_replaced(k, e) : err_sys(e, "%s", k->here);

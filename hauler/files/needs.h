@@ -78,6 +78,8 @@ int needs_digest(struct needs *n, uint32_t k, uint64_t bytes, uint64_t seed, uin
  * Return: 0; -ESTALE a file that was the same at the destination has changed here
  */
 int needs_still(const struct needs *n, Haul__Switch *s, struct err *e);
+/** needs_looks_again() - will needs_still() see whether @k's name leads to another file by now? */
+bool needs_looks_again(const struct need *k);
 void needs_still_free(Haul__Switch *s);
 /** needs_reroot() - change the root directory in CRIU's images, too */
 int needs_reroot(const struct needs *n, int images_fd, struct err *e);

@@ -205,6 +205,7 @@ struct dump {
 	size_t n_own, cap_own, n_answered; /* n_answered: mappings of all */
 	struct present *present; /* the last scan; run/present.h */
 	struct images *images; /* images on their way */
+	struct sockets *sockets; /* where they are; NULL: not looked yet */
 	struct threads *threads; /* what CRIU does not restore of them; NULL before the dump */
 	struct class_runs *maps; /* one for each object of the sink */
 	size_t n_maps;

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/array.h"
 #include "common/auto.h"
 #include "common/log.h"
 #include "engine/net/sockopts.h"
@@ -20,13 +21,16 @@
 
 /* ---- every socket of the tree, once ---- */
 
-/* @fd: a copy of descriptor @number of @pid. Return: 0 to go on; -errno ends it */
-typedef int (*socket_fn)(void *arg, pid_t pid, int number, int fd);
+/* A descriptor that is a socket or takes events of files. */
+struct place {
+	pid_t pid;
+	int number;
+	bool notify;
+};
 
-struct walk {
-	socket_fn fn;
-	void *arg;
-	bool stopped; /* the tree is: then lost events are told */
+struct sockets {
+	struct place *v;
+	size_t n, cap;
 	void *seen; /* for tsearch(): inodes in the place of pointers */
 };
 
@@ -42,15 +46,62 @@ static void keep(void *inode)
 	(void)inode;
 }
 
-static bool is_new(struct walk *w, uintptr_t inode)
+static bool is_new(struct sockets *k, uintptr_t inode)
 {
 	const void *key = (const void *)inode;
 
-	return !tfind(key, &w->seen, by_inode) && tsearch(key, &w->seen, by_inode);
+	return !tfind(key, &k->seen, by_inode) && tsearch(key, &k->seen, by_inode);
+}
+
+static int note_process(struct sockets *k, pid_t pid)
+{
+	char path[32], link[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	AUTO(dir) DIR *d = opendir(path);
+
+	for (struct dirent *de; d && (de = readdir(d));) {
+		unsigned long long inode = 0;
+		ssize_t n = readlinkat(dirfd(d), de->d_name, link, sizeof(link) - 1);
+
+		link[n > 0 ? n : 0] = 0;
+		bool notify = !strcmp(link, "anon_inode:inotify");
+
+		if (!notify && (sscanf(link, "socket:[%llu]", &inode) != 1 || !is_new(k, inode)))
+			continue;
+		if (array_grow(&k->v, k->n, &k->cap, sizeof(*k->v)) < 0)
+			return -ENOMEM;
+		k->v[k->n++] = (struct place){ pid, atoi(de->d_name), notify };
+	}
+	return 0;
+}
+
+int sockets_note(struct sockets **out, pid_t root, struct err *e)
+{
+	AUTO(sockets) struct sockets *k = calloc(1, sizeof(*k));
+	AUTO(procs) struct proc_list l = { 0 };
+	int r = k ? procs_tree(root, &l, e) : err_set(e, ERR_SYS, ENOMEM, "no memory");
+
+	for (size_t i = 0; r == 0 && i < l.n; i++)
+		if (procs_lives(l.pid[i]) && (r = note_process(k, l.pid[i])) < 0)
+			err_set(e, ERR_SYS, -r, "sockets of process %d: %s", l.pid[i],
+			        strerror(-r));
+	if (r == 0)
+		*out = steal(k);
+	return r;
+}
+
+void sockets_free(struct sockets *k)
+{
+	if (!k)
+		return;
+	tdestroy(k->seen, keep);
+	free(k->v);
+	free(k);
 }
 
 /* Events in the queue of an inotify descriptor do not move. */
-static void tell_lost(pid_t pid, int number, int fd)
+static void tell_lost(const struct place *p, int fd)
 {
 	int bytes = 0;
 
@@ -58,50 +109,36 @@ static void tell_lost(pid_t pid, int number, int fd)
 		log_warn("descriptor %d of pid %d: %d bytes of inotify events that the program has "
 		         "not "
 		         "read are lost",
-		         number, pid, bytes);
+		         p->number, p->pid, bytes);
 }
 
-static int walk_process(struct walk *w, pid_t pid)
-{
-	char path[32], link[64];
+/* @fd: a copy of the descriptor. Return: 0 to go on; -errno ends it */
+typedef int (*socket_fn)(void *arg, const struct place *p, int fd);
 
-	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-	AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	AUTO(dir) DIR *d = pidfd < 0 ? NULL : opendir(path);
+/* @stopped: the tree is: then lost events are told */
+static int each_socket(const struct sockets *k, bool stopped, socket_fn fn, void *arg, struct err *e)
+{
+	AUTO(fd) int pidfd = -1;
 	int r = 0;
 
-	for (struct dirent *de; r == 0 && d && (de = readdir(d));) {
-		unsigned long long inode = 0;
-		ssize_t n = readlinkat(dirfd(d), de->d_name, link, sizeof(link) - 1);
+	for (size_t i = 0; r == 0 && i < k->n; i++) {
+		const struct place *p = &k->v[i];
 
-		link[n > 0 ? n : 0] = 0;
-		bool notify = w->stopped && !strcmp(link, "anon_inode:inotify");
+		if (i == 0 || p->pid != k->v[i - 1].pid) {
+			if (pidfd >= 0)
+				close(steal_fd(&pidfd));
+			pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
+		}
+		AUTO(fd) int fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, p->number, 0);
 
-		if (!notify && (sscanf(link, "socket:[%llu]", &inode) != 1 || !is_new(w, inode)))
+		if (fd >= 0 && p->notify && stopped)
+			tell_lost(p, fd);
+		if (fd < 0 || p->notify)
 			continue;
-		int number = atoi(de->d_name);
-		AUTO(fd) int fd = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
-
-		if (fd >= 0 && notify)
-			tell_lost(pid, number, fd);
-		else if (fd >= 0)
-			r = w->fn(w->arg, pid, number, fd);
+		r = fn(arg, p, fd);
+		if (r < 0)
+			err_set(e, ERR_SYS, -r, "sockets of process %d: %s", p->pid, strerror(-r));
 	}
-	return r;
-}
-
-static int each_socket(pid_t root, bool stopped, socket_fn fn, void *arg, struct err *e)
-{
-	struct walk w = { .fn = fn, .arg = arg, .stopped = stopped };
-	struct proc_list l = { 0 };
-	int r = procs_tree(root, &l, e);
-
-	for (size_t i = 0; r == 0 && i < l.n; i++)
-		if (procs_lives(l.pid[i]) && (r = walk_process(&w, l.pid[i])) < 0)
-			err_set(e, ERR_SYS, -r, "sockets of process %d: %s", l.pid[i],
-			        strerror(-r));
-	procs_fini(&l);
-	tdestroy(w.seen, keep);
 	return r;
 }
 
@@ -137,7 +174,7 @@ static int add_iface(Haul__Offer *o, const char *name)
 	return 0;
 }
 
-static int offer_socket(void *arg, pid_t pid, int number, int fd)
+static int offer_socket(void *arg, const struct place *p, int fd)
 {
 	struct offer *f = arg;
 	char text[INET6_ADDRSTRLEN];
@@ -155,7 +192,7 @@ static int offer_socket(void *arg, pid_t pid, int number, int fd)
 		            f->out, SEV_INFO, "multicast", NULL,
 		            "descriptor %d of pid %d is in the multicast group %s on %s; at the "
 		            "destination it joins the group on the interface of that name",
-		            number, pid, text, g->iface) < 0)
+		            p->number, p->pid, text, g->iface) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -164,12 +201,15 @@ static int offer_socket(void *arg, pid_t pid, int number, int fd)
 int sockets_offer(pid_t root, Haul__Offer *o, struct findings *out, struct err *e)
 {
 	AUTO(mem) struct offer *f = calloc(1, sizeof(*f));
+	AUTO(sockets) struct sockets *k = NULL;
 
 	if (!f)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
 	f->o = o;
 	f->out = out;
-	return each_socket(root, false, offer_socket, f, e);
+	int r = sockets_note(&k, root, e);
+
+	return r < 0 ? r : each_socket(k, false, offer_socket, f, e);
 }
 
 void sockets_offer_free(Haul__Offer *o)
@@ -239,7 +279,7 @@ struct list {
 	struct sockopts v;
 };
 
-static int switch_socket(void *arg, pid_t pid, int number, int fd)
+static int switch_socket(void *arg, const struct place *p, int fd)
 {
 	struct list *l = arg;
 
@@ -253,8 +293,8 @@ static int switch_socket(void *arg, pid_t pid, int number, int fd)
 	}
 	haul__sock__init(s);
 	l->s->sock[l->s->n_sock++] = s;
-	s->pid = (uint32_t)pid;
-	s->fd = (uint32_t)number;
+	s->pid = (uint32_t)p->pid;
+	s->fd = (uint32_t)p->number;
 	s->domain = (uint32_t)l->v.domain;
 	s->type = (uint32_t)l->v.type;
 	for (size_t k = 0; k < l->v.n; k++)
@@ -272,14 +312,16 @@ static int switch_socket(void *arg, pid_t pid, int number, int fd)
 	return name || !l->v.iface[0] ? 0 : -ENOMEM;
 }
 
-int sockets_switch(pid_t root, Haul__Switch *s, struct err *e)
+int sockets_switch(const struct sockets *k, Haul__Switch *s, struct err *e)
 {
 	AUTO(mem) struct list *l = calloc(1, sizeof(*l));
 
+	if (!k)
+		return 0;
 	if (!l)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
 	l->s = s;
-	return each_socket(root, true, switch_socket, l, e);
+	return each_socket(k, true, switch_socket, l, e);
 }
 
 void sockets_switch_free(Haul__Switch *s)

@@ -5,9 +5,11 @@
 
 #include <sys/types.h>
 
+#include "common/auto.h"
 #include "common/err.h"
 #include "common/finding.h"
 
+struct sockets;
 struct Haul__Offer;
 struct Haul__Switch;
 
@@ -17,8 +19,15 @@ struct Haul__Switch;
  */
 int sockets_offer(pid_t root, struct Haul__Offer *o, struct findings *out, struct err *e);
 void sockets_offer_free(struct Haul__Offer *o);
-/** sockets_switch() - SWITCH.sock of the stopped tree @root; sockets_switch_free() afterwards */
-int sockets_switch(pid_t root, struct Haul__Switch *s, struct err *e);
+/**
+ * sockets_note() - which descriptors of the tree @root are sockets, each socket once. It may run while CRIU dumps.
+ * Return: 0; -errno
+ */
+int sockets_note(struct sockets **out, pid_t root, struct err *e);
+void sockets_free(struct sockets *k);
+DEFINE_AUTO(sockets, sockets_free)
+/** sockets_switch() - SWITCH.sock of the stopped tree, as noted; sockets_switch_free() afterwards. Return: 0; -errno */
+int sockets_switch(const struct sockets *k, struct Haul__Switch *s, struct err *e);
 void sockets_switch_free(struct Haul__Switch *s);
 
 #endif

@@ -19,7 +19,18 @@ struct threads {
 	struct sleeps *sleeps; /* NULL: this kernel does not tell */
 	struct img_left *left;
 	size_t n_left;
+	Haul__Thread **kept; /* for SWITCH, read while CRIU dumps */
+	size_t n_kept;
 };
+
+static void free_list(Haul__Thread **v, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		free(v[i]->cpus.data);
+		free(v[i]);
+	}
+	free(v);
+}
 
 int threads_new(struct threads **out, pid_t root, struct err *e)
 {
@@ -40,6 +51,7 @@ void threads_free(struct threads *t)
 	if (!t)
 		return;
 	sleeps_free(t->sleeps);
+	free_list(t->kept, t->n_kept);
 	free(t->left);
 	free(t);
 }
@@ -154,8 +166,7 @@ void threads_stopped(struct threads *t)
 }
 
 struct list {
-	const struct threads *t;
-	Haul__Switch *s;
+	struct threads *t;
 	struct attrs_online host;
 	size_t cap, at;
 };
@@ -205,38 +216,38 @@ static int make(const struct attrs *a, Haul__Thread **out)
 static int add_thread(void *arg, pid_t pid, pid_t tid)
 {
 	struct list *l = arg;
+	struct threads *t = l->t;
 	struct attrs a;
 
 	if (attrs_read(pid, tid, &l->host, &a) < 0)
 		return 0;
-	if (array_grow(&l->s->thread, l->s->n_thread, &l->cap, sizeof(*l->s->thread)) < 0)
+	if (array_grow(&t->kept, t->n_kept, &l->cap, sizeof(*t->kept)) < 0)
 		return -ENOMEM;
-	l->s->thread[l->s->n_thread] = NULL;
-	int r = make(&a, &l->s->thread[l->s->n_thread]);
-	Haul__Thread *v = l->s->thread[l->s->n_thread];
+	t->kept[t->n_kept] = NULL;
+	int r = make(&a, &t->kept[t->n_kept]);
+	Haul__Thread *v = t->kept[t->n_kept];
 
 	if (v) {
-		l->s->n_thread++;
+		t->n_kept++;
 		take_left(l->t, &l->at, v);
 	}
 	return r;
 }
 
-int threads_switch(const struct threads *t, Haul__Switch *s, struct err *e)
+int threads_note(struct threads *t, struct err *e)
 {
-	struct list l = { .t = t, .s = s };
+	struct list l = { .t = t };
 
+	if (!t)
+		return 0;
+	free_list(steal(t->kept), t->n_kept);
+	t->n_kept = 0;
 	attrs_online(&l.host);
-	return t ? each(t->root, add_thread, &l, e) : 0;
+	return each(t->root, add_thread, &l, e);
 }
 
-void threads_switch_free(Haul__Switch *s)
+void threads_switch(const struct threads *t, Haul__Switch *s)
 {
-	for (size_t i = 0; i < s->n_thread; i++) {
-		free(s->thread[i]->cpus.data);
-		free(s->thread[i]);
-	}
-	free(s->thread);
-	s->thread = NULL;
-	s->n_thread = 0;
+	s->thread = t ? t->kept : NULL;
+	s->n_thread = t ? t->n_kept : 0;
 }

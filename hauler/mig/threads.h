@@ -22,9 +22,10 @@ void threads_offer_free(struct Haul__Offer *o);
  * note how long interrupted system calls still had to wait. What cannot be read is not known.
  */
 void threads_stopped(struct threads *t);
-/** threads_switch() - SWITCH.thread, @t may be NULL; threads_switch_free() afterwards */
-int threads_switch(const struct threads *t, struct Haul__Switch *s, struct err *e);
-void threads_switch_free(struct Haul__Switch *s);
+/** threads_note() - while CRIU dumps: read what they have. @t may be NULL. Return: 0; -errno */
+int threads_note(struct threads *t, struct err *e);
+/** threads_switch() - SWITCH.thread, what was noted; it stays @t's. @t may be NULL */
+void threads_switch(const struct threads *t, struct Haul__Switch *s);
 void threads_free(struct threads *t);
 DEFINE_AUTO(threads, threads_free)
 

@@ -126,13 +126,15 @@ static int smaps_answer(void *arg, pid_t pid)
 	return fd;
 }
 
-int answer_criu_start(struct mig *m, int listener, struct err *e)
+int answer_criu_start(struct mig *m, int listener, bool smaps, struct err *e)
 {
 	struct scans_ops ops = { .scan = ours_answer, .arg = m };
 	struct err why = ERR_INIT;
 
-	if (smaps_new(&m->dump.smaps, &why) == 0)
+	if (smaps && smaps_new(&m->dump.smaps, &why) == 0)
 		ops.smaps = smaps_answer;
+	else if (!smaps)
+		log_info("smaps is left to CRIU: the tree has many descriptors and little memory");
 	else
 		log_info("smaps is left to CRIU: %s", why.msg);
 	return scans_start(&m->dump.scans, listener, &ops, e);

@@ -13,6 +13,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "engine/proc/vforks.h"
+#include "hauler/mig/sockets.h"
 
 #define UNDO_LIMIT_MS   10000
 #define GONE_LIMIT_MS   10000
@@ -129,12 +130,31 @@ static const struct part stopped_parts[] = {
 	{ "scan before the dump", look_first },
 };
 
+static int note_sockets(struct mig *m, struct err *e)
+{
+	sockets_free(steal(m->dump.sockets));
+	return sockets_note(&m->dump.sockets, m->opt->pid, e);
+}
+
+static int note_threads(struct mig *m, struct err *e)
+{
+	return threads_note(m->dump.threads, e);
+}
+
+/* While CRIU dumps: what neither CRIU nor these change. */
+static const struct part beside_parts[] = {
+	{ "note sockets", note_sockets },
+	{ "note threads", note_threads },
+};
+
 /* CRIU before 3.19 does not wait: the tree is stopped and dumped already. */
 static const struct part dumped_parts[] = {
 	{ "old CRIU", too_late },
 	{ "note pending signals", signals_note },
 	{ "last scan", look_last },
 	{ "changed directories", dirs_frozen },
+	{ "note sockets", note_sockets },
+	{ "note threads", note_threads },
 };
 
 /* From the stop to the complete dump. The last scan runs beside the dump. */
@@ -160,6 +180,8 @@ static int dump(struct mig *m, struct err *e)
 				return r;
 		}
 		r = criu_reply(m->dump.criu, true, e);
+		if (r == 0 && ev == CRIU_EV_QUERY_EXT_FILES)
+			r = parts_run_here(m, beside_parts, ARRAY_SIZE(beside_parts), e);
 	}
 	if (r < 0 || m->dump.present)
 		return r;

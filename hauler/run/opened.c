@@ -21,6 +21,7 @@
 
 struct opened {
 	bool noted;
+	size_t fds; /* descriptors of all processes */
 	void *names; /* for tsearch(): what the tree held before the look, of every kind */
 };
 
@@ -47,15 +48,17 @@ static int note_link(struct opened *o, int dir, const char *link)
 	return -ENOMEM;
 }
 
-static int note_folder(struct opened *o, int proc, const char *folder)
+static int note_folder(struct opened *o, int proc, const char *folder, size_t *n)
 {
 	int fd = openat(proc, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	AUTO(dir) DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	int r = 0;
 
 	for (struct dirent *de; r == 0 && d && (de = readdir(d));)
-		if (de->d_name[0] != '.')
+		if (de->d_name[0] != '.') {
 			r = note_link(o, dirfd(d), de->d_name);
+			++*n;
+		}
 	return r;
 }
 
@@ -69,11 +72,13 @@ static int note_process(struct opened *o, pid_t pid)
 
 	if (proc < 0)
 		return 0;
-	int r = note_folder(o, proc, "fd");
+	int r = note_folder(o, proc, "fd", &o->fds);
 
 	if (r)
 		return r;
-	r = note_folder(o, proc, "map_files");
+	size_t maps = 0;
+
+	r = note_folder(o, proc, "map_files", &maps);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(links); i++)
 		r = note_link(o, proc, links[i]);
 	return r;
@@ -97,6 +102,11 @@ int opened_note(struct mig *m, struct err *e)
 	m->opened = calloc(1, sizeof(*m->opened));
 	return m->opened ? note_tree(m->opened, m->opt->pid, e)
 	                 : err_set(e, ERR_SYS, ENOMEM, "no memory");
+}
+
+size_t opened_fds(const struct mig *m)
+{
+	return m->opened ? m->opened->fds : 0;
 }
 
 void opened_free(struct opened *o)
@@ -126,7 +136,7 @@ static bool is_replaced(const struct need *k)
 {
 	struct stat st;
 
-	return k->held.link[0] && S_ISREG(k->file.mode) &&
+	return k->held.link[0] && S_ISREG(k->file.mode) && !needs_looks_again(k) &&
 	       (lstat(k->here, &st) < 0 || st.st_dev != k->held.dev || st.st_ino != k->held.ino);
 }
 

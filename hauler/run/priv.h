@@ -51,8 +51,12 @@ int relink_run(struct mig *m, struct err *e);
 
 /* ---- answer_criu.c ---- */
 
-/** answer_criu_start() - answer CRIU: haul brings large anonymous mappings. @listener: taken */
-int answer_criu_start(struct mig *m, int listener, struct err *e);
+/**
+ * answer_criu_start() - answer CRIU: haul brings large anonymous mappings
+ * @listener: taken
+ * @smaps: its opens of smaps are answered, too
+ */
+int answer_criu_start(struct mig *m, int listener, bool smaps, struct err *e);
 /** answer_criu_could() - may CRIU's scan of this mapping be answered? */
 bool answer_criu_could(const struct vma *v);
 /** answer_criu_task() - the mappings of @pid that haul may bring; NULL: CRIU has asked for none */
@@ -91,6 +95,8 @@ int opened_note(struct mig *m, struct err *e);
  * Return: 0; -ESTALE: it does: undo, and look again
  */
 int opened_check(struct mig *m, struct err *e);
+/** opened_fds() - how many descriptors the tree had then */
+size_t opened_fds(const struct mig *m);
 void opened_free(struct opened *o);
 
 /* ---- postcopy.c ---- */

@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "hauler/mig/sockets.h"
 #include "hauler/report/report.h"
 
 struct step {
@@ -235,6 +236,7 @@ void run_fini(struct mig *m)
 	present_free(steal(m->dump.present));
 	images_free(steal(m->dump.images));
 	threads_free(steal(m->dump.threads));
+	sockets_free(steal(m->dump.sockets));
 	answer_criu_forget(m);
 	free(steal(m->loaded.dest));
 	free(steal(m->loaded.identity));

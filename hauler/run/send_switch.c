@@ -49,10 +49,8 @@ static int fill_and_send(struct mig *m, Haul__Switch *s, struct err *e)
 	r = needs_still(m->needs, s, e);
 	if (r)
 		return r;
-	r = threads_switch(m->dump.threads, s, e);
-	if (r)
-		return r;
-	r = sockets_switch(m->opt->pid, s, e);
+	threads_switch(m->dump.threads, s);
+	r = sockets_switch(m->dump.sockets, s, e);
 	if (r)
 		return r;
 	r = ttys_switch(m->copy.ttys, s, e);
@@ -75,7 +73,6 @@ int send_switch_run(struct mig *m, struct err *e)
 	int r = fill_and_send(m, &s, e);
 
 	needs_still_free(&s);
-	threads_switch_free(&s);
 	sockets_switch_free(&s);
 	ttys_switch_free(&s);
 	unread_switch_free(&s);
