@@ -211,6 +211,7 @@ SHELL_TESTS = \
 	tests/t-python.sh \
 	tests/t-recover.sh \
 	tests/t-redis.sh \
+	tests/t-shape.sh \
 	tests/t-shared.sh \
 	tests/t-soak.sh \
 	tests/t-sockets.sh \

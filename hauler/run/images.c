@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -31,24 +32,39 @@ struct images {
 	pthread_t thread;
 	bool running;
 	bool lost; /* the kernel dropped events: send everything again */
-	struct gone *v;
-	size_t n;
+	void *gone; /* for tsearch(): struct gone by name; there are several for each process */
+	uint8_t *part; /* IMAGE_PART_BYTES */
 	int result;
 	struct err err;
 };
 
-static struct gone *gone_of(struct images *s, const char *name)
+static int by_name(const void *a, const void *b)
 {
-	for (size_t i = 0; i < s->n; i++)
-		if (!strcmp(s->v[i].name, name))
-			return &s->v[i];
-	struct gone *v = realloc(s->v, (s->n + 1) * sizeof(*v));
+	return strcmp(((const struct gone *)a)->name, ((const struct gone *)b)->name);
+}
 
-	if (!v)
-		return NULL;
-	s->v = v;
-	v[s->n] = (struct gone){ .name = strdup(name) };
-	return v[s->n].name ? &v[s->n++] : NULL;
+static void gone_free(void *arg)
+{
+	struct gone *g = arg;
+
+	free(g->name);
+	free(g);
+}
+
+/* @make: if there is none yet. Return: NULL: none, or no memory */
+static struct gone *gone_of(struct images *s, const char *name, bool make)
+{
+	struct gone key = { .name = (char *)name };
+	struct gone **at = tfind(&key, &s->gone, by_name);
+	struct gone *g = at || !make ? NULL : calloc(1, sizeof(*g));
+
+	if (at || !g)
+		return at ? *at : NULL;
+	g->name = strdup(name);
+	if (g->name && tsearch(g, &s->gone, by_name))
+		return g;
+	gone_free(g);
+	return NULL;
 }
 
 static int send_part(struct images *s, const struct gone *g, uint64_t at, uint8_t *data, size_t n,
@@ -69,21 +85,20 @@ static int send_part(struct images *s, const struct gone *g, uint64_t at, uint8_
 /* In parts: a deleted file may be as large as CRIU_GHOST_MAX_BYTES. */
 static int send_one(struct images *s, const char *name, struct err *e)
 {
-	AUTO(mem) uint8_t *data = malloc(IMAGE_PART_BYTES);
 	AUTO(fd) int fd = openat(s->m->dump.images_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	struct gone *g = gone_of(s, name);
+	struct gone *g = gone_of(s, name, true);
 	ssize_t n = 0;
 	int r = 0;
 
-	if (!g || !data)
+	if (!g)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for images");
 	if (fd < 0)
 		return err_sys(e, "image %s", name);
 	g->bytes = 0;
 	do {
-		n = read(fd, data, IMAGE_PART_BYTES);
+		n = read(fd, s->part, IMAGE_PART_BYTES);
 		if (n > 0 || (n == 0 && g->bytes == 0))
-			r = send_part(s, g, g->bytes, data, (size_t)n, e);
+			r = send_part(s, g, g->bytes, s->part, (size_t)n, e);
 		g->bytes += n > 0 ? (size_t)n : 0;
 	} while (r == 0 && n > 0);
 	return r < 0 || n == 0 ? r : err_sys(e, "read image %s", name);
@@ -130,9 +145,12 @@ int images_start(struct mig *m, struct err *e)
 	if (!s)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for images");
 	s->m = m;
+	s->part = malloc(IMAGE_PART_BYTES);
 	s->notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	s->stop = eventfd(0, EFD_CLOEXEC);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->dump.images_fd);
+	if (!s->part)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for images");
 	if (s->notify < 0 || s->stop < 0 || inotify_add_watch(s->notify, path, IN_CLOSE_WRITE) < 0)
 		return err_sys(e, "watch the images");
 	int r = pthread_create(&s->thread, NULL, images_main, s);
@@ -161,15 +179,14 @@ static int send_rest(struct images *s, struct err *e)
 
 	for (struct dirent *de; r == 0 && (de = readdir(d));) {
 		struct stat st;
-		size_t i = 0;
 
 		if (!img_name_ok(de->d_name))
 			continue;
 		if (fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			return err_sys(e, "image %s", de->d_name);
-		while (i < s->n && strcmp(s->v[i].name, de->d_name))
-			i++;
-		if (s->lost || i == s->n || s->v[i].bytes != (size_t)st.st_size)
+		const struct gone *g = gone_of(s, de->d_name, false);
+
+		if (s->lost || !g || g->bytes != (size_t)st.st_size)
 			r = send_one(s, de->d_name, e);
 	}
 	return r;
@@ -194,9 +211,8 @@ void images_free(struct images *s)
 	if (!s)
 		return;
 	end_thread(s);
-	for (size_t i = 0; i < s->n; i++)
-		free(s->v[i].name);
-	free(s->v);
+	tdestroy(s->gone, gone_free);
+	free(s->part);
 	if (s->notify >= 0)
 		close(s->notify);
 	if (s->stop >= 0)

@@ -29,7 +29,7 @@
 static long mappings, files, children, threads = 1;
 static const struct work_opt opts[] = {
 	{ "--mappings", "mappings of one page each (0)", &mappings, NULL, NULL },
-	{ "--files", "open files, each of a name of its own (0)", &files, NULL, NULL },
+	{ "--files", "open files of each process, each of a name of its own (0)", &files, NULL, NULL },
 	{ "--children", "processes besides the first (0)", &children, NULL, NULL },
 	{ "--threads", "threads of each process (1)", &threads, NULL, NULL },
 	{ 0 },
@@ -38,6 +38,7 @@ static const struct work_opt opts[] = {
 static struct area area;
 static int *fds;
 static pid_t *pids;
+static int answers[2]; /* a pipe: what each child has found */
 
 /* Neighbours differ in their rights, so that none are joined. */
 static void make_mappings(void)
@@ -56,11 +57,11 @@ static void file_text(long i, char text[FILE_BYTES + 1])
 	snprintf(text, FILE_BYTES + 1, "%016ld", i % MANY);
 }
 
-static void make_file(long i)
+static void make_file(long process, long i)
 {
-	char text[FILE_BYTES + 1], folder[32], name[48], path[PATH_MAX];
+	char text[FILE_BYTES + 1], folder[64], name[128], path[PATH_MAX];
 
-	snprintf(folder, sizeof(folder), "files.%ld", i / FILES_FOLDER);
+	snprintf(folder, sizeof(folder), "files.%ld.%ld", process, i / FILES_FOLDER);
 	snprintf(name, sizeof(name), "%s/%ld", folder, i % FILES_FOLDER);
 	if (i % FILES_FOLDER == 0 && mkdir(work_path(folder, path, sizeof(path)), 0755) < 0)
 		work_die("%s: %s", path, strerror(errno));
@@ -74,7 +75,7 @@ static void make_file(long i)
 		work_die("%s: %s", path, strerror(errno));
 }
 
-static void make_files(void)
+static void make_files(long process)
 {
 	struct rlimit lim = { (rlim_t)files + SPARE_FILES, (rlim_t)files + SPARE_FILES };
 
@@ -82,7 +83,7 @@ static void make_files(void)
 		work_die("%ld open files: %s", files, strerror(errno));
 	fds = calloc((size_t)files + 1, sizeof(*fds));
 	for (long i = 0; fds && i < files; i++)
-		make_file(i);
+		make_file(process, i);
 }
 
 static void *idle(void *arg)
@@ -112,22 +113,6 @@ static void make_threads(void)
 	pthread_attr_destroy(&small);
 }
 
-static void make_children(void)
-{
-	pids = calloc((size_t)children + 1, sizeof(*pids));
-	for (long i = 0; pids && i < children; i++) {
-		pids[i] = fork();
-		if (pids[i] < 0)
-			work_die("process %ld: %s", i, strerror(errno));
-		if (pids[i] == 0) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			work_child();
-			make_threads();
-			idle(NULL);
-		}
-	}
-}
-
 static void check_file(long i, struct report *r)
 {
 	char want[FILE_BYTES + 1], got[FILE_BYTES + 1] = "";
@@ -138,6 +123,53 @@ static void check_file(long i, struct report *r)
 	if (lseek(fds[i], 0, SEEK_CUR) != i % FILE_BYTES)
 		rep_error(r, "descriptor %d is at %ld, expected %ld", fds[i],
 		          (long)lseek(fds[i], 0, SEEK_CUR), i % FILE_BYTES);
+}
+
+/* Answers SIGUSR2 with y: all its files are right, or n. */
+static void child(long process)
+{
+	sigset_t ask;
+	int sig;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	work_child();
+	sigemptyset(&ask);
+	sigaddset(&ask, SIGUSR2);
+	sigprocmask(SIG_BLOCK, &ask, NULL);
+	make_threads();
+	make_files(process);
+	for (;;) {
+		struct report r = { 0 };
+
+		for (long i = 0; i < files; i++)
+			check_file(i, &r);
+		if (write(answers[1], r.errors ? "n" : "y", 1) != 1 || sigwait(&ask, &sig) != 0)
+			_exit(1);
+	}
+}
+
+/* Each child has answered once. */
+static void gather(struct report *r)
+{
+	char said;
+
+	for (long i = 0; i < children; i++)
+		if (read(answers[0], &said, 1) != 1 || said != 'y')
+			rep_error(r, "files of a child are not as they were");
+}
+
+static void make_children(void)
+{
+	if (pipe(answers) < 0)
+		work_die("pipe: %s", strerror(errno));
+	pids = calloc((size_t)children + 1, sizeof(*pids));
+	for (long i = 0; pids && i < children; i++) {
+		pids[i] = fork();
+		if (pids[i] < 0)
+			work_die("process %ld: %s", i, strerror(errno));
+		if (pids[i] == 0)
+			child(i + 1);
+	}
 }
 
 /* Each page must still be a mapping of its own, with its own rights. */
@@ -176,6 +208,9 @@ static void verify(struct report *r)
 	for (long i = 0; i < children; i++)
 		if (waitpid(pids[i], NULL, WNOHANG) != 0)
 			rep_error(r, "process %d has ended", pids[i]);
+		else
+			kill(pids[i], SIGUSR2);
+	gather(r);
 	long have = work_status_kib("Threads:");
 
 	if (have != threads)
@@ -190,8 +225,13 @@ int main(int argc, char **argv)
 	make_children();
 	if (mappings)
 		make_mappings();
-	make_files();
+	make_files(0);
 	make_threads();
+	struct report first = { 0 };
+
+	gather(&first);
+	if (first.errors)
+		work_die("%s", first.detail);
 	work_ready();
 	while (work_poll(verify))
 		work_nap_us(20000);
