@@ -244,7 +244,8 @@ static int dump(struct one_dump *d, bool answered, struct err *e)
 	d->memfd = mem_open(target, e);
 	if (d->memfd < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sk) < 0)
 		die("descriptors for the dump");
-	check(criu_spawn_scanned(&m->dump.criu, criu_path, sk[1], true, answered ? &listener : NULL, e),
+	check(criu_spawn_scanned(&m->dump.criu, criu_path, sk[1], true, answered ? &listener : NULL,
+	                         e),
 	      e, "CRIU");
 	close(sk[1]);
 	if (answered && listener < 0)

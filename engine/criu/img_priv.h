@@ -34,4 +34,11 @@ int img_edit_files(int dirfd, img_edit_fn fn, void *arg, struct err *e);
  */
 void root_enter(const char *root, int out);
 
+/** img_load_message() - the first message of an image. @out: unpacked, the caller's. Return: 0; -errno */
+int img_load_message(int dirfd, const char *name, uint32_t magic,
+                     const ProtobufCMessageDescriptor *type, void **out, struct err *e);
+/** img_save_message() - an image of one message, written anew. Return: 0; -errno */
+int img_save_message(int dirfd, const char *name, uint32_t magic, const ProtobufCMessage *m,
+                     struct err *e);
+
 #endif

@@ -29,7 +29,7 @@
 #include "engine/tracker/pagemap_scan.h"
 
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
-#define SECCOMP_IOCTL_NOTIF_SET_FLAGS     SECCOMP_IOW(4, __u64)
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS      SECCOMP_IOW(4, __u64)
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
 #endif
 
@@ -184,7 +184,8 @@ int scans_start(struct scans **out, int listener, const struct scans_ops *ops, s
 	s->ops = *ops;
 	s->listener = steal_fd(&own);
 	/* CRIU and our thread take turns: on one processor that needs no other to be woken. Linux 6.6 */
-	if (ioctl(s->listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP) < 0)
+	if (ioctl(s->listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP) <
+	    0)
 		log_debug("scans: answers by turns: %s", strerror(errno));
 	s->stop = eventfd(0, EFD_CLOEXEC);
 	int r = pthread_create(&s->thread, NULL, scans_main, s);

@@ -82,7 +82,9 @@ static int add_vma(struct look *l, pid_t pid, const struct tproc *known, const s
 	while (bytes / step >= PIECES_MAX)
 		step *= 2;
 	for (uint64_t at = vma->start; r == 0 && at < vma->end; at += step) {
-		struct piece p = { .pid = pid, .known = known, .vma = vma, .n_vmas = 1, .start = at };
+		struct piece p = {
+			.pid = pid, .known = known, .vma = vma, .n_vmas = 1, .start = at
+		};
 
 		p.end = vma->end - at > step ? at + step : vma->end;
 		r = add_piece(l, &p);

@@ -116,7 +116,8 @@ static void tell_lost(const struct place *p, int fd)
 typedef int (*socket_fn)(void *arg, const struct place *p, int fd);
 
 /* @stopped: the tree is: then lost events are told */
-static int each_socket(const struct sockets *k, bool stopped, socket_fn fn, void *arg, struct err *e)
+static int each_socket(const struct sockets *k, bool stopped, socket_fn fn, void *arg,
+                       struct err *e)
 {
 	AUTO(fd) int pidfd = -1;
 	int r = 0;
@@ -129,7 +130,8 @@ static int each_socket(const struct sockets *k, bool stopped, socket_fn fn, void
 				close(steal_fd(&pidfd));
 			pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
 		}
-		AUTO(fd) int fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, p->number, 0);
+		AUTO(fd)
+		int fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, p->number, 0);
 
 		if (fd >= 0 && p->notify && stopped)
 			tell_lost(p, fd);

@@ -12,9 +12,9 @@
 #include "hauler/report/report.h"
 #include "transport/haul.pb-c.h"
 
-#define OPEN_US      6 /* of CRIU that passes through haul */
-#define SMAPS_US_MIB 10 /* in the kernel */
-#define OPENS_US_MIN 2000
+#define OPEN_US           6 /* of CRIU that passes through haul */
+#define SMAPS_US_MIB      10 /* in the kernel */
+#define OPENS_US_MIN      2000
 #define CRIU_LIMIT_MS     10000
 #define STREAM_SOCK_BYTES (4 << 20)
 #define PARENT_NAME       "before" /* in the directory of images */

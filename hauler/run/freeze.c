@@ -149,12 +149,9 @@ static const struct part beside_parts[] = {
 
 /* CRIU before 3.19 does not wait: the tree is stopped and dumped already. */
 static const struct part dumped_parts[] = {
-	{ "old CRIU", too_late },
-	{ "note pending signals", signals_note },
-	{ "last scan", look_last },
-	{ "changed directories", dirs_frozen },
-	{ "note sockets", note_sockets },
-	{ "note threads", note_threads },
+	{ "old CRIU", too_late },         { "note pending signals", signals_note },
+	{ "last scan", look_last },       { "changed directories", dirs_frozen },
+	{ "note sockets", note_sockets }, { "note threads", note_threads },
 };
 
 /* From the stop to the complete dump. The last scan runs beside the dump. */

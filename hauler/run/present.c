@@ -218,7 +218,7 @@ int present_walk(struct mig *m, const struct present_task *t, const struct sink_
 	/* CRIU either looks at all mappings itself or is answered: one of these lists is empty */
 	pthread_mutex_lock(&m->dump.lock);
 	int i, r = m->dump.n_answered ? split_own(m, t, &lazy, &eager, e)
-	                          : split_clean(m, o, &lazy, &eager, e);
+	                              : split_clean(m, o, &lazy, &eager, e);
 
 	pthread_mutex_unlock(&m->dump.lock);
 

@@ -29,7 +29,8 @@
 static long mappings, files, children, threads = 1;
 static const struct work_opt opts[] = {
 	{ "--mappings", "mappings of one page each (0)", &mappings, NULL, NULL },
-	{ "--files", "open files of each process, each of a name of its own (0)", &files, NULL, NULL },
+	{ "--files", "open files of each process, each of a name of its own (0)", &files, NULL,
+	  NULL },
 	{ "--children", "processes besides the first (0)", &children, NULL, NULL },
 	{ "--threads", "threads of each process (1)", &threads, NULL, NULL },
 	{ 0 },
