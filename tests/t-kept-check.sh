@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # t-kept-check - haul check for people: findings of one kind are one line, what stands in the way comes after the
-# rest, the verdict last; --verbose and --json have all of them.
+# rest, the verdict last; --verbose and --json have all of them. The expected stop; remedies for namespaces.
 . "$(dirname "$0")/lib.sh"
 lab_up
 [ -e /dev/loop-control ] || skip "needs /dev/loop-control, as a device that cannot move"
@@ -56,3 +56,42 @@ lines 'BLOCKER  stop .* which is more than --downtime-max-ms allows' 1
 rc=0
 "$lab" run A "$haul" --downtime-limit-ms=5 --downtime-max-ms=10 "$pid" hostB >"$dir/out" 2>&1 || rc=$?
 [ $rc != 0 ] || fail "it was moved in spite of the limit: $(cat "$dir/out")"
+stop A
+
+note "remedies for a mount, UTS or cgroup namespace: followed, also where a hauld runs"
+for space in m u C; do
+	pid=$("$lab" spawn A "space-$space" unshare -$space sleep 100000)
+	until_true 20 '"$lab" run A grep -q sleep "/proc/$pid/comm"' || fail "unshare -$space"
+	check
+	lines "nsenter -$space -t PID haul --agent=none PID HOST" 1
+	"$lab" run A nsenter -$space -t "$pid" "$haul" check --agent=none "$pid" hostB >"$dir/check" 2>&1 || true
+	maps=()
+	if [ $space = m ]; then
+		# descriptors from before it had that namespace
+		lines 'BLOCKER  stray-fd ' 2
+		lines '--map=fd:N=null' 2
+		maps=(--map=fd:0=null --map=fd:1=null --map=fd:2=null)
+	fi
+	"$lab" run A env -u HAUL_AGENT nsenter -$space -t "$pid" "$haul" --agent=none "${maps[@]}" "$pid" hostB >"$dir/out" 2>&1 ||
+		fail "the remedy does not help: $(cat "$dir/out")"
+	gone A
+	stop B
+	note "  unshare -$space: moved"
+done
+
+note "locked memory that was never touched"
+cat >"$dir/locked" <<'END'
+#!/usr/bin/env python3
+import ctypes, mmap, resource, signal, sys
+libc = ctypes.CDLL(None, use_errno=True)
+m = mmap.mmap(-1, 200 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+at = ctypes.addressof(ctypes.c_char.from_buffer(m))
+if libc.syscall(325, ctypes.c_void_p(at), ctypes.c_size_t(200 << 20), 1):
+    sys.exit("mlock2: %d" % ctypes.get_errno())
+open(sys.argv[2] + "/ready", "w").close()
+signal.pause()
+END
+chmod 755 "$dir/locked"
+start A "$dir/locked"
+"$lab" run A "$haul" check "$pid" hostB >"$dir/check" 2>&1 || fail "haul check: $(cat "$dir/check")"
+lines 'warning  locked-untouched .* MiB of locked memory were never touched' 1

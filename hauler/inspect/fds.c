@@ -247,10 +247,13 @@ static int look_path(struct inspect *i, const struct look *l)
 	if (!m && is_queue(l))
 		return look_queue(i, l);
 	if (!m)
-		return inspect_say(i, SEV_BLOCKER, "stray-fd",
-		                   "it was inherited from a launcher: --close-fd=N leaves it "
-		                   "behind, --stray=close leaves all such files behind",
-		                   "%s (%s) is on a mount that haul cannot see", l->what, l->name);
+		return inspect_say(
+		        i, SEV_BLOCKER, "stray-fd",
+		        l->fd > 2 ? "it was inherited from a launcher: --close-fd=N leaves it "
+		                    "behind, --stray=close leaves all such files behind"
+		                  : "it was inherited from a launcher: --map=fd:N=file:PATH or "
+		                    "--map=fd:N=null replaces it",
+		        "%s (%s) is on a mount that haul cannot see", l->what, l->name);
 	if (m->hidden)
 		return inspect_say(i, SEV_BLOCKER, "stray-fd",
 		                   "unmount the one that hides it, or use --close-fd=N",

@@ -51,6 +51,15 @@ static int say_memory(struct inspect *i)
 		                (unsigned long long)i->bytes.ghost >> mib);
 	if (r)
 		return r;
+	if (i->bytes.untouched)
+		r = inspect_say(
+		        i, SEV_WARNING, "locked-untouched",
+		        "munlock() before the move, or lock it without MLOCK_ONFAULT",
+		        "%llu MiB of locked memory were never touched (MLOCK_ONFAULT): at the "
+		        "destination they take memory, for CRIU locks them as a whole",
+		        (unsigned long long)i->bytes.untouched >> mib);
+	if (r)
+		return r;
 	if (i->bytes.locked)
 		r = inspect_say(
 		        i, SEV_INFO, "locked-memory", NULL,
@@ -291,7 +300,7 @@ int inspect_offer(struct inspect *i, Haul__Offer *offer, struct err *e)
 	offer->kernel = i->kernel;
 	offer->machine = i->machine;
 	offer->page_bytes = (uint32_t)sysconf(_SC_PAGESIZE);
-	offer->rss_bytes = i->bytes.anon + i->bytes.shm + i->bytes.ghost;
+	offer->rss_bytes = i->bytes.anon + i->bytes.shm + i->bytes.ghost + i->bytes.untouched;
 	offer->n_pid = i->numbers.n;
 	offer->pid = i->numbers.v;
 	offer->n_file = i->files.n;

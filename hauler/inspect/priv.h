@@ -84,7 +84,7 @@ struct inspect {
 	bool own_ipc; /* the tree has an IPC namespace of its own, which moves */
 	bool foreign; /* in other namespaces: paths and sockets here are not the tree's */
 	struct {
-		uint64_t anon, shm, ghost, huge, locked;
+		uint64_t anon, shm, ghost, huge, locked, untouched;
 	} bytes;
 	char comm[INSPECT_COMM_MAX], root_dir[INSPECT_PATH_MAX], kernel[72], machine[72];
 	char fixed_root[160]; /* why its root directory cannot be changed; empty: it can */

@@ -18,7 +18,7 @@ struct status {
 	int group, tracer, seccomp; /* group: the process, if this is a thread of it */
 	int threads; /* without those that have exited, except the main one */
 	uint32_t uid[4]; /* real, effective, saved, of the file system */
-	uint64_t anon_kib, swap_kib, huge_kib, locked_kib;
+	uint64_t anon_kib, swap_kib, huge_kib, locked_kib, rss_kib;
 };
 
 static const struct {
@@ -29,6 +29,7 @@ static const struct {
 	{ "VmSwap:", offsetof(struct status, swap_kib) },
 	{ "HugetlbPages:", offsetof(struct status, huge_kib) },
 	{ "VmLck:", offsetof(struct status, locked_kib) },
+	{ "VmRSS:", offsetof(struct status, rss_kib) },
 };
 
 static void take_kib(struct status *s, const char *line)
@@ -98,15 +99,22 @@ static const struct {
 	const char *name, *code, *what, *remedy;
 } spaces[] = {
 	{ "pid", "container", "pid", "run haul inside the container, as seen by the process" },
-	{ "user", "container", "user", "run haul inside the container, as seen by the process" },
+	{ "user", "container", "user",
+	  "start the program without a user namespace of its own: CRIU cannot restore a part of "
+	  "one" },
 	{ "mnt", "namespace", "mount",
-	  "run haul in it (nsenter -m -t PID haul ...); for a systemd service remove PrivateTmp=, "
+	  "run haul in it (nsenter -m -t PID haul --agent=none PID HOST); for a systemd service "
+	  "remove PrivateTmp=, "
 	  "ProtectSystem= and the like" },
 	{ "net", "namespace", "network",
-	  "run haul in it (nsenter -n -t PID haul ...), or start the process without it" },
+	  "run haul in it, if it reaches HOST (nsenter -n -t PID haul --agent=none PID HOST), or "
+	  "start the process "
+	  "without it" },
 	{ "ipc", "namespace", "IPC", "move the tree from its root process" },
-	{ "uts", "namespace", "UTS", "run haul in it (nsenter -u -t PID haul ...)" },
-	{ "cgroup", "namespace", "cgroup", "run haul in it (nsenter -C -t PID haul ...)" },
+	{ "uts", "namespace", "UTS",
+	  "run haul in it (nsenter -u -t PID haul --agent=none PID HOST)" },
+	{ "cgroup", "namespace", "cgroup",
+	  "run haul in it (nsenter -C -t PID haul --agent=none PID HOST)" },
 };
 
 static bool is_ipc(size_t k)
@@ -362,6 +370,9 @@ int inspect_task(struct inspect *i, size_t k)
 	i->bytes.anon += (s.anon_kib + s.swap_kib) * 1024;
 	i->bytes.huge += s.huge_kib * 1024;
 	i->bytes.locked += s.locked_kib * 1024;
+	/* MLOCK_ONFAULT: locked, but not there yet */
+	if (s.locked_kib > s.rss_kib + s.swap_kib)
+		i->bytes.untouched += (s.locked_kib - s.rss_kib - s.swap_kib) * 1024;
 	return look_inside(i, t, &s);
 }
 

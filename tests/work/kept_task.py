@@ -143,8 +143,8 @@ class Work:
         out["memory policy"] = self.mempolicy()
         for name in ("autogroup", "oom_score_adj", "coredump_filter", "loginuid", "cgroup", "timens_offsets",
                      "attr/current", "setgroups"):
-            # the number of an autogroup is the host's
-            out["/proc/self/" + name] = re.sub("autogroup-[0-9]*", "", text("/proc/self/" + name))
+            # the number of an autogroup is the host's; hauld gives each tree that arrives a cgroup
+            out["/proc/self/" + name] = re.sub("autogroup-[0-9]*|haul-tree-[0-9a-f]*", "", text("/proc/self/" + name))
         out["cmdline"] = open("/proc/self/cmdline").read()
         out["environment"] = len(open("/proc/self/environ").read())
         out["rlimits"] = [resource.getrlimit(k) for k in range(16)]
