@@ -292,7 +292,7 @@ SH_LOG_COMPILER = $(top_srcdir)/tests/run
 
 # ---- targets ----
 .PHONY: check-quick check-beside check-timed check-api check-asan check-crash check-files check-hostile \
-	check-slow check-soak check-tcp check-trust check-tsan check-vm check-programs fuzz
+	check-slow check-soak check-systemd check-tcp check-trust check-tsan check-vm check-programs fuzz
 
 check-programs: $(BUILT_SOURCES) $(sbin_PROGRAMS) $(check_PROGRAMS)
 # one test for each processor, unless the caller has given -j
@@ -343,6 +343,11 @@ check-trust: check-programs
 check-vm:
 	$(top_srcdir)/tests/vm/build >/dev/null
 	$(top_srcdir)/tests/vm/check
+
+# services of systemd, on two Debian 13
+check-systemd:
+	$(top_srcdir)/tests/vm/build trixie >/dev/null
+	$(top_srcdir)/tests/vm/t-systemd.sh
 
 # "make distcheck" runs what needs neither root nor a CRIU. The variable keeps automake from taking
 # this line for a rule of its own target.

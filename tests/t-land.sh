@@ -162,3 +162,28 @@ until_true 30 '[ "$(head -1 "$dir/loop.B.ends")" = 7 ]' || fail "the loop at B s
 whole out "$dir/loop.A" "$dir/loop.B"
 "$lab" run B pkill -f 'haul land' || true
 note "  a loop: one copy, and the loop there sees the status"
+
+# ---- a user's program, moved by the hauld of its host ----
+chmod 777 "$dir"
+rm -f "$dir/ready"
+caller A run setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/ HAUL_AGENT=local "$haul" run --as=k --give-on=TERM --park-s=0 --to=hostB -- "$clerk" "$dir/ready"
+until_true 30 '[ -s "$dir/ready" ]' || fail "a user's program does not start: $(cat "$dir/run.err")"
+pid=$(cat "$dir/ready")
+if ! prlimit --pid "$("$lab" pid A "$pid")" >/dev/null 2>&1; then
+	note "  NOT SHOWN here: a user's program (root has no CAP_SYS_RESOURCE)"
+	exit 0
+fi
+land B there k
+"$lab" run A setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/ HAUL_AGENT=local "$haul" --as=k "$pid" hostB >"$dir/out" 2>&1 && fail "a user takes the place of root's haul land"
+grep -q 'does not take what user 65534 moves' "$dir/out" || fail "not refused by name: $(cat "$dir/out")"
+tell B INT there
+ends there -2
+land B there k --owner=65534
+tell A TERM run
+ends run 0
+until_true 30 '"$lab" run B test -e "/proc/$pid"' || fail "it is not at B"
+"$lab" run B grep -q '^Uid:.65534' "/proc/$pid/status" || fail "it is another user's there"
+tell B TERM there
+ends there 7
+whole out "$dir/run.out" "$dir/there.out"
+note "  a user's program, by hauld, to a haul land for that user only"

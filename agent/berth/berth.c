@@ -21,7 +21,7 @@ static struct berth *new_berth(const struct berth_kind *kind)
 
 int berth_offer(struct wrk *w, const Haul__Offer *o, struct findings *f, struct err *e)
 {
-	w->berth = new_berth(o->land[0] ? &land_kind : &bare_kind);
+	w->berth = new_berth(o->land[0] ? &land_kind : o->unit[0] ? &unit_kind : &bare_kind);
 	if (!w->berth)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the berth");
 	return w->berth->kind->offer ? w->berth->kind->offer(w, o, f, e) : 0;
@@ -67,6 +67,8 @@ void berth_undo(struct wrk *w)
 
 void berth_free(struct wrk *w)
 {
+	if (w->berth && w->berth->kind->over)
+		w->berth->kind->over(w);
 	struct berth *b = steal(w->berth);
 
 	for (int i = 0; b && i < STAND_STREAMS; i++)
@@ -80,5 +82,7 @@ void berth_free(struct wrk *w)
 
 void berth_adopt(struct wrk *w)
 {
-	w->berth = new_berth(w->keep->berth_fd >= 0 ? &land_kind : &bare_kind);
+	w->berth = new_berth(w->keep->berth_fd >= 0 ? &land_kind
+	                     : w->keep->unit[0]     ? &unit_kind
+	                                            : &bare_kind);
 }

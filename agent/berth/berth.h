@@ -33,7 +33,7 @@ int berth_gate(struct wrk *w, struct err *e);
 void berth_runs(struct wrk *w);
 /** berth_undo() - nothing of the tree is left here: give up the room */
 void berth_undo(struct wrk *w);
-/** berth_free() - also without berth_undo(): the tree keeps its room */
+/** berth_free() - the migration is over; without berth_undo() before, the tree keeps its room */
 void berth_free(struct wrk *w);
 
 /* ---- of a worker that has died; by w->keep alone ---- */

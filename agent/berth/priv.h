@@ -11,7 +11,9 @@ struct berth {
 	const struct berth_kind *kind;
 	char key[STAND_KEY_BYTES]; /* land */
 	int stream[STAND_STREAMS]; /* land: the program's ends of its pipes */
-	char dir[ROOM_DIR_BYTES]; /* bare: the cgroup; empty: none of its own */
+	char dir[ROOM_DIR_BYTES]; /* bare, unit: the cgroup; empty: none of its own */
+	pthread_t thread; /* unit: makes it the main process */
+	bool settling;
 };
 
 /* What a kind has nothing to do for is NULL. */
@@ -24,8 +26,9 @@ struct berth_kind {
 	int (*gate)(struct wrk *w, struct err *e);
 	void (*runs)(struct wrk *w);
 	void (*undo)(struct wrk *w);
+	void (*over)(struct wrk *w);
 };
 
-extern const struct berth_kind bare_kind, land_kind;
+extern const struct berth_kind bare_kind, land_kind, unit_kind;
 
 #endif

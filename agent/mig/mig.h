@@ -14,6 +14,7 @@
 #include "agent/mig/settle.h"
 #include "common/err.h"
 #include "common/journal.h"
+#include "common/systemctl.h"
 #include "engine/criu/criu.h"
 #include "engine/net/net.h"
 #include "engine/pager/guard.h"
@@ -103,8 +104,10 @@ struct wrk_keep {
 	int criu_rpc; /* -1: CRIU has ended */
 	int images_fd, journal_fd;
 	int berth_fd; /* connection to the haul land that takes the tree; -1: none */
-	pid_t berth_pid;
+	pid_t berth_pid; /* of that, or of the process that stands in for the unit's */
 	uint64_t berth_start; /* its start time */
+	char unit[SYSTEMCTL_UNIT_BYTES]; /* that the tree becomes; empty: none */
+	bool unit_changed; /* and has a drop-in for that */
 	int place_fd; /* record of shipped files (place.h); -1: there is none */
 	bool opening; /* CRIU may have been told to let the tree run */
 	bool resumed; /* CRIU has said that it runs */

@@ -151,6 +151,8 @@ static void undo_later(struct wrk *w, bool locked)
 	syscall(SYS_close_range, 0, STDERR_FILENO - 1, 0);
 	syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
 	made_end_orphans(w->keep->criu_pid, w->keep->criu_start);
+	berth_adopt(w);
+	berth_undo(w);
 	/* the lock of the record ends with the last of us, too */
 	for (int i = 0; i < LET_GO_TIMES && place_adopt(w->route) == -EAGAIN; i++)
 		usleep(LET_GO_US);
@@ -173,6 +175,6 @@ void successor_undone(void *arg, struct guard *g)
 		net_in_adopt(w);
 		net_in_take_off(w);
 	}
-	if (locked || w->keep->place_fd >= 0 || w->keep->criu_start)
+	if (locked || w->keep->place_fd >= 0 || w->keep->criu_start || w->keep->unit_changed)
 		undo_later(w, locked);
 }

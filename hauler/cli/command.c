@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/systemctl.h"
 #include "hauler/cli/cli.h"
 
 bool command_is_job_id(const char *word)
@@ -29,6 +30,23 @@ static int parse_pid(const char *text, pid_t *pid)
 	return 0;
 }
 
+/* NAME.service: its main process. */
+static int parse_unit(const char *text, struct opts *o)
+{
+	char out[1024], pid[32];
+
+	o->unit = text;
+	if (systemctl_show(text, "--property=MainPID", out, sizeof(out)) < 0) {
+		fprintf(stderr, "haul: systemd does not answer for %s\n", text);
+		return -EINVAL;
+	}
+	systemctl_value(out, "MainPID", pid, sizeof(pid));
+	if (atoi(pid) > 0)
+		return parse_pid(pid, &o->pid);
+	fprintf(stderr, "haul: %s does not run\n", text);
+	return -EINVAL;
+}
+
 static int parse_host(const char *text, const char **host)
 {
 	*host = text;
@@ -47,7 +65,8 @@ static int take_words(const struct command *c, struct opts *o, int argc, char **
 	for (int i = 0; r == 0 && i < argc; i++) {
 		form += strspn(form, " [");
 		if (!strncmp(form, "PID", 3))
-			r = parse_pid(argv[i], &o->pid);
+			r = systemctl_unit_ok(argv[i]) ? parse_unit(argv[i], o)
+			                               : parse_pid(argv[i], &o->pid);
 		else if (!strncmp(form, "HOST", 4))
 			r = parse_host(argv[i], &o->dest);
 		form += strcspn(form, " ");

@@ -40,6 +40,7 @@ struct inspect_net {
 	const struct out_rules
 	        *rules; /* rules for files that are connected to other processes; NULL: none */
 	bool ignore_supervisor; /* the operator makes sure that it does not start another copy */
+	const char *unit; /* the service of systemd's that moves; NULL: none does */
 	bool land; /* a haul land takes it, with the pipes of haul run */
 };
 

@@ -2,21 +2,13 @@
 /* supervisor.c - which program would start the tree again, or kill its stopped copy, after a move. */
 #include "hauler/inspect/priv.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
-#include "common/clock.h"
+#include "common/systemctl.h"
 
-#define ASK_LIMIT_MS  3000 /* for one answer of systemctl */
 #define ANCESTORS_MAX 64
 #define WORD_BYTES    128
-
-extern char **environ;
 
 /* A process and its job control, from /proc/PID/stat. */
 struct process {
@@ -122,85 +114,19 @@ static bool read_unit(pid_t pid, struct unit *u)
 
 /* ---- systemctl ---- */
 
-/* Read what @pid writes until it ends; it is killed at the deadline. Return: 0; -ETIMEDOUT; -EPROTO it failed */
-static int collect(pid_t pid, int fd, char *out, size_t bytes)
-{
-	uint64_t deadline = deadline_in_ms(ASK_LIMIT_MS);
-	size_t n = 0;
-	int status = 0, r = 0;
-
-	for (;;) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
-		int got_some = poll(&p, 1, deadline_poll_ms(deadline));
-
-		if (got_some < 0 && errno == EINTR)
-			continue;
-		if (got_some <= 0) {
-			r = -ETIMEDOUT;
-			break;
-		}
-		ssize_t got = n + 1 < bytes ? read(fd, out + n, bytes - 1 - n) : 0;
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			break;
-		n += (size_t)got;
-	}
-	out[n] = 0;
-	if (r < 0 || n + 1 >= bytes)
-		kill(pid, SIGKILL);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return r < 0 ? r : WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPROTO;
-}
-
-static int run_systemctl(const char *unit, char *out, size_t bytes)
-{
-	static const char properties[] = "--property=MainPID,Restart,WatchdogUSec,TriggeredBy";
-	char *const argv[] = { (char *)"systemctl", (char *)"show", (char *)properties,
-		               (char *)"--",        (char *)unit,   NULL };
-	posix_spawn_file_actions_t fa;
-	int ends[2];
-	pid_t pid;
-
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return -errno;
-	AUTO(fd) int in = ends[0];
-
-	posix_spawn_file_actions_init(&fa);
-	posix_spawn_file_actions_adddup2(&fa, ends[1], 1);
-	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_addopen(&fa, 2, "/dev/null", O_WRONLY, 0);
-	int r = -posix_spawnp(&pid, argv[0], &fa, NULL, argv, environ);
-
-	posix_spawn_file_actions_destroy(&fa);
-	close(ends[1]);
-	return r < 0 ? r : collect(pid, in, out, bytes);
-}
-
-static void take_property(const char *line, const char *key, char *out)
-{
-	size_t n = strlen(key);
-
-	if (!strncmp(line, key, n) && line[n] == '=')
-		snprintf(out, WORD_BYTES, "%.*s", WORD_BYTES - 1, line + n + 1);
-}
-
 static void ask_systemd(struct unit *u)
 {
-	char text[4096], main[WORD_BYTES] = "";
+	char text[4096], main[WORD_BYTES];
 
 	/* a user's manager answers only its user */
-	if (u->user || run_systemctl(u->name, text, sizeof(text)) < 0)
+	if (u->user ||
+	    systemctl_show(u->name, "--property=MainPID,Restart,WatchdogUSec,TriggeredBy", text,
+	                   sizeof(text)) < 0)
 		return;
-	for (char *save, *line = strtok_r(text, "\n", &save); line;
-	     line = strtok_r(NULL, "\n", &save)) {
-		take_property(line, "MainPID", main);
-		take_property(line, "Restart", u->restart);
-		take_property(line, "WatchdogUSec", u->watchdog);
-		take_property(line, "TriggeredBy", u->triggers);
-	}
+	systemctl_value(text, "MainPID", main, sizeof(main));
+	systemctl_value(text, "Restart", u->restart, sizeof(u->restart));
+	systemctl_value(text, "WatchdogUSec", u->watchdog, sizeof(u->watchdog));
+	systemctl_value(text, "TriggeredBy", u->triggers, sizeof(u->triggers));
 	u->asked = main[0] && u->restart[0];
 	u->main = atoi(main);
 	if (!strcmp(u->watchdog, "0") || !strcmp(u->watchdog, "infinity"))
@@ -223,6 +149,8 @@ static int say_unit(struct inspect *i, const struct process *parent)
 
 	if (!by_manager || !read_unit(i->root, &u))
 		return 0;
+	if (i->net.unit && !strcmp(i->net.unit, u.name))
+		return 1; /* it moves as that unit */
 	ask_systemd(&u);
 	if (!u.asked) {
 		r = inspect_say(i, severity(i, SEV_BLOCKER), "supervised",
@@ -240,17 +168,16 @@ static int say_unit(struct inspect *i, const struct process *parent)
 	if (!restarts && !u.watchdog[0])
 		r = inspect_say(
 		        i, severity(i, SEV_WARNING), "supervised",
-		        "SuccessExitStatus=SIGKILL in the unit makes it a success",
+		        "haul NAME.service HOST moves it as a service, and makes it a success",
 		        "pid %d is %s of systemd, which will be \"failed\" here after the move",
 		        i->root, u.name);
 	else
 		r = inspect_say(i, severity(i, SEV_BLOCKER), "supervised",
-		                u.watchdog[0]
-		                        ? "restart it without WatchdogSec= and with Restart=no, or "
+		                u.triggers[0]
+		                        ? "stop what triggers it, then haul NAME.service HOST; or "
 		                          "--supervisor=ignore"
-		                        : "add a drop-in with Restart=no (systemctl edit "
-		                          "--runtime), stop what "
-		                          "triggers it, or --supervisor=ignore",
+		                        : "haul NAME.service HOST moves it as a service; or "
+		                          "--supervisor=ignore",
 		                "pid %d is %s of systemd (Restart=%s%s%s%s%s), which would %s",
 		                i->root, u.name, u.restart, u.watchdog[0] ? ", WatchdogSec=" : "",
 		                u.watchdog, u.triggers[0] ? ", triggered by " : "", u.triggers,

@@ -13,7 +13,7 @@ void mig_init(struct mig *m)
 	pthread_mutex_init(&m->link.lock, NULL);
 	pthread_mutex_init(&m->rest.lock, NULL);
 	pthread_mutex_init(&m->dump.lock, NULL);
-	m->dump.images_fd = m->copy.starter = -1;
+	m->dump.images_fd = m->copy.starter = m->unit.lock = -1;
 }
 
 bool mig_stopped(struct mig *m)

@@ -74,6 +74,7 @@ struct opts {
 	bool list, keep_here, drop_here; /* recover, resolve */
 	struct net_opts net;
 	const char *into_root; /* the tree's root directory at the destination */
+	const char *unit; /* the service of systemd's that the tree is; NULL: it moves as a tree */
 	const char *as; /* key of a haul land; NULL: none */
 	const char *give_on; /* run, land: the signal that gives the program away; NULL: none */
 	int give_signal; /* its number */
@@ -289,7 +290,7 @@ struct mig {
 	struct peer *peer; /* haul peers: to be filled; NULL */
 	struct journal *journal; /* from the freeze on */
 	struct {
-		char *dest, *identity, *known_hosts; /* of the journal, for @opt */
+		char *dest, *identity, *known_hosts, *unit; /* of the journal, for @opt */
 	} loaded;
 
 	struct inspect *insp;
@@ -297,6 +298,12 @@ struct mig {
 	struct opened *opened; /* run/opened.c */
 	struct mnet *net;
 	struct dirs *dirs; /* directories that move; NULL: none. halt.lock */
+
+	struct {
+		bool guarded, enabled;
+		int lock; /* of its drop-in; -1 */
+		uint64_t watchdog_us;
+	} unit; /* of opt->unit; run/unit.c */
 
 	struct halt halt;
 	struct link link;

@@ -16,6 +16,7 @@
 
 #define HELLO_LIMIT_MS  10000
 #define ANSWER_LIMIT_MS 30000
+#define UNIT_LIMIT_MS   180000 /* systemd reads all units again, and starts one */
 #define ABORT_LIMIT_MS  5000
 
 static int from_abort(const Haul__Abort *a, struct err *e)
@@ -387,8 +388,8 @@ int talk_start(struct mig *m, struct err *e)
 	s.streams = m->opt->pol.v.streams;
 	s.freeze_limit_ms = m->opt->pol.v.freeze_limit_ms;
 	s.freeze = (char *)freeze_mode(m);
-	int r = say_expect(m, HAUL__MSG__BODY_START, &s, HAUL__MSG__BODY_STARTED, ANSWER_LIMIT_MS,
-	                   e);
+	int r = say_expect(m, HAUL__MSG__BODY_START, &s, HAUL__MSG__BODY_STARTED,
+	                   m->opt->unit ? UNIT_LIMIT_MS : ANSWER_LIMIT_MS, e);
 
 	return r < 0 ? err_wrap(e, "start") : 0;
 }

@@ -59,6 +59,7 @@ int mnet_new(struct mig *m, struct err *e)
 		r = find_move(n, &o->move[i], e);
 	n->judge.tcp = fate(m->opt->pol.v.tcp, o->n_moves);
 	n->judge.rules = &o->rules;
+	n->judge.unit = m->opt->unit;
 	n->judge.land = m->opt->as != NULL;
 	n->judge.ignore_supervisor = m->opt->pol.v.supervisor == POL_SUPERVISOR_IGNORE;
 	n->judge.moves = n->there;

@@ -255,6 +255,7 @@ static const struct part prepare_parts[] = {
 	{ "measure the round trip", talk_ping },
 	{ "prepare the network", mnet_prepare },
 	{ "start the sender", start_sender },
+	{ "systemd", unit_guard },
 	{ "send files", send_files },
 	{ "send directories", dirs_first },
 };
@@ -272,4 +273,5 @@ void connect_prepare_undo(struct mig *m)
 	if (m->link.ctl && !mig_stopped(m))
 		talk_abort(m, &m->err);
 	mnet_undone(m);
+	unit_back(m);
 }

@@ -245,6 +245,7 @@ static const struct part quiet_parts[] = {
 	{ "haul run", starter_hold },
 	{ "processes in vfork", wait_vforks },
 	{ "names of files", relinks_make },
+	{ "watchdog", unit_disarm },
 	{ "stop new connections", mnet_quiet },
 	{ "prepare the cgroup", prepare_cgroup },
 };

@@ -166,6 +166,19 @@ void throttle_check(struct mig *m);
 /** throttle_free() - the program runs at full speed again; also when it was not slowed down */
 void throttle_free(struct mig *m);
 
+/* ---- unit.c: all of them do nothing for a tree that is no unit ---- */
+
+/** unit_guard() - while it still runs: systemd is not to start another one */
+int unit_guard(struct mig *m, struct err *e);
+/** unit_disarm() - before the stop: no watchdog */
+int unit_disarm(struct mig *m, struct err *e);
+/** unit_away() - before COMMIT: it cannot be started here any more */
+int unit_away(struct mig *m, struct err *e);
+/** unit_back() - it runs here again: everything as it was */
+void unit_back(struct mig *m);
+/** unit_left() - done: nor after a reboot */
+void unit_left(struct mig *m);
+
 /* ---- unread.c ---- */
 
 struct Haul__Switch;

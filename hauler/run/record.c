@@ -46,14 +46,16 @@ int record_freeze(struct mig *m, struct err *e)
 	m->copy.home = strdup(cgroup_word(from));
 	if (!m->copy.home)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
-	return journal_add(m->journal, e, "freeze",
-	                   "dest=%s port=%u streams=%u mbit=%u cpu=%u secret=%s pid=%d "
-	                   "start=%llu peer-boot=%s identity=%s known-hosts=%s net=%s cgroup=%s",
-	                   word(m->opt->dest), m->opt->port, m->opt->pol.v.streams,
-	                   m->opt->pol.v.bandwidth_limit_mbit, m->opt->pol.v.cpu_limit_percent,
-	                   secret, m->opt->pid, (unsigned long long)procs_start(m->opt->pid),
-	                   word(m->link.peer_boot), word(m->opt->identity),
-	                   word(m->opt->known_hosts), net, m->copy.home);
+	return journal_add(
+	        m->journal, e, "freeze",
+	        "dest=%s port=%u streams=%u mbit=%u cpu=%u secret=%s pid=%d "
+	        "start=%llu peer-boot=%s identity=%s known-hosts=%s net=%s cgroup=%s unit=%s "
+	        "watchdog=%llu enabled=%d",
+	        word(m->opt->dest), m->opt->port, m->opt->pol.v.streams,
+	        m->opt->pol.v.bandwidth_limit_mbit, m->opt->pol.v.cpu_limit_percent, secret,
+	        m->opt->pid, (unsigned long long)procs_start(m->opt->pid), word(m->link.peer_boot),
+	        word(m->opt->identity), word(m->opt->known_hosts), net, m->copy.home,
+	        word(m->opt->unit), (unsigned long long)m->unit.watchdog_us, m->unit.enabled);
 }
 
 int record_held(struct mig *m, struct err *e)
@@ -138,6 +140,12 @@ int record_load(struct mig *m, struct opts *o, struct err *e)
 		o->identity = m->loaded.identity = text(j, "identity");
 	if (!o->known_hosts)
 		o->known_hosts = m->loaded.known_hosts = text(j, "known-hosts");
+	o->unit = m->loaded.unit = text(j, "unit");
+	m->unit.guarded = o->unit;
+	m->unit.watchdog_us = journal_get(j, "watchdog")
+	                              ? strtoull(journal_get(j, "watchdog"), NULL, 10)
+	                              : 0;
+	m->unit.enabled = number(j, "enabled");
 	m->opt = o;
 	m->rest.ran = journal_get(j, "ran");
 	const char *boot = journal_get(j, "peer-boot");

@@ -18,6 +18,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/systemctl.h"
 #include "hauler/report/report.h"
 #include "hauler/run/priv.h"
 
@@ -70,6 +71,7 @@ static void thaw(struct mig *m)
 	for (size_t i = 0; i < m->copy.n_held; i++)
 		if (!m->copy.held[i].was_stopped)
 			syscall(SYS_pidfd_send_signal, m->copy.held[i].pidfd, SIGCONT, NULL, 0);
+	unit_back(m);
 }
 
 /* ---- where its network is ---- */
@@ -243,6 +245,8 @@ int recover_all(struct recover *rc)
 		journal_each(JOURNAL_DIR, JOURNAL_SOURCE, note_id, &f);
 	for (size_t i = 0; r == 0 && i < f.n; i++)
 		r = recover_one(rc, f.v[i]);
+	if (!rc->list)
+		systemctl_sweep(); /* of those that died before anything was on record */
 	if (!rc->id && f.n == 0 && !rc->opt->quiet && !rc->opt->json)
 		puts("no migration was left behind here");
 	free(f.v);

@@ -170,6 +170,7 @@ static int finish(struct mig *m)
 		send_cancel(m->pages.send);
 	postcopy_end_threads(m);
 	if (m->state == MIG_DONE) {
+		unit_left(m);
 		needs_tidy(m->needs);
 		err_clear(&m->err);
 	}
@@ -241,6 +242,7 @@ void run_fini(struct mig *m)
 	free(steal(m->loaded.dest));
 	free(steal(m->loaded.identity));
 	free(steal(m->loaded.known_hosts));
+	free(steal(m->loaded.unit));
 	slow_free(steal(m->precopy.slow));
 	tracker_free(steal(m->precopy.trk));
 	sent_free(steal(m->pages.sent));
@@ -264,6 +266,8 @@ void run_fini(struct mig *m)
 	ttys_free(steal(m->copy.ttys));
 	locks_free(steal(m->copy.locks));
 	starter_forget(m);
+	if (m->unit.lock >= 0)
+		close(steal_fd(&m->unit.lock));
 	for (size_t i = 0; i < m->copy.n_held; i++)
 		close(m->copy.held[i].pidfd);
 	free(steal(m->copy.held));

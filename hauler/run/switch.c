@@ -365,7 +365,7 @@ int switch_commit(struct mig *m, struct err *e)
 		return err_code(e);
 	fault_at(FAULT_S_COMMIT_RECORDED);
 	/* who has started it does not touch it from here on; what it has sent before is seen next */
-	if (starter_given(m, e) < 0)
+	if (starter_given(m, e) < 0 || unit_away(m, e) < 0)
 		return err_code(e);
 	/* the very last check: later signals are meant for the copy that was handed over */
 	if (signals_check(m, e) < 0)

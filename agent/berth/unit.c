@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * unit.c - the berth of a service of systemd's: the unit of the same name is started with a stand-in for its
+ * program, the tree is restored in its cgroup, and becomes its main process.
+ */
+#include "agent/berth/priv.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/systemctl.h"
+#include "engine/proc/frost.h"
+#include "engine/proc/proc.h"
+#include "transport/haul.pb-c.h"
+
+#define STAND_IN       "/bin/sleep infinity"
+#define START_LIMIT_MS 60000
+#define MAIN_LIMIT_MS  30000
+#define LOOK_EVERY_US  50000
+
+/* What is done when the tree runs; by a thread, since systemd takes its time. */
+struct settling {
+	char unit[SYSTEMCTL_UNIT_BYTES];
+	pid_t stand_in, root;
+};
+
+static pid_t main_pid(const char *unit)
+{
+	char text[1024], value[32];
+
+	if (systemctl_show(unit, "--property=MainPID", text, sizeof(text)) < 0)
+		return 0;
+	systemctl_value(text, "MainPID", value, sizeof(value));
+	return (pid_t)atoi(value);
+}
+
+/* ---- the offer ---- */
+
+static int say(struct findings *f, const char *code, const char *remedy, const char *unit,
+               const char *what)
+{
+	return finding_add(f, SEV_BLOCKER, code, remedy, "%s %s at the destination", unit, what);
+}
+
+static int judge(const Haul__Offer *o, struct findings *f)
+{
+	char text[2048], load[64], active[64];
+
+	if (o->owned)
+		return say(f, "unit-owner", "root may", o->unit,
+		           "is for root to move; it is not made");
+	if (systemctl_show(o->unit, "--property=LoadState,ActiveState", text, sizeof(text)) < 0)
+		return say(f, "unit-missing", "move it as a process, by its pid", o->unit,
+		           "is not known to a systemd");
+	systemctl_value(text, "LoadState", load, sizeof(load));
+	systemctl_value(text, "ActiveState", active, sizeof(active));
+	if (strcmp(load, "loaded") != 0)
+		return say(f, "unit-missing", "install it there, with the same settings", o->unit,
+		           "is not installed");
+	if (strcmp(active, "inactive") != 0 && strcmp(active, "failed") != 0)
+		return say(f, "unit-active", "systemctl stop it there", o->unit, "is in use");
+	return 0;
+}
+
+static int offer(struct wrk *w, const Haul__Offer *o, struct findings *f, struct err *e)
+{
+	if (!systemctl_unit_ok(o->unit))
+		return err_set(e, ERR_PEER, EBADMSG, "a unit with a bad name");
+	snprintf(w->keep->unit, sizeof(w->keep->unit), "%s", o->unit);
+	return judge(o, f) < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for findings") : 0;
+}
+
+/* ---- room ---- */
+
+static int wait_started(struct wrk *w, struct err *e)
+{
+	uint64_t deadline = deadline_in_ms(START_LIMIT_MS);
+
+	while ((w->keep->berth_pid = main_pid(w->keep->unit)) <= 0) {
+		if (now_us() > deadline)
+			return err_set(e, ERR_SYS, ETIMEDOUT, "systemd does not start %s",
+			               w->keep->unit);
+		usleep(LOOK_EVERY_US);
+	}
+	w->keep->berth_start = procs_start(w->keep->berth_pid);
+	return 0;
+}
+
+static int find_cgroup(struct wrk *w, struct err *e)
+{
+	char mount[256];
+	AUTO(mem) char *group = frost_cgroup_of(w->keep->berth_pid);
+
+	if (!group || frost_mount(mount, sizeof(mount)) < 0)
+		return err_set(e, ERR_SYS, ENOTSUP, "%s has no cgroup of version 2", w->keep->unit);
+	snprintf(w->berth->dir, sizeof(w->berth->dir), "%s%s", mount, group);
+	return 0;
+}
+
+static int start(struct wrk *w, struct err *e)
+{
+	const char *unit = w->keep->unit;
+
+	w->keep->unit_changed = true;
+	if (systemctl_change(unit, SYSTEMCTL_ARRIVING, STAND_IN, e) < 0 ||
+	    systemctl_run("daemon-reload", NULL, e) < 0 || systemctl_run("start", unit, e) < 0 ||
+	    wait_started(w, e) < 0)
+		return err_code(e);
+	return find_cgroup(w, e);
+}
+
+static int spawn(struct wrk *w, const char *root, const struct criu_inherit *v, size_t n,
+                 struct err *e)
+{
+	struct criu *before = w->criu;
+
+	w->criu = NULL;
+	int r = criu_spawn_rooted(&w->criu, w->conf->criu_path, root, v, n, e);
+
+	if (r == 0 && (r = room_add(w->berth->dir, criu_pid(w->criu))) < 0)
+		err_set(e, ERR_SYS, -r, "%s: %s", w->berth->dir, strerror(-r));
+	criu_free(before);
+	return r;
+}
+
+/* ---- afterwards ---- */
+
+static void end_stand_in(const char *unit, pid_t pid, pid_t root)
+{
+	uint64_t deadline = deadline_in_ms(MAIN_LIMIT_MS);
+
+	while (main_pid(unit) != root) {
+		if (now_us() > deadline) {
+			log_err("systemd does not take pid %d for the main process of %s: pid %d "
+			        "stands in for it",
+			        root, unit, pid);
+			return;
+		}
+		usleep(LOOK_EVERY_US);
+	}
+	kill(pid, SIGKILL);
+}
+
+/*
+ * The unit's own settings again, and nothing of an earlier departure. Not while pages are missing: if the
+ * program crashed then, Restart= would start another one beside the copy that the source keeps.
+ */
+static void over(struct wrk *w)
+{
+	const char *unit = w->keep->unit;
+	struct err e = ERR_INIT;
+
+	if (!w->berth->settling)
+		return;
+	pthread_join(w->berth->thread, NULL);
+	w->berth->settling = false;
+
+	systemctl_unchange(unit, SYSTEMCTL_ARRIVING);
+	systemctl_unchange(unit, SYSTEMCTL_LEAVING);
+	systemctl_unchange(unit, SYSTEMCTL_AWAY);
+	if (systemctl_mark(unit, SYSTEMCTL_LEAVING, false, &e) < 0 ||
+	    systemctl_mark(unit, SYSTEMCTL_AWAY, false, &e) < 0 ||
+	    systemctl_run("daemon-reload", NULL, &e) < 0)
+		log_err("%s: %s", unit, e.msg);
+}
+
+static void *settle_main(void *arg)
+{
+	struct settling *s = arg;
+	char text[64];
+
+	snprintf(text, sizeof(text), "MAINPID=%d\nREADY=1", s->root);
+	int r = systemctl_notify(s->stand_in, text);
+
+	if (r < 0)
+		log_err("systemd is not told that %d is %s: %s", s->root, s->unit, strerror(-r));
+	end_stand_in(s->unit, s->stand_in, s->root);
+	free(s);
+	return NULL;
+}
+
+static void runs(struct wrk *w)
+{
+	struct settling *s = calloc(1, sizeof(*s));
+
+	if (!s || w->berth->settling) {
+		free(s);
+		return;
+	}
+	snprintf(s->unit, sizeof(s->unit), "%s", w->keep->unit);
+	s->stand_in = w->keep->berth_pid;
+	s->root = w->root_pid;
+	w->keep->unit_changed = false;
+	int r = pthread_create(&w->berth->thread, NULL, settle_main, s);
+
+	w->berth->settling = r == 0;
+	if (r) {
+		log_err("%s: no thread: %s", s->unit, strerror(r));
+		free(s);
+	}
+}
+
+static void undo(struct wrk *w)
+{
+	struct err e = ERR_INIT;
+	pid_t pid = w->keep->berth_pid;
+
+	if (!w->keep->unit_changed)
+		return;
+	w->keep->unit_changed = false;
+	if (pid > 0 && procs_start(pid) == w->keep->berth_start)
+		kill(pid, SIGKILL);
+	systemctl_unchange(w->keep->unit, SYSTEMCTL_ARRIVING);
+	if (systemctl_run("stop", w->keep->unit, &e) < 0 ||
+	    systemctl_run("daemon-reload", NULL, &e) < 0)
+		log_err("%s: %s", w->keep->unit, e.msg);
+	err_clear(&e);
+	systemctl_run("reset-failed", w->keep->unit, &e); /* an error: it has not failed */
+}
+
+const struct berth_kind unit_kind = {
+	.name = "unit",
+	.offer = offer,
+	.start = start,
+	.spawn = spawn,
+	.runs = runs,
+	.undo = undo,
+	.over = over,
+};
