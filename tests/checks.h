@@ -9,12 +9,13 @@
 __attribute__((unused)) static unsigned int checks_failed;
 __attribute__((unused)) static const char *checks_title = ""; /* of the part that runs */
 
+/* CHECK(CONDITION[, FORMAT, ...]): the words begin with a literal */
 #define CHECK(what, ...)                                                                           \
 	do {                                                                                       \
 		if (!(what)) {                                                                     \
-			printf("%s:%d: %s: not true: %s; ", __FILE__, __LINE__, checks_title,      \
+			printf("%s:%d: %s: not true: %s;", __FILE__, __LINE__, checks_title,       \
 			       #what);                                                             \
-			printf(__VA_ARGS__);                                                       \
+			printf(" " __VA_ARGS__);                                                   \
 			printf("\n");                                                              \
 			checks_failed++;                                                           \
 		}                                                                                  \

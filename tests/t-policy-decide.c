@@ -3,18 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checks.h"
 #include "policy-rules.h"
 #include "policy-traces.h"
-
-static unsigned int faults;
-
-#define CHECK(what, cond)                                                                          \
-	do {                                                                                       \
-		if (!(cond)) {                                                                     \
-			printf("FAIL: %s: %s\n", what, #cond);                                     \
-			faults++;                                                                  \
-		}                                                                                  \
-	} while (0)
 
 static struct trace made;
 static const char *made_name;
@@ -78,28 +69,28 @@ static void kinds_of_programs(void)
 	struct sim_result r = run("idle", &p.v, 0, 1000);
 	double first_copy_s = r.total_s;
 
-	CHECK("an idle one takes one round", r.rounds == 1 && r.verdict == POL_FINISH);
+	CHECK(r.rounds == 1 && r.verdict == POL_FINISH, "an idle one takes one round");
 	r = run("tiny", &p.v, 0, 1000);
-	CHECK("a tiny one takes no round", r.rounds == 0 && r.verdict == POL_FINISH);
+	CHECK(r.rounds == 0 && r.verdict == POL_FINISH, "a tiny one takes no round");
 	r = run("constant-slow", &p.v, 0, 1000);
-	CHECK("rounds converge", r.verdict == POL_FINISH && r.downtime_s <= 0.1 && r.rounds <= 6);
+	CHECK(r.verdict == POL_FINISH && r.downtime_s <= 0.1 && r.rounds <= 6, "rounds converge");
 	r = run("constant-fast", &p.v, 0, 1000);
-	CHECK("faster than the link: no waste of rounds", r.verdict == POL_SWITCH && r.rounds <= 2);
-	CHECK("faster than the link: of bytes neither", r.sent_bytes < 2.0 * SYN_PAGES * 4096);
+	CHECK(r.verdict == POL_SWITCH && r.rounds <= 2, "faster than the link: no waste of rounds");
+	CHECK(r.sent_bytes < 2.0 * SYN_PAGES * 4096, "faster than the link: of bytes neither");
 	r = run("hot-set-large", &p.v, 0, 1000);
-	CHECK("a floor is seen at once",
-	      r.verdict == POL_SWITCH && r.total_s - r.degraded_s < 1.03 * first_copy_s);
-	CHECK("a floor is not sent twice", r.sent_bytes < 1.3 * SYN_PAGES * 4096);
+	CHECK(r.verdict == POL_SWITCH && r.total_s - r.degraded_s < 1.03 * first_copy_s,
+	      "a floor is seen at once");
+	CHECK(r.sent_bytes < 1.3 * SYN_PAGES * 4096, "a floor is not sent twice");
 	for (int start = 0; start < 35; start += 5) {
 		r = run("bursty", &p.v, start, 1000);
-		CHECK("in a burst it waits for its end",
-		      r.verdict == POL_FINISH && r.downtime_s <= 0.2);
+		CHECK(r.verdict == POL_FINISH && r.downtime_s <= 0.2,
+		      "in a burst it waits for its end");
 	}
 	r = run("phased", &p.v, 7, 1000);
-	CHECK("it sees a phase end", r.verdict == POL_SWITCH ? r.degraded_s < 2 : r.downtime_s < 1);
+	CHECK(r.verdict == POL_SWITCH ? r.degraded_s < 2 : r.downtime_s < 1, "it sees a phase end");
 	r = run("abrupt", &p.v, 0, 1000);
-	CHECK("who walks through memory comes to its end",
-	      r.verdict == POL_SWITCH ? r.degraded_s < 1 : r.downtime_s < 0.5);
+	CHECK(r.verdict == POL_SWITCH ? r.degraded_s < 1 : r.downtime_s < 0.5,
+	      "who walks through memory comes to its end");
 }
 
 static void limits(void)
@@ -110,32 +101,32 @@ static void limits(void)
 	p.v.mode = POL_PRE_COPY;
 	struct sim_result r = run("constant-fast", &p.v, 0, 1000);
 
-	CHECK("pre-copy never switches", r.verdict == POL_FINISH);
+	CHECK(r.verdict == POL_FINISH, "pre-copy never switches");
 	p.v.downtime_max_ms = 1000;
 	r = run("constant-fast", &p.v, 0, 1000);
-	CHECK("a stop of 5 s is not accepted", r.verdict == POL_GIVE_UP && r.downtime_s == 0);
+	CHECK(r.verdict == POL_GIVE_UP && r.downtime_s == 0, "a stop of 5 s is not accepted");
 	r = run("constant-slow", &p.v, 0, 1000);
-	CHECK("a short one is", r.verdict == POL_FINISH);
+	CHECK(r.verdict == POL_FINISH, "a short one is");
 	pol_init(&p);
 	p.v.degraded_max_s = 1;
 	r = run("constant-fast", &p.v, 0, 1000);
-	CHECK("no post-copy of 6 s", r.verdict == POL_FINISH);
+	CHECK(r.verdict == POL_FINISH, "no post-copy of 6 s");
 	p.v.mode = POL_HYBRID;
 	r = run("constant-fast", &p.v, 0, 1000);
-	CHECK("nor in hybrid", r.verdict == POL_GIVE_UP);
+	CHECK(r.verdict == POL_GIVE_UP, "nor in hybrid");
 	pol_init(&p);
 	p.v.max_rounds = 1;
 	r = run("skewed", &p.v, 0, 1000);
-	CHECK("max-rounds", r.rounds <= 1);
+	CHECK(r.rounds <= 1, "max-rounds");
 	p.v.mode = POL_STOP_COPY;
 	r = run("idle", &p.v, 0, 1000);
-	CHECK("stop-copy", r.rounds == 0 && r.verdict == POL_FINISH);
+	CHECK(r.rounds == 0 && r.verdict == POL_FINISH, "stop-copy");
 	p.v.mode = POL_POST_COPY;
 	r = run("idle", &p.v, 0, 1000);
-	CHECK("post-copy", r.rounds == 0 && r.verdict == POL_SWITCH);
+	CHECK(r.rounds == 0 && r.verdict == POL_SWITCH, "post-copy");
 	p.v.mode = POL_HYBRID;
 	r = run("idle", &p.v, 0, 1000);
-	CHECK("hybrid", r.rounds == 1 && r.verdict == POL_SWITCH);
+	CHECK(r.rounds == 1 && r.verdict == POL_SWITCH, "hybrid");
 }
 
 /* A stop that the migration does not survive, or that is not allowed, is not begun. */
@@ -148,26 +139,26 @@ static void forbidden_stops(void)
 	p.v.freeze_limit_ms = 2000;
 	struct sim_result r = run("constant-fast", &p.v, 0, 1000);
 
-	CHECK("it would be undone", r.verdict == POL_GIVE_UP && strstr(r.why, "freeze-limit-ms"));
+	CHECK(r.verdict == POL_GIVE_UP && strstr(r.why, "freeze-limit-ms"), "it would be undone");
 	p.v.mode = POL_STOP_COPY;
 	r = run("idle", &p.v, 0, 1000);
-	CHECK("stop-copy is tried, and undone",
-	      r.verdict == POL_GIVE_UP && r.downtime_s > 2 && strstr(r.why, "undone"));
+	CHECK(r.verdict == POL_GIVE_UP && r.downtime_s > 2 && strstr(r.why, "undone"),
+	      "stop-copy is tried, and undone");
 	p.v.mode = POL_AUTO;
 	p.v.degraded_weight_percent = 100; /* then it rather stops and copies */
 	p.v.freeze_limit_ms = 10000;
 	r = run("constant-fast", &p.v, 0, 1000);
-	CHECK("as it weighs them", r.verdict == POL_FINISH && r.downtime_s > 2);
+	CHECK(r.verdict == POL_FINISH && r.downtime_s > 2, "as it weighs them");
 	p.v.freeze_limit_ms = 2000;
 	r = run("constant-fast", &p.v, 0, 1000);
-	CHECK("post-copy rather than undone", r.verdict == POL_SWITCH);
+	CHECK(r.verdict == POL_SWITCH, "post-copy rather than undone");
 	p.v.freeze_limit_ms = 10000;
 	p.v.downtime_max_ms = 1000;
 	r = run("constant-fast", &p.v, 0, 1000);
-	CHECK("post-copy rather than given up", r.verdict == POL_SWITCH);
+	CHECK(r.verdict == POL_SWITCH, "post-copy rather than given up");
 	p.v.degraded_max_s = 1;
 	r = run("constant-fast", &p.v, 0, 1000);
-	CHECK("neither is allowed", r.verdict == POL_GIVE_UP);
+	CHECK(r.verdict == POL_GIVE_UP, "neither is allowed");
 	pol_init(&p);
 	p.v.mode = POL_PRE_COPY;
 	p.v.total_weight_percent = 100;
@@ -175,15 +166,15 @@ static void forbidden_stops(void)
 	r = run("constant-middle", &p.v, 0, 1000);
 	p.v.downtime_max_ms = (unsigned int)(r.downtime_s * 900);
 	r = run("constant-middle", &p.v, 0, 1000);
-	CHECK("rather more rounds than given up",
-	      r.verdict == POL_FINISH && r.downtime_s * 1e3 <= p.v.downtime_max_ms);
+	CHECK(r.verdict == POL_FINISH && r.downtime_s * 1e3 <= p.v.downtime_max_ms,
+	      "rather more rounds than given up");
 	pol_init(&p);
 	p.v.mode = POL_PRE_COPY;
 	p.v.total_weight_percent = 10;
 	p.v.downtime_max_ms = 400;
 	r = run("sweep", &p.v, 0, 1000);
-	CHECK("however many rounds are still forbidden, they do help",
-	      r.verdict == POL_FINISH && r.rounds > 10 && r.downtime_s <= 0.4);
+	CHECK(r.verdict == POL_FINISH && r.rounds > 10 && r.downtime_s <= 0.4,
+	      "however many rounds are still forbidden, they do help");
 }
 
 /* What is sent while it is stopped counts wherever the decision is made. */
@@ -195,28 +186,28 @@ static void shared_memory(void)
 	fixed_pages = 131072;
 	struct sim_result r = run("idle", &p.v, 0, 1000);
 
-	CHECK("of 512 MiB",
-	      r.downtime_s > 4 && fabs(r.predicted_downtime_s / r.downtime_s - 1) < 0.1);
+	CHECK(r.downtime_s > 4 && fabs(r.predicted_downtime_s / r.downtime_s - 1) < 0.1,
+	      "of 512 MiB");
 	p.v.mode = POL_POST_COPY;
 	r = run("idle", &p.v, 0, 1000);
-	CHECK("in post-copy, too", r.downtime_s > 4);
+	CHECK(r.downtime_s > 4, "in post-copy, too");
 	p.v.mode = POL_AUTO;
 	r = run("tiny", &p.v, 0, 1000);
-	CHECK("it is not tiny", r.rounds >= 1);
+	CHECK(r.rounds >= 1, "it is not tiny");
 	p.v.downtime_max_ms = 2000;
 	r = run("idle", &p.v, 0, 1000);
-	CHECK("downtime-max-ms", r.verdict == POL_GIVE_UP);
+	CHECK(r.verdict == POL_GIVE_UP, "downtime-max-ms");
 	fixed_pages = 0;
 	struct pol_size z = { .pages = 262144, .tasks = 1 };
 
-	CHECK("a stop of a small tree", pol_freeze_us(&z) < 30000);
+	CHECK(pol_freeze_us(&z) < 30000, "a stop of a small tree");
 	z.how = POL_FREEZE_PUSH;
-	CHECK("CRIU looks at all pages", pol_freeze_us(&z) > 100000);
+	CHECK(pol_freeze_us(&z) > 100000, "CRIU looks at all pages");
 	z.fixed_pages = 131072;
-	CHECK("512 MiB are put in place there", pol_freeze_us(&z) > 1500000);
+	CHECK(pol_freeze_us(&z) > 1500000, "512 MiB are put in place there");
 	z.fixed_pages = 0;
 	z.tasks = 21;
-	CHECK("20 processes more", pol_freeze_us(&z) > 300000);
+	CHECK(pol_freeze_us(&z) > 300000, "20 processes more");
 }
 
 static void tiny_ones(void)
@@ -227,11 +218,11 @@ static void tiny_ones(void)
 	p.v.downtime_max_ms = 100;
 	struct sim_result r = run("tiny", &p.v, 0, 10);
 
-	CHECK("a maximum is not a guess", r.verdict == POL_GIVE_UP || r.downtime_s <= 0.1);
+	CHECK(r.verdict == POL_GIVE_UP || r.downtime_s <= 0.1, "a maximum is not a guess");
 	pol_init(&p);
 	p.v.bandwidth_limit_mbit = 10;
 	r = run("tiny", &p.v, 0, 10);
-	CHECK("a limit of bandwidth is known", r.rounds == 1 && r.downtime_s <= 0.1);
+	CHECK(r.rounds == 1 && r.downtime_s <= 0.1, "a limit of bandwidth is known");
 }
 
 /* A first copy of minutes ends as others do. */
@@ -242,14 +233,14 @@ static void slow_links(void)
 	pol_init(&p);
 	struct sim_result r = run("idle", &p.v, 0, 30);
 
-	CHECK("nobody forces it", !r.forced && r.total_s > SIM_LIMIT_S && r.downtime_s < 0.2);
+	CHECK(!r.forced && r.total_s > SIM_LIMIT_S && r.downtime_s < 0.2, "nobody forces it");
 	struct pol_state s = { .opt = &p.v, .total_pages = 1ull << 31, .link_Bps = 0.01 };
 
 	s.round = 30;
 	s.written_pages = s.total_pages;
 	struct pol_answer a = pol_decide(&s);
 
-	CHECK("a link of nothing", a.degraded_us == 1000000000000000ull);
+	CHECK(a.degraded_us == 1000000000000000ull, "a link of nothing");
 }
 
 /* Slowed down it converges, when that was allowed; the rest is as without. */
@@ -261,20 +252,20 @@ static void throttling(void)
 	p.v.mode = POL_PRE_COPY;
 	struct sim_result without = run("constant-fast", &p.v, 0, 1000);
 
-	CHECK("never unless it is allowed", without.slow_percent == 0 && without.taken_s == 0);
+	CHECK(without.slow_percent == 0 && without.taken_s == 0, "never unless it is allowed");
 	p.v.throttle_max_percent = 95;
 	struct sim_result r = run("constant-fast", &p.v, 0, 1000);
 
-	CHECK("faster than the link: it is slowed down", r.slow_percent > 0 && r.taken_s > 0);
-	CHECK("and pays", r.downtime_s < 0.5 * without.downtime_s && r.verdict == POL_FINISH);
+	CHECK(r.slow_percent > 0 && r.taken_s > 0, "faster than the link: it is slowed down");
+	CHECK(r.downtime_s < 0.5 * without.downtime_s && r.verdict == POL_FINISH, "and pays");
 	p.v.throttle_max_percent = 30;
 	r = run("constant-fast", &p.v, 0, 1000);
-	CHECK("no more than allowed", r.slow_percent <= 30);
+	CHECK(r.slow_percent <= 30, "no more than allowed");
 	p.v.throttle_max_percent = 95;
 	r = run("idle", &p.v, 0, 1000);
-	CHECK("an idle one is left alone", r.slow_percent == 0 && r.rounds == 1);
+	CHECK(r.slow_percent == 0 && r.rounds == 1, "an idle one is left alone");
 	r = run("constant-slow", &p.v, 0, 1000);
-	CHECK("so is one that converges", r.slow_percent == 0);
+	CHECK(r.slow_percent == 0, "so is one that converges");
 }
 
 /* Without a deadline these take longer. */
@@ -289,12 +280,12 @@ static void deadlines(void)
 			p.v.deadline_s = s;
 			struct sim_result r = run(names[i], &p.v, 0, 1000);
 
-			CHECK("a deadline is kept", r.total_s <= s);
+			CHECK(r.total_s <= s, "a deadline is kept");
 		}
 	p.v.deadline_s = 8; /* less than all memory takes: then the less downtime the better */
 	struct sim_result r = run("idle", &p.v, 0, 1000);
 
-	CHECK("a deadline that cannot be kept", r.verdict != POL_GIVE_UP && r.total_s < 9.5);
+	CHECK(r.verdict != POL_GIVE_UP && r.total_s < 9.5, "a deadline that cannot be kept");
 }
 
 /* The predicted downtime at the decision and the one that follows from the trace. */
@@ -306,8 +297,8 @@ static void predictions(void)
 	for (size_t i = 0; i < ARRAY_SIZE(syn_traces); i++) {
 		struct sim_result r = run(syn_traces[i].name, &p.v, 3, 1000);
 
-		CHECK("predicted",
-		      fabs(r.predicted_downtime_s - r.downtime_s) <= 0.3 * r.downtime_s);
+		CHECK(fabs(r.predicted_downtime_s - r.downtime_s) <= 0.3 * r.downtime_s,
+		      "predicted");
 	}
 }
 
@@ -318,20 +309,20 @@ static void curves(void)
 
 	for (unsigned int ms = 10; ms <= 1000; ms += 10)
 		curve_add(&c, ms * 1000, ms * 7);
-	CHECK("a straight line goes on", fabs(curve_at(&c, 2e6, 1e9) - 14000) < 200);
-	CHECK("and back", fabs(curve_at(&c, 5e4, 1e9) - 350) < 20);
-	CHECK("up to all memory", curve_at(&c, 2e6, 9000) == 9000);
+	CHECK(fabs(curve_at(&c, 2e6, 1e9) - 14000) < 200, "a straight line goes on");
+	CHECK(fabs(curve_at(&c, 5e4, 1e9) - 350) < 20, "and back");
+	CHECK(curve_at(&c, 2e6, 9000) == 9000, "up to all memory");
 	c.n = 0;
 	for (unsigned int ms = 10; ms <= 1000; ms += 10)
 		curve_add(&c, ms * 1000, 5000);
-	CHECK("a floor stays", fabs(curve_at(&c, 1e3, 1e9) - 5000) < 1);
-	CHECK("no more points than there is room for", c.n <= POL_CURVE_POINTS);
+	CHECK(fabs(curve_at(&c, 1e3, 1e9) - 5000) < 1, "a floor stays");
+	CHECK(c.n <= POL_CURVE_POINTS, "no more points than there is room for");
 	c.n = 0;
 	for (unsigned int i = 1; i <= 3; i++)
 		curve_add(&c, 100, i * 100);
 	curve_add(&c, 50, 400);
 	curve_add(&c, 50, 400);
-	CHECK("times that go back", c.n == 1 && curve_at(&c, 100, 1e9) == 800);
+	CHECK(c.n == 1 && curve_at(&c, 100, 1e9) == 800, "times that go back");
 }
 
 #define COUNT_PAGES   500u
@@ -373,22 +364,22 @@ static void counts(void)
 					n += in;
 					again += in && before;
 				}
-				CHECK("pages written",
-				      fabs(trace_written(&t, from * 1e3, to * 1e3) - n) < 0.01);
-				CHECK("pages written again",
-				      fabs(trace_rewritten(&t, since * 1e3, from * 1e3, to * 1e3) -
-				           again) < 0.01);
+				CHECK(fabs(trace_written(&t, from * 1e3, to * 1e3) - n) < 0.01,
+				      "pages written");
+				CHECK(fabs(trace_rewritten(&t, since * 1e3, from * 1e3, to * 1e3) -
+				           again) < 0.01,
+				      "pages written again");
 			}
 	struct trace tail;
 
-	CHECK("the tail", trace_tail(&t, 20000, &tail, &e) == 0 && tail.n == 20);
+	CHECK(trace_tail(&t, 20000, &tail, &e) == 0 && tail.n == 20, "the tail");
 	for (unsigned int from = 0; from < 20; from++)
 		for (unsigned int to = from + 1; to <= 20; to++)
-			CHECK("the tail's pages",
-			      fabs(trace_written(&tail, from * 1e3, to * 1e3) -
-			           trace_written(&t, (from + 40) * 1e3, (to + 40) * 1e3)) < 0.01);
-	CHECK("a pass and more",
-	      fabs(trace_written(&tail, 5e3, 25e3) - trace_written(&tail, 5e3, 1e12)) < 0.01);
+			CHECK(fabs(trace_written(&tail, from * 1e3, to * 1e3) -
+			           trace_written(&t, (from + 40) * 1e3, (to + 40) * 1e3)) < 0.01,
+			      "the tail's pages");
+	CHECK(fabs(trace_written(&tail, 5e3, 25e3) - trace_written(&tail, 5e3, 1e12)) < 0.01,
+	      "a pass and more");
 	trace_fini(&tail);
 	trace_fini(&t);
 }
@@ -428,9 +419,9 @@ static void bad_files(const char *path)
 		fclose(f);
 		struct err why = ERR_INIT;
 
-		CHECK(bad[i][1],
-		      trace_load(&back, path, &why) < 0 && !strncmp(why.msg, path, strlen(path)) &&
-		              !strncmp(why.msg + strlen(path), bad[i][1], strlen(bad[i][1])));
+		CHECK(trace_load(&back, path, &why) < 0 && !strncmp(why.msg, path, strlen(path)) &&
+		              !strncmp(why.msg + strlen(path), bad[i][1], strlen(bad[i][1])),
+		      "%s", bad[i][1]);
 	}
 	FILE *f = fopen(path, "w");
 
@@ -440,9 +431,9 @@ static void bad_files(const char *path)
 	fclose(f);
 	struct err why = ERR_INIT, dir = ERR_INIT;
 
-	CHECK("too long", trace_load(&back, path, &why) < 0 &&
-	                          strstr(why.msg, ":8195: more than 8192 samples"));
-	CHECK("a directory", trace_load(&back, "/", &dir) < 0 && strstr(dir.msg, "directory"));
+	CHECK(trace_load(&back, path, &why) < 0 && strstr(why.msg, ":8195: more than 8192 samples"),
+	      "too long");
+	CHECK(trace_load(&back, "/", &dir) < 0 && strstr(dir.msg, "directory"), "a directory");
 }
 
 static void files(void)
@@ -453,11 +444,12 @@ static void files(void)
 	struct trace back;
 	struct err e = ERR_INIT;
 
-	CHECK("save", fd >= 0 && trace_save(t, path, &e) == 0);
-	CHECK("load", trace_load(&back, path, &e) == 0 && back.n == t->n);
+	CHECK(fd >= 0 && trace_save(t, path, &e) == 0, "save");
+	CHECK(trace_load(&back, path, &e) == 0 && back.n == t->n, "load");
 	for (double at = 0; at < 60e6; at += 3.3e6)
-		CHECK("the same", fabs(trace_written(t, at, at + 7e6) -
-		                       trace_written(&back, at, at + 7e6)) < 0.01);
+		CHECK(fabs(trace_written(t, at, at + 7e6) - trace_written(&back, at, at + 7e6)) <
+		              0.01,
+		      "the same");
 	trace_fini(&back);
 	bad_files(path);
 	unlink(path);
@@ -482,16 +474,16 @@ static struct pol_answer untracked(enum pol_mode mode, double mib, unsigned int 
 
 static void no_rounds(void)
 {
-	CHECK("small: stop and copy", untracked(POL_AUTO, 0.5, 0, 0, 0).verdict == POL_FINISH);
-	CHECK("large: post-copy", untracked(POL_AUTO, 1024, 0, 0, 0).verdict == POL_SWITCH);
-	CHECK("pre-copy stops and copies",
-	      untracked(POL_PRE_COPY, 1024, 0, 0, 0).verdict == POL_FINISH);
-	CHECK("hybrid is post-copy", untracked(POL_HYBRID, 1, 0, 0, 0).verdict == POL_SWITCH);
-	CHECK("post-copy", untracked(POL_POST_COPY, 1, 0, 0, 0).verdict == POL_SWITCH);
-	CHECK("downtime-max-ms", untracked(POL_PRE_COPY, 64, 1000, 0, 0).verdict == POL_GIVE_UP);
-	CHECK("and where it is kept", untracked(POL_PRE_COPY, 8, 1000, 0, 0).verdict == POL_FINISH);
-	CHECK("at a limit", untracked(POL_PRE_COPY, 8, 1000, 0, 10).verdict == POL_GIVE_UP);
-	CHECK("degraded-max-s", untracked(POL_HYBRID, 1024, 0, 5, 0).verdict == POL_GIVE_UP);
+	CHECK(untracked(POL_AUTO, 0.5, 0, 0, 0).verdict == POL_FINISH, "small: stop and copy");
+	CHECK(untracked(POL_AUTO, 1024, 0, 0, 0).verdict == POL_SWITCH, "large: post-copy");
+	CHECK(untracked(POL_PRE_COPY, 1024, 0, 0, 0).verdict == POL_FINISH,
+	      "pre-copy stops and copies");
+	CHECK(untracked(POL_HYBRID, 1, 0, 0, 0).verdict == POL_SWITCH, "hybrid is post-copy");
+	CHECK(untracked(POL_POST_COPY, 1, 0, 0, 0).verdict == POL_SWITCH, "post-copy");
+	CHECK(untracked(POL_PRE_COPY, 64, 1000, 0, 0).verdict == POL_GIVE_UP, "downtime-max-ms");
+	CHECK(untracked(POL_PRE_COPY, 8, 1000, 0, 0).verdict == POL_FINISH, "and where it is kept");
+	CHECK(untracked(POL_PRE_COPY, 8, 1000, 0, 10).verdict == POL_GIVE_UP, "at a limit");
+	CHECK(untracked(POL_HYBRID, 1024, 0, 5, 0).verdict == POL_GIVE_UP, "degraded-max-s");
 }
 
 /* What fits into the downtime limit on an unknown link does not at 1 Mbit/s. */
@@ -501,9 +493,9 @@ static void tiny_at_a_limit(void)
 	struct pol_state s = { .opt = &p.v, .total_pages = 500, .written_pages = 500 };
 
 	pol_init(&p);
-	CHECK("tiny", pol_decide(&s).verdict == POL_FINISH);
+	CHECK(pol_decide(&s).verdict == POL_FINISH, "tiny");
 	p.v.bandwidth_limit_mbit = 1;
-	CHECK("tiny at a limit", pol_decide(&s).verdict == POL_ROUND);
+	CHECK(pol_decide(&s).verdict == POL_ROUND, "tiny at a limit");
 }
 
 int main(void)
@@ -522,5 +514,5 @@ int main(void)
 	throttling();
 	deadlines();
 	predictions();
-	return faults ? 1 : 0;
+	return checks_end();
 }

@@ -4,21 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checks.h"
 #include "hauler/pages/order.h"
 
 #define BASE  0x7f0000100000ULL /* not at a chunk's start */
 #define PAGES 2000u
 #define HOLE  700u /* 100 pages from there on are not left */
-
-static int wrong;
-
-static void check(bool ok, int line, const char *what)
-{
-	if (!ok)
-		wrong++, printf("line %d: %s\n", line, what);
-}
-
-#define CHECK(x) check((x), __LINE__, #x)
 
 static uint64_t page(unsigned int i)
 {
@@ -105,8 +96,10 @@ int main(void)
 	/* then each 10th: after twenty of these the program waits for page 301 */
 	for (int k = 0; k < 20; k++) {
 		CHECK(order_next(o, &got, &vaddr, &n) && got == obj);
-		for (uint64_t i = (vaddr - BASE) / PAGE_BYTES; n--; i++)
-			seen[i]++, total++, CHECK(rank_of((unsigned int)i) == 1);
+		for (uint64_t i = (vaddr - BASE) / PAGE_BYTES; n--; i++) {
+			CHECK(rank_of((unsigned int)i) == 1);
+			seen[i]++, total++;
+		}
 	}
 	CHECK(total == 63);
 	order_waits(o, obj, page(301), 1);
@@ -133,8 +126,8 @@ int main(void)
 		}
 	for (unsigned int i = 0; i < PAGES; i++)
 		CHECK(seen[i] == is_left(i));
-	printf("%llu pages, each once: %s\n", (unsigned long long)total, wrong ? "no" : "yes");
+	CHECK(total == PAGES - 100, "%llu pages, each once", (unsigned long long)total);
 	order_free(o);
 	class_runs_fini(&left.runs);
-	return wrong != 0 || total != PAGES - 100;
+	return checks_end();
 }

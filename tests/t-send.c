@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "checks.h"
 #include "common/clock.h"
 #include "common/page.h"
 #include "engine/proc/proc.h"
@@ -22,17 +24,6 @@
 
 static struct err e;
 static pid_t child;
-
-#define CHECK(x)                                                                                   \
-	do {                                                                                       \
-		if (!(x)) {                                                                        \
-			fprintf(stderr, "%s:%d: not true: %s (%s)\n", __FILE__, __LINE__, #x,      \
-			        e.msg);                                                            \
-			if (child > 0)                                                             \
-				kill(child, SIGKILL);                                              \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
 
 /* ---- the channel ---- */
 
@@ -91,15 +82,17 @@ static void start(void)
 {
 	pages = mmap(NULL, PAGES * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 	             -1, 0);
-	CHECK(pages != MAP_FAILED);
+	MUST(pages != MAP_FAILED);
 	for (unsigned int i = 0; i < PAGES; i++)
 		memset(pages + i * PAGE_BYTES, (int)i + 1, PAGE_BYTES);
 	signal(SIGUSR1, unmap);
 	child = fork();
-	if (child == 0)
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a check that fails ends the test */
 		for (;;)
 			pause();
-	CHECK(child > 0);
+	}
+	MUST(child > 0);
 }
 
 static uint64_t page(unsigned int i)
@@ -120,7 +113,7 @@ static int push(enum send_what what, struct send_stats *st, int *lost)
 	AUTO(fd) int fd = mem_open(child, &e);
 	struct send *s = NULL;
 
-	CHECK(fd >= 0 && send_new(&s, ch, 2, sent, &e) == 0);
+	MUST_E(fd >= 0 && send_new(&s, ch, 2, sent, &e) == 0, e);
 	int r = send_pages(s, what, child, fd, page(0), PAGES, &e);
 
 	if (r == 0)
@@ -145,11 +138,12 @@ static void forgotten(void)
 	struct send_stats st;
 	int lost;
 
-	CHECK(push(SEND_CHANGED, &st, &lost) == 0 && st.data_pages == PAGES && lost == 0);
+	MUST_E(push(SEND_CHANGED, &st, &lost) == 0 && st.data_pages == PAGES && lost == 0, e);
 	sent_forget(sent, OBJ, page(0), 2);
-	CHECK(!has(0) && !has(1) && has(2));
-	CHECK(push(SEND_CHANGED, &st, &lost) == 0 && st.data_pages == 0 && st.same_pages == PAGES);
-	CHECK(has(0) && has(1));
+	MUST(!has(0) && !has(1) && has(2));
+	MUST_E(push(SEND_CHANGED, &st, &lost) == 0 && st.data_pages == 0 && st.same_pages == PAGES,
+	       e);
+	MUST(has(0) && has(1));
 }
 
 static void unreadable(void)
@@ -157,17 +151,17 @@ static void unreadable(void)
 	struct send_stats st;
 	int status, lost;
 
-	CHECK(kill(child, SIGUSR1) == 0 && waitpid(child, &status, WUNTRACED) == child);
+	MUST(kill(child, SIGUSR1) == 0 && waitpid(child, &status, WUNTRACED) == child);
 	/* in a round: an older copy does not count */
-	CHECK(push(SEND_CHANGED, &st, &lost) == 0 && st.gone_pages == 1 && lost == 0);
+	MUST_E(push(SEND_CHANGED, &st, &lost) == 0 && st.gone_pages == 1 && lost == 0, e);
 	for (unsigned int i = 0; i < PAGES; i++)
-		CHECK(has(i) == (i != HOLE));
+		MUST(has(i) == (i != HOLE));
 	/* in the freeze: it ends */
-	CHECK(push(SEND_STANDING, &st, &lost) == -EIO && strstr(e.msg, "cannot be read"));
+	MUST_E(push(SEND_STANDING, &st, &lost) == -EIO && strstr(e.msg, "cannot be read"), e);
 	err_clear(&e);
 	/* after the switch-over: all others go, and then it is said */
-	CHECK(push(SEND_ALL, &st, &lost) == 0 && st.data_pages == PAGES - 1);
-	CHECK(lost == -EIO && strstr(e.msg, "cannot be read"));
+	MUST_E(push(SEND_ALL, &st, &lost) == 0 && st.data_pages == PAGES - 1, e);
+	MUST(lost == -EIO && strstr(e.msg, "cannot be read"));
 	err_clear(&e);
 }
 
@@ -187,23 +181,22 @@ static void paced(void)
 	}
 	uint64_t us = now_us() - t0;
 
-	CHECK(us > 150000 && us < 1000000);
+	MUST(us > 150000 && us < 1000000);
 	pace_limit(&p, 12500, 0);
-	CHECK(!pace_nap(&p, 512 << 10) && pace_nap(&p, 1));
+	MUST(!pace_nap(&p, 512 << 10) && pace_nap(&p, 1));
 	pace_limit(&p, 12500, 0); /* the stop begins */
-	CHECK(!pace_nap(&p, 1));
+	MUST(!pace_nap(&p, 1));
 	pace_fini(&p);
 }
 
 int main(void)
 {
 	start();
-	CHECK(sent_new(&sent, &e) == 0);
+	MUST_E(sent_new(&sent, &e) == 0, e);
 	forgotten();
 	unreadable();
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
-	child = 0;
 	sent_free(sent);
 	paced();
 	return 0;

@@ -32,13 +32,13 @@ static void preamble(void)
 	memset(in.ticket, 1, sizeof(in.ticket));
 	memset(in.proof, 2, sizeof(in.proof));
 	preamble_put(b, &in);
-	CHECK(preamble_get(b, &out, &e) == 0 && !memcmp(&in, &out, sizeof(in)));
-	CHECK(b[8] == 0x01 && b[15] == 0xef && b[31] == 1 && b[32] == 2);
+	MUST(preamble_get(b, &out, &e) == 0 && !memcmp(&in, &out, sizeof(in)));
+	MUST(b[8] == 0x01 && b[15] == 0xef && b[31] == 1 && b[32] == 2);
 	for (int i = 0; i < 8; i++) {
 		preamble_put(b, &in);
 		b[i] ^= 0x20;
 		err_clear(&e);
-		CHECK(preamble_get(b, &out, &e) == -EPROTO && e.msg[0]);
+		MUST(preamble_get(b, &out, &e) == -EPROTO && e.msg[0]);
 	}
 }
 
@@ -50,16 +50,16 @@ static void greeting(void)
 	struct err e = ERR_INIT;
 	unsigned int value;
 
-	CHECK(preamble_greet(b, challenge, "a key") == PREAMBLE_HEAD_BYTES + sizeof(challenge) + 5);
-	CHECK(preamble_head(b, &says, &value, &e) == 0 && says == PREAMBLE_GREETING && value == 5);
+	MUST(preamble_greet(b, challenge, "a key") == PREAMBLE_HEAD_BYTES + sizeof(challenge) + 5);
+	MUST(preamble_head(b, &says, &value, &e) == 0 && says == PREAMBLE_GREETING && value == 5);
 	b[6] = 0xff; /* a key that is too long */
-	CHECK(preamble_head(b, &says, &value, &e) == -EPROTO);
+	MUST(preamble_head(b, &says, &value, &e) == -EPROTO);
 	preamble_refuse(b, PREAMBLE_NO_TICKET);
 	err_clear(&e);
-	CHECK(preamble_head(b, &says, &value, &e) == 0 && says == PREAMBLE_REFUSAL &&
-	      value == PREAMBLE_NO_TICKET);
+	MUST(preamble_head(b, &says, &value, &e) == 0 && says == PREAMBLE_REFUSAL &&
+	     value == PREAMBLE_NO_TICKET);
 	err_clear(&e);
-	CHECK(preamble_head((const uint8_t *)"SSH-2.0-", &says, &value, &e) == -EPROTO);
+	MUST(preamble_head((const uint8_t *)"SSH-2.0-", &says, &value, &e) == -EPROTO);
 }
 
 /* A ticket is good for its gate, its challenge, its preamble, and as long as its key is on the list. */
@@ -73,34 +73,34 @@ static void tickets(struct t_host *h)
 	struct ticket t;
 	ssh_key key = NULL;
 
-	CHECK(ssh_pki_import_privkey_file(t_path("id"), NULL, NULL, NULL, &key) == SSH_OK);
-	CHECK(key_print(key, print, sizeof(print)) == 0);
+	MUST(ssh_pki_import_privkey_file(t_path("id"), NULL, NULL, NULL, &key) == SSH_OK);
+	MUST(key_print(key, print, sizeof(print)) == 0);
 	ssh_key_free(key);
-	CHECK(gate_open(&other, h->server, &e) == 0);
-	CHECK(!gate_issue(&h->gate.gate, "SHA256:none", &t));
-	CHECK(gate_issue(&h->gate.gate, print, &t));
+	MUST(gate_open(&other, h->server, &e) == 0);
+	MUST(!gate_issue(&h->gate.gate, "SHA256:none", &t));
+	MUST(gate_issue(&h->gate.gate, print, &t));
 	memcpy(p.ticket, t.id, sizeof(p.ticket));
 	preamble_put(b, &p);
-	CHECK(!gate_admits(&h->gate.gate, challenge, b));
-	CHECK(gate_prove(&t, challenge, b, &e) == 0 && gate_admits(&h->gate.gate, challenge, b));
-	CHECK(!gate_admits(&other, challenge, b));
+	MUST(!gate_admits(&h->gate.gate, challenge, b));
+	MUST(gate_prove(&t, challenge, b, &e) == 0 && gate_admits(&h->gate.gate, challenge, b));
+	MUST(!gate_admits(&other, challenge, b));
 	for (size_t i = 0; i < sizeof(b); i++) {
 		b[i] ^= 1;
-		CHECK(!gate_admits(&h->gate.gate, challenge, b));
+		MUST(!gate_admits(&h->gate.gate, challenge, b));
 		b[i] ^= 1;
 	}
 	challenge[3] = 1;
-	CHECK(!gate_admits(&h->gate.gate, challenge, b));
+	MUST(!gate_admits(&h->gate.gate, challenge, b));
 	challenge[3] = 0;
 	t_write("authorized", 0600, other_line);
-	CHECK(!gate_admits(&h->gate.gate, challenge, b));
+	MUST(!gate_admits(&h->gate.gate, challenge, b));
 	t_write("authorized", 0600, id_line);
-	CHECK(gate_admits(&h->gate.gate, challenge, b));
+	MUST(gate_admits(&h->gate.gate, challenge, b));
 	/* one that has ended: its first bytes say when */
 	memset(t.id, 0, 4);
 	memcpy(p.ticket, t.id, sizeof(p.ticket));
 	preamble_put(b, &p);
-	CHECK(gate_prove(&t, challenge, b, &e) == 0 && !gate_admits(&h->gate.gate, challenge, b));
+	MUST(gate_prove(&t, challenge, b, &e) == 0 && !gate_admits(&h->gate.gate, challenge, b));
 }
 
 /* Unknown host, then trusted; the same key, then the wrong fingerprint. */
@@ -113,28 +113,28 @@ static void trust_flow(struct t_host *h)
 	int known = -1;
 
 	t_accept(h);
-	CHECK(connect_to(&to, &c, &e) == -EKEYREJECTED);
-	CHECK_E(strstr(e.fix, "haul trust --port"), &e);
-	CHECK(t_accepted(h) < 0);
+	MUST(connect_to(&to, &c, &e) == -EKEYREJECTED);
+	MUST_E(strstr(e.fix, "haul trust --port"), e);
+	MUST(t_accepted(h) < 0);
 
 	err_clear(&e);
 	t_accept(h);
-	CHECK_E(trust_fetch(&to, print, sizeof(print), &known, &e) == 0 && known == 0, &e);
+	MUST_E(trust_fetch(&to, print, sizeof(print), &known, &e) == 0 && known == 0, e);
 	t_accepted(h);
-	CHECK(chan_server_fingerprint(h->server, shown, sizeof(shown), &e) == 0);
-	CHECK(!strcmp(print, shown) && !strncmp(print, "SHA256:", 7));
+	MUST(chan_server_fingerprint(h->server, shown, sizeof(shown), &e) == 0);
+	MUST(!strcmp(print, shown) && !strncmp(print, "SHA256:", 7));
 
 	t_accept(h);
-	CHECK(trust_store(&to, "SHA256:something-else", &e) == -EKEYREJECTED);
+	MUST(trust_store(&to, "SHA256:something-else", &e) == -EKEYREJECTED);
 	t_accepted(h);
-	CHECK(access(t_path("known_hosts"), F_OK) < 0);
+	MUST(access(t_path("known_hosts"), F_OK) < 0);
 
 	err_clear(&e);
 	t_accept(h);
-	CHECK_E(trust_store(&to, print, &e) == 0, &e);
+	MUST_E(trust_store(&to, print, &e) == 0, e);
 	t_accepted(h);
 	t_accept(h);
-	CHECK_E(trust_fetch(&to, print, sizeof(print), &known, &e) == 0 && known == 1, &e);
+	MUST_E(trust_fetch(&to, print, sizeof(print), &known, &e) == 0 && known == 1, e);
 	t_accepted(h);
 }
 
@@ -149,22 +149,22 @@ static void right_key(struct t_host *h)
 
 	to.route = 77;
 	t_accept(h);
-	CHECK_E(connect_to(&to, &c, &e) == 0, &e);
-	CHECK_E(t_accepted(h) == 0, &h->e);
-	CHECK(h->route == 77);
-	CHECK(!strncmp(chan_peer(h->ch), "SHA256:", 7) && strstr(chan_peer(h->ch), " id"));
-	CHECK(!strncmp(chan_peer(c), "127.0.0.1 port ", 15));
+	MUST_E(connect_to(&to, &c, &e) == 0, e);
+	MUST_E(t_accepted(h) == 0, h->e);
+	MUST(h->route == 77);
+	MUST(!strncmp(chan_peer(h->ch), "SHA256:", 7) && strstr(chan_peer(h->ch), " id"));
+	MUST(!strncmp(chan_peer(c), "127.0.0.1 port ", 15));
 	ping.cookie = 4711;
 	m.body_case = HAUL__MSG__BODY_PING;
 	m.ping = &ping;
-	CHECK_E(wire_send(c, &m, deadline_in_ms(1000), &e) == 0, &e);
-	CHECK_E(wire_recv(h->ch, &got, deadline_in_ms(1000), &e) == 0, &e);
-	CHECK(got->body_case == HAUL__MSG__BODY_PING && got->ping->cookie == 4711);
+	MUST_E(wire_send(c, &m, deadline_in_ms(1000), &e) == 0, e);
+	MUST_E(wire_recv(h->ch, &got, deadline_in_ms(1000), &e) == 0, e);
+	MUST(got->body_case == HAUL__MSG__BODY_PING && got->ping->cookie == 4711);
 	haul__msg__free_unpacked(got, NULL);
 	chan_get_stats(c, &st);
-	CHECK(st.out_bytes > 4 && st.in_bytes == 0);
+	MUST(st.out_bytes > 4 && st.in_bytes == 0);
 	chan_free(c);
-	CHECK(wire_recv(h->ch, &got, deadline_in_ms(1000), &e) == -EPIPE);
+	MUST(wire_recv(h->ch, &got, deadline_in_ms(1000), &e) == -EPIPE);
 	chan_free(h->ch);
 }
 
@@ -176,9 +176,9 @@ static void refused(struct t_host *h, const char *identity)
 
 	to.identity = t_path(identity);
 	t_accept(h);
-	CHECK(connect_to(&to, &c, &e) == -EACCES);
-	CHECK_E(strstr(e.fix, "authorized_keys"), &e);
-	CHECK(t_accepted(h) < 0);
+	MUST(connect_to(&to, &c, &e) == -EACCES);
+	MUST_E(strstr(e.fix, "authorized_keys"), e);
+	MUST(t_accepted(h) < 0);
 }
 
 static void accepted(struct t_host *h, const char *identity)
@@ -189,8 +189,8 @@ static void accepted(struct t_host *h, const char *identity)
 
 	to.identity = t_path(identity);
 	t_accept(h);
-	CHECK_E(connect_to(&to, &c, &e) == 0, &e);
-	CHECK(t_accepted(h) == 0);
+	MUST_E(connect_to(&to, &c, &e) == 0, e);
+	MUST(t_accepted(h) == 0);
 	chan_free(c);
 	chan_free(h->ch);
 }
@@ -225,16 +225,16 @@ static void odd_identities(struct t_host *h)
 
 	to.identity = t_path("locked");
 	t_accept(h);
-	CHECK(connect_to(&to, &c, &e) == -EINVAL);
-	CHECK_E(strstr(e.msg, "passphrase") && e.fix[0], &e);
+	MUST(connect_to(&to, &c, &e) == -EINVAL);
+	MUST_E(strstr(e.msg, "passphrase") && e.fix[0], e);
 	t_accepted(h);
 	to.identity = t_path("authorized");
 	t_accept(h);
-	CHECK(connect_to(&to, &c, &e) == -EINVAL);
+	MUST(connect_to(&to, &c, &e) == -EINVAL);
 	t_accepted(h);
 	to.identity = t_path("not-there");
 	t_accept(h);
-	CHECK(connect_to(&to, &c, &e) == -ENOENT);
+	MUST(connect_to(&to, &c, &e) == -ENOENT);
 	t_accepted(h);
 }
 
@@ -248,22 +248,22 @@ static void changed_host_key(struct t_host *h)
 	char print[128];
 	int known;
 
-	CHECK(chan_server_new(&h->server, t_path("host_key2"), t_path("authorized"), &e) == 0);
-	CHECK(t_gate_open(&h->gate, h->server, &e) == 0);
+	MUST(chan_server_new(&h->server, t_path("host_key2"), t_path("authorized"), &e) == 0);
+	MUST(t_gate_open(&h->gate, h->server, &e) == 0);
 	t_accept(h);
-	CHECK(connect_to(&to, &c, &e) == -EKEYREJECTED);
-	CHECK_E(strstr(e.msg, "HAS CHANGED") && strstr(e.fix, "known_hosts"), &e);
+	MUST(connect_to(&to, &c, &e) == -EKEYREJECTED);
+	MUST_E(strstr(e.msg, "HAS CHANGED") && strstr(e.fix, "known_hosts"), e);
 	t_accepted(h);
 	t_accept(h);
 	err_clear(&e);
-	CHECK(trust_fetch(&to, print, sizeof(print), &known, &e) == 0 && known == 2);
+	MUST(trust_fetch(&to, print, sizeof(print), &known, &e) == 0 && known == 2);
 	t_accepted(h);
 	t_accept(h);
-	CHECK(trust_store(&to, print, &e) == -EEXIST && e.fix[0]);
+	MUST(trust_store(&to, print, &e) == -EEXIST && e.fix[0]);
 	t_accepted(h);
 	chan_server_free(h->server);
 	h->server = old;
-	CHECK(t_gate_open(&h->gate, old, &e) == 0);
+	MUST(t_gate_open(&h->gate, old, &e) == 0);
 }
 
 static void host_key_file(void)
@@ -272,13 +272,12 @@ static void host_key_file(void)
 	struct err e = ERR_INIT;
 	struct stat st;
 
-	CHECK(stat(t_path("host_key"), &st) == 0 && (st.st_mode & 0777) == 0600);
-	CHECK(chmod(t_path("host_key2"), 0644) == 0);
-	CHECK(chan_server_new(&s, t_path("host_key2"), t_path("authorized"), &e) == -EPERM);
-	CHECK_E(strstr(e.fix, "chmod 600"), &e);
+	MUST(stat(t_path("host_key"), &st) == 0 && (st.st_mode & 0777) == 0600);
+	MUST(chmod(t_path("host_key2"), 0644) == 0);
+	MUST(chan_server_new(&s, t_path("host_key2"), t_path("authorized"), &e) == -EPERM);
+	MUST_E(strstr(e.fix, "chmod 600"), e);
 	err_clear(&e);
-	CHECK(chan_server_new(&s, "/proc/no/such/folder", t_path("authorized"), &e) < 0 &&
-	      e.fix[0]);
+	MUST(chan_server_new(&s, "/proc/no/such/folder", t_path("authorized"), &e) < 0 && e.fix[0]);
 }
 
 /* A raw TCP client that says what it likes after the preamble. */
@@ -294,14 +293,14 @@ static int raw_client(const struct t_host *h, const char *text)
 	unsigned int bytes;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	CHECK(connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0);
-	CHECK(recv(fd, hello, PREAMBLE_HEAD_BYTES, MSG_WAITALL) == PREAMBLE_HEAD_BYTES);
-	CHECK_E(preamble_head(hello, &says, &bytes, &e) == 0 && says == PREAMBLE_GREETING, &e);
+	MUST(connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0);
+	MUST(recv(fd, hello, PREAMBLE_HEAD_BYTES, MSG_WAITALL) == PREAMBLE_HEAD_BYTES);
+	MUST_E(preamble_head(hello, &says, &bytes, &e) == 0 && says == PREAMBLE_GREETING, e);
 	bytes += PREAMBLE_CHALLENGE_BYTES;
-	CHECK(recv(fd, hello, bytes, MSG_WAITALL) == (ssize_t)bytes);
+	MUST(recv(fd, hello, bytes, MSG_WAITALL) == (ssize_t)bytes);
 	preamble_put(hello, &p);
-	CHECK(send(fd, hello, PREAMBLE_BYTES, 0) == PREAMBLE_BYTES);
-	CHECK(send(fd, text, strlen(text), MSG_NOSIGNAL) >= 0);
+	MUST(send(fd, hello, PREAMBLE_BYTES, 0) == PREAMBLE_BYTES);
+	MUST(send(fd, text, strlen(text), MSG_NOSIGNAL) >= 0);
 	return fd;
 }
 
@@ -316,9 +315,9 @@ static void odd_clients(struct t_host *h)
 		t_accept(h);
 		int fd = raw_client(h, says[i]);
 
-		CHECK(t_accepted(h) < 0 && h->e.msg[0]);
+		MUST(t_accepted(h) < 0 && h->e.msg[0]);
 		if (i == 0)
-			CHECK(h->r == -ETIMEDOUT);
+			MUST(h->r == -ETIMEDOUT);
 		close(fd);
 	}
 	/* one that goes on and on */
@@ -327,9 +326,9 @@ static void odd_clients(struct t_host *h)
 
 	for (int i = 0; i < 100 && send(fd, "\0\0\4\0", 4, MSG_NOSIGNAL) == 4; i++)
 		usleep(5000);
-	CHECK(t_accepted(h) < 0);
+	MUST(t_accepted(h) < 0);
 	close(fd);
-	CHECK(now_us() - t0 < 4000000);
+	MUST(now_us() - t0 < 4000000);
 	h->limit_ms = CONNECT_MS;
 }
 
@@ -339,11 +338,11 @@ static ssh_session raw_session(const struct t_host *h)
 	int fd = raw_client(h, "");
 	bool no = false;
 
-	CHECK(ssh_options_set(s, SSH_OPTIONS_PROCESS_CONFIG, &no) == 0);
-	CHECK(ssh_options_set(s, SSH_OPTIONS_HOST, "127.0.0.1") == 0);
-	CHECK(ssh_options_set(s, SSH_OPTIONS_USER, "x") == 0);
-	CHECK(ssh_options_set(s, SSH_OPTIONS_FD, &fd) == 0);
-	CHECK(ssh_connect(s) == SSH_OK);
+	MUST(ssh_options_set(s, SSH_OPTIONS_PROCESS_CONFIG, &no) == 0);
+	MUST(ssh_options_set(s, SSH_OPTIONS_HOST, "127.0.0.1") == 0);
+	MUST(ssh_options_set(s, SSH_OPTIONS_USER, "x") == 0);
+	MUST(ssh_options_set(s, SSH_OPTIONS_FD, &fd) == 0);
+	MUST(ssh_connect(s) == SSH_OK);
 	return s;
 }
 
@@ -357,12 +356,12 @@ static void many_keys(struct t_host *h)
 	for (; tries < 50 && r == SSH_AUTH_DENIED; tries++) {
 		ssh_key key = NULL;
 
-		CHECK(ssh_pki_generate(SSH_KEYTYPE_ED25519, 0, &key) == SSH_OK);
+		MUST(ssh_pki_generate(SSH_KEYTYPE_ED25519, 0, &key) == SSH_OK);
 		r = ssh_userauth_publickey(s, NULL, key);
 		ssh_key_free(key);
 	}
-	CHECK(r != SSH_AUTH_SUCCESS && tries < 50);
-	CHECK(t_accepted(h) == -EACCES);
+	MUST(r != SSH_AUTH_SUCCESS && tries < 50);
+	MUST(t_accepted(h) == -EACCES);
 	ssh_free(s);
 }
 
@@ -375,19 +374,19 @@ static void other_wishes(struct t_host *h)
 	t_accept(h);
 	ssh_session s = raw_session(h);
 
-	CHECK(ssh_userauth_none(s, NULL) != SSH_AUTH_SUCCESS);
-	CHECK(ssh_userauth_password(s, NULL, "") != SSH_AUTH_SUCCESS);
-	CHECK(ssh_pki_import_privkey_file(t_path("id"), NULL, NULL, NULL, &key) == SSH_OK);
-	CHECK(ssh_userauth_publickey(s, NULL, key) == SSH_AUTH_SUCCESS);
+	MUST(ssh_userauth_none(s, NULL) != SSH_AUTH_SUCCESS);
+	MUST(ssh_userauth_password(s, NULL, "") != SSH_AUTH_SUCCESS);
+	MUST(ssh_pki_import_privkey_file(t_path("id"), NULL, NULL, NULL, &key) == SSH_OK);
+	MUST(ssh_userauth_publickey(s, NULL, key) == SSH_AUTH_SUCCESS);
 	ssh_channel forward = ssh_channel_new(s), session = ssh_channel_new(s);
 
-	CHECK(ssh_channel_open_forward(forward, "127.0.0.1", 1, "127.0.0.1", 2) != SSH_OK);
-	CHECK(ssh_channel_listen_forward(s, NULL, 0, NULL) != SSH_OK);
-	CHECK(ssh_channel_open_session(session) == SSH_OK);
-	CHECK(ssh_channel_request_shell(session) != SSH_OK);
-	CHECK(ssh_channel_request_exec(session, "id") != SSH_OK);
-	CHECK(ssh_channel_request_subsystem(session, "sftp") != SSH_OK);
-	CHECK(t_accepted(h) == -ETIMEDOUT);
+	MUST(ssh_channel_open_forward(forward, "127.0.0.1", 1, "127.0.0.1", 2) != SSH_OK);
+	MUST(ssh_channel_listen_forward(s, NULL, 0, NULL) != SSH_OK);
+	MUST(ssh_channel_open_session(session) == SSH_OK);
+	MUST(ssh_channel_request_shell(session) != SSH_OK);
+	MUST(ssh_channel_request_exec(session, "id") != SSH_OK);
+	MUST(ssh_channel_request_subsystem(session, "sftp") != SSH_OK);
+	MUST(t_accepted(h) == -ETIMEDOUT);
 	ssh_free(s);
 	ssh_key_free(key);
 	h->limit_ms = CONNECT_MS;
@@ -404,16 +403,16 @@ static void odd_hosts(const struct t_host *h)
 	to.connect_ms = 300;
 	int fd = t_listen(&to.port); /* the kernel accepts, nobody answers */
 
-	CHECK(connect_to(&to, &c, &e) == -ETIMEDOUT);
-	CHECK_E(e.fix[0], &e);
+	MUST(connect_to(&to, &c, &e) == -ETIMEDOUT);
+	MUST_E(e.fix[0], e);
 	close(fd);
-	CHECK(connect_to(&to, &c, &e) == -ECONNREFUSED);
-	CHECK_E(strstr(e.fix, "hauld"), &e);
+	MUST(connect_to(&to, &c, &e) == -ECONNREFUSED);
+	MUST_E(strstr(e.fix, "hauld"), e);
 	to.host = "no.such.host.invalid";
 	int r = connect_to(&to, &c, &e);
 
-	CHECK_E((r == -EHOSTUNREACH || r == -ETIMEDOUT) && e.fix[0], &e);
-	CHECK(now_us() - t0 < 2000000);
+	MUST_E((r == -EHOSTUNREACH || r == -ETIMEDOUT) && e.fix[0], e);
+	MUST(now_us() - t0 < 2000000);
 }
 
 int main(void)
@@ -442,7 +441,7 @@ int main(void)
 	many_keys(&h);
 	other_wishes(&h);
 	odd_hosts(&h);
-	CHECK(fds_open() == fds);
+	MUST(fds_open() == fds);
 	t_host_close(&h);
 	t_end();
 	return 0;

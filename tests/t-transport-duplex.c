@@ -62,7 +62,7 @@ static void *write_flow(void *arg)
 		for (uint32_t k = 0; k < h.bytes; k += 97)
 			buf[k] = (uint8_t)next_random(&seed);
 		h.sum = sum_of(buf, h.bytes);
-		CHECK_E(chan_write(f->ch, iov, 3, soon(), &e) == 0, &e);
+		MUST_E(chan_write(f->ch, iov, 3, soon(), &e) == 0, e);
 	}
 	free(buf);
 	return NULL;
@@ -78,11 +78,11 @@ static void *read_flow(void *arg)
 	for (uint32_t i = 0; i < f->writer * f->messages; i++) {
 		struct head h;
 
-		CHECK_E(chan_read(f->ch, &h, sizeof(h), soon(), &e) == 0, &e);
-		CHECK(h.writer < f->writer && h.bytes <= f->message_max);
-		CHECK(h.number == next[h.writer]++);
-		CHECK_E(chan_read(f->ch, buf, h.bytes, soon(), &e) == 0, &e);
-		CHECK(sum_of(buf, h.bytes) == h.sum);
+		MUST_E(chan_read(f->ch, &h, sizeof(h), soon(), &e) == 0, e);
+		MUST(h.writer < f->writer && h.bytes <= f->message_max);
+		MUST(h.number == next[h.writer]++);
+		MUST_E(chan_read(f->ch, buf, h.bytes, soon(), &e) == 0, e);
+		MUST(sum_of(buf, h.bytes) == h.sum);
 	}
 	free(buf);
 	return NULL;
@@ -97,10 +97,10 @@ static void both_ways(struct t_host *h, uint32_t messages, uint32_t message_max)
 	t_pair(h, &end[0], &end[1]);
 	for (int i = 0; i < 2; i++) {
 		r[i] = (struct flow){ end[i], WRITERS, messages, message_max, 0 };
-		CHECK(pthread_create(&r[i].thread, NULL, read_flow, &r[i]) == 0);
+		MUST(pthread_create(&r[i].thread, NULL, read_flow, &r[i]) == 0);
 		for (uint32_t k = 0; k < WRITERS; k++) {
 			w[i][k] = (struct flow){ end[i], k, messages, message_max, 0 };
-			CHECK(pthread_create(&w[i][k].thread, NULL, write_flow, &w[i][k]) == 0);
+			MUST(pthread_create(&w[i][k].thread, NULL, write_flow, &w[i][k]) == 0);
 		}
 	}
 	for (int i = 0; i < 2; i++) {
@@ -110,7 +110,7 @@ static void both_ways(struct t_host *h, uint32_t messages, uint32_t message_max)
 	}
 	chan_get_stats(end[0], &a);
 	chan_get_stats(end[1], &b);
-	CHECK(a.in_bytes == b.out_bytes && a.out_bytes == b.in_bytes && a.in_bytes);
+	MUST(a.in_bytes == b.out_bytes && a.out_bytes == b.in_bytes && a.in_bytes);
 	chan_free(end[0]);
 	chan_free(end[1]);
 }
@@ -128,20 +128,20 @@ static void read_deadline(struct t_host *h)
 	t_pair(h, &a, &b);
 	uint64_t t0 = now_us();
 
-	CHECK(chan_read(a, got, 8, deadline_in_ms(50), &e) == -ETIMEDOUT);
-	CHECK(now_us() - t0 >= 50000 && now_us() - t0 < 1000000);
+	MUST(chan_read(a, got, 8, deadline_in_ms(50), &e) == -ETIMEDOUT);
+	MUST(now_us() - t0 >= 50000 && now_us() - t0 < 1000000);
 	/* bytes from before the deadline are not lost */
 	err_clear(&e);
-	CHECK(chan_write(b, &half, 1, soon(), &e) == 0);
-	CHECK(chan_read(a, got, 8, deadline_in_ms(50), &e) == -ETIMEDOUT);
-	CHECK(chan_read(a, got, 8, now_us() - 1, NULL) == -ETIMEDOUT);
+	MUST(chan_write(b, &half, 1, soon(), &e) == 0);
+	MUST(chan_read(a, got, 8, deadline_in_ms(50), &e) == -ETIMEDOUT);
+	MUST(chan_read(a, got, 8, now_us() - 1, NULL) == -ETIMEDOUT);
 	err_clear(&e);
-	CHECK(chan_write(b, &rest, 1, soon(), &e) == 0);
-	CHECK(chan_read(a, got, 8, soon(), &e) == 0 && !memcmp(got, "abcdefgh", 8));
+	MUST(chan_write(b, &rest, 1, soon(), &e) == 0);
+	MUST(chan_read(a, got, 8, soon(), &e) == 0 && !memcmp(got, "abcdefgh", 8));
 	/* bytes that are here are given even when the deadline is over */
-	CHECK(chan_write(b, &rest, 1, soon(), &e) == 0);
+	MUST(chan_write(b, &rest, 1, soon(), &e) == 0);
 	usleep(100000);
-	CHECK(chan_read(a, got, 4, 0, &e) == 0 && !memcmp(got, "efgh", 4));
+	MUST(chan_read(a, got, 4, 0, &e) == 0 && !memcmp(got, "efgh", 4));
 	chan_free(a);
 	chan_free(b);
 }
@@ -158,14 +158,14 @@ static void write_deadline(struct t_host *h)
 	t_pair(h, &a, &b);
 	uint64_t t0 = now_us();
 
-	CHECK(chan_write(a, &io, 1, deadline_in_ms(300), &e) == -ETIMEDOUT);
-	CHECK(now_us() - t0 < 2000000);
+	MUST(chan_write(a, &io, 1, deadline_in_ms(300), &e) == -ETIMEDOUT);
+	MUST(now_us() - t0 < 2000000);
 	err_clear(&e);
-	CHECK(chan_write(a, &small, 1, soon(), &e) == -ECONNRESET);
+	MUST(chan_write(a, &small, 1, soon(), &e) == -ECONNRESET);
 	/* the other direction is as it was */
 	err_clear(&e);
-	CHECK_E(chan_write(b, &small, 1, soon(), &e) == 0, &e);
-	CHECK_E(chan_read(a, buf, 1, soon(), &e) == 0, &e);
+	MUST_E(chan_write(b, &small, 1, soon(), &e) == 0, e);
+	MUST_E(chan_read(a, buf, 1, soon(), &e) == 0, e);
 	chan_free(a);
 	chan_free(b);
 	free(buf);
@@ -178,7 +178,7 @@ static void *read_slowly(void *arg)
 	struct err e = ERR_INIT;
 
 	for (int i = 0; i < 16; i++) {
-		CHECK_E(chan_read(arg, buf, bytes, soon(), &e) == 0, &e);
+		MUST_E(chan_read(arg, buf, bytes, soon(), &e) == 0, e);
 		usleep(100000);
 	}
 	free(buf);
@@ -199,14 +199,14 @@ static void write_silence(struct t_host *h)
 	chan_silence(a, 400);
 	uint64_t t0 = now_us();
 
-	CHECK(pthread_create(&reader, NULL, read_slowly, b) == 0);
-	CHECK_E(chan_write(a, &io, 1, DEADLINE_NEVER, &e) == 0, &e);
-	CHECK(now_us() - t0 > 400000);
+	MUST(pthread_create(&reader, NULL, read_slowly, b) == 0);
+	MUST_E(chan_write(a, &io, 1, DEADLINE_NEVER, &e) == 0, e);
+	MUST(now_us() - t0 > 400000);
 	pthread_join(reader, NULL);
-	CHECK(chan_unacked(a) == 0);
+	MUST(chan_unacked(a) == 0);
 	t0 = now_us();
-	CHECK(chan_write(a, &io, 1, DEADLINE_NEVER, &e) == -ETIMEDOUT);
-	CHECK(now_us() - t0 >= 400000 && now_us() - t0 < 3000000);
+	MUST(chan_write(a, &io, 1, DEADLINE_NEVER, &e) == -ETIMEDOUT);
+	MUST(now_us() - t0 >= 400000 && now_us() - t0 < 3000000);
 	chan_free(a);
 	chan_free(b);
 	free(buf);
@@ -242,7 +242,7 @@ static void cancel(struct t_host *h)
 	t_pair(h, &a, &b);
 	for (int i = 0; i < 3; i++) {
 		calls[i].ch = a;
-		CHECK(pthread_create(&calls[i].thread, NULL, blocked_call, &calls[i]) == 0);
+		MUST(pthread_create(&calls[i].thread, NULL, blocked_call, &calls[i]) == 0);
 	}
 	usleep(200000);
 	uint64_t t0 = now_us();
@@ -250,10 +250,10 @@ static void cancel(struct t_host *h)
 	chan_cancel(a);
 	for (int i = 0; i < 3; i++) {
 		pthread_join(calls[i].thread, NULL);
-		CHECK(calls[i].r == -ECANCELED);
+		MUST(calls[i].r == -ECANCELED);
 	}
-	CHECK(now_us() - t0 < 1000000);
-	CHECK(chan_read(a, &t0, 1, soon(), NULL) == -ECANCELED);
+	MUST(now_us() - t0 < 1000000);
+	MUST(chan_read(a, &t0, 1, soon(), NULL) == -ECANCELED);
 	chan_free(a);
 	chan_free(b);
 }
@@ -271,15 +271,15 @@ static void clean_end(struct t_host *h)
 	struct iovec io = { unread, sizeof(unread) };
 
 	t_pair(h, &a, &b);
-	CHECK_E(chan_write(b, &io, 1, soon(), &e) == 0, &e);
+	MUST_E(chan_write(b, &io, 1, soon(), &e) == 0, e);
 	r.ch = b;
 	w.ch = a;
 	w.writer = 0;
-	CHECK(pthread_create(&r.thread, NULL, read_flow, &r) == 0);
+	MUST(pthread_create(&r.thread, NULL, read_flow, &r) == 0);
 	write_flow(&w);
 	chan_free(a);
 	pthread_join(r.thread, NULL);
-	CHECK_E(chan_read(b, &byte, 1, soon(), &e) == -EPIPE, &e);
+	MUST_E(chan_read(b, &byte, 1, soon(), &e) == -EPIPE, e);
 	chan_free(b);
 }
 
@@ -299,17 +299,17 @@ static struct idle_peer idle_peer_fork(void)
 	struct chan *c;
 	int go[2];
 
-	CHECK(pipe(go) == 0);
+	MUST(pipe(go) == 0);
 	pid_t pid = fork();
 
-	CHECK(pid >= 0);
+	MUST(pid >= 0);
 	if (pid == 0) {
 		close(go[1]);
 		if (read(go[0], &h.port, sizeof(h.port)) != sizeof(h.port))
 			_exit(0);
 		struct chan_target to = t_target(&h);
 
-		CHECK_E(chan_connect(&c, &to, &e) == 0, &e);
+		MUST_E(chan_connect(&c, &to, &e) == 0, e);
 		pause();
 		_exit(0);
 	}
@@ -323,22 +323,22 @@ static void killed_peer(struct t_host *h, struct idle_peer peer)
 	struct call calls[2] = { { .write = false }, { .write = true } };
 
 	t_accept(h);
-	CHECK(write(peer.go, &h->port, sizeof(h->port)) == sizeof(h->port));
-	CHECK_E(t_accepted(h) == 0, &h->e);
+	MUST(write(peer.go, &h->port, sizeof(h->port)) == sizeof(h->port));
+	MUST_E(t_accepted(h) == 0, h->e);
 	for (int i = 0; i < 2; i++) {
 		calls[i].ch = h->ch;
-		CHECK(pthread_create(&calls[i].thread, NULL, blocked_call, &calls[i]) == 0);
+		MUST(pthread_create(&calls[i].thread, NULL, blocked_call, &calls[i]) == 0);
 	}
 	usleep(100000);
 	uint64_t t0 = now_us();
 
 	kill(peer.pid, SIGKILL);
-	CHECK(waitpid(peer.pid, NULL, 0) == peer.pid);
+	MUST(waitpid(peer.pid, NULL, 0) == peer.pid);
 	for (int i = 0; i < 2; i++) {
 		pthread_join(calls[i].thread, NULL);
-		CHECK(calls[i].r == -ECONNRESET);
+		MUST(calls[i].r == -ECONNRESET);
 	}
-	CHECK(now_us() - t0 < 2000000);
+	MUST(now_us() - t0 < 2000000);
 	chan_free(h->ch);
 	close(peer.go);
 }
@@ -354,17 +354,17 @@ static void one_side_deaf(struct t_host *h)
 
 	t_pair(h, &a, &b);
 	flood.ch = b; /* to a, where nobody reads */
-	CHECK(pthread_create(&flood.thread, NULL, blocked_call, &flood) == 0);
+	MUST(pthread_create(&flood.thread, NULL, blocked_call, &flood) == 0);
 	usleep(100000);
 	r.ch = b;
 	w.ch = a;
 	w.writer = 0;
-	CHECK(pthread_create(&r.thread, NULL, read_flow, &r) == 0);
+	MUST(pthread_create(&r.thread, NULL, read_flow, &r) == 0);
 	write_flow(&w);
 	pthread_join(r.thread, NULL);
 	chan_cancel(b);
 	pthread_join(flood.thread, NULL);
-	CHECK(flood.r == -ECANCELED);
+	MUST(flood.r == -ECANCELED);
 	chan_free(a);
 	chan_free(b);
 }
@@ -377,7 +377,7 @@ static void *read_once(void *arg)
 	uint8_t *buf = malloc(f->message_max);
 	struct err e = ERR_INIT;
 
-	CHECK_E(chan_read(f->ch, buf, f->message_max, soon(), &e) == 0, &e);
+	MUST_E(chan_read(f->ch, buf, f->message_max, soon(), &e) == 0, e);
 	free(buf);
 	return NULL;
 }
@@ -398,8 +398,8 @@ static void rekey_then_silence(struct t_host *h)
 	for (int i = 0; i < 30; i++) {
 		struct flow r = { .ch = b, .message_max = bytes };
 
-		CHECK(pthread_create(&r.thread, NULL, read_once, &r) == 0);
-		CHECK_E(chan_write(a, &io, 1, soon(), &e) == 0, &e);
+		MUST(pthread_create(&r.thread, NULL, read_once, &r) == 0);
+		MUST_E(chan_write(a, &io, 1, soon(), &e) == 0, e);
 		pthread_join(r.thread, NULL);
 	}
 	chan_free(a);

@@ -15,40 +15,18 @@
 #include <sys/stat.h>
 
 #include "common/clock.h"
+#include "checks.h"
 #include "transport-gate.h"
 
 #define CONNECT_MS 5000
 #define T_LIMIT_S  60 /* whatever hangs ends then */
 
-#define CHECK(what)                                                                                \
-	do {                                                                                       \
-		if (!(what))                                                                       \
-			t_fail(__FILE__, __LINE__, #what, NULL);                                   \
-	} while (0)
-
-/* Like CHECK, and says what the error object holds. */
-#define CHECK_E(what, e)                                                                           \
-	do {                                                                                       \
-		if (!(what))                                                                       \
-			t_fail(__FILE__, __LINE__, #what, (e));                                    \
-	} while (0)
-
 static char t_dir[64];
-
-__attribute__((noreturn)) static inline void t_fail(const char *file, int line, const char *what,
-                                                    const struct err *e)
-{
-	fprintf(stderr, "%s:%d: not true: %s", file, line, what);
-	if (e)
-		fprintf(stderr, " (code %d: %s; %s)", e->code, e->msg, e->fix);
-	fputc('\n', stderr);
-	_exit(1);
-}
 
 static inline void t_begin(void)
 {
 	snprintf(t_dir, sizeof(t_dir), "/tmp/haul-t-XXXXXX");
-	CHECK(mkdtemp(t_dir));
+	MUST(mkdtemp(t_dir));
 	signal(SIGPIPE, SIG_IGN);
 	alarm(T_LIMIT_S);
 }
@@ -81,9 +59,9 @@ static inline void t_key(const char *name, const char *passphrase, char *line, s
 	ssh_key key = NULL;
 	char *pub = NULL;
 
-	CHECK(ssh_pki_generate(SSH_KEYTYPE_ED25519, 0, &key) == SSH_OK);
-	CHECK(ssh_pki_export_privkey_file(key, passphrase, NULL, NULL, t_path(name)) == SSH_OK);
-	CHECK(ssh_pki_export_pubkey_base64(key, &pub) == SSH_OK);
+	MUST(ssh_pki_generate(SSH_KEYTYPE_ED25519, 0, &key) == SSH_OK);
+	MUST(ssh_pki_export_privkey_file(key, passphrase, NULL, NULL, t_path(name)) == SSH_OK);
+	MUST(ssh_pki_export_pubkey_base64(key, &pub) == SSH_OK);
 	snprintf(line, bytes, "ssh-ed25519 %s %s", pub, name);
 	ssh_string_free_char(pub);
 	ssh_key_free(key);
@@ -93,8 +71,8 @@ static inline void t_write(const char *name, mode_t mode, const char *text)
 {
 	FILE *f = fopen(t_path(name), "we");
 
-	CHECK(f && fputs(text, f) >= 0 && fputc('\n', f) == '\n' && fclose(f) == 0);
-	CHECK(chmod(t_path(name), mode) == 0);
+	MUST(f && fputs(text, f) >= 0 && fputc('\n', f) == '\n' && fclose(f) == 0);
+	MUST(chmod(t_path(name), mode) == 0);
 }
 
 static inline int t_listen(uint16_t *port)
@@ -103,8 +81,8 @@ static inline int t_listen(uint16_t *port)
 	socklen_t n = sizeof(a);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&a, n) == 0 && listen(fd, 8) == 0);
-	CHECK(getsockname(fd, (struct sockaddr *)&a, &n) == 0);
+	MUST(fd >= 0 && bind(fd, (struct sockaddr *)&a, n) == 0 && listen(fd, 8) == 0);
+	MUST(getsockname(fd, (struct sockaddr *)&a, &n) == 0);
 	*port = ntohs(a.sin_port);
 	return fd;
 }
@@ -131,8 +109,8 @@ static inline void t_host_open(struct t_host *h, const char *host_key)
 	memset(h, 0, sizeof(*h));
 	h->limit_ms = CONNECT_MS;
 	h->listener = t_listen(&h->port);
-	CHECK_E(chan_server_new(&h->server, t_path(host_key), t_path("authorized"), &e) == 0, &e);
-	CHECK_E(t_gate_open(&h->gate, h->server, &e) == 0, &e);
+	MUST_E(chan_server_new(&h->server, t_path(host_key), t_path("authorized"), &e) == 0, e);
+	MUST_E(t_gate_open(&h->gate, h->server, &e) == 0, e);
 }
 
 static inline void t_host_close(struct t_host *h)
@@ -154,13 +132,13 @@ static inline void t_accept(struct t_host *h)
 {
 	h->ch = NULL;
 	err_clear(&h->e);
-	CHECK(pthread_create(&h->thread, NULL, t_accept_main, h) == 0);
+	MUST(pthread_create(&h->thread, NULL, t_accept_main, h) == 0);
 }
 
 /* Return: what chan_accept() said; h->ch is the caller's */
 static inline int t_accepted(struct t_host *h)
 {
-	CHECK(pthread_join(h->thread, NULL) == 0);
+	MUST(pthread_join(h->thread, NULL) == 0);
 	return h->r;
 }
 
@@ -181,11 +159,11 @@ static inline void t_trust(struct t_host *h)
 	int known;
 
 	t_accept(h);
-	CHECK_E(trust_fetch(&to, print, sizeof(print), &known, &e) == 0, &e);
-	CHECK(t_accepted(h) < 0);
+	MUST_E(trust_fetch(&to, print, sizeof(print), &known, &e) == 0, e);
+	MUST(t_accepted(h) < 0);
 	t_accept(h);
-	CHECK_E(trust_store(&to, print, &e) == 0, &e);
-	CHECK(t_accepted(h) < 0);
+	MUST_E(trust_store(&to, print, &e) == 0, e);
+	MUST(t_accepted(h) < 0);
 }
 
 /* Both ends, ready to use. */
@@ -195,8 +173,8 @@ static inline void t_pair(struct t_host *h, struct chan **client, struct chan **
 	struct err e = ERR_INIT;
 
 	t_accept(h);
-	CHECK_E(chan_connect(client, &to, &e) == 0, &e);
-	CHECK_E(t_accepted(h) == 0, &h->e);
+	MUST_E(chan_connect(client, &to, &e) == 0, e);
+	MUST_E(t_accepted(h) == 0, h->e);
 	*server = h->ch;
 }
 

@@ -13,10 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 
 #include "common/auto.h"
 #include "common/printable.h"
+#include "engine/proc/proc.h"
 #include "transport/haul.pb-c.h"
 
 #define TCP_STATE_LISTEN 0x0a
@@ -99,8 +99,7 @@ static bool is_set(int fd, int level, int name)
 /* Options of the socket that the lists do not show: read from a copy of the descriptor. */
 static void ask_socket(struct owner *w, int remote, unsigned int uid)
 {
-	AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, w->pid, 0);
-	AUTO(fd) int fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, remote, 0);
+	AUTO(fd) int fd = procs_copy_fd(w->pid, remote);
 
 	if (fd < 0)
 		return;

@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -25,6 +24,7 @@
 #include "agent/worker/peers.h"
 #include "engine/criu/held.h"
 #include "engine/criu/img.h"
+#include "engine/proc/proc.h"
 
 #define DELETED      " (deleted)"
 #define SOCKETS_DEEP 4 /* in the queues of one another */
@@ -350,11 +350,7 @@ static int look_passed(void *arg, int fd)
 
 static int look_queue(const struct held *h, struct err *e)
 {
-	AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, h->pid, 0);
-	AUTO(fd)
-	int fd = pidfd < 0
-	                 ? -1
-	                 : (int)syscall(SYS_pidfd_getfd, pidfd, (int)strtol(h->name, NULL, 10), 0);
+	AUTO(fd) int fd = procs_copy_fd(h->pid, (int)strtol(h->name, NULL, 10));
 
 	return fd < 0 ? err_sys(e, "descriptor %s of pid %d", h->name, h->pid)
 	              : look_into(h, fd, 0, e);

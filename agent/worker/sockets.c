@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/auto.h"
 #include "engine/criu/img.h"
 #include "engine/net/sockopts.h"
+#include "engine/proc/proc.h"
 #include "transport/haul.pb-c.h"
 
 static void take_group(const Haul__Group *from, struct sockopts *o)
@@ -74,9 +74,7 @@ void sockets_set(int images_fd, const Haul__Switch *s)
 
 		if (!in_tree(&tree, v->pid))
 			continue;
-		AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, (pid_t)v->pid, 0);
-		AUTO(fd)
-		int fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, (int)v->fd, 0);
+		AUTO(fd) int fd = procs_copy_fd((pid_t)v->pid, (int)v->fd);
 
 		if (fd < 0)
 			continue; /* it was replaced or left behind */

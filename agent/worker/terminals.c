@@ -3,25 +3,21 @@
 #include "agent/worker/terminals.h"
 
 #include <stdint.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/auto.h"
 #include "common/log.h"
 #include "engine/criu/img.h"
+#include "engine/proc/proc.h"
 #include "engine/proc/ttyqueue.h"
 #include "transport/haul.pb-c.h"
 
-/* Of the tree only, whatever the source names. Return: a copy; -1 */
+/* Of the tree only, whatever the source names. Return: a copy; below 0: none */
 static int copy_fd(const struct img_tree *t, uint32_t pid, uint32_t number)
 {
-	for (size_t i = 0; i < t->n; i++) {
-		if ((uint32_t)t->v[i].pid != pid)
-			continue;
-		AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
-
-		return pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, (int)number, 0);
-	}
+	for (size_t i = 0; i < t->n; i++)
+		if ((uint32_t)t->v[i].pid == pid)
+			return procs_copy_fd((pid_t)pid, (int)number);
 	return -1;
 }
 

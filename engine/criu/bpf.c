@@ -104,3 +104,11 @@ int bpf_iter_read(int prog, pid_t pid, size_t each, void **out, size_t *n, struc
 	*n = bytes / each;
 	return 0;
 }
+
+int bpf_iter_new(int (*load)(const struct btf *b, struct err *e), struct err *e)
+{
+	AUTO(btf) struct btf *b = NULL;
+	int r = btf_load(&b, e);
+
+	return r < 0 ? r : load(b, e);
+}

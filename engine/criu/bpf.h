@@ -7,7 +7,22 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "common/auto.h"
 #include "common/err.h"
+
+/* ---- btf.c: what the programs need of the kernel's type information ---- */
+
+struct btf;
+
+int btf_load(struct btf **out, struct err *e);
+/** btf_func() - the number of a function type. Return: -ENOENT */
+int btf_func(const struct btf *b, const char *name);
+/** btf_offset() - offset of a member of a struct, also inside anonymous members; -ENOENT */
+int btf_offset(const struct btf *b, const char *name, const char *member);
+void btf_free(struct btf *b);
+DEFINE_AUTO(btf, btf_free)
+
+/* ---- bpf.c ---- */
 
 #define BPF_CALL_SEQ_WRITE         127
 #define BPF_CALL_PROBE_READ_KERNEL 113
@@ -22,6 +37,11 @@ struct bpf_insn bpf_op(int code, int dst, int src, int imm);
  * Return: its descriptor; -ENOTSUP
  */
 int bpf_iter_prog(const char *name, int func, const struct bpf_insn *v, size_t n, struct err *e);
+/**
+ * bpf_iter_new() - load the kernel's BTF, and with it the program that @load makes of it
+ * Return: its descriptor; -ENOTSUP; -errno
+ */
+int bpf_iter_new(int (*load)(const struct btf *b, struct err *e), struct err *e);
 /**
  * bpf_iter_read() - run it over @pid: all that it has written, records of @each bytes
  * @out: the caller's; @n: records

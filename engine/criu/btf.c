@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* btf.c - find a function and a struct member in the kernel's type information. */
-#include "engine/criu/vmaflags.h"
+#include "engine/criu/bpf.h"
 
 #include <fcntl.h>
 #include <linux/btf.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -19,6 +19,7 @@
 #include "engine/criu/img_priv.h"
 #include "engine/criu/inherit.h"
 #include "engine/criu/scans.h"
+#include "engine/proc/proc.h"
 
 enum req_type {
 	REQ_DUMP = 1,
@@ -136,10 +137,8 @@ static int take_listener(int tell, pid_t child)
 
 	if (read(tell, &theirs, sizeof(theirs)) != sizeof(theirs))
 		return -1;
-	AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, child, 0);
-
-	if (theirs >= 0 && pidfd >= 0)
-		ours = (int)syscall(SYS_pidfd_getfd, pidfd, theirs, 0);
+	if (theirs >= 0)
+		ours = procs_copy_fd(child, theirs);
 	if (write(tell, "", 1) != 1)
 		return -1;
 	return ours;

@@ -174,20 +174,15 @@ static int calibrate(struct sandbox *s, struct err *e)
 
 int sandbox_new(struct sandbox **out, struct err *e)
 {
-	AUTO(btf) struct btf *b = NULL;
 	AUTO(sandbox) struct sandbox *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	s->prog = -1;
-	int r = btf_load(&b, e);
-
-	if (r < 0)
-		return r;
-	s->prog = load_prog(b, e);
+	s->prog = bpf_iter_new(load_prog, e);
 	if (s->prog < 0)
 		return s->prog;
-	r = vmaflags_new(&s->maps, e);
+	int r = vmaflags_new(&s->maps, e);
+
 	if (r < 0)
 		return r;
 	r = calibrate(s, e);

@@ -11,7 +11,6 @@
 #include <time.h>
 
 #include "engine/criu/bpf.h"
-#include "engine/criu/vmaflags.h"
 
 /*
  * struct restart_block: arch_data, fn, and a union from byte 16 on; in it, both for nanosleep() and
@@ -76,17 +75,11 @@ static int load_prog(const struct btf *b, struct err *e)
 
 int sleeps_new(struct sleeps **out, struct err *e)
 {
-	AUTO(btf) struct btf *b = NULL;
 	AUTO(sleeps) struct sleeps *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	s->prog = -1;
-	int r = btf_load(&b, e);
-
-	if (r < 0)
-		return r;
-	s->prog = load_prog(b, e);
+	s->prog = bpf_iter_new(load_prog, e);
 	if (s->prog < 0)
 		return s->prog;
 	*out = steal(s);

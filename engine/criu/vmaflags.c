@@ -56,17 +56,11 @@ static int load_prog(const struct btf *b, struct err *e)
 
 int vmaflags_new(struct vmaflags **out, struct err *e)
 {
-	AUTO(btf) struct btf *b = NULL;
 	AUTO(vmaflags) struct vmaflags *f = calloc(1, sizeof(*f));
 
 	if (!f)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	f->prog = -1;
-	int r = btf_load(&b, e);
-
-	if (r < 0)
-		return r;
-	f->prog = load_prog(b, e);
+	f->prog = bpf_iter_new(load_prog, e);
 	if (f->prog < 0)
 		return f->prog;
 	*out = steal(f);

@@ -25,16 +25,4 @@ int vmaflags_read(const struct vmaflags *f, pid_t pid, struct vma_raw **out, siz
 void vmaflags_free(struct vmaflags *f);
 DEFINE_AUTO(vmaflags, vmaflags_free)
 
-/* ---- btf.c: what vmaflags.c needs of the kernel's type information ---- */
-
-struct btf;
-
-int btf_load(struct btf **out, struct err *e);
-/** btf_func() - the number of a function type. Return: -ENOENT */
-int btf_func(const struct btf *b, const char *name);
-/** btf_offset() - offset of a member of a struct, also inside anonymous members; -ENOENT */
-int btf_offset(const struct btf *b, const char *name, const char *member);
-void btf_free(struct btf *b);
-DEFINE_AUTO(btf, btf_free)
-
 #endif

@@ -178,17 +178,6 @@ static long run_syscall(const struct victim *v, struct hold_thread *t,
 	}
 }
 
-static int fetch_fd(pid_t pid, int remote)
-{
-	AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-
-	if (pidfd < 0)
-		return -errno;
-	int fd = (int)syscall(SYS_pidfd_getfd, pidfd, remote, 0);
-
-	return fd < 0 ? -errno : fd;
-}
-
 /*
  * No descriptor was free: raise the soft limit to the hard one, if that is higher. All threads are
  * stopped.
@@ -239,7 +228,7 @@ static int make_uffd(const struct victim *v, struct hold_thread *t,
 
 	if (fd == -EMFILE && (raised = raise_limit(v->h.pid, &old)))
 		fd = run_syscall(v, t, saved, SYS_userfaultfd, flags);
-	int got = fd >= 0 ? fetch_fd(v->h.pid, (int)fd) : (int)fd;
+	int got = fd >= 0 ? procs_copy_fd(v->h.pid, (int)fd) : (int)fd;
 	const uint64_t number[3] = { (uint64_t)fd };
 
 	for (int i = 0; fd >= 0 && i < CLOSE_TRIES; i++)

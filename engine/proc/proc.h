@@ -40,6 +40,8 @@ bool procs_lives(pid_t pid);
 uint64_t procs_cpu_us(pid_t root);
 /** procs_tracer() - the tracer of its first thread; 0: none, or it is gone */
 pid_t procs_tracer(pid_t pid);
+/** procs_copy_fd() - a copy of descriptor @fd of @pid. Return: the copy, the caller's; -errno, and errno */
+int procs_copy_fd(pid_t pid, int fd);
 /** procs_spare() - make @pid the OOM killer's last choice; needs CAP_SYS_RESOURCE */
 void procs_spare(pid_t pid);
 /** procs_pends() - is @sig pending for the process? */

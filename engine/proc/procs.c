@@ -9,6 +9,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "common/array.h"
 #include "common/log.h"
@@ -278,6 +280,14 @@ pid_t procs_tracer(pid_t pid)
 		if (sscanf(line, "TracerPid: %d", &tracer) == 1)
 			break;
 	return tracer;
+}
+
+int procs_copy_fd(pid_t pid, int fd)
+{
+	AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	int copy = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+
+	return copy < 0 ? -errno : copy;
 }
 
 void procs_spare(pid_t pid)

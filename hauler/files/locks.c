@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/array.h"
@@ -136,17 +135,10 @@ static bool is_held(const struct mig *m, pid_t pid)
 	return false;
 }
 
-static int copy_fd(pid_t pid, int fd)
-{
-	AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-
-	return pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-}
-
 /* Return: 0, also when it need not be handed over; -ENOMEM */
 static int add(struct locks *l, const struct needs *n, const struct img_lock *k)
 {
-	AUTO(fd) int copy = copy_fd(k->pid, k->fd);
+	AUTO(fd) int copy = procs_copy_fd(k->pid, k->fd);
 	struct stat st;
 
 	if (copy < 0 || fstat(copy, &st) < 0)
@@ -188,7 +180,7 @@ static int find_fd(pid_t pid, const struct proclock *l)
 		    st.st_dev != l->dev)
 			continue;
 		int fd = (int)strtol(de->d_name, NULL, 10);
-		AUTO(fd) int copy = copy_fd(pid, fd);
+		AUTO(fd) int copy = procs_copy_fd(pid, fd);
 		int mode = copy < 0 ? -1 : fcntl(copy, F_GETFL);
 
 		if (mode >= 0 && !(mode & O_PATH) &&

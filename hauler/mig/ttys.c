@@ -4,11 +4,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/auto.h"
 #include "common/log.h"
+#include "engine/proc/proc.h"
 #include "engine/proc/ttyqueue.h"
 #include "hauler/inspect/inspect.h"
 #include "hauler/mig/mig.h"
@@ -25,18 +25,11 @@ struct ttys {
 	size_t n;
 };
 
-static int copy_fd(pid_t pid, int fd)
-{
-	AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-
-	return pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-}
-
 /* One that has changed since the inspection is left to CRIU. */
 static void take(struct ttys *t, const struct inspect_pair *at)
 {
-	AUTO(fd) int master = copy_fd(at->master_pid, at->master_fd);
-	AUTO(fd) int slave = copy_fd(at->slave_pid, at->slave_fd);
+	AUTO(fd) int master = procs_copy_fd(at->master_pid, at->master_fd);
+	AUTO(fd) int slave = procs_copy_fd(at->slave_pid, at->slave_fd);
 	struct tty *k = &t->v[t->n];
 
 	if (master < 0 || slave < 0 || !isatty(slave) || ttyqueue_number(master) != at->number)

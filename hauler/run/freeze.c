@@ -357,7 +357,7 @@ void freeze_undo(struct mig *m)
 }
 
 /* Stopped, dead, or with CRIU's SIGSTOP pending: it will not run again. */
-static bool stands(pid_t pid)
+static bool is_stopped(pid_t pid)
 {
 	char state = procs_state(pid);
 
@@ -368,14 +368,14 @@ static bool stands(pid_t pid)
  * Another thread of the process may have taken the signal while this one has not been scheduled
  * since, on a busy processor: it stops before it runs. A thread that was woken does not become T.
  */
-static bool stands_soon(pid_t pid)
+static bool stops_soon(pid_t pid)
 {
 	uint64_t deadline = deadline_in_ms(STOP_TURN_MS);
-	bool is = stands(pid);
+	bool is = is_stopped(pid);
 
 	while (!is && now_us() < deadline) {
 		usleep(200);
-		is = stands(pid);
+		is = is_stopped(pid);
 	}
 	return is;
 }
@@ -383,7 +383,7 @@ static bool stands_soon(pid_t pid)
 static int all_stopped(const struct mig *m, struct err *e)
 {
 	for (size_t i = 0; i < m->copy.n_held; i++)
-		if (!stands_soon(m->copy.held[i].pid))
+		if (!stops_soon(m->copy.held[i].pid))
 			return err_set(e, ERR_SYS, EINTR,
 			               "another process has woken the stopped process %d (SIGCONT)",
 			               m->copy.held[i].pid);
@@ -436,7 +436,7 @@ void freeze_watch(struct mig *m)
 	for (size_t i = 0; i < m->copy.n_held; i++) {
 		pid_t pid = m->copy.held[i].pid;
 		bool out = slipped(m, pid);
-		bool woken = !m->copy.frost && !stands_soon(pid);
+		bool woken = !m->copy.frost && !stops_soon(pid);
 
 		if (!out && !woken)
 			continue;
