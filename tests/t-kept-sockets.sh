@@ -14,7 +14,7 @@ for mode in auto post-copy; do
 	verify A
 	before=$(members A)
 	[ "$(wc -l <<<"$before")" = 3 ] || fail "the program is in these groups: $before"
-	"$lab" run A "$haul" check "$pid" hostB >"$dir/check" 2>&1 || { cat "$dir/check"; fail "haul check"; }
+	"$lab" run A "$haul" check --verbose "$pid" hostB >"$dir/check" 2>&1 || { cat "$dir/check"; fail "haul check"; }
 	grep -q "is in the multicast group 239.7.7.7 on $iface" "$dir/check" || { cat "$dir/check"; fail "haul check names no group"; }
 	for h in A B; do
 		move $h --mode=$mode

@@ -118,12 +118,13 @@ static void say_late(struct mig *m)
 		        "hosts are less busy, or with a larger --freeze-limit-ms");
 }
 
-/* A file of /proc that is not there: the program was killed, or has ended, while we looked at it. */
+/* A file of /proc that is not there: the program was killed, or has ended, while we looked at it. What an
+ * inspection says of a process (ERR_TARGET) says so already. */
 static void say_ended(struct mig *m)
 {
 	bool absent = m->err.code == ENOENT || m->err.code == ESRCH;
 
-	if (!absent || m->err.src == ERR_LINK || m->err.src == ERR_PEER || procs_lives(m->opt->pid))
+	if (!absent || m->err.src != ERR_SYS || procs_lives(m->opt->pid))
 		return;
 	err_clear(&m->err);
 	err_set(&m->err, ERR_SYS, ESRCH, "process %d has ended", m->opt->pid);
