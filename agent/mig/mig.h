@@ -134,24 +134,32 @@ struct wrk {
 	bool nobody_asks; /* the source knows how it ended: the journal may go */
 
 	/* the offer and its answer */
-	uint32_t *pids;
-	size_t n_pids;
+	struct {
+		uint32_t *v;
+		size_t n;
+	} pids;
 	uint64_t rss_bytes;
 	char *into_root; /* NULL: the root directory is the host's */
 	struct rights rights; /* of the tree, as offered */
 	struct uids uids; /* who may arrive */
-	struct files_doubt *doubts; /* answered by the source */
-	size_t n_doubts;
+	struct {
+		struct files_doubt *v;
+		size_t n;
+	} doubts; /* answered by the source */
 	struct bring *bring; /* the offer's files; from the answer on */
 	bool refused; /* a finding is a blocker */
 
 	/* the restore */
-	unsigned int criu_version;
-	bool criu_lazy;
+	struct {
+		unsigned int version;
+		bool lazy;
+	} own_criu;
 	struct criu *criu;
 	int images_fd;
-	struct img_epoll *epolls; /* sets that CRIU restores empty */
-	size_t n_epolls;
+	struct {
+		struct img_epoll *v;
+		size_t n;
+	} epolls; /* sets that CRIU restores empty */
 	pid_t root_pid;
 	uint64_t limit_ms;
 	struct guard *guard;

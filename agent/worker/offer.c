@@ -29,10 +29,10 @@ static int probe_criu(struct wrk *w, struct err *e)
 
 	if (r < 0)
 		return r;
-	r = criu_version(c, &w->criu_version, deadline_in_ms(WRK_CRIU_LIMIT_MS), e);
+	r = criu_version(c, &w->own_criu.version, deadline_in_ms(WRK_CRIU_LIMIT_MS), e);
 	if (r < 0)
 		return r;
-	return criu_has_lazy(c, &w->criu_lazy, deadline_in_ms(WRK_CRIU_LIMIT_MS), e);
+	return criu_has_lazy(c, &w->own_criu.lazy, deadline_in_ms(WRK_CRIU_LIMIT_MS), e);
 }
 
 static void free_answer(Haul__Answer *a)
@@ -62,11 +62,11 @@ static int fill_findings(Haul__Answer *a, const struct findings *f)
 
 static int keep_pids(struct wrk *w, const Haul__Offer *o)
 {
-	w->pids = calloc(o->n_pid + 1, sizeof(*w->pids));
-	if (!w->pids)
+	w->pids.v = calloc(o->n_pid + 1, sizeof(*w->pids.v));
+	if (!w->pids.v)
 		return -ENOMEM;
-	memcpy(w->pids, o->pid, o->n_pid * sizeof(*w->pids));
-	w->n_pids = o->n_pid;
+	memcpy(w->pids.v, o->pid, o->n_pid * sizeof(*w->pids.v));
+	w->pids.n = o->n_pid;
 	w->rss_bytes = o->rss_bytes;
 	return 0;
 }
@@ -81,8 +81,8 @@ static int say_answer(struct wrk *w, const struct findings *f, Haul__FileSeen *s
 
 	uname(&u);
 	c.path = (char *)w->conf->criu_path;
-	c.version = w->criu_version;
-	c.lazy_pages = w->criu_lazy;
+	c.version = w->own_criu.version;
+	c.lazy_pages = w->own_criu.lazy;
 	a.criu = &c;
 	a.kernel = u.release;
 	a.mem_free_bytes = check_mem_free_bytes();
@@ -136,12 +136,12 @@ static int answer(struct wrk *w, const Haul__Offer *o, const char *allow, Haul__
 	struct err criu = ERR_INIT, scarce = ERR_INIT;
 
 	if (probe_criu(w, &criu) < 0) {
-		w->criu_version = 0;
+		w->own_criu.version = 0;
 		scarce_now(&scarce);
 	}
 	struct check_host host = { .criu_path = w->conf->criu_path,
-		                   .criu_version = w->criu_version,
-		                   .criu_lazy = w->criu_lazy,
+		                   .criu_version = w->own_criu.version,
+		                   .criu_lazy = w->own_criu.lazy,
 		                   .criu_error = criu.msg,
 		                   .scarce = scarce.src ? scarce.msg : NULL,
 		                   .prove = proof_ask,

@@ -50,14 +50,14 @@ int proof_ask(void *arg, struct files_doubt *v, size_t n, struct err *e)
 			memcpy(v[i].theirs, d->data, DIGEST_BYTES);
 	}
 	haul__msg__free_unpacked(in, NULL);
-	w->n_doubts = 0;
+	w->doubts.n = 0;
 	if (r < 0)
 		return r;
-	w->doubts = calloc(n, sizeof(*v));
-	if (!w->doubts)
+	w->doubts.v = calloc(n, sizeof(*v));
+	if (!w->doubts.v)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory to compare files");
-	memcpy(w->doubts, v, n * sizeof(*v));
-	w->n_doubts = n;
+	memcpy(w->doubts.v, v, n * sizeof(*v));
+	w->doubts.n = n;
 	return 0;
 }
 

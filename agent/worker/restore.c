@@ -161,7 +161,7 @@ static int check_pids(struct wrk *w, const Haul__Switch *s, struct err *e)
 	(void)s;
 	struct findings f = { 0 };
 
-	check_pids_free(w->pids, w->n_pids, &f);
+	check_pids_free(w->pids.v, w->pids.n, &f);
 	if (f.blockers) {
 		err_set(e, ERR_TARGET, EEXIST, "%s", f.v[0].text);
 		err_fix(e, "%s", f.v[0].remedy);
@@ -225,7 +225,7 @@ static int fit_terminals(struct wrk *w, const Haul__Switch *s, struct err *e)
 static int fit_epolls(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	(void)s;
-	int r = img_take_epolls(w->images_fd, &w->epolls, &w->n_epolls, e);
+	int r = img_take_epolls(w->images_fd, &w->epolls.v, &w->epolls.n, e);
 
 	if (r != -ENOENT && r != -EBADMSG)
 		return r;
@@ -349,7 +349,7 @@ static int restore(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 		.file_locks = s->file_locks,
 		.sibling = w->keep->berth_fd >= 0,
 		.log_name = LOG_NAME,
-		.version = w->criu_version,
+		.version = w->own_criu.version,
 	};
 	made_begin(w);
 	if (criu_restore(w->criu, &o, e) < 0 ||
@@ -384,8 +384,8 @@ static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 	fault_at(FAULT_D_PLACED);
 	r = restore(w, s, deadline_us, e);
 	if (r == 0)
-		r = epolls_fill(w->epolls, w->n_epolls, e);
-	img_epolls_free(steal(w->epolls), w->n_epolls);
+		r = epolls_fill(w->epolls.v, w->epolls.n, e);
+	img_epolls_free(steal(w->epolls.v), w->epolls.n);
 	out_close(w->outs);
 	if (r < 0)
 		return r;

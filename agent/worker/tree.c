@@ -29,7 +29,7 @@ struct info {
 
 void tree_watch_begin(struct tree_watch *t, const struct wrk *w)
 {
-	size_t n = w->n_pids + 1;
+	size_t n = w->pids.n + 1;
 
 	*t = (struct tree_watch){ .pid = calloc(n, sizeof(*t->pid)),
 		                  .start = calloc(n, sizeof(*t->start)) };
@@ -37,8 +37,8 @@ void tree_watch_begin(struct tree_watch *t, const struct wrk *w)
 	if (!t->pid || !t->start)
 		return;
 	t->pid[t->n++] = w->root_pid;
-	for (size_t i = 0; i < w->n_pids; i++)
-		t->pid[t->n++] = (pid_t)w->pids[i];
+	for (size_t i = 0; i < w->pids.n; i++)
+		t->pid[t->n++] = (pid_t)w->pids.v[i];
 	for (size_t i = 0; i < t->n; i++)
 		t->start[i] = procs_start(t->pid[i]);
 }

@@ -209,8 +209,8 @@ static int start_criu(struct wrk *w, struct err *e)
 	int r = berth_spawn(w, NULL, places, n, e);
 
 	return r < 0 ? r
-	             : criu_version(w->criu, &w->criu_version, deadline_in_ms(WRK_CRIU_LIMIT_MS),
-	                            e);
+	             : criu_version(w->criu, &w->own_criu.version,
+	                            deadline_in_ms(WRK_CRIU_LIMIT_MS), e);
 }
 
 /* Made before the source stops anything; the error names the part that failed. */
@@ -485,12 +485,12 @@ static void fini(struct wrk *w)
 		close(w->images_fd);
 	chan_free(w->ctl);
 	journal_close(w->journal, w->nobody_asks);
-	free(w->pids);
+	free(w->pids.v);
 	bring_end(w);
 	bring_free(w->bring);
 	settle_fini(&w->settle);
 	free(w->into_root);
-	free(w->doubts);
+	free(w->doubts.v);
 	rights_fini(&w->rights);
 }
 

@@ -25,9 +25,9 @@ static const size_t place[OPTION_N] = {
 	[OPTION_FS_FROM_POLICY] = AT(fs.from_policy),
 	[OPTION_INTO_ROOT] = AT(into_root),
 	[OPTION_AS] = AT(as),
-	[OPTION_GIVE_ON] = AT(give_on),
-	[OPTION_PARK_S] = AT(park_s),
-	[OPTION_AWAY_STATUS] = AT(away_status),
+	[OPTION_GIVE_ON] = AT(launch.give_on),
+	[OPTION_PARK_S] = AT(launch.park_s),
+	[OPTION_AWAY_STATUS] = AT(launch.away_status),
 	[OPTION_IDENTITY] = AT(identity),
 	[OPTION_KNOWN_HOSTS] = AT(known_hosts),
 	[OPTION_CRIU] = AT(criu),
@@ -119,7 +119,7 @@ static int take_give_on(struct opts *o, const char *text, struct err *e)
 		if (sig != SIGKILL && sig != SIGSTOP && sig != SIGCHLD &&
 		    (!strcmp(text, number) ||
 		     (sigabbrev_np(sig) && !strcmp(name, sigabbrev_np(sig))))) {
-			o->give_signal = sig;
+			o->launch.give_signal = sig;
 			return 0;
 		}
 	}

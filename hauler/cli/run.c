@@ -22,7 +22,7 @@ static int launch(const struct opts *o, char *const *argv)
 		l.n_hosts = snprintf(l.host[0], sizeof(l.host[0]), "%s", o->dest) > 0;
 	else
 		l.n_hosts = cli_trusted(o, l.host, LAUNCH_HOSTS_MAX);
-	if (o->give_on && l.n_hosts == 0) {
+	if (o->launch.give_on && l.n_hosts == 0) {
 		fputs("haul: --give-on needs --to=HOST, or a trusted host (haul trust HOST)\n",
 		      stderr);
 		return EXIT_USAGE;

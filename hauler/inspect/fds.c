@@ -50,8 +50,8 @@ static const struct {
 
 int inspect_anon(struct inspect *i, const char *what, const char *name)
 {
-	if (strstr(name, "notify") && !i->fixed_root[0])
-		snprintf(i->fixed_root, sizeof(i->fixed_root), "%s watches files", what);
+	if (strstr(name, "notify") && !i->root_dir.fixed[0])
+		snprintf(i->root_dir.fixed, sizeof(i->root_dir.fixed), "%s watches files", what);
 	for (size_t k = 0; k < ARRAY_SIZE(good_anon); k++)
 		if (!strcmp(name, good_anon[k]))
 			return 0;
@@ -291,7 +291,7 @@ static bool read_info(struct inspect *i, struct look *l)
 		if (sscanf(line, "flags: %o", &flags) == 1)
 			l->flags = (int)flags;
 		else if (sscanf(line, "scm_fds: %u", &passed) == 1)
-			i->passed_fds += passed;
+			i->count.passed_fds += passed;
 		else if (sscanf(line, "eventfd-semaphore: %d", &l->semaphore) == 1)
 			continue;
 		else if (sscanf(line, "mnt_id: %d", &l->mnt_id) == 1)
@@ -379,7 +379,7 @@ int inspect_fds(struct inspect *i, pid_t pid)
 		if (inspect_link(pid, link, l.name, sizeof(l.name)) <= 0 ||
 		    fstatat(dirfd(d), de->d_name, &l.st, 0) < 0 || !read_info(i, &l))
 			continue; /* closed meanwhile */
-		i->n_fds++;
+		i->count.fds++;
 		r = look_kind(i, &l);
 	}
 	return r;

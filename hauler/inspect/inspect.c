@@ -246,12 +246,12 @@ Haul__File *const *inspect_files(const struct inspect *i, size_t *n)
 
 const char *inspect_root_dir(const struct inspect *i)
 {
-	return i->root_dir[0] ? i->root_dir : "/";
+	return i->root_dir.path[0] ? i->root_dir.path : "/";
 }
 
 const char *inspect_unmovable_root(const struct inspect *i)
 {
-	return i->fixed_root[0] ? i->fixed_root : NULL;
+	return i->root_dir.fixed[0] ? i->root_dir.fixed : NULL;
 }
 
 size_t inspect_tasks(const struct inspect *i)
@@ -268,9 +268,9 @@ void inspect_size(const struct inspect *i, struct pol_size *z)
 	z->tasks = (unsigned int)i->procs.n;
 	z->threads = (unsigned int)(i->numbers.n > i->procs.n ? i->numbers.n - i->procs.n : 0);
 	z->tcp = (unsigned int)i->conns.n;
-	z->maps = i->n_maps;
-	z->file_maps = i->n_file_maps;
-	z->fds = i->n_fds;
+	z->maps = i->count.maps;
+	z->file_maps = i->count.file_maps;
+	z->fds = i->count.fds;
 	z->aio = i->aio;
 }
 
@@ -295,10 +295,10 @@ int inspect_offer(struct inspect *i, Haul__Offer *offer, struct err *e)
 
 	if (uname(&u) < 0)
 		return err_sys(e, "uname");
-	snprintf(i->kernel, sizeof(i->kernel), "%s", u.release);
-	snprintf(i->machine, sizeof(i->machine), "%s", u.machine);
-	offer->kernel = i->kernel;
-	offer->machine = i->machine;
+	snprintf(i->host.kernel, sizeof(i->host.kernel), "%s", u.release);
+	snprintf(i->host.machine, sizeof(i->host.machine), "%s", u.machine);
+	offer->kernel = i->host.kernel;
+	offer->machine = i->host.machine;
 	offer->page_bytes = (uint32_t)sysconf(_SC_PAGESIZE);
 	offer->rss_bytes = i->bytes.anon + i->bytes.shm + i->bytes.ghost + i->bytes.untouched;
 	offer->n_pid = i->numbers.n;
@@ -317,7 +317,7 @@ int inspect_offer(struct inspect *i, Haul__Offer *offer, struct err *e)
 	offer->pts = i->pts.v;
 	offer->root_pid = (uint32_t)i->root;
 	offer->comm = i->comm;
-	offer->root_dir = i->root_dir;
+	offer->root_dir = i->root_dir.path;
 	return i->mounts.used ? 0 : err_set(e, ERR_SYS, ENOMEM, "no memory for the offer");
 }
 

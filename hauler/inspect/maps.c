@@ -109,7 +109,7 @@ int inspect_maps(struct inspect *i, pid_t pid)
 		int at = 0;
 
 		line[strcspn(line, "\n")] = 0;
-		*(strchr(line, '/') ? &i->n_file_maps : &i->n_maps) += 1;
+		*(strchr(line, '/') ? &i->count.file_maps : &i->count.maps) += 1;
 		if (sscanf(line, "%lx-%lx %7s %*s %15s %lu %n", &m.start, &m.end, m.prot, m.dev,
 		           &m.inode, &at) < 5 ||
 		    !line[at])

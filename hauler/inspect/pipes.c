@@ -149,13 +149,14 @@ static int say_half(struct inspect *i, const struct pipe *p, const struct inspec
 
 	if (r)
 		return r < 0 ? r : 0;
-	if (!w->pid && i->passed_fds)
+	if (!w->pid && i->count.passed_fds)
 		return inspect_say(i, SEV_WARNING, "pipe-passed",
 		                   "if that is not so, the other end is cut off",
 		                   "descriptor %d of pid %d is a %s whose other end no process has "
 		                   "open; it may be among the %u descriptors that are queued in "
 		                   "UNIX sockets of the tree",
-		                   end->fd, end->pid, end->fifo ? "fifo" : "pipe", i->passed_fds);
+		                   end->fd, end->pid, end->fifo ? "fifo" : "pipe",
+		                   i->count.passed_fds);
 	return inspect_say(
 	        i, SEV_BLOCKER, "pipe-outside",
 	        end->fd > 2 ? "--close-fd=N leaves it behind, --map=fd:N=file:PATH makes "

@@ -80,14 +80,23 @@ struct inspect {
 	struct findings findings;
 	bool shell_job, ext_unix;
 	bool unfit; /* the root cannot be moved: look no further */
-	bool limits_said, frozen_said, aio;
+	bool aio;
+	struct {
+		bool limits, frozen;
+	} said; /* once is enough */
 	bool own_ipc; /* the tree has an IPC namespace of its own, which moves */
 	bool foreign; /* in other namespaces: paths and sockets here are not the tree's */
 	struct {
 		uint64_t anon, shm, ghost, huge, locked, untouched;
 	} bytes;
-	char comm[INSPECT_COMM_MAX], root_dir[INSPECT_PATH_MAX], kernel[72], machine[72];
-	char fixed_root[160]; /* why its root directory cannot be changed; empty: it can */
+	char comm[INSPECT_COMM_MAX];
+	struct {
+		char path[INSPECT_PATH_MAX];
+		char fixed[160]; /* why it cannot be changed; empty: it can */
+	} root_dir;
+	struct {
+		char kernel[72], machine[72];
+	} host;
 	struct {
 		Haul__File **v;
 		size_t n, cap;
@@ -123,7 +132,6 @@ struct inspect {
 		uint32_t *v;
 		size_t n;
 	} pts; /* their numbers, for the offer */
-	unsigned int passed_fds; /* queued in UNIX sockets */
 	struct {
 		Haul__Port **v;
 		size_t n, cap;
@@ -141,8 +149,11 @@ struct inspect {
 		struct img_relink *v;
 		size_t n, cap;
 	} relinks; /* files that have another name now */
-	unsigned int n_maps, n_file_maps, n_fds;
-	unsigned int filtered; /* number of tasks with seccomp filters */
+	struct {
+		unsigned int maps, file_maps, fds;
+		unsigned int passed_fds; /* queued in UNIX sockets */
+		unsigned int filtered; /* tasks with seccomp filters */
+	} count;
 	struct inspect_net net;
 	const struct dirs_opts *fs; /* directories that move; may be NULL */
 	struct {

@@ -201,7 +201,7 @@ static int look_threads(struct inspect *i, pid_t pid)
 	for (struct dirent *de; d && r == 0 && (de = readdir(d));)
 		if (isdigit((unsigned char)de->d_name[0]))
 			r = look_thread(i, pid, de->d_name, &filtered);
-	i->filtered += filtered;
+	i->count.filtered += filtered;
 	return r;
 }
 
@@ -233,7 +233,7 @@ static int look_link(struct inspect *i, pid_t pid, const char *what, unsigned in
 	if (inspect_link(pid, what, name, sizeof(name)) <= 0 || stat(path, &st) < 0)
 		return 0;
 	if (pid == i->root && !strcmp(what, "root"))
-		snprintf(i->root_dir, sizeof(i->root_dir), "%s", name);
+		snprintf(i->root_dir.path, sizeof(i->root_dir.path), "%s", name);
 	int r = inspect_reachable(i, name, &st, text);
 
 	return r == 1 ? inspect_file_held(i, name, use, &st, path) : r;
@@ -295,10 +295,10 @@ static int look_limits(struct inspect *i, pid_t pid)
 {
 	struct rlimit ignore;
 
-	if (geteuid() != 0 || i->limits_said || prlimit(pid, RLIMIT_CORE, NULL, &ignore) == 0 ||
+	if (geteuid() != 0 || i->said.limits || prlimit(pid, RLIMIT_CORE, NULL, &ignore) == 0 ||
 	    errno != EPERM)
 		return 0;
-	i->limits_said = true;
+	i->said.limits = true;
 	return inspect_say(
 	        i, SEV_BLOCKER, "limits", "give haul CAP_SYS_RESOURCE; containers often lack it",
 	        "the limits of pid %d, which belongs to another user, cannot be read", pid);
@@ -308,9 +308,9 @@ static int look_freezer(struct inspect *i, pid_t pid)
 {
 	struct err e = ERR_INIT;
 
-	if (i->frozen_said || frost_refuse(pid, &e) == 0)
+	if (i->said.frozen || frost_refuse(pid, &e) == 0)
 		return 0;
-	i->frozen_said = true;
+	i->said.frozen = true;
 	return inspect_say(i, SEV_BLOCKER, "frozen", e.fix, "%s", e.msg);
 }
 
@@ -429,10 +429,10 @@ int inspect_sessions(struct inspect *i)
 	int r = 0;
 
 	i->shell_job = root->sid != root->pid && !i->foreign;
-	if (i->filtered)
+	if (i->count.filtered)
 		r = inspect_say(i, SEV_INFO, "seccomp", NULL,
-		                "%u process%s a system call filter; it moves, too", i->filtered,
-		                i->filtered == 1 ? " has" : "es have");
+		                "%u process%s a system call filter; it moves, too",
+		                i->count.filtered, i->count.filtered == 1 ? " has" : "es have");
 	if (r < 0)
 		return r;
 	if (i->shell_job)

@@ -203,9 +203,9 @@ static int look_name(struct inspect *i, const struct inspect_end *end, const str
 		return 0;
 	if ((listens || s->type == SOCK_DGRAM) && note_name(i, s->name) < 0)
 		return -ENOMEM;
-	if (s->name[0] == '/' && !i->fixed_root[0])
-		snprintf(i->fixed_root, sizeof(i->fixed_root), "pid %d has the UNIX socket %s",
-		         end->pid, s->name);
+	if (s->name[0] == '/' && !i->root_dir.fixed[0])
+		snprintf(i->root_dir.fixed, sizeof(i->root_dir.fixed),
+		         "pid %d has the UNIX socket %s", end->pid, s->name);
 	if (listens && inspect_say(i, SEV_INFO, "listening", NULL,
 	                           "pid %d listens on the UNIX socket %s; it will do so at the "
 	                           "destination, in place of a file that a program left behind",
@@ -414,12 +414,12 @@ static int look_unix(struct inspect *i, struct inspect_ends *left, struct usocks
 		                "the kernel does not list UNIX sockets: %s", strerror(-r));
 	if (r < 0)
 		return r;
-	if (i->passed_fds)
+	if (i->count.passed_fds)
 		r = inspect_say(i, SEV_WARNING, "passed-files",
 		                "put the same files there, or let the program receive them first",
 		                "%u descriptors wait in queues of UNIX sockets: files among them "
 		                "are opened by name at the destination, and not compared",
-		                i->passed_fds);
+		                i->count.passed_fds);
 	if (r < 0)
 		return r;
 	r = take_ours(left, all, ours);

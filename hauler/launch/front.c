@@ -83,10 +83,10 @@ static int hear(struct front *f)
 	case LINE_PARK:
 		for (int k = STAND_OUT; k < STAND_STREAMS; k++)
 			pass_flush(&f->pass[k]);
-		return (int)f->l->opt->away_status;
+		return (int)f->l->opt->launch.away_status;
 	case LINE_AWAY:
 		drain(f);
-		return (int)f->l->opt->away_status;
+		return (int)f->l->opt->launch.away_status;
 	default:
 		drain(f);
 		return end_as(l.value);

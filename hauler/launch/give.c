@@ -21,14 +21,14 @@ bool give_wanted(struct holder *h, int sig)
 	struct give *g = &h->give;
 	const struct opts *o = h->l->opt;
 
-	if (!o->give_on || sig != o->give_signal || h->l->n_hosts == 0)
+	if (!o->launch.give_on || sig != o->launch.give_signal || h->l->n_hosts == 0)
 		return false;
 	if (g->on)
 		return true; /* it is under way */
 	*g = (struct give){ .on = true,
 		            .sig = sig,
 		            .next_us = now_us(),
-		            .until_us = deadline_in_ms(1000ull * o->park_s) };
+		            .until_us = deadline_in_ms(1000ull * o->launch.park_s) };
 	return true;
 }
 

@@ -76,9 +76,11 @@ struct opts {
 	const char *into_root; /* the tree's root directory at the destination */
 	const char *unit; /* the service of systemd's that the tree is; NULL: it moves as a tree */
 	const char *as; /* key of a haul land; NULL: none */
-	const char *give_on; /* run, land: the signal that gives the program away; NULL: none */
-	int give_signal; /* its number */
-	unsigned int park_s, away_status;
+	struct {
+		const char *give_on; /* the signal that gives the program away; NULL: none */
+		int give_signal; /* its number */
+		unsigned int park_s, away_status;
+	} launch; /* run, land */
 	struct rlimit nofile; /* of open files, before haul raised it */
 	struct dirs_opts fs;
 };
