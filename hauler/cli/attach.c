@@ -15,7 +15,8 @@
 
 #include "common/ttydoor.h"
 
-#define DETACH_KEY 0x1d /* Ctrl-] */
+#define DETACH_KEY    0x1d /* Ctrl-] */
+#define REST_LIMIT_MS 2000
 
 static int connect_door(pid_t pid)
 {
@@ -71,6 +72,16 @@ static bool take_output(int door)
 	return n > 0;
 }
 
+/* What the holder has sent belongs to this terminal: it would not be sent again. */
+static void take_rest(int door)
+{
+	struct pollfd p = { .fd = door, .events = POLLIN };
+
+	shutdown(door, SHUT_WR);
+	while (poll(&p, 1, REST_LIMIT_MS) > 0 && take_output(door))
+		;
+}
+
 static const char *relay(int door, int signals)
 {
 	struct pollfd p[] = { { .fd = STDIN_FILENO, .events = POLLIN },
@@ -88,8 +99,10 @@ static const char *relay(int door, int signals)
 			send_size(door);
 		int r = p[0].revents ? take_input(door) : 1;
 
-		if (r < 0)
+		if (r < 0) {
+			take_rest(door);
 			return "detached";
+		}
 		if (r == 0)
 			p[0].fd = -1;
 	}
