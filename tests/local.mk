@@ -238,6 +238,7 @@ SHELL_TESTS = \
 	tests/t-trust-sandbox.sh \
 	tests/t-trust-scarce.sh \
 	tests/t-trust-signals.sh \
+	tests/t-trust-sockets.sh \
 	tests/t-trust-source.sh \
 	tests/t-trust-strangers.sh \
 	tests/t-trust-streams.sh \

@@ -225,7 +225,7 @@ for way in ghost bind append; do
 	touch "$fault.over"
 	rm "$fault"
 	wait $job && fail "$way through a link that was put there meanwhile: moved"
-	grep -qE "may not make it|bound in another directory|not the file that was accepted|may not open it" "$dir/out" || fail "$way: $(cat "$dir/out")"
+	grep -qE "may not make it|bind the UNIX socket .* as user|not the file that was accepted|may not open it" "$dir/out" || fail "$way: $(cat "$dir/out")"
 	writes A
 	stop A
 	in_b sh -c 'cd /srv/own; rm d; mv r d; cd /srv/private; [ ! -e kept ] || mv -f kept log'

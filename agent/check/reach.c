@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * reach.c - connect to a UNIX socket as the process that is to have the connection.
+ * reach.c - act as another process: connect to a UNIX socket as the process that is to have the connection.
  *
  * The server's end gets user, group and process ID of the process that calls connect(2), for good.
  * So a child does that which has the identity of the process that will be restored, and, as that is
@@ -56,20 +56,36 @@ static int become(const struct rights_id *id)
 	return id->uid ? 0 : take_caps(id->caps);
 }
 
-static int act(int fd, const struct reach *r, const struct sockaddr_un *a, socklen_t bytes)
+struct talk {
+	const char *first; /* of struct reach */
+	const struct sockaddr_un *a;
+	socklen_t bytes;
+	int fd;
+};
+
+static int begin(void *arg)
 {
-	int code = syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL) < 0 ? -errno : become(r->id);
+	const struct talk *t = arg;
 
-	if (code < 0)
-		return code;
-	if (connect(fd, (const struct sockaddr *)a, bytes) < 0)
+	if (connect(t->fd, (const struct sockaddr *)t->a, t->bytes) < 0)
 		return -errno;
-	if (!r->first)
+	if (!t->first)
 		return 0;
-	size_t n = strlen(r->first);
+	size_t n = strlen(t->first);
 
-	shutdown(fd, SHUT_RD);
-	return send(fd, r->first, n, MSG_NOSIGNAL) == (ssize_t)n ? 0 : -EIO;
+	shutdown(t->fd, SHUT_RD);
+	return send(t->fd, t->first, n, MSG_NOSIGNAL) == (ssize_t)n ? 0 : -EIO;
+}
+
+static int act(const struct rights_id *id, const char *root, reach_fn fn, void *arg)
+{
+	int code = syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL) < 0 ? -errno : 0;
+
+	if (code == 0 && root)
+		code = chroot(root) < 0 || chdir("/") < 0 ? -errno : 0;
+	if (code == 0)
+		code = become(id);
+	return code < 0 ? code : fn(arg);
 }
 
 /* Return: as fork(2). The parent gets SIGCHLD when it ends */
@@ -133,12 +149,25 @@ static int limit(int fd, time_t seconds)
 	return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)) < 0 ? -errno : 0;
 }
 
+int reach_as(const struct rights_id *id, pid_t number, const char *root, reach_fn fn, void *arg)
+{
+	pid_t pid = child(number);
+
+	if (pid == 0)
+		syscall(SYS_exit_group, -act(id, root, fn, arg));
+	if (pid < 0)
+		return -errno;
+	int status = wait_for(pid);
+
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+}
+
 int reach_connect(const struct reach *r)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	socklen_t bytes;
 	AUTO(fd) int end = -1;
-	int status, code = address(r, &end, &a, &bytes);
+	int code = address(r, &end, &a, &bytes);
 
 	if (code < 0)
 		return code;
@@ -146,15 +175,11 @@ int reach_connect(const struct reach *r)
 
 	if (fd < 0 || limit(fd, LIMIT_S) < 0)
 		return -errno;
-	pid_t pid = child(r->pid);
+	struct talk t = { r->first, &a, bytes, fd };
 
-	if (pid == 0)
-		syscall(SYS_exit_group, -act(fd, r, &a, bytes));
-	if (pid < 0)
-		return -errno;
-	status = wait_for(pid);
-	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+	code = reach_as(r->id, r->pid, NULL, begin, &t);
+	if (code < 0)
+		return code;
 	code = limit(fd, 0);
 	return code < 0 ? code : steal_fd(&fd);
 }

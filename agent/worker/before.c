@@ -136,22 +136,27 @@ static bool is_in_use(const char *path)
 	return false;
 }
 
-/* May some process of the tree replace entries of that directory? Or has root bound it there? */
-static bool may_bind(const struct rights *r, const struct img_socket *s, const struct stat *old)
+const struct rights_id *before_binder(const struct rights *r, const char *path, uint32_t uid,
+                                      const struct stat *old)
 {
+	static const struct rights_id root = { .caps = UINT64_MAX };
+	const struct rights_id *best = NULL;
 	char dir[PATH_MAX];
 	struct stat st;
 
-	dir_of(s->path, dir);
+	dir_of(path, dir);
 	for (size_t i = 0; i < r->n; i++) {
 		const struct rights_id *id = &r->v[i];
 		AUTO(fd) int fd = rights_open(id, dir, true, W_OK | X_OK, &st);
 
-		if (fd >= 0 && (!old || rights_is_root(id) || old->st_uid == id->uid))
-			return true;
+		if (fd < 0 || (old && !rights_is_root(id) && old->st_uid != id->uid))
+			continue;
+		if (!best || rights_is_root(best) || (id->uid == uid && !rights_is_root(id)))
+			best = id;
 	}
-	return !r->owned && s->uid == 0 && (!old || old->st_uid == 0) &&
-	       rights_guarded(r, dir) == 0;
+	if (best || r->owned || uid != 0 || (old && old->st_uid != 0))
+		return best;
+	return rights_guarded(r, dir) == 0 ? &root : NULL;
 }
 
 static int judge_socket(const struct wrk *w, const struct img_socket *s, struct err *e)
@@ -166,7 +171,7 @@ static int judge_socket(const struct wrk *w, const struct img_socket *s, struct 
 		        path);
 		return err_fix(e, "end the program that listens there");
 	}
-	if (may_bind(&w->rights, s, old ? &st : NULL))
+	if (before_binder(&w->rights, s->path, s->uid, old ? &st : NULL))
 		return 0;
 	err_set(e, ERR_TARGET, EACCES, "no process of the tree may bind the UNIX socket %s there",
 	        path);

@@ -22,6 +22,15 @@ int before_users(struct wrk *w, struct err *e);
  */
 int before_sockets(struct wrk *w, struct err *e);
 
+struct stat;
+/**
+ * before_binder() - as whom is a UNIX socket bound to @path, whose file was @uid's? A user rather than root
+ * @old: what has the path now; NULL: nothing. Only its owner may replace it
+ * Return: an identity of @r, or root, if root bound it in a directory that the tree cannot change; NULL: nobody may
+ */
+const struct rights_id *before_binder(const struct rights *r, const char *path, uint32_t uid,
+                                      const struct stat *old);
+
 /**
  * before_ghosts() - may the tree make its files that have lost their names? Before CRIU makes them
  * Return: 0; -EACCES: refuse; -errno

@@ -359,12 +359,7 @@ static int look_queue(const struct held *h, struct err *e)
 /* A socket: to whom is it connected, and what waits in it? */
 static int look_socket(struct held *h, struct err *e)
 {
-	unsigned long long inode = 0;
 	int r = h->peers->any ? judge_socket_peer(h, e) : 0;
-
-	if (r == 0 && sscanf(h->path, "socket:[%llu]", &inode) == 1 &&
-	    peers_bound(h->peers, h->w, &h->id, inode) < 0)
-		return refuse(h, EACCES, "it was bound in another directory than that user's", e);
 
 	return r < 0 || !h->peers->queues ? r : look_queue(h, e);
 }

@@ -15,14 +15,6 @@
 #define QUEUES             "sk-queues.img"
 #define QUEUES_EMPTY_BYTES 8
 
-static bool all_root(const struct rights *r)
-{
-	for (size_t i = 0; i < r->n; i++)
-		if (!rights_is_root(&r->v[i]))
-			return false;
-	return true;
-}
-
 int peers_load(struct peers *p, const struct wrk *w, struct err *e)
 {
 	struct stat st;
@@ -32,9 +24,8 @@ int peers_load(struct peers *p, const struct wrk *w, struct err *e)
 
 	p->queues = fstatat(w->images_fd, QUEUES, &st, 0) == 0 && st.st_size > QUEUES_EMPTY_BYTES;
 	for (size_t i = 0; i < p->n_names; i++)
-		*(p->name[i].outside ? &p->any : &p->bound) = true;
-	p->bound = p->bound && !all_root(&w->rights);
-	return r < 0 || (!p->any && !p->bound) ? r : net_unix_list(&p->all, &p->n, e);
+		p->any |= p->name[i].outside;
+	return r < 0 || !p->any ? r : net_unix_list(&p->all, &p->n, e);
 }
 
 void peers_fini(struct peers *p)
@@ -77,38 +68,5 @@ int peers_judge(const struct peers *p, const struct wrk *w, const struct rights_
 	for (size_t i = 0; i < p->n_names; i++)
 		if (p->name[i].outside)
 			*path = p->name[i].path;
-	return -EACCES;
-}
-
-/* Is it the socket of that name, in a directory where @id may bind one? */
-static bool is_at(const struct img_socket *s, const struct wrk *w, const struct rights_id *id,
-                  const struct net_unix *own)
-{
-	char dir[sizeof(s->path)];
-	struct stat st;
-
-	snprintf(dir, sizeof(dir), "%s", s->path);
-	char *slash = strrchr(dir, '/');
-
-	*slash = 0;
-	const char *in = dir[0] ? dir : "/";
-	AUTO(fd) int fd = rights_open(id, in, true, W_OK | X_OK, &st);
-
-	if (fd < 0 && !w->rights.owned && s->uid == 0 && rights_guarded(&w->rights, in) == 0)
-		fd = open(in, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return fd >= 0 && fstatat(fd, slash + 1, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       st.st_dev == own->dev && (uint32_t)st.st_ino == own->file;
-}
-
-int peers_bound(const struct peers *p, const struct wrk *w, const struct rights_id *id,
-                uint64_t inode)
-{
-	const struct net_unix *own = p->bound ? net_unix_find(p->all, p->n, inode) : NULL;
-
-	if (!own || !own->file || !own->waits)
-		return 0;
-	for (size_t i = 0; i < p->n_names; i++)
-		if (!p->name[i].outside && is_at(&p->name[i], w, id, own))
-			return 0;
 	return -EACCES;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* peers.h - UNIX sockets that CRIU has bound or connected by a path, for the restored tree. */
+/* peers.h - UNIX sockets that CRIU has connected by a path, for the restored tree. */
 #ifndef HAUL_AGENT_PEERS_H
 #define HAUL_AGENT_PEERS_H
 
@@ -13,12 +13,11 @@ struct peers {
 	struct net_unix *all; /* of this host */
 	size_t n;
 	bool any; /* CRIU has connected to one outside */
-	bool bound; /* it has bound one, for a tree that is not root's */
 	bool queues; /* something waits in a UNIX socket of the tree */
 };
 
 struct wrk;
-/** peers_load() - after the restore. Costs nothing but a look at the images if no socket has a path, or all is root's */
+/** peers_load() - after the restore. Costs nothing but a look at the images if none is connected to one outside */
 int peers_load(struct peers *p, const struct wrk *w, struct err *e);
 /**
  * peers_judge() - CRIU connects as root, by a name: may the process @id be connected to what the socket @inode is?
@@ -26,12 +25,6 @@ int peers_load(struct peers *p, const struct wrk *w, struct err *e);
  */
 int peers_judge(const struct peers *p, const struct wrk *w, const struct rights_id *id,
                 uint64_t inode, const char **path);
-/**
- * peers_bound() - CRIU binds by a name: is the socket @inode bound where @id may do that?
- * Return: 0; -EACCES
- */
-int peers_bound(const struct peers *p, const struct wrk *w, const struct rights_id *id,
-                uint64_t inode);
 void peers_fini(struct peers *p);
 static inline void auto_peers(struct peers *p)
 {

@@ -15,6 +15,7 @@
 #include "agent/dirs/dirs.h"
 #include "agent/worker/epolls.h"
 #include "agent/worker/made.h"
+#include "agent/worker/names.h"
 #include "agent/worker/net.h"
 #include "agent/worker/out.h"
 #include "agent/worker/sockets.h"
@@ -295,6 +296,18 @@ static int judge_sockets(struct wrk *w, const Haul__Switch *s, struct err *e)
 	return 0;
 }
 
+/* Users' sockets are bound at the gate. */
+static int take_names(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	int r = names_take(w, e);
+
+	(void)s;
+	if (r != -ENOENT)
+		return r;
+	err_clear(e); /* without images CRIU says what is wrong */
+	return 0;
+}
+
 /* None in a directory that the tree may not write to. */
 static int judge_ghosts(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
@@ -324,6 +337,7 @@ static const struct part {
 	{ "pager's start", start_pager },
 	{ "users", judge_users },
 	{ "UNIX sockets", judge_sockets },
+	{ "names of UNIX sockets", take_names },
 	{ "files without a name", judge_ghosts },
 };
 
@@ -384,6 +398,8 @@ static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 	fault_at(FAULT_D_PLACED);
 	r = restore(w, s, deadline_us, e);
 	if (r == 0)
+		r = names_bind(w, deadline_us, e);
+	if (r == 0)
 		r = epolls_fill(w->epolls.v, w->epolls.n, e);
 	img_epolls_free(steal(w->epolls.v), w->epolls.n);
 	out_close(w->outs);
@@ -427,6 +443,7 @@ void restore_give_up(struct wrk *w)
 		criu_free(steal(w->criu));
 	}
 	made_end(w);
+	names_undo(w);
 	w->root_pid = 0;
 	dirs_in_end(w->fs);
 }
@@ -465,6 +482,7 @@ int restore_resume(struct wrk *w, struct err *e)
 	w->keep->resumed = r == 0;
 	if (r < 0)
 		return err_wrap(e, "resume");
+	names_keep(w);
 	made_over();
 	return 0;
 }

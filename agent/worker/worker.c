@@ -13,6 +13,7 @@
 #include "agent/mig/door.h"
 #include "agent/worker/finish.h"
 #include "agent/worker/hello.h"
+#include "agent/worker/names.h"
 #include "agent/worker/made.h"
 #include "agent/worker/net.h"
 #include "agent/worker/offer.h"
@@ -489,6 +490,7 @@ static void fini(struct wrk *w)
 	bring_end(w);
 	bring_free(w->bring);
 	settle_fini(&w->settle);
+	names_free(w);
 	free(w->into_root);
 	free(w->doubts.v);
 	rights_fini(&w->rights);

@@ -9,10 +9,6 @@
 #include "common/array.h"
 #include "engine/criu/images.pb-c.h"
 
-#define MAGIC_FDINFO 0x56213732u
-#define MAGIC_IDS    0x54432030u
-#define FIRST        8 /* message of an image */
-
 /* The first process of the tree that has a set, and the lowest number of one that has. */
 struct owner {
 	uint32_t id; /* of the file */
@@ -24,8 +20,6 @@ struct epolls {
 	int dirfd;
 	struct owner *owner;
 	size_t n_owners, cap_owners;
-	uint32_t *tables; /* of descriptors: threads and the like share one */
-	size_t n_tables, cap_tables;
 	uint32_t type; /* CRIU's of an epoll set; 0: there is none */
 	struct img_epoll *out;
 	size_t n, cap;
@@ -34,32 +28,12 @@ struct epolls {
 
 /* ---- who has them ---- */
 
-static int files_id(struct epolls *p, pid_t pid, uint32_t *id)
+static int note(void *arg, pid_t pid, const Cimg__Fdinfo *d)
 {
-	AUTO(mem) uint8_t *img = NULL;
-	const uint8_t *msg;
-	size_t bytes, n, at = FIRST;
-	char name[32];
+	struct epolls *p = arg;
 
-	*id = 0;
-	snprintf(name, sizeof(name), "ids-%d.img", pid);
-	int r = img_load_framed(p->dirfd, name, MAGIC_IDS, &img, &bytes, p->e);
-
-	if (r == -ENOENT) {
-		err_clear(p->e);
-		return 0; /* a zombie */
-	}
-	if (r < 0 || img_next(img, bytes, &at, &msg, &n) <= 0)
-		return r;
-	Cimg__TaskIds *ids = cimg__task_ids__unpack(NULL, n, msg);
-
-	*id = ids ? ids->files_id : 0;
-	cimg__task_ids__free_unpacked(ids, NULL);
-	return 0;
-}
-
-static int note(struct epolls *p, pid_t pid, const Cimg__Fdinfo *d)
-{
+	if (d->type != p->type)
+		return 0;
 	for (size_t i = 0; i < p->n_owners; i++)
 		if (p->owner[i].id == d->id) {
 			p->owner[i].lowest = pid < p->owner[i].lowest ? pid : p->owner[i].lowest;
@@ -69,45 +43,6 @@ static int note(struct epolls *p, pid_t pid, const Cimg__Fdinfo *d)
 		return -ENOMEM;
 	p->owner[p->n_owners++] = (struct owner){ d->id, pid, pid, (int)d->fd };
 	return 0;
-}
-
-static int read_table(struct epolls *p, pid_t pid, uint32_t id)
-{
-	AUTO(mem) uint8_t *img = NULL;
-	const uint8_t *msg;
-	size_t bytes, n, at = FIRST;
-	char name[32];
-
-	snprintf(name, sizeof(name), "fdinfo-%u.img", id);
-	int r = img_load_framed(p->dirfd, name, MAGIC_FDINFO, &img, &bytes, p->e);
-
-	if (r < 0)
-		return r;
-	while ((r = img_next(img, bytes, &at, &msg, &n)) > 0) {
-		Cimg__Fdinfo *d = cimg__fdinfo__unpack(NULL, n, msg);
-
-		r = !d ? -EBADMSG : d->type == p->type ? note(p, pid, d) : 0;
-		cimg__fdinfo__free_unpacked(d, NULL);
-		if (r < 0)
-			return err_set(p->e, ERR_CRIU, -r, "image %s: %s", name, strerror(-r));
-	}
-	return 0;
-}
-
-static int look_task(struct epolls *p, pid_t pid)
-{
-	uint32_t id;
-	int r = files_id(p, pid, &id);
-
-	if (r < 0 || !id)
-		return r;
-	for (size_t i = 0; i < p->n_tables; i++)
-		if (p->tables[i] == id)
-			return 0;
-	if (array_grow(&p->tables, p->n_tables, &p->cap_tables, sizeof(*p->tables)) < 0)
-		return err_set(p->e, ERR_SYS, ENOMEM, "no memory for epoll sets");
-	p->tables[p->n_tables++] = id;
-	return read_table(p, pid, id);
 }
 
 /* ---- files.img ---- */
@@ -165,8 +100,8 @@ static int take_all(struct epolls *p, const struct img_tree *tree)
 	int r = img_edit_files(p->dirfd, find_type, p, p->e);
 	bool any = false;
 
-	for (size_t i = 0; r == 0 && p->type && i < tree->n; i++)
-		r = look_task(p, tree->v[i].pid);
+	if (r == 0 && p->type)
+		r = img_each_fd(p->dirfd, tree, note, p, p->e);
 	for (size_t i = 0; i < p->n_owners; i++)
 		any |= p->owner[i].lowest != p->owner[i].pid;
 	return r == 0 && any ? img_edit_files(p->dirfd, empty, p, p->e) : r;
@@ -190,7 +125,6 @@ int img_take_epolls(int dirfd, struct img_epoll **out, size_t *n, struct err *e)
 	}
 	img_tree_fini(&tree);
 	free(p.owner);
-	free(p.tables);
 	return r;
 }
 

@@ -27,6 +27,12 @@ typedef int (*img_edit_fn)(void *arg, struct Cimg__File *f, struct err *e);
 /** img_edit_files() - write files.img anew, each entry as @fn leaves it. Return: 0; -errno */
 int img_edit_files(int dirfd, img_edit_fn fn, void *arg, struct err *e);
 
+struct Cimg__Fdinfo;
+/* A descriptor of @pid, or of one that shares its table. Return: 0; -errno ends it */
+typedef int (*img_fd_fn)(void *arg, pid_t pid, const struct Cimg__Fdinfo *d);
+/** img_each_fd() - call @fn for each descriptor of the tree; each table once. Return: 0; -errno */
+int img_each_fd(int dirfd, const struct img_tree *tree, img_fd_fn fn, void *arg, struct err *e);
+
 /**
  * root_enter() - a mount namespace of its own, in which @root has a /proc: between fork and exec.
  * The namespace and the mount end with the last process in it. @out: descriptor for the error
