@@ -262,7 +262,8 @@ static void missing(struct set *s)
 	expect("missing mount point", s, "mount", SEV_INFO);
 	s->file.path = NAME("/nowhere/gone (deleted)");
 	s->file.open = true;
-	file("with a name like that of a deleted one", s, "file-missing"); /* those are not offered */
+	file("with a name like that of a deleted one", s,
+	     "file-missing"); /* those are not offered */
 	s->file.path = NAME("/proc/3999999/status");
 	file("of a process", s, NULL);
 	s->file.path = NAME("/proc/3999999x");
