@@ -54,6 +54,8 @@ def arrows(objs):
     for line in subprocess.check_output(["nm", "-A", *name_of], text=True).splitlines():
         path, rest = line.split(":", 1)
         kind, symbol = rest.split()[-2:]
+        if symbol.startswith("__odr_asan."):  # AddressSanitizer's, one for each variable
+            continue
         # the two programs have a main() each
         if kind in "TDBRV" and symbol != "main":
             home[symbol] = name_of[path]

@@ -222,6 +222,7 @@ int main(int argc, char **argv)
 	}
 	printf("%s: %zu pages there, %zu listed, %zu differences\n", argv[1], l.seen, l.n,
 	       l.faults);
+	runs_fini(&l.drop);
 	if (l.out && fclose(l.out))
 		return 2;
 	return l.faults ? 1 : 0;
