@@ -10,6 +10,8 @@ left_out() { note "  LEFT OUT: $*"; }
 
 # huge pages by name need a pool; the machine gets it back
 pool=/proc/sys/vm/nr_hugepages
+exec 9>/run/haul-test-hugepages # no other run of this test may give it back meanwhile
+flock 9
 had=$(cat $pool)
 [ "$had" -ge 4 ] || { echo 4 >$pool; trap 'echo "$had" >$pool; lab_down' EXIT; }
 

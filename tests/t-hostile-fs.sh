@@ -5,7 +5,8 @@
 . "$(dirname "$0")/lib.sh"
 lab_up
 
-"$lab" run B sh -c 'cd / && mkdir -p srv/x srv-outside/dir/b && echo mine | tee srv-outside/file srv-outside/dir/file >/dev/null &&
+"$lab" run B sh -c 'cd / && mkdir -p srv/x srv-outside && mount -t tmpfs tmpfs srv-outside &&
+	mkdir -p srv-outside/dir/b && echo mine | tee srv-outside/file srv-outside/dir/file >/dev/null &&
 	ln -s /srv-outside srv/link && printf "fs-allow = /srv\nfiles-allow = /srv\n" >>/etc/haul/haul.conf'
 state() { "$lab" run B find /srv /srv-outside /etc -xdev -printf '%p %y %i %m %U %n %s %T@ %C@ %l\n' | LC_ALL=C sort; }
 state | awk '$1 != "/srv"' >"$dir/before"

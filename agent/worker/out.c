@@ -338,7 +338,8 @@ static int keep_unread(struct place *p, const Haul__Unread *u, struct err *e)
 	p->unread = malloc(u->data.len + 1);
 	if (!p->unread)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for a pipe");
-	memcpy(p->unread, u->data.data, u->data.len);
+	if (u->data.len)
+		memcpy(p->unread, u->data.data, u->data.len);
 	p->n_unread = u->data.len;
 	return 0;
 }
