@@ -209,9 +209,9 @@ void frost_cool(struct frost *f)
 
 static int remember(struct frost *f, pid_t pid, char *from)
 {
-	struct member *v = realloc(f->v, (f->n + 1) * sizeof(*v));
+	struct member *v = from ? realloc(f->v, (f->n + 1) * sizeof(*v)) : NULL;
 
-	if (!v || !from) {
+	if (!v) {
 		free(from);
 		return -ENOMEM;
 	}
