@@ -32,23 +32,26 @@ done
 [ "$refused" -ge 3 ] && [ "$went" -ge 1 ] || fail "$refused refused, $went not"
 note "  $refused refused, $went well"
 
-note "with all descriptors taken hauld rests"
-stop_hauld B
-start_hauld B
-d=$(daemon B)
-"$lab" run B prlimit --pid "$d" --nofile=24:1024
-"$lab" run A python3 -c '
-import socket, time
+if [ -n "${HAUL_SANITIZED:-}" ]; then
+	note "LEFT OUT: hauld rests with all descriptors taken; a sanitizer needs one to report"
+else
+	note "with all descriptors taken hauld rests"
+	stop_hauld B
+	start_hauld B
+	d=$(daemon B)
+	"$lab" run B prlimit --pid "$d" --nofile=24:1024
+	"$lab" run A python3 -c 'import socket, time
 held = [socket.create_connection(("hostB", 4285)) for i in range(60)]
 time.sleep(4)' &
-silent=$!
-until_true 30 'grep -q "no connection is accepted: out of descriptors" "$dir/hauld.B.log"' || fail "not said: $(cat "$dir/hauld.B.log")"
-t0=$(spent "$d")
-wait $silent
-t1=$(spent "$d")
-[ $((t1 - t0)) -lt 40 ] || fail "hauld used $((t1 - t0)) hundredths of a second in 4 seconds"
-"$lab" run B prlimit --pid "$d" --nofile=1024:1024
-until_true 30 check || fail "it does not recover: $(cat "$dir/out")"
+	silent=$!
+	until_true 30 'grep -q "no connection is accepted: out of descriptors" "$dir/hauld.B.log"' || fail "not said: $(cat "$dir/hauld.B.log")"
+	t0=$(spent "$d")
+	wait $silent
+	t1=$(spent "$d")
+	[ $((t1 - t0)) -lt 40 ] || fail "hauld used $((t1 - t0)) hundredths of a second in 4 seconds"
+	"$lab" run B prlimit --pid "$d" --nofile=1024:1024
+	until_true 30 check || fail "it does not recover: $(cat "$dir/out")"
+fi
 
 note "out of processes"
 pids=$("$lab" run B awk '$3 == "cgroup" && $4 ~ /(^|,)pids(,|$)/ { print $2; exit }' /proc/self/mounts)

@@ -64,7 +64,7 @@ mem = open(f"/proc/{pid}/mem", "rb", 0)
 for line in open(f"/proc/{pid}/maps"):
     span, mode = line.split()[:2]
     a, b = (int(x, 16) for x in span.split("-"))
-    if "r" not in mode or "[v" in line:
+    if "r" not in mode or "[v" in line or b - a > 1 << 32:  # not a sanitizer's shadow
         continue
     try:
         mem.seek(a)
