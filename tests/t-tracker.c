@@ -304,6 +304,8 @@ static int test_restart(void)
 	return n < 40 || status != 0;
 }
 
+#define TOO_FEW 2 /* clean pages at the end, to show anything */
+
 static int test_mirror(void)
 {
 	struct err e = ERR_INIT;
@@ -360,7 +362,19 @@ static int test_mirror(void)
 		fprintf(stderr, "%llu pages were reported twice in one round\n",
 		        (unsigned long long)m.twice);
 	mirror_fini(&m);
-	return r < 0 || m.wrong || m.twice || m.present < 1000 + m.strayed || left;
+	if (r < 0 || m.wrong || m.twice || left)
+		return 1;
+	return m.present < 1000 + m.strayed ? TOO_FEW : 0;
+}
+
+/* On a busy machine the program may have written everything since the last round: then nothing was checked. */
+static int test_mirror_until_checked(void)
+{
+	int r = TOO_FEW;
+
+	for (int n = 0; n < 10 && r == TOO_FEW; n++)
+		r = test_mirror();
+	return r;
 }
 
 static int test_as_found(void)
@@ -562,7 +576,7 @@ static int test_child(void)
 static int all(void)
 {
 	printf("%s\n", tracker_kind_name(kind));
-	int r = test_as_found() | test_mirror() | test_child();
+	int r = test_as_found() | test_mirror_until_checked() | test_child();
 
 	return r | test_one_page(MADV_NOHUGEPAGE) | test_one_page(MADV_HUGEPAGE);
 }
