@@ -339,7 +339,7 @@ check-tcp: check-programs
 	$(srcdir)/tests/check-tcp
 # an unprivileged user, a stranger and a key holder attack both hosts
 check-trust: check-programs
-	$(MAKE) check TESTS="tests/t-api-trust.sh $(filter tests/t-trust-%,$(SHELL_TESTS))"
+	RACE_S=20 RACE_PAUSE_S=0 $(MAKE) check TESTS="tests/t-api-trust.sh $(filter tests/t-trust-%,$(SHELL_TESTS))"
 # between virtual machines, under software emulation
 check-vm:
 	$(top_srcdir)/tests/vm/build >/dev/null

@@ -9,7 +9,7 @@
 
 #include "engine/pager/priv.h"
 
-#define HANG_MS   60000
+#define HANG_MS   240000
 #define KILLS_MAX 15
 
 /* Shared by the test, the process with the pager, and its successors. */

@@ -7,7 +7,7 @@
 
 #define PAGES   4096u
 #define THREADS 4u
-#define HANG_MS 30000
+#define HANG_MS 120000
 
 struct reader {
 	struct lab *l;

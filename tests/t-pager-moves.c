@@ -9,7 +9,7 @@
 #define THREADS 4u
 #define AREA    256u /* pages of a thread at the start */
 #define MOVES   150u
-#define HANG_MS 30000
+#define HANG_MS 120000
 
 struct mover {
 	struct lab *l;

@@ -6,7 +6,7 @@
  */
 #include "tests/pager-storm.h"
 
-#define HANG_MS 30000
+#define HANG_MS 120000
 
 static int round_of(uint64_t seed)
 {
