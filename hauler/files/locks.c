@@ -21,6 +21,8 @@
 #include "hauler/inspect/inspect.h"
 #include "hauler/mig/mig.h"
 
+#define WARM_US 1000
+
 #define TAKE_LIMIT_MS 5000
 #define TAKE_EVERY_US 5000
 #define WORD_BYTES    96 /* of a lock in the journal */
@@ -234,6 +236,42 @@ static int all_locks(const struct mig *m, struct img_lock **out, size_t *n, stru
 	return r;
 }
 
+static int ignore(void *arg, const struct proclock *l)
+{
+	(void)arg;
+	(void)l;
+	return 0;
+}
+
+static void *warm_main(void *arg)
+{
+	struct copy *c = arg;
+
+	while (!__atomic_load_n(&c->warm.end, __ATOMIC_ACQUIRE)) {
+		proclocks_each(ignore, NULL);
+		usleep(WARM_US);
+	}
+	return NULL;
+}
+
+int locks_warm(struct mig *m, struct err *e)
+{
+	(void)e;
+	if (!m->copy.warm.on)
+		m->copy.warm.end = false;
+	m->copy.warm.on = m->copy.warm.on ||
+	                  pthread_create(&m->copy.warm.thread, NULL, warm_main, &m->copy) == 0;
+	return 0;
+}
+
+void locks_cool(struct mig *m)
+{
+	__atomic_store_n(&m->copy.warm.end, true, __ATOMIC_RELEASE);
+	if (m->copy.warm.on)
+		pthread_join(m->copy.warm.thread, NULL);
+	m->copy.warm.on = false;
+}
+
 int locks_find(struct mig *m, struct err *e)
 {
 	AUTO(mem) struct img_lock *v = NULL;
@@ -241,6 +279,8 @@ int locks_find(struct mig *m, struct err *e)
 	size_t n;
 	int r = all_locks(m, &v, &n, e);
 
+	/* its own reading may still wait: it is joined in the end */
+	__atomic_store_n(&m->copy.warm.end, true, __ATOMIC_RELEASE);
 	if (r < 0 || n == 0)
 		return r;
 	l = calloc(1, sizeof(*l));

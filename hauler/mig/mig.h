@@ -242,6 +242,10 @@ struct copy {
 	size_t n_held;
 	struct signals *signals; /* pending when the tree had stopped; run/signals.c */
 	struct ttys *ttys; /* what waits in its terminals; mig/ttys.h */
+	struct {
+		pthread_t thread;
+		bool on, end; /* @end: atomic */
+	} warm; /* locks_warm() */
 	struct locks *locks; /* on files that both hosts see; NULL: none. files/locks.h */
 	int starter; /* connection to the haul run that has started the tree; -1: none */
 	struct rings *rings; /* AIO rings whose answers must not change any more; NULL: none */

@@ -248,6 +248,7 @@ static const struct part quiet_parts[] = {
 	{ "watchdog", unit_disarm },
 	{ "stop new connections", mnet_quiet },
 	{ "prepare the cgroup", prepare_cgroup },
+	{ "keep /proc/locks quick", locks_warm },
 };
 
 static const struct part dump_parts[] = {
