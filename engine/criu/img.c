@@ -132,6 +132,20 @@ void img_put_le32(uint8_t *p, uint32_t v)
 		p[i] = (uint8_t)(v >> (8 * i));
 }
 
+int img_put_message(FILE *out, const ProtobufCMessage *m)
+{
+	uint8_t small[128];
+	size_t n = protobuf_c_message_get_packed_size(m);
+	AUTO(mem) uint8_t *large = n + 4 > sizeof(small) ? malloc(n + 4) : NULL;
+	uint8_t *buf = large ? large : small;
+
+	if (n + 4 > sizeof(small) && !large)
+		return -ENOMEM;
+	img_put_le32(buf, (uint32_t)n);
+	protobuf_c_message_pack(m, buf + 4);
+	return fwrite(buf, 1, n + 4, out) == n + 4 ? 0 : -EIO;
+}
+
 int img_next(const uint8_t *img, size_t bytes, size_t *at, const uint8_t **msg, size_t *n)
 {
 	if (*at == bytes)
@@ -349,18 +363,6 @@ struct img_out {
 	uint8_t *buf;
 };
 
-static int put_message(FILE *f, const ProtobufCMessage *m)
-{
-	uint8_t buf[64];
-	size_t n = protobuf_c_message_get_packed_size(m);
-
-	if (n > sizeof(buf) - 4)
-		return -EMSGSIZE;
-	img_put_le32(buf, (uint32_t)n);
-	protobuf_c_message_pack(m, buf + 4);
-	return fwrite(buf, 1, n + 4, f) == n + 4 ? 0 : -EIO;
-}
-
 static int put_entry(FILE *f, uint64_t vaddr, uint64_t pages, uint32_t flags)
 {
 	Cimg__PagemapEntry m = CIMG__PAGEMAP_ENTRY__INIT;
@@ -371,7 +373,7 @@ static int put_entry(FILE *f, uint64_t vaddr, uint64_t pages, uint32_t flags)
 	m.nr_pages = pages;
 	m.has_flags = true;
 	m.flags = flags;
-	return put_message(f, &m.base);
+	return img_put_message(f, &m.base);
 }
 
 static int put_eager(struct img_out *o, const struct class_run *run, struct err *e)
@@ -443,7 +445,7 @@ int img_pagemap(int dirfd, uint64_t obj, uint32_t id, const struct class_runs *r
 	img_put_le32(magic, MAGIC_COMMON);
 	img_put_le32(magic + 4, MAGIC_PAGEMAP);
 	head.pages_id = id;
-	if (fwrite(magic, 1, 8, map) != 8 || put_message(map, &head.base) < 0)
+	if (fwrite(magic, 1, 8, map) != 8 || img_put_message(map, &head.base) < 0)
 		return err_sys(e, "write %s", map_name);
 	struct img_out out = { .map = map, .pages = pages, .store = o, .buf = buf };
 	int r = put_runs(&out, runs, e);

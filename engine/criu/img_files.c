@@ -11,18 +11,6 @@
 
 #define FILES "files.img"
 
-static int put(FILE *out, const Cimg__File *f, struct err *e)
-{
-	size_t n = cimg__file__get_packed_size(f);
-	AUTO(mem) uint8_t *buf = malloc(n + 4);
-
-	if (!buf)
-		return err_set(e, ERR_SYS, ENOMEM, "no memory for %s", FILES);
-	img_put_le32(buf, (uint32_t)n);
-	cimg__file__pack(f, buf + 4);
-	return fwrite(buf, 1, n + 4, out) == n + 4 ? 0 : err_sys(e, "write %s", FILES);
-}
-
 /* Return: 1 when an entry has changed; 0; -errno */
 static int edit_all(const uint8_t *img, size_t bytes, FILE *out, img_edit_fn fn, void *arg,
                     struct err *e)
@@ -39,8 +27,8 @@ static int edit_all(const uint8_t *img, size_t bytes, FILE *out, img_edit_fn fn,
 			return err_set(e, ERR_CRIU, EBADMSG, "image %s makes no sense", FILES);
 		r = fn(arg, f, e);
 		changed |= r > 0;
-		if (r >= 0)
-			r = put(out, f, e);
+		if (r >= 0 && img_put_message(out, &f->base) < 0)
+			r = err_set(e, ERR_SYS, ENOMEM, "no memory for %s", FILES);
 		cimg__file__free_unpacked(f, NULL);
 		if (r < 0)
 			return r;

@@ -12,7 +12,6 @@
 #define MAGIC_FILE_LOCKS 0x54323616u
 #define HEAD_BYTES       8
 #define SIZE_BYTES       4 /* before each message */
-#define LOCK_BYTES_MAX   128
 
 /* CRIU's kinds; it has leases, too. */
 #define FL_POSIX 1u
@@ -77,7 +76,6 @@ static const uint32_t flags[] = {
 static int put(FILE *out, const struct img_lock *l)
 {
 	Cimg__FileLock m = CIMG__FILE_LOCK__INIT;
-	uint8_t buf[SIZE_BYTES + LOCK_BYTES_MAX];
 
 	m.flag = flags[l->kind];
 	m.type = (uint32_t)l->type;
@@ -85,13 +83,7 @@ static int put(FILE *out, const struct img_lock *l)
 	m.fd = l->fd;
 	m.start = l->start;
 	m.len = l->len;
-	size_t n = cimg__file_lock__get_packed_size(&m);
-
-	if (n > LOCK_BYTES_MAX)
-		return -EOVERFLOW;
-	img_put_le32(buf, (uint32_t)n);
-	cimg__file_lock__pack(&m, buf + SIZE_BYTES);
-	return fwrite(buf, 1, SIZE_BYTES + n, out) == SIZE_BYTES + n ? 0 : -EIO;
+	return img_put_message(out, &m.base);
 }
 
 int img_locks_add(int dirfd, const struct img_lock *v, size_t n, struct err *e)

@@ -11,6 +11,8 @@
 #define MAGIC_FILES  0x56303138u
 
 void img_put_le32(uint8_t *p, uint32_t v);
+/** img_put_message() - write @m as images have it: its size, then itself. Return: 0; -errno */
+int img_put_message(FILE *out, const ProtobufCMessage *m);
 /** img_next() - the next message of an image at *at. Return: 1, 0 at the end, -EBADMSG */
 int img_next(const uint8_t *img, size_t bytes, size_t *at, const uint8_t **msg, size_t *n);
 /** img_load_framed() - a whole image; messages start at 8. @img: the caller's */

@@ -11,7 +11,6 @@
 #define TTY_INFO       "tty-info.img"
 #define MAGIC_TTY_INFO 0x59453036u
 #define HEAD_BYTES     8
-#define SIZE_BYTES     4
 
 struct renumber {
 	uint32_t from[IMG_PTS_MAX], to[IMG_PTS_MAX];
@@ -66,23 +65,17 @@ static int each_info(const uint8_t *img, size_t bytes, struct renumber *r, FILE 
 	while ((rc = img_next(img, bytes, &at, &msg, &n)) > 0) {
 		Cimg__TtyInfo *t = cimg__tty_info__unpack(NULL, n, msg);
 		uint32_t *to = t && t->pty ? row_of(r, t->pty->index) : NULL;
-		uint8_t head[SIZE_BYTES];
+		int put = 0;
 
 		if (!t)
 			return -EBADMSG;
 		if (to && out)
 			t->pty->index = *to;
-		size_t size = cimg__tty_info__get_packed_size(t);
-		AUTO(mem) uint8_t *buf = out ? malloc(size) : NULL;
-
-		if (buf) {
-			cimg__tty_info__pack(t, buf);
-			img_put_le32(head, (uint32_t)size);
-		}
+		if (out)
+			put = img_put_message(out, &t->base);
 		cimg__tty_info__free_unpacked(t, NULL);
-		if (out && (!buf || fwrite(head, 1, sizeof(head), out) != sizeof(head) ||
-		            fwrite(buf, 1, size, out) != size))
-			return -ENOMEM;
+		if (put < 0)
+			return put;
 	}
 	return rc;
 }
