@@ -51,18 +51,8 @@ static void sum_of(const char *line, size_t n, char out[SUM_CHARS + 1])
 
 static int make_dirs(const char *dir, struct err *e)
 {
-	char path[400];
-
-	if (snprintf(path, sizeof(path), "%s", dir) >= (int)sizeof(path))
-		return err_set(e, ERR_USER, ENAMETOOLONG, "%s", dir);
-	for (char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
-		*p = '\0';
-		if (mkdir(path, 0755) < 0 && errno != EEXIST)
-			return err_sys(e, "make %s", path);
-		*p = '/';
-	}
 	/* a record can get a process killed or resumed */
-	return rundir_make(path, 0700, e);
+	return rundir_parents(dir, e) < 0 ? err_code(e) : rundir_make(dir, 0700, e);
 }
 
 static struct journal *make(const char *dir, enum journal_side side, uint64_t id)

@@ -3,8 +3,27 @@
 #include "common/rundir.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define PATH_BYTES 400
+
+int rundir_parents(const char *path, struct err *e)
+{
+	char dir[PATH_BYTES];
+
+	if (snprintf(dir, sizeof(dir), "%s", path) >= (int)sizeof(dir))
+		return err_set(e, ERR_USER, ENAMETOOLONG, "%s", path);
+	for (char *p = strchr(dir + 1, '/'); p; p = strchr(p + 1, '/')) {
+		*p = '\0';
+		if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+			return err_sys(e, "make %s", dir);
+		*p = '/';
+	}
+	return 0;
+}
 
 int rundir_make(const char *path, mode_t mode, struct err *e)
 {

@@ -7,6 +7,8 @@
 
 #include "common/err.h"
 
+/** rundir_parents() - make the directories on the way to @path that are missing. Return: 0; -errno */
+int rundir_parents(const char *path, struct err *e);
 /**
  * rundir_make() - make the directory @path with @mode, or accept one that exists and that only we
  * can write to. Return: 0; -errno

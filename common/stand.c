@@ -14,6 +14,7 @@
 
 #include "common/auto.h"
 #include "common/clock.h"
+#include "common/passfd.h"
 
 /*
  * Any user may take any abstract name. So there are several of each, and the kernel says who has
@@ -157,40 +158,11 @@ int stand_landed(const char *key, pid_t *pid)
 
 int stand_say(int fd, const struct stand_mail *mail)
 {
-	char room[CMSG_SPACE(STAND_FDS_MAX * sizeof(int))] = { 0 };
-	struct iovec io = { (void *)&mail->m, sizeof(mail->m) };
-	struct msghdr h = { .msg_iov = &io, .msg_iovlen = 1 };
-
-	if (mail->n_fds) {
-		h.msg_control = room;
-		h.msg_controllen = CMSG_SPACE(mail->n_fds * sizeof(int));
-		struct cmsghdr *c = CMSG_FIRSTHDR(&h);
-
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(mail->n_fds * sizeof(int));
-		memcpy(CMSG_DATA(c), mail->fd, mail->n_fds * sizeof(int));
-	}
-	return sendmsg(fd, &h, MSG_NOSIGNAL) < 0 ? -errno : 0;
-}
-
-static void take_fds(struct msghdr *h, struct stand_mail *mail)
-{
-	struct cmsghdr *c = CMSG_FIRSTHDR(h);
-
-	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-		return;
-	mail->n_fds = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-	memcpy(mail->fd, CMSG_DATA(c), mail->n_fds * sizeof(int));
+	return passfd_send(fd, &mail->m, sizeof(mail->m), mail->fd, mail->n_fds, 0);
 }
 
 int stand_hear(int fd, struct stand_mail *mail, uint64_t deadline_us)
 {
-	char room[CMSG_SPACE(STAND_FDS_MAX * sizeof(int))] = { 0 };
-	struct iovec io = { &mail->m, sizeof(mail->m) };
-	struct msghdr h = {
-		.msg_iov = &io, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room)
-	};
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	int r;
 
@@ -199,12 +171,12 @@ int stand_hear(int fd, struct stand_mail *mail, uint64_t deadline_us)
 		;
 	if (r <= 0)
 		return r < 0 ? -errno : -ETIMEDOUT;
-	ssize_t n = recvmsg(fd, &h, MSG_CMSG_CLOEXEC);
+	mail->n_fds = STAND_FDS_MAX;
+	ssize_t n = passfd_take(fd, &mail->m, sizeof(mail->m), mail->fd, &mail->n_fds);
 
 	if (n <= 0)
-		return n < 0 && errno != ECONNRESET ? -errno : -EPIPE;
-	take_fds(&h, mail);
-	if (n == sizeof(mail->m) && !(h.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
+		return n < 0 && n != -ECONNRESET ? (int)n : -EPIPE;
+	if (n == sizeof(mail->m)) {
 		mail->m.text[STAND_TEXT_BYTES - 1] = 0;
 		return 0;
 	}

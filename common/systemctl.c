@@ -17,6 +17,7 @@
 
 #include "common/auto.h"
 #include "common/clock.h"
+#include "common/rundir.h"
 
 #define SHOW_LIMIT_MS 10000
 #define RUN_LIMIT_MS  90000
@@ -191,23 +192,9 @@ static const struct {
 	[SYSTEMCTL_ARRIVING] = { RUN_UNITS, "zzz-haul-arriving.conf", NULL },
 };
 
-static int make_dirs(const char *path, struct err *e)
-{
-	char copy[PATH_BYTES];
-
-	snprintf(copy, sizeof(copy), "%s", path);
-	for (char *p = strchr(copy + 1, '/'); p; p = strchr(p + 1, '/')) {
-		*p = 0;
-		if (mkdir(copy, 0755) < 0 && errno != EEXIST)
-			return err_sys(e, "%s", copy);
-		*p = '/';
-	}
-	return 0;
-}
-
 static int put_file(const char *path, const char *text, struct err *e)
 {
-	if (make_dirs(path, e) < 0)
+	if (rundir_parents(path, e) < 0)
 		return err_code(e);
 	AUTO(fd) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
 

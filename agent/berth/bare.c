@@ -3,6 +3,7 @@
 #include "agent/berth/priv.h"
 
 #include "common/log.h"
+#include "engine/proc/frost.h"
 
 #define PREFIX "haul-tree-"
 
@@ -21,7 +22,7 @@ static int enter(struct wrk *w, struct err *e)
 	char name[40];
 
 	if (b->dir[0])
-		return room_add(b->dir, criu_pid(w->criu));
+		return frost_enter(b->dir, criu_pid(w->criu));
 	snprintf(name, sizeof(name), PREFIX "%016llx", (unsigned long long)w->route);
 	return room_new(name, criu_pid(w->criu), b->dir, e);
 }

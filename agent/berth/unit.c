@@ -120,7 +120,7 @@ static int spawn(struct wrk *w, const char *root, const struct criu_inherit *v, 
 	w->criu = NULL;
 	int r = criu_spawn_rooted(&w->criu, w->conf->criu_path, root, v, n, e);
 
-	if (r == 0 && (r = room_add(w->berth->dir, criu_pid(w->criu))) < 0)
+	if (r == 0 && (r = frost_enter(w->berth->dir, criu_pid(w->criu))) < 0)
 		err_set(e, ERR_SYS, -r, "%s: %s", w->berth->dir, strerror(-r));
 	criu_free(before);
 	return r;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/auto.h"
+#include "common/passfd.h"
 #include "common/rundir.h"
 
 #define RUN_DIR      "/run/haul"
@@ -88,42 +89,22 @@ void door_sweep(void)
 
 int door_pass(uint64_t route, int fd)
 {
-	char byte = 0, room[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec io = { &byte, 1 };
-	struct msghdr h = {
-		.msg_iov = &io, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room)
-	};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+	char byte = 0;
 	AUTO(fd) int sk = knock(route);
 
-	if (sk < 0)
-		return sk;
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	return sendmsg(sk, &h, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+	return sk < 0 ? sk : passfd_send(sk, &byte, 1, &fd, 1, MSG_DONTWAIT);
 }
 
 int door_take(int door)
 {
-	char byte, room[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec io = { &byte, 1 };
-	struct msghdr h = {
-		.msg_iov = &io, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room)
-	};
+	char byte;
 	struct timeval limit = { .tv_sec = TAKE_LIMIT_S };
 	AUTO(fd) int sk = accept4(door, NULL, NULL, SOCK_CLOEXEC);
-	int fd = -1;
+	size_t n = 1;
+	int fd;
 
 	if (sk < 0)
 		return -EAGAIN;
 	setsockopt(sk, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	if (recvmsg(sk, &h, MSG_CMSG_CLOEXEC) <= 0)
-		return -EAGAIN;
-	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
-
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return fd >= 0 ? fd : -EAGAIN;
+	return passfd_take(sk, &byte, 1, &fd, &n) > 0 && n == 1 ? fd : -EAGAIN;
 }

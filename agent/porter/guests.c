@@ -17,6 +17,7 @@
 #include "common/auto.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/passfd.h"
 
 #define GUESTS_MAX  64
 #define LEAVING_MAX 64 /* beside them: sent away, and on their way */
@@ -190,21 +191,13 @@ static void take_answer(const struct post_down *m)
 /* Return: 0: hauld is gone */
 static int hear(void)
 {
-	char space[CMSG_SPACE(sizeof(int))] = { 0 };
 	struct post_down m;
-	struct iovec io = { &m, sizeof(m) };
-	struct msghdr h = { .msg_iov = &io,
-		            .msg_iovlen = 1,
-		            .msg_control = space,
-		            .msg_controllen = sizeof(space) };
-	ssize_t n = recvmsg(POST_FD, &h, MSG_CMSG_CLOEXEC);
-	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&h) : NULL;
 	int fd = -1;
+	size_t n_fds = 1;
+	ssize_t n = passfd_take(POST_FD, &m, sizeof(m), &fd, &n_fds);
 
 	if (n <= 0)
-		return n < 0 && errno == EINTR;
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+		return n == -EINTR;
 	pthread_mutex_lock(&lock);
 	if (n == sizeof(m) && !m.guest)
 		take_answer(&m);

@@ -15,6 +15,7 @@
 #include "common/auto.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/passfd.h"
 
 #define AGAIN_MS     200
 #define ANSWERS_ONCE 32 /* then others have their turn */
@@ -90,21 +91,7 @@ bool porter_died(struct porter *p, pid_t pid, int status)
 /* @fd: goes along; -1: none */
 static int send_down(const struct porter *p, const struct post_down *m, int fd)
 {
-	char room[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec io = { (void *)m, sizeof(*m) };
-	struct msghdr h = { .msg_iov = &io, .msg_iovlen = 1 };
-
-	if (fd >= 0) {
-		h.msg_control = room;
-		h.msg_controllen = sizeof(room);
-		struct cmsghdr *c = CMSG_FIRSTHDR(&h);
-
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	}
-	return sendmsg(p->fd, &h, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+	return passfd_send(p->fd, m, sizeof(*m), &fd, fd >= 0, MSG_DONTWAIT);
 }
 
 int porter_pass(struct porter *p, int fd, const struct crowd_one *who)

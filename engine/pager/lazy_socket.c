@@ -15,6 +15,7 @@
 #include <sys/un.h>
 
 #include "common/log.h"
+#include "common/passfd.h"
 
 #define SOCK_NAME     "lazy-pages.socket"
 #define RESTORE_ENDED 0x52535446u
@@ -108,28 +109,16 @@ static int read_word(struct pager *p, struct lazy_socket *k)
 
 static int read_fd(struct pager *p, struct lazy_socket *k)
 {
-	union {
-		struct cmsghdr align;
-		char room[CMSG_SPACE(sizeof(int))];
-	} u = { 0 };
 	char byte;
-	struct iovec io = { &byte, 1 };
-	struct msghdr h = { .msg_iov = &io,
-		            .msg_iovlen = 1,
-		            .msg_control = u.room,
-		            .msg_controllen = sizeof(u.room) };
-	ssize_t n = recvmsg(k->conn_fd, &h, MSG_CMSG_CLOEXEC);
 	int fd = -1;
 	pid_t pid = k->pid;
+	size_t n_fds = 1;
+	ssize_t n = passfd_take(k->conn_fd, &byte, 1, &fd, &n_fds);
 
 	if (n <= 0)
-		return n == 0 ? -EPIPE : errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
-
-	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
-	    c->cmsg_len != CMSG_LEN(sizeof(int)))
+		return n == 0 ? -EPIPE : n == -EAGAIN || n == -EINTR ? 0 : (int)n;
+	if (n_fds != 1)
 		return -EPROTO;
-	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
 	k->pid = 0;
 	int r = pager_take_uffd(p, pid, fd);
 

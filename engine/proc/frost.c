@@ -6,7 +6,6 @@
 #include "engine/proc/frost.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "engine/proc/warm.h"
 
 #define PATH_BYTES 512
 #define WARM_US    3000 /* short enough that a grace period does not end before the next move */
@@ -29,9 +29,8 @@ struct frost {
 	char dir[PATH_BYTES];
 	struct member *v;
 	size_t n;
-	pthread_t warmer;
-	bool warm; /* the warming thread runs */
-	bool cool; /* tells the warming thread to end; atomic */
+	struct warm warm;
+	char own[2 * PATH_BYTES]; /* the cgroup that this process is in */
 };
 
 /* If the mount belongs to another cgroup namespace, names in /proc do not match directories. */
@@ -180,31 +179,32 @@ int frost_refuse(pid_t pid, struct err *e)
 	return 0;
 }
 
-static void *warm_main(void *arg)
+static bool stay(void *arg)
 {
-	struct frost *f = arg;
-	AUTO(mem) char *here = frost_cgroup_of(getpid());
-	char dir[2 * PATH_BYTES];
+	const struct frost *f = arg;
 
-	snprintf(dir, sizeof(dir), "%s%.*s", f->root, PATH_BYTES - 1, here ? here : "/");
-	while (!__atomic_load_n(&f->cool, __ATOMIC_ACQUIRE) &&
-	       put_in(dir, "cgroup.procs", "0") == 0)
-		usleep(WARM_US);
-	return NULL;
+	return put_in(f->own, "cgroup.procs", "0") == 0;
 }
 
 void frost_warm(struct frost *f)
 {
-	f->cool = false;
-	f->warm = f->warm || pthread_create(&f->warmer, NULL, warm_main, f) == 0;
+	AUTO(mem) char *own = frost_cgroup_of(getpid());
+
+	snprintf(f->own, sizeof(f->own), "%s%.*s", f->root, PATH_BYTES - 1, own ? own : "/");
+	warm_start(&f->warm, stay, f, WARM_US);
 }
 
 void frost_cool(struct frost *f)
 {
-	__atomic_store_n(&f->cool, true, __ATOMIC_RELEASE);
-	if (f->warm)
-		pthread_join(f->warmer, NULL);
-	f->warm = false;
+	warm_stop(&f->warm);
+}
+
+int frost_enter(const char *dir, pid_t pid)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", pid);
+	return put_in(dir, "cgroup.procs", text);
 }
 
 static int remember(struct frost *f, pid_t pid, char *from)
@@ -222,10 +222,7 @@ static int remember(struct frost *f, pid_t pid, char *from)
 
 int frost_again(const struct frost *f, pid_t pid, struct err *e)
 {
-	char text[16];
-
-	snprintf(text, sizeof(text), "%d", pid);
-	int r = put_in(f->dir, "cgroup.procs", text);
+	int r = frost_enter(f->dir, pid);
 
 	if (r == 0) /* another program may have thawed it */
 		r = put_in(f->dir, "cgroup.freeze", "1");
@@ -249,14 +246,13 @@ bool frost_has(const struct frost *f, pid_t pid)
 
 static int thaw_one(const struct frost *f, const struct member *m)
 {
-	char dir[2 * PATH_BYTES], text[16];
+	char dir[2 * PATH_BYTES];
 
-	snprintf(text, sizeof(text), "%d", m->pid);
 	snprintf(dir, sizeof(dir), "%s%s", f->root, m->from);
-	int r = put_in(dir, "cgroup.procs", text);
+	int r = frost_enter(dir, m->pid);
 
 	/* its cgroup is gone or takes no process: better at the root than stopped for ever */
-	return r < 0 && r != -ESRCH ? put_in(f->root, "cgroup.procs", text) : r;
+	return r < 0 && r != -ESRCH ? frost_enter(f->root, m->pid) : r;
 }
 
 int frost_thaw(struct frost *f)

@@ -21,9 +21,7 @@ struct frost;
 int frost_new(struct frost **out, uint64_t id, const char *home, struct err *e);
 /**
  * frost_warm() - make frost_add() quick, from now on until frost_cool(), frost_thaw() or
- * frost_free(). The first task that is moved between cgroups waits for an RCU grace period, 10 ms
- * and more; a move soon afterwards does not. So a thread keeps moving itself to the cgroup it is
- * in.
+ * frost_free(); see warm.h. A thread keeps moving itself to the cgroup it is in.
  */
 void frost_warm(struct frost *f);
 /** frost_cool() - stop that; harmless when it is not warm */
@@ -37,6 +35,8 @@ int frost_again(const struct frost *f, pid_t pid, struct err *e);
  * thawed the cgroup
  */
 bool frost_has(const struct frost *f, pid_t pid);
+/** frost_enter() - move process @pid into the cgroup @dir. Return: 0; -errno */
+int frost_enter(const char *dir, pid_t pid);
 /** frost_cgroup_of() - the cgroup of a process, below the mount; the caller frees. NULL: none */
 char *frost_cgroup_of(pid_t pid);
 /**

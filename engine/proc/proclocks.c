@@ -26,6 +26,7 @@ static bool parse(const char *line, struct proclock *out)
 	if (sscanf(at + (out->waits ? 3 : 0), "%7s %*s %7s %d %x:%x:%lu %lld %23s", kind, type,
 	           &out->pid, &major, &minor, &inode, &start, end) != 8)
 		return false;
+	out->flock = !strcmp(kind, "FLOCK");
 	out->posix = !strcmp(kind, "POSIX");
 	out->start = start;
 	out->len = strcmp(end, "EOF") != 0 ? strtoll(end, NULL, 10) - start + 1 : 0;

@@ -10,6 +10,7 @@
 struct proclock {
 	bool waits; /* for the lock, which another one has */
 	bool writes; /* an exclusive lock */
+	bool flock; /* flock(2): it belongs to an open file */
 	bool posix; /* it belongs to a process */
 	pid_t pid; /* -1: an OFD lock, which belongs to no process */
 	uint64_t dev, inode;

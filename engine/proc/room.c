@@ -106,17 +106,6 @@ static int make_cgroup(const char *name, char dir[ROOM_DIR_BYTES], struct err *e
 	return mkdir(dir, 0755) < 0 ? err_sys(e, "make %s", dir) : 0;
 }
 
-int room_add(const char *dir, pid_t pid)
-{
-	char path[ROOM_DIR_BYTES + 16], text[16];
-	int n = snprintf(text, sizeof(text), "%d", pid);
-
-	snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
-	AUTO(fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	return fd < 0 || write(fd, text, (size_t)n) != n ? -errno : 0;
-}
-
 int room_new(const char *name, pid_t pid, char dir[ROOM_DIR_BYTES], struct err *e)
 {
 	dir[0] = 0;
@@ -124,7 +113,7 @@ int room_new(const char *name, pid_t pid, char dir[ROOM_DIR_BYTES], struct err *
 		return make_scope(name, pid, dir, e);
 	int r = make_cgroup(name, dir, e);
 
-	if (r == 0 && (r = room_add(dir, pid)) < 0) {
+	if (r == 0 && (r = frost_enter(dir, pid)) < 0) {
 		err_set(e, ERR_SYS, -r, "%s: %s", dir, strerror(-r));
 		rmdir(dir);
 	}

@@ -14,12 +14,10 @@
  * room_new() - make one for process @pid and move it there: a transient scope where systemd runs, else
  * a cgroup (version 2) at the top
  * @name: of letters, digits and '-'
- * @dir: out: its directory, for room_add()
+ * @dir: out: its directory, for frost_enter()
  * Return: 0; -errno: the process is where it was
  */
 int room_new(const char *name, pid_t pid, char dir[ROOM_DIR_BYTES], struct err *e);
-/** room_add() - move process @pid there, too. Return: 0; -errno */
-int room_add(const char *dir, pid_t pid);
 /** room_end() - remove it if it is empty; a scope ends by itself */
 void room_end(const char *dir);
 /** room_sweep() - remove empty ones whose name begins with @prefix and that are older than a minute */

@@ -10,34 +10,30 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include "common/printable.h"
+#include "engine/proc/proclocks.h"
 
 static void path_of(pid_t pid, char *out, size_t bytes)
 {
 	snprintf(out, bytes, "/proc/%d/fd", pid);
 }
 
+static int is_holder(void *arg, const struct proclock *l)
+{
+	const struct stat *st = arg;
+
+	return l->flock && !l->waits && l->inode == st->st_ino && l->dev == st->st_dev ? l->pid : 0;
+}
+
 /* The holder of the lock; 0: none that we can see */
 static pid_t holder(pid_t pid)
 {
-	char path[32], line[256];
-	unsigned int major, minor;
-	unsigned long inode;
+	char path[32];
 	struct stat st;
-	int who;
-	AUTO(file) FILE *f = fopen("/proc/locks", "re");
 
 	path_of(pid, path, sizeof(path));
-	if (stat(path, &st) < 0)
-		return 0;
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "%*d: FLOCK %*s %*s %d %x:%x:%lu ", &who, &major, &minor,
-		           &inode) == 4 &&
-		    inode == st.st_ino && makedev(major, minor) == st.st_dev)
-			return who;
-	return 0;
+	return stat(path, &st) < 0 ? 0 : proclocks_each(is_holder, &st);
 }
 
 static int refuse(pid_t pid, pid_t who, struct err *e)

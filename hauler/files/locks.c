@@ -21,8 +21,7 @@
 #include "hauler/inspect/inspect.h"
 #include "hauler/mig/mig.h"
 
-#define WARM_US 1000
-
+#define WARM_US       1000
 #define TAKE_LIMIT_MS 5000
 #define TAKE_EVERY_US 5000
 #define WORD_BYTES    96 /* of a lock in the journal */
@@ -43,18 +42,9 @@ struct locks {
 
 struct note {
 	struct needs *n;
-	const pid_t *pids;
-	size_t n_pids;
+	const struct inspect *insp;
 	struct findings *out;
 };
-
-static bool is_of_tree(const struct note *t, pid_t pid)
-{
-	for (size_t i = 0; i < t->n_pids; i++)
-		if (t->pids[i] == pid)
-			return true;
-	return false;
-}
 
 static struct need *need_of(const struct needs *n, uint64_t dev, uint64_t inode)
 {
@@ -67,8 +57,9 @@ static struct need *need_of(const struct needs *n, uint64_t dev, uint64_t inode)
 static int note_lock(void *arg, const struct proclock *l)
 {
 	const struct note *t = arg;
-	struct need *k = l->waits || !is_of_tree(t, l->pid) ? NULL
-	                                                    : need_of(t->n, l->dev, l->inode);
+	struct need *k = l->waits || !inspect_in_tree(t->insp, l->pid)
+	                         ? NULL
+	                         : need_of(t->n, l->dev, l->inode);
 
 	if (k && k->file.lock < 2)
 		k->file.lock = l->writes ? 2 : 1;
@@ -77,9 +68,8 @@ static int note_lock(void *arg, const struct proclock *l)
 
 void locks_note(struct needs *n, const struct inspect *insp)
 {
-	struct note t = { .n = n };
+	struct note t = { .n = n, .insp = insp };
 
-	t.pids = inspect_pids(insp, &t.n_pids);
 	for (size_t i = 0; i < n->n; i++)
 		n->v[i].file.lock = 0;
 	proclocks_each(note_lock, &t);
@@ -94,8 +84,9 @@ static bool is_shared(const struct need *k)
 static int say_waiter(void *arg, const struct proclock *l)
 {
 	const struct note *t = arg;
-	const struct need *k = !l->waits || is_of_tree(t, l->pid) ? NULL
-	                                                          : need_of(t->n, l->dev, l->inode);
+	const struct need *k = !l->waits || inspect_in_tree(t->insp, l->pid)
+	                               ? NULL
+	                               : need_of(t->n, l->dev, l->inode);
 
 	if (!k || !k->file.lock || !is_shared(k))
 		return 0;
@@ -108,11 +99,10 @@ static int say_waiter(void *arg, const struct proclock *l)
 
 int locks_say(const struct needs *n, const struct inspect *insp, struct findings *out)
 {
-	struct note t = { .n = (struct needs *)n, .out = out };
+	struct note t = { .n = (struct needs *)n, .insp = insp, .out = out };
 	unsigned int files = 0;
 	const char *first = NULL;
 
-	t.pids = inspect_pids(insp, &t.n_pids);
 	for (size_t i = 0; i < n->n; i++)
 		if (n->v[i].file.lock && n->v[i].state == HAUL__FILE_STATE__FILE_SHARED) {
 			first = first ? first : n->v[i].here;
@@ -243,33 +233,18 @@ static int ignore(void *arg, const struct proclock *l)
 	return 0;
 }
 
-static void *warm_main(void *arg)
+static bool look(void *arg)
 {
-	struct copy *c = arg;
-
-	while (!__atomic_load_n(&c->warm.end, __ATOMIC_ACQUIRE)) {
-		proclocks_each(ignore, NULL);
-		usleep(WARM_US);
-	}
-	return NULL;
+	(void)arg;
+	proclocks_each(ignore, NULL);
+	return true;
 }
 
 int locks_warm(struct mig *m, struct err *e)
 {
 	(void)e;
-	if (!m->copy.warm.on)
-		m->copy.warm.end = false;
-	m->copy.warm.on = m->copy.warm.on ||
-	                  pthread_create(&m->copy.warm.thread, NULL, warm_main, &m->copy) == 0;
+	warm_start(&m->copy.warm_locks, look, NULL, WARM_US);
 	return 0;
-}
-
-void locks_cool(struct mig *m)
-{
-	__atomic_store_n(&m->copy.warm.end, true, __ATOMIC_RELEASE);
-	if (m->copy.warm.on)
-		pthread_join(m->copy.warm.thread, NULL);
-	m->copy.warm.on = false;
 }
 
 int locks_find(struct mig *m, struct err *e)
@@ -280,7 +255,7 @@ int locks_find(struct mig *m, struct err *e)
 	int r = all_locks(m, &v, &n, e);
 
 	/* its own reading may still wait: it is joined in the end */
-	__atomic_store_n(&m->copy.warm.end, true, __ATOMIC_RELEASE);
+	warm_end(&m->copy.warm_locks);
 	if (r < 0 || n == 0)
 		return r;
 	l = calloc(1, sizeof(*l));

@@ -26,12 +26,9 @@ void locks_note(struct needs *n, const struct inspect *insp);
 int locks_say(const struct needs *n, const struct inspect *insp, struct findings *out);
 
 /**
- * locks_warm() - make locks_find() quick, from now on until locks_find() or locks_cool(), which has to follow. Who reads /proc/locks
- * waits for an RCU grace period, 10 ms and more; who reads it soon afterwards does not. So a thread keeps
- * reading it. Return: 0
+ * locks_warm() - make locks_find() quick, from now on until it is called; see engine/proc/warm.h. Return: 0
  */
 int locks_warm(struct mig *m, struct err *e);
-void locks_cool(struct mig *m);
 /** locks_find() - the tree is dumped: m->copy.locks, NULL: none has to be handed over */
 int locks_find(struct mig *m, struct err *e);
 /** locks_are_posix() - does one of them belong to a process? Then CRIU must have let go of it first */

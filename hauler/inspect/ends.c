@@ -3,7 +3,6 @@
 #include "hauler/inspect/priv.h"
 
 #include <string.h>
-#include <sys/pidfd.h>
 
 #include "common/array.h"
 
@@ -13,14 +12,6 @@ int inspect_end_add(struct inspect_ends *l, struct inspect_end end)
 		return -ENOMEM;
 	l->v[l->n++] = end;
 	return 0;
-}
-
-int inspect_dup(pid_t pid, int fd)
-{
-	AUTO(fd) int pidfd = pidfd_open(pid, 0);
-	int copy = pidfd < 0 ? -1 : pidfd_getfd(pidfd, fd, 0);
-
-	return copy < 0 ? -errno : copy;
 }
 
 int inspect_end_take(struct inspect_ends *left, uint64_t inode, struct inspect_end *out)

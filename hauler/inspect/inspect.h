@@ -51,6 +51,8 @@ struct dirs_opts;
  */
 int inspect_new_with(struct inspect **out, pid_t root, const struct inspect_net *net,
                      const struct dirs_opts *fs, struct err *e);
+/** inspect_in_tree() - is @pid a process of the tree, as it was found? */
+bool inspect_in_tree(const struct inspect *i, pid_t pid);
 /** inspect_pids() - of the tree, root first */
 const pid_t *inspect_pids(const struct inspect *i, size_t *n);
 /** inspect_locals() - addresses that connections use which move, and that do not move themselves */

@@ -93,7 +93,7 @@ struct pipe {
  */
 static int other_side_lives(const struct pipe *p)
 {
-	AUTO(fd) int fd = inspect_dup(p->first->pid, p->first->fd);
+	AUTO(fd) int fd = procs_copy_fd(p->first->pid, p->first->fd);
 	struct pollfd q = { .fd = fd, .events = p->reads ? POLLIN : POLLOUT };
 
 	if (fd < 0)

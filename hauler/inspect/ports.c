@@ -12,7 +12,7 @@
 
 static bool is_v6only(const struct inspect_end *end)
 {
-	AUTO(fd) int fd = inspect_dup(end->pid, end->fd);
+	AUTO(fd) int fd = procs_copy_fd(end->pid, end->fd);
 	int v = 0;
 	socklen_t n = sizeof(v);
 

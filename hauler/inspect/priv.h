@@ -18,6 +18,7 @@
 
 struct inspect_task {
 	pid_t pid, pgid, sid;
+	int tty; /* the device number of its controlling terminal; 0: none */
 	bool zombie;
 };
 
@@ -180,7 +181,6 @@ struct inspect {
 #define inspect_say(i, ...) finding_add(&(i)->findings, __VA_ARGS__)
 
 /* ---- util.c ---- */
-bool inspect_in_tree(const struct inspect *i, pid_t pid);
 /** inspect_open() - /proc/PID/@what for reading lines; NULL: it does not exist */
 FILE *inspect_open(pid_t pid, const char *what);
 /** inspect_link() - target of /proc/PID/@what. Return: its length; -errno */
@@ -261,8 +261,6 @@ int inspect_anon(struct inspect *i, const char *what, const char *name);
 int inspect_end_add(struct inspect_ends *l, struct inspect_end end);
 /** inspect_end_take() - remove and return the end with @inode: 1 found, 0 not */
 int inspect_end_take(struct inspect_ends *left, uint64_t inode, struct inspect_end *out);
-/** inspect_dup() - a copy of a descriptor of the tree. Return: it; -errno */
-int inspect_dup(pid_t pid, int fd);
 
 /* ---- leads.c ---- */
 

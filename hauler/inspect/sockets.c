@@ -240,7 +240,7 @@ static int say_kind(struct inspect *i, const struct inspect_end *end, int domain
 
 static int look_other(struct inspect *i, const struct inspect_end *end)
 {
-	AUTO(fd) int fd = inspect_dup(end->pid, end->fd);
+	AUTO(fd) int fd = procs_copy_fd(end->pid, end->fd);
 	int domain = 0, type = 0, protocol = 0;
 	socklen_t n = sizeof(int);
 

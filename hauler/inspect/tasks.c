@@ -63,7 +63,7 @@ static void read_status(pid_t pid, const char *of, struct status *s)
 	}
 }
 
-/* Return: the flags of the kernel; group and session go into @t */
+/* Return: the flags of the kernel; group, session and terminal go into @t */
 static unsigned int read_stat(struct inspect_task *t)
 {
 	char buf[1024];
@@ -75,7 +75,7 @@ static unsigned int read_stat(struct inspect_task *t)
 	char *p = strrchr(buf, ')'); /* the name may contain any character */
 
 	if (p)
-		sscanf(p + 1, " %*c %*d %d %d %*d %*d %u", &t->pgid, &t->sid, &flags);
+		sscanf(p + 1, " %*c %*d %d %d %d %*d %u", &t->pgid, &t->sid, &t->tty, &flags);
 	return flags;
 }
 

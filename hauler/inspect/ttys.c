@@ -182,19 +182,6 @@ static int note_pair(struct inspect *i, const struct inspect_tty *t)
 
 /* ---- controlling terminals ---- */
 
-static int terminal_of(pid_t pid)
-{
-	AUTO(file) FILE *f = inspect_open(pid, "stat");
-	char line[1024];
-	int tty = 0;
-
-	if (!f || !fgets(line, sizeof(line), f))
-		return 0;
-	const char *p = strrchr(line, ')');
-
-	return p && sscanf(p + 1, " %*c %*d %*d %*d %d", &tty) == 1 ? tty : 0;
-}
-
 /*
  * CRIU makes a terminal the controlling one of a session by its leader, when the other processes exist already;
  * these cannot get it any more.
@@ -208,8 +195,7 @@ static int say_members(struct inspect *i)
 	for (size_t k = 0; k < i->procs.n; k++) {
 		const struct inspect_task *t = &i->tasks[k];
 
-		if (t->zombie || t->sid == t->pid || !inspect_in_tree(i, t->sid) ||
-		    !terminal_of(t->pid))
+		if (t->zombie || t->sid == t->pid || !inspect_in_tree(i, t->sid) || !t->tty)
 			continue;
 		first = first ? first : t->pid;
 		n++;

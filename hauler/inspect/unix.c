@@ -235,7 +235,7 @@ static int look_credentials(struct inspect *i, const struct inspect_end *end, co
 
 	if (s->type == SOCK_DGRAM || !s->peer || s->state == TCP_LISTEN)
 		return 0;
-	AUTO(fd) int fd = inspect_dup(end->pid, end->fd);
+	AUTO(fd) int fd = procs_copy_fd(end->pid, end->fd);
 
 	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0 ||
 	    (!who.uid && !who.gid))

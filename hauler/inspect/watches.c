@@ -121,7 +121,7 @@ static unsigned int events_of(pid_t pid, int fd)
 /* Events that the program has not read do not move; as a rule it reads them at once. */
 static int look_queue(struct inspect *i, pid_t pid, int fd, const char *what)
 {
-	AUTO(fd) int copy = inspect_dup(pid, fd);
+	AUTO(fd) int copy = procs_copy_fd(pid, fd);
 	int bytes = 0;
 
 	if (copy < 0 || ioctl(copy, FIONREAD, &bytes) < 0 || !bytes)

@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "engine/proc/proc.h"
+#include "engine/proc/frost.h"
 #include "engine/proc/room.h"
 
 #define AGAIN_MS       1000
@@ -48,7 +49,7 @@ static void leave_cgroup(const struct holder *h)
 	}
 	if (procs_tree(h->root, &tree, &e) == 0)
 		for (size_t i = 0; i < tree.n; i++)
-			room_add(dir, tree.pid[i]);
+			frost_enter(dir, tree.pid[i]);
 	procs_fini(&tree);
 }
 

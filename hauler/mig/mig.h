@@ -18,6 +18,7 @@
 #include "engine/proc/frost.h"
 #include "engine/proc/proc.h"
 #include "engine/proc/slow.h"
+#include "engine/proc/warm.h"
 #include "engine/tracker/tracker.h"
 #include "hauler/inspect/inspect.h"
 #include "hauler/mig/threads.h"
@@ -242,10 +243,7 @@ struct copy {
 	size_t n_held;
 	struct signals *signals; /* pending when the tree had stopped; run/signals.c */
 	struct ttys *ttys; /* what waits in its terminals; mig/ttys.h */
-	struct {
-		pthread_t thread;
-		bool on, end; /* @end: atomic */
-	} warm; /* locks_warm() */
+	struct warm warm_locks; /* locks_warm() */
 	struct locks *locks; /* on files that both hosts see; NULL: none. files/locks.h */
 	int starter; /* connection to the haul run that has started the tree; -1: none */
 	struct rings *rings; /* AIO rings whose answers must not change any more; NULL: none */

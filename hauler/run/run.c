@@ -265,7 +265,7 @@ void run_fini(struct mig *m)
 	free(steal(m->copy.home));
 	direct_rings_free(steal(m->copy.rings));
 	ttys_free(steal(m->copy.ttys));
-	locks_cool(m);
+	warm_stop(&m->copy.warm_locks);
 	locks_free(steal(m->copy.locks));
 	starter_forget(m);
 	if (m->unit.lock >= 0)

@@ -14,20 +14,10 @@
 static const char asked[] =
         "--property=MainPID,WatchdogUSec,TriggeredBy,UnitFileState,ControlGroup";
 
-static bool in_tree(const pid_t *pid, size_t n, pid_t which)
-{
-	for (size_t i = 0; i < n; i++)
-		if (pid[i] == which)
-			return true;
-	return false;
-}
-
 /* What stays behind in its cgroup would keep it from ending. */
 static int all_move(struct mig *m, const char *group, struct err *e)
 {
 	char mount[256], path[1024];
-	size_t n;
-	const pid_t *pids = inspect_pids(m->insp, &n);
 	int pid;
 
 	if (frost_mount(mount, sizeof(mount)) < 0)
@@ -36,7 +26,7 @@ static int all_move(struct mig *m, const char *group, struct err *e)
 	AUTO(file) FILE *f = fopen(path, "re");
 
 	while (f && fscanf(f, "%d", &pid) == 1)
-		if (!in_tree(pids, n, pid)) {
+		if (!inspect_in_tree(m->insp, pid)) {
 			err_set(e, ERR_TARGET, EBUSY,
 			        "process %d of %s is not below its main process %d", pid,
 			        m->opt->unit, m->opt->pid);
