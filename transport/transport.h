@@ -69,6 +69,7 @@ int preamble_get(const uint8_t in[PREAMBLE_BYTES], struct preamble *p, struct er
  * busy at the same time without deadlock.
  */
 struct chan;
+struct ProtobufCBinaryData;
 
 struct chan_target {
 	const char *host; /* name or address */
@@ -282,6 +283,8 @@ struct Haul__Msg;
 
 /** wire_send() - length-prefixed protobuf */
 int wire_send(struct chan *c, const struct Haul__Msg *m, uint64_t deadline_us, struct err *e);
+/** wire_copy() - give a field of a message its own copy of @n bytes. Return: 0; -ENOMEM */
+int wire_copy(struct ProtobufCBinaryData *to, const void *from, size_t n);
 /**
  * wire_say() - send one control message
  * @kind: HAUL__MSG__BODY_...

@@ -3,6 +3,7 @@
 #include "transport/transport.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "transport/haul.pb-c.h"
 
@@ -124,4 +125,16 @@ int wire_recv(struct chan *c, Haul__Msg **out, uint64_t deadline_us, struct err 
 		return r;
 	*out = unpack(buf, n);
 	return *out ? 0 : err_set(e, ERR_PEER, EBADMSG, "a message that cannot be decoded");
+}
+
+int wire_copy(ProtobufCBinaryData *to, const void *from, size_t n)
+{
+	if (!n)
+		return 0;
+	to->data = malloc(n);
+	if (!to->data)
+		return -ENOMEM;
+	memcpy(to->data, from, n);
+	to->len = n;
+	return 0;
 }

@@ -18,6 +18,7 @@
 #include "engine/net/sockopts.h"
 #include "engine/proc/proc.h"
 #include "transport/haul.pb-c.h"
+#include "transport/transport.h"
 
 /* ---- every socket of the tree, once ---- */
 
@@ -225,16 +226,6 @@ void sockets_offer_free(Haul__Offer *o)
 
 /* ---- SWITCH ---- */
 
-static int take_bytes(ProtobufCBinaryData *to, const uint8_t *from, size_t n)
-{
-	to->data = malloc(n);
-	if (!to->data)
-		return -ENOMEM;
-	memcpy(to->data, from, n);
-	to->len = n;
-	return 0;
-}
-
 static int add_option(Haul__Sock *s, const struct sockopt *v)
 {
 	Haul__Sockopt *o = malloc(sizeof(*o));
@@ -246,7 +237,7 @@ static int add_option(Haul__Sock *s, const struct sockopt *v)
 	haul__sockopt__init(o);
 	s->option[s->n_option++] = o;
 	o->row = v->row;
-	return take_bytes(&o->value, v->value, v->bytes);
+	return wire_copy(&o->value, v->value, v->bytes);
 }
 
 static int add_group(Haul__Sock *s, const struct sockopts_group *g)
@@ -265,13 +256,13 @@ static int add_group(Haul__Sock *s, const struct sockopts_group *g)
 	if (!name)
 		return -ENOMEM;
 	o->iface = name;
-	if (take_bytes(&o->address, g->addr, g->bytes) < 0)
+	if (wire_copy(&o->address, g->addr, g->bytes) < 0)
 		return -ENOMEM;
 	o->source = calloc(g->n_source + 1, sizeof(*o->source));
 	if (!o->source)
 		return -ENOMEM;
 	for (size_t k = 0; k < g->n_source; k++, o->n_source++)
-		if (take_bytes(&o->source[k], g->source[k], g->bytes) < 0)
+		if (wire_copy(&o->source[k], g->source[k], g->bytes) < 0)
 			return -ENOMEM;
 	return 0;
 }
@@ -309,7 +300,7 @@ static int switch_socket(void *arg, const struct place *p, int fd)
 
 	if (name)
 		s->iface = name;
-	if (name && take_bytes(&s->from, l->v.from, sizeof(l->v.from)) < 0)
+	if (name && wire_copy(&s->from, l->v.from, sizeof(l->v.from)) < 0)
 		return -ENOMEM;
 	return name || !l->v.iface[0] ? 0 : -ENOMEM;
 }

@@ -13,6 +13,7 @@
 #include "engine/proc/attrs.h"
 #include "engine/proc/proc.h"
 #include "transport/haul.pb-c.h"
+#include "transport/transport.h"
 
 struct threads {
 	pid_t root;
@@ -203,14 +204,7 @@ static int make(const struct attrs *a, Haul__Thread **out)
 	v->oom_score_adj = a->oom_score_adj;
 	v->coredump_filter = a->coredump_filter;
 	v->autogroup_nice = a->autogroup_nice;
-	if (!a->cpu_bytes)
-		return 0;
-	v->cpus.data = malloc(a->cpu_bytes);
-	if (!v->cpus.data)
-		return -ENOMEM;
-	memcpy(v->cpus.data, a->cpus, a->cpu_bytes);
-	v->cpus.len = a->cpu_bytes;
-	return 0;
+	return wire_copy(&v->cpus, a->cpus, a->cpu_bytes);
 }
 
 static int add_thread(void *arg, pid_t pid, pid_t tid)

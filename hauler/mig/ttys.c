@@ -13,6 +13,7 @@
 #include "hauler/inspect/inspect.h"
 #include "hauler/mig/mig.h"
 #include "transport/haul.pb-c.h"
+#include "transport/transport.h"
 
 struct tty {
 	struct inspect_pair at;
@@ -68,17 +69,6 @@ void ttys_put(struct ttys *t)
 			         t->v[i].at.number);
 }
 
-static int take_bytes(ProtobufCBinaryData *to, const uint8_t *from, size_t n)
-{
-	to->data = n ? malloc(n) : NULL;
-	if (n && !to->data)
-		return -ENOMEM;
-	if (n)
-		memcpy(to->data, from, n);
-	to->len = n;
-	return 0;
-}
-
 int ttys_switch(const struct ttys *t, Haul__Switch *s, struct err *e)
 {
 	if (!t)
@@ -96,8 +86,8 @@ int ttys_switch(const struct ttys *t, Haul__Switch *s, struct err *e)
 		v->master_fd = (uint32_t)k->at.master_fd;
 		v->slave_pid = (uint32_t)k->at.slave_pid;
 		v->slave_fd = (uint32_t)k->at.slave_fd;
-		if (take_bytes(&v->input, k->q.input, k->q.n_input) < 0 ||
-		    take_bytes(&v->output, k->q.output, k->q.n_output) < 0)
+		if (wire_copy(&v->input, k->q.input, k->q.n_input) < 0 ||
+		    wire_copy(&v->output, k->q.output, k->q.n_output) < 0)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for terminals");
 	}
 	return s->terminal ? 0 : err_set(e, ERR_SYS, ENOMEM, "no memory for terminals");
