@@ -186,6 +186,23 @@ static void gate(uint64_t seed)
 	finish(&l, "a fault at the gate");
 }
 
+/* How many threads of this process wait for a page that is missing? */
+static unsigned int waiting(void)
+{
+	AUTO(dir) DIR *d = opendir("/proc/self/task");
+	unsigned int n = 0;
+
+	for (struct dirent *de; d && (de = readdir(d));) {
+		char path[300], where[64] = "";
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/wchan", de->d_name);
+		AUTO(file) FILE *f = fopen(path, "re");
+
+		n += f && fgets(where, sizeof(where), f) && !strcmp(where, "handle_userfault");
+	}
+	return n;
+}
+
 /* Threads wait for pages that never come, until the program discards or unmaps them. */
 static int discard_waited(struct lab *l, unsigned int t)
 {
@@ -195,7 +212,9 @@ static int discard_waited(struct lab *l, unsigned int t)
 	(void)t;
 	for (size_t k = 0; k < 4; k++)
 		LAB_CHECK(pthread_create(&th[k], NULL, touch, l->base + k / 2 * PG) == 0);
-	usleep(50000);
+	for (uint64_t until = deadline_in_ms(HANG_MS); waiting() < 4 && now_us() < until;)
+		usleep(1000);
+	LAB_CHECK(waiting() == 4);
 	LAB_CHECK(madvise(l->base, PG, MADV_DONTNEED) == 0);
 	for (size_t k = 0; k < 2; k++) {
 		LAB_CHECK(pthread_join(th[k], &got) == 0);
