@@ -19,17 +19,17 @@ ORDER = [
     "common",
     "transport",
     "policies",
-    "engine", "engine/proc", "engine/net", "engine/tracker", "engine/pager", "engine/criu",
-    "hauler/options", "hauler/inspect", "hauler/pages", "hauler/mig", "hauler/dirs", "hauler/files",
+    "engine", "engine/proc", "engine/net", "engine/tracker", "engine/pager", "engine/images", "engine/criu",
+    "hauler/options", "hauler/rights", "hauler/inspect", "hauler/pages", "hauler/mig", "hauler/dirs", "hauler/files",
     "hauler/net", "hauler/report", "hauler/run", "hauler/launch", "hauler/cli",
-    "agent/check", "agent/mig", "agent/files", "agent/berth", "agent/dirs", "agent/worker", "agent/api", "agent/porter", "agent/daemon",
+    "agent/check", "agent/mig", "agent/files", "agent/berth", "agent/dirs", "agent/gate", "agent/worker", "agent/api", "agent/porter", "agent/daemon",
 ]
 # What must not know each other although the list alone would allow it.
 APART = [
     ("transport", "policies"), ("transport", "engine"), ("policies", "engine"),
     ("policies", "transport"),
     ("hauler/dirs", "hauler/files"), ("hauler/dirs", "hauler/net"), ("hauler/files", "hauler/net"),
-    ("agent/api", "agent/worker"), ("hauler/launch", "hauler/run"),
+    ("agent/api", "agent/worker"), ("agent/api", "agent/gate"), ("hauler/launch", "hauler/run"),
 ]
 # The one exception: policy files and options are checked in both programs.
 AGENT_MAY_USE = {"hauler/options"}

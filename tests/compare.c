@@ -27,7 +27,7 @@
 #include "common/log.h"
 #include "common/page.h"
 #include "engine/criu/criu.h"
-#include "engine/criu/img.h"
+#include "engine/images/img.h"
 #include "engine/criu/sink.h"
 #include "engine/criu/smaps.h"
 #include "engine/proc/proc.h"

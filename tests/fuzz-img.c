@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "common/page.h"
-#include "engine/criu/class_runs.h"
-#include "engine/criu/img.h"
+#include "engine/images/class_runs.h"
+#include "engine/images/img.h"
 #include "replay.h"
 
 enum { TREE, CORE, MM, RUNS, NAME, FILES, N_KINDS };

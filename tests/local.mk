@@ -175,7 +175,7 @@ SHELL_TESTS = \
 	tests/t-files.sh \
 	tests/t-fs.sh \
 	tests/t-fuzz-replay.sh \
-	tests/t-guardian.sh \
+	tests/t-guardian-worker.sh \
 	tests/t-handover-model.sh \
 	tests/t-handover-tables.sh \
 	tests/t-hostile-fs.sh \

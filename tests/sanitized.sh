@@ -24,7 +24,7 @@ reports=$build/reports
 threads=(tests/t-transport-auth tests/t-transport-duplex tests/t-frame-bounds tests/t-sink
 	tests/t-store-pages tests/t-pager-fill tests/t-pager-moves tests/t-pager-storm tests/t-pager-gate
 	tests/t-pager-kernel tests/t-guardian tests/t-tracker
-	tests/t-threads.sh tests/t-ten-times.sh tests/t-link.sh tests/t-guardian.sh
+	tests/t-threads.sh tests/t-ten-times.sh tests/t-link.sh tests/t-guardian-worker.sh
 	tests/t-urgent.sh tests/t-churn.sh tests/t-policy.sh tests/t-fail.sh tests/t-recover.sh
 	tests/t-misc.sh tests/t-drain.sh tests/t-fs.sh tests/t-tcp-undo.sh)
 

@@ -11,7 +11,7 @@
 #include "common/clock.h"
 #include "common/conf.h"
 #include "engine/criu/criu.h"
-#include "engine/criu/img.h"
+#include "engine/images/img.h"
 #include "transport/haul.pb-c.h"
 
 static char path[4096];

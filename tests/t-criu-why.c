@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "engine/criu/criu.h"
-#include "engine/criu/img.h"
+#include "engine/images/img.h"
 
 #define RLIMIT_LINE                                                                                \
 	"(00.000161) Error (criu/util.c:1534): rlimit: Can't setup RLIMIT_NOFILE for self: "       \

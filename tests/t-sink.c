@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "engine/criu/sink.h"
+#include "engine/images/class_runs.h"
 #include "tests/checks.h"
 
 #define TASK(id)     ((uint64_t)(id) << 8 | 1)

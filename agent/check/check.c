@@ -16,7 +16,7 @@
 #include "common/clock.h"
 #include "common/printable.h"
 #include "engine/criu/criu.h"
-#include "engine/criu/img.h"
+#include "engine/images/img.h"
 #include "engine/proc/attrs.h"
 #include "transport/haul.pb-c.h"
 

@@ -15,7 +15,7 @@
 #include "agent/daemon/systemd.h"
 #include "agent/files/place.h"
 #include "agent/mig/door.h"
-#include "agent/worker/tty.h"
+#include "agent/gate/tty.h"
 #include "common/clock.h"
 #include "common/conf.h"
 #include "common/journal.h"
@@ -147,7 +147,7 @@ static int daemon_main(int argc, char **argv)
 	return 0;
 }
 
-/* hauld --hold-tty PID (agent/worker/tty.c) */
+/* hauld --hold-tty PID (agent/gate/tty.c) */
 static int hold_tty(int argc, char **argv)
 {
 	return argc == 3 ? tty_main(argv[2]) : 2;

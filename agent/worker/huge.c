@@ -12,7 +12,7 @@
 
 #include "common/log.h"
 #include "common/page.h"
-#include "engine/criu/img.h"
+#include "engine/images/img.h"
 #include "engine/proc/proc.h"
 #include "engine/runs.h"
 #include "engine/tracker/tracker.h"

@@ -13,7 +13,7 @@
 #include "agent/dirs/dirs.h"
 #include "agent/check/files.h"
 #include "agent/worker/net.h"
-#include "agent/worker/out.h"
+#include "agent/gate/out.h"
 #include "agent/worker/proof.h"
 #include "agent/worker/restore.h"
 #include "common/clock.h"

@@ -11,7 +11,7 @@
 #include "agent/worker/tree.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "engine/criu/class_runs.h"
+#include "engine/images/class_runs.h"
 #include "transport/haul.pb-c.h"
 
 #define UNDO_LIMIT_MS    20000 /* from the end of the old connection to "undone" */

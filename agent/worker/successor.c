@@ -8,7 +8,7 @@
 
 #include "agent/berth/berth.h"
 #include "agent/files/place.h"
-#include "agent/worker/made.h"
+#include "agent/gate/made.h"
 #include "agent/worker/net.h"
 #include "agent/worker/restore.h"
 #include "agent/worker/streams.h"

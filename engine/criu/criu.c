@@ -16,7 +16,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "engine/criu/criu.pb-c.h"
-#include "engine/criu/img_priv.h"
+#include "engine/images/img_priv.h"
 #include "engine/criu/inherit.h"
 #include "engine/criu/scans.h"
 #include "engine/proc/proc.h"

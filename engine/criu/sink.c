@@ -20,6 +20,7 @@
 #include "common/array.h"
 #include "common/clock.h"
 #include "common/page.h"
+#include "engine/images/class_runs.h"
 #include "engine/runs.h"
 
 enum ps_cmd {

@@ -13,11 +13,6 @@
 
 struct sink;
 
-/* pagemap flags of CRIU */
-#define PE_PARENT  1u
-#define PE_LAZY    2u
-#define PE_PRESENT 4u
-
 struct sink_obj {
 	uint64_t obj;
 	struct runs lazy; /* may arrive after the resume */

@@ -8,7 +8,7 @@
 
 #include "common/auto.h"
 #include "common/err.h"
-#include "engine/criu/img.h"
+#include "engine/images/img.h"
 
 struct sleeps;
 

@@ -11,6 +11,7 @@
 #include "hauler/dirs/dirs.h"
 #include "hauler/net/net.h"
 #include "hauler/report/groups.h"
+#include "hauler/rights/owner.h"
 #include "transport/haul.pb-c.h"
 
 static int look_at_criu(struct mig *m, struct err *e)
@@ -80,7 +81,7 @@ static int say_stop(const struct mig *m, struct findings *f)
 static int check(struct mig *m, struct findings *f, struct err *e)
 {
 	const struct opts *o = m->opt;
-	int r = o->owned ? inspect_owner(o->pid, &o->account, e) : 0;
+	int r = o->owned ? owner_check(o->pid, &o->account, e) : 0;
 
 	if (r)
 		return r;

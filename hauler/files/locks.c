@@ -14,7 +14,7 @@
 #include "common/array.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "engine/criu/img.h"
+#include "engine/images/img.h"
 #include "engine/proc/proc.h"
 #include "engine/proc/proclocks.h"
 #include "hauler/files/needs.h"

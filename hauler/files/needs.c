@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "common/array.h"
-#include "engine/criu/img.h"
+#include "engine/images/img.h"
 #include "hauler/inspect/priv.h"
 #include "hauler/mig/mig.h"
 

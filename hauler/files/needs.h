@@ -9,7 +9,7 @@
 #include "common/digest.h"
 #include "common/err.h"
 #include "common/finding.h"
-#include "hauler/inspect/held.h"
+#include "hauler/rights/held.h"
 #include "transport/haul.pb-c.h"
 
 struct mig;

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/criu/img.h"
+#include "engine/images/img.h"
 #include "hauler/inspect/inspect.h"
 #include "hauler/mig/mig.h"
 

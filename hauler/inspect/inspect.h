@@ -17,13 +17,6 @@
 struct inspect;
 
 /**
- * inspect_owner() - has the tree no rights but those of @owner? Every user and group ID of each thread,
- * supplementary groups, capabilities, and whether @owner may look into it
- * Return: 0; -EPERM with a reason; -errno
- */
-int inspect_owner(pid_t root, const struct account *owner, struct err *e);
-
-/**
  * inspect_new() - look at the tree below @root through /proc and sock_diag; touches
  * nothing, stops nothing
  * Return: 0, also when there are blockers; -ESRCH no such process

@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 
 #include "common/stand.h"
-#include "engine/criu/img.h"
+#include "engine/images/img.h"
 #include "engine/proc/proc.h"
-#include "hauler/inspect/held.h"
+#include "hauler/rights/held.h"
 #include "hauler/inspect/inspect.h"
 #include "transport/haul.pb-c.h"
 
@@ -320,12 +320,6 @@ void inspect_holder(const struct inspect_want *w, char *out, size_t bytes);
 /** inspect_want_find() - after inspect_outside(), which sorts; NULL: not wanted */
 const struct inspect_want *inspect_want_find(const struct inspect_want *want, size_t n,
                                              uint64_t inode);
-
-/* ---- sock_diag.c ---- */
-struct nlmsghdr;
-typedef int (*inspect_diag_fn)(void *arg, const struct nlmsghdr *h);
-/** inspect_diag() - one sock_diag dump. Return: 0; -ENOENT the kernel lacks its module; -errno */
-int inspect_diag(const void *req, size_t bytes, inspect_diag_fn fn, void *arg);
 
 /* ---- unix.c, sockets.c, ports.c: each takes the sockets that it knows out of @left ---- */
 int inspect_unix(struct inspect *i, struct inspect_ends *left);

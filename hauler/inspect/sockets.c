@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* sockets.c - TCP, UDP and all other sockets: what becomes of each. */
+#include "engine/net/sock_diag.h"
 #include "hauler/inspect/priv.h"
 
 #include <arpa/inet.h>
@@ -163,7 +164,7 @@ static int dump(struct inet *in, uint8_t family)
 		                        .sdiag_protocol = in->protocol,
 		                        .idiag_states = ~0U };
 
-	return inspect_diag(&req, sizeof(req), on_inet, in);
+	return sock_diag_dump(&req, sizeof(req), on_inet, in);
 }
 
 static int dump_both(struct inet *in)

@@ -15,6 +15,7 @@
 #include <sys/un.h>
 
 #include "common/array.h"
+#include "engine/net/sock_diag.h"
 
 #define NAME_MAX_BYTES sizeof(((struct sockaddr_un *)0)->sun_path)
 
@@ -370,7 +371,7 @@ static int dump(struct usocks *all)
 		                     .udiag_states = ~0U,
 		                     .udiag_show = UDIAG_SHOW_PEER | UDIAG_SHOW_NAME |
 		                                   UDIAG_SHOW_VFS | UDIAG_SHOW_ICONS };
-	int r = inspect_diag(&req, sizeof(req), on_socket, all);
+	int r = sock_diag_dump(&req, sizeof(req), on_socket, all);
 
 	if (r)
 		return r;

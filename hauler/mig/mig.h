@@ -9,9 +9,9 @@
 
 #include "common/journal.h"
 #include "common/page.h"
-#include "engine/criu/class_runs.h"
+#include "engine/images/class_runs.h"
 #include "engine/criu/criu.h"
-#include "engine/criu/img.h"
+#include "engine/images/img.h"
 #include "engine/criu/scans.h"
 #include "engine/criu/sink.h"
 #include "engine/pager/pager.h"

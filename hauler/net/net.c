@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "engine/net/sock_diag.h"
 #include "hauler/inspect/priv.h"
 
 #define QUIET_STEP_US  1000
@@ -58,7 +59,7 @@ static unsigned int count_loose(const struct net_socks *listening)
 			                      .sdiag_protocol = IPPROTO_TCP,
 			                      .idiag_states = BIT(STATE_SYN_RECV) | STATES_GOING };
 
-		inspect_diag(&q, sizeof(q), on_half_open, &o);
+		sock_diag_dump(&q, sizeof(q), on_half_open, &o);
 	}
 	return o.n + net_socks_backlog(listening);
 }
@@ -166,7 +167,7 @@ static int add_lost(struct mnet *n)
 			                      .sdiag_protocol = IPPROTO_TCP,
 			                      .idiag_states = states };
 
-		r = inspect_diag(&q, sizeof(q), on_lost, n);
+		r = sock_diag_dump(&q, sizeof(q), on_lost, n);
 	}
 	n->loose_left = (unsigned int)(n->n_flows - before);
 	return r;

@@ -12,7 +12,7 @@
 #include <sys/types.h>
 
 #include "common/err.h"
-#include "engine/criu/refit.h"
+#include "engine/images/refit.h"
 
 #define OUT_RULES_MAX    32
 #define OUT_PATH_BYTES   512

@@ -4,7 +4,7 @@
 #define HAUL_ORDER_H
 
 #include "common/page.h"
-#include "engine/criu/class_runs.h"
+#include "engine/images/class_runs.h"
 #include "hauler/pages/send.h"
 
 /* Pages of one object that the destination lacks. */

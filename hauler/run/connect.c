@@ -10,6 +10,7 @@
 #include "common/conf.h"
 #include "common/log.h"
 #include "hauler/report/report.h"
+#include "hauler/rights/owner.h"
 #include "transport/haul.pb-c.h"
 
 #define OPEN_US           6 /* of CRIU that passes through haul */
@@ -44,7 +45,7 @@ static int choose_tracker(struct mig *m, struct err *e)
 
 static int owner(struct mig *m, struct err *e)
 {
-	return m->opt->owned ? inspect_owner(m->opt->pid, &m->opt->account, e) : 0;
+	return m->opt->owned ? owner_check(m->opt->pid, &m->opt->account, e) : 0;
 }
 
 static int look(struct mig *m, struct err *e)

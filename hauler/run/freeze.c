@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "engine/proc/vforks.h"
 #include "hauler/mig/sockets.h"
+#include "hauler/rights/owner.h"
 
 #define UNDO_LIMIT_MS   10000
 #define GONE_LIMIT_MS   10000
@@ -260,7 +261,7 @@ static const struct part dump_parts[] = {
 /* the user of a process may have changed since the inspection */
 static int same_owner(struct mig *m, struct err *e)
 {
-	return m->opt->owned ? inspect_owner(m->opt->pid, &m->opt->account, e) : 0;
+	return m->opt->owned ? owner_check(m->opt->pid, &m->opt->account, e) : 0;
 }
 
 static int stop_at_the_end(struct mig *m, struct err *e)

@@ -8,7 +8,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/printable.h"
-#include "hauler/inspect/identity.h"
+#include "hauler/rights/identity.h"
 #include "hauler/mig/sockets.h"
 #include "hauler/report/report.h"
 #include "transport/haul.pb-c.h"

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/criu/held.h"
+#include "engine/images/held.h"
 #include "hauler/options/dirs.h"
 #include "hauler/run/priv.h"
 

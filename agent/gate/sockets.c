@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* sockets.c - give the restored sockets the options and multicast groups that they had at the source. */
+#include "agent/gate/sockets.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/auto.h"
+#include "engine/images/img.h"
+#include "engine/net/sockopts.h"
+#include "engine/proc/proc.h"
+#include "transport/haul.pb-c.h"
+
+static void take_group(const Haul__Group *from, struct sockopts *o)
+{
+	struct sockopts_group *g = &o->group[o->n_group];
+
+	if (o->n_group == SOCKOPTS_GROUPS || (from->address.len != 4 && from->address.len != 16))
+		return;
+	memset(g, 0, sizeof(*g));
+	snprintf(g->iface, sizeof(g->iface), "%s", from->iface);
+	g->bytes = (uint8_t)from->address.len;
+	memcpy(g->addr, from->address.data, g->bytes);
+	g->exclude = from->exclude;
+	for (size_t k = 0; k < from->n_source && k < SOCKOPTS_SOURCES; k++)
+		if (from->source[k].len == g->bytes)
+			memcpy(g->source[g->n_source++], from->source[k].data, g->bytes);
+	o->n_group++;
+}
+
+static void take(const Haul__Sock *s, struct sockopts *o)
+{
+	memset(o, 0, sizeof(*o));
+	o->domain = (int)s->domain;
+	o->type = (int)s->type;
+	for (size_t k = 0; k < s->n_option && o->n < SOCKOPTS_ROWS; k++) {
+		const ProtobufCBinaryData *v = &s->option[k]->value;
+
+		if (!v->len || v->len > SOCKOPTS_VALUE_BYTES)
+			continue;
+		o->v[o->n].row = s->option[k]->row;
+		o->v[o->n].bytes = (uint8_t)v->len;
+		memcpy(o->v[o->n++].value, v->data, v->len);
+	}
+	for (size_t k = 0; k < s->n_group; k++)
+		take_group(s->group[k], o);
+	snprintf(o->iface, sizeof(o->iface), "%s", s->iface);
+	if (s->from.len == sizeof(o->from))
+		memcpy(o->from, s->from.data, sizeof(o->from));
+}
+
+static bool in_tree(const struct img_tree *t, uint32_t pid)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if ((uint32_t)t->v[i].pid == pid)
+			return true;
+	return false;
+}
+
+void sockets_set(int images_fd, const Haul__Switch *s)
+{
+	AUTO(mem) struct sockopts *o = malloc(sizeof(*o));
+	struct img_tree tree = { 0 };
+	struct err ignore = ERR_INIT;
+
+	if (!o || !s->n_sock || img_tree(images_fd, &tree, &ignore) < 0)
+		return;
+	/* of the tree only, whatever the source names */
+	for (size_t i = 0; i < s->n_sock; i++) {
+		const Haul__Sock *v = s->sock[i];
+		char who[64];
+
+		if (!in_tree(&tree, v->pid))
+			continue;
+		AUTO(fd) int fd = procs_copy_fd((pid_t)v->pid, (int)v->fd);
+
+		if (fd < 0)
+			continue; /* it was replaced or left behind */
+		snprintf(who, sizeof(who), "descriptor %u of pid %u", v->fd, v->pid);
+		take(v, o);
+		sockopts_write(fd, o, who);
+	}
+	img_tree_fini(&tree);
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* threads.c - carry out what SWITCH says about threads; they have the numbers they had at the source. */
+#include "agent/gate/threads.h"
+
+#include <string.h>
+
+#include "common/log.h"
+#include "engine/images/img.h"
+#include "engine/proc/attrs.h"
+#include "transport/haul.pb-c.h"
+
+/* @at: where the search begins; both hosts name threads in about the same order */
+static const Haul__Thread *find(const Haul__Switch *s, pid_t tid, size_t *at)
+{
+	for (size_t i = 0; i < s->n_thread; i++) {
+		size_t k = (*at + i) % s->n_thread;
+
+		if (s->thread[k]->tid == (uint32_t)tid) {
+			*at = k + 1;
+			return s->thread[k];
+		}
+	}
+	return NULL;
+}
+
+struct fit {
+	const Haul__Switch *s;
+	size_t at;
+	unsigned int again;
+};
+
+static int fit_task(struct fit *f, int images_fd, const struct img_task *t, struct err *e)
+{
+	bool waits = false;
+
+	if (f->s->n_thread && img_signal_waits(images_fd, t->pid, &waits, e) < 0)
+		return err_code(e);
+	for (unsigned int i = 0; i < t->n_threads && !waits; i++) {
+		const Haul__Thread *v = find(f->s, t->threads[i], &f->at);
+		struct img_left left = { .tid = t->threads[i] };
+
+		if (!v) /* a source that does not know of this */
+			continue;
+		left.sleep_ns = v->sleep_ns;
+		left.poll_ns = v->poll_ns;
+		left.block[0] = v->block;
+		left.block[1] = v->block2;
+		int r = img_call_again(images_fd, t->threads[i], &left, e);
+
+		if (r < 0)
+			return r;
+		f->again += r > 0;
+	}
+	return 0;
+}
+
+int threads_fit(int images_fd, const Haul__Switch *s, struct err *e)
+{
+	struct img_tree tree = { 0 };
+	struct fit f = { .s = s };
+	int r = img_tree(images_fd, &tree, e);
+
+	for (size_t i = 0; r == 0 && i < tree.n; i++)
+		r = fit_task(&f, images_fd, &tree.v[i], e);
+	img_tree_fini(&tree);
+	if (r == 0)
+		r = img_fit_timers(images_fd, e);
+	if (f.again)
+		log_info("%u interrupted system calls will be made again", f.again);
+	return r;
+}
+
+static void set_thread(const Haul__Thread *v)
+{
+	const char *what = NULL;
+	struct attrs a = {
+		.tid = (pid_t)v->tid,
+		.leader = v->leader,
+		.io_priority = v->io_priority,
+		.slack_ns = v->slack_ns,
+		.oom_score_adj = v->oom_score_adj,
+		.coredump_filter = v->coredump_filter,
+		.autogroup_nice = v->autogroup_nice,
+	};
+
+	if (v->cpus.len && v->cpus.len <= sizeof(a.cpus)) {
+		a.cpu_bytes = v->cpus.len;
+		memcpy(a.cpus, v->cpus.data, v->cpus.len);
+	}
+	int r = attrs_set(&a, &what);
+
+	if (r < 0)
+		log_warn("thread %d: %s cannot be set: %s", a.tid, what, strerror(-r));
+}
+
+void threads_set(int images_fd, const Haul__Switch *s)
+{
+	struct img_tree tree = { 0 };
+	struct err ignore = ERR_INIT;
+	size_t at = 0;
+
+	if (img_tree(images_fd, &tree, &ignore) < 0)
+		return;
+	/* of the tree only, whatever the source names */
+	for (size_t i = 0; i < tree.n; i++)
+		for (unsigned int k = 0; k < tree.v[i].n_threads; k++) {
+			const Haul__Thread *v = find(s, tree.v[i].threads[k], &at);
+
+			if (v)
+				set_thread(v);
+		}
+	img_tree_fini(&tree);
+}
