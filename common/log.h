@@ -13,6 +13,7 @@ void log_setup(const char *program, enum log_level max);
 /** log_migration() - set the ID that each further line carries as mig=; 0: none */
 void log_migration(uint64_t id);
 
+/** log_line() - one line with level and time to stderr, and to the journal if there is one */
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_err(...)   log_line(LOG_ERR_, __VA_ARGS__)

@@ -97,6 +97,7 @@ struct policy {
 
 /** pol_init() - all defaults */
 void pol_init(struct policy *p);
+/** pol_get() - value of row @row of the table of keys */
 unsigned int pol_get(const struct policy *p, size_t row);
 /** pol_set_text() - from the command line. Return: 0; -EINVAL, -ERANGE with key and reason */
 int pol_set_text(struct policy *p, size_t row, const char *text, struct err *e);
@@ -205,6 +206,7 @@ struct pol_answer {
 	const char *why; /* a sentence for the operator */
 };
 
+/** pol_verdict_name() - for reports: "stop", "go on", ... */
 const char *pol_verdict_name(enum pol_verdict v);
 /** pol_round_done() - note a round */
 void pol_round_done(struct pol_state *s, const struct pol_round *r);

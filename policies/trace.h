@@ -23,6 +23,7 @@ struct ages;
  * Return: 0; -ENOMEM
  */
 int ages_new(struct ages **out, struct err *e);
+/** ages_touch() - @pages from @vaddr on of object @obj were written. Return: 0; -ENOMEM */
 int ages_touch(struct ages *a, uint64_t obj, uint64_t vaddr, uint64_t pages);
 /** ages_present() - pages that are there, but not written since the trace began */
 int ages_present(struct ages *a, uint64_t obj, uint64_t vaddr, uint64_t pages);
@@ -64,6 +65,7 @@ int trace_add(struct trace *t, struct ages *a, uint64_t total_pages, struct err 
 /** trace_add_wide() - the same; @curve: what was seen of it since it began, NULL: nothing */
 int trace_add_wide(struct trace *t, struct ages *a, uint64_t total_pages,
                    const struct pol_curve *curve, struct err *e);
+/** trace_save() - write it to the file @path. Return: 0; -errno with a reason */
 int trace_save(const struct trace *t, const char *path, struct err *e);
 /** trace_load() - Return: 0; -errno with file, line (not of an unreadable file) and reason */
 int trace_load(struct trace *t, const char *path, struct err *e);

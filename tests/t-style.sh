@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # t-style - the form of the code: clang-format, length of files and functions, SPDX lines, all files in
-# Makefile.am, findings and tests in docs/KEPT.md, codes of findings in docs/FINDINGS.md.
+# Makefile.am, findings and tests in docs/KEPT.md, codes of findings in docs/FINDINGS.md, docstrings.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top"
@@ -36,4 +36,6 @@ for t in $(grep -oE '\bt-[a-z-]+' docs/KEPT.md | sort -u); do
 done
 # docs/FINDINGS.md: the codes of findings, both ways
 python3 tests/finding-codes.py "$top" || bad=1
+# what each public function does
+python3 tests/docstrings.py "$top" || bad=1
 exit $bad

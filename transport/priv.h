@@ -32,10 +32,12 @@ struct turn {
 	unsigned int waiting;
 };
 
+/** turn_init() - nobody has it */
 void turn_init(struct turn *t);
 void turn_fini(struct turn *t);
 /** turn_take() - wait for the turn. Return: 0; -ETIMEDOUT; -ECANCELED: @cancelled became true */
 int turn_take(struct turn *t, const bool *cancelled, uint64_t deadline_us);
+/** turn_give() - let the next one have it; it is the caller's now */
 void turn_give(struct turn *t);
 /** turn_wake() - make all waiters check their @cancelled */
 void turn_wake(struct turn *t);
@@ -108,7 +110,9 @@ int chan_take_data(ssh_session session, ssh_channel channel, void *data, uint32_
 
 /* ---- chan_core.c ---- */
 
+/** chan_lock() - take the lock of libssh's session */
 void chan_lock(struct chan *c);
+/** chan_unlock() - give it back */
 void chan_unlock(struct chan *c);
 /** chan_pump() - move bytes between the socket and libssh. Lock held. Return: did any move? */
 bool chan_pump(struct chan *c);
@@ -125,6 +129,9 @@ void chan_poke(int fd);
 
 /** keeper_add() - Return: 0; -errno: the channel must not be used */
 int keeper_add(struct chan *c, struct err *e);
+/**
+ * keeper_remove() - the thread that keeps idle channels alive forgets @c; waits while it uses it
+ */
 void keeper_remove(struct chan *c);
 
 /* ---- resolve.c ---- */
@@ -139,6 +146,7 @@ int tcp_resolve(struct addrinfo **out, const char *host, uint16_t port, uint64_t
 int tcp_connect(const struct chan_target *to, uint64_t deadline_us, struct err *e);
 /** tcp_tune() - no delay, keepalive, and an end to unacknowledged silence */
 void tcp_tune(int fd);
+/** tcp_go_first() - mark the packets of @fd as urgent for the queues on the way; a failure does not matter */
 void tcp_go_first(int fd);
 
 /* ---- session.c: SSH sessions before they are channels ---- */
@@ -165,6 +173,7 @@ struct visit {
 
 /** visit_open() - connect, hear the greeting; within @deadline_us. @c: visit_close() in any case */
 int visit_open(const struct chan_target *to, struct visit *c, uint64_t deadline_us, struct err *e);
+/** visit_close() - close the connection; also after a failure */
 void visit_close(struct visit *c);
 /** visit_hear() - all @bytes that the host says before SSH. @flags: of recv(). Return: 0; -errno */
 int visit_hear(const struct chan_target *to, struct visit *c, void *buf, size_t bytes, int flags,

@@ -47,6 +47,7 @@ struct preamble {
 /** preamble_greet() - Return: bytes used in @out. @host_key: "TYPE BASE64" */
 size_t preamble_greet(uint8_t out[PREAMBLE_GREETING_MAX],
                       const uint8_t challenge[PREAMBLE_CHALLENGE_BYTES], const char *host_key);
+/** preamble_refuse() - the answer that ends a connection, with a reason */
 void preamble_refuse(uint8_t out[PREAMBLE_HEAD_BYTES], enum preamble_reason why);
 /** preamble_reason() - of what failed here. @code: of errno */
 enum preamble_reason preamble_reason(int code);
@@ -57,6 +58,7 @@ enum preamble_reason preamble_reason(int code);
  */
 int preamble_head(const uint8_t in[PREAMBLE_HEAD_BYTES], enum preamble_says *says,
                   unsigned int *value, struct err *e);
+/** preamble_put() - encode @p */
 void preamble_put(uint8_t out[PREAMBLE_BYTES], const struct preamble *p);
 /** preamble_get() - Return: 0; -EPROTO when these are not our bytes */
 int preamble_get(const uint8_t in[PREAMBLE_BYTES], struct preamble *p, struct err *e);
@@ -154,6 +156,7 @@ uint64_t chan_unacked(const struct chan *c);
 struct chan_stats {
 	uint64_t in_bytes, out_bytes; /* payload given to and by SSH */
 };
+/** chan_get_stats() - counters as of now */
 void chan_get_stats(struct chan *c, struct chan_stats *st);
 
 /** chan_peer() - "SHA256:... comment" of the key that was used, or host:port */

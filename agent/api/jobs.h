@@ -45,6 +45,7 @@ struct job {
 	json_t *view; /* what GET shows */
 };
 
+/** job_status_name() - of the API: "running", "done", ... */
 const char *job_status_name(enum job_status s);
 /** job_over() - has it ended, in whichever way? */
 bool job_over(const struct job *j);

@@ -5,6 +5,10 @@
 
 struct req;
 
+/**
+ * new_migration_post() - POST /v1/migrations; answers @q. Return: 0; -errno when no answer could
+ * be made
+ */
 int new_migration_post(struct req *q);
 
 #endif

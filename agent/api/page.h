@@ -5,6 +5,7 @@
 
 struct req;
 
+/** page_get() - GET of a file of the page; answers @q. Return: as new_migration_post() */
 int page_get(struct req *q);
 
 #endif

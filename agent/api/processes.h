@@ -25,8 +25,14 @@ bool process_of_body(struct req *q, json_t *body, struct process *p, int *r);
 
 /* ---- handlers ---- */
 
+/**
+ * processes_get() - the processes that the caller may see. Return: 0; -errno when no answer could
+ * be made
+ */
 int processes_get(struct req *q);
+/** processes_check() - `haul check` of one process; the request waits until it ends */
 int processes_check(struct req *q);
+/** processes_peers() - the hosts that are trusted, and whether the process would fit there */
 int processes_peers(struct req *q);
 
 #endif

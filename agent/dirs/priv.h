@@ -52,6 +52,7 @@ struct dirs_in {
 
 /** dirs_in_apply() - apply one operation that batch_op_ok() has checked */
 int dirs_in_apply(struct dirs_in *s, const Haul__TreeOp *op, struct err *e);
+/** dirs_in_at_close() - close what dirs_in_at() has opened; @a may be empty */
 void dirs_in_at_close(struct dirs_in_at *a);
 /** dirs_in_remove() - remove @name of @dir with its contents. Return: 0; -errno */
 int dirs_in_remove(int dir, const char *name);

@@ -48,6 +48,7 @@ struct crowd_known {
 
 /** crowd_meet() - a peer with a key has come from @from */
 void crowd_meet(struct crowd_known *k, const struct origin *from, uint64_t now_us);
+/** crowd_knows() - has a peer with a key come from @from lately? */
 bool crowd_knows(const struct crowd_known *k, const struct origin *from);
 
 #endif

@@ -26,6 +26,7 @@ int worker_continue(struct wrk *w);
 
 /* ---- for tests/t-handover-tables.sh, which compares them with the documents ---- */
 
+/** worker_state_name() - as docs/HANDOVER.md has it */
 const char *worker_state_name(enum wrk_state s);
 /** worker_may() - does the table have this edge? */
 bool worker_may(enum wrk_state from, enum wrk_state to);

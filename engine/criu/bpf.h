@@ -14,6 +14,9 @@
 
 struct btf;
 
+/**
+ * btf_load() - read the running kernel's type information. *out: caller frees. Return: 0; -errno
+ */
 int btf_load(struct btf **out, struct err *e);
 /** btf_func() - the number of a function type. Return: -ENOENT */
 int btf_func(const struct btf *b, const char *name);
@@ -31,6 +34,7 @@ DEFINE_AUTO(btf, btf_free)
 struct bpf_insn bpf_load(int dst, int src, int off);
 /** bpf_store() - 8 bytes on the stack, at @off from its top, = src */
 struct bpf_insn bpf_store(int off, int src);
+/** bpf_op() - an instruction that computes or jumps; @code: BPF_ALU64 | ..., @imm: its constant */
 struct bpf_insn bpf_op(int code, int dst, int src, int imm);
 /**
  * bpf_iter_prog() - load a program for the iterator whose function has the number @func in BTF

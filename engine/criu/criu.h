@@ -132,6 +132,7 @@ int criu_rpc(const struct criu *c);
 int criu_adopt(struct criu **out, int rpc, pid_t pid, struct err *e);
 /** criu_cancel() - from any thread: criu_next() returns -ECANCELED from now on */
 void criu_cancel(struct criu *c);
+/** criu_pid() - of the CRIU process */
 pid_t criu_pid(const struct criu *c);
 /** criu_free() - close its socket, give it 2 s to end, then kill it; reap it */
 void criu_free(struct criu *c);

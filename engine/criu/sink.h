@@ -53,6 +53,7 @@ struct sink_head {
 	unsigned int cmd, flags;
 	uint64_t pages, vaddr, obj;
 };
+/** sink_head_bytes() - size of a header in this version's layout, in bytes */
 size_t sink_head_bytes(unsigned int criu_version);
 void sink_head_parse(const uint8_t *raw, unsigned int criu_version, struct sink_head *h);
 

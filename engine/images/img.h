@@ -18,6 +18,10 @@ int img_dir(int *fd, struct err *e);
 
 /** img_load() - a whole file of @dirfd. *data is the caller's; at most @max bytes */
 int img_load(int dirfd, const char *name, size_t max, uint8_t **data, size_t *bytes, struct err *e);
+/**
+ * img_save() - write @bytes to the file @name of @dirfd, which is made or replaced. Return: 0;
+ * -errno
+ */
 int img_save(int dirfd, const char *name, const void *data, size_t bytes, struct err *e);
 
 /** img_save_at() - write a part of the file; @at 0 truncates it first */
@@ -56,7 +60,9 @@ int img_core(int dirfd, pid_t tid, struct img_core *out, struct err *e);
  * CRIU's own rule (private, anonymous, not locked, not huge).
  */
 struct img_vmas;
+/** img_vmas() - read mm-PID.img. *out: caller frees. Return: 0; -errno with a reason */
 int img_vmas(int dirfd, pid_t pid, struct img_vmas **out, struct err *e);
+/** img_vmas_lazy() - may the pages of the mapping that contains @start come after the resume? */
 bool img_vmas_lazy(const struct img_vmas *v, uint64_t start);
 /** img_vmas_end() - end of the mapping at @start, or of the gap there */
 uint64_t img_vmas_end(const struct img_vmas *v, uint64_t start);

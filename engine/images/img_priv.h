@@ -10,6 +10,7 @@
 #define MAGIC_CORE   0x55053847u
 #define MAGIC_FILES  0x56303138u
 
+/** img_put_le32() - store @v at @p, lowest byte first */
 void img_put_le32(uint8_t *p, uint32_t v);
 /** img_put_message() - write @m as images have it: its size, then itself. Return: 0; -errno */
 int img_put_message(FILE *out, const ProtobufCMessage *m);

@@ -22,8 +22,11 @@ struct net_addr {
 #define NET_ADDR_TEXT INET6_ADDRSTRLEN
 /** net_addr_text() - for people; returns @out */
 const char *net_addr_text(const struct net_addr *a, char out[NET_ADDR_TEXT]);
+/** net_addr_equal() - the same family and address? */
 bool net_addr_equal(const struct net_addr *a, const struct net_addr *b);
+/** net_addr_any() - 0.0.0.0 or ::? */
 bool net_addr_any(const struct net_addr *a);
+/** net_addr_loopback() - 127.0.0.0/8 or ::1? */
 bool net_addr_loopback(const struct net_addr *a);
 struct sockaddr_storage;
 /** net_addr_take() - IPv4 in IPv6 is IPv4. Return: false: of another family */
@@ -70,6 +73,7 @@ int net_socks_collect(const pid_t *pids, size_t n, bool listening, struct net_so
 void net_socks_room(const pid_t *pids, size_t n);
 /** net_sock_moves() - is this a state in which CRIU moves the connection? */
 bool net_sock_moves(const struct net_sock *s);
+/** net_sock_state() - name of the TCP state, as ss(8) prints it */
 const char *net_sock_state(const struct net_sock *s);
 /** net_socks_flows() - *out: caller frees. Return: how many; -ENOMEM */
 ssize_t net_socks_flows(const struct net_socks *s, struct net_flow **out);
@@ -130,7 +134,9 @@ int net_park_push(struct net_park *p, const uint8_t *packet, size_t bytes);
  * Its sum is made. Return: 0; -ENOMEM
  */
 int net_park_copy(struct net_park *p, uint8_t *packet, size_t bytes);
+/** net_park_count() - how many packets are parked */
 size_t net_park_count(const struct net_park *p);
+/** net_park_packet() - packet @i with its IP header; belongs to @p. *bytes: its length */
 const uint8_t *net_park_packet(const struct net_park *p, size_t i, size_t *bytes);
 /**
  * net_park_release() - deliver all of them on this host now. Return: number of packets that failed

@@ -23,11 +23,14 @@ struct nl_buf {
 int netlink_open(int protocol, struct err *e);
 /** netlink_begin() - a new message with @head behind its header */
 void netlink_begin(struct nl_buf *b, uint16_t type, uint16_t flags, const void *head, size_t bytes);
+/** netlink_put() - append an attribute of @bytes */
 void netlink_put(struct nl_buf *b, uint16_t type, const void *data, size_t bytes);
+/** netlink_put_u32() - append a number, in network order */
 void netlink_put_u32(struct nl_buf *b, uint16_t type, uint32_t value); /* in network order */
 void netlink_put_str(struct nl_buf *b, uint16_t type, const char *text);
 /** netlink_nest() - Return: for netlink_end() */
 size_t netlink_nest(struct nl_buf *b, uint16_t type);
+/** netlink_end() - the nested attribute that began at @nest is complete */
 void netlink_end(struct nl_buf *b, size_t nest);
 void netlink_fini(struct nl_buf *b);
 

@@ -32,6 +32,7 @@ struct arena_user {
  * @head_bytes: size of the head, zeroed, for the caller; it begins with a struct arena
  */
 int arena_new(struct arena **out, size_t head_bytes, struct err *e);
+/** arena_unmap() - give its memory back; other processes that share it keep theirs */
 void arena_unmap(struct arena *a);
 /** arena_warm() - allocate the memory for the next @bytes now: later the tree may be waiting */
 void arena_warm(struct arena *a, uint64_t bytes);

@@ -55,6 +55,7 @@ void guard_unkeep(struct guard *g, int fd);
 void guard_arm(struct guard *g);
 /** guard_complete() - no page is missing any more: the tree no longer needs us */
 void guard_complete(struct guard *g);
+/** guard_completed() - has guard_complete() been called, by whichever process? */
 bool guard_completed(const struct guard *g);
 /** guard_over() - the outcome has been reported (or everything is undone): guardians may end */
 void guard_over(struct guard *g);
@@ -88,7 +89,9 @@ unsigned int guard_pids(const struct guard *g, pid_t *v, unsigned int max);
  * accepts
  */
 int guard_close_rest(struct guard *g, bool (*ours)(void *arg, int fd), void *arg, struct err *e);
+/** guard_arena() - the memory that all guardians share */
 struct arena *guard_arena(struct guard *g);
+/** guard_book() - the book of missing pages in that memory */
 struct pbook *guard_book(struct guard *g);
 
 #endif

@@ -42,6 +42,7 @@ struct pager_stats {
 	bool failed; /* see err of pager_wait() */
 };
 
+/** pager_new() - @s must outlive it. *out: caller frees. Return: 0; -errno */
 int pager_new(struct pager **out, struct store *s, const struct pager_ops *ops, struct err *e);
 
 /** pager_warm() - allocate the memory for the page states of @rss_bytes, before the freeze */
@@ -117,6 +118,7 @@ void pager_ask_again(struct pager *p);
  * that threads wait instead of reading zeros)
  */
 int pager_wait(struct pager *p, uint64_t deadline_us, struct err *e);
+/** pager_get_stats() - counters as of now */
 void pager_get_stats(struct pager *p, struct pager_stats *st);
 
 /**

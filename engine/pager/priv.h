@@ -56,6 +56,7 @@ struct hist {
 	uint64_t count, max;
 };
 
+/** hist_add() - count @value */
 void hist_add(struct hist *h, uint64_t value);
 /** hist_quantile() - upper end of the class that contains the quantile @per_mille */
 uint64_t hist_quantile(const struct hist *h, unsigned int per_mille);
@@ -127,12 +128,18 @@ struct space {
 /** space_new() - nothing missing, every page where it was */
 struct space *space_new(struct family *f, pid_t pid);
 void space_free(struct space *s);
+/**
+ * space_set() - say which pages are missing: in the store (@local), or at the source (@remote).
+ * Return: 0; -errno
+ */
 int space_set(struct space *s, const struct runs *local, const struct runs *remote, struct err *e);
 /** space_clone() - the missing pages of a forked child */
 struct space *space_clone(const struct space *s);
 /** space_serves() - can anything be filled in it? False before CRIU announced it */
 bool space_serves(const struct space *s);
+/** space_chunk() - the chunk of the original address @orig; NULL: nothing is missing there */
 struct pchunk *space_chunk(const struct space *s, uint64_t orig);
+/** space_state() - of the page at the original address @orig; NULL: nothing is missing there */
 uint8_t *space_state(const struct space *s, uint64_t orig);
 /** space_any() - is a page of @kinds among @pages from @orig on? */
 bool space_any(const struct space *s, uint64_t orig, uint64_t pages, unsigned int kinds);
@@ -146,12 +153,14 @@ void space_stash(struct space *s, uint64_t orig, enum pstate to);
 bool space_missing(const struct space *s, uint64_t start, uint64_t end);
 /** space_drop() - [start, end) of current addresses reads as zero from now on */
 void space_drop(struct space *s, uint64_t start, uint64_t end);
+/** space_drop_all() - the same for the whole address space */
 void space_drop_all(struct space *s);
 /** space_recount() - compute counters from states; no thread waits any more */
 void space_recount(struct space *s);
 
 /* ---- shape.c: where pages are now ---- */
 
+/** shape_new() - @range: mappings, ascending; pages are where they were. NULL: no memory */
 struct shape *shape_new(struct pager *p, const struct prange *range, size_t n);
 void shape_free(struct pager *p, struct shape *h);
 /** shape_put() - replace the shape; @range may be that of the old one */
@@ -164,6 +173,7 @@ struct prange shape_clip(const struct prange *r, uint64_t start, uint64_t end);
 /** space_orig() / space_cur() - translate; @pages: how far it holds. Or ADDR_NONE */
 uint64_t space_orig(const struct space *s, uint64_t cur);
 uint64_t space_cur(const struct space *s, uint64_t orig, uint64_t *pages);
+/** shape_lates_note() - @start to @end was unmapped while pages were on their way. @now: us */
 void shape_lates_note(struct lates *l, uint64_t start, uint64_t end, bool exact, uint64_t now);
 /** shape_lates_take() - the late unmapping that [start, end) is, or the first that it overlaps */
 bool shape_lates_take(struct lates *l, uint64_t start, uint64_t end, uint64_t now,
@@ -204,6 +214,7 @@ void family_close_uffd(int fd);
 int family_note_chunks(struct family *f, const struct space *s);
 /** family_window_free() - is the store's window around @orig no longer needed? */
 bool family_window_free(const struct family *f, uint64_t orig);
+/** family_window_drop() - free the store's window around @orig */
 void family_window_drop(struct family *f, uint64_t orig);
 /** family_window_done() - free the store's window around @orig if it is no longer needed */
 void family_window_done(struct family *f, uint64_t orig);
@@ -235,6 +246,7 @@ int fill_pages(struct space *s, uint64_t orig, size_t pages, const uint8_t *data
                unsigned int kinds);
 /** fill_zero() - for a fault on a page that is not missing. Return: as above */
 int fill_zero(struct space *s, uint64_t cur, bool for_write);
+/** fill_wake() - wake the threads that wait in [start, end) */
 void fill_wake(const struct space *s, uint64_t start, uint64_t end);
 /** fill_alive() - false: no process has this memory any more */
 bool fill_alive(const struct space *s);
@@ -264,6 +276,7 @@ int event_pump(struct pager *p, struct space *s);
 
 /* ---- fault.c ---- */
 
+/** fault_new() - queue a fault at the current address @cur. @now: us. Return: 0; -errno */
 int fault_new(struct pager *p, struct space *s, uint64_t cur, bool for_write, uint64_t now);
 /** fault_serve() - serve the whole queue. Return: true when some faults must wait for an event */
 bool fault_serve(struct pager *p);
@@ -290,12 +303,18 @@ struct lazy_socket {
 	bool ended;
 };
 
+/**
+ * lazy_socket_open() - listen for CRIU in @dirfd; @procs: how many tasks it will announce.
+ * Return: 0; -errno
+ */
 int lazy_socket_open(struct lazy_socket *k, int dirfd, unsigned int procs, struct err *e);
+/** lazy_socket_close() - close it, and the connection of CRIU */
 void lazy_socket_close(struct lazy_socket *k);
 /** lazy_socket_complete() - has every task been announced? */
 bool lazy_socket_complete(const struct lazy_socket *k);
 /** lazy_socket_accept() - Return: 1 CRIU has connected; 0 not yet; -errno */
 int lazy_socket_accept(struct lazy_socket *k);
+/** lazy_socket_read() - take what CRIU announces: a task and its userfaultfd. Return: 0; -errno */
 int lazy_socket_read(struct pager *p);
 
 /* ---- the pager itself ---- */

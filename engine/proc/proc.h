@@ -92,6 +92,7 @@ static inline void auto_vmas(struct vma_list *l)
  * process is gone
  */
 int mem_open(pid_t pid, struct err *e);
+/** mem_read() - read @pages from @vaddr on. Return: pages read; 0: the first cannot be read; -ESRCH */
 ssize_t mem_read(int fd, pid_t pid, uint64_t vaddr, void *buf, size_t pages);
 
 /* ---- direct.c: processes that read into their memory past the page tables ---- */

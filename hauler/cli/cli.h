@@ -19,12 +19,19 @@ enum {
 
 /* ---- the commands. @argv: the words behind the command's. Return: an exit status ---- */
 
+/** cli_move() - haul PID HOST */
 int cli_move(struct opts *o, int argc, char **argv);
+/** cli_check() - haul check */
 int cli_check(struct opts *o, int argc, char **argv);
+/** cli_trust() - haul trust */
 int cli_trust(struct opts *o, int argc, char **argv);
+/** cli_recover() - haul recover */
 int cli_recover(struct opts *o, int argc, char **argv);
+/** cli_resolve() - haul resolve */
 int cli_resolve(struct opts *o, int argc, char **argv);
+/** cli_policy() - haul policy */
 int cli_policy(struct opts *o, int argc, char **argv);
+/** cli_watch() - haul watch */
 int cli_watch(struct opts *o, int argc, char **argv);
 /** cli_peers() - the hosts that are trusted; o->pid: would it fit? */
 int cli_peers(struct opts *o, int argc, char **argv);
@@ -55,20 +62,28 @@ int policy_pick(struct opts *o);
  * Return: EXIT_USAGE when one is broken: its row says how
  */
 struct trace;
+/** policy_table() - what each policy would do with @t, as a table. Return: an exit status */
 int policy_table(const struct opts *o, const struct trace *t);
 
 /* ---- hauld.c: done by a hauld. Return: an exit status; -1: there is none to ask, or the
  * command line has an option that this process has to carry out itself ---- */
 
+/** hauld_move() - haul PID HOST */
 int hauld_move(struct opts *o);
+/** hauld_check() - haul check PID HOST */
 int hauld_check(struct opts *o);
+/** hauld_peers() - haul peers */
 int hauld_peers(struct opts *o);
 
 /* ---- hauld.c: the migrations of a hauld. Return: an exit status ---- */
 
+/** hauld_ls() - haul ls */
 int hauld_ls(struct opts *o, int argc, char **argv);
+/** hauld_show() - haul show ID */
 int hauld_show(struct opts *o, int argc, char **argv);
+/** hauld_watch() - haul watch ID */
 int hauld_watch(struct opts *o, int argc, char **argv);
+/** hauld_cancel() - haul cancel ID */
 int hauld_cancel(struct opts *o, int argc, char **argv);
 
 #endif

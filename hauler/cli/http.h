@@ -16,6 +16,7 @@ struct agent;
  * Return: 0; -ENOENT: there is none, or it is not wanted; else wrong options
  */
 int cli_http_open(struct agent **out, const struct opts *o, struct err *e);
+/** cli_http_close() - end the connection; @a is freed, NULL is allowed */
 void cli_http_close(struct agent *a);
 
 /**

@@ -33,6 +33,7 @@ struct dirs;
 
 void dirs_free(struct dirs *f);
 DEFINE_AUTO(dirs, dirs_free)
+/** dirs_get_stats() - counters as of now; belongs to @f */
 const struct dirs_stats *dirs_get_stats(const struct dirs *f);
 
 /* ---- steps of a migration; all do nothing without --fs ---- */

@@ -25,9 +25,13 @@ int dirs_watch_new(struct dirs_watch **out, struct err *why);
 int dirs_watch_mark(struct dirs_watch *w, int fd, struct err *why);
 /** dirs_watch_key() - the key (from its file handle) of @name in @dirfd. Return: 0; -errno */
 int dirs_watch_key(int dirfd, const char *name, uint64_t fsid, XXH128_hash_t *out);
+/**
+ * dirs_watch_fsid() - identity of the file system of @fd, as fanotify reports it; 0: it has none
+ */
 uint64_t dirs_watch_fsid(int fd);
 /** dirs_watch_add() - report changes of @obj from now on; call it before looking at the object */
 int dirs_watch_add(struct dirs_watch *w, XXH128_hash_t key, void *obj);
+/** dirs_watch_drop() - report no more changes of @obj */
 void dirs_watch_drop(struct dirs_watch *w, XXH128_hash_t key, const void *obj);
 /**
  * dirs_watch_take() - objects that have changed since the last call
@@ -120,17 +124,21 @@ struct dirs {
 	bool stop; /* atomic */
 };
 
+/** dirs_list_add() - append @p. Return: 0; -ENOMEM */
 int dirs_list_add(struct dirs_list *l, void *p);
 
 /* ---- inodes.c ---- */
 
+/** dirs_find() - the inode with this number; NULL: it is not known */
 struct dirs_ino *dirs_find(const struct dirs_root *r, ino_t ino);
 /** dirs_ino_new() - make one; it replaces an older one with the same number */
 struct dirs_ino *dirs_ino_new(struct dirs *f, struct dirs_root *r, const struct stat *st,
                               XXH128_hash_t key);
+/** dirs_name_new() - make a name of @ino in @dir. NULL: no memory */
 struct dirs_name *dirs_name_new(struct dirs_ino *dir, struct dirs_ino *ino, const char *name);
 /** dirs_forget() - drop a name, all below it, and inodes without a name; dirs_bury() frees them */
 void dirs_forget(struct dirs *f, struct dirs_name *n);
+/** dirs_bury() - free what dirs_forget() has dropped */
 void dirs_bury(struct dirs *f);
 /** dirs_path() - path of @n, relative to the root. Return: its length; -ENAMETOOLONG; -ESTALE */
 int dirs_path(const struct dirs_name *n, char out[BATCH_PATH_MAX_BYTES + 1]);
@@ -146,6 +154,7 @@ int dirs_open(const struct dirs_root *r, const char *path, int flags);
 int dirs_scan(struct dirs *f, struct err *e);
 /** dirs_look_all() - without a watch: compare the times of every file */
 int dirs_look_all(struct dirs *f, struct err *e);
+/** dirs_mark_dirty() - the next pass looks at @i. Return: 0; -ENOMEM */
 int dirs_mark_dirty(struct dirs *f, struct dirs_ino *i);
 /** dirs_looks_same() - are all fields equal that a change would show in? */
 bool dirs_looks_same(const struct stat *a, const struct stat *b);

@@ -66,6 +66,7 @@ struct inspect_pair {
 const struct inspect_pair *inspect_pairs(const struct inspect *i, size_t *n);
 /** inspect_outs() - files that are connected to other processes, and what becomes of them */
 const struct outs *inspect_outs(const struct inspect *i);
+/** inspect_findings() - blockers and warnings; belongs to @i */
 const struct findings *inspect_findings(const struct inspect *i);
 
 /** inspect_shell_job() - its session leader or terminal is outside the tree */
@@ -88,6 +89,7 @@ void inspect_size(const struct inspect *i, struct pol_size *z);
  * @offer: struct Haul__Offer *, initialized; its pointers belong to @i
  */
 struct Haul__Offer;
+/** inspect_offer() - fill in what the destination has to know. Return: 0; -ENOMEM */
 int inspect_offer(struct inspect *i, struct Haul__Offer *offer, struct err *e);
 /** inspect_files() - what the tree uses, with paths on this host */
 struct Haul__File;

@@ -233,6 +233,7 @@ int inspect_parent(struct inspect *i, const char *path);
  * Return: 1 yes; 0 no, and that was told; -ENOMEM
  */
 int inspect_reachable(struct inspect *i, const char *path, const struct stat *st, const char *what);
+/** inspect_mounts() - add the mounts that the files are on. Return: 0; -ENOMEM */
 int inspect_mounts(struct inspect *i, struct err *e);
 /* ---- relinks.c ---- */
 /**
@@ -323,6 +324,7 @@ const struct inspect_want *inspect_want_find(const struct inspect_want *want, si
 
 /* ---- unix.c, sockets.c, ports.c: each takes the sockets that it knows out of @left ---- */
 int inspect_unix(struct inspect *i, struct inspect_ends *left);
+/** inspect_sockets() - TCP, UDP and other sockets. Return: 0; -errno */
 int inspect_sockets(struct inspect *i, struct inspect_ends *left);
 struct inet_diag_msg;
 /** inspect_sock_of() - a socket that the kernel lists; without a copy of it */

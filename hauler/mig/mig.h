@@ -340,6 +340,7 @@ bool mig_link_reason(struct link *l, struct err *e);
 
 /** memfd_get() - /proc/PID/mem of @pid, kept open until memfd_close_all(). Return: fd; -errno */
 int memfd_get(struct mig *m, pid_t pid, struct err *e);
+/** memfd_close_all() - close what memfd_get() has opened */
 void memfd_close_all(struct mig *m);
 
 /* ---- freeze_mode.c ---- */

@@ -20,6 +20,7 @@ const struct inspect_net *mnet_judge(const struct mnet *n);
 int mnet_findings(struct mig *m, struct findings *f, struct err *e);
 /** mnet_offer() - fill in offer->net; freed by mnet_free() */
 int mnet_offer(struct mig *m, struct Haul__Offer *offer, struct err *e);
+/** mnet_moves_tcp() - do TCP connections move (--tcp=move)? */
 bool mnet_moves_tcp(const struct mnet *n);
 /** mnet_prepare() - hook */
 int mnet_prepare(struct mig *m, struct err *e);

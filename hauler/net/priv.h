@@ -40,6 +40,7 @@ bool mnet_needs_lock(const struct mnet *n);
 int mnet_hook(struct mig *m, enum hook_point p, struct err *e);
 /** mnet_hook_late() - the same when its answer changes nothing */
 void mnet_hook_late(struct mig *m, enum hook_point p);
+/** mnet_addr_msg() - an address as messages have it; points into @a */
 ProtobufCBinaryData mnet_addr_msg(const struct net_addr *a);
 
 #endif

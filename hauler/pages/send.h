@@ -17,6 +17,7 @@ struct sent_hash {
 	uint64_t low, high;
 };
 
+/** sent_new() - which pages the destination has. *out: caller frees. Return: 0; -errno */
 int sent_new(struct sent **out, struct err *e);
 /**
  * sent_span() - was the page at @vaddr ever sent, and for how many pages (at most
@@ -55,7 +56,9 @@ struct pace {
 	uint64_t filled_us, since_us, since_cpu_us;
 };
 
+/** pace_init() - no limit */
 void pace_init(struct pace *p);
+/** pace_limit() - @Bps: bytes a second, 0: no limit; @cpu_percent: of one processor, 0: no limit */
 void pace_limit(struct pace *p, uint64_t Bps, unsigned int cpu_percent);
 /** pace_nap() - may @bytes go now? Return: false: yes, they are accounted; true: no, and we slept a while */
 bool pace_nap(struct pace *p, uint64_t bytes);
@@ -130,7 +133,9 @@ void send_tracker(struct send *s, struct tracker *trk);
 void send_limit(struct send *s, uint64_t Bps, unsigned int cpu_percent);
 /** send_paced() - wait until @bytes may go by another connection; returns at once when cancelled */
 void send_paced(struct send *s, uint64_t bytes);
+/** send_get_stats() - counters as of now */
 void send_get_stats(struct send *s, struct send_stats *st);
+/** send_cancel() - from any thread: waiting sends return, nothing is sent any more */
 void send_cancel(struct send *s);
 void send_free(struct send *s);
 DEFINE_AUTO(send, send_free)

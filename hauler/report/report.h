@@ -26,6 +26,7 @@ void report_waiting(const struct mig *m, const struct err *e);
 void report_findings(const struct findings *f, bool json, bool all);
 /** report_needs() - files and what the destination has of them; @all: also those that are the same */
 void report_needs(const struct needs *n, bool json, bool all);
+/** report_error() - why haul ends, with the remedy if there is one */
 void report_error(const struct err *e, bool json);
 
 #endif

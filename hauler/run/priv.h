@@ -32,19 +32,33 @@ int parts_run_here(struct mig *m, const struct part *parts, size_t n, struct err
 
 /* ---- steps; each returns 0, or -errno with @e set ---- */
 
+/** connect_run() - connect to the destination and open the channel */
 int connect_run(struct mig *m, struct err *e);
+/** connect_undo() - tell the destination that nothing comes */
 void connect_undo(struct mig *m);
+/** negotiate_run() - OFFER and its answer: findings, files */
 int negotiate_run(struct mig *m, struct err *e);
+/** connect_prepare() - PREPARE: the destination makes room; opens the streams */
 int connect_prepare(struct mig *m, struct err *e);
+/** connect_prepare_undo() - stop sending, tell the destination, put the network and the unit back */
 void connect_prepare_undo(struct mig *m);
+/** rounds_run() - copy memory while the tree runs, until the policy says stop */
 int rounds_run(struct mig *m, struct err *e);
+/** rounds_undo() - end throttling, sending and tracking */
 void rounds_undo(struct mig *m);
+/** freeze_run() - stop the tree, look at it again, let CRIU dump it */
 int freeze_run(struct mig *m, struct err *e);
+/** freeze_undo() - let the tree run on here */
 void freeze_undo(struct mig *m);
+/** switch_send() - send the images and SWITCH */
 int switch_send(struct mig *m, struct err *e);
+/** switch_restore() - wait until the destination has restored the tree up to the gate */
 int switch_restore(struct mig *m, struct err *e);
+/** switch_restore_undo() - stop sending: freeze_undo() lets the tree run first */
 void switch_restore_undo(struct mig *m);
+/** switch_commit() - record commit, send COMMIT: past this call there is no undo */
 int switch_commit(struct mig *m, struct err *e);
+/** postcopy_run() - serve the pages that are still here, until DONE */
 int postcopy_run(struct mig *m, struct err *e);
 /** relink_run() - until the destination answers; then m->back_to is the next state */
 int relink_run(struct mig *m, struct err *e);
@@ -105,6 +119,7 @@ void opened_free(struct opened *o);
 int postcopy_listen(struct mig *m, struct err *e);
 /** postcopy_push() - send the rest, hottest pages first; from PLACED on, before the tree runs */
 int postcopy_push(struct mig *m, struct err *e);
+/** postcopy_end_threads() - end the threads that push and serve */
 void postcopy_end_threads(struct mig *m);
 
 /* ---- record.c: the journal of the source ---- */

@@ -13,6 +13,7 @@ int run_recovered(struct mig *m);
 bool run_stop(struct mig *m);
 /** run_fini() - free all parts of @m, not @m itself */
 void run_fini(struct mig *m);
+/** run_state_name() - as docs/HANDOVER.md has it */
 const char *run_state_name(enum mig_state s);
 enum mig_home run_state_home(enum mig_state s);
 /** run_may() - is there an edge? tests/t-handover-tables.sh compares them with docs/HANDOVER.md */
