@@ -122,6 +122,25 @@ def as_uid(uid, fn):
     return out
 
 
+class Meeting:
+    """Processes made after it: each says that it is there and waits; the maker waits for them, then lets them go."""
+
+    def __init__(self):
+        self.there, self.go = os.pipe(), os.pipe()
+
+    def wait_here(self):
+        os.close(self.go[1])  # the end of the maker ends the wait
+        os.write(self.there[1], b"x")
+        os.read(self.go[0], 1)
+
+    def wait_for(self, n):
+        while n:
+            n -= len(os.read(self.there[0], n))
+
+    def let_go(self, n):
+        os.write(self.go[1], b"x" * n)
+
+
 def expect(what, got, want):
     if got != want:
         raise SystemExit("FAIL: %s: %r, not %r" % (what, got, want))

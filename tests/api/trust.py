@@ -6,12 +6,13 @@ Runs in host A, where one migration may run at once. Arguments: PIDs of two proc
 1001, certificate, tokens of an admin, of an operator, of a reader; then what to try. For "checks" hostB must be a
 host that takes connections and says nothing.
 """
+import select
 import socket
 import sys
 import threading
 import time
 
-from client import Api, SOCKET, as_uid, expect, problem
+from client import Api, Meeting, SOCKET, as_uid, expect, problem
 
 long, second, own = (int(v) for v in sys.argv[1:4])
 cert, admin, operator, reader = sys.argv[4:8]
@@ -69,27 +70,26 @@ def checks():
             body = b'{"pid": %d, "destination": "hostB"}' % own
             s.send(b"POST /v1/check HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
             v.append(s)
-        time.sleep(1)
-        busy = 0
-        for s in v:
-            s.setblocking(False)
-            try:
+        busy, end = 0, time.time() + 30
+        while busy < 6 and time.time() < end:
+            for s in select.select(v, [], [], 1)[0]:
                 busy += b"503" in s.recv(100)
-            except BlockingIOError:
-                pass
-        time.sleep(4)
+                v.remove(s)
+        meeting.wait_here()
         return busy
     refused = []
-    t = threading.Thread(target=lambda: refused.append(as_uid(1001, greedy)))
+    meeting = Meeting()
+    t = threading.Thread(target=lambda: refused.append(as_uid(1001, greedy)), daemon=True)
     t.start()
+    meeting.wait_for(1)
     held = []
     for i in range(20):
         c = Api("hostA", cert, operator).open(20)
         c.request("POST", "/v1/check", '{"pid": %d, "destination": "hostB"}' % long,
                   {"Content-Type": "application/json", "Authorization": "Bearer " + operator})
         held.append(c)
-    time.sleep(0.5)
     expect("root's check, while users and an operator ask for 28", api.post("/v1/check", {"pid": long}).status, 200)
+    meeting.let_go(1)
     t.join()
     assert refused[0] >= 6, "one user had more than two checks at once: %d of 8 refused" % refused[0]
     for c in held:
@@ -109,17 +109,21 @@ def connections():
             except OSError:
                 pass
             v.append(s)
-        time.sleep(6)
+        meeting.wait_here()
         return len(v)
-    threads = [threading.Thread(target=as_uid, args=(2000 + i, greedy)) for i in range(24)]
+    meeting = Meeting()
+    threads = [threading.Thread(target=as_uid, args=(2000 + i, greedy), daemon=True) for i in range(24)]
     for t in threads:
         t.start()
-    worst, n = 0, 0
-    while any(t.is_alive() for t in threads):
+    meeting.wait_for(len(threads))
+    worst, n = 0, 100
+    for _ in range(n):
         t0 = time.time()
         expect("root, while 24 users hold 100 connections each", api.get("/healthz").status, 200)
-        worst, n = max(worst, time.time() - t0), n + 1
-        time.sleep(0.05)
+        worst = max(worst, time.time() - t0)
+    meeting.let_go(len(threads))
+    for t in threads:
+        t.join()
     note("connections: root was served %d times beside 2400 of 24 users; the slowest took %.2f s" % (n, worst))
 
 
