@@ -24,22 +24,6 @@
 /* The same if nothing will be sent before the stop: limits must hold even at 100 Mbit/s. */
 #define LINK_CAREFUL_BPS 12.5e6
 
-/*
- * What the stop costs apart from the link: base, each further process, thread, connection, GiB; and
- * each page that travels in it, which the destination writes into images for CRIU to read.
- */
-#define FREEZE_BASE_US   25000
-#define FREEZE_TASK_US   20000
-#define FREEZE_THREAD_US 2000
-#define FREEZE_TCP_US    200
-#define FREEZE_FIXED_US  15
-#define FREEZE_MAP_US    50
-#define FREEZE_FILE_US   120 /* a mapping of a file: CRIU opens and compares each */
-#define FREEZE_FD_US     80
-#define FREEZE_FEW       100 /* so many mappings are in the base */
-#define FREEZE_AIO_US    260000
-#define FREEZE_GIB_PAGES 262144
-
 /* Post-copy: a fixed price, for faults and for depending on two hosts meanwhile; and its
  * pages come slower than those of a stream that nobody waits for. */
 #define POST_BASE_S 0.02
@@ -143,25 +127,6 @@ static double copy_s(const struct pol_state *s, double pages)
 static double freeze_s(const struct pol_state *s)
 {
 	return (double)s->freeze_us / 1e6 + copy_s(s, (double)s->fixed_pages);
-}
-
-uint64_t pol_freeze_us(const struct pol_size *z)
-{
-	static const unsigned int gib_us[] = {
-		[POL_FREEZE_SMAPS] = 2000,
-		[POL_FREEZE_SCANS] = 12000,
-		[POL_FREEZE_PUSH] = 110000,
-	};
-
-	unsigned int file_maps = z->file_maps > FREEZE_FEW ? z->file_maps - FREEZE_FEW : 0;
-
-	return FREEZE_BASE_US + (uint64_t)file_maps * FREEZE_FILE_US +
-	       (uint64_t)z->maps * FREEZE_MAP_US + (uint64_t)z->fds * FREEZE_FD_US +
-	       z->pages * gib_us[z->how] / FREEZE_GIB_PAGES +
-	       (uint64_t)(z->tasks ? z->tasks - 1 : 0) * FREEZE_TASK_US +
-	       (uint64_t)z->fixed_pages * FREEZE_FIXED_US +
-	       (uint64_t)z->threads * FREEZE_THREAD_US + (uint64_t)z->tcp * FREEZE_TCP_US +
-	       (z->aio ? FREEZE_AIO_US : 0);
 }
 
 /* Pages that are missing or outdated at the destination. */

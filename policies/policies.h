@@ -237,6 +237,11 @@ struct pol_size {
 
 /** pol_freeze_us() - what a stop is expected to cost beside its pages' way on the link */
 uint64_t pol_freeze_us(const struct pol_size *z);
+/**
+ * pol_freeze_how() - how CRIU should learn what memory there is: what haul answers spares walks over pages, and costs
+ * some time for each call
+ */
+enum pol_freeze pol_freeze_how(const struct pol_size *z);
 
 /* The reason that the decision gives, and the simulator if a stop turns out to be too long. */
 #define POL_WHY_UNDONE "it would be stopped for longer than freeze-limit-ms, and that undone"

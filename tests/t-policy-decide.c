@@ -210,6 +210,30 @@ static void shared_memory(void)
 	CHECK(pol_freeze_us(&z) > 300000, "20 processes more");
 }
 
+/* How CRIU learns what memory there is, by the shape of the program. */
+static void ways_to_look(void)
+{
+	struct pol_size z = { .pages = 256, .tasks = 1, .fds = 10 };
+
+	CHECK(pol_freeze_how(&z) == POL_FREEZE_SMAPS, "a small program may grow");
+	z.fds = 10000;
+	CHECK(pol_freeze_how(&z) == POL_FREEZE_SCANS || pol_freeze_how(&z) == POL_FREEZE_PUSH,
+	      "each descriptor is an open");
+	z.pages = 4 * 262144;
+	CHECK(pol_freeze_how(&z) == POL_FREEZE_SCANS, "much memory, many descriptors");
+	z.fds = 10;
+	CHECK(pol_freeze_how(&z) == POL_FREEZE_SMAPS, "much memory");
+	z.threads = 4000;
+	z.pages = 262144;
+	CHECK(pol_freeze_how(&z) == POL_FREEZE_SCANS, "each thread is three opens");
+	z = (struct pol_size){ .pages = 128 * 512, .tasks = 128, .fds = 128 * 10 };
+	CHECK(pol_freeze_how(&z) == POL_FREEZE_SCANS, "128 processes of 2 MiB");
+	z.pages = 128 * 100;
+	CHECK(pol_freeze_how(&z) == POL_FREEZE_PUSH, "128 processes with hardly any memory");
+	z.pages = 128 * 262144;
+	CHECK(pol_freeze_how(&z) == POL_FREEZE_SMAPS, "128 processes of a GiB");
+}
+
 static void tiny_ones(void)
 {
 	struct policy p;
@@ -509,6 +533,7 @@ int main(void)
 	limits();
 	forbidden_stops();
 	shared_memory();
+	ways_to_look();
 	tiny_ones();
 	slow_links();
 	throttling();

@@ -95,7 +95,9 @@ static void child_exec(const struct child *c)
 {
 	int rpc, out, pages = -1, tell = c->tell, place[CRIU_INHERIT_MAX];
 	char no_conf[] = "--no-default-config", swrk[] = "swrk", fd[] = "3";
-	char *argv[] = { (char *)c->path, no_conf, swrk, fd, NULL };
+	/* or it maps each open file to look for a build-id: haul has compared them */
+	char valid[] = "--file-validation", how[] = "filesize";
+	char *argv[] = { (char *)c->path, no_conf, valid, how, swrk, fd, NULL };
 
 	if (tell >= 0) {
 		int listener = scans_install(c->opens);

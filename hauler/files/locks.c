@@ -226,18 +226,14 @@ static int all_locks(const struct mig *m, struct img_lock **out, size_t *n, stru
 	return r;
 }
 
-static int ignore(void *arg, const struct proclock *l)
-{
-	(void)arg;
-	(void)l;
-	return 0;
-}
-
+/* One read is enough, however many locks there are. */
 static bool look(void *arg)
 {
+	AUTO(fd) int fd = open("/proc/locks", O_RDONLY | O_CLOEXEC);
+	char c;
+
 	(void)arg;
-	proclocks_each(ignore, NULL);
-	return true;
+	return fd >= 0 && read(fd, &c, 1) >= 0;
 }
 
 int locks_warm(struct mig *m, struct err *e)

@@ -134,7 +134,7 @@ int answer_criu_start(struct mig *m, int listener, bool smaps, struct err *e)
 	if (smaps && smaps_new(&m->dump.smaps, &why) == 0)
 		ops.smaps = smaps_answer;
 	else if (!smaps)
-		log_info("smaps is left to CRIU: the tree has many descriptors and little memory");
+		log_info("smaps is left to CRIU: the tree has much to open and little memory");
 	else
 		log_info("smaps is left to CRIU: %s", why.msg);
 	return scans_start(&m->dump.scans, listener, &ops, e);

@@ -13,9 +13,6 @@
 #include "hauler/rights/owner.h"
 #include "transport/haul.pb-c.h"
 
-#define OPEN_US           6 /* of CRIU that passes through haul */
-#define SMAPS_US_MIB      10 /* in the kernel */
-#define OPENS_US_MIN      2000
 #define CRIU_LIMIT_MS     10000
 #define STREAM_SOCK_BYTES (4 << 20)
 #define PARENT_NAME       "before" /* in the directory of images */
@@ -132,24 +129,17 @@ static bool has_seccomp(const struct mig *m)
 	return false;
 }
 
-/*
- * To answer CRIU's opens of smaps, all its opens pass through haul, one for each descriptor: that costs more than
- * the kernel's walk over all pages if there are many descriptors and little memory.
- */
-static bool smaps_pays(const struct mig *m)
-{
-	uint64_t opens_us = opened_fds(m) * OPEN_US;
-
-	return opens_us < OPENS_US_MIN || opens_us < (m->fig.rss_bytes >> 20) * SMAPS_US_MIB;
-}
-
 static int spawn_criu(struct mig *m, int theirs, struct err *e)
 {
 	struct criu *c = NULL;
 	int listener = -1;
-	bool smaps = smaps_pays(m);
+	struct pol_size z = { 0 };
+
+	inspect_size(m->insp, &z);
+	enum pol_freeze how = has_seccomp(m) ? POL_FREEZE_PUSH : pol_freeze_how(&z);
+	bool smaps = how == POL_FREEZE_SMAPS;
 	int r = criu_spawn_scanned(&c, m->dump.criu_path, theirs, smaps,
-	                           has_seccomp(m) ? NULL : &listener, e);
+	                           how == POL_FREEZE_PUSH ? NULL : &listener, e);
 
 	pthread_mutex_lock(&m->halt.lock);
 	m->dump.criu = c;

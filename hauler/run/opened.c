@@ -21,7 +21,6 @@
 
 struct opened {
 	bool noted;
-	size_t fds; /* descriptors of all processes */
 	void *names; /* for tsearch(): what the tree held before the look, of every kind */
 };
 
@@ -48,17 +47,15 @@ static int note_link(struct opened *o, int dir, const char *link)
 	return -ENOMEM;
 }
 
-static int note_folder(struct opened *o, int proc, const char *folder, size_t *n)
+static int note_folder(struct opened *o, int proc, const char *folder)
 {
 	int fd = openat(proc, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	AUTO(dir) DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	int r = 0;
 
 	for (struct dirent *de; r == 0 && d && (de = readdir(d));)
-		if (de->d_name[0] != '.') {
+		if (de->d_name[0] != '.')
 			r = note_link(o, dirfd(d), de->d_name);
-			++*n;
-		}
 	return r;
 }
 
@@ -72,13 +69,11 @@ static int note_process(struct opened *o, pid_t pid)
 
 	if (proc < 0)
 		return 0;
-	int r = note_folder(o, proc, "fd", &o->fds);
+	int r = note_folder(o, proc, "fd");
 
 	if (r)
 		return r;
-	size_t maps = 0;
-
-	r = note_folder(o, proc, "map_files", &maps);
+	r = note_folder(o, proc, "map_files");
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(links); i++)
 		r = note_link(o, proc, links[i]);
 	return r;
@@ -102,11 +97,6 @@ int opened_note(struct mig *m, struct err *e)
 	m->opened = calloc(1, sizeof(*m->opened));
 	return m->opened ? note_tree(m->opened, m->opt->pid, e)
 	                 : err_set(e, ERR_SYS, ENOMEM, "no memory");
-}
-
-size_t opened_fds(const struct mig *m)
-{
-	return m->opened ? m->opened->fds : 0;
 }
 
 void opened_free(struct opened *o)

@@ -109,8 +109,6 @@ int opened_note(struct mig *m, struct err *e);
  * Return: 0; -ESTALE: it does: undo, and look again
  */
 int opened_check(struct mig *m, struct err *e);
-/** opened_fds() - how many descriptors the tree had then */
-size_t opened_fds(const struct mig *m);
 void opened_free(struct opened *o);
 
 /* ---- postcopy.c ---- */
