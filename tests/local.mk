@@ -205,6 +205,7 @@ SHELL_TESTS = \
 	tests/t-options.sh \
 	tests/t-owner.sh \
 	tests/t-page.sh \
+	tests/t-pid.sh \
 	tests/t-policy-options.sh \
 	tests/t-policy.sh \
 	tests/t-privfile.sh \
@@ -262,6 +263,7 @@ QUICK = \
 	tests/t-lint.sh \
 	tests/t-options.sh \
 	tests/t-policy-decide \
+	tests/t-pid.sh \
 	tests/t-policy-options.sh \
 	tests/t-policy-rounds \
 	tests/t-policy-sim \

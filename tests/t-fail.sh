@@ -53,7 +53,7 @@ for _ in $(seq 50); do
 	"$lab" run B pkill -x sleep || true
 done
 taken || fail "no process of B could be given pid $pid"
-refused 3 "pid $pid is taken.*sleep"
+refused 3 "pid $pid is taken.*sleep" --pid=keep
 "$lab" run B pkill -x sleep
 until_true 60 '! taken' || fail "the sleep on B does not end"
 

@@ -7,24 +7,29 @@
 
 #define PREFIX "haul-tree-"
 
+void bare_sweep(void)
+{
+	room_sweep(PREFIX);
+}
+
 static int start(struct wrk *w, struct err *e)
 {
 	(void)w;
 	(void)e;
-	room_sweep(PREFIX);
+	bare_sweep();
 	return 0;
 }
 
 /* The first CRIU has the room made; one that takes that one's place is put beside it. */
-static int enter(struct wrk *w, struct err *e)
+int bare_room(struct wrk *w, pid_t pid, struct err *e)
 {
 	struct berth *b = w->berth;
 	char name[40];
 
 	if (b->dir[0])
-		return frost_enter(b->dir, criu_pid(w->criu));
+		return frost_enter(b->dir, pid);
 	snprintf(name, sizeof(name), PREFIX "%016llx", (unsigned long long)w->route);
-	return room_new(name, criu_pid(w->criu), b->dir, e);
+	return room_new(name, pid, b->dir, e);
 }
 
 /* A host that gives no cgroup is no reason to refuse: then the tree is in hauld's. */
@@ -37,13 +42,13 @@ static int spawn(struct wrk *w, const char *root, const struct criu_inherit *v, 
 	w->criu = NULL;
 	int r = criu_spawn_rooted(&w->criu, w->conf->criu_path, root, v, n, e);
 
-	if (r == 0 && enter(w, &why) < 0)
+	if (r == 0 && bare_room(w, criu_pid(w->criu), &why) < 0)
 		log_warn("the process will be in hauld's cgroup: %s", why.msg);
 	criu_free(before);
 	return r;
 }
 
-static void undo(struct wrk *w)
+void bare_leave(struct wrk *w)
 {
 	room_end(w->berth->dir);
 }
@@ -52,5 +57,5 @@ const struct berth_kind bare_kind = {
 	.name = "bare",
 	.start = start,
 	.spawn = spawn,
-	.undo = undo,
+	.undo = bare_leave,
 };

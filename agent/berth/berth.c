@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "transport/haul.pb-c.h"
 
@@ -14,14 +15,20 @@ static struct berth *new_berth(const struct berth_kind *kind)
 
 	for (int i = 0; b && i < STAND_STREAMS; i++)
 		b->stream[i] = -1;
-	if (b)
-		b->kind = kind;
+	if (!b)
+		return NULL;
+	b->kind = kind;
+	b->ctl = -1;
 	return b;
 }
 
-int berth_offer(struct wrk *w, const Haul__Offer *o, struct findings *f, struct err *e)
+int berth_offer(struct wrk *w, const Haul__Offer *o, bool own_pids, struct findings *f,
+                struct err *e)
 {
-	w->berth = new_berth(o->land[0] ? &land_kind : o->unit[0] ? &unit_kind : &bare_kind);
+	w->berth = new_berth(own_pids     ? &space_kind
+	                     : o->land[0] ? &land_kind
+	                     : o->unit[0] ? &unit_kind
+	                                  : &bare_kind);
 	if (!w->berth)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the berth");
 	return w->berth->kind->offer ? w->berth->kind->offer(w, o, f, e) : 0;
@@ -46,6 +53,27 @@ int berth_spawn(struct wrk *w, const char *root, const struct criu_inherit *v, s
                 struct err *e)
 {
 	return w->berth->kind->spawn(w, root, v, n, e);
+}
+
+int berth_map(struct wrk *w, struct err *e)
+{
+	return w->berth->kind->map ? w->berth->kind->map(w, e) : 0;
+}
+
+pid_t berth_pid(const struct wrk *w, pid_t pid)
+{
+	return w->berth && w->keep->own_pids ? pidspace_outer(&w->berth->pids, pid) : pid;
+}
+
+int berth_proc(const struct wrk *w, dev_t *dev, char *path, size_t bytes)
+{
+	struct stat st = { 0 };
+	int n = w->keep->own_pids ? snprintf(path, bytes, "/proc/%d/root/proc", w->keep->berth_pid)
+	                          : snprintf(path, bytes, "/proc");
+
+	if (dev)
+		*dev = w->keep->own_pids && stat(path, &st) == 0 ? st.st_dev : 0;
+	return n;
 }
 
 int berth_gate(struct wrk *w, struct err *e)
@@ -74,6 +102,11 @@ void berth_free(struct wrk *w)
 	for (int i = 0; b && i < STAND_STREAMS; i++)
 		if (b->stream[i] >= 0)
 			close(b->stream[i]);
+	if (b) {
+		pidspace_fini(&b->pids);
+		if (b->ctl >= 0)
+			close(b->ctl);
+	}
 	free(b);
 	if (w->keep->berth_fd >= 0)
 		close(w->keep->berth_fd);
@@ -83,6 +116,7 @@ void berth_free(struct wrk *w)
 void berth_adopt(struct wrk *w)
 {
 	w->berth = new_berth(w->keep->berth_fd >= 0 ? &land_kind
+	                     : w->keep->own_pids    ? &space_kind
 	                     : w->keep->unit[0]     ? &unit_kind
 	                                            : &bare_kind);
 }

@@ -11,8 +11,12 @@
 
 struct Haul__Offer;
 
-/** berth_offer() - choose the kind, and add a finding if there is no room of this kind */
-int berth_offer(struct wrk *w, const struct Haul__Offer *o, struct findings *f, struct err *e);
+/**
+ * berth_offer() - choose the kind, and add a finding if there is no room of this kind
+ * @own_pids: in a pid namespace of its own (check_own_pids())
+ */
+int berth_offer(struct wrk *w, const struct Haul__Offer *o, bool own_pids, struct findings *f,
+                struct err *e);
 /** berth_start() - make room, before the source stops anything */
 int berth_start(struct wrk *w, struct err *e);
 /**
@@ -27,6 +31,16 @@ int berth_stream(const struct wrk *w, const char *name);
  */
 int berth_spawn(struct wrk *w, const char *root, const struct criu_inherit *v, size_t n,
                 struct err *e);
+/** berth_map() - the tree is restored: learn the pids that it has on this host */
+int berth_map(struct wrk *w, struct err *e);
+/** berth_pid() - the number on this host of what is @pid in the images. Return: 0: it is gone */
+pid_t berth_pid(const struct wrk *w, pid_t pid);
+/**
+ * berth_proc() - the /proc that the tree sees, as a path of this host
+ * @dev: out: its device, 0 when it is the host's; may be NULL
+ * Return: length of the path
+ */
+int berth_proc(const struct wrk *w, dev_t *dev, char *path, size_t bytes);
 /** berth_gate() - the tree is at the gate, and the commit is on record. Return: 0; -errno: undo */
 int berth_gate(struct wrk *w, struct err *e);
 /** berth_runs() - the tree runs here */

@@ -202,8 +202,8 @@ static int say_taken(struct findings *out, uint32_t id, uint32_t by, const char 
 	printable_comm((pid_t)by, comm, sizeof(comm));
 	return finding_add(
 	        out, SEV_BLOCKER, "pid-taken",
-	        "end that process there, or start the tree in a pid range that is free on "
-	        "both (kernel.ns_last_pid), or hauld in a pid namespace of its own",
+	        "--pid=own-namespace; or end that process there, or start the tree in a pid "
+	        "range that is free on both (kernel.ns_last_pid)",
 	        "pid %u is taken at the destination%s by pid %u (%s)", id, as, by, comm);
 }
 
@@ -268,6 +268,41 @@ static void check_groups(struct check *c)
 	for (struct dirent *de; d && (de = readdir(d));)
 		if (isdigit((unsigned char)de->d_name[0]))
 			check_groups_of(c, (uint32_t)strtoul(de->d_name, NULL, 10), sorted, n);
+}
+
+static void check_pids(struct check *c)
+{
+	c->no_memory |= check_pids_free(c->o->pid, c->o->n_pid, c->out) < 0;
+	if (!c->no_memory)
+		check_groups(c);
+}
+
+bool check_own_pids(const Haul__Offer *o)
+{
+	struct findings taken = { 0 };
+	struct check c = { .o = o, .out = &taken };
+
+	if (!strcmp(o->pid_mode, CHECK_PID_OWN))
+		return true;
+	if (strcmp(o->pid_mode, CHECK_PID_AUTO) != 0 || o->land[0] || o->unit[0] ||
+	    o->into_root[0] || o->n_pid > PIDS_MAX)
+		return false;
+	for (size_t i = 0; i < o->n_pid; i++)
+		if (o->pid[i] <= 1)
+			return false; /* process 1 of a namespace is ours */
+	check_pids(&c);
+	bool own = taken.blockers > 0;
+
+	findings_fini(&taken);
+	return own;
+}
+
+static void say_own_pids(struct check *c)
+{
+	say(c, SEV_WARNING, "pid-namespace", "--pid=keep refuses that instead",
+	    "the tree will be in a pid namespace of its own at the destination: it keeps its "
+	    "pids there, the other processes of that host see it under others, and it does not "
+	    "see them");
 }
 
 static void check_pid_max(struct check *c)
@@ -402,15 +437,18 @@ int check_offer(const Haul__Offer *offer, const struct check_host *host, struct 
 	AUTO(mem) bool *absent = calloc(offer->n_mount + 1, sizeof(*absent));
 
 	c.absent = absent;
-	c.no_memory = !absent || check_pids_free(offer->pid, offer->n_pid, out) < 0;
+	c.no_memory = !absent;
+	if (!c.no_memory && !host->own_pids)
+		check_pids(&c);
 	if (!c.no_memory) {
+		if (host->own_pids)
+			say_own_pids(&c);
 		check_host(&c);
 		check_criu(&c);
 		check_cpu(&c);
 		check_cpus(&c);
 		check_mem(&c);
 		check_users(&c);
-		check_groups(&c);
 		check_pid_max(&c);
 		check_terminals(&c);
 		check_mounts(&c);

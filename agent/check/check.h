@@ -15,10 +15,15 @@ struct file_id;
 struct rights;
 struct files_doubt;
 
+/* Offer.pid_mode */
+#define CHECK_PID_OWN  "own-namespace"
+#define CHECK_PID_AUTO "auto"
+
 struct check_host {
 	const char *criu_path;
 	unsigned int criu_version; /* 40201; 0: no working CRIU here */
 	bool criu_lazy;
+	bool own_pids; /* the tree gets a pid namespace of its own: check_own_pids() */
 	const char *criu_error; /* when criu_version is 0 */
 	const char *scarce; /* the same: what this host is out of; NULL: nothing */
 	/* asks the source for digests of files; NULL: it cannot be asked */
@@ -41,6 +46,9 @@ struct check_host {
  */
 int check_offer(const struct Haul__Offer *offer, const struct check_host *host,
                 struct findings *out, struct err *e);
+
+/** check_own_pids() - will the tree get a pid namespace of its own here, because the source wants it or pids are taken? */
+bool check_own_pids(const struct Haul__Offer *offer);
 
 /** check_pids_free() - are these pids free? Asked again at the switch-over */
 int check_pids_free(const uint32_t *pid, size_t n, struct findings *out);

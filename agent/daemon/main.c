@@ -13,6 +13,7 @@
 #include "agent/daemon/listen.h"
 #include "agent/daemon/options.h"
 #include "agent/daemon/systemd.h"
+#include "agent/berth/spacekeeper.h"
 #include "agent/files/place.h"
 #include "agent/mig/door.h"
 #include "agent/gate/tty.h"
@@ -158,8 +159,11 @@ static const struct program {
 	const char *name, *word;
 	int (*main)(int argc, char **argv);
 } programs[] = {
-	{ RUNNER_NAME, NULL, runner_main }, { SURVEY_NAME, NULL, survey_main },
-	{ NULL, "--hold-tty", hold_tty },   { NULL, "--porter", porter_main },
+	{ RUNNER_NAME, NULL, runner_main },
+	{ SURVEY_NAME, NULL, survey_main },
+	{ NULL, "--hold-tty", hold_tty },
+	{ NULL, "--porter", porter_main },
+	{ NULL, SPACEKEEPER_WORD, spacekeeper_main },
 	{ NULL, NULL, daemon_main },
 };
 

@@ -16,6 +16,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "agent/berth/berth.h"
 #include "agent/check/files.h"
 #include "agent/check/rights.h"
 #include "agent/files/bring.h"
@@ -103,7 +104,7 @@ static bool is_criu(const struct held *h)
 static bool is_of_dead(const struct held *h)
 {
 	struct statfs fs;
-	char path[32];
+	char path[64];
 	int pid;
 
 	if (sscanf(h->path, "/proc/%d/", &pid) != 1)
@@ -112,7 +113,9 @@ static bool is_of_dead(const struct held *h)
 
 	if (fd < 0 || fstatfs(fd, &fs) < 0 || fs.f_type != PROC_SUPER_MAGIC)
 		return false;
-	snprintf(path, sizeof(path), "/proc/%d", pid);
+	int n = berth_proc(h->w, NULL, path, sizeof(path));
+
+	snprintf(path + n, sizeof(path) - (size_t)n, "/%d", pid);
 	return access(path, F_OK) < 0 && errno == ENOENT;
 }
 
@@ -218,8 +221,31 @@ static int open_again(const struct held *h, int need, struct stat *st)
 	                : rights_open(&h->id, h->path, !link, need, st);
 }
 
+/* Of the /proc of its own pid namespace, which has no other name on this host. */
+static bool is_of_own_proc(const struct held *h)
+{
+	char path[64];
+	dev_t dev = 0;
+
+	berth_proc(h->w, &dev, path, sizeof(path));
+	return dev && h->st.st_dev == dev && !strncmp(h->path, "/proc", 5);
+}
+
+static int judge_own_proc(const struct held *h, struct err *e)
+{
+	AUTO(fd) int own = h->fd < 0 ? openat(h->at, h->entry, O_PATH | O_CLOEXEC) : -1;
+	int fd = h->fd < 0 ? own : h->fd;
+
+	if (fd >= 0 && rights_access(&h->id, fd, h->need) == 0)
+		return 0;
+	return refuse(h, EACCES, "that user may not open it", e);
+}
+
 static int judge(const struct held *h, struct err *e)
 {
+	if (is_of_own_proc(h))
+		return judge_own_proc(h, e);
+
 	const struct bring_file *f = bring_find(h->w->bring, h->path);
 	const struct rights_file was = { f ? f->uid : 0, f ? f->gid : 0, f ? f->mode : 0 };
 	struct stat st;
@@ -437,7 +463,9 @@ static int check_process(struct wrk *w, const struct peers *peers, pid_t pid, de
                          struct err *e)
 {
 	struct rights_place place = { .fd = -1 };
-	struct held h = { .w = w, .peers = peers, .pid = pid, .images = images, .place = &place };
+	struct held h = {
+		.w = w, .peers = peers, .pid = berth_pid(w, pid), .images = images, .place = &place
+	};
 	struct img_creds c;
 	int r = img_creds(w->images_fd, pid, &c, e);
 

@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "agent/berth/berth.h"
 #include "agent/check/files.h"
 #include "agent/check/reach.h"
 #include "agent/gate/before.h"
@@ -217,7 +218,7 @@ static int try_bind(const struct wrk *w, const struct img_name *n, struct done *
 		return -EACCES;
 	if (there && !n->deleted && (!S_ISSOCK(old.st_mode) || is_live(w->names, &old)))
 		return -EADDRINUSE;
-	AUTO(fd) int fd = procs_copy_fd(n->pid, n->fd);
+	AUTO(fd) int fd = procs_copy_fd(berth_pid(w, n->pid), n->fd);
 
 	if (fd < 0)
 		return fd;
@@ -276,7 +277,7 @@ static int link_one(const struct wrk *w, const struct img_link *l, const struct 
 	struct rights_id id = { c.uid, c.gid, c.groups, c.n_groups, c.caps };
 
 	snprintf(j.a.sun_path, sizeof(j.a.sun_path), "/proc/self/fd/%d", to->file);
-	AUTO(fd) int fd = procs_copy_fd(l->pid, l->fd);
+	AUTO(fd) int fd = procs_copy_fd(berth_pid(w, l->pid), l->fd);
 
 	j.fd = fd;
 	r = fd < 0 ? fd : reach_as(&id, 0, NULL, connect_as, &j);

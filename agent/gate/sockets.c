@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/berth/berth.h"
 #include "common/auto.h"
 #include "engine/images/img.h"
 #include "engine/net/sockopts.h"
@@ -59,13 +60,13 @@ static bool in_tree(const struct img_tree *t, uint32_t pid)
 	return false;
 }
 
-void sockets_set(int images_fd, const Haul__Switch *s)
+void sockets_set(const struct wrk *w, const Haul__Switch *s)
 {
 	AUTO(mem) struct sockopts *o = malloc(sizeof(*o));
 	struct img_tree tree = { 0 };
 	struct err ignore = ERR_INIT;
 
-	if (!o || !s->n_sock || img_tree(images_fd, &tree, &ignore) < 0)
+	if (!o || !s->n_sock || img_tree(w->images_fd, &tree, &ignore) < 0)
 		return;
 	/* of the tree only, whatever the source names */
 	for (size_t i = 0; i < s->n_sock; i++) {
@@ -74,7 +75,7 @@ void sockets_set(int images_fd, const Haul__Switch *s)
 
 		if (!in_tree(&tree, v->pid))
 			continue;
-		AUTO(fd) int fd = procs_copy_fd((pid_t)v->pid, (int)v->fd);
+		AUTO(fd) int fd = procs_copy_fd(berth_pid(w, (pid_t)v->pid), (int)v->fd);
 
 		if (fd < 0)
 			continue; /* it was replaced or left behind */

@@ -4,8 +4,9 @@
 #define HAUL_WORKER_SOCKETS_H
 
 struct Haul__Switch;
+struct wrk;
 
 /** sockets_set() - at the gate: options and multicast groups. What cannot be set is logged */
-void sockets_set(int images_fd, const struct Haul__Switch *s);
+void sockets_set(const struct wrk *w, const struct Haul__Switch *s);
 
 #endif

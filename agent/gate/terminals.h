@@ -4,8 +4,9 @@
 #define HAUL_WORKER_TERMINALS_H
 
 struct Haul__Switch;
+struct wrk;
 
 /** terminals_put() - at the gate. What cannot be put there is logged */
-void terminals_put(int images_fd, const struct Haul__Switch *s);
+void terminals_put(const struct wrk *w, const struct Haul__Switch *s);
 
 #endif

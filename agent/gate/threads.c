@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "agent/berth/berth.h"
 #include "common/log.h"
 #include "engine/images/img.h"
 #include "engine/proc/attrs.h"
@@ -70,11 +71,11 @@ int threads_fit(int images_fd, const Haul__Switch *s, struct err *e)
 	return r;
 }
 
-static void set_thread(const Haul__Thread *v)
+static void set_thread(const Haul__Thread *v, pid_t tid)
 {
 	const char *what = NULL;
 	struct attrs a = {
-		.tid = (pid_t)v->tid,
+		.tid = tid,
 		.leader = v->leader,
 		.io_priority = v->io_priority,
 		.slack_ns = v->slack_ns,
@@ -93,13 +94,13 @@ static void set_thread(const Haul__Thread *v)
 		log_warn("thread %d: %s cannot be set: %s", a.tid, what, strerror(-r));
 }
 
-void threads_set(int images_fd, const Haul__Switch *s)
+void threads_set(const struct wrk *w, const Haul__Switch *s)
 {
 	struct img_tree tree = { 0 };
 	struct err ignore = ERR_INIT;
 	size_t at = 0;
 
-	if (img_tree(images_fd, &tree, &ignore) < 0)
+	if (img_tree(w->images_fd, &tree, &ignore) < 0)
 		return;
 	/* of the tree only, whatever the source names */
 	for (size_t i = 0; i < tree.n; i++)
@@ -107,7 +108,7 @@ void threads_set(int images_fd, const Haul__Switch *s)
 			const Haul__Thread *v = find(s, tree.v[i].threads[k], &at);
 
 			if (v)
-				set_thread(v);
+				set_thread(v, berth_pid(w, (pid_t)v->tid));
 		}
 	img_tree_fini(&tree);
 }

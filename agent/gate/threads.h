@@ -6,10 +6,11 @@
 #include "common/err.h"
 
 struct Haul__Switch;
+struct wrk;
 
 /** threads_fit() - images in @images_fd: interrupted system calls and timers. Return: 0; -errno */
 int threads_fit(int images_fd, const struct Haul__Switch *s, struct err *e);
 /** threads_set() - at the gate: give each thread its attributes. What cannot be set is logged */
-void threads_set(int images_fd, const struct Haul__Switch *s);
+void threads_set(const struct wrk *w, const struct Haul__Switch *s);
 
 #endif

@@ -104,8 +104,9 @@ struct wrk_keep {
 	int criu_rpc; /* -1: CRIU has ended */
 	int images_fd, journal_fd;
 	int berth_fd; /* connection to the haul land that takes the tree; -1: none */
-	pid_t berth_pid; /* of that, or of the process that stands in for the unit's */
+	pid_t berth_pid; /* of that; of the process that stands in for the unit's; of the pid namespace's first */
 	uint64_t berth_start; /* its start time */
+	bool own_pids; /* the tree is in a pid namespace of its own, whose process 1 is berth_pid */
 	char unit[SYSTEMCTL_UNIT_BYTES]; /* that the tree becomes; empty: none */
 	bool unit_changed; /* and has a drop-in for that */
 	int place_fd; /* record of shipped files (place.h); -1: there is none */

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "agent/berth/berth.h"
 #include "common/log.h"
 #include "common/page.h"
 #include "engine/images/img.h"
@@ -82,7 +83,8 @@ static void collapse(struct batch *b, uint64_t start, uint64_t end)
 
 static void task(struct wrk *w, pid_t pid)
 {
-	struct batch b = { .pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0) };
+	pid_t here = berth_pid(w, pid);
+	struct batch b = { .pid = here, .pidfd = (int)syscall(SYS_pidfd_open, here, 0) };
 	AUTO(fd) int pidfd = b.pidfd;
 	AUTO(tracker) struct tracker *trk = NULL;
 	struct img_vmas *v = NULL;
@@ -93,7 +95,7 @@ static void task(struct wrk *w, pid_t pid)
 
 	if (pidfd < 0 || img_vmas(w->images_fd, pid, &v, &e) < 0)
 		return;
-	if (img_vmas_huge(v, &at, &start, &end) && tracker_new(&trk, pid, TRACKER_NONE, &e) == 0 &&
+	if (img_vmas_huge(v, &at, &start, &end) && tracker_new(&trk, here, TRACKER_NONE, &e) == 0 &&
 	    tracker_final(trk, add_run, &b, &st, &e) == 0)
 		do
 			collapse(&b, start, end);

@@ -111,7 +111,7 @@ static int judge(struct wrk *w, const Haul__Offer *o, const struct check_host *h
 	r = net_in_offer(w, o->net, f, e);
 	if (r < 0)
 		return r;
-	r = berth_offer(w, o, f, e);
+	r = berth_offer(w, o, host->own_pids, f, e);
 	if (r < 0)
 		return r;
 	r = out_offer(w, o, host->allow, f, e);
@@ -142,6 +142,7 @@ static int answer(struct wrk *w, const Haul__Offer *o, const char *allow, Haul__
 	struct check_host host = { .criu_path = w->conf->criu_path,
 		                   .criu_version = w->own_criu.version,
 		                   .criu_lazy = w->own_criu.lazy,
+		                   .own_pids = check_own_pids(o),
 		                   .criu_error = criu.msg,
 		                   .scarce = scarce.src ? scarce.msg : NULL,
 		                   .prove = proof_ask,

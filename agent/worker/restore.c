@@ -162,6 +162,8 @@ static int check_pids(struct wrk *w, const Haul__Switch *s, struct err *e)
 	(void)s;
 	struct findings f = { 0 };
 
+	if (w->keep->own_pids)
+		return 0;
 	check_pids_free(w->pids.v, w->pids.n, &f);
 	if (f.blockers) {
 		err_set(e, ERR_TARGET, EEXIST, "%s", f.v[0].text);
@@ -353,6 +355,7 @@ static int restore(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 {
 	size_t n_places;
 	const struct criu_inherit *places = out_list(w->outs, &n_places);
+	pid_t root = 0;
 	struct criu_opts o = {
 		.inherit = places,
 		.n_inherit = n_places,
@@ -367,8 +370,13 @@ static int restore(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 	};
 	made_begin(w);
 	if (criu_restore(w->criu, &o, e) < 0 ||
-	    criu_pump(w->criu, CRIU_EV_POST_RESTORE, &w->root_pid, deadline_us, e) < 0)
+	    criu_pump(w->criu, CRIU_EV_POST_RESTORE, &root, deadline_us, e) < 0)
 		return err_wrap(e, "restore");
+	if (berth_map(w, e) < 0)
+		return err_code(e);
+	w->root_pid = berth_pid(w, root);
+	if (w->root_pid <= 0)
+		return err_set(e, ERR_CRIU, ESRCH, "the restored tree has ended");
 	return held_check(w, e);
 }
 
@@ -382,6 +390,13 @@ static int ready_to_die(struct wrk *w, uint64_t deadline_us, struct err *e)
 	guard_keep(w->guard, w->images_fd);
 	guard_tree(w->guard, w->root_pid);
 	return pager_announced(w->pager, deadline_us, e);
+}
+
+static int fill_epolls(struct wrk *w, struct err *e)
+{
+	for (size_t i = 0; i < w->epolls.n; i++)
+		w->epolls.v[i].pid = berth_pid(w, w->epolls.v[i].pid);
+	return epolls_fill(w->epolls.v, w->epolls.n, e);
 }
 
 static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, struct err *e)
@@ -400,14 +415,14 @@ static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 	if (r == 0)
 		r = names_bind(w, deadline_us, e);
 	if (r == 0)
-		r = epolls_fill(w->epolls.v, w->epolls.n, e);
+		r = fill_epolls(w, e);
 	img_epolls_free(steal(w->epolls.v), w->epolls.n);
 	out_close(w->outs);
 	if (r < 0)
 		return r;
-	threads_set(w->images_fd, s);
-	sockets_set(w->images_fd, s);
-	terminals_put(w->images_fd, s);
+	threads_set(w, s);
+	sockets_set(w, s);
+	terminals_put(w, s);
 	return ready_to_die(w, deadline_us, e);
 }
 

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/berth/berth.h"
 #include "common/clock.h"
 #include "engine/proc/proc.h"
 
@@ -38,7 +39,7 @@ void tree_watch_begin(struct tree_watch *t, const struct wrk *w)
 		return;
 	t->pid[t->n++] = w->root_pid;
 	for (size_t i = 0; i < w->pids.n; i++)
-		t->pid[t->n++] = (pid_t)w->pids.v[i];
+		t->pid[t->n++] = berth_pid(w, (pid_t)w->pids.v[i]);
 	for (size_t i = 0; i < t->n; i++)
 		t->start[i] = procs_start(t->pid[i]);
 }

@@ -26,6 +26,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "engine/images/img.h"
+#include "engine/proc/pidspace.h"
 #include "engine/proc/proc.h"
 #include "common/nofile.h"
 #include "common/scarce.h"
@@ -283,7 +284,8 @@ static int take_switch(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	if (r < 0)
 		return r;
 	fault_at(FAULT_D_GATE_RECORDED);
-	m.pid = (uint32_t)w->root_pid;
+	m.pid = (uint32_t)pidspace_inner(w->root_pid);
+	m.host_pid = w->keep->own_pids ? (uint32_t)w->root_pid : 0;
 	m.restore_us = now_us() - t0;
 	m.images_us = w->fig.images_us;
 	return wrk_say(w, HAUL__MSG__BODY_RESTORED, &m, e);

@@ -8,7 +8,10 @@
 #include <unistd.h>
 
 #include "common/systemctl.h"
+#include "engine/proc/pidspace.h"
+#include "engine/proc/within.h"
 #include "hauler/cli/cli.h"
+#include "hauler/report/report.h"
 
 bool command_is_job_id(const char *word)
 {
@@ -133,6 +136,31 @@ static int need_root(void)
 	return -EPERM;
 }
 
+/*
+ * A tree in a pid namespace is moved from within it, by a child of ours, whose numbers are the tree's.
+ * Return: the exit status; -1: this is the process that does the work
+ */
+static int go_within(const struct command *c, struct opts *o)
+{
+	struct err e = ERR_INIT;
+
+	if (!c->root || strncmp(c->takes, "PID", 3) != 0 || !o->pid || o->unit ||
+	    !within_can(o->pid))
+		return -1;
+	pid_t inner = pidspace_inner(o->pid);
+	pid_t child = within_fork(o->pid, &e);
+
+	if (child < 0) {
+		report_error(&e, o->json);
+		return EXIT_FAILED;
+	}
+	if (child > 0)
+		return within_wait(child);
+	o->outer_pid = o->pid;
+	o->pid = inner;
+	return -1;
+}
+
 static int run(const struct command *c, struct opts *o, int argc, char **argv)
 {
 	if (take_words(c, o, argc, argv) < 0)
@@ -145,7 +173,8 @@ static int run(const struct command *c, struct opts *o, int argc, char **argv)
 		return r;
 	if (c->root && need_root() < 0)
 		return EXIT_FAILED;
-	return c->run(o, argc, argv);
+	r = go_within(c, o);
+	return r >= 0 ? r : c->run(o, argc, argv);
 }
 
 int command_run(const struct command_table *t, struct opts *o, int argc, char **argv)

@@ -456,7 +456,8 @@ static void line_of(json_t *m, const struct opts *o)
 	json_t *result = json_object_get(m, "result");
 	double down = json_number_value(json_object_get(result, "downtime_us")) / 1e3;
 	time_t t = (time_t)created;
-	char when[32], downtime[32] = "-";
+	json_int_t there = json_integer_value(json_object_get(result, "host_pid"));
+	char when[32], downtime[32] = "-", number[24] = "";
 	struct tm tm;
 
 	if (o->json) {
@@ -467,10 +468,12 @@ static void line_of(json_t *m, const struct opts *o)
 	strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
 	if (down > 0)
 		snprintf(downtime, sizeof(downtime), "%.1f ms", down);
-	printf("%s  %s  %-11s %-10s %7lld  %-15s %-20s %10s\n", word(m, "id"), when,
+	if (there)
+		snprintf(number, sizeof(number), "  %lld", (long long)there);
+	printf("%s  %s  %-11s %-10s %7lld  %-15s %-20s %10s%s\n", word(m, "id"), when,
 	       word(m, "status"), word(m, "state"),
 	       (long long)json_integer_value(json_object_get(m, "pid")), word(m, "comm"),
-	       word(m, "destination"), downtime);
+	       word(m, "destination"), downtime, number);
 }
 
 static int list(struct agent *a, const struct opts *o, struct err *e)
@@ -485,9 +488,9 @@ static int list(struct agent *a, const struct opts *o, struct err *e)
 		if (cli_http_ask(a, "GET", path, NULL, NULL, &answer, e) < 0)
 			return -e->code;
 		if (first && !o->json)
-			printf("%-16s  %-19s  %-11s %-10s %7s  %-15s %-20s %10s\n", "MIGRATION",
-			       "ASKED FOR", "STATUS", "STATE", "PID", "COMMAND", "DESTINATION",
-			       "DOWNTIME");
+			printf("%-16s  %-19s  %-11s %-10s %7s  %-15s %-20s %10s  PID THERE\n",
+			       "MIGRATION", "ASKED FOR", "STATUS", "STATE", "PID", "COMMAND",
+			       "DESTINATION", "DOWNTIME");
 		first = false;
 		json_array_foreach(json_object_get(answer, "migrations"), i, m) line_of(m, o);
 		const char *next = json_string_value(json_object_get(answer, "next"));

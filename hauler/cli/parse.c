@@ -25,6 +25,7 @@ static const size_t place[OPTION_N] = {
 	[OPTION_FS_FROM_POLICY] = AT(fs.from_policy),
 	[OPTION_INTO_ROOT] = AT(into_root),
 	[OPTION_AS] = AT(as),
+	[OPTION_PID] = AT(pids),
 	[OPTION_GIVE_ON] = AT(launch.give_on),
 	[OPTION_PARK_S] = AT(launch.park_s),
 	[OPTION_AWAY_STATUS] = AT(launch.away_status),
@@ -108,6 +109,14 @@ static int take_as(struct opts *o, const char *text, struct err *e)
 	               STAND_KEY_BYTES - 1);
 }
 
+static int take_pid(struct opts *o, const char *text, struct err *e)
+{
+	(void)o;
+	if (!strcmp(text, "keep") || !strcmp(text, "own-namespace") || !strcmp(text, "auto"))
+		return 0;
+	return err_set(e, ERR_USER, EINVAL, "--pid=%s: not keep, own-namespace or auto", text);
+}
+
 static int take_give_on(struct opts *o, const char *text, struct err *e)
 {
 	const char *name = strncmp(text, "SIG", 3) ? text : text + 3;
@@ -150,6 +159,7 @@ static int (*const take[OPTION_N])(struct opts *o, const char *text, struct err 
 	[OPTION_EXCLUDE] = take_exclude,
 	[OPTION_INTO_ROOT] = take_into_root,
 	[OPTION_AS] = take_as,
+	[OPTION_PID] = take_pid,
 	[OPTION_GIVE_ON] = take_give_on,
 	[OPTION_CONFIG] = take_config,
 	[OPTION_OWNER] = take_owner,

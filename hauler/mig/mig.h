@@ -51,6 +51,7 @@ struct mnet;
 
 struct opts {
 	pid_t pid;
+	pid_t outer_pid; /* what it is where haul was started, if that is another pid namespace; else 0 */
 	const char *dest;
 	unsigned int port;
 	const char *identity, *known_hosts, *criu, *config;
@@ -76,6 +77,7 @@ struct opts {
 	struct net_opts net;
 	const char *into_root; /* the tree's root directory at the destination */
 	const char *unit; /* the service of systemd's that the tree is; NULL: it moves as a tree */
+	const char *pids; /* how it gets its pids there: keep, own-namespace, auto; NULL: auto */
 	const char *as; /* key of a haul land; NULL: none */
 	struct {
 		const char *give_on; /* the signal that gives the program away; NULL: none */
@@ -282,6 +284,8 @@ struct figures {
 	uint64_t shipped_bytes, ship_us; /* us: of the last pass, in the freeze */
 	char comm[32];
 	unsigned int tasks;
+	uint32_t
+	        host_pid; /* of the root on the destination, outside its own pid namespace; 0: as here */
 };
 
 struct mig {

@@ -446,6 +446,7 @@ int talk_restored(struct mig *m, struct err *e)
 		return r;
 	m->fig.t.dest_restore_us = answer->restored->restore_us;
 	m->fig.t.dest_images_us = answer->restored->images_us;
+	m->fig.host_pid = answer->restored->host_pid;
 	haul__msg__free_unpacked(answer, NULL);
 	return 0;
 }

@@ -56,6 +56,9 @@ const struct option_row options_table[OPTION_N] = {
 	                .help = "let it land in the haul land that waits on HOST under KEY; run, "
 	                        "land: "
 	                        "the key of the program" },
+	[OPTION_PID] = { "pid", 0, "pids", TEXT("WORD"), .whose = OPTION_USER, .def = "auto",
+	                 .help = "pids on HOST: keep, own-namespace (a pid namespace of its own), "
+	                         "or auto: that when they are taken" },
 	[OPTION_HOOK] = { "hook", 0, NULL, LIST("POINT=FILE"), .whose = OPTION_SELF,
 	                  .help = "run FILE when the migration reaches POINT" },
 	[OPTION_IDENTITY] = { "identity", 'i', NULL, TEXT("FILE"), .whose = OPTION_SELF,

@@ -221,6 +221,8 @@ static json_t *end_json(const struct mig *m, const struct send_stats *st)
 	if (m->opt->dest)
 		json_object_set_new(o, "destination", json_string(m->opt->dest));
 	set_u(o, "pid", (uint64_t)m->opt->pid);
+	if (m->fig.host_pid)
+		set_u(o, "host_pid", m->fig.host_pid);
 	set_u(o, "tasks", m->fig.tasks);
 	set_u(o, "rss_bytes", m->fig.rss_bytes);
 	set_u(o, "total_us", m->fig.t.end_us - m->fig.t.start_us);

@@ -167,6 +167,9 @@ static void say_done(const json_t *o, struct say_how how)
 	printf("\n%s (pid %llu, %llu task%s) %s on %s%s%s\n", str(o, "comm"), count(o, "pid"),
 	       count(o, "tasks"), count(o, "tasks") == 1 ? "" : "s", ended ? "ran" : "now runs",
 	       str(o, "destination"), ended ? " and has ended there: " : "", str(o, "ended"));
+	if (json_object_get(o, "host_pid"))
+		printf("  pid there     %9llu      it is %llu in a pid namespace of its own\n",
+		       count(o, "host_pid"), count(o, "pid"));
 	printf("  downtime      %9.1f ms   stop %.1f, dump %.1f, scan %.1f, send %.1f, "
 	       "restore %.1f, commit %.1f (freeze by %s)\n",
 	       ms(o, "downtime_us"), ms(o, "stop_us"), ms(o, "dump_us"), ms(o, "scan_us"),

@@ -133,6 +133,7 @@ int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct
 	locks_note(m->needs, m->insp);
 	needs_offer(m->needs, &offer);
 	offer.unit = (char *)(m->opt->unit ? m->opt->unit : "");
+	offer.pid_mode = (char *)(m->opt->pids ? m->opt->pids : "auto");
 	offer.land = (char *)(m->opt->as ? m->opt->as : "");
 	offer.files = (Haul__Files)m->opt->pol.v.files;
 	fill_criu(m, &criu, &cpu);

@@ -50,12 +50,13 @@ int record_freeze(struct mig *m, struct err *e)
 	        m->journal, e, "freeze",
 	        "dest=%s port=%u streams=%u mbit=%u cpu=%u secret=%s pid=%d "
 	        "start=%llu peer-boot=%s identity=%s known-hosts=%s net=%s cgroup=%s unit=%s "
-	        "watchdog=%llu enabled=%d",
+	        "watchdog=%llu enabled=%d outer=%d",
 	        word(m->opt->dest), m->opt->port, m->opt->pol.v.streams,
 	        m->opt->pol.v.bandwidth_limit_mbit, m->opt->pol.v.cpu_limit_percent, secret,
 	        m->opt->pid, (unsigned long long)procs_start(m->opt->pid), word(m->link.peer_boot),
 	        word(m->opt->identity), word(m->opt->known_hosts), net, m->copy.home,
-	        word(m->opt->unit), (unsigned long long)m->unit.watchdog_us, m->unit.enabled);
+	        word(m->opt->unit), (unsigned long long)m->unit.watchdog_us, m->unit.enabled,
+	        m->opt->outer_pid);
 }
 
 int record_held(struct mig *m, struct err *e)

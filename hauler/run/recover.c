@@ -19,6 +19,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/systemctl.h"
+#include "engine/proc/within.h"
 #include "hauler/report/report.h"
 #include "hauler/run/priv.h"
 
@@ -231,6 +232,57 @@ static int recover_one(struct recover *rc, uint64_t id)
 	return 0;
 }
 
+/* ---- in which pid namespace its processes are ---- */
+
+static pid_t number(const struct journal *j, const char *key)
+{
+	const char *v = journal_get(j, key);
+
+	return v ? (pid_t)strtol(v, NULL, 10) : 0;
+}
+
+/* Return: a process of the pid namespace that haul entered for @id; 0: it entered none, or that is gone */
+static pid_t outer_of(uint64_t id)
+{
+	struct journal *j = NULL;
+	struct err ignore = ERR_INIT;
+
+	if (journal_adopt(&j, JOURNAL_DIR, JOURNAL_SOURCE, id, &ignore) < 0)
+		return 0;
+	pid_t pid = number(j, "outer");
+	const char *start = journal_get(j, "start");
+	bool lives = pid > 0 && start && procs_start(pid) == strtoull(start, NULL, 10);
+
+	if (!journal_of_this_boot(j))
+		lives = false;
+	journal_close(j, false);
+	return lives && within_can(pid) ? pid : 0;
+}
+
+/* @fn, or a child that calls it there. Return: as @fn; a child's exit status below 0 is -EIO */
+static int where_it_is(struct recover *rc, uint64_t id, int (*fn)(struct recover *, uint64_t))
+{
+	struct err e = ERR_INIT;
+	pid_t outer = outer_of(id);
+	pid_t child = outer ? within_fork(outer, &e) : 0;
+
+	if (child == 0) {
+		unsigned int before = rc->left;
+		int r = fn(rc, id);
+
+		if (!outer)
+			return r;
+		fflush(NULL);
+		_exit(r < 0 ? 2 : rc->left > before);
+	}
+	int status = child < 0 ? 2 : within_wait(child);
+
+	if (child < 0)
+		report_error(&e, rc->opt->json);
+	rc->left += status != 0;
+	return status > 1 ? -EIO : 0;
+}
+
 int recover_all(struct recover *rc)
 {
 	struct found_ids f = { 0 };
@@ -240,11 +292,11 @@ int recover_all(struct recover *rc)
 	if (slowed && !rc->opt->quiet && !rc->opt->json)
 		printf("%u process tree%s at full speed again\n", slowed, slowed == 1 ? "" : "s");
 	if (rc->id)
-		r = recover_one(rc, rc->id);
+		r = where_it_is(rc, rc->id, recover_one);
 	else
 		journal_each(JOURNAL_DIR, JOURNAL_SOURCE, note_id, &f);
 	for (size_t i = 0; r == 0 && i < f.n; i++)
-		r = recover_one(rc, f.v[i]);
+		r = where_it_is(rc, f.v[i], recover_one);
 	if (!rc->list)
 		systemctl_sweep(); /* of those that died before anything was on record */
 	if (!rc->id && f.n == 0 && !rc->opt->quiet && !rc->opt->json)
@@ -275,15 +327,16 @@ static int resolve_loaded(struct recover *rc, struct mig *m, struct opts *o, boo
 	return 0;
 }
 
-int recover_resolve(struct recover *rc, bool keep)
+static int resolve_one(struct recover *rc, uint64_t id)
 {
+	bool keep = rc->keep;
 	struct mig *m = new_mig();
 	struct opts o = *rc->opt;
 	int net = -1;
 
 	if (!m)
 		return -ENOMEM;
-	m->id = m->link.route = rc->id;
+	m->id = m->link.route = id;
 	int r = adopt(m);
 
 	if (r == 0)
@@ -295,4 +348,10 @@ int recover_resolve(struct recover *rc, bool keep)
 	run_fini(m);
 	free(m);
 	return r;
+}
+
+int recover_resolve(struct recover *rc, bool keep)
+{
+	rc->keep = keep;
+	return where_it_is(rc, rc->id, resolve_one);
 }

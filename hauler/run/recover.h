@@ -10,6 +10,7 @@ struct recover {
 	        *opt; /* dest, identity, ... given here take precedence over the journal's */
 	uint64_t id; /* 0: all */
 	bool list; /* list the migrations, change nothing */
+	bool keep; /* recover_resolve() */
 	unsigned int left; /* out: not completed, an operator is needed */
 	struct mig *current; /* for the signal thread */
 };
