@@ -20,9 +20,8 @@
  * Any user may take any abstract name. So there are several of each, and the kernel says who has
  * one; a stranger who takes them all only keeps others from landing here.
  */
-#define NAMES        16
-#define BACKLOG      16
-#define ASK_LIMIT_MS 10000
+#define NAMES   16
+#define BACKLOG 16
 
 bool stand_key_ok(const char *key)
 {
@@ -184,12 +183,14 @@ int stand_hear(int fd, struct stand_mail *mail, uint64_t deadline_us)
 	return -EBADMSG;
 }
 
-int stand_ask(int fd, struct stand_mail *mail, struct err *e)
+int stand_ask(int fd, struct stand_mail *mail, uint64_t limit_ms, struct err *e)
 {
 	int r = stand_say(fd, mail);
 
 	if (r == 0)
-		r = stand_hear(fd, mail, deadline_in_ms(ASK_LIMIT_MS));
+		r = stand_hear(
+		        fd, mail,
+		        deadline_in_ms(limit_ms < STAND_LIMIT_MS ? limit_ms : STAND_LIMIT_MS));
 	if (r < 0)
 		return err_set(e, ERR_SYS, -r, "haul run or haul land does not answer: %s",
 		               strerror(-r));

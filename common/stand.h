@@ -15,6 +15,7 @@
 
 #define STAND_KEY_BYTES  64
 #define STAND_TEXT_BYTES 512
+#define STAND_LIMIT_MS   10000
 #define STAND_FDS_MAX    40 /* in one message */
 
 /* Input, output and error output of the program. */
@@ -75,9 +76,10 @@ int stand_say(int fd, const struct stand_mail *mail);
 int stand_hear(int fd, struct stand_mail *mail, uint64_t deadline_us);
 /**
  * stand_ask() - send @mail and put the answer in its place
+ * @limit_ms: for the answer; STAND_LIMIT_MS at most counts
  * Return: 0: STAND_YES; -ECANCELED: STAND_NO, with its text in @e; -errno
  */
-int stand_ask(int fd, struct stand_mail *mail, struct err *e);
+int stand_ask(int fd, struct stand_mail *mail, uint64_t limit_ms, struct err *e);
 /** stand_drop() - close the descriptors that came with it */
 void stand_drop(struct stand_mail *mail);
 /** stand_peer() - the user and process at the other end. Return: 0; -errno */

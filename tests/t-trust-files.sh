@@ -80,7 +80,7 @@ her dir:/srv/own/d
 refused 'no process of the tree may' "a directory that is a link"
 in_b chmod 755 /srv/private
 her queue:/srv/own/d/log
-refused 'queued /srv/private/log.*may not open it' "append through a link, by a descriptor that waits in a socket"
+refused '/srv/own/d/log: (no process of the tree may open|a symbolic link)' "append through a link, by a descriptor that waits in a socket"
 in_b chmod 700 /srv/private
 quiet
 
@@ -203,42 +203,80 @@ in_b touch /srv/own/stop
 wait $swapper
 in_b chmod 700 /srv/private
 
-note "the same between hauld's look and CRIU: it is found at the gate"
+note "the same between hauld's look and CRIU: CRIU opens what hauld has found, and nothing of root's"
 fault=$dir/fault
 stop_hauld B
 in_b rm -rf /srv/own/d
-in_b install -d -o $uid -g $uid /srv/own/d
 HAUL_FAULT=d-placed-said:hold HAUL_FAULT_FILE=$fault start_hauld B
 in_b chmod 755 /srv/private
-for way in ghost bind append; do
+in_b mkdir -m 755 /srv/trap
+in_b mkfifo -m 600 /srv/trap/log
+in_b sh -c 'exec 3</srv/trap/log; touch /srv/sprung; cat <&3 >/srv/caught' &
+trap=$!
+for way in ghost bind append nofollow rw fifo; do
+	to=/srv/private
+	in_b install -d -o $uid -g $uid /srv/own/d
 	in_a rm -f /srv/own/d/log
-	[ $way = bind ] || in_a install -o $uid -g $uid -m 600 /dev/null /srv/own/d/log
-	in_b rm -f /srv/own/d/log
-	[ $way = append ] && in_b install -o $uid -g $uid -m 600 /dev/null /srv/own/d/log
-	[ $way = append ] || in_b mv /srv/private/log /srv/private/kept
+	case $way in
+	bind) in_b mv /srv/private/log /srv/private/kept ;;
+	ghost)
+		in_a install -o $uid -g $uid -m 600 /dev/null /srv/own/d/log
+		in_b mv /srv/private/log /srv/private/kept
+		;;
+	fifo)
+		in_b setpriv --reuid=$uid --regid=$uid --clear-groups mkfifo -m 600 /srv/own/d/log
+		to=/srv/trap
+		;;
+	*)
+		in_a install -o $uid -g $uid -m 600 /dev/null /srv/own/d/log
+		in_b install -o $uid -g $uid -m 600 /dev/null /srv/own/d/log
+		[ $way != rw ] || to=/srv/trap
+		;;
+	esac
 	her $way:/srv/own/d/log
 	rm -f "$fault" "$fault.over"
 	in_a "$haul" --mode=stop-copy --freeze-limit-ms=60000 "$pid" hostB >"$dir/out" 2>&1 &
 	job=$!
 	until_true 60 '[ -s "$fault" ]' || fail "hauld did not come to the point: $(cat "$dir/out")"
-	in_b setpriv --reuid=$uid --regid=$uid --clear-groups sh -c 'cd /srv/own; mv d r; ln -s /srv/private d'
+	in_b setpriv --reuid=$uid --regid=$uid --clear-groups sh -c "cd /srv/own; mv d r; ln -s $to d"
 	touch "$fault.over"
 	rm "$fault"
-	wait $job && fail "$way through a link that was put there meanwhile: moved"
-	grep -qE "may not make it|bind the UNIX socket .* as user|not the file that was accepted|may not open it" "$dir/out" || fail "$way: $(cat "$dir/out")"
-	writes A
-	stop A
-	in_b sh -c 'cd /srv/own; rm d; mv r d; cd /srv/private; [ ! -e kept ] || mv -f kept log'
+	if wait $job; then
+		[ $way != bind ] || fail "$way: moved, and its directory was not that of before"
+		writes B
+		case $way in append | nofollow) in_b grep -q 'line 1' /srv/own/r/log || fail "$way: her own file" ;; esac
+		case $way in
+		fifo)
+			[ "$(in_b setpriv --reuid=$uid --regid=$uid --clear-groups timeout 5 head -n 2 /srv/own/r/log)" = $'unread\nline 1' ] ||
+				fail "$way: what was not read yet"
+			;;
+		esac
+		stop B
+		note "  moved with her own: $way"
+	else
+		case $way in
+		bind) grep -q 'bind the UNIX socket .* as user' "$dir/out" || fail "$way: $(cat "$dir/out")" ;;
+		*) fail "$way: $(cat "$dir/out")" ;;
+		esac
+		writes A
+		stop A
+		note "  refused: $way"
+	fi
+	in_b sh -c 'cd /srv/own; rm -rf d r; cd /srv/private; [ ! -e kept ] || mv -f kept log; ls -A | grep -qxv log && exit 1; exit 0' ||
+		fail "$way: something is left in root's directory: $(in_b ls -A /srv/private)"
 	quiet
-	note "  refused: $way"
+	in_b test ! -e /srv/sprung || fail "$way: root's FIFO was opened"
 done
+kill $trap 2>/dev/null || true
+in_b sh -c 'echo >/srv/trap/log & sleep 0.1; kill $! 2>/dev/null; rm -rf /srv/trap' || true
 stop_hauld B
 start_hauld B
 in_b chmod 700 /srv/private
 
 note "rightful moves"
 in_b sh -c 'cd /srv/own; rm -rf d l r stop; install -d -o 4001 -g 4001 d'
-in_b install -o $uid -g $uid -m 600 /dev/null /srv/own/d/log
+in_a rm -f /srv/own/d/log
+both install -o $uid -g $uid -m 600 /dev/null /srv/own/d/log
 her append:/srv/own/d/log dir:/srv/own cwd:/srv/own bind:/srv/own/s
 move A "${ways[0]}"
 writes B

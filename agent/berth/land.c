@@ -48,7 +48,7 @@ static int offer(struct wrk *w, const Haul__Offer *o, struct findings *f, struct
 	snprintf(w->berth->key, sizeof(w->berth->key), "%s", o->land);
 	AUTO(fd) int fd = stand_landed(o->land, &pid);
 
-	if (fd < 0 || stand_ask(fd, &mail, &why) < 0)
+	if (fd < 0 || stand_ask(fd, &mail, STAND_LIMIT_MS, &why) < 0)
 		return no_berth(f, o->land, e);
 	stand_drop(&mail);
 	return check(o, &mail.m, f) < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for findings") : 0;
@@ -63,7 +63,7 @@ static int start(struct wrk *w, struct err *e)
 	if (fd < 0)
 		return err_set(e, ERR_TARGET, ENOENT, "the haul land under %s has ended",
 		               w->berth->key);
-	if (stand_ask(fd, &mail, e) < 0)
+	if (stand_ask(fd, &mail, STAND_LIMIT_MS, e) < 0)
 		return err_code(e);
 	if (mail.n_fds != STAND_STREAMS) {
 		stand_drop(&mail);
@@ -96,7 +96,7 @@ static int spawn(struct wrk *w, const char *root, const struct criu_inherit *v, 
 	for (size_t i = 0; i < n; i++)
 		mail.fd[i + 1] = v[i].fd;
 	snprintf(mail.m.text, sizeof(mail.m.text), "%s", w->conf->criu_path);
-	if (stand_ask(w->keep->berth_fd, &mail, e) < 0)
+	if (stand_ask(w->keep->berth_fd, &mail, STAND_LIMIT_MS, e) < 0)
 		return err_wrap(e, "haul land");
 	stand_drop(&mail);
 	int r = criu_adopt(&w->criu, ours, mail.m.pid, e);
@@ -112,7 +112,7 @@ static int gate(struct wrk *w, struct err *e)
 		.m = { .word = STAND_GATE, .route = w->route, .pid = w->root_pid }
 	};
 
-	return stand_ask(w->keep->berth_fd, &mail, e);
+	return stand_ask(w->keep->berth_fd, &mail, w->limit_ms, e); /* the tree is stopped */
 }
 
 static void tell(struct wrk *w, enum stand_word word)

@@ -17,6 +17,7 @@
 
 #define LINKS_MAX  40
 #define GROUPS_MAX 65536
+#define MAKE_TRIES 100
 #define GID_NONE   65534u
 #define CAP(n)     (1ULL << (n))
 
@@ -26,6 +27,14 @@
 bool rights_is_root(const struct rights_id *id)
 {
 	return id->uid == 0 && (id->caps & CAPS_ROOT) == CAPS_ROOT;
+}
+
+bool rights_all_root(const struct rights *r)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (!rights_is_root(&r->v[i]))
+			return false;
+	return true;
 }
 
 /* ---- another identity, for this thread only ---- */
@@ -139,6 +148,53 @@ int rights_access(const struct rights_id *id, int fd, int need)
 	if (r < 0)
 		return r;
 	r = access_fd(fd, need);
+	leave(&own);
+	return r;
+}
+
+/* ---- files without a name ---- */
+
+/* Return: a descriptor of a new file; -errno */
+static int make_named(int dir, const char *name, mode_t kind)
+{
+	int flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+
+	if (S_ISREG(kind))
+		flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
+	else if (S_ISDIR(kind) ? mkdirat(dir, name, S_IRWXU) < 0
+	                       : mkfifoat(dir, name, S_IRUSR | S_IWUSR) < 0)
+		return -errno;
+	int fd = openat(dir, name, flags, S_IRUSR | S_IWUSR);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int make_nameless(int dir, const char *name, mode_t kind)
+{
+	AUTO(fd) int fd = make_named(dir, name, kind);
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	/* a user can put another file there, or take it away, between the two calls; only files of hers */
+	if (unlinkat(dir, name, S_ISDIR(kind) ? AT_REMOVEDIR : 0) < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	return (st.st_mode & S_IFMT) == kind ? steal_fd(&fd) : -ESTALE;
+}
+
+int rights_make(const struct rights_id *id, int dir, const char *name, mode_t kind)
+{
+	char other[NAME_MAX + 1];
+	struct own own;
+	int r = enter(&own, id);
+
+	if (r < 0)
+		return r;
+	r = make_nameless(dir, name, kind);
+	for (int i = 0; r == -EEXIST && i < MAKE_TRIES; i++) {
+		snprintf(other, sizeof(other), ".haul-%d-%d", getpid(), i);
+		r = make_nameless(dir, other, kind);
+	}
 	leave(&own);
 	return r;
 }

@@ -42,6 +42,9 @@ void rights_fini(struct rights *r);
 /** rights_is_root() - does @id have the file capabilities that make checks pointless? */
 bool rights_is_root(const struct rights_id *id);
 
+/** rights_all_root() - is every identity of the tree root? */
+bool rights_all_root(const struct rights *r);
+
 /**
  * rights_open() - find the file at the absolute @path as the process @id would
  * @follow: follow a symbolic link that has the name itself
@@ -71,6 +74,14 @@ void rights_place_fini(struct rights_place *p);
 
 /** rights_access() - may @id use the open file @fd (O_PATH) with @need? Return: 0; -EACCES; -errno */
 int rights_access(const struct rights_id *id, int fd, int need);
+
+/**
+ * rights_make() - make a file without a name, as @id would: it has one in the directory @dir for a moment only
+ * @name: the name, or another one if that is taken
+ * @kind: S_IFREG, S_IFDIR or S_IFIFO. Nobody else may open it, until its mode is set
+ * Return: a descriptor, the caller's: for reading and writing of a regular file, else O_PATH; -errno
+ */
+int rights_make(const struct rights_id *id, int dir, const char *name, mode_t kind);
 
 /**
  * rights_given() - may the tree keep a file that @id holds, but may not open by itself?

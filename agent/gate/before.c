@@ -8,12 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "agent/check/files.h"
 #include "agent/files/bring.h"
 #include "agent/mig/mig.h"
 #include "engine/images/held.h"
 #include "engine/images/img.h"
+#include "engine/images/img_pins.h"
 
 #define DELETED " (deleted)"
 
@@ -54,6 +56,41 @@ bool before_is_kernels(const char *path)
 
 /* ---- files without a name ---- */
 
+/* Who may start the file would have its owner's rights: the owner must be there. */
+static bool has_owner(const struct rights *r, const struct img_ghost *g)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (r->v[i].uid == g->uid && (!(g->mode & S_ISGID) || r->v[i].gid == g->gid))
+			return true;
+	return !r->owned && rights_all_root(r);
+}
+
+/* No device, and no program that gives rights, comes to a user because she has it open. */
+static int judge_kind(const struct wrk *w, const struct img_reg *f, struct err *e)
+{
+	struct img_ghost g;
+	char path[256];
+	int r = f->ghost ? img_ghost_open(w->images_fd, f->ghost, &g, e) : -ENOENT;
+
+	if (r < 0)
+		return f->ghost ? r : 0;
+	close(g.fd);
+	files_clean(f->name, path, sizeof(path));
+	if ((S_ISCHR(g.mode) || S_ISBLK(g.mode)) &&
+	    (w->rights.owned || !rights_all_root(&w->rights)))
+		return err_set(e, ERR_TARGET, EACCES,
+		               "%s is a device that has lost its name: it is not for the processes "
+		               "of a user",
+		               path);
+	if (S_ISREG(g.mode) && g.mode & (S_ISUID | S_ISGID) && !has_owner(&w->rights, &g))
+		return err_set(
+		        e, ERR_TARGET, EACCES,
+		        "%s, which has lost its name, runs as user %u, group %u: no process of "
+		        "theirs is moved",
+		        path, g.uid, g.gid);
+	return 0;
+}
+
 static int judge_ghost(const struct wrk *w, const char *name, struct err *e)
 {
 	char path[256];
@@ -75,7 +112,8 @@ int before_ghosts(struct wrk *w, struct err *e)
 
 	for (size_t i = 0; r == 0 && i < regs.n; i++)
 		if (regs.v[i].nameless && regs.v[i].name[0] == '/')
-			r = judge_ghost(w, regs.v[i].name, e);
+			r = judge_ghost(w, regs.v[i].name, e) < 0 ? err_code(e)
+			                                          : judge_kind(w, &regs.v[i], e);
 	img_regs_fini(&regs);
 	return r;
 }

@@ -50,17 +50,9 @@ struct names {
 	size_t n_all;
 };
 
-static bool all_root(const struct rights *r)
-{
-	for (size_t i = 0; i < r->n; i++)
-		if (!rights_is_root(&r->v[i]))
-			return false;
-	return true;
-}
-
 int names_take(struct wrk *w, struct err *e)
 {
-	if (all_root(&w->rights))
+	if (rights_all_root(&w->rights))
 		return 0;
 	struct names *n = calloc(1, sizeof(*n));
 

@@ -18,6 +18,7 @@
 #include "agent/gate/names.h"
 #include "agent/worker/net.h"
 #include "agent/gate/out.h"
+#include "agent/gate/pins.h"
 #include "agent/gate/sockets.h"
 #include "agent/worker/streams.h"
 #include "agent/gate/terminals.h"
@@ -322,6 +323,18 @@ static int judge_ghosts(struct wrk *w, const Haul__Switch *s, struct err *e)
 	return 0;
 }
 
+/* What others than root could swap is opened by us. */
+static int make_pins(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	int r = pins_make(w, e);
+
+	(void)s;
+	if (r != -ENOENT || e->src != ERR_SYS)
+		return r;
+	err_clear(e); /* without images CRIU says what is wrong */
+	return 0;
+}
+
 /* Before CRIU restores. In this order; the error names the part that failed. */
 static const struct part {
 	const char *name;
@@ -341,6 +354,7 @@ static const struct part {
 	{ "UNIX sockets", judge_sockets },
 	{ "names of UNIX sockets", take_names },
 	{ "files without a name", judge_ghosts },
+	{ "files", make_pins },
 };
 
 static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
@@ -418,6 +432,7 @@ static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 		r = fill_epolls(w, e);
 	img_epolls_free(steal(w->epolls.v), w->epolls.n);
 	out_close(w->outs);
+	pins_free(w);
 	if (r < 0)
 		return r;
 	threads_set(w, s);
@@ -458,6 +473,7 @@ void restore_give_up(struct wrk *w)
 		criu_free(steal(w->criu));
 	}
 	made_end(w);
+	pins_free(w);
 	names_undo(w);
 	w->root_pid = 0;
 	dirs_in_end(w->fs);

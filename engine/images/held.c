@@ -12,6 +12,7 @@
 
 #define HEAD_BYTES      8 /* before the first message */
 #define IMAGE_BYTES_MAX (256u << 20)
+#define REMAP_GHOST     1u /* of remap_path.type */
 #define USK_EXTERN      1u /* of unix_sk_entry.uflags: the socket of a program outside the tree */
 
 static uint64_t take_caps(const uint32_t *v, size_t n)
@@ -167,7 +168,12 @@ static int take_reg(void *arg, size_t n, const uint8_t *msg)
 
 		r = name ? array_grow(&l->v, l->n, &l->cap, sizeof(*l->v)) : -ENOMEM;
 		if (r == 0)
-			l->v[l->n++] = (struct img_reg){ .name = name, .id = f->reg->id };
+			l->v[l->n++] = (struct img_reg){ .name = name,
+				                         .id = f->reg->id,
+				                         .flags = f->reg->flags,
+				                         .mode = f->reg->mode,
+				                         .size = f->reg->has_size ? f->reg->size
+				                                                  : IMG_SIZE_ANY };
 		else
 			free(name);
 	}
@@ -193,8 +199,10 @@ static int take_remap(void *arg, size_t n, const uint8_t *msg)
 	const struct img_reg key = { .id = p->orig_id };
 	struct img_reg *of = l->n ? bsearch(&key, l->v, l->n, sizeof(key), by_id) : NULL;
 
-	if (of)
+	if (of) {
 		of->nameless = true;
+		of->ghost = p->type == REMAP_GHOST ? p->remap_id : 0;
+	}
 	cimg__remap_path__free_unpacked(p, NULL);
 	return 0;
 }

@@ -32,12 +32,17 @@ struct img_socket {
 /** img_sockets() - from files.img, with those outside. @out: an array of @n, the caller's. Return: 0; -errno */
 int img_sockets(int dirfd, struct img_socket **out, size_t *n, struct err *e);
 
+#define IMG_SIZE_ANY UINT64_MAX
 /* Files that CRIU opens by their names: of descriptors, mappings, programs and directories. */
 struct img_regs {
 	struct img_reg {
 		char *name; /* absolute */
 		uint32_t id;
-		bool nameless; /* the file has lost its name, and is in the images itself */
+		uint32_t flags; /* of open(2); of a mapping or directory CRIU's own */
+		uint32_t mode; /* 0: not known */
+		uint64_t size; /* IMG_SIZE_ANY: CRIU does not compare it */
+		bool nameless; /* the file has lost its name, and is in the images itself, */
+		uint32_t ghost; /* under this number; 0: in another way */
 	} * v; /* ascending by id, which a file has alone */
 	size_t n, cap;
 };

@@ -260,7 +260,7 @@ static bool ask_stand(struct inspect *i, pid_t parent)
 	struct err ignore = ERR_INIT;
 	AUTO(fd) int fd = stand_of(parent);
 
-	if (fd < 0 || stand_ask(fd, &mail, &ignore) < 0)
+	if (fd < 0 || stand_ask(fd, &mail, STAND_LIMIT_MS, &ignore) < 0)
 		return false;
 	stand_drop(&mail);
 	if (mail.m.pid != i->root)

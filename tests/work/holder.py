@@ -3,7 +3,7 @@
 """holder.py - holds files in the ways that its arguments say, and writes to them when it is told.
 
 Usage: holder.py DIR [--as UID | --drop UID] WAY:PATH...
-WAY: read, rw, append, dir, cwd, bind, map (shared, writable), ghost (read and write; it has lost its name), queue (as append; it waits in a socket until it is
+WAY: read, rw, append, nofollow (append by O_NOFOLLOW), fifo (made, and open with unread bytes), dir, cwd, bind, map (shared, writable), ghost (read and write; it has lost its name), queue (as append; it waits in a socket until it is
 written to). It becomes user UID first, with --drop
 after it has opened all. With HOLDER_FS=1 it changes only what file accesses are judged by (fsuid):
 root without CAP_SYS_RESOURCE cannot move processes of other users, but can move such a one. DIR/ready appears when that is done. SIGUSR1: append a line to each
@@ -20,7 +20,10 @@ keep, logs, queues, times = [], [], [], [0]
 
 def hold(way, path):
     flags = {"read": os.O_RDONLY, "rw": os.O_RDWR, "append": os.O_WRONLY | os.O_APPEND,
-             "dir": os.O_RDONLY | os.O_DIRECTORY, "map": os.O_RDWR}
+             "nofollow": os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW,
+             "dir": os.O_RDONLY | os.O_DIRECTORY, "map": os.O_RDWR, "fifo": os.O_RDWR}
+    if way == "fifo":
+        os.mkfifo(path, 0o600)
     if way == "cwd":
         os.chdir(path)
     elif way == "ghost":
@@ -41,8 +44,10 @@ def hold(way, path):
         queues.append(b)
     else:
         fd = os.open(path, flags[way])
-        if way == "append":
+        if way in ("append", "nofollow", "fifo"):
             logs.append(fd)
+        if way == "fifo":
+            os.write(fd, b"unread\n")
         if way == "map":
             keep.append(mmap.mmap(fd, 0))
             os.close(fd)
