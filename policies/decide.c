@@ -146,8 +146,9 @@ static struct stop finish(const struct pol_state *s, double left)
 static struct stop post_copy(const struct pol_state *s, double left)
 {
 	double runs = left_pages(s) > 0 ? left * (double)s->left_runs / left_pages(s) : 0;
-	struct stop x = { .down_s = freeze_s(s) + runs * POST_RUN_S,
-		          .after_s = copy_s(s, left) * POST_SLOW };
+	double eager = left_pages(s) > 0 ? left * (double)s->eager_pages / left_pages(s) : 0;
+	struct stop x = { .down_s = freeze_s(s) + copy_s(s, eager) + runs * POST_RUN_S,
+		          .after_s = copy_s(s, left - eager) * POST_SLOW };
 
 	x.cost_s = pol_cost_s(s->opt, x.down_s, x.after_s + POST_BASE_S, x.down_s + x.after_s);
 	return x;

@@ -168,6 +168,7 @@ struct pol_state {
 	uint64_t fixed_pages; /* they travel while it is stopped, whatever is decided */
 	uint64_t written_pages; /* since the last scan; before the first: all */
 	uint64_t unsent_pages; /* of the round that is under way, and not written again */
+	uint64_t eager_pages; /* of both: shared memory, which has to be there when it resumes */
 	uint64_t left_runs; /* of neighbouring pages, that both are; 0: not known */
 	double link_Bps; /* measured while the pipe was full; 0: not yet */
 	double link_least_Bps; /* lower bound from the bytes that have arrived; 0: unknown */
@@ -229,6 +230,7 @@ struct pol_size {
 	enum pol_freeze how;
 	uint64_t pages;
 	unsigned int fixed_pages; /* they travel while it is stopped */
+	unsigned int shared_pages; /* of shared memory: sent before, compared while it is stopped */
 	unsigned int tasks, threads, tcp; /* threads: without the first of each process */
 	unsigned int maps, file_maps; /* mappings: without a file, of one */
 	unsigned int fds; /* descriptors, sockets too */

@@ -11,6 +11,7 @@
 #define FREEZE_THREAD_US 2000
 #define FREEZE_TCP_US    200
 #define FREEZE_FIXED_US  15
+#define FREEZE_SHARED_US 6
 #define FREEZE_MAP_US    50
 #define FREEZE_FILE_US   120 /* a mapping of a file: CRIU opens and compares each */
 #define FREEZE_FD_US     80
@@ -48,6 +49,7 @@ uint64_t pol_freeze_us(const struct pol_size *z)
 	       z->pages * gib_us[z->how] / FREEZE_GIB_PAGES +
 	       (uint64_t)(z->tasks ? z->tasks - 1 : 0) * FREEZE_TASK_US +
 	       (uint64_t)z->fixed_pages * FREEZE_FIXED_US +
+	       (uint64_t)z->shared_pages * FREEZE_SHARED_US +
 	       (uint64_t)z->threads * FREEZE_THREAD_US + (uint64_t)z->tcp * FREEZE_TCP_US +
 	       (z->aio ? FREEZE_AIO_US : 0);
 }

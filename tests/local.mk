@@ -9,6 +9,7 @@ WORK = \
 	tests/work/aio \
 	tests/work/churn \
 	tests/work/misc \
+	tests/work/objects \
 	tests/work/poke \
 	tests/work/privfile \
 	tests/work/shape \
@@ -39,6 +40,10 @@ tests_work_misc_SOURCES = tests/work/misc.c tests/work/misc.h tests/work/misc_ke
 tests_work_misc_CFLAGS = $(MOVED_CFLAGS)
 tests_work_misc_LDFLAGS = -pthread
 tests_work_misc_LDADD =
+tests_work_objects_SOURCES = tests/work/objects.c $(MOVED_COMMON)
+tests_work_objects_CFLAGS = $(MOVED_CFLAGS)
+tests_work_objects_LDFLAGS = -pthread
+tests_work_objects_LDADD =
 tests_work_poke_SOURCES = tests/work/poke.c $(MOVED_COMMON)
 tests_work_poke_CFLAGS = $(MOVED_CFLAGS)
 tests_work_poke_LDFLAGS = -pthread
@@ -213,6 +218,7 @@ SHELL_TESTS = \
 	tests/t-recover.sh \
 	tests/t-redis.sh \
 	tests/t-shape.sh \
+	tests/t-shared-rounds.sh \
 	tests/t-shared.sh \
 	tests/t-soak.sh \
 	tests/t-sockets.sh \

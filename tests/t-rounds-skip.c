@@ -13,7 +13,7 @@
 #include "hauler/run/rounds.c" /* NOLINT */
 #undef send_pages
 
-#define PID   4711
+#define OBJ   obj_of_task(4711)
 #define BASE  0x7f0000100000ULL
 #define PAGES 16u
 
@@ -24,13 +24,13 @@ static uint64_t page(unsigned int i)
 	return BASE + i * PAGE_BYTES;
 }
 
-int noted_pages(struct send *s, enum send_what what, pid_t pid, int memfd, uint64_t vaddr,
+int noted_pages(struct send *s, enum send_what what, uint64_t obj, int memfd, uint64_t vaddr,
                 uint64_t pages, struct err *e)
 {
 	(void)s;
 	(void)memfd;
 	(void)e;
-	MUST(what == SEND_CHANGED && pid == PID && vaddr >= BASE);
+	MUST(what == SEND_CHANGED && obj == OBJ && vaddr >= BASE);
 	for (uint64_t i = (vaddr - BASE) / PAGE_BYTES; pages--; i++) {
 		MUST(i < PAGES && !queued[i]);
 		queued[i] = true;
@@ -74,15 +74,15 @@ int main(void)
 
 	MUST(sent_new(&m.pages.sent, &e) == 0);
 	for (unsigned int i = 0; i < PAGES; i++) {
-		sent_same(m.pages.sent, obj_of_task(PID), page(i), (struct sent_hash){ 1, i });
+		sent_same(m.pages.sent, OBJ, page(i), (struct sent_hash){ 1, i });
 		if (is_again(i))
-			MUST(list_add(&r.again, PID, page(i), 1) == 0);
+			MUST(list_add(&r.again, OBJ, page(i), 1) == 0);
 	}
-	MUST(send_run(&r, PID, -1, page(2), 12, &e) == 0);
+	MUST(send_run(&r, OBJ, -1, page(2), 12, &e) == 0);
 	for (unsigned int i = 0; i < PAGES; i++) {
 		bool listed = i >= 2 && i < 14, has;
 
-		sent_span(m.pages.sent, obj_of_task(PID), page(i), 1, &has);
+		sent_span(m.pages.sent, OBJ, page(i), 1, &has);
 		MUST(queued[i] == (listed && !is_again(i)));
 		MUST(has == !(listed && is_again(i)));
 	}

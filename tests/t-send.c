@@ -114,7 +114,7 @@ static int push(enum send_what what, struct send_stats *st, int *lost)
 	struct send *s = NULL;
 
 	MUST_E(fd >= 0 && send_new(&s, ch, 2, sent, &e) == 0, e);
-	int r = send_pages(s, what, child, fd, page(0), PAGES, &e);
+	int r = send_pages(s, what, obj_of_task((uint64_t)child), fd, page(0), PAGES, &e);
 
 	if (r == 0)
 		r = send_barrier(s, ++mark, deadline_in_ms(5000), &e);

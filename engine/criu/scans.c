@@ -7,7 +7,8 @@
  * filter in the CRIU process passes that one ioctl to us; for a mapping that is ours we answer "no
  * region, scanned to the end", all others continue into the kernel. An open of /proc/PID/smaps
  * gets a file that was written without looking at pages. If we die, the call fails and CRIU aborts
- * the dump cleanly.
+ * the dump cleanly. Of shared memory CRIU asks where its data is, by lseek(SEEK_DATA): that of which
+ * haul brings the pages has none.
  */
 #include "engine/criu/scans.h"
 
@@ -22,6 +23,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -49,12 +51,15 @@ int scans_install(bool opens)
 {
 	struct sock_filter f[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 7),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 10),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 3, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 4),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 6, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_lseek, 3, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 6),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)PAGEMAP_SCAN, 3, 2),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)PAGEMAP_SCAN, 5, 4),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SEEK_DATA, 3, 2),
 		/* only plain opens, as CRIU opens smaps: about thirty, and one for each descriptor */
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, O_RDONLY, 1, 0),
@@ -141,6 +146,17 @@ static bool open_answered(struct scans *s, const struct seccomp_notif *n)
 	return fd >= 0 && ioctl(s->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add) >= 0;
 }
 
+/* lseek(SEEK_DATA) in shared memory. Return: true: CRIU is to be told that there is no data */
+static bool seek_answered(const struct scans *s, const struct seccomp_notif *n)
+{
+	char path[48];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)n->pid, (int)n->data.args[0]);
+	return stat(path, &st) == 0 && is_valid(s, n->id) &&
+	       s->ops.object(s->ops.arg, st.st_dev, st.st_ino);
+}
+
 static void answer(struct scans *s)
 {
 	struct seccomp_notif n = { 0 };
@@ -152,7 +168,9 @@ static void answer(struct scans *s)
 		return;
 	r.id = n.id;
 	/* in doubt the kernel carries out the call */
-	if (n.data.nr != SYS_ioctl || !scan_answered(s, &n))
+	if (n.data.nr == SYS_lseek && seek_answered(s, &n))
+		r.error = -ENXIO;
+	else if (n.data.nr != SYS_ioctl || !scan_answered(s, &n))
 		r.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
 	ioctl(s->listener, SECCOMP_IOCTL_NOTIF_SEND, &r);
 }

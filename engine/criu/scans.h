@@ -12,10 +12,14 @@
 
 struct scans;
 
+/* scans_object_fn - will haul bring all of this shared memory itself? */
+typedef bool (*scans_object_fn)(void *arg, uint64_t dev, uint64_t inode);
+
 /* Called from the supervisor's thread, while CRIU waits. */
 struct scans_ops {
 	/* will haul bring all pages of [start, end) of @pid itself? */
 	bool (*scan)(void *arg, pid_t pid, uint64_t start, uint64_t end);
+	scans_object_fn object;
 	/* a descriptor for CRIU to read as smaps of @pid, taken; -errno: use the kernel's */
 	int (*smaps)(void *arg, pid_t pid);
 	void *arg;

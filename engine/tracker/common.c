@@ -42,6 +42,29 @@ bool tracker_shared(const struct tracker *t, struct tproc *p)
 	return false;
 }
 
+void tracker_loose(struct tracker *t, pid_t pid)
+{
+	AUTO(vmas) struct vma_list l = { 0 };
+	struct err ignore = ERR_INIT;
+
+	if (procs_maps(pid, &l, &ignore) < 0)
+		return;
+	for (size_t i = 0; i < l.n; i++) {
+		struct object *x = objects_has(&t->objects, &l.v[i])
+		                           ? objects_get(&t->objects, pid, &l.v[i])
+		                           : NULL;
+		if (x)
+			x->loose = true;
+	}
+}
+
+static int emit(struct scan *s, const struct page_region *r, uint64_t pages)
+{
+	if (s->obj)
+		return objects_wrote(&s->t->objects, s->obj, s->vma, r->start, pages);
+	return s->emit(s->arg, s->p->pid, s->vma, r->start, pages, TRACKER_PRESENT | TRACKER_DIRTY);
+}
+
 int tracker_report(struct scan *s, const struct page_region *v, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -49,8 +72,7 @@ int tracker_report(struct scan *s, const struct page_region *v, size_t n)
 
 		s->st->dirty_pages += pages;
 		s->st->tracked_pages += pages;
-		int e = s->emit(s->arg, s->p->pid, s->vma, v[i].start, pages,
-		                TRACKER_PRESENT | TRACKER_DIRTY);
+		int e = emit(s, &v[i], pages);
 
 		if (e < 0)
 			return e;

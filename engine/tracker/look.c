@@ -40,6 +40,7 @@ struct piece {
 
 struct look {
 	const struct tracker *t;
+	struct objects *objects; /* its */
 	struct piece *piece;
 	size_t n, cap;
 	size_t next; /* atomic: the first piece that no thread has taken */
@@ -63,7 +64,7 @@ static bool joined(struct look *l, pid_t pid, const struct tproc *known, const s
 	struct piece *p = l->n ? &l->piece[l->n - 1] : NULL;
 
 	if (!p || p->pid != pid || p->known != known || p->vma + p->n_vmas != vma ||
-	    p->end != vma->start || p->vma->kind != vma->kind ||
+	    vma->kind == VMA_SHARED || p->end != vma->start || p->vma->kind != vma->kind ||
 	    vma->end - vma->start > SMALL_BYTES || p->vma->end - p->vma->start > SMALL_BYTES ||
 	    vma->end - p->start > JOIN_BYTES)
 		return false;
@@ -92,6 +93,19 @@ static int add_vma(struct look *l, pid_t pid, const struct tproc *known, const s
 	return r;
 }
 
+static bool is_private(const struct vma *v)
+{
+	return v->kind == VMA_ANON_PRIVATE || v->kind == VMA_FILE_PRIVATE;
+}
+
+/* Of shared memory what a process that may write to it has written. */
+static int add_shared(struct look *l, pid_t pid, const struct tproc *known, const struct vma *v)
+{
+	if (!objects_get(l->objects, pid, v))
+		return 0;
+	return known && v->prot[1] == 'w' ? add_vma(l, pid, known, v) : 0;
+}
+
 static int add_proc(struct look *l, size_t i)
 {
 	struct err ignore = ERR_INIT;
@@ -104,10 +118,10 @@ static int add_proc(struct look *l, size_t i)
 		return r == -ESRCH ? 0 : r; /* the process is gone, which is not an error */
 	for (size_t k = 0; k < maps->n; k++) {
 		const struct vma *v = &maps->v[k];
-
-		if ((v->kind == VMA_ANON_PRIVATE || v->kind == VMA_FILE_PRIVATE) &&
-		    add_vma(l, pid, known && tracker_vma_among(v, &known->foreign) ? NULL : known,
-		            v) < 0)
+		const struct tproc *p = known && tracker_vma_among(v, &known->foreign) ? NULL
+		                                                                       : known;
+		if ((is_private(v) && add_vma(l, pid, p, v) < 0) ||
+		    (objects_has(l->objects, v) && add_shared(l, pid, p, v) < 0))
 			return -ENOMEM;
 	}
 	return 0;
@@ -237,6 +251,18 @@ static int tell(const struct piece *p, tracker_emit_fn emit, void *arg, struct t
 	return r;
 }
 
+static int note_shared(struct objects *o, const struct piece *p)
+{
+	struct object *x = objects_get(o, p->pid, p->vma);
+	int r = p->result;
+
+	for (size_t i = 0; x && r == 0 && i < p->n; i++)
+		if (flags_of(p->v[i].categories) & TRACKER_DIRTY)
+			r = objects_wrote(o, x, p->vma, p->v[i].start,
+			                  (p->v[i].end - p->v[i].start) >> PAGE_BITS);
+	return r;
+}
+
 static void fini(struct look *l)
 {
 	for (size_t i = 0; i < l->n; i++)
@@ -248,14 +274,15 @@ static void fini(struct look *l)
 	procs_fini(&l->procs);
 }
 
-int look_tree(const struct tracker *t, tracker_emit_fn emit, void *arg, struct tracker_stats *st,
+int look_tree(struct tracker *t, tracker_emit_fn emit, void *arg, struct tracker_stats *st,
               struct err *e)
 {
-	struct look l = { .t = t };
+	struct look l = { .t = t, .objects = &t->objects };
 	uint64_t t0 = now_us();
 	int r = procs_tree(t->root, &l.procs, e);
 
 	memset(st, 0, sizeof(*st));
+	objects_begin(&t->objects, true);
 	if (r < 0)
 		return r;
 	l.maps = calloc(l.procs.n + 1, sizeof(*l.maps));
@@ -265,7 +292,8 @@ int look_tree(const struct tracker *t, tracker_emit_fn emit, void *arg, struct t
 	if (r == 0)
 		look_all(&l);
 	for (size_t i = 0; r == 0 && i < l.n; i++)
-		r = tell(&l.piece[i], emit, arg, st);
+		r = l.piece[i].vma->kind == VMA_SHARED ? note_shared(&t->objects, &l.piece[i])
+		                                       : tell(&l.piece[i], emit, arg, st);
 	if (r < 0)
 		err_set(e, ERR_SYS, -r, "scan of the tree of process %d: %s", t->root,
 		        strerror(-r));

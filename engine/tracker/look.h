@@ -6,7 +6,7 @@
 #include "engine/tracker/tracker.h"
 
 /** look_tree() - see tracker_final() */
-int look_tree(const struct tracker *t, tracker_emit_fn emit, void *arg, struct tracker_stats *st,
+int look_tree(struct tracker *t, tracker_emit_fn emit, void *arg, struct tracker_stats *st,
               struct err *e);
 
 #endif

@@ -8,6 +8,7 @@
 #include "engine/proc/proc.h"
 #include "engine/runs.h"
 #include "engine/tracker/marks.h"
+#include "engine/tracker/objects.h"
 #include "engine/tracker/pagemap_scan.h"
 #include "engine/tracker/tracker.h"
 
@@ -34,6 +35,8 @@ struct tracker {
 	struct tproc *v;
 	size_t n, cap;
 	struct proc_list procs; /* processes of the current round */
+	struct objects
+	        objects; /* shared memory; not used from other threads while a round or look runs */
 	struct page_region *vec;
 	uint64_t stopped_us;
 	bool scans; /* the kernel has PAGEMAP_SCAN */
@@ -48,6 +51,7 @@ struct scan {
 	struct tproc *p;
 	int pagemap;
 	const struct vma *vma;
+	struct object *obj; /* that it maps; NULL: private memory */
 	enum direct_io io;
 	tracker_emit_fn emit;
 	void *arg;
@@ -72,6 +76,7 @@ typedef int (*look_out_fn)(void *arg, const struct page_region *v, size_t n);
 
 struct tracker_ops {
 	const char *name;
+	bool sees_shared; /* rounds find what was written to shared memory */
 	int (*probe)(struct err *e);
 	/* scan one live process; *stop: emit returned the error. NULL: no rounds */
 	int (*round)(struct scan *s, bool *stop);
@@ -102,7 +107,9 @@ void tracker_not(struct tproc *p, const char *why);
  * Logs it
  */
 bool tracker_shared(const struct tracker *t, struct tproc *p);
-/** tracker_report() - pass runs of pages to emit. Return: its result */
+/** tracker_loose() - the round does not see what this process writes to shared memory */
+void tracker_loose(struct tracker *t, pid_t pid);
+/** tracker_report() - pass runs of pages to emit, or note them as written. Return: its result */
 int tracker_report(struct scan *s, const struct page_region *v, size_t n);
 /** scan_kernel() - does this kernel have PAGEMAP_SCAN? */
 bool scan_kernel(void);

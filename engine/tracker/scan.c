@@ -226,6 +226,36 @@ static int one_vma(struct scan *s, bool ours, bool *stop)
 	return r == -EPERM && !*stop ? scan_new_vma(s, from, stop) : r;
 }
 
+/*
+ * A mapping of shared memory. One that may not be registered cannot be written by its process (no right
+ * to write to the file); what is written by one that another program has registered is not seen.
+ */
+static int one_shared(struct scan *s, bool ours, bool *stop)
+{
+	uint64_t from = s->vma->start;
+
+	s->obj = objects_get(&s->t->objects, s->p->pid, s->vma);
+	if (!s->obj)
+		return 0; /* unmapped meanwhile */
+	int r = ours ? scan_vma(s, &from, false, stop) : -EPERM;
+
+	if (r == -EPERM && !*stop) {
+		r = do_register(s);
+		if (r == -EPERM) {
+			s->obj = NULL;
+			return 0;
+		}
+		from = s->vma->start;
+		r = r == 0 ? scan_vma(s, &from, true, stop) : r;
+	}
+	if (r < 0 && !*stop) {
+		s->obj->loose = true;
+		r = leave_vma(s);
+	}
+	s->obj = NULL;
+	return r;
+}
+
 static int each_vma(struct scan *s, bool *stop)
 {
 	struct vma_list l = { 0 };
@@ -243,11 +273,15 @@ static int each_vma(struct scan *s, bool *stop)
 	s->p->foreign = (struct runs){ 0 };
 	for (size_t i = 0; r == 0 && map >= 0 && i < l.n; i++) {
 		s->vma = &l.v[i];
-		if (s->vma->kind != VMA_ANON_PRIVATE && s->vma->kind != VMA_FILE_PRIVATE)
+		bool shared = objects_has(&s->t->objects, s->vma);
+
+		if (s->vma->kind != VMA_ANON_PRIVATE && s->vma->kind != VMA_FILE_PRIVATE && !shared)
 			continue;
 		if (s->p->uffd < 0)
 			break;
-		r = one_vma(s, !fresh && !tracker_vma_among(s->vma, &foreign), stop);
+		bool ours = !fresh && !tracker_vma_among(s->vma, &foreign);
+
+		r = shared ? one_shared(s, ours, stop) : one_vma(s, ours, stop);
 		if (r == -ESRCH)
 			break;
 	}
@@ -341,6 +375,7 @@ static long look(const struct look_at *l, uint64_t *at, uint64_t end, struct pag
 
 const struct tracker_ops tracker_scan_ops = {
 	.name = "scan",
+	.sees_shared = true,
 	.probe = probe,
 	.round = scan_round,
 	.known = known,

@@ -106,6 +106,7 @@ int tracker_new(struct tracker **out, pid_t root, enum tracker_kind kind, struct
 	t->calm = t->ops == &tracker_scan_ops && calm_kernel();
 	t->guard = scan_guard();
 	t->zero_frame = soft_zero_frame();
+	objects_init(&t->objects, t->ops->sees_shared);
 	*out = steal(t);
 	return 0;
 }
@@ -247,6 +248,7 @@ int tracker_round(struct tracker *t, tracker_emit_fn emit, void *arg, struct tra
 	int r = procs_tree(t->root, &t->procs, e);
 
 	memset(st, 0, sizeof(*st));
+	objects_begin(&t->objects, false);
 	for (size_t i = 0; r == 0 && i < t->procs.n; i++) {
 		struct tproc *p = find_proc(t, t->procs.pid[i]);
 
@@ -258,6 +260,9 @@ int tracker_round(struct tracker *t, tracker_emit_fn emit, void *arg, struct tra
 
 		p->seen = true;
 		r = round_of(&s, &stop);
+		/* held for a read past the page tables, it may also be tracked in part only */
+		if (!p->tracked || p->fresh)
+			tracker_loose(t, p->pid);
 		if (r < 0)
 			err_set(e, ERR_SYS, -r, "scan of process %d: %s", p->pid, strerror(-r));
 		st->procs += p->tracked;
@@ -292,6 +297,20 @@ int tracker_final(struct tracker *t, tracker_emit_fn emit, void *arg, struct tra
 	return look_tree(t, emit, arg, st, e);
 }
 
+int tracker_objects(struct tracker *t, tracker_obj_fn emit, void *arg, struct err *e)
+{
+	int r = objects_tell(&t->objects, emit, arg);
+
+	return r < 0 ? err_set(e, ERR_SYS, -r, "shared memory of the tree of process %d: %s",
+	                       t->root, strerror(-r))
+	             : 0;
+}
+
+int tracker_object_fd(const struct tracker *t, uint64_t obj)
+{
+	return objects_fd(&t->objects, obj);
+}
+
 void tracker_release(struct tracker *t)
 {
 	pthread_mutex_lock(&t->lock);
@@ -306,6 +325,7 @@ void tracker_free(struct tracker *t)
 	if (!t)
 		return;
 	tracker_release(t);
+	objects_fini(&t->objects);
 	free(t->v);
 	free(t->vec);
 	free(t);

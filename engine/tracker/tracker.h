@@ -28,6 +28,7 @@ struct tracker;
 #define TRACKER_DIRTY   BIT(1) /* written since the last round, or never seen */
 #define TRACKER_ZERO    BIT(2) /* the kernel's zero page: reads as zero */
 #define TRACKER_FILE    BIT(3) /* page of a file, not (yet) a private copy */
+#define TRACKER_DOUBT   BIT(4) /* of shared memory: not found written, but may be: compare it */
 
 /**
  * tracker_emit_fn - receives runs in ascending order per process
@@ -36,6 +37,10 @@ struct tracker;
  */
 typedef int (*tracker_emit_fn)(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr,
                                uint64_t pages, unsigned int flags);
+
+/** tracker_obj_fn - as tracker_emit_fn, for an object of shared memory: @at is the offset in it */
+typedef int (*tracker_obj_fn)(void *arg, uint64_t obj, uint64_t at, uint64_t pages,
+                              unsigned int flags);
 
 struct tracker_stats {
 	uint64_t dirty_pages; /* reported by this round */
@@ -105,6 +110,19 @@ int tracker_places(const struct tracker *t, pid_t pid);
  */
 int tracker_final(struct tracker *t, tracker_emit_fn emit, void *arg, struct tracker_stats *st,
                   struct err *e);
+
+/**
+ * tracker_objects() - what the last tracker_round() or tracker_final() found of shared memory that lies
+ * on no file system (anonymous, memfd, System V) and is mapped in the tree
+ *
+ * After a round: pages that some mapping has written, and all of an object that is new or that a mapping
+ * may have written unseen; read them after that. After tracker_final(): all pages that are there, and
+ * what was not found written is TRACKER_DOUBT.
+ * Return: 0; -errno; the error of @emit
+ */
+int tracker_objects(struct tracker *t, tracker_obj_fn emit, void *arg, struct err *e);
+/** tracker_object_fd() - to read such an object, until the next round. Return: -1: it is none of the last one */
+int tracker_object_fd(const struct tracker *t, uint64_t obj);
 
 /** tracker_release() - undo all registrations, keep @t for statistics */
 void tracker_release(struct tracker *t);

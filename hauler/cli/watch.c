@@ -42,8 +42,17 @@ static int took(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uin
 
 	(void)vma;
 	(void)flags;
-	return w->first ? ages_present(w->ages, (uint64_t)pid, vaddr, pages)
-	                : ages_touch(w->ages, (uint64_t)pid, vaddr, pages);
+	return w->first ? ages_present(w->ages, obj_of_task((uint64_t)pid), vaddr, pages)
+	                : ages_touch(w->ages, obj_of_task((uint64_t)pid), vaddr, pages);
+}
+
+static int took_object(void *arg, uint64_t obj, uint64_t at, uint64_t pages, unsigned int flags)
+{
+	struct watch *w = arg;
+
+	(void)flags;
+	return w->first ? ages_present(w->ages, obj, at, pages)
+	                : ages_touch(w->ages, obj, at, pages);
 }
 
 struct present {
@@ -63,8 +72,19 @@ static int present(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, 
 	p->pages += pages;
 	p->written += flags & TRACKER_DIRTY ? pages : 0;
 	return p->blind && flags & TRACKER_DIRTY
-	               ? ages_touch(p->w->ages, (uint64_t)pid, vaddr, pages)
+	               ? ages_touch(p->w->ages, obj_of_task((uint64_t)pid), vaddr, pages)
 	               : 0;
+}
+
+static int present_object(void *arg, uint64_t obj, uint64_t at, uint64_t pages, unsigned int flags)
+{
+	struct present *p = arg;
+
+	(void)obj;
+	(void)at;
+	p->pages += pages;
+	p->written += flags & TRACKER_DIRTY ? pages : 0;
+	return 0;
 }
 
 static uint64_t samples(const struct watch *w)
@@ -113,10 +133,12 @@ static int take_sample(struct watch *w, struct err *e)
 	struct tracker_stats all;
 	int r = tracker_round(w->trk, took, w, &w->st, e);
 
+	r = r < 0 ? r : tracker_objects(w->trk, took_object, w, e);
 	if (r < 0)
 		return r;
 	p.blind = w->st.vmas_untracked || w->st.procs_untracked;
 	r = tracker_final(w->trk, present, &p, &all, e);
+	r = r < 0 ? r : tracker_objects(w->trk, present_object, &p, e);
 	return r < 0 ? r : trace_add_wide(&w->t, w->ages, p.pages, &w->curve, e);
 }
 
@@ -140,6 +162,7 @@ static int glance(struct watch *w, uint64_t *written, struct err *e)
 	uint64_t t0 = now_us(), cpu0 = now_cpu_us();
 	int r = tracker_final(w->trk, present, &p, &st, e);
 
+	r = r < 0 ? r : tracker_objects(w->trk, present_object, &p, e);
 	curve_add(&w->curve, t0 - w->armed_us, p.written);
 	w->glances_us += now_cpu_us() - cpu0;
 	*written = p.written;
@@ -197,6 +220,7 @@ static int first_look(struct watch *w, struct err *e)
 	w->first = true;
 	int r = tracker_round(w->trk, took, w, &w->st, e);
 
+	r = r < 0 ? r : tracker_objects(w->trk, took_object, w, e);
 	w->first = false;
 	if (r == 0 && w->st.procs == 0)
 		r = err_set(e, ERR_TARGET, EBUSY, "process %d cannot be tracked", w->opt->pid);

@@ -38,8 +38,9 @@ static int say_memory(struct inspect *i)
 		return r;
 	if (i->bytes.shm > LARGE_SHM_BYTES)
 		r = inspect_say(i, SEV_WARNING, "shared-memory",
-		                "expect a longer stop; private memory would be sent before it",
-		                "%llu MiB of shared memory are sent while the tree is stopped",
+		                "expect a longer stop; private memory is not read in it",
+		                "%llu MiB of shared memory are read while the tree is "
+		                "stopped, and what was not sent before is sent",
 		                (unsigned long long)i->bytes.shm >> mib);
 	if (r)
 		return r;
@@ -261,10 +262,11 @@ size_t inspect_tasks(const struct inspect *i)
 
 void inspect_size(const struct inspect *i, struct pol_size *z)
 {
-	uint64_t fixed_bytes = i->bytes.shm + i->bytes.ghost + i->bytes.huge;
+	uint64_t fixed_bytes = i->bytes.ghost + i->bytes.huge;
 
 	z->pages = i->bytes.anon / (uint64_t)POL_PAGE_BYTES;
 	z->fixed_pages = (unsigned int)(fixed_bytes / (uint64_t)POL_PAGE_BYTES);
+	z->shared_pages = (unsigned int)(i->bytes.shm / (uint64_t)POL_PAGE_BYTES);
 	z->tasks = (unsigned int)i->procs.n;
 	z->threads = (unsigned int)(i->numbers.n > i->procs.n ? i->numbers.n - i->procs.n : 0);
 	z->tcp = (unsigned int)i->conns.n;

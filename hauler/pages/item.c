@@ -3,6 +3,7 @@
 #include "hauler/pages/priv.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -77,8 +78,9 @@ static int miss_page(struct send *s, const struct item *it, struct build *b, uin
 		sent_forget(s->sent, it->obj, vaddr, 1);
 		return 0;
 	}
-	err_set(&why, ERR_TARGET, EIO, "page %llx of process %d cannot be read here",
-	        (unsigned long long)vaddr, it->pid);
+	err_set(&why, ERR_TARGET, EIO, "page %llx of %s %llu cannot be read here",
+	        (unsigned long long)vaddr, obj_is_task(it->obj) ? "process" : "shared memory",
+	        (unsigned long long)obj_id(it->obj));
 	err_fix(&why, "look into the kernel's log: memory or swap may be broken; or it was killed");
 	if (it->what == SEND_STANDING) {
 		*e = why;
@@ -108,6 +110,35 @@ static int take_pages(struct send *s, const struct item *it, struct build *b, ui
 	return r;
 }
 
+/* Return: pages read; what lies behind the end of shared memory reads as zero. 0: none */
+static ssize_t read_object(int fd, uint64_t at, uint8_t *buf, size_t pages)
+{
+	size_t want = pages * PAGE_BYTES, got = 0;
+
+	while (got < want) {
+		ssize_t n = pread(fd, buf + got, want - got, (off_t)(at + got));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return (ssize_t)(got / PAGE_BYTES);
+		if (n == 0)
+			break;
+		got += (size_t)n;
+	}
+	memset(buf + got, 0, want - got);
+	return (ssize_t)pages;
+}
+
+static ssize_t read_pages(const struct item *it, uint64_t vaddr, uint8_t *buf, size_t pages)
+{
+	if (it->memfd < 0)
+		return (ssize_t)pages;
+	if (obj_is_shmem(it->obj))
+		return read_object(it->memfd, vaddr, buf, pages);
+	return mem_read(it->memfd, (pid_t)obj_id(it->obj), vaddr, buf, pages);
+}
+
 /* @places: see tracker_strayed() */
 static int take_run(struct send *s, const struct item *it, struct build *b, int places,
                     const struct frame_run *run, uint8_t *buf, struct err *e)
@@ -119,15 +150,16 @@ static int take_run(struct send *s, const struct item *it, struct build *b, int 
 		ssize_t n = run->pages - i;
 		bool strayed[FRAME_PAGES_MAX] = { false };
 
-		tracker_strayed(s->trk, it->pid, places, vaddr, (size_t)n, strayed);
-		if (it->memfd >= 0)
-			n = mem_read(it->memfd, it->pid, vaddr, buf, (size_t)n);
+		pid_t pid = (pid_t)obj_id(it->obj);
+
+		tracker_strayed(s->trk, pid, places, vaddr, (size_t)n, strayed);
+		n = read_pages(it, vaddr, buf, (size_t)n);
 		if (n <= 0) {
 			r = miss_page(s, it, b, vaddr, e);
 			n = 1;
 			buf += PAGE_BYTES;
 		} else {
-			tracker_strayed(s->trk, it->pid, places, vaddr, (size_t)n, strayed);
+			tracker_strayed(s->trk, pid, places, vaddr, (size_t)n, strayed);
 			r = take_pages(s, it, b, vaddr, (size_t)n, strayed, buf);
 			buf += n * PAGE_BYTES;
 			if (r < 0)
@@ -142,8 +174,8 @@ int item_send(struct stream *t, const struct item *it, struct err *e)
 {
 	struct build b = { .f = { .type = FRAME_PAGES, .codec = t->codec.use } };
 	uint8_t *buf = it->data ? it->data : t->buf;
-	struct tracker *trk = it->what == SEND_CHANGED ? t->s->trk : NULL;
-	AUTO(fd) int places = trk ? tracker_places(trk, it->pid) : -1;
+	bool strays = it->what == SEND_CHANGED && t->s->trk && obj_is_task(it->obj);
+	AUTO(fd) int places = strays ? tracker_places(t->s->trk, (pid_t)obj_id(it->obj)) : -1;
 
 	for (unsigned int i = 0; i < it->n_runs; i++) {
 		if (take_run(t->s, it, &b, places, &it->runs[i], buf, e) < 0)

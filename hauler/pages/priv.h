@@ -13,7 +13,6 @@ struct item {
 	struct item *next;
 	enum send_what what;
 	uint64_t obj;
-	pid_t pid;
 	int memfd; /* -1: data holds the bytes */
 	uint8_t *data;
 	unsigned int n_runs, pages;

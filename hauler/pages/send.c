@@ -222,10 +222,9 @@ static bool fits(const struct item *it, uint64_t obj, enum send_what what, int m
 	       it->n_runs < FRAME_RUNS_MAX && it->pages < frame_pages(what);
 }
 
-int send_pages(struct send *s, enum send_what what, pid_t pid, int memfd, uint64_t vaddr,
+int send_pages(struct send *s, enum send_what what, uint64_t obj, int memfd, uint64_t vaddr,
                uint64_t pages, struct err *e)
 {
-	uint64_t obj = obj_of_task((uint64_t)pid);
 	int r = 0;
 
 	pthread_mutex_lock(&s->lock);
@@ -243,7 +242,6 @@ int send_pages(struct send *s, enum send_what what, pid_t pid, int memfd, uint64
 			}
 			it->obj = obj;
 			it->what = what;
-			it->pid = pid;
 			it->memfd = memfd;
 		}
 		uint64_t n = frame_pages(what) - it->pages;
@@ -274,7 +272,7 @@ int send_bytes(struct send *s, uint64_t obj, uint64_t vaddr, const void *data, s
 	struct item *it = r == 0 ? fresh(s) : NULL;
 
 	if (it) {
-		it->what = SEND_ALL;
+		it->what = SEND_STANDING;
 		it->obj = obj;
 		it->data = copy;
 		it->n_runs = 1;

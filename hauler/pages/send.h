@@ -104,14 +104,14 @@ struct send;
 int send_new(struct send **out, struct chan **ch, unsigned int n, struct sent *sent, struct err *e);
 
 /**
- * send_pages() - queue pages of a process; blocks while the queue is full
- * @memfd: /proc/PID/mem, open until the next send_barrier()
+ * send_pages() - queue pages of a process, or of shared memory; blocks while the queue is full
+ * @memfd: /proc/PID/mem, or a descriptor of the shared memory, open until the next send_barrier()
  * Return: 0; -ECANCELED; the first error of a stream
  */
-int send_pages(struct send *s, enum send_what what, pid_t pid, int memfd, uint64_t vaddr,
+int send_pages(struct send *s, enum send_what what, uint64_t obj, int memfd, uint64_t vaddr,
                uint64_t pages, struct err *e);
 
-/** send_bytes() - queue pages whose bytes are given (copied) */
+/** send_bytes() - queue pages of a stopped tree (SEND_STANDING) whose bytes are given (copied) */
 int send_bytes(struct send *s, uint64_t obj, uint64_t vaddr, const void *data, size_t pages,
                struct err *e);
 

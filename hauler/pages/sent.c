@@ -23,10 +23,10 @@ struct sent {
 	struct sparse *parts; /* a page has one sender at a time; bits are atomic */
 };
 
-/* The ID of the object, then the number of a 2 MiB piece of its 47-bit addresses. */
+/* ID and kind of the object, then the number of a 2 MiB piece of its 47-bit addresses. */
 uint64_t sent_key(uint64_t obj, uint64_t vaddr)
 {
-	return obj_id(obj) << 26 | vaddr / SPARSE_BYTES;
+	return (obj_id(obj) << 1 | obj_is_shmem(obj)) << 26 | vaddr / SPARSE_BYTES;
 }
 
 static size_t index_of(uint64_t vaddr)

@@ -13,7 +13,9 @@
 
 bool answer_criu_could(const struct vma *v)
 {
-	return v->kind == VMA_ANON_PRIVATE && v->end - v->start >= OURS_BYTES_MIN;
+	/* what CRIU would find of a shared mapping it does not use */
+	return (v->kind == VMA_ANON_PRIVATE || v->kind == VMA_SHARED) &&
+	       v->end - v->start >= OURS_BYTES_MIN;
 }
 
 /* ---- page scans: maps is read once for each process, whose mappings stand still ---- */
@@ -126,9 +128,10 @@ static int smaps_answer(void *arg, pid_t pid)
 	return fd;
 }
 
-int answer_criu_start(struct mig *m, int listener, bool smaps, struct err *e)
+int answer_criu_start(struct mig *m, int listener, bool smaps, scans_object_fn object,
+                      struct err *e)
 {
-	struct scans_ops ops = { .scan = ours_answer, .arg = m };
+	struct scans_ops ops = { .scan = ours_answer, .object = object, .arg = m };
 	struct err why = ERR_INIT;
 
 	if (smaps && smaps_new(&m->dump.smaps, &why) == 0)

@@ -129,6 +129,13 @@ static bool has_seccomp(const struct mig *m)
 	return false;
 }
 
+static bool brings_object(void *arg, uint64_t dev, uint64_t inode)
+{
+	struct mig *m = arg;
+
+	return m->dump.present && present_has(m->dump.present, dev, inode);
+}
+
 static int spawn_criu(struct mig *m, int theirs, struct err *e)
 {
 	struct criu *c = NULL;
@@ -150,7 +157,7 @@ static int spawn_criu(struct mig *m, int theirs, struct err *e)
 	if (r)
 		return r;
 	if (listener >= 0)
-		r = answer_criu_start(m, listener, smaps, e);
+		r = answer_criu_start(m, listener, smaps, brings_object, e);
 	return r ? r : threads_new(&m->dump.threads, m->opt->pid, e);
 }
 

@@ -107,7 +107,7 @@ static int push(struct mig *m, struct err *e)
 		pid_t pid = (pid_t)obj_id(obj);
 		int fd = memfd_get(m, pid, e);
 
-		r = fd < 0 ? fd : send_pages(m->pages.send, SEND_ALL, pid, fd, vaddr, pages, e);
+		r = fd < 0 ? fd : send_pages(m->pages.send, SEND_ALL, obj, fd, vaddr, pages, e);
 	}
 	if (r)
 		return r;

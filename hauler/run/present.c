@@ -1,23 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * present.c - which pages a stopped tree has: those that CRIU listed and, in the mappings that CRIU
- * left out, those that our own last scan found. The scan runs while CRIU dumps.
+ * left out, those that our own last scan found. The scan runs while CRIU dumps. It finds shared memory,
+ * too, which CRIU then need not look into.
  */
 #include "hauler/run/priv.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "common/array.h"
 #include "common/clock.h"
 
 struct present {
 	struct present_task *v;
 	size_t n;
+	struct present_object *obj;
+	size_t n_obj, cap_obj;
 	struct tracker *trk;
 	struct sent *sent; /* gets the ranks of the last scan; NULL: not needed */
 	unsigned int scan; /* and by this number */
 	pthread_t thread;
 	bool running;
+	pthread_mutex_t lock; /* over */
+	pthread_cond_t changed;
+	bool over; /* for threads other than the one that joins */
 	int result;
 	struct err err;
 	uint64_t scan_us;
@@ -64,6 +72,43 @@ static int collect(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, 
 	return r;
 }
 
+static int collect_object(void *arg, uint64_t obj, uint64_t at, uint64_t pages, unsigned int flags)
+{
+	struct present *x = arg;
+
+	if (!x->n_obj || x->obj[x->n_obj - 1].obj != obj) {
+		if (array_grow(&x->obj, x->n_obj, &x->cap_obj, sizeof(*x->obj)) < 0)
+			return -ENOMEM;
+		x->obj[x->n_obj++] = (struct present_object){ .obj = obj };
+	}
+	struct present_object *o = &x->obj[x->n_obj - 1];
+
+	o->dirty_pages += flags & TRACKER_DIRTY ? pages : 0;
+	return runs_add(&o->data, at, pages);
+}
+
+const struct present_object *present_object(const struct present *x, uint64_t obj)
+{
+	for (size_t i = 0; i < x->n_obj; i++)
+		if (x->obj[i].obj == obj)
+			return &x->obj[i];
+	return NULL;
+}
+
+bool present_has(struct present *x, uint64_t dev, uint64_t inode)
+{
+	struct stat st;
+	uint64_t obj = obj_of_shmem(inode);
+
+	pthread_mutex_lock(&x->lock);
+	while (!x->over)
+		pthread_cond_wait(&x->changed, &x->lock);
+	pthread_mutex_unlock(&x->lock);
+	int fd = x->result == 0 && present_object(x, obj) ? tracker_object_fd(x->trk, obj) : -1;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == dev;
+}
+
 static void *present_main(void *arg)
 {
 	struct present *x = arg;
@@ -71,7 +116,13 @@ static void *present_main(void *arg)
 	uint64_t t0 = now_us();
 
 	x->result = tracker_final(x->trk, collect, x, &st, &x->err);
+	if (x->result == 0)
+		x->result = tracker_objects(x->trk, collect_object, x, &x->err);
 	x->scan_us = now_us() - t0;
+	pthread_mutex_lock(&x->lock);
+	x->over = true;
+	pthread_cond_broadcast(&x->changed);
+	pthread_mutex_unlock(&x->lock);
 	return NULL;
 }
 
@@ -81,12 +132,16 @@ int present_start(struct present **out, const struct mig *m, struct err *e)
 
 	if (!x)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
+	pthread_mutex_init(&x->lock, NULL);
+	pthread_cond_init(&x->changed, NULL);
 	x->trk = m->precopy.trk;
 	x->sent = m->precopy.switch_over && m->fig.rounds ? m->pages.sent : NULL;
 	x->scan = m->precopy.decision.round + 1;
 	int r = pthread_create(&x->thread, NULL, present_main, x);
 
 	x->running = r == 0;
+	x->over = r != 0;
+	x->result = -r;
 	*out = x;
 	return r ? err_set(e, ERR_SYS, r, "thread for the last scan") : 0;
 }
@@ -115,6 +170,11 @@ void present_free(struct present *x)
 		runs_fini(&x->v[i].dirty);
 		runs_fini(&x->v[i].present);
 	}
+	for (size_t i = 0; i < x->n_obj; i++)
+		runs_fini(&x->obj[i].data);
+	pthread_cond_destroy(&x->changed);
+	pthread_mutex_destroy(&x->lock);
+	free(x->obj);
 	free(x->v);
 	free(x);
 }

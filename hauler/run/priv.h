@@ -69,8 +69,10 @@ int relink_run(struct mig *m, struct err *e);
  * answer_criu_start() - answer CRIU: haul brings large anonymous mappings
  * @listener: taken
  * @smaps: its opens of smaps are answered, too
+ * @object: called with the mig
  */
-int answer_criu_start(struct mig *m, int listener, bool smaps, struct err *e);
+int answer_criu_start(struct mig *m, int listener, bool smaps, scans_object_fn object,
+                      struct err *e);
 /** answer_criu_could() - may CRIU's scan of this mapping be answered? */
 bool answer_criu_could(const struct vma *v);
 /** answer_criu_task() - the mappings of @pid that haul may bring; NULL: CRIU has asked for none */

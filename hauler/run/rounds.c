@@ -37,9 +37,9 @@
 #define FILES_LATE_US 100000
 #define FILES_TRIES   3
 
-/* Pages of one process. */
+/* Pages of one object: a process, shared memory. */
 struct pages_of {
-	pid_t pid;
+	uint64_t obj;
 	struct runs runs;
 };
 
@@ -55,23 +55,24 @@ struct round {
 	uint64_t scan_us, look_us, moved; /* times; bytes moved before it */
 	uint64_t pages, done_pages, queued_pages; /* done: queued or left out */
 	uint64_t written, present; /* by the last look */
+	uint64_t shared; /* of the written ones: shared memory */
 	double link_Bps; /* known before it */
-	size_t next; /* position: process in the list, and address */
+	size_t next; /* position: object in the list, and address */
 	uint64_t next_vaddr;
 	bool cut, arrived;
 };
 
 /* ---- lists ---- */
 
-static int list_add(struct pages_list *l, pid_t pid, uint64_t vaddr, uint64_t pages)
+static int list_add(struct pages_list *l, uint64_t obj, uint64_t vaddr, uint64_t pages)
 {
-	if (l->n == 0 || l->v[l->n - 1].pid != pid) {
+	if (l->n == 0 || l->v[l->n - 1].obj != obj) {
 		struct pages_of *v = realloc(l->v, (l->n + 1) * sizeof(*v));
 
 		if (!v)
 			return -ENOMEM;
 		l->v = v;
-		l->v[l->n++] = (struct pages_of){ .pid = pid };
+		l->v[l->n++] = (struct pages_of){ .obj = obj };
 	}
 	return runs_add(&l->v[l->n - 1].runs, vaddr, pages);
 }
@@ -84,10 +85,10 @@ static void list_fini(struct pages_list *l)
 	memset(l, 0, sizeof(*l));
 }
 
-static const struct runs *list_of(const struct pages_list *l, pid_t pid)
+static const struct runs *list_of(const struct pages_list *l, uint64_t obj)
 {
 	for (size_t i = 0; i < l->n; i++)
-		if (l->v[i].pid == pid)
+		if (l->v[i].obj == obj)
 			return &l->v[i].runs;
 	return NULL;
 }
@@ -106,33 +107,50 @@ static uint64_t moved_bytes(struct mig *m)
 	return st.pages * PAGE_BYTES;
 }
 
-static int listed(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
-                  unsigned int flags)
+static int listed(struct round *r, uint64_t obj, uint64_t vaddr, uint64_t pages)
 {
-	struct round *r = arg;
-
-	(void)vma;
-	(void)flags;
 	r->pages += pages;
 	if (r->m->precopy.decision.round > 0) /* the first scan lists everything */
-		sent_wrote(r->m->pages.sent, obj_of_task(pid), vaddr, pages,
-		           r->m->precopy.decision.round);
-	return list_add(&r->todo, pid, vaddr, pages);
+		sent_wrote(r->m->pages.sent, obj, vaddr, pages, r->m->precopy.decision.round);
+	return list_add(&r->todo, obj, vaddr, pages);
 }
 
-static int seen(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
-                unsigned int flags)
+static int listed_task(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
+                       unsigned int flags)
 {
-	struct round *r = arg;
-
 	(void)vma;
+	(void)flags;
+	return listed(arg, obj_of_task((uint64_t)pid), vaddr, pages);
+}
+
+static int listed_object(void *arg, uint64_t obj, uint64_t at, uint64_t pages, unsigned int flags)
+{
+	(void)flags;
+	return listed(arg, obj, at, pages);
+}
+
+static int seen(struct round *r, uint64_t obj, uint64_t vaddr, uint64_t pages, unsigned int flags)
+{
 	if (flags & (TRACKER_ZERO | TRACKER_FILE))
 		return 0;
 	r->present += pages;
 	if (!(flags & TRACKER_DIRTY))
 		return 0;
 	r->written += pages;
-	return list_add(&r->again, pid, vaddr, pages);
+	r->shared += obj_is_shmem(obj) ? pages : 0;
+	return list_add(&r->again, obj, vaddr, pages);
+}
+
+static int seen_task(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
+                     unsigned int flags)
+{
+	(void)vma;
+	return seen(arg, obj_of_task((uint64_t)pid), vaddr, pages, flags);
+}
+
+static int seen_object(void *arg, uint64_t obj, uint64_t at, uint64_t pages, unsigned int flags)
+{
+	return seen(arg, obj, at, pages, flags);
 }
 
 /* Number of pages of @l from @from on that are not in @again. */
@@ -158,14 +176,15 @@ static uint64_t not_again(const struct runs *l, const struct runs *again, uint64
 	return n;
 }
 
-/* Number of pages that the round still has to send, by the last look. */
-static uint64_t unsent(const struct round *r)
+/* Number of pages that the round still has to send, by the last look. @shared: of shared memory only */
+static uint64_t unsent(const struct round *r, bool shared)
 {
 	uint64_t n = 0;
 
 	for (size_t i = r->next; i < r->todo.n; i++)
-		n += not_again(&r->todo.v[i].runs, list_of(&r->again, r->todo.v[i].pid),
-		               i == r->next ? r->next_vaddr : 0);
+		if (!shared || obj_is_shmem(r->todo.v[i].obj))
+			n += not_again(&r->todo.v[i].runs, list_of(&r->again, r->todo.v[i].obj),
+			               i == r->next ? r->next_vaddr : 0);
 	return n;
 }
 
@@ -202,9 +221,10 @@ static int look(struct round *r, struct err *e)
 
 	throttle_check(m);
 	list_fini(&r->again);
-	r->written = r->present = 0;
-	int x = tracker_final(m->precopy.trk, seen, r, &st, e);
+	r->written = r->present = r->shared = 0;
+	int x = tracker_final(m->precopy.trk, seen_task, r, &st, e);
 
+	x = x < 0 ? x : tracker_objects(m->precopy.trk, seen_object, r, e);
 	if (x < 0)
 		return x;
 	uint64_t now = now_us(), us = now - r->scan_us;
@@ -224,7 +244,8 @@ static int look(struct round *r, struct err *e)
 	m->precopy.decision.left_runs = left_runs(r);
 	m->precopy.decision.total_pages = r->present;
 	/* what is queued is not sent */
-	m->precopy.decision.unsent_pages = unsent(r);
+	m->precopy.decision.eager_pages = r->shared + unsent(r, true);
+	m->precopy.decision.unsent_pages = unsent(r, false);
 	m->precopy.decision.unsent_pages += r->queued_pages > sent ? r->queued_pages - sent : 0;
 	if (moved > LINK_FULL_BYTES || link_us > LINK_SURE_US)
 		m->precopy.decision.link_Bps = link_now(r, Bps, link_us);
@@ -236,19 +257,28 @@ static int look(struct round *r, struct err *e)
 /* ---- one round ---- */
 
 /* The tracker does not know that these pages were not sent as they are now. */
-static void forget(struct round *r, pid_t pid, uint64_t vaddr, uint64_t pages)
+static void forget(struct round *r, uint64_t obj, uint64_t vaddr, uint64_t pages)
 {
-	sent_forget(r->m->pages.sent, obj_of_task(pid), vaddr, pages);
+	sent_forget(r->m->pages.sent, obj, vaddr, pages);
+}
+
+/* What to read it from. Return: -errno: it is gone, or is sent in the freeze */
+static int open_object(struct mig *m, uint64_t obj)
+{
+	struct err ignore = ERR_INIT;
+
+	return obj_is_shmem(obj) ? tracker_object_fd(m->precopy.trk, obj)
+	                         : memfd_get(m, (pid_t)obj_id(obj), &ignore);
 }
 
 /*
  * Leave out what the last look found written again, and forget it: with soft-dirty bits a page that
  * was swapped out for that look may be back in its frame, and clean, by the next scan.
  */
-static int send_run(struct round *r, pid_t pid, int fd, uint64_t vaddr, uint64_t pages,
+static int send_run(struct round *r, uint64_t obj, int fd, uint64_t vaddr, uint64_t pages,
                     struct err *e)
 {
-	const struct runs *again = list_of(&r->again, pid);
+	const struct runs *again = list_of(&r->again, obj);
 	uint64_t end = vaddr + pages * PAGE_BYTES;
 	int x = 0;
 
@@ -260,7 +290,7 @@ static int send_run(struct round *r, pid_t pid, int fd, uint64_t vaddr, uint64_t
 		if (again && i < again->n && again->v[i].vaddr <= vaddr) {
 			stop = again->v[i].vaddr + again->v[i].pages * PAGE_BYTES;
 			stop = stop < end ? stop : end;
-			forget(r, pid, vaddr, (stop - vaddr) >> PAGE_BITS);
+			forget(r, obj, vaddr, (stop - vaddr) >> PAGE_BITS);
 			vaddr = stop;
 			continue;
 		}
@@ -268,7 +298,7 @@ static int send_run(struct round *r, pid_t pid, int fd, uint64_t vaddr, uint64_t
 			stop = again->v[i].vaddr;
 		uint64_t n = (stop - vaddr) >> PAGE_BITS;
 
-		x = send_pages(r->m->pages.send, SEND_CHANGED, pid, fd, vaddr, n, e);
+		x = send_pages(r->m->pages.send, SEND_CHANGED, obj, fd, vaddr, n, e);
 		r->queued_pages += n;
 		vaddr = stop;
 	}
@@ -284,12 +314,11 @@ static bool decide(struct mig *m)
 	return m->precopy.answer.verdict == POL_ROUND || m->precopy.answer.verdict == POL_THROTTLE;
 }
 
-/* Queue the list of one process piece by piece; when the round is cut short forget the rest. */
+/* Queue the list of one object piece by piece; when the round is cut short forget the rest. */
 static int send_list(struct round *r, const struct pages_of *l, struct err *e)
 {
 	struct mig *m = r->m;
-	struct err ignore = ERR_INIT;
-	int fd = memfd_get(m, l->pid, &ignore), x = 0;
+	int fd = open_object(m, l->obj), x = 0;
 
 	for (size_t i = 0; x == 0 && i < l->runs.n; i++)
 		for (uint64_t vaddr = l->runs.v[i].vaddr, left = l->runs.v[i].pages;
@@ -297,10 +326,10 @@ static int send_list(struct round *r, const struct pages_of *l, struct err *e)
 			uint64_t n = left < PIECE_PAGES ? left : PIECE_PAGES;
 
 			if (r->cut || fd < 0) { /* it has exited, or it is sent in the freeze */
-				forget(r, l->pid, vaddr, left);
+				forget(r, l->obj, vaddr, left);
 				break;
 			}
-			x = send_run(r, l->pid, fd, vaddr, n, e);
+			x = send_run(r, l->obj, fd, vaddr, n, e);
 			r->next_vaddr = vaddr += n * PAGE_BYTES;
 			left -= n;
 			if (x < 0 || now_us() < r->look_us)
@@ -337,8 +366,9 @@ static int barrier(struct mig *m, struct err *e)
 static int copy(struct round *r, struct err *e)
 {
 	struct mig *m = r->m;
-	int x = tracker_round(m->precopy.trk, listed, r, &m->fig.tracker_stats, e);
+	int x = tracker_round(m->precopy.trk, listed_task, r, &m->fig.tracker_stats, e);
 
+	x = x < 0 ? x : tracker_objects(m->precopy.trk, listed_object, r, e);
 	r->scan_us = now_us();
 	r->look_us = r->scan_us + LOOK_MIN_US;
 	r->moved = moved_bytes(m);
@@ -402,7 +432,9 @@ static void rounds_start(struct mig *m)
 	throttle_limits(m, false);
 	send_tracker(m->pages.send, m->precopy.trk);
 	m->precopy.decision.opt = &m->opt->pol.v;
-	m->precopy.decision.total_pages = m->precopy.decision.written_pages = z.pages;
+	m->precopy.decision.total_pages = m->precopy.decision.written_pages = z.pages +
+	                                                                      z.shared_pages;
+	m->precopy.decision.eager_pages = z.shared_pages;
 	m->precopy.decision.fixed_pages = z.fixed_pages;
 	m->precopy.decision.freeze_us = pol_freeze_us(&z);
 	m->precopy.decision.elapsed_us = now_us() - m->fig.t.start_us;

@@ -73,7 +73,7 @@ static bool is_now(const struct classify *c, uint64_t vaddr, uint64_t pages, uin
 
 static int send_now(struct classify *c, uint64_t vaddr, uint64_t pages, enum page_class class)
 {
-	int r = send_pages(c->m->pages.send, SEND_STANDING, c->pid, c->memfd, vaddr, pages, c->e);
+	int r = send_pages(c->m->pages.send, SEND_STANDING, c->obj, c->memfd, vaddr, pages, c->e);
 
 	c->m->fig.final_pages += pages;
 	return r ? r : class_runs_add(c->out, vaddr, pages, class);
@@ -196,12 +196,31 @@ static int class_task(struct mig *m, const struct img_tree *tree, const struct p
 	return present_walk(m, t, o, class_run, &c, e);
 }
 
-static int class_shmem(const struct sink_obj *o, struct class_runs *out, struct err *e)
+/* Shared memory may have been written unseen: all its pages are compared with what was sent before. */
+static int compare_object(struct mig *m, const struct present_object *p, struct err *e)
 {
-	for (size_t i = 0; i < o->eager.n; i++)
-		if (class_runs_add(out, o->eager.v[i].vaddr, o->eager.v[i].pages, PC_EAGER) < 0)
+	int fd = tracker_object_fd(m->precopy.trk, p->obj), r = 0;
+
+	for (size_t i = 0; r == 0 && i < p->data.n; i++)
+		r = send_pages(m->pages.send, SEND_STANDING, p->obj, fd, p->data.v[i].vaddr,
+		               p->data.v[i].pages, e);
+	m->fig.final_pages += p->dirty_pages;
+	return r;
+}
+
+/* CRIU has streamed its pages, or was told that it has none. */
+static int class_shmem(struct mig *m, const struct present *x, const struct sink_obj *o,
+                       struct class_runs *out, struct err *e)
+{
+	const struct present_object *p = o->eager.n ? NULL : present_object(x, o->obj);
+	const struct runs *all = p ? &p->data : &o->eager;
+
+	for (size_t i = 0; i < all->n; i++)
+		if (class_runs_add(out, all->v[i].vaddr, all->v[i].pages, PC_EAGER) < 0)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for page maps");
-	return 0;
+	m->fig.present_pages += all->pages;
+	m->fig.eager_pages += all->pages;
+	return p ? compare_object(m, p, e) : 0;
 }
 
 static int class_all(struct mig *m, const struct present *x, struct err *e)
@@ -219,7 +238,7 @@ static int class_all(struct mig *m, const struct present *x, struct err *e)
 		if (obj_is_task(objs[i].obj))
 			r = class_task(m, &tree, x, &objs[i], &m->dump.maps[i], e);
 		else
-			r = class_shmem(&objs[i], &m->dump.maps[i], e);
+			r = class_shmem(m, x, &objs[i], &m->dump.maps[i], e);
 	}
 	img_tree_fini(&tree);
 	return r;
