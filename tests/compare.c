@@ -251,7 +251,7 @@ static int dump(struct one_dump *d, bool answered, struct err *e)
 	if (answered && listener < 0)
 		die("no listener for CRIU's scans: seccomp does not allow it");
 	if (answered)
-		check(answer_criu_start(m, listener, true, e), e, "scans");
+		check(answer_criu_start(m, listener, true, NULL, e), e, "scans");
 	check(criu_version(m->dump.criu, &o.version, deadline_in_ms(LIMIT_MS), e), e, "version");
 	check(sink_start(&m->dump.sink, sk[0], o.version, &ops, e), e, "sink");
 	check(criu_dump(m->dump.criu, &o, e), e, "dump");

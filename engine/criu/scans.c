@@ -153,7 +153,7 @@ static bool seek_answered(const struct scans *s, const struct seccomp_notif *n)
 	struct stat st;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)n->pid, (int)n->data.args[0]);
-	return stat(path, &st) == 0 && is_valid(s, n->id) &&
+	return s->ops.object && stat(path, &st) == 0 && is_valid(s, n->id) &&
 	       s->ops.object(s->ops.arg, st.st_dev, st.st_ino);
 }
 

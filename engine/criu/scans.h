@@ -19,7 +19,7 @@ typedef bool (*scans_object_fn)(void *arg, uint64_t dev, uint64_t inode);
 struct scans_ops {
 	/* will haul bring all pages of [start, end) of @pid itself? */
 	bool (*scan)(void *arg, pid_t pid, uint64_t start, uint64_t end);
-	scans_object_fn object;
+	scans_object_fn object; /* NULL: CRIU looks itself */
 	/* a descriptor for CRIU to read as smaps of @pid, taken; -errno: use the kernel's */
 	int (*smaps)(void *arg, pid_t pid);
 	void *arg;

@@ -69,7 +69,7 @@ int relink_run(struct mig *m, struct err *e);
  * answer_criu_start() - answer CRIU: haul brings large anonymous mappings
  * @listener: taken
  * @smaps: its opens of smaps are answered, too
- * @object: called with the mig
+ * @object: called with the mig; NULL: CRIU reads shared memory itself
  */
 int answer_criu_start(struct mig *m, int listener, bool smaps, scans_object_fn object,
                       struct err *e);

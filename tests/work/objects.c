@@ -233,7 +233,7 @@ static void run_child(void)
 
 	close(alive[1]);
 	pace_init(&pace, rate);
-	while (poll(&p, 1, 0) == 0) {
+	while (poll(&p, 1, 0) <= 0) { /* a call that the move interrupts may fail */
 		unsigned due = pace_due(&pace), hold = atomic_load(&ctl->hold);
 
 		atomic_store(&ctl->held[me], hold);
