@@ -226,6 +226,7 @@ SHELL_TESTS = \
 	tests/t-style.sh \
 	tests/t-supervisor.sh \
 	tests/t-tcp-crash.sh \
+	tests/t-tcp-each.sh \
 	tests/t-tcp-fates.sh \
 	tests/t-tcp-redis.sh \
 	tests/t-tcp-streams.sh \

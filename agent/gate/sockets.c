@@ -9,7 +9,9 @@
 
 #include "agent/berth/berth.h"
 #include "common/auto.h"
+#include "common/log.h"
 #include "engine/images/img.h"
+#include "engine/net/net.h"
 #include "engine/net/sockopts.h"
 #include "engine/proc/proc.h"
 #include "transport/haul.pb-c.h"
@@ -60,14 +62,33 @@ static bool in_tree(const struct img_tree *t, uint32_t pid)
 	return false;
 }
 
+/* Before the options: what becomes of a closed connection is not the same with all of them. */
+static void fail_closed(const struct wrk *w, const struct img_tree *t, const Haul__Switch *s)
+{
+	for (size_t i = 0; i < s->n_closed; i++) {
+		const Haul__Closed *c = s->closed[i];
+
+		if (!in_tree(t, c->pid))
+			continue;
+		AUTO(fd) int fd = procs_copy_fd(berth_pid(w, (pid_t)c->pid), (int)c->fd);
+		int r = fd < 0 ? 0 : net_sock_fail(fd);
+
+		if (r < 0)
+			log_warn("descriptor %u of pid %u: its closed connection reads as ended, "
+			         "not as reset: %s",
+			         c->fd, c->pid, strerror(-r));
+	}
+}
+
 void sockets_set(const struct wrk *w, const Haul__Switch *s)
 {
 	AUTO(mem) struct sockopts *o = malloc(sizeof(*o));
 	struct img_tree tree = { 0 };
 	struct err ignore = ERR_INIT;
 
-	if (!o || !s->n_sock || img_tree(w->images_fd, &tree, &ignore) < 0)
+	if (!o || !(s->n_sock || s->n_closed) || img_tree(w->images_fd, &tree, &ignore) < 0)
 		return;
+	fail_closed(w, &tree, s);
 	/* of the tree only, whatever the source names */
 	for (size_t i = 0; i < s->n_sock; i++) {
 		const Haul__Sock *v = s->sock[i];

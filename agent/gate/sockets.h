@@ -6,7 +6,7 @@
 struct Haul__Switch;
 struct wrk;
 
-/** sockets_set() - at the gate: options and multicast groups. What cannot be set is logged */
+/** sockets_set() - at the gate: options, groups, closed connections. What cannot be set is logged */
 void sockets_set(const struct wrk *w, const struct Haul__Switch *s);
 
 #endif

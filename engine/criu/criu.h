@@ -62,6 +62,9 @@ struct criu_opts {
 	size_t n_inherit;
 };
 
+/* The first version that makes a call between the stop and the dump. */
+#define CRIU_SAYS_STOPPED 31900
+
 /**
  * criu_leaves_stopped() - does this CRIU leave the tree stopped after a dump?
  * One that cannot (before 4.0) is told to resume it: to keep it stopped, the caller sends SIGSTOP

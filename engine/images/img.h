@@ -109,6 +109,9 @@ int img_pagemap(int dirfd, uint64_t obj, uint32_t id, const struct class_runs *r
 /** img_fit_timers() - files.img: periodic timerfds that have expired stay on. Return: 0; -errno */
 int img_fit_timers(int dirfd, struct err *e);
 
+/** img_close_connections() - files.img: the sockets with these inodes are closed, the others move. Return: 0; -errno */
+int img_close_connections(int dirfd, const uint64_t *inode, size_t n, struct err *e);
+
 /* A UNIX socket whose file was renamed after it was bound: CRIU takes it for one without a file. */
 struct img_rename {
 	uint32_t inode; /* of the socket */

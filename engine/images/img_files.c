@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* img_files.c - change entries of files.img: one function for all of them; timers and UNIX sockets. */
+/* img_files.c - change entries of files.img: one function for all of them; timers, connections, UNIX sockets. */
 #include "engine/images/img_priv.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
@@ -9,7 +11,8 @@
 
 #include "engine/images/images.pb-c.h"
 
-#define FILES "files.img"
+#define FILES     "files.img"
+#define SHUT_BOTH 3u /* CRIU's number */
 
 /* Return: 1 when an entry has changed; 0; -errno */
 static int edit_all(const uint8_t *img, size_t bytes, FILE *out, img_edit_fn fn, void *arg,
@@ -90,6 +93,39 @@ static int fit_timer(void *arg, Cimg__File *f, struct err *e)
 int img_fit_timers(int dirfd, struct err *e)
 {
 	return img_edit_files(dirfd, fit_timer, NULL, e);
+}
+
+/* ---- connections ---- */
+
+struct closed {
+	const uint64_t *inode;
+	size_t n;
+};
+
+/* As CRIU restores a closed one: not bound, since the destination may lack the address. */
+static int close_connection(void *arg, Cimg__File *f, struct err *e)
+{
+	const struct closed *c = arg;
+	Cimg__InetSk *s = f->isk;
+
+	(void)e;
+	for (size_t i = 0; s && i < c->n; i++) {
+		if (s->ino != (uint32_t)c->inode[i] || s->proto != IPPROTO_TCP)
+			continue;
+		s->state = TCP_CLOSE;
+		s->src_port = s->dst_port = 0;
+		s->has_shutdown = true;
+		s->shutdown = SHUT_BOTH;
+		return 1;
+	}
+	return 0;
+}
+
+int img_close_connections(int dirfd, const uint64_t *inode, size_t n, struct err *e)
+{
+	struct closed c = { inode, n };
+
+	return n ? img_edit_files(dirfd, close_connection, &c, e) : 0;
 }
 
 /* ---- UNIX sockets ---- */

@@ -426,9 +426,9 @@ static void put_elem(struct nl_buf *b, const struct net_flow *f)
 	netlink_end(b, elem);
 }
 
-/* Put the flows of one set into as many messages as needed. Return: number of flows */
+/* Put the flows of one set into as many messages as needed, to be added or removed. Return: number of flows */
 static size_t put_elems(struct nl_buf *b, const char *table, enum set_kind k,
-                        const struct net_flow *v, size_t n)
+                        const struct net_flow *v, size_t n, bool add)
 {
 	size_t in_msg = 0, all = 0, list = 0;
 
@@ -436,7 +436,8 @@ static size_t put_elems(struct nl_buf *b, const char *table, enum set_kind k,
 		if (set_of(&v[i]) != k)
 			continue;
 		if (in_msg == 0) {
-			nf_msg(b, NFT_MSG_NEWSETELEM, NLM_F_CREATE | NLM_F_ACK, NFPROTO_INET);
+			nf_msg(b, add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM,
+			       (add ? NLM_F_CREATE : 0) | NLM_F_ACK, NFPROTO_INET);
 			netlink_put_str(b, NFTA_SET_ELEM_LIST_TABLE, table);
 			netlink_put_str(b, NFTA_SET_ELEM_LIST_SET, sets[k].name);
 			list = netlink_nest(b, NFTA_SET_ELEM_LIST_ELEMENTS);
@@ -452,16 +453,26 @@ static size_t put_elems(struct nl_buf *b, const char *table, enum set_kind k,
 	return all;
 }
 
-int net_lock_add(struct net_lock *l, const struct net_flow *v, size_t n, struct err *e)
+static int change(struct net_lock *l, const struct net_flow *v, size_t n, bool add, struct err *e)
 {
 	AUTO(nl) struct nl_buf b = { 0 };
 	size_t all = 0;
 
 	batch(&b, NFNL_MSG_BATCH_BEGIN);
 	for (int k = 0; k < SET_N; k++)
-		all += put_elems(&b, l->name, (enum set_kind)k, v, n);
+		all += put_elems(&b, l->name, (enum set_kind)k, v, n, add);
 	batch(&b, NFNL_MSG_BATCH_END);
-	return all ? talk(l, &b, "lock connections", e) : 0;
+	return all ? talk(l, &b, add ? "lock connections" : "open connections", e) : 0;
+}
+
+int net_lock_add(struct net_lock *l, const struct net_flow *v, size_t n, struct err *e)
+{
+	return change(l, v, n, true, e);
+}
+
+int net_lock_del(struct net_lock *l, const struct net_flow *v, size_t n, struct err *e)
+{
+	return change(l, v, n, false, e);
 }
 
 int net_lock_open(struct net_lock *l, struct err *e)

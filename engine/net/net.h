@@ -41,6 +41,7 @@ struct net_flow {
 	bool udp; /* includes listening sockets */
 	bool lost; /* the destination will not have it */
 	bool cut; /* the destination has it, but not its peer */
+	bool stays; /* locked here, but not handed over: it is closed when the tree runs elsewhere */
 };
 
 struct net_sock {
@@ -75,12 +76,19 @@ void net_socks_room(const pid_t *pids, size_t n);
 bool net_sock_moves(const struct net_sock *s);
 /** net_sock_state() - name of the TCP state, as ss(8) prints it */
 const char *net_sock_state(const struct net_sock *s);
-/** net_socks_flows() - *out: caller frees. Return: how many; -ENOMEM */
+/** net_socks_flows() - of those that listen. *out: caller frees. Return: how many; -ENOMEM */
 ssize_t net_socks_flows(const struct net_socks *s, struct net_flow **out);
 /** net_socks_backlog() - the present backlog of all listening sockets */
 unsigned int net_socks_backlog(const struct net_socks *s);
 /** net_socks_repair_off() - the sockets send again, after a dump that is not used */
 void net_socks_repair_off(const struct net_socks *s);
+/** net_sock_abort() - end a connection of a stopped program with a reset, out of repair mode */
+void net_sock_abort(const struct net_sock *s);
+/**
+ * net_sock_fail() - the connection of the restored socket @fd was closed by its move: the program finds
+ * it reset, not ended, which it could take for the end of the data. Return: 0; -errno
+ */
+int net_sock_fail(int fd);
 /** net_socks_resegment() - CRIU leaves restored sockets with the smallest segments */
 void net_socks_resegment(const struct net_socks *s);
 /** net_socks_reset_at_end() - connections end with RST, not FIN, when they are closed */
@@ -90,6 +98,17 @@ void net_socks_cut(const struct net_socks *s, const struct net_flow *f, size_t n
 /** net_peer_abort() - the socket on this host that is the other end of @f fails from now on */
 int net_peer_abort(const struct net_flow *f, struct err *e);
 void net_socks_fini(struct net_socks *s);
+
+/* ---- mates.c ---- */
+
+struct net_mates;
+
+/** net_mates_new() - of the connections @v, which stay the caller's. Return: 0; -ENOMEM */
+int net_mates_new(struct net_mates **out, const struct net_flow *v, size_t n);
+/** net_mate() - the number of the connection that is the other end of @f; -1: none is */
+ssize_t net_mate(const struct net_mates *m, const struct net_flow *f);
+void net_mates_free(struct net_mates *m);
+DEFINE_AUTO(net_mates, net_mates_free)
 
 /* ---- lock.c: packets of given flows are dropped (nf_tables) ---- */
 
@@ -111,6 +130,8 @@ int net_lock_new(struct net_lock **out, uint64_t id, struct err *e);
 int net_lock_adopt(struct net_lock **out, uint64_t id, struct err *e);
 /** net_lock_add() - connections: drop all packets, both ways; listening: no new ones */
 int net_lock_add(struct net_lock *l, const struct net_flow *v, size_t n, struct err *e);
+/** net_lock_del() - let the packets of these connections pass again */
+int net_lock_del(struct net_lock *l, const struct net_flow *v, size_t n, struct err *e);
 /** net_lock_open() - remove the table, if it exists */
 int net_lock_open(struct net_lock *l, struct err *e);
 /** net_lock_free() - free @l; a table that was not opened stays */
@@ -125,6 +146,9 @@ struct net_park;
 int net_park_new(struct net_park **out, struct err *e);
 /** net_park_watch() - keep the packets that arrive for @v from now on; again: for these instead */
 int net_park_watch(struct net_park *p, const struct net_flow *v, size_t n, struct err *e);
+typedef bool (*net_may_fn)(void *arg, const struct net_addr *to);
+/** net_park_only() - sockets bound to all addresses: packets for an address that @may denies stay on this host */
+void net_park_only(struct net_park *p, net_may_fn may, void *arg);
 /** net_park_pull() - take the packets that arrived since the last call, up to a limit. Return: 0; -ENOMEM */
 int net_park_pull(struct net_park *p);
 /** net_park_push() - a packet from the other host. Return: 0; -EPERM not for a watched flow */
@@ -136,6 +160,8 @@ int net_park_push(struct net_park *p, const uint8_t *packet, size_t bytes);
 int net_park_copy(struct net_park *p, uint8_t *packet, size_t bytes);
 /** net_park_count() - how many packets are parked */
 size_t net_park_count(const struct net_park *p);
+/** net_park_stays() - is packet @i for a flow that stays, or for an address that does? */
+bool net_park_stays(const struct net_park *p, size_t i);
 /** net_park_packet() - packet @i with its IP header; belongs to @p. *bytes: its length */
 const uint8_t *net_park_packet(const struct net_park *p, size_t i, size_t *bytes);
 /**
@@ -170,7 +196,6 @@ void net_options_write(const struct net_sock *s, const struct net_options *o);
 
 /* ---- udp.c ---- */
 
-typedef bool (*net_may_fn)(void *arg, const struct net_addr *to);
 /**
  * net_udp_waiting() - datagrams that nobody has read yet, into @p by net_park_copy()
  * The program is stopped; the socket keeps them.

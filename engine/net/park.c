@@ -47,9 +47,11 @@ struct net_park {
 	struct packet {
 		uint8_t *data;
 		size_t bytes;
-		bool copy;
+		bool copy, stays;
 	} * kept;
 	size_t n_kept, cap, kept_bytes;
+	net_may_fn may; /* which addresses move; NULL: all */
+	void *may_arg;
 	void *segments; /* TCP segments that are kept: a tsearch() tree */
 	uint8_t packet[PACKET_BYTES];
 };
@@ -179,6 +181,12 @@ int net_park_watch(struct net_park *p, const struct net_flow *v, size_t n, struc
 	return r;
 }
 
+void net_park_only(struct net_park *p, net_may_fn may, void *arg)
+{
+	p->may = may;
+	p->may_arg = arg;
+}
+
 /* ---- packets ---- */
 
 struct seen {
@@ -226,8 +234,11 @@ static bool look(const uint8_t *p, size_t bytes, struct seen *s)
 	return true;
 }
 
-/* A datagram, a new connection to a listening socket, or a packet of a connection. */
-static bool wanted(const struct net_park *p, const struct seen *s)
+/*
+ * A datagram, a new connection to a listening socket, or a packet of a connection. @stays: it is for
+ * this host. Return: is it to be kept?
+ */
+static bool wanted(const struct net_park *p, const struct seen *s, bool *stays)
 {
 	struct net_flow key = { .local = s->dst,
 		                .remote = s->src,
@@ -239,10 +250,16 @@ static bool wanted(const struct net_park *p, const struct seen *s)
 	for (size_t i = 0; (udp || (s->flags & TCP_SYN_ACK) == TCP_SYN) && i < p->n_listen; i++)
 		if (p->flows[i].udp == udp && p->flows[i].local_port == s->dst_port &&
 		    (net_addr_any(&p->flows[i].local) ||
-		     net_addr_equal(&p->flows[i].local, &s->dst)))
+		     net_addr_equal(&p->flows[i].local, &s->dst))) {
+			*stays = p->may && !p->may(p->may_arg, &s->dst);
 			return true;
-	return !udp &&
-	       bsearch(&key, p->flows + p->n_listen, p->n - p->n_listen, sizeof(key), by_ends);
+		}
+	const struct net_flow *f = udp ? NULL
+	                               : bsearch(&key, p->flows + p->n_listen, p->n - p->n_listen,
+	                                         sizeof(key), by_ends);
+
+	*stays = f && f->stays;
+	return f != NULL;
 }
 
 static uint64_t sum16(uint64_t sum, const uint8_t *p, size_t bytes)
@@ -314,7 +331,7 @@ static bool is_again(struct net_park *p, const uint8_t *packet, size_t bytes, co
 	return at != NULL;
 }
 
-static int keep(struct net_park *p, const uint8_t *packet, size_t bytes, bool is_copy)
+static int keep(struct net_park *p, const uint8_t *packet, size_t bytes, bool is_copy, bool stays)
 {
 	if (p->kept_bytes + bytes > KEEP_BYTES)
 		return 0; /* the peer will send it again */
@@ -325,7 +342,7 @@ static int keep(struct net_park *p, const uint8_t *packet, size_t bytes, bool is
 	if (!copy)
 		return -ENOMEM;
 	memcpy(copy, packet, bytes);
-	p->kept[p->n_kept++] = (struct packet){ copy, bytes, is_copy };
+	p->kept[p->n_kept++] = (struct packet){ copy, bytes, is_copy, stays };
 	p->kept_bytes += bytes;
 	return 0;
 }
@@ -340,12 +357,13 @@ int net_park_pull(struct net_park *p)
 		while (r == 0 && (n = recv(p->tap[i], p->packet, PACKET_BYTES, 0)) > 0) {
 			size_t bytes = true_bytes(p->packet, (size_t)n);
 			struct seen s;
+			bool stays;
 
-			if (!look(p->packet, bytes, &s) || !wanted(p, &s) ||
+			if (!look(p->packet, bytes, &s) || !wanted(p, &s, &stays) ||
 			    is_again(p, p->packet, bytes, &s))
 				continue;
 			set_sum(p->packet, bytes, &s);
-			r = keep(p, p->packet, bytes, false);
+			r = keep(p, p->packet, bytes, false, stays);
 		}
 	}
 	return r;
@@ -354,10 +372,11 @@ int net_park_pull(struct net_park *p)
 int net_park_push(struct net_park *p, const uint8_t *packet, size_t bytes)
 {
 	struct seen s;
+	bool stays;
 
-	if (bytes > PACKET_BYTES || !look(packet, bytes, &s) || !wanted(p, &s))
+	if (bytes > PACKET_BYTES || !look(packet, bytes, &s) || !wanted(p, &s, &stays))
 		return -EPERM;
-	return is_again(p, packet, bytes, &s) ? 0 : keep(p, packet, bytes, false);
+	return is_again(p, packet, bytes, &s) ? 0 : keep(p, packet, bytes, false, false);
 }
 
 int net_park_copy(struct net_park *p, uint8_t *packet, size_t bytes)
@@ -367,12 +386,17 @@ int net_park_copy(struct net_park *p, uint8_t *packet, size_t bytes)
 	if (bytes > PACKET_BYTES || !look(packet, bytes, &s))
 		return 0; /* longer than any packet that could be sent */
 	set_sum(packet, bytes, &s);
-	return keep(p, packet, bytes, true);
+	return keep(p, packet, bytes, true, false);
 }
 
 size_t net_park_count(const struct net_park *p)
 {
 	return p->n_kept;
+}
+
+bool net_park_stays(const struct net_park *p, size_t i)
+{
+	return p->kept[i].stays;
 }
 
 const uint8_t *net_park_packet(const struct net_park *p, size_t i, size_t *bytes)

@@ -262,7 +262,7 @@ ssize_t net_socks_flows(const struct net_socks *s, struct net_flow **out)
 	if (!v)
 		return -ENOMEM;
 	for (size_t i = 0; i < s->n; i++)
-		if (s->v[i].flow.listens || net_sock_moves(&s->v[i]))
+		if (s->v[i].flow.listens)
 			v[n++] = s->v[i].flow;
 	*out = v;
 	return (ssize_t)n;
@@ -281,22 +281,79 @@ unsigned int net_socks_backlog(const struct net_socks *s)
 	return n;
 }
 
+static void repair_off(const struct net_sock *k)
+{
+	int on = 0, off = 0, queue = TCP_NO_QUEUE, reuse = k->reuse;
+	socklen_t n = sizeof(on);
+
+	if (k->flow.listens || getsockopt(k->fd, IPPROTO_TCP, TCP_REPAIR, &on, &n) < 0 || !on)
+		return;
+	setsockopt(k->fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, &queue, sizeof(queue));
+	if (setsockopt(k->fd, IPPROTO_TCP, TCP_REPAIR, &off, sizeof(off)) < 0)
+		log_err("descriptor %d of pid %d stays in repair mode: %s", k->number, k->pid,
+		        strerror(errno));
+	setsockopt(k->fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse));
+}
+
 void net_socks_repair_off(const struct net_socks *s)
 {
-	for (size_t i = 0; i < s->n; i++) {
-		const struct net_sock *k = &s->v[i];
-		int on = 0, off = 0, queue = TCP_NO_QUEUE, reuse = k->reuse;
-		socklen_t n = sizeof(on);
+	for (size_t i = 0; i < s->n; i++)
+		repair_off(&s->v[i]);
+}
 
-		if (k->flow.listens || getsockopt(k->fd, IPPROTO_TCP, TCP_REPAIR, &on, &n) < 0 ||
-		    !on)
-			continue;
-		setsockopt(k->fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, &queue, sizeof(queue));
-		if (setsockopt(k->fd, IPPROTO_TCP, TCP_REPAIR, &off, sizeof(off)) < 0)
-			log_err("descriptor %d of pid %d stays in repair mode: %s", k->number,
-			        k->pid, strerror(errno));
-		setsockopt(k->fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse));
-	}
+/* The reset goes out now; the socket is closed with an error. */
+static int disconnect(int fd)
+{
+	static const struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	return connect(fd, &none, sizeof(none)) < 0 ? -errno : 0;
+}
+
+void net_sock_abort(const struct net_sock *s)
+{
+	repair_off(s);
+	int r = disconnect(s->fd);
+
+	if (r < 0)
+		log_warn("descriptor %d of pid %d: its connection cannot be reset: %s", s->number,
+		         s->pid, strerror(-r));
+}
+
+/*
+ * There is no call that sets the error of a socket. A connection in repair mode needs no peer; when it is ended,
+ * the kernel sets the error and sends a reset to the loopback's port 1, where nobody knows it.
+ */
+int net_sock_fail(int fd)
+{
+	struct sockaddr_in four = { .sin_family = AF_INET,
+		                    .sin_port = htons(1),
+		                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in6 six = { .sin6_family = AF_INET6,
+		                    .sin6_port = htons(1),
+		                    .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	int domain = 0, on = 1, off = TCP_REPAIR_OFF_NO_WP, reuse = 0;
+	struct tcp_info info = { 0 };
+	socklen_t n = sizeof(int), many = sizeof(info);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, &n) < 0 ||
+	    getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &many) < 0)
+		return -errno;
+	if (info.tcpi_state != ST_CLOSE)
+		return -EISCONN;
+	if (setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)) < 0)
+		return -errno;
+	int r = domain == AF_INET6 ? connect(fd, (struct sockaddr *)&six, sizeof(six))
+	                           : connect(fd, (struct sockaddr *)&four, sizeof(four));
+
+	r = r < 0 ? -errno : 0;
+	setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &off, sizeof(off));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse,
+	           sizeof(reuse)); /* repair mode forgets it */
+	if (r == 0)
+		r = disconnect(fd);
+	shutdown(fd, SHUT_RDWR); /* it is not connected, but is shut all the same */
+	return r;
 }
 
 /*
@@ -338,12 +395,13 @@ static bool is_cut(const struct net_flow *s, const struct net_flow *f, size_t n)
 
 void net_socks_cut(const struct net_socks *s, const struct net_flow *f, size_t n)
 {
-	static const struct sockaddr none = { .sa_family = AF_UNSPEC };
+	for (size_t i = 0; i < s->n; i++) {
+		int r = is_cut(&s->v[i].flow, f, n) ? disconnect(s->v[i].fd) : 0;
 
-	for (size_t i = 0; i < s->n; i++)
-		if (is_cut(&s->v[i].flow, f, n) && connect(s->v[i].fd, &none, sizeof(none)) < 0)
+		if (r < 0)
 			log_warn("a connection that has lost its peer cannot be reset: %s",
-			         strerror(errno));
+			         strerror(-r));
+	}
 }
 
 int net_peer_abort(const struct net_flow *f, struct err *e)

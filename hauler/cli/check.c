@@ -28,7 +28,7 @@ static int look_at_criu(struct mig *m, struct err *e)
 
 static int check_remote(struct mig *m, struct findings *f, struct err *e)
 {
-	int r = look_at_criu(m, e);
+	int r = m->dump.criu_version ? 0 : look_at_criu(m, e);
 
 	if (r)
 		return r;
@@ -82,9 +82,13 @@ static int check(struct mig *m, struct findings *f, struct err *e)
 {
 	const struct opts *o = m->opt;
 	int r = o->owned ? owner_check(o->pid, &o->account, e) : 0;
+	struct err no_criu = ERR_INIT;
 
 	if (r)
 		return r;
+	look_at_criu(
+	        m,
+	        &no_criu); /* an old one cannot move connections; where it is needed it is asked again */
 	r = mnet_new(m, e);
 	if (r)
 		return r;

@@ -23,11 +23,20 @@ struct inspect;
  */
 int inspect_new(struct inspect **out, pid_t root, struct err *e);
 
-/* What happens to TCP connections. */
-enum tcp_fate { TCP_CLOSE_THEM, TCP_MOVE_THEM, TCP_REFUSE_THEM };
+/* What is wanted for TCP connections. TCP_BY_ADDRESS: those of addresses that move, and inner ones, move. */
+enum tcp_wish { TCP_CLOSE_THEM, TCP_MOVE_THEM, TCP_REFUSE_THEM, TCP_BY_ADDRESS };
+
+/* What becomes of one. */
+enum tcp_fate {
+	TCP_FATE_MOVES,
+	TCP_FATE_CUT, /* it moves, but its peer stays on this host: reset on both */
+	TCP_FATE_CLOSED,
+	TCP_FATE_REFUSED,
+};
 
 struct inspect_net {
-	enum tcp_fate tcp;
+	enum tcp_wish tcp;
+	bool cannot_move; /* CRIU is too old for it: what TCP_BY_ADDRESS would move is closed */
 	const struct net_move *moves; /* addresses that move */
 	size_t n_moves;
 	const struct out_rules
@@ -44,6 +53,10 @@ struct dirs_opts;
  */
 int inspect_new_with(struct inspect **out, pid_t root, const struct inspect_net *net,
                      const struct dirs_opts *fs, struct err *e);
+/** inspect_fate() - what becomes of the connection @f. @inner: its other end is in the tree, too */
+enum tcp_fate inspect_fate(const struct inspect_net *net, const struct net_flow *f, bool inner);
+/** inspect_moves_tcp() - is there a connection that moves, or that is cut at the destination? */
+bool inspect_moves_tcp(const struct inspect *i);
 /** inspect_in_tree() - is @pid a process of the tree, as it was found? */
 bool inspect_in_tree(const struct inspect *i, pid_t pid);
 /** inspect_pids() - of the tree, root first */

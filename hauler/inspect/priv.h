@@ -61,6 +61,11 @@ struct inspect_shm {
 /* A TCP connection of the tree. */
 struct inspect_conn {
 	struct net_sock sock; /* without a copy of it */
+	bool inner; /* the other end is in the tree, too */
+	bool incoming; /* a program of this host listens on its port */
+	uint64_t peer; /* the inode of the other end, if that is on this host; 0: it is not */
+	pid_t peer_pid; /* a process outside that has it; 0: none was found */
+	char peer_comm[INSPECT_COMM_MAX];
 };
 
 /* A file that a process of the tree holds a lease on: haul must not open it. */
@@ -79,7 +84,7 @@ struct inspect {
 	struct proc_list procs;
 	struct inspect_task *tasks; /* as many as procs.n */
 	struct findings findings;
-	bool shell_job, ext_unix;
+	bool shell_job, ext_unix, moves_tcp;
 	bool unfit; /* the root cannot be moved: look no further */
 	bool aio;
 	struct {
@@ -327,9 +332,6 @@ int inspect_unix(struct inspect *i, struct inspect_ends *left);
 /** inspect_sockets() - TCP, UDP and other sockets. Return: 0; -errno */
 int inspect_sockets(struct inspect *i, struct inspect_ends *left);
 struct inet_diag_msg;
-/** inspect_sock_of() - a socket that the kernel lists; without a copy of it */
-void inspect_sock_of(const struct inet_diag_msg *m, const struct inspect_end *end,
-                     struct net_sock *s);
 /** inspect_port() - a bound socket of the tree goes into the offer */
 int inspect_port(struct inspect *i, const struct inspect_end *end, const struct inet_diag_msg *m,
                  bool udp);
@@ -343,6 +345,13 @@ int inspect_conn(struct inspect *i, const struct net_sock *s);
 int inspect_orphan(struct inspect *i, const struct net_sock *s, uint32_t bytes);
 /** inspect_tcp() - last: what becomes of each connection */
 int inspect_tcp(struct inspect *i);
+
+/* ---- peers.c ---- */
+/** inspect_sock_of() - a socket that the kernel lists; without a copy of it */
+void inspect_sock_of(const struct inet_diag_msg *m, const struct inspect_end *end,
+                     struct net_sock *s);
+/** inspect_peers() - fill in what is known of the other end of each connection. Return: 0; -ENOMEM */
+int inspect_peers(struct inspect *i);
 
 /* ---- supervisor.c ---- */
 /** inspect_supervisor() - which program would start the tree again, or kill the stopped copy? Return: 0; -ENOMEM */

@@ -38,31 +38,6 @@ static bool is_everywhere(const struct inet_diag_msg *m)
 	return IN6_IS_ADDR_UNSPECIFIED(a) || IN6_IS_ADDR_LOOPBACK(a);
 }
 
-static void to_addr(uint8_t family, const uint32_t raw[4], struct net_addr *a)
-{
-	const struct in6_addr *six = (const void *)raw;
-	bool v4 = family == AF_INET || IN6_IS_ADDR_V4MAPPED(six);
-
-	memset(a, 0, sizeof(*a));
-	a->family = v4 ? AF_INET : AF_INET6;
-	memcpy(a->b, v4 && family == AF_INET6 ? &raw[3] : raw, v4 ? 4 : 16);
-}
-
-void inspect_sock_of(const struct inet_diag_msg *m, const struct inspect_end *end,
-                     struct net_sock *s)
-{
-	*s = (struct net_sock){ .pid = end->pid,
-		                .number = end->fd,
-		                .fd = -1,
-		                .inode = m->idiag_inode,
-		                .state = m->idiag_state };
-	s->flow.local_port = ntohs(m->id.idiag_sport);
-	s->flow.remote_port = ntohs(m->id.idiag_dport);
-	s->flow.listens = m->idiag_state == TCP_LISTEN;
-	to_addr(m->idiag_family, m->id.idiag_src, &s->flow.local);
-	to_addr(m->idiag_family, m->id.idiag_dst, &s->flow.remote);
-}
-
 static int say_bound(struct inet *in, const struct inspect_end *end, const struct inet_diag_msg *m)
 {
 	char addr[INET6_ADDRSTRLEN] = "?";
@@ -113,7 +88,8 @@ static int say_datagrams(struct inet *in, const struct inspect_end *end,
 	if (in->protocol != IPPROTO_UDP || !m->idiag_rqueue)
 		return 0;
 	inspect_sock_of(m, end, &s);
-	if (in->i->net.tcp == TCP_MOVE_THEM &&
+	if ((in->i->net.tcp == TCP_MOVE_THEM ||
+	     (in->i->net.tcp == TCP_BY_ADDRESS && in->i->net.n_moves)) &&
 	    (net_addr_any(&s.flow.local) || net_addr_loopback(&s.flow.local) ||
 	     inspect_goes_along(in->i, &s.flow.local)))
 		return inspect_say(in->i, SEV_INFO, "datagrams", NULL,

@@ -7,14 +7,48 @@
 
 #include "common/array.h"
 
-#define TEXT_BYTES (2 * NET_ADDR_TEXT + 32)
+#define TEXT_BYTES   (2 * NET_ADDR_TEXT + 64 + INSPECT_COMM_MAX)
+#define REMEDY_BYTES 256
+#define EPMD_PORT    4369
+
+/* ---- fates ---- */
+
+static bool goes_along(const struct inspect_net *net, const struct net_addr *a)
+{
+	for (size_t k = 0; k < net->n_moves; k++)
+		if (net_addr_equal(&net->moves[k].addr, a))
+			return true;
+	return false;
+}
 
 bool inspect_goes_along(const struct inspect *i, const struct net_addr *a)
 {
-	for (size_t k = 0; k < i->net.n_moves; k++)
-		if (net_addr_equal(&i->net.moves[k].addr, a))
-			return true;
-	return false;
+	return goes_along(&i->net, a);
+}
+
+/* An address that both ends have on whichever host the tree is. */
+static bool is_own(const struct inspect_net *net, const struct net_addr *a)
+{
+	return net_addr_loopback(a) || goes_along(net, a);
+}
+
+enum tcp_fate inspect_fate(const struct inspect_net *net, const struct net_flow *f, bool inner)
+{
+	bool along = goes_along(net, &f->local), near = net_addr_loopback(&f->local);
+	bool own = (along || near) && is_own(net, &f->remote);
+
+	switch (net->tcp) {
+	case TCP_MOVE_THEM:
+		return !inner && (near || own) ? TCP_FATE_CUT : TCP_FATE_MOVES;
+	case TCP_REFUSE_THEM:
+		return inner && own && !net->cannot_move ? TCP_FATE_MOVES : TCP_FATE_REFUSED;
+	case TCP_BY_ADDRESS:
+		if (inner)
+			return own && !net->cannot_move ? TCP_FATE_MOVES : TCP_FATE_CLOSED;
+		return !along ? TCP_FATE_CLOSED : own ? TCP_FATE_CUT : TCP_FATE_MOVES;
+	default:
+		return TCP_FATE_CLOSED;
+	}
 }
 
 int inspect_conn(struct inspect *i, const struct net_sock *s)
@@ -23,19 +57,6 @@ int inspect_conn(struct inspect *i, const struct net_sock *s)
 		return -ENOMEM;
 	i->conns.v[i->conns.n++] = (struct inspect_conn){ .sock = *s };
 	return 0;
-}
-
-/* Is the other end in the tree as well? */
-static bool is_inner(const struct inspect *i, const struct net_flow *f)
-{
-	for (size_t k = 0; k < i->conns.n; k++) {
-		const struct net_flow *o = &i->conns.v[k].sock.flow;
-
-		if (o->local_port == f->remote_port && o->remote_port == f->local_port &&
-		    net_addr_equal(&o->local, &f->remote) && net_addr_equal(&o->remote, &f->local))
-			return true;
-	}
-	return false;
 }
 
 static int add_local(struct inspect *i, const struct net_addr *a)
@@ -49,64 +70,119 @@ static int add_local(struct inspect *i, const struct net_addr *a)
 	return 0;
 }
 
-static const char *conn_text(const struct net_sock *s, char out[TEXT_BYTES])
-{
-	char a[NET_ADDR_TEXT], b[NET_ADDR_TEXT];
+/* ---- what is said of one ---- */
 
-	snprintf(out, TEXT_BYTES, "%s port %u with %s port %u", net_addr_text(&s->flow.local, a),
-	         s->flow.local_port, net_addr_text(&s->flow.remote, b), s->flow.remote_port);
+static const char *conn_text(const struct inspect_conn *c, char out[TEXT_BYTES])
+{
+	const struct net_flow *f = &c->sock.flow;
+	char a[NET_ADDR_TEXT], b[NET_ADDR_TEXT];
+	int n = snprintf(out, TEXT_BYTES, "%s port %u with %s port %u", net_addr_text(&f->local, a),
+	                 f->local_port, net_addr_text(&f->remote, b), f->remote_port);
+
+	if (c->peer_pid && n > 0 && n < TEXT_BYTES)
+		snprintf(out + n, (size_t)(TEXT_BYTES - n), ", pid %d (%s) of this host,",
+		         c->peer_pid, c->peer_comm);
+	return out;
+}
+
+/* Erlang's port mapper forgets a node when the node's connection to it ends. */
+static bool is_epmd(const struct inspect_conn *c)
+{
+	return !c->incoming && c->sock.flow.remote_port == EPMD_PORT &&
+	       !strcmp(c->peer_comm, "epmd");
+}
+
+/* Which side has to do what about a connection that does not move. @out: room for it */
+static const char *remedy(const struct inspect *i, const struct inspect_conn *c,
+                          char out[REMEDY_BYTES])
+{
+	bool local = c->inner || c->peer || net_addr_loopback(&c->sock.flow.local);
+
+	if (is_epmd(c))
+		return "start epmd at the destination; the node has to register there again: "
+		       "RabbitMQ does within a minute, others by "
+		       "erl_epmd:register_node(Name, Port, inet)";
+	if (c->peer_pid && !c->incoming)
+		snprintf(out, REMEDY_BYTES,
+		         "the program has to connect again, to the %s of the destination",
+		         c->peer_comm);
+	else
+		snprintf(out, REMEDY_BYTES, "%s to connect again%s",
+		         c->incoming && !c->inner ? "clients have" : "the program has",
+		         c->incoming && !c->inner ? ", to the destination" : "");
+	if (!local && i->net.tcp != TCP_MOVE_THEM && !i->net.cannot_move) {
+		size_t n = strlen(out);
+
+		snprintf(out + n, REMEDY_BYTES - n,
+		         "; --move-address=ADDR moves the address and its connections");
+	}
 	return out;
 }
 
 /* The peer's address leads elsewhere, or means another host, afterwards. */
-static int say_stays(struct inspect *i, const struct net_sock *s, const char *text)
+static int say_cut(struct inspect *i, const struct inspect_conn *c, const char *text)
 {
-	return inspect_say(i, SEV_WARNING, "tcp-local-peer",
-	                   "its peer has to connect again, to the destination",
+	char todo[REMEDY_BYTES];
+
+	return inspect_say(i, SEV_WARNING, "tcp-local-peer", remedy(i, c, todo),
 	                   "descriptor %d of pid %d: TCP %s will be reset: the peer is on this "
 	                   "host and uses an address that does not lead to the destination",
-	                   s->number, s->pid, text);
+	                   c->sock.number, c->sock.pid, text);
 }
 
-static int say_moves(struct inspect *i, const struct net_sock *s, const char *text)
+static int say_moves(struct inspect *i, const struct inspect_conn *c, const char *text)
 {
-	bool inner = is_inner(i, &s->flow), along = inspect_goes_along(i, &s->flow.local);
+	const struct net_flow *f = &c->sock.flow;
+	bool along = inspect_goes_along(i, &f->local);
 
-	if (!inner && (net_addr_loopback(&s->flow.local) ||
-	               (along && inspect_goes_along(i, &s->flow.remote))))
-		return say_stays(i, s, text);
-	if (!along && !net_addr_loopback(&s->flow.local) && add_local(i, &s->flow.local) < 0)
+	if (!along && !net_addr_loopback(&f->local) && add_local(i, &f->local) < 0)
 		return -ENOMEM;
 	return inspect_say(i, SEV_INFO, "tcp-moves", NULL,
-	                   "descriptor %d of pid %d: TCP %s (%s) moves%s", s->number, s->pid, text,
-	                   net_sock_state(s),
-	                   inner   ? ", with its other end"
-	                   : along ? ", with its address"
-	                           : "; the destination has to have the address");
+	                   "descriptor %d of pid %d: TCP %s (%s) moves%s", c->sock.number,
+	                   c->sock.pid, text, net_sock_state(&c->sock),
+	                   c->inner ? ", with its other end"
+	                   : along  ? ", with its address"
+	                            : "; the destination has to have the address");
 }
 
-static int say_one(struct inspect *i, const struct net_sock *s)
+static int say_closed(struct inspect *i, const struct inspect_conn *c, const char *text)
 {
+	char todo[REMEDY_BYTES];
+
+	return inspect_say(i, SEV_WARNING, "tcp-closed", remedy(i, c, todo),
+	                   "descriptor %d of pid %d: TCP %s will be closed", c->sock.number,
+	                   c->sock.pid, text);
+}
+
+static int say_one(struct inspect *i, const struct inspect_conn *c)
+{
+	enum tcp_fate fate = net_sock_moves(&c->sock)
+	                             ? inspect_fate(&i->net, &c->sock.flow, c->inner)
+	                     : i->net.tcp == TCP_REFUSE_THEM ? TCP_FATE_REFUSED
+	                                                     : TCP_FATE_CLOSED;
 	char text[TEXT_BYTES];
 
-	conn_text(s, text);
-	if (i->net.tcp == TCP_MOVE_THEM && net_sock_moves(s))
-		return say_moves(i, s, text);
-	if (i->net.tcp == TCP_REFUSE_THEM)
+	conn_text(c, text);
+	i->moves_tcp |= fate == TCP_FATE_MOVES || fate == TCP_FATE_CUT;
+	switch (fate) {
+	case TCP_FATE_MOVES:
+		return say_moves(i, c, text);
+	case TCP_FATE_CUT:
+		return say_cut(i, c, text);
+	case TCP_FATE_REFUSED:
 		return inspect_say(i, SEV_BLOCKER, "tcp-open",
 		                   "--tcp=close closes them, --move-address=ADDR moves them",
-		                   "descriptor %d of pid %d: TCP %s is open", s->number, s->pid,
-		                   text);
-	return inspect_say(i, SEV_WARNING, "tcp-closed",
-	                   "clients have to connect again, to the destination; --move-address=ADDR "
-	                   "moves the address and its connections",
-	                   "descriptor %d of pid %d: TCP %s will be closed", s->number, s->pid,
-	                   text);
+		                   "descriptor %d of pid %d: TCP %s is open", c->sock.number,
+		                   c->sock.pid, text);
+	default:
+		return say_closed(i, c, text);
+	}
 }
 
 int inspect_orphan(struct inspect *i, const struct net_sock *s, uint32_t bytes)
 {
 	char text[TEXT_BYTES];
+	struct inspect_conn c = { .sock = *s };
 
 	if (s->flow.listens || !inspect_goes_along(i, &s->flow.local))
 		return 0;
@@ -115,14 +191,19 @@ int inspect_orphan(struct inspect *i, const struct net_sock *s, uint32_t bytes)
 	                   "-to state all shows it",
 	                   "TCP %s was closed by its program with %u bytes left to send: it has no "
 	                   "descriptor, so it cannot move",
-	                   conn_text(s, text), bytes);
+	                   conn_text(&c, text), bytes);
+}
+
+bool inspect_moves_tcp(const struct inspect *i)
+{
+	return i->moves_tcp;
 }
 
 int inspect_tcp(struct inspect *i)
 {
-	int r = 0;
+	int r = i->conns.n ? inspect_peers(i) : 0;
 
 	for (size_t k = 0; r == 0 && k < i->conns.n; k++)
-		r = say_one(i, &i->conns.v[k].sock);
+		r = say_one(i, &i->conns.v[k]);
 	return r;
 }

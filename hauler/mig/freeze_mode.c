@@ -2,8 +2,7 @@
 /* freeze_mode.c - how CRIU and haul share the work while the processes are stopped. */
 #include "hauler/mig/mig.h"
 
-#define CRIU_WITH_SCANS   40000
-#define CRIU_SAYS_STOPPED 31900
+#define CRIU_WITH_SCANS 40000
 
 /* This CRIU makes no page scans, or the kernel has none: there is nothing to answer. */
 static bool is_push(const struct mig *m)

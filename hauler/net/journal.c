@@ -14,9 +14,10 @@ char *mnet_word(const struct mig *m)
 	if (!out)
 		return NULL;
 	at = (size_t)snprintf(out, bytes, "%s",
-	                      !mnet_needs_lock(n) ? "none"
-	                      : mnet_moves_tcp(n) ? "move"
-	                                          : "close");
+	                      !mnet_needs_lock(n)             ? "none"
+	                      : !n->moves_tcp                 ? "close"
+	                      : n->judge.tcp == TCP_MOVE_THEM ? "move"
+	                                                      : "address");
 	for (size_t i = 0; i < n->n_moves; i++)
 		at += (size_t)snprintf(out + at, bytes - at, ",%s/%u@%s",
 		                       net_addr_text(&n->here[i].addr, text), n->here[i].prefix,
@@ -33,7 +34,10 @@ int mnet_adopt(struct mig *m, const char *word, struct err *e)
 
 	if (!n || !p)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the network");
-	n->judge.tcp = !strcmp(p, "move") ? TCP_MOVE_THEM : TCP_CLOSE_THEM;
+	n->judge.tcp = !strcmp(p, "move")      ? TCP_MOVE_THEM
+	               : !strcmp(p, "address") ? TCP_BY_ADDRESS
+	                                       : TCP_CLOSE_THEM;
+	n->moves_tcp = n->judge.tcp != TCP_CLOSE_THEM;
 	bool locked = strcmp(p, "none");
 
 	while (r == 0 && (p = strtok_r(NULL, ",", &save)) && n->n_moves < NET_MOVES_MAX) {
@@ -44,6 +48,8 @@ int mnet_adopt(struct mig *m, const char *word, struct err *e)
 		n->there[n->n_moves] = *mv;
 		n->n_moves += r == 0;
 	}
+	n->judge.moves = n->here;
+	n->judge.n_moves = n->n_moves;
 	if (r || !locked)
 		return r;
 	r = net_lock_adopt(&n->lock, m->link.route, e);

@@ -18,9 +18,8 @@
 #define QUIET_STEP_US  1000
 #define SHIP_BYTES_MAX (1u << 20)
 /* the kernel's; <netinet/tcp.h> and the inspection have others */
-#define STATE_SYN_RECV  3
-#define STATES_STANDING (BIT(1) | BIT(8)) /* ESTABLISHED, CLOSE_WAIT */
-#define STATES_GOING    (BIT(4) | BIT(9) | BIT(11)) /* FIN_WAIT1, LAST_ACK, CLOSING */
+#define STATE_SYN_RECV 3
+#define STATES_GOING   (BIT(4) | BIT(9) | BIT(11)) /* FIN_WAIT1, LAST_ACK, CLOSING */
 
 /* ---- new connections ---- */
 
@@ -115,7 +114,7 @@ int mnet_quiet(struct mig *m, struct err *e)
 	uint64_t deadline = deadline_in_ms(m->opt->pol.v.quiet_limit_ms);
 	int r = mnet_needs_lock(n) ? net_lock_new(&n->lock, m->id, e) : 0;
 
-	if (r < 0 || !mnet_moves_tcp(n))
+	if (r < 0 || !mnet_moves_clients(n) || !n->moves_tcp)
 		return r;
 	r = wait_accepted(m, &listening, deadline, e);
 	net_socks_fini(&listening);
@@ -123,80 +122,6 @@ int mnet_quiet(struct mig *m, struct err *e)
 }
 
 /* ---- the freeze ---- */
-
-/* Any program's: without its address the connection is lost. */
-static int on_lost(void *arg, const struct nlmsghdr *h)
-{
-	struct mnet *n = arg;
-	const struct inet_diag_msg *d = NLMSG_DATA(h);
-	struct net_sock s;
-
-	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*d)) || d->idiag_inode)
-		return 0;
-	inspect_sock_of(d, &(struct inspect_end){ 0 }, &s);
-	bool ours = false;
-
-	for (size_t i = 0; i < n->n_moves; i++)
-		ours |= net_addr_equal(&n->here[i].addr, &s.flow.local);
-	if (!ours)
-		return 0;
-	struct net_flow *v = realloc(n->flows, (n->n_flows + 1) * sizeof(*v));
-
-	if (!v)
-		return -ENOMEM;
-	s.flow.lost = true;
-	n->flows = v;
-	v[n->n_flows++] = s.flow;
-	return 0;
-}
-
-/*
- * Connections without a descriptor do not exist at the destination. Tell their peers, once the tree
- * is there.
- */
-static int add_lost(struct mnet *n)
-{
-	static const uint8_t families[] = { AF_INET, AF_INET6 };
-	size_t before = n->n_flows;
-	/* with many connections the list of established ones is long, and seldom needed */
-	uint32_t states = STATES_GOING | (n->loose_left ? STATES_STANDING : 0);
-	int r = 0;
-
-	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(families); i++) {
-		struct inet_diag_req_v2 q = { .sdiag_family = families[i],
-			                      .sdiag_protocol = IPPROTO_TCP,
-			                      .idiag_states = states };
-
-		r = sock_diag_dump(&q, sizeof(q), on_lost, n);
-	}
-	n->loose_left = (unsigned int)(n->n_flows - before);
-	return r;
-}
-
-/* Is this an address of the destination, once the tree is there? */
-static bool arrives_there(void *arg, const struct net_addr *a)
-{
-	const struct mnet *n = arg;
-
-	for (size_t i = 0; i < n->n_moves; i++)
-		if (net_addr_equal(&n->here[i].addr, a))
-			return true;
-	return net_addr_loopback(a);
-}
-
-/* Datagrams for other addresses still come to this host afterwards. Return: number of flows left */
-static size_t drop_udp_elsewhere(struct mnet *n, size_t all)
-{
-	size_t left = 0;
-
-	for (size_t i = 0; i < all; i++) {
-		const struct net_flow *f = &n->flows[i];
-
-		if (!f->udp || net_addr_any(&f->local) || arrives_there(n, &f->local))
-			n->flows[left++] = *f;
-	}
-	return left;
-}
 
 /* Return: number of TCP flows; they come first */
 static size_t tcp_first(struct mnet *n)
@@ -213,29 +138,10 @@ static size_t tcp_first(struct mnet *n)
 	return at;
 }
 
-static int list_flows(struct mig *m, struct err *e)
-{
-	struct mnet *n = m->net;
-	AUTO(procs) struct proc_list procs = { 0 };
-	int r = procs_tree(m->opt->pid, &procs, e);
-
-	if (r < 0)
-		return r;
-	r = net_socks_collect(procs.pid, procs.n, false, &n->socks, e);
-	if (r < 0)
-		return r;
-	ssize_t k = net_socks_flows(&n->socks, &n->flows);
-
-	n->n_flows = k > 0 ? drop_udp_elsewhere(n, (size_t)k) : 0;
-	if (k < 0 || (n->n_moves && add_lost(n) == -ENOMEM))
-		return err_set(e, ERR_SYS, ENOMEM, "no memory for sockets");
-	return 0;
-}
-
 static int lock(struct mig *m, struct err *e)
 {
 	struct mnet *n = m->net;
-	int r = list_flows(m, e);
+	int r = mnet_sort(m, e);
 
 	if (r < 0)
 		return r;
@@ -243,25 +149,33 @@ static int lock(struct mig *m, struct err *e)
 
 	if (net_park_pull(n->park) < 0)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for packets");
+	if (n->judge.tcp != TCP_MOVE_THEM)
+		net_park_only(n->park, mnet_arrives, n);
 	if (net_park_watch(n->park, n->flows, n_tcp, e) < 0 ||
 	    net_lock_add(n->lock, n->flows, n->n_flows, e) < 0)
 		return err_code(e);
 	/* a datagram must not be counted both as queued and as seen by the tap */
 	for (size_t i = 0; i < n->socks.n; i++)
-		if (net_udp_waiting(&n->socks.v[i], n->park, arrives_there, n) < 0)
+		if (mnet_moves_clients(n) &&
+		    net_udp_waiting(&n->socks.v[i], n->park, mnet_arrives, n) < 0)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for datagrams");
 	return n_tcp < n->n_flows ? net_park_watch(n->park, n->flows, n->n_flows, e) : 0;
 }
 
 int mnet_freeze(struct mig *m, struct err *e)
 {
-	if (!m->net->lock || !mnet_moves_tcp(m->net))
+	if (!m->net->lock)
 		return 0;
 	uint64_t t0 = now_us();
 	int r = lock(m, e);
 
 	log_info("flows=%zu lock_us=%llu", m->net->n_flows, (unsigned long long)(now_us() - t0));
 	return r;
+}
+
+int mnet_note(struct mig *m, struct err *e)
+{
+	return m->net->lock ? 0 : mnet_sort(m, e);
 }
 
 int mnet_give(struct mig *m, struct err *e)
@@ -318,27 +232,11 @@ static int add_options(struct mnet *n, struct err *e)
 	return 0;
 }
 
-/* Peers on this host: their packets never left it. */
-static bool has_local_peer(const struct mnet *n, const struct net_flow *f)
-{
-	bool along = false;
-
-	for (size_t i = 0; i < n->n_moves; i++)
-		along |= net_addr_equal(&n->here[i].addr, &f->remote);
-	if (f->listens || (!along && !net_addr_loopback(&f->local)))
-		return false;
-	for (size_t i = 0; i < n->n_flows; i++)
-		if (n->flows[i].local_port == f->remote_port &&
-		    net_addr_equal(&n->flows[i].local, &f->remote))
-			return false; /* the peer has moved, too */
-	return true;
-}
-
 int mnet_switch(struct mig *m, Haul__Switch *s, struct err *e)
 {
 	struct mnet *n = m->net;
 
-	s->tcp_close = !mnet_moves_tcp(n);
+	s->tcp_close = !n->moves_tcp;
 	n->flow_msg = calloc(n->n_flows + 1, sizeof(*n->flow_msg));
 	n->flow_ptr = calloc(n->n_flows + 1, sizeof(Haul__Flow *));
 	if (!n->flow_msg || !n->flow_ptr)
@@ -352,15 +250,19 @@ int mnet_switch(struct mig *m, Haul__Switch *s, struct err *e)
 		v->local_port = f->local_port;
 		v->udp = f->udp;
 		v->lost = f->lost;
-		v->cut = !f->udp && !f->lost && has_local_peer(n, f);
+		v->cut = f->cut;
 		if (f->listens)
 			continue;
 		v->remote = mnet_addr_msg(&f->remote);
 		v->remote_port = f->remote_port;
 	}
-	s->n_flow = n->n_flows;
+	if (n->moves_tcp && add_options(n, e) < 0)
+		return err_code(e);
+	for (size_t i = 0; n->lock && i < n->n_flows; i++)
+		if (!n->flows[i].stays)
+			n->flow_ptr[s->n_flow++] = n->flow_ptr[i];
 	s->flow = n->flow_ptr;
-	return mnet_moves_tcp(n) ? add_options(n, e) : 0;
+	return mnet_closed(n, s, e);
 }
 
 int mnet_ship(struct mig *m, struct err *e)
@@ -371,22 +273,22 @@ int mnet_ship(struct mig *m, struct err *e)
 
 	if (!n->park || net_park_pull(n->park) < 0 || net_park_count(n->park) == n->n_shipped)
 		return 0;
-	size_t count = net_park_count(n->park) - n->n_shipped;
-	AUTO(mem) ProtobufCBinaryData *v = calloc(count, sizeof(*v));
+	size_t all = net_park_count(n->park), count = 0;
+	AUTO(mem) ProtobufCBinaryData *v = calloc(all - n->n_shipped, sizeof(*v));
 
 	if (!v)
 		return 0; /* the peers send them again */
 	parked.packet = v;
-	for (; parked.n_packet < count && bytes < SHIP_BYTES_MAX; parked.n_packet++) {
-		ProtobufCBinaryData *d = &v[parked.n_packet];
-
-		d->data = (uint8_t *)net_park_packet(n->park, n->n_shipped + parked.n_packet,
-		                                     &d->len);
-		bytes += d->len;
+	for (; n->n_shipped < all && bytes < SHIP_BYTES_MAX; n->n_shipped++) {
+		if (net_park_stays(n->park, n->n_shipped))
+			continue;
+		v[count].data = (uint8_t *)net_park_packet(n->park, n->n_shipped, &v[count].len);
+		bytes += v[count++].len;
 	}
-	n->n_shipped += parked.n_packet;
-	log_info("parked=%zu bytes=%zu", parked.n_packet, bytes);
-	return wire_say(m->link.ctl, HAUL__MSG__BODY_PARKED, &parked, mig_freeze_end(m), e);
+	parked.n_packet = count;
+	log_info("parked=%zu bytes=%zu", count, bytes);
+	return count ? wire_say(m->link.ctl, HAUL__MSG__BODY_PARKED, &parked, mig_freeze_end(m), e)
+	             : 0;
 }
 
 /* ---- the tree is at the destination ---- */
@@ -397,24 +299,22 @@ void mnet_count(const struct mig *m, unsigned int *moved, unsigned int *lost)
 
 	*moved = 0;
 	*lost = n ? n->loose_left : 0; /* and those whose peer stays behind */
-	for (size_t i = 0; n && i < n->n_flows; i++) {
+	for (size_t i = 0; n && n->lock && i < n->n_flows; i++) {
 		const struct net_flow *f = &n->flows[i];
-		bool cut = !f->listens && !f->lost && has_local_peer(n, f);
 
-		*moved += !f->listens && !f->lost && !cut;
-		*lost += cut;
+		*moved += !f->listens && !f->lost && !f->cut && !f->stays;
+		*lost += f->cut;
 	}
 }
 
+/* The copy here will not run any more: peers of closed connections need not wait until it is killed. */
 void mnet_running(struct mig *m)
 {
+	mnet_reset(m->net);
 	mnet_hook_late(m, HOOK_RUNNING);
 }
 
-/*
- * When connections are closed, our copy's sockets end with a reset; moved ones are in repair mode:
- * silent.
- */
+/* Moved sockets are in repair mode: they end in silence. Others end with a reset. */
 void mnet_end(struct mig *m)
 {
 	struct mnet *n = m->net;
@@ -422,12 +322,12 @@ void mnet_end(struct mig *m)
 
 	if (n && n->park)
 		net_park_stop(n->park);
-	if (!n || mnet_moves_tcp(n))
+	if (!n)
 		return;
-	for (size_t i = 0; i < m->copy.n_held; i++)
-		net_socks_collect(&m->copy.held[i].pid, 1, false, &n->socks, &e);
-	net_socks_reset_at_end(&n->socks);
-	net_socks_fini(&n->socks);
+	/* a recovery knows its sockets only now */
+	if (!n->closed && m->opt && mnet_sort(m, &e) < 0)
+		log_warn("connections that do not move are not reset: %s", e.msg);
+	mnet_reset(n);
 }
 
 void mnet_done(struct mig *m)
@@ -435,18 +335,12 @@ void mnet_done(struct mig *m)
 	struct mnet *n = m->net;
 	struct err e = ERR_INIT;
 
-	if (!n || !n->lock)
+	if (!n)
 		return;
-	for (size_t i = 0; i < n->socks.n; i++)
-		if (has_local_peer(n, &n->socks.v[i].flow) &&
-		    net_peer_abort(&n->socks.v[i].flow, &e) < 0)
-			log_warn("cannot reset a connection with a peer on this host, which will "
-			         "wait in vain: %s",
-			         e.msg);
 	net_socks_fini(&n->socks);
-	err_clear(&e);
+	free(steal(n->closed));
 	/* all sockets that moved are gone: only now may the kernel answer for them */
-	if (net_lock_open(n->lock, &e) < 0)
+	if (n->lock && net_lock_open(n->lock, &e) < 0)
 		log_warn("%s: %s", e.msg, e.fix);
 }
 
@@ -456,6 +350,10 @@ void mnet_undo(struct mig *m)
 {
 	struct mnet *n = m->net;
 
+	if (n && !n->lock) {
+		net_socks_fini(&n->socks);
+		free(steal(n->closed));
+	}
 	if (!n || !n->lock)
 		return;
 	for (size_t i = 0; i < n->n_moves; i++) {
@@ -478,6 +376,7 @@ void mnet_undo(struct mig *m)
 	if (n->park && net_park_pull(n->park) == 0)
 		net_park_release(n->park);
 	net_socks_fini(&n->socks);
+	free(steal(n->closed));
 }
 
 void mnet_undone(struct mig *m)

@@ -31,6 +31,10 @@ int mnet_prepare(struct mig *m, struct err *e);
 int mnet_quiet(struct mig *m, struct err *e);
 /** mnet_freeze() - CRIU holds the tree: its packets are dropped from here on */
 int mnet_freeze(struct mig *m, struct err *e);
+/** mnet_note() - the same when nothing is locked: which connections are closed */
+int mnet_note(struct mig *m, struct err *e);
+/** mnet_images() - the images that CRIU has written: some connections are closed there */
+int mnet_images(struct mig *m, struct err *e);
 /** mnet_give() - take the addresses off this host; hook */
 int mnet_give(struct mig *m, struct err *e);
 /** mnet_switch() - fill in s->flow; freed by mnet_free() */

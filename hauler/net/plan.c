@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hauler/net/priv.h"
 #include "common/log.h"
+#include "engine/criu/criu.h"
+#include "hauler/net/priv.h"
 
 /* ---- before anything is touched ---- */
 
@@ -30,19 +31,14 @@ static int find_move(struct mnet *n, const struct net_move *want, struct err *e)
 	return 0;
 }
 
-/* Whoever moves an address wants its connections to move, too. */
-static enum tcp_fate fate(unsigned int word, size_t n_moves)
+static enum tcp_wish wish(unsigned int word)
 {
-	switch (word) {
-	case POL_TCP_MOVE:
-		return TCP_MOVE_THEM;
-	case POL_TCP_CLOSE:
-		return TCP_CLOSE_THEM;
-	case POL_TCP_REFUSE:
-		return TCP_REFUSE_THEM;
-	default:
-		return n_moves ? TCP_MOVE_THEM : TCP_CLOSE_THEM;
-	}
+	static const enum tcp_wish of[] = { [POL_TCP_MOVE] = TCP_MOVE_THEM,
+		                            [POL_TCP_CLOSE] = TCP_CLOSE_THEM,
+		                            [POL_TCP_REFUSE] = TCP_REFUSE_THEM,
+		                            [POL_TCP_AUTO] = TCP_BY_ADDRESS };
+
+	return of[word];
 }
 
 int mnet_new(struct mig *m, struct err *e)
@@ -57,7 +53,10 @@ int mnet_new(struct mig *m, struct err *e)
 
 	for (size_t i = 0; r == 0 && i < o->n_moves; i++)
 		r = find_move(n, &o->move[i], e);
-	n->judge.tcp = fate(m->opt->pol.v.tcp, o->n_moves);
+	n->judge.tcp = wish(m->opt->pol.v.tcp);
+	n->judge.cannot_move = m->dump.criu_version && m->dump.criu_version < CRIU_SAYS_STOPPED;
+	n->moves_tcp = n->judge.tcp == TCP_MOVE_THEM ||
+	               (n->judge.tcp == TCP_BY_ADDRESS && o->n_moves);
 	n->judge.rules = &o->rules;
 	n->judge.unit = m->opt->unit;
 	n->judge.land = m->opt->as != NULL;
@@ -74,7 +73,7 @@ const struct inspect_net *mnet_judge(const struct mnet *n)
 
 bool mnet_moves_tcp(const struct mnet *n)
 {
-	return n->judge.tcp == TCP_MOVE_THEM;
+	return n->moves_tcp;
 }
 
 static int find_harm(const struct net_move *mv, struct findings *f, struct err *e)
@@ -112,9 +111,24 @@ static int find_self(struct mig *m, struct findings *f, struct err *e)
 	return r;
 }
 
+/* Make a lock without flows, and remove it: can this host do it? */
+static int find_lock(struct mig *m, struct findings *f)
+{
+	AUTO(net_lock) struct net_lock *l = NULL;
+	struct err why = ERR_INIT;
+
+	if (!mnet_needs_lock(m->net) ||
+	    (net_lock_new(&l, (uint64_t)getpid(), &why) == 0 && net_lock_open(l, &why) == 0))
+		return 0;
+	return finding_add(f, SEV_BLOCKER, "no-nf-tables",
+	                   "modprobe nf_tables, or --tcp=close without --move-address",
+	                   "this host cannot lock connections: %s", why.msg);
+}
+
 int mnet_findings(struct mig *m, struct findings *f, struct err *e)
 {
-	int r = 0;
+	m->net->moves_tcp |= inspect_moves_tcp(m->insp);
+	int r = m->link.ctl ? 0 : find_lock(m, f);
 
 	for (size_t i = 0; r == 0 && !m->link.ctl && i < m->net->n_moves; i++)
 		r = find_harm(&m->net->here[i], f, e);
@@ -215,7 +229,7 @@ void mnet_hook_late(struct mig *m, enum hook_point p)
 
 bool mnet_needs_lock(const struct mnet *n)
 {
-	return mnet_moves_tcp(n) || n->n_moves;
+	return n->moves_tcp || n->n_moves;
 }
 
 int mnet_prepare(struct mig *m, struct err *e)
@@ -237,5 +251,8 @@ void mnet_free(struct mnet *n)
 	free(n->flow_msg);
 	free(n->flow_options);
 	free(n->flow_ptr);
+	free(n->closed);
+	free(n->closed_msg);
+	free(n->closed_ptr);
 	free(n);
 }

@@ -18,9 +18,11 @@ struct mnet {
 	struct hooks hooks;
 	struct net_move here[NET_MOVES_MAX], there[NET_MOVES_MAX];
 	size_t n_moves;
+	bool moves_tcp; /* there are connections that move, or may be */
 	struct net_lock *lock; /* NULL: connections are closed, and nothing is locked */
 	struct net_park *park;
 	struct net_socks socks; /* copies of all TCP sockets, from the freeze on */
+	bool *closed; /* which of them are closed; NULL: not known yet */
 	struct net_flow *flows;
 	size_t n_flows, n_shipped;
 	unsigned int loose_left;
@@ -32,10 +34,21 @@ struct mnet {
 	Haul__Flow *flow_msg, **flow_ptr;
 	struct flow_options *flow_options; /* number of entries of flow_msg that have options */
 	size_t n_flow_options;
+	Haul__Closed *closed_msg, **closed_ptr;
 };
 
 /** mnet_needs_lock() - something of the network moves */
 bool mnet_needs_lock(const struct mnet *n);
+/** mnet_moves_clients() - do those who come from outside find the tree at the destination? */
+bool mnet_moves_clients(const struct mnet *n);
+/** mnet_arrives() - is this an address of the destination, once the tree is there? @arg: the mnet */
+bool mnet_arrives(void *arg, const struct net_addr *a);
+/** mnet_sort() - copies of the sockets of the stopped tree; what becomes of each. Return: 0; -code of @e */
+int mnet_sort(struct mig *m, struct err *e);
+/** mnet_closed() - fill in s->closed; freed by mnet_free() */
+int mnet_closed(struct mnet *n, Haul__Switch *s, struct err *e);
+/** mnet_reset() - the tree is at the destination: reset what does not move, and peers on this host */
+void mnet_reset(struct mnet *n);
 /** mnet_hook() - run the hook of @p, if it has one */
 int mnet_hook(struct mig *m, enum hook_point p, struct err *e);
 /** mnet_hook_late() - the same when its answer changes nothing */

@@ -97,8 +97,8 @@ static int ask_criu(struct mig *m, struct err *e)
 
 /* Their errors say what is wrong without the name of a step. */
 static int (*const connect_parts[])(struct mig *m, struct err *e) = {
-	choose_tracker, owner,         mnet_new, opened_note, look,         judge_addresses,
-	judge_tree,     start_tracker, ask_criu, dirs_look,   talk_connect,
+	choose_tracker,  owner,      ask_criu,      mnet_new,  opened_note,  look,
+	judge_addresses, judge_tree, start_tracker, dirs_look, talk_connect,
 };
 
 int connect_run(struct mig *m, struct err *e)

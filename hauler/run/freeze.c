@@ -146,13 +146,18 @@ static int note_threads(struct mig *m, struct err *e)
 static const struct part beside_parts[] = {
 	{ "note sockets", note_sockets },
 	{ "note threads", note_threads },
+	{ "connections that are closed", mnet_note },
 };
 
 /* CRIU before 3.19 does not wait: the tree is stopped and dumped already. */
 static const struct part dumped_parts[] = {
-	{ "old CRIU", too_late },         { "note pending signals", signals_note },
-	{ "last scan", look_last },       { "changed directories", dirs_frozen },
-	{ "note sockets", note_sockets }, { "note threads", note_threads },
+	{ "old CRIU", too_late },
+	{ "note pending signals", signals_note },
+	{ "last scan", look_last },
+	{ "changed directories", dirs_frozen },
+	{ "note sockets", note_sockets },
+	{ "note threads", note_threads },
+	{ "closed connections", mnet_note },
 };
 
 /* From the stop to the complete dump. The last scan runs beside the dump. */

@@ -308,6 +308,8 @@ static int change_images(struct mig *m, struct err *e)
 
 	if (r == 0)
 		r = img_relink_files(m->dump.images_fd, relinks, n, e);
+	if (r == 0)
+		r = mnet_images(m, e);
 	return r < 0 ? r : needs_reroot(m->needs, m->dump.images_fd, e);
 }
 

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * flows.c - the sockets of the stopped tree, one by one: which connections move, which are closed, and what of
+ * them is locked.
+ */
+#include "hauler/net/priv.h"
+
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "engine/images/img.h"
+#include "engine/net/sock_diag.h"
+#include "engine/proc/proc.h"
+#include "hauler/inspect/priv.h"
+
+/* the kernel's; <netinet/tcp.h> and the inspection have others */
+#define STATES_STANDING (BIT(1) | BIT(8)) /* ESTABLISHED, CLOSE_WAIT */
+#define STATES_GOING    (BIT(4) | BIT(9) | BIT(11)) /* FIN_WAIT1, LAST_ACK, CLOSING */
+
+/* ---- connections without a descriptor ---- */
+
+bool mnet_arrives(void *arg, const struct net_addr *a)
+{
+	const struct mnet *n = arg;
+
+	for (size_t i = 0; i < n->n_moves; i++)
+		if (net_addr_equal(&n->here[i].addr, a))
+			return true;
+	return net_addr_loopback(a);
+}
+
+/* Any program's: without its address the connection is lost. */
+static int on_lost(void *arg, const struct nlmsghdr *h)
+{
+	struct mnet *n = arg;
+	const struct inet_diag_msg *d = NLMSG_DATA(h);
+	struct net_sock s;
+
+	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*d)) || d->idiag_inode)
+		return 0;
+	inspect_sock_of(d, &(struct inspect_end){ 0 }, &s);
+	if (net_addr_loopback(&s.flow.local) || !mnet_arrives(n, &s.flow.local))
+		return 0;
+	struct net_flow *v = realloc(n->flows, (n->n_flows + 1) * sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	s.flow.lost = true;
+	n->flows = v;
+	v[n->n_flows++] = s.flow;
+	return 0;
+}
+
+/*
+ * Connections without a descriptor do not exist at the destination. Tell their peers, once the tree
+ * is there.
+ */
+static int add_lost(struct mnet *n)
+{
+	static const uint8_t families[] = { AF_INET, AF_INET6 };
+	size_t before = n->n_flows;
+	/* with many connections the list of established ones is long, and seldom needed */
+	uint32_t states = STATES_GOING | (n->loose_left ? STATES_STANDING : 0);
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(families); i++) {
+		struct inet_diag_req_v2 q = { .sdiag_family = families[i],
+			                      .sdiag_protocol = IPPROTO_TCP,
+			                      .idiag_states = states };
+
+		r = sock_diag_dump(&q, sizeof(q), on_lost, n);
+	}
+	n->loose_left = (unsigned int)(n->n_flows - before);
+	return r;
+}
+
+/* ---- the tree's own ---- */
+
+bool mnet_moves_clients(const struct mnet *n)
+{
+	return n->judge.tcp == TCP_MOVE_THEM || n->n_moves;
+}
+
+/* Datagrams for other addresses still come to this host afterwards. */
+static bool takes_new(struct mnet *n, const struct net_flow *f)
+{
+	return mnet_moves_clients(n) &&
+	       (!f->udp || net_addr_any(&f->local) || mnet_arrives(n, &f->local));
+}
+
+/*
+ * One connection. A closed one stays here, locked like the others: an undo needs it as it was. If its address
+ * goes, only the destination can tell its peer.
+ */
+static int sort_one(struct mnet *n, size_t k, bool inner, struct err *e)
+{
+	const struct net_sock *s = &n->socks.v[k];
+	struct net_flow *f = &n->flows[n->n_flows];
+
+	*f = s->flow;
+	if (f->listens) {
+		n->n_flows += takes_new(n, f);
+		return 0;
+	}
+	if (!net_sock_moves(s))
+		return 0;
+	enum tcp_fate fate = inspect_fate(&n->judge, f, inner);
+
+	if (fate == TCP_FATE_REFUSED) {
+		err_set(e, ERR_TARGET, EPERM,
+		        "descriptor %d of pid %d is a TCP connection that was made since the look",
+		        s->number, s->pid);
+		return err_fix(e, "--tcp=close closes it, --move-address=ADDR moves it");
+	}
+	bool closed = fate == TCP_FATE_CLOSED || !n->moves_tcp;
+
+	n->closed[k] = closed;
+	f->cut = fate == TCP_FATE_CUT;
+	f->lost = closed && n->n_moves && !net_addr_loopback(&f->local) &&
+	          mnet_arrives(n, &f->local);
+	f->stays = closed && !f->lost;
+	n->n_flows++;
+	return 0;
+}
+
+static int sort_all(struct mnet *n, struct err *e)
+{
+	AUTO(mem) struct net_flow *all = calloc(n->socks.n + 1, sizeof(*all));
+	AUTO(net_mates) struct net_mates *mates = NULL;
+	int r = 0;
+
+	n->flows = calloc(n->socks.n + 1, sizeof(*n->flows));
+	n->closed = calloc(n->socks.n + 1, sizeof(*n->closed));
+	for (size_t i = 0; all && i < n->socks.n; i++)
+		all[i] = n->socks.v[i].flow;
+	if (!all || !n->flows || !n->closed || net_mates_new(&mates, all, n->socks.n) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for sockets");
+	for (size_t i = 0; r == 0 && i < n->socks.n; i++)
+		r = sort_one(n, i, net_mate(mates, &all[i]) >= 0, e);
+	return r;
+}
+
+int mnet_sort(struct mig *m, struct err *e)
+{
+	struct mnet *n = m->net;
+	AUTO(procs) struct proc_list procs = { 0 };
+	int r = procs_tree(m->opt->pid, &procs, e);
+
+	if (r < 0)
+		return r;
+	net_socks_fini(&n->socks);
+	free(steal(n->flows));
+	free(steal(n->closed));
+	n->n_flows = 0;
+	r = net_socks_collect(procs.pid, procs.n, false, &n->socks, e);
+	if (r == 0)
+		r = sort_all(n, e);
+	if (r < 0)
+		return r;
+	if (n->n_moves && add_lost(n) == -ENOMEM)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for sockets");
+	return 0;
+}
+
+/* ---- those that are closed ---- */
+
+int mnet_images(struct mig *m, struct err *e)
+{
+	const struct mnet *n = m->net;
+	AUTO(mem) uint64_t *inode = calloc(n->socks.n + 1, sizeof(*inode));
+	size_t k = 0;
+
+	if (!inode)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for connections");
+	for (size_t i = 0; n->moves_tcp && n->closed && i < n->socks.n; i++)
+		if (n->closed[i])
+			inode[k++] = n->socks.v[i].inode;
+	return img_close_connections(m->dump.images_fd, inode, k, e);
+}
+
+int mnet_closed(struct mnet *n, Haul__Switch *s, struct err *e)
+{
+	n->closed_msg = calloc(n->socks.n + 1, sizeof(*n->closed_msg));
+	n->closed_ptr = calloc(n->socks.n + 1, sizeof(Haul__Closed *));
+	if (!n->closed_msg || !n->closed_ptr)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for connections");
+	for (size_t i = 0; n->closed && i < n->socks.n; i++) {
+		Haul__Closed *c = &n->closed_msg[s->n_closed];
+
+		if (!n->closed[i])
+			continue;
+		haul__closed__init(c);
+		c->pid = (uint32_t)n->socks.v[i].pid;
+		c->fd = (uint32_t)n->socks.v[i].number;
+		n->closed_ptr[s->n_closed++] = c;
+	}
+	s->closed = n->closed_ptr;
+	return 0;
+}
+
+/* Twice does no harm: a socket that was reset has no peer any more. */
+void mnet_reset(struct mnet *n)
+{
+	AUTO(mem) struct net_flow *v = calloc(n->n_flows + 1, sizeof(*v));
+	struct err e = ERR_INIT;
+	size_t k = 0;
+
+	for (size_t i = 0; v && i < n->n_flows; i++)
+		if (n->flows[i].stays)
+			v[k++] = n->flows[i];
+	if (n->lock && k && net_lock_del(n->lock, v, k, &e) < 0)
+		log_debug("%s", e.msg);
+	for (size_t i = 0; n->closed && i < n->socks.n; i++)
+		if (n->closed[i])
+			net_sock_abort(&n->socks.v[i]);
+	err_clear(&e);
+	for (size_t i = 0; i < n->n_flows; i++)
+		if (n->flows[i].cut && net_peer_abort(&n->flows[i], &e) < 0)
+			log_warn("cannot reset a connection with a peer on this host, which will "
+			         "wait in vain: %s",
+			         e.msg);
+}
