@@ -302,7 +302,7 @@ SH_LOG_COMPILER = $(top_srcdir)/tests/run
 
 # ---- targets ----
 .PHONY: check-quick check-beside check-timed check-api check-asan check-crash check-files check-hostile \
-	check-slow check-soak check-systemd check-tcp check-trust check-tsan check-vm check-programs fuzz
+	check-servers check-slow check-soak check-systemd check-tcp check-trust check-tsan check-vm check-programs fuzz
 
 check-programs: $(BUILT_SOURCES) $(sbin_PROGRAMS) $(check_PROGRAMS)
 # one test for each processor, unless the caller has given -j
@@ -338,6 +338,9 @@ check-files: check-programs
 # every message in the place of every other, from liars with a real process
 check-hostile: check-programs
 	HOSTILE_ALL=1 $(srcdir)/tests/t-hostile-lies.sh
+# servers, interpreters and daemons of Debian, there and back under load
+check-servers: check-programs
+	$(srcdir)/tests/t-servers.sh
 # nearly all of it waits for a link of 1 Mbit/s
 check-slow: check-programs
 	$(srcdir)/tests/t-slow-link.sh
