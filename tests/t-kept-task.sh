@@ -17,7 +17,7 @@ check() {
 for mode in auto post-copy; do
 	start A "$work/kept_task.py"
 	verify A
-	check A personality memory-policy memory-merge task-flags thread-directory
+	check A memory-policy keyring thread-directory
 	for h in A B; do
 		move $h --mode=$mode
 		verify "$(other $h)"

@@ -39,6 +39,7 @@ ways = {
     "mseal": lambda: libc.syscall(462, pages(), ctypes.c_ulong(8192), 0),
     "mbind": lambda: libc.syscall(237, pages(), ctypes.c_ulong(8192), 2, ctypes.byref(one), ctypes.c_ulong(64), 0),
     "policy": lambda: libc.syscall(238, 1, ctypes.byref(one), ctypes.c_ulong(64)),
+    "dispatch": lambda: libc.prctl(59, 1, 0, 0, ctypes.byref(ctypes.c_byte(0))),  # PR_SET_SYSCALL_USER_DISPATCH
     "nothing": lambda: 0,
 }
 def do(prefix):
@@ -81,11 +82,12 @@ refused() {
 }
 
 "$lab" run A "$haul" -v check 1 2>&1 | grep -q 'does not tell of sandboxes' && skip "no BPF iterators here"
-note "refused by name: Landlock, of a thread, of a child; MDWE; sealed memory"
+note "refused by name: Landlock, of a thread, of a child; MDWE; sealed memory; dispatch of system calls"
 refused landlock 'restricted itself with Landlock' landlock
 refused landlock 'restricted itself with Landlock' thread
 refused mdwe 'PR_SET_MDWE' mdwe
 refused sealed 'is sealed (mseal(2))' mseal
+refused syscall-dispatch 'PR_SET_SYSCALL_USER_DISPATCH' dispatch
 
 note "memory policies: named"
 for how in mbind policy; do

@@ -2,12 +2,15 @@
 /* threads.c - carry out what SWITCH says about threads; they have the numbers they had at the source. */
 #include "agent/gate/threads.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "agent/berth/berth.h"
 #include "common/log.h"
 #include "engine/images/img.h"
 #include "engine/proc/attrs.h"
+#include "engine/proc/selfset.h"
 #include "transport/haul.pb-c.h"
 
 /* @at: where the search begins; both hosts name threads in about the same order */
@@ -82,6 +85,8 @@ static void set_thread(const Haul__Thread *v, pid_t tid)
 		.oom_score_adj = v->oom_score_adj,
 		.coredump_filter = v->coredump_filter,
 		.autogroup_nice = v->autogroup_nice,
+		.util_min = v->util_min,
+		.util_max = v->util_max,
 	};
 
 	if (v->cpus.len && v->cpus.len <= sizeof(a.cpus)) {
@@ -94,6 +99,57 @@ static void set_thread(const Haul__Thread *v, pid_t tid)
 		log_warn("thread %d: %s cannot be set: %s", a.tid, what, strerror(-r));
 }
 
+static uint32_t speculation(uint32_t said)
+{
+	return said == PR_SPEC_DISABLE || said == PR_SPEC_FORCE_DISABLE ? said : 0;
+}
+
+static struct selfset own_of(const Haul__Thread *v, pid_t tid)
+{
+	return (struct selfset){
+		.tid = tid,
+		.personality = v->personality,
+		.mce = v->mce <= SELFSET_MCE_EARLY ? v->mce : SELFSET_MCE_DEFAULT,
+		.io_flusher = v->io_flusher,
+		.merge = v->merge,
+		.bypass = speculation(v->bypass),
+		.branch = speculation(v->branch),
+	};
+}
+
+/* Most processes have nothing of this, and are not stopped for it. */
+static void set_own(pid_t pid, const struct selfset *v, size_t n)
+{
+	const char *what = NULL;
+	pid_t tid = pid;
+	int r = n ? selfset_apply(pid, v, n, &what, &tid) : 0;
+
+	if (r < 0)
+		log_warn("thread %d: %s cannot be set: %s", tid, what, strerror(-r));
+}
+
+static void set_task(const struct wrk *w, const Haul__Switch *s, const struct img_task *t,
+                     size_t *at)
+{
+	AUTO(mem) struct selfset *own = calloc(t->n_threads, sizeof(*own));
+	size_t n = 0;
+
+	for (unsigned int k = 0; k < t->n_threads; k++) {
+		const Haul__Thread *v = find(s, t->threads[k], at);
+
+		if (!v)
+			continue;
+		pid_t tid = berth_pid(w, (pid_t)v->tid);
+
+		set_thread(v, tid);
+		if (!own)
+			continue;
+		own[n] = own_of(v, tid);
+		n += selfset_any(&own[n]);
+	}
+	set_own(berth_pid(w, (pid_t)t->pid), own, n);
+}
+
 void threads_set(const struct wrk *w, const Haul__Switch *s)
 {
 	struct img_tree tree = { 0 };
@@ -104,11 +160,6 @@ void threads_set(const struct wrk *w, const Haul__Switch *s)
 		return;
 	/* of the tree only, whatever the source names */
 	for (size_t i = 0; i < tree.n; i++)
-		for (unsigned int k = 0; k < tree.v[i].n_threads; k++) {
-			const Haul__Thread *v = find(s, tree.v[i].threads[k], &at);
-
-			if (v)
-				set_thread(v, berth_pid(w, (pid_t)v->tid));
-		}
+		set_task(w, s, &tree.v[i], &at);
 	img_tree_fini(&tree);
 }

@@ -15,6 +15,10 @@
 
 #include "engine/proc/attrs.h"
 
+#ifndef PR_SET_MEMORY_MERGE
+#define PR_SET_MEMORY_MERGE 67
+#endif
+
 /* A unit with OOMScoreAdjust=-900 must not protect the processes of its users. */
 static void clear_oom_score(void)
 {
@@ -44,5 +48,7 @@ int inherit_clear(void)
 	prctl(PR_MCE_KILL, PR_MCE_KILL_CLEAR, 0, 0, 0);
 	syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0);
 	personality(PER_LINUX);
+	prctl(PR_SET_IO_FLUSHER, 0, 0, 0, 0);
+	prctl(PR_SET_MEMORY_MERGE, 0, 0, 0, 0);
 	return 0;
 }

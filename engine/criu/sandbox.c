@@ -25,6 +25,7 @@
 #define WORDS        16
 #define KERNEL_SPACE 0xff00000000000000ULL /* pointers of the kernel are above */
 #define MDWE_BITS    (3ULL << 28) /* MMF_HAS_MDWE, MMF_HAS_MDWE_NO_INHERIT */
+#define DISPATCH_BIT (1ULL << 5) /* SYSCALL_WORK_SYSCALL_USER_DISPATCH */
 #define SEALED_BITS  (1ULL << 42 | 1ULL << 63) /* VM_SEALED, before Linux 6.15 the second */
 
 struct sandbox {
@@ -35,7 +36,8 @@ struct sandbox {
 
 /* A plain record of the BPF program. */
 struct raw {
-	uint64_t mm_flags, policy;
+	uint64_t mm_flags, policy, work;
+	uint64_t thread_keys, process_keys, session_keys;
 	uint64_t security[WORDS];
 };
 
@@ -48,6 +50,22 @@ static struct bpf_insn member(int offset)
 	                  : bpf_load(BPF_REG_8, BPF_REG_7, offset);
 }
 
+/* r9 = the same of r8, the credentials */
+static struct bpf_insn of_cred(int offset)
+{
+	return offset < 0 ? bpf_op(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_9, 0, 0)
+	                  : bpf_load(BPF_REG_9, BPF_REG_8, offset);
+}
+
+/* Offset of a member of a struct that is a member itself; -ENOENT */
+static int offset_in(const struct btf *b, const char *name, const char *member, const char *type,
+                     const char *inner)
+{
+	int at = btf_offset(b, name, member), in = btf_offset(b, type, inner);
+
+	return at < 0 || in < 0 ? -ENOENT : at + in;
+}
+
 static int load_prog(const struct btf *b, struct err *e)
 {
 	int func = btf_func(b, "bpf_iter_task");
@@ -56,6 +74,10 @@ static int load_prog(const struct btf *b, struct err *e)
 
 	if (func < 0 || mm < 0 || flags < 0 || cred < 0 || blob < 0)
 		return err_set(e, ERR_SYS, ENOTSUP, "this kernel has no task iterator");
+	int session = btf_offset(b, "cred", "session_keyring");
+	int leaves = session < 0 ? session
+	                         : offset_in(b, "key", "keys", "assoc_array", "nr_leaves_on_tree");
+
 	/* the context: meta, task; meta begins with the seq_file */
 	struct bpf_insn none = bpf_op(BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_7, 0, 0);
 	struct bpf_insn prog[] = {
@@ -65,10 +87,20 @@ static int load_prog(const struct btf *b, struct err *e)
 		bpf_load(BPF_REG_6, BPF_REG_6, 0),
 		member(btf_offset(b, "task_struct", "mempolicy")),
 		bpf_store(AT(policy), BPF_REG_8),
+		member(offset_in(b, "task_struct", "thread_info", "thread_info", "syscall_work")),
+		bpf_store(AT(work), BPF_REG_8),
 		bpf_load(BPF_REG_8, BPF_REG_7, mm),
 		bpf_load(BPF_REG_8, BPF_REG_8, flags),
 		bpf_store(AT(mm_flags), BPF_REG_8),
 		bpf_load(BPF_REG_8, BPF_REG_7, cred),
+		of_cred(btf_offset(b, "cred", "thread_keyring")),
+		bpf_store(AT(thread_keys), BPF_REG_9),
+		of_cred(btf_offset(b, "cred", "process_keyring")),
+		bpf_store(AT(process_keys), BPF_REG_9),
+		of_cred(leaves < 0 ? leaves : session),
+		leaves < 0 ? bpf_op(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_9, 0, 0)
+		           : bpf_load(BPF_REG_9, BPF_REG_9, leaves),
+		bpf_store(AT(session_keys), BPF_REG_9),
 		bpf_load(BPF_REG_3, BPF_REG_8, blob),
 		bpf_op(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_10, 0),
 		bpf_op(BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_1, 0, AT(security)),
@@ -233,6 +265,9 @@ int sandbox_look(const struct sandbox *s, pid_t pid, struct sandbox_seen *out, s
 		out->landlock |= s->domain >= 0 && v[i].security[s->domain];
 		out->mdwe |= (v[i].mm_flags & MDWE_BITS) != 0;
 		out->policy |= v[i].policy != 0;
+		out->dispatch |= (v[i].work & DISPATCH_BIT) != 0;
+		out->keys |= v[i].thread_keys || v[i].process_keys;
+		out->session_keys |= v[i].session_keys != 0;
 	}
 	return r < 0 ? r : look_maps(s, pid, out, e);
 }

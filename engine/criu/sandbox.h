@@ -15,6 +15,9 @@ struct sandbox;
 struct sandbox_seen {
 	bool landlock; /* a thread has a Landlock domain */
 	bool mdwe; /* PR_SET_MDWE */
+	bool dispatch; /* a thread has its system calls dispatched to itself (PR_SET_SYSCALL_USER_DISPATCH) */
+	bool keys; /* a thread or process keyring */
+	bool session_keys; /* its session keyring is not empty */
 	bool policy; /* a thread or a mapping has a NUMA policy */
 	uint64_t
 	        sealed; /* address of a mapping that is sealed (mseal), not one of the kernel's; 0: none */

@@ -79,6 +79,45 @@ static int read_cpus(const struct attrs_online *host, struct attrs *a)
 	return 0;
 }
 
+/* struct sched_attr of the kernel, as of Linux 5.3 */
+struct sched {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+	uint32_t util_min, util_max;
+};
+
+#define SCHED_KEEP_ALL   0x18
+#define SCHED_CLAMP_MIN  0x20
+#define SCHED_CLAMP_MAX  0x40
+#define SCHED_CLAMP_FULL 1024u /* the greatest, and the default of util_max */
+
+/* Without CONFIG_UCLAMP_TASK both are 0. */
+static void read_clamps(struct attrs *a)
+{
+	struct sched s = { .size = sizeof(s) };
+
+	if (syscall(SYS_sched_getattr, a->tid, &s, sizeof(s), 0) < 0 || !s.util_max ||
+	    (s.util_min == 0 && s.util_max == SCHED_CLAMP_FULL))
+		return;
+	a->util_min = s.util_min + 1;
+	a->util_max = s.util_max + 1;
+}
+
+static int set_clamps(const struct attrs *a)
+{
+	struct sched s = { .size = sizeof(s),
+		           .flags = SCHED_KEEP_ALL | SCHED_CLAMP_MIN | SCHED_CLAMP_MAX,
+		           .util_min = a->util_min - 1,
+		           .util_max = a->util_max - 1 };
+
+	if (!a->util_min || !a->util_max)
+		return 0;
+	return syscall(SYS_sched_setattr, a->tid, &s, 0) < 0 ? -errno : 0;
+}
+
 int attrs_read(pid_t pid, pid_t tid, const struct attrs_online *host, struct attrs *out)
 {
 	char text[TEXT_BYTES];
@@ -93,6 +132,7 @@ int attrs_read(pid_t pid, pid_t tid, const struct attrs_online *host, struct att
 	long io = syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, tid);
 
 	out->io_priority = io > 0 ? (unsigned int)io : 0;
+	read_clamps(out);
 	if (read_text(tid, "timerslack_ns", text) == 0)
 		out->slack_ns = strtoull(text, NULL, 10);
 	if (!out->leader)
@@ -132,6 +172,7 @@ int attrs_set(const struct attrs *a, const char **what)
 	/* engine/criu/inherit.c has set it so for CRIU, from which all threads have it */
 	if (a->slack_ns && a->slack_ns != ATTRS_SLACK_NS)
 		note(&first, what, write_text(a->tid, "timerslack_ns", text), "timer slack");
+	note(&first, what, set_clamps(a), "utilization clamps");
 	if (!a->leader)
 		return first;
 	snprintf(text, sizeof(text), "%d", a->oom_score_adj);

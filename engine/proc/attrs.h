@@ -21,6 +21,7 @@ struct attrs {
 	int oom_score_adj; /* of the process */
 	unsigned int coredump_filter; /* of the process */
 	int autogroup_nice; /* of its session, CONFIG_SCHED_AUTOGROUP */
+	unsigned int util_min, util_max; /* utilization clamps, and 1 added; 0: the kernel's */
 };
 
 /* CPUs of this host that can be used. */

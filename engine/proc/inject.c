@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * inject.c - make a userfaultfd inside a running process and take it away; set locks on files as a process
- * that is stopped.
+ * that is stopped; make calls that a thread can make for itself alone.
  *
  * All threads are stopped, so that none sees the descriptor or forks with it. One of them runs two
  * system calls at a syscall instruction that its vdso has anyway: no byte of the process is
@@ -135,7 +135,8 @@ static int next_stop(struct hold_thread *t, int how, bool *off, int *status)
  * Return: the result of the call; -ETIMEDOUT: it was not made
  */
 static long run_syscall(const struct victim *v, struct hold_thread *t,
-                        const struct user_regs_struct *saved, long nr, const uint64_t arg[3])
+                        const struct user_regs_struct *saved, long nr,
+                        const uint64_t arg[INJECT_ARGS])
 {
 	struct user_regs_struct r = *saved;
 	bool off = false, inside = false, made = true;
@@ -148,6 +149,8 @@ static long run_syscall(const struct victim *v, struct hold_thread *t,
 	r.rdi = arg[0];
 	r.rsi = arg[1];
 	r.rdx = arg[2];
+	r.r10 = arg[3];
+	r.r8 = arg[4];
 	if (ptrace(PTRACE_SETREGS, t->tid, NULL, &r) < 0)
 		return -errno;
 	for (;;) {
@@ -221,7 +224,7 @@ static int in_thread(const struct victim *v, struct hold_thread *t, work_fn work
 static int make_uffd(const struct victim *v, struct hold_thread *t,
                      const struct user_regs_struct *saved, void *arg)
 {
-	const uint64_t flags[3] = { UFFD_FLAGS };
+	const uint64_t flags[INJECT_ARGS] = { UFFD_FLAGS };
 	struct rlimit old;
 	bool raised = false;
 	long fd = run_syscall(v, t, saved, SYS_userfaultfd, flags);
@@ -229,7 +232,7 @@ static int make_uffd(const struct victim *v, struct hold_thread *t,
 	if (fd == -EMFILE && (raised = raise_limit(v->h.pid, &old)))
 		fd = run_syscall(v, t, saved, SYS_userfaultfd, flags);
 	int got = fd >= 0 ? procs_copy_fd(v->h.pid, (int)fd) : (int)fd;
-	const uint64_t number[3] = { (uint64_t)fd };
+	const uint64_t number[INJECT_ARGS] = { (uint64_t)fd };
 
 	for (int i = 0; fd >= 0 && i < CLOSE_TRIES; i++)
 		if (run_syscall(v, t, saved, SYS_close, number) != -ETIMEDOUT)
@@ -275,7 +278,7 @@ static int set_locks(const struct victim *v, struct hold_thread *t,
 			return -errno;
 	}
 	for (size_t i = 0; r == 0 && i < l->n; i++) {
-		const uint64_t call[3] = { (uint64_t)l->v[i].fd, F_SETLK, at };
+		const uint64_t call[INJECT_ARGS] = { (uint64_t)l->v[i].fd, F_SETLK, at };
 		struct flock f = { .l_type = l->v[i].type,
 			           .l_whence = SEEK_SET,
 			           .l_start = l->v[i].start,
@@ -289,6 +292,51 @@ static int set_locks(const struct victim *v, struct hold_thread *t,
 	int back = poke(t->tid, at, was);
 
 	return r < 0 ? r : back;
+}
+
+/* ---- calls that a thread makes for itself ---- */
+
+static int make_call(const struct victim *v, struct hold_thread *t,
+                     const struct user_regs_struct *saved, void *arg)
+{
+	const struct inject_call *c = arg;
+
+	return (int)run_syscall(v, t, saved, c->nr, c->arg);
+}
+
+static struct hold_thread *thread_of(struct victim *v, pid_t tid)
+{
+	for (size_t i = 0; i < v->h.n; i++)
+		if (v->h.t[i].tid == tid && v->h.t[i].trapped && !in_rseq(v, tid))
+			return &v->h.t[i];
+	return NULL;
+}
+
+struct calls {
+	pid_t pid;
+	struct inject_call *v;
+	size_t n;
+	struct err *e;
+};
+
+static int calls_main(void *arg)
+{
+	struct calls *c = arg;
+	struct victim v = { .h.pid = c->pid };
+	struct err ignore = ERR_INIT;
+	int r = find_syscall(&v, c->e);
+
+	if (r < 0)
+		return r;
+	r = hold_take(&v.h,
+	              PTRACE_O_TRACESYSGOOD | (has_seccomp(c->pid) ? PTRACE_O_SUSPEND_SECCOMP : 0));
+	for (size_t i = 0; r == 0 && i < c->n; i++) {
+		struct hold_thread *t = thread_of(&v, c->v[i].tid);
+
+		c->v[i].result = t ? in_thread(&v, t, make_call, &c->v[i], &ignore) : -EBUSY;
+	}
+	hold_let_go(&v.h);
+	return r;
 }
 
 /* A process that is throttled by a freezer is thawed in a moment. */
@@ -383,4 +431,15 @@ int inject_locks(pid_t pid, const struct inject_lock *v, size_t n, struct err *e
 	return r == 0 || e->src != ERR_NONE
 	               ? r
 	               : err_set(e, ERR_TARGET, -r, "locks of process %d: %s", pid, strerror(-r));
+}
+
+int inject_calls(pid_t pid, struct inject_call *v, size_t n, struct err *e)
+{
+	struct calls c = { pid, v, n, e };
+	int r = hold_apart(calls_main, &c);
+
+	return r == 0 || e->src != ERR_NONE
+	               ? r
+	               : err_set(e, ERR_TARGET, -r, "process %d cannot be held: %s", pid,
+	                         strerror(-r));
 }

@@ -155,4 +155,19 @@ struct inject_lock {
  */
 int inject_locks(pid_t pid, const struct inject_lock *v, size_t n, struct err *e);
 
+#define INJECT_ARGS 5u
+
+/* A system call that a thread has to make itself, without pointers. */
+struct inject_call {
+	pid_t tid;
+	long nr;
+	uint64_t arg[INJECT_ARGS];
+	int result; /* out: what the call returned; -EBUSY: its thread could not be used */
+};
+/**
+ * inject_calls() - each of @v in its thread, of @pid
+ * Return: 0, see each result; -EPERM: it is traced; -errno: none was made
+ */
+int inject_calls(pid_t pid, struct inject_call *v, size_t n, struct err *e);
+
 #endif

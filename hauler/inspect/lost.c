@@ -6,13 +6,20 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+
+#include "engine/proc/selfset.h"
 
 #define LINE_BYTES 512
 #define SET_AGAIN  "the program has to set it again after the move"
 
-/* Bits of the flags in /proc/PID/stat; the kernel's numbers. */
-#define TASK_MCE_PROCESS   0x00000080UL
-#define TASK_MEMALLOC_NOIO 0x00080000UL
+#ifndef PR_SCHED_CORE
+#define PR_SCHED_CORE     62
+#define PR_SCHED_CORE_GET 0
+#endif
+#ifndef PR_SCHED_CORE_SCOPE_THREAD
+#define PR_SCHED_CORE_SCOPE_THREAD 0
+#endif
 
 /* A value of the line that begins with @key in /proc/PID/@file. Return: false: there is none */
 static bool find_value(pid_t pid, const char *file, const char *key, char *out, size_t bytes)
@@ -32,50 +39,42 @@ static bool find_value(pid_t pid, const char *file, const char *key, char *out, 
 	return false;
 }
 
-static int look_personality(struct inspect *i, pid_t pid)
+/*
+ * The gate sets these by calls in the thread, which it cannot make in the root of a tree that a haul land takes: CRIU
+ * traces that one.
+ */
+static int look_own(struct inspect *i, pid_t pid)
 {
-	char value[LINE_BYTES];
-	unsigned long bits;
+	struct selfset own;
 
-	if (!find_value(pid, "personality", "", value, sizeof(value)) ||
-	    !(bits = strtoul(value, NULL, 16)))
+	if (!i->net.land || pid != i->root)
+		return 0;
+	selfset_read(pid, pid, &own);
+	if (!selfset_any(&own))
 		return 0;
 	return inspect_say(
-	        i, SEV_WARNING, "personality", SET_AGAIN,
-	        "pid %d has the personality %lx (personality(2), setarch), which is 0 at the "
-	        "destination: programs that it starts there get other addresses",
-	        pid, bits);
+	        i, SEV_WARNING, "task-flags", SET_AGAIN,
+	        "pid %d has set its own %s, which is the default where a haul land takes it", pid,
+	        own.personality ? "personality(2)"
+	        : own.mce       ? "machine check policy (PR_MCE_KILL)"
+	        : own.merge     ? "PR_SET_MEMORY_MERGE"
+	                        : "flags (prctl(2))");
 }
 
-static int look_merge(struct inspect *i, pid_t pid)
+/* Threads with one cookie share a core with no others; the kernel makes cookies, nobody can choose one. */
+static int look_cookie(struct inspect *i, pid_t pid)
 {
-	char value[LINE_BYTES];
+	unsigned long cookie = 0;
 
-	if (!find_value(pid, "ksm_stat", "ksm_merge_any:", value, sizeof(value)) ||
-	    strcmp(value, "yes") != 0)
+	if (prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, pid, PR_SCHED_CORE_SCOPE_THREAD, &cookie) < 0 ||
+	    !cookie)
 		return 0;
 	return inspect_say(
-	        i, SEV_WARNING, "memory-merge", SET_AGAIN,
-	        "pid %d lets equal pages be merged (PR_SET_MEMORY_MERGE), and does not at the "
-	        "destination: it can need more memory there",
+	        i, SEV_WARNING, "core-scheduling",
+	        "the program, or coresched(1), has to make one after the move",
+	        "pid %d has a cookie for core scheduling (PR_SCHED_CORE), and none at the "
+	        "destination: strangers may run on the other threads of its core",
 	        pid);
-}
-
-static int look_flags(struct inspect *i, pid_t pid)
-{
-	char value[LINE_BYTES];
-	unsigned long flags;
-	const char *at;
-
-	if (!find_value(pid, "stat", "", value, sizeof(value)) || !(at = strrchr(value, ')')) ||
-	    sscanf(at, ") %*c %*d %*d %*d %*d %*d %lu", &flags) != 1 ||
-	    !(flags & (TASK_MCE_PROCESS | TASK_MEMALLOC_NOIO)))
-		return 0;
-	return inspect_say(i, SEV_WARNING, "task-flags", SET_AGAIN,
-	                   "pid %d has set its own %s, which is the default at the destination",
-	                   pid,
-	                   flags & TASK_MCE_PROCESS ? "machine check policy (PR_MCE_KILL)"
-	                                            : "PR_SET_IO_FLUSHER");
 }
 
 struct fs {
@@ -129,8 +128,8 @@ static int look_threads(struct inspect *i, pid_t pid)
 
 int inspect_lost(struct inspect *i, pid_t pid)
 {
-	static int (*const looks[])(struct inspect *, pid_t) = { look_personality, look_merge,
-		                                                 look_flags, look_threads };
+	static int (*const looks[])(struct inspect *, pid_t) = { look_own, look_cookie,
+		                                                 look_threads };
 	int r = 0;
 
 	for (size_t k = 0; r == 0 && k < ARRAY_SIZE(looks); k++)

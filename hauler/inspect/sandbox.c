@@ -36,6 +36,28 @@ static int say_sealed(struct inspect *i, pid_t pid, uint64_t at)
 	        (unsigned long long)at, pid);
 }
 
+static int say_dispatch(struct inspect *i, pid_t pid)
+{
+	return inspect_say(i, SEV_BLOCKER, "syscall-dispatch",
+	                   "start the program without it; Wine uses it for Windows programs",
+	                   "pid %d has system calls sent back to itself "
+	                   "(PR_SET_SYSCALL_USER_DISPATCH), which would reach the kernel at the "
+	                   "destination",
+	                   pid);
+}
+
+static int say_keys(struct inspect *i, pid_t pid, bool own)
+{
+	return inspect_say(
+	        i, own ? SEV_WARNING : SEV_INFO, "keyring",
+	        own ? "the program has to add its keys again after the move" : NULL,
+	        own ? "pid %d has keys in a keyring of its own (keyrings(7)), and none at the "
+	              "destination"
+	            : "pid %d has a session keyring with keys (keyrings(7)); at the destination it "
+	              "has an empty one",
+	        pid);
+}
+
 /* The first mapping shows the policy of the process, unless it has one of its own. */
 static int say_policy(struct inspect *i, pid_t pid)
 {
@@ -70,6 +92,10 @@ static int look(struct inspect *i, const struct sandbox *s, pid_t pid)
 		r = say_mdwe(i, pid);
 	if (r >= 0 && seen.sealed)
 		r = say_sealed(i, pid, seen.sealed);
+	if (r >= 0 && seen.dispatch)
+		r = say_dispatch(i, pid);
+	if (r >= 0 && (seen.keys || seen.session_keys))
+		r = say_keys(i, pid, seen.keys);
 	return r >= 0 && seen.policy ? say_policy(i, pid) : r;
 }
 
@@ -96,7 +122,7 @@ int inspect_sandboxed(const struct inspect *i, pid_t pid, struct err *e)
 	struct err ignore = ERR_INIT;
 
 	if (!i->sandbox || sandbox_look(i->sandbox, pid, &seen, &ignore) < 0 ||
-	    (!seen.landlock && !seen.mdwe && !seen.sealed))
+	    (!seen.landlock && !seen.mdwe && !seen.sealed && !seen.dispatch))
 		return 0;
 	err_set(e, ERR_TARGET, EPERM,
 	        "pid %d has put a restriction upon itself that it would not have at the "
@@ -104,6 +130,7 @@ int inspect_sandboxed(const struct inspect *i, pid_t pid, struct err *e)
 	        pid,
 	        seen.landlock ? "Landlock"
 	        : seen.mdwe   ? "PR_SET_MDWE"
-	                      : "mseal");
+	        : seen.sealed ? "mseal"
+	                      : "PR_SET_SYSCALL_USER_DISPATCH");
 	return err_fix(e, "start the program without it");
 }

@@ -12,6 +12,7 @@
 #include "engine/criu/sleeps.h"
 #include "engine/proc/attrs.h"
 #include "engine/proc/proc.h"
+#include "engine/proc/selfset.h"
 #include "transport/haul.pb-c.h"
 #include "transport/transport.h"
 
@@ -189,7 +190,7 @@ static void take_left(const struct threads *t, size_t *at, Haul__Thread *out)
 	}
 }
 
-static int make(const struct attrs *a, Haul__Thread **out)
+static int make(const struct attrs *a, const struct selfset *own, Haul__Thread **out)
 {
 	Haul__Thread *v = malloc(sizeof(*v));
 
@@ -204,6 +205,14 @@ static int make(const struct attrs *a, Haul__Thread **out)
 	v->oom_score_adj = a->oom_score_adj;
 	v->coredump_filter = a->coredump_filter;
 	v->autogroup_nice = a->autogroup_nice;
+	v->personality = own->personality;
+	v->mce = own->mce;
+	v->io_flusher = own->io_flusher;
+	v->merge = own->merge;
+	v->bypass = own->bypass;
+	v->branch = own->branch;
+	v->util_min = a->util_min;
+	v->util_max = a->util_max;
 	return wire_copy(&v->cpus, a->cpus, a->cpu_bytes);
 }
 
@@ -212,13 +221,15 @@ static int add_thread(void *arg, pid_t pid, pid_t tid)
 	struct list *l = arg;
 	struct threads *t = l->t;
 	struct attrs a;
+	struct selfset own;
 
 	if (attrs_read(pid, tid, &l->host, &a) < 0)
 		return 0;
+	selfset_read(pid, tid, &own);
 	if (array_grow(&t->kept, t->n_kept, &l->cap, sizeof(*t->kept)) < 0)
 		return -ENOMEM;
 	t->kept[t->n_kept] = NULL;
-	int r = make(&a, &t->kept[t->n_kept]);
+	int r = make(&a, &own, &t->kept[t->n_kept]);
 	Haul__Thread *v = t->kept[t->n_kept];
 
 	if (v) {
