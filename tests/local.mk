@@ -101,6 +101,7 @@ UNIT = \
 	tests/t-pager-fill \
 	tests/t-pager-gate \
 	tests/t-pager-kernel \
+	tests/t-pager-lag \
 	tests/t-pager-moves \
 	tests/t-pager-speed \
 	tests/t-pager-storm \
@@ -269,6 +270,7 @@ QUICK = \
 	tests/t-journal \
 	tests/t-lint.sh \
 	tests/t-options.sh \
+	tests/t-pager-lag \
 	tests/t-policy-decide \
 	tests/t-pid.sh \
 	tests/t-policy-options.sh \

@@ -47,6 +47,9 @@ break_it() {
 	grep -q '"event": *"link-lost"' "$dir/report" || { cat "$dir/report" >&2; fail "$word: the link was not lost in time"; }
 	gone "$from"
 	verify "$to"
+	# it waited for at least one page while there was no link
+	[ $word != down ] || [ "$(field degraded_us)" -gt 1000000 ] ||
+		fail "down: degraded for $(field degraded_us) us, waited $(field fault_wait_us) us"
 	[ -z "${HAUL_OPTIONS:-}" ] || cat "$dir/stderr" "$dir/report"; note "  $word: ran on, $(field faults_remote) faults at the source"
 }
 

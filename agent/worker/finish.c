@@ -48,6 +48,8 @@ static void say_drained(struct wrk *w, char *how)
 	d.fault_p50_us = st.fault_p50_us;
 	d.fault_p99_us = st.fault_p99_us;
 	d.fault_max_us = st.fault_max_us;
+	d.degraded_us = st.degraded_us;
+	d.fault_wait_us = st.fault_wait_us;
 	d.fault_n = st.fault_n;
 	d.n_fault_n = ARRAY_SIZE(st.fault_n);
 	d.ended = how;

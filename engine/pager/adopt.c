@@ -111,6 +111,7 @@ int pager_adopt(struct pager **out, struct guard *g, struct store *s, const stru
 		return r;
 	recount(p);
 	p->push = p->check = true;
+	lag_begin(&p->lag, now_us());
 	r = watch_and_wake(p, e);
 	if (r < 0)
 		return r;

@@ -40,6 +40,7 @@ void pager_note_time(struct pager *p, uint64_t us)
 {
 	pthread_mutex_lock(&p->lock);
 	hist_add(&p->hist, us);
+	lag_note(&p->lag, now_us(), us);
 	pthread_mutex_unlock(&p->lock);
 }
 

@@ -155,6 +155,9 @@ int pager_announced(struct pager *p, uint64_t deadline_us, struct err *e)
 
 void pager_push(struct pager *p)
 {
+	pthread_mutex_lock(&p->lock);
+	lag_begin(&p->lag, now_us());
+	pthread_mutex_unlock(&p->lock);
 	__atomic_store_n(&p->push, true, __ATOMIC_RELEASE);
 	__atomic_store_n(&p->check, true, __ATOMIC_RELEASE);
 	pager_kick(p);
@@ -199,6 +202,8 @@ void pager_get_stats(struct pager *p, struct pager_stats *st)
 	st->fault_p50_us = (uint32_t)hist_quantile(&p->hist, 500);
 	st->fault_p99_us = (uint32_t)hist_quantile(&p->hist, 990);
 	st->fault_max_us = (uint32_t)p->hist.max;
+	st->degraded_us = lag_us(&p->lag);
+	st->fault_wait_us = p->lag.waited_us;
 	for (unsigned int i = 0; i <= PAGER_FAULT_BOUNDS; i++)
 		st->fault_n[i] = hist_count(&p->hist, i ? pager_fault_le_us[i - 1] : 0,
 		                            i < PAGER_FAULT_BOUNDS ? pager_fault_le_us[i]

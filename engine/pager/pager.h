@@ -36,6 +36,9 @@ struct pager_stats {
 	uint64_t faults_remote; /* of these, for a page from the source */
 	uint32_t fault_p50_us, fault_p99_us, fault_max_us;
 	uint64_t fault_n[PAGER_FAULT_BOUNDS + 1]; /* by pager_fault_le_us */
+	uint64_t
+	        degraded_us; /* after pager_push(): until threads waited for less than a tenth of the time */
+	uint64_t fault_wait_us; /* all waits since then, together */
 	uint64_t abandoned_pages; /* never put in place: their address space was gone before */
 	uint64_t abandoned_remote_pages; /* of these, at the source */
 	unsigned int procs_live; /* userfaultfds still served */

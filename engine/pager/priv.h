@@ -63,6 +63,23 @@ uint64_t hist_quantile(const struct hist *h, unsigned int per_mille);
 /** hist_count() - number of values in classes that end above @from and not above @to */
 uint64_t hist_count(const struct hist *h, uint64_t from, uint64_t to);
 
+/* ---- lag.c: until when is the program slowed down by waiting for pages? ---- */
+
+struct lag {
+	uint64_t began_us; /* the program runs since then; 0: not yet */
+	uint64_t until_us; /* the last moment at which it was slow; 0: never */
+	uint64_t slot,
+	        slot_us; /* the last slot of time in which a wait ended, and their sum in it */
+	uint64_t waited_us; /* all waits together */
+};
+
+/** lag_begin() - the program runs from now on */
+void lag_begin(struct lag *l, uint64_t now);
+/** lag_note() - a thread has waited for a page, until now */
+void lag_note(struct lag *l, uint64_t now, uint64_t waited_us);
+/** lag_us() - how long the program was slow, from the beginning; 0: never */
+uint64_t lag_us(const struct lag *l);
+
 /* ---- space.c: what is missing in an address space, and where ---- */
 
 enum pstate {
@@ -378,6 +395,7 @@ struct pager {
 	bool done, failed;
 	struct err err;
 	struct hist hist;
+	struct lag lag;
 };
 
 /* ---- core.c: what a pager can do by itself ---- */

@@ -272,6 +272,7 @@ struct figures {
 	uint64_t peer_left_pages, peer_faults; /* as the destination says meanwhile */
 	uint64_t faults, faults_remote;
 	uint32_t fault_p50_us, fault_p99_us, fault_max_us;
+	uint64_t degraded_us, fault_wait_us; /* after it ran there */
 	uint64_t fault_n[PAGER_FAULT_BOUNDS + 1]; /* by pager_fault_le_us */
 	uint64_t store_peak_bytes;
 	char ended[64]; /* how the process has ended there since; empty: it runs */

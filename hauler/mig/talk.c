@@ -105,6 +105,8 @@ static int take_drained(struct mig *m, struct chan *ch, const Haul__Msg *msg, st
 	m->fig.fault_p50_us = d->fault_p50_us;
 	m->fig.fault_p99_us = d->fault_p99_us;
 	m->fig.fault_max_us = d->fault_max_us;
+	m->fig.degraded_us = d->degraded_us;
+	m->fig.fault_wait_us = d->fault_wait_us;
 	for (size_t i = 0; i < ARRAY_SIZE(m->fig.fault_n); i++)
 		m->fig.fault_n[i] = i < d->n_fault_n ? d->fault_n[i] : 0;
 	m->fig.store_peak_bytes = d->store_peak_bytes;

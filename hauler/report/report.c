@@ -265,6 +265,8 @@ static json_t *end_json(const struct mig *m, const struct send_stats *st)
 		set_u(o, "fault_p50_us", m->fig.fault_p50_us);
 		set_u(o, "fault_p99_us", m->fig.fault_p99_us);
 		set_u(o, "fault_max_us", m->fig.fault_max_us);
+		set_u(o, "degraded_us", m->fig.degraded_us);
+		set_u(o, "fault_wait_us", m->fig.fault_wait_us);
 		set_u(o, "store_peak_bytes", m->fig.store_peak_bytes);
 		if (m->fig.ended[0])
 			json_object_set_new(o, "ended", json_string(m->fig.ended));

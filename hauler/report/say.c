@@ -197,6 +197,9 @@ static void say_done(const json_t *o, struct say_how how)
 	       "p50 %llu us, p99 %llu us\n",
 	       count(o, "remote_pages"), count(o, "faults"), count(o, "fault_p50_us"),
 	       count(o, "fault_p99_us"));
+	printf("  degraded      %9.1f ms   after it ran there, until its threads waited for pages "
+	       "for less than a tenth of the time; %.1f ms waited in all\n",
+	       ms(o, "degraded_us"), ms(o, "fault_wait_us"));
 }
 
 /* A process of the stopped copy was killed, so nothing here can be resumed as it was. */
