@@ -48,7 +48,11 @@
 	X(D_DONE_RECORDED, "d-done-recorded")                                                      \
 	X(D_DRAINED, "d-drained-said")                                                             \
 	X(D_UNDO, "d-undo")                                                                        \
-	X(D_UNDONE, "d-undone-recorded")
+	X(D_UNDONE, "d-undone-recorded")                                                           \
+	X(A_PIECES, "a-pieces-written")                                                            \
+	X(A_INDEX, "a-index-synced")                                                               \
+	X(A_ROOT, "a-root-synced")                                                                 \
+	X(A_NOTED, "a-use-noted")
 
 #define FAULT_ENUM(id, name) FAULT_##id,
 enum fault { FAULT_NONE, FAULTS(FAULT_ENUM) FAULT_COUNT };

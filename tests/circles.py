@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 
-TOPS = ["common", "transport", "policies", "engine", "hauler", "agent"]
+TOPS = ["common", "transport", "policies", "engine", "archive", "hauler", "agent"]
 
 # Folders from the bottom up: one may use those that stand above it in this list, within its own
 # group and in the groups that the group names. ARCHITECTURE.md says the same in words.
@@ -20,8 +20,9 @@ ORDER = [
     "transport",
     "policies",
     "engine", "engine/proc", "engine/net", "engine/tracker", "engine/pager", "engine/images", "engine/criu",
+    "archive",
     "hauler/options", "hauler/rights", "hauler/inspect", "hauler/pages", "hauler/mig", "hauler/dirs", "hauler/files",
-    "hauler/net", "hauler/report", "hauler/run", "hauler/launch", "hauler/cli",
+    "hauler/net", "hauler/report", "hauler/save", "hauler/load", "hauler/run", "hauler/launch", "hauler/cli",
     "agent/check", "agent/mig", "agent/files", "agent/berth", "agent/dirs", "agent/gate", "agent/worker", "agent/api", "agent/porter", "agent/daemon",
 ]
 # What must not know each other although the list alone would allow it.

@@ -48,7 +48,7 @@ packages='libssh libprotobuf-c liblz4 libxxhash jansson'
 flags=(-std=c17 -DLIBFUZZER -DPOLICY_DIR='"/nonexistent"' -D_GNU_SOURCE -g -O1 -fno-omit-frame-pointer -I"$top" -I"$build" $(pkg-config --cflags $packages)
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined)
 mkdir -p "$obj"
-for folder in common transport engine policies; do
+for folder in common transport engine archive policies; do
 	rm -rf "${obj:?}/lib$folder.a"
 	{ find "$top/$folder" -name '*.c'; [ "$build" = "$top" ] || find "$build/$folder" -name '*.pb-c.c'; } | while read -r c; do
 		o=${c#"$top"/}

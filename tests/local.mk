@@ -2,7 +2,7 @@
 # local.mk - test programs, test scripts, and the targets that run them; tests/README.md says what each is for.
 
 # Tests need nothing of their own to link: an archive gives only what is asked of it.
-LDADD = libagent.a libhauler.a libpolicies.a libengine.a libtransport.a libcommon.a $(LIBS_ALL) $(MHD_LIBS) $(CURL_LIBS)
+LDADD = libagent.a libhauler.a libarchive.a libpolicies.a libengine.a libtransport.a libcommon.a $(LIBS_ALL) $(MHD_LIBS) $(CURL_LIBS)
 
 # ---- programs that are moved; never built with sanitizers ----
 WORK = \
@@ -218,6 +218,8 @@ SHELL_TESTS = \
 	tests/t-python.sh \
 	tests/t-recover.sh \
 	tests/t-redis.sh \
+	tests/t-save-crash.sh \
+	tests/t-save.sh \
 	tests/t-shape.sh \
 	tests/t-shared-rounds.sh \
 	tests/t-shared.sh \

@@ -7,7 +7,7 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top"
 command -v codespell >/dev/null || { echo "SKIP: codespell is not installed"; exit 77; }
 bad=0
-mapfile -t files < <(find common transport engine policies hauler agent contrib docs README.md ARCHITECTURE.md \
+mapfile -t files < <(find common transport engine archive policies hauler agent contrib docs README.md ARCHITECTURE.md \
 	CONTRIBUTING.md tests -name '*.pb-c.*' -prune -o -name corpus -prune -o -name .lint -prune -o -type f \( -name '*.[ch]' -o \
 	-name '*.md' -o -name '*.8' -o -name '*.proto' -o -name '*.sh' -o -name '*.py' -o -name '*.js' -o -path 'contrib/*' \) -print)
 while IFS=$'\t' read -r pattern better; do

@@ -15,11 +15,11 @@ mkdir -p "$passed"
 # shellcheck disable=SC2046	# words
 flags=(-std=c17 -D_GNU_SOURCE -DPOLICY_DIR='""' -I"$top" -I"$build" -Wall -Wextra -Wshadow -Wno-unknown-warning-option
 	$(pkg-config --cflags libssh libprotobuf-c liblz4 libxxhash jansson libmicrohttpd libcurl))
-mapfile -t sources < <(find common transport engine policies hauler agent contrib -name '*.c' ! -name '*.pb-c.c' | sort)
+mapfile -t sources < <(find common transport engine archive policies hauler agent contrib -name '*.c' ! -name '*.pb-c.c' | sort)
 
 # what every result depends on beside the file itself
 common=$({ clang-tidy --version; printf '%s\n' "${flags[@]}"; cat .clang-tidy
-	find common transport engine policies hauler agent "$build" -name '*.h' | sort -u | xargs cat; } | sha256sum | cut -c1-16)
+	find common transport engine archive policies hauler agent "$build" -name '*.h' | sort -u | xargs cat; } | sha256sum | cut -c1-16)
 todo=()
 while read -r sum file; do
 	[ -e "$passed/$common-$sum" ] || todo+=("$passed/$common-$sum" "$file")

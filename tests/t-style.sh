@@ -6,7 +6,7 @@ set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top"
 command -v clang-format >/dev/null || { echo "SKIP: clang-format is not installed"; exit 77; }
-list() { find common transport engine policies hauler agent tests contrib -name '*.[ch]' ! -name '*.pb-c.*'; }
+list() { find common transport engine archive policies hauler agent tests contrib -name '*.[ch]' ! -name '*.pb-c.*'; }
 bad=0
 complain() { echo "$*"; bad=1; }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 
 #include "common/clock.h"
 
@@ -100,6 +101,8 @@ void chan_silence(struct chan *c, unsigned int ms)
 void chan_cancel(struct chan *c)
 {
 	__atomic_store_n(&c->cancelled, true, __ATOMIC_SEQ_CST);
+	if (!c->session)
+		shutdown(c->fd, SHUT_RDWR); /* the other end is not to write on for ever */
 	chan_poke(c->cancel); /* never read, so every later poll() of it returns at once */
 	turn_wake(&c->writers);
 }
@@ -138,12 +141,8 @@ static void say_goodbye(struct chan *c)
 	}
 }
 
-void chan_free(struct chan *c)
+static void end_session(struct chan *c)
 {
-	if (!c)
-		return;
-	int keep = errno;
-
 	keeper_remove(c);
 	chan_lock(c);
 	if (!c->cancelled && !c->torn_write && !chan_dead(c))
@@ -154,6 +153,16 @@ void chan_free(struct chan *c)
 	}
 	ssh_free(c->session); /* not ssh_disconnect(): it forgets the descriptor */
 	chan_unlock(c);
+}
+
+void chan_free(struct chan *c)
+{
+	if (!c)
+		return;
+	int keep = errno;
+
+	if (c->session)
+		end_session(c);
 	auto_fd(&c->fd);
 	auto_fd(&c->wake_reader);
 	auto_fd(&c->wake_writer);

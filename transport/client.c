@@ -288,6 +288,11 @@ int chan_connect(struct chan **out, const struct chan_target *to, struct err *e)
 {
 	uint64_t deadline = deadline_in_ms(to->connect_ms);
 
+	if (to->dial) {
+		int fd = to->dial(to->dial_arg, to->route, e);
+
+		return fd < 0 ? fd : chan_plain(out, fd, to->host, e);
+	}
 	for (unsigned int n = 0;; n++) {
 		struct visit c = { .fd = -1 };
 		int r = try_once(out, to, &c, deadline, e);

@@ -194,6 +194,8 @@ int chan_read(struct chan *c, void *buf, size_t bytes, uint64_t deadline_us, str
 {
 	int r;
 
+	if (!c->session)
+		return plain_read(c, buf, bytes, deadline_us, e);
 	chan_lock(c);
 	c->reader.at = buf;
 	c->reader.left = bytes;
@@ -361,11 +363,14 @@ static int write_turn(struct chan *c, const struct iovec *iov, int n, uint64_t d
 		return err_set(e, ERR_LINK, ECONNRESET,
 		               "an earlier message to %s was cut off in the middle", c->peer);
 	c->moved_us = now_us();
-	if (n > 1 && !c->stage)
+	bool plain = !c->session;
+
+	if (!plain && n > 1 && !c->stage)
 		c->stage = malloc(PIECE_BYTES);
-	if (n > 1 && !c->stage)
+	if (!plain && n > 1 && !c->stage)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory to send");
-	int r = write_all(c, iov, n, deadline_us, e);
+	int r = plain ? plain_write(c, iov, n, deadline_us, e)
+	              : write_all(c, iov, n, deadline_us, e);
 
 	if (r)
 		return r;

@@ -79,7 +79,7 @@ struct chan {
 
 	pthread_mutex_t gate; /* makes `ssh` fair: a waiter holds it */
 	pthread_mutex_t ssh; /* around every call of libssh */
-	ssh_session session;
+	ssh_session session; /* NULL: plain.c */
 	ssh_channel channel;
 	ssh_event event;
 	struct ssh_channel_callbacks_struct on_data;
@@ -107,6 +107,14 @@ int chan_wrap(struct chan **out, int fd, ssh_session session, ssh_channel channe
 /** chan_take_data() - libssh's data callback */
 int chan_take_data(ssh_session session, ssh_channel channel, void *data, uint32_t bytes,
                    int is_stderr, void *arg);
+
+/* ---- plain.c: what chan_read() and chan_write() do on a channel without a session ---- */
+
+/** plain_read() - as chan_read() */
+int plain_read(struct chan *c, void *buf, size_t bytes, uint64_t deadline_us, struct err *e);
+/** plain_write() - as chan_write() */
+int plain_write(struct chan *c, const struct iovec *iov, int n, uint64_t deadline_us,
+                struct err *e);
 
 /* ---- chan_core.c ---- */
 

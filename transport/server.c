@@ -329,6 +329,8 @@ void chan_refuse(int fd, enum preamble_reason why)
 int chan_accept(struct chan **out, int fd, const struct chan_server *srv, unsigned int limit_ms,
                 struct err *e)
 {
+	if (!srv)
+		return chan_plain(out, fd, "haul load", e);
 	uint64_t deadline = deadline_in_ms(limit_ms);
 	AUTO(fd) int own = fd;
 	AUTO(mem) struct guest *g = calloc(1, sizeof(*g));

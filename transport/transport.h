@@ -80,6 +80,9 @@ struct chan_target {
 	const char *known_hosts; /* NULL: the default file */
 	uint64_t route; /* 0: a new migration, else see PROTOCOL.md */
 	unsigned int connect_ms; /* for all of chan_connect() */
+	/* not NULL: the other end is of this host. Return: a connected socket; -errno */
+	int (*dial)(void *arg, uint64_t route, struct err *e);
+	void *dial_arg;
 };
 
 /**
@@ -92,6 +95,13 @@ struct chan_target {
  * Every error carries a remedy (err_fix).
  */
 int chan_connect(struct chan **out, const struct chan_target *to, struct err *e);
+
+/**
+ * chan_plain() - a channel without SSH, over a socket whose other end this program has, or has given
+ *                to one that it started
+ * @fd: a stream socket, taken in every case
+ */
+int chan_plain(struct chan **out, int fd, const char *peer, struct err *e);
 
 struct chan_server; /* host key + authorized keys; made once per daemon */
 
@@ -121,6 +131,7 @@ int chan_server_key_text(const struct chan_server *s, char *out, size_t bytes, s
 /**
  * chan_accept() - server side of SSH on a TCP socket whose preamble was read
  * @fd:       taken in every case
+ * @s:        NULL: chan_plain()
  * @limit_ms: for key exchange, authentication and channel together
  */
 int chan_accept(struct chan **out, int fd, const struct chan_server *s, unsigned int limit_ms,

@@ -90,7 +90,7 @@ int uids_load(struct uids *u, const char *config, const char *key, const Haul__O
 
 	if (r < 0)
 		return r;
-	u->limited = r;
+	u->limited = r && (key || o->owned);
 	if (r &&
 	    uids_fault(u->allow, word, sizeof(word))) /* what is not understood allows nobody */
 		return err_set(e, ERR_USER, EINVAL, "%s: uids-allow: \"%s\" is not a user ID",

@@ -29,7 +29,10 @@ struct uids_thread {
 
 struct Haul__Offer;
 
-/** uids_load() - uids-allow of @config for a source with @key. Return: 0; -errno */
+/**
+ * uids_load() - uids-allow of @config for a source with @key. Return: 0; -errno
+ * @key: NULL: root of this host loads an archive: only what a user started is limited
+ */
 int uids_load(struct uids *u, const char *config, const char *key, const struct Haul__Offer *o,
               struct err *e);
 

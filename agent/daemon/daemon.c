@@ -18,7 +18,7 @@
 
 #include "agent/daemon/systemd.h"
 #include "agent/dirs/dirs.h"
-#include "agent/mig/door.h"
+#include "common/door.h"
 #include "agent/worker/answer.h"
 #include "agent/worker/successor.h"
 #include "agent/worker/worker.h"
@@ -271,7 +271,7 @@ void daemon_sweep(uint64_t route)
  * The worker and its guardians have ended. If pages were still missing, the tree would read
  * zeros from now on: it must be killed before it does.
  */
-static void hung_up(struct worker *w)
+void daemon_hung_up(struct worker *w)
 {
 	struct err e = ERR_INIT;
 	unsigned int killed = 0;
@@ -304,7 +304,7 @@ static void check_workers(struct daemon *d, const struct pollfd *p)
 {
 	for (unsigned int i = d->n_workers; i-- > 0;)
 		if (p[i].revents) {
-			hung_up(&d->worker[i]);
+			daemon_hung_up(&d->worker[i]);
 			d->worker[i] = d->worker[--d->n_workers];
 		}
 }

@@ -39,6 +39,8 @@ int daemon_open(struct daemon *d, struct err *e);
 void daemon_serve(struct daemon *d);
 /** daemon_child() - super's child function: close what is the daemon's; @arg: struct daemon */
 void daemon_child(void *arg);
+/** daemon_hung_up() - @w and its guardians have ended: what is left of its tree is killed */
+void daemon_hung_up(struct worker *w);
 /** daemon_sweep() - remove staged directories of the dead worker of @route; 0: of all dead ones */
 void daemon_sweep(uint64_t route);
 

@@ -9,13 +9,14 @@
 #include "agent/api/runner.h"
 #include "agent/api/survey.h"
 #include "agent/daemon/settings.h"
+#include "agent/daemon/arrive.h"
 #include "agent/daemon/daemon.h"
 #include "agent/daemon/listen.h"
 #include "agent/daemon/options.h"
 #include "agent/daemon/systemd.h"
 #include "agent/berth/spacekeeper.h"
 #include "agent/files/place.h"
-#include "agent/mig/door.h"
+#include "common/door.h"
 #include "agent/gate/tty.h"
 #include "common/clock.h"
 #include "common/conf.h"
@@ -159,11 +160,9 @@ static const struct program {
 	const char *name, *word;
 	int (*main)(int argc, char **argv);
 } programs[] = {
-	{ RUNNER_NAME, NULL, runner_main },
-	{ SURVEY_NAME, NULL, survey_main },
-	{ NULL, "--hold-tty", hold_tty },
-	{ NULL, "--porter", porter_main },
-	{ NULL, SPACEKEEPER_WORD, spacekeeper_main },
+	{ RUNNER_NAME, NULL, runner_main }, { SURVEY_NAME, NULL, survey_main },
+	{ NULL, "--hold-tty", hold_tty },   { NULL, "--porter", porter_main },
+	{ NULL, "--arrive", arrive_main },  { NULL, SPACEKEEPER_WORD, spacekeeper_main },
 	{ NULL, NULL, daemon_main },
 };
 

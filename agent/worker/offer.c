@@ -180,7 +180,8 @@ int offer_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 
 	if (r < 0)
 		return r;
-	int r_uids = uids_load(&w->uids, w->conf->config, chan_peer(w->ctl), o, e);
+	int r_uids = uids_load(&w->uids, w->conf->config, w->server ? chan_peer(w->ctl) : NULL, o,
+	                       e);
 
 	if (r_uids < 0)
 		return r_uids;

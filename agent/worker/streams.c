@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 
 #include "agent/dirs/dirs.h"
-#include "agent/mig/door.h"
+#include "common/door.h"
 #include "agent/mig/refuse.h"
 #include "common/clock.h"
 #include "common/log.h"

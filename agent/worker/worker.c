@@ -10,7 +10,7 @@
 #include "agent/berth/berth.h"
 #include "agent/dirs/dirs.h"
 #include "agent/files/bring.h"
-#include "agent/mig/door.h"
+#include "common/door.h"
 #include "agent/worker/finish.h"
 #include "agent/worker/hello.h"
 #include "agent/gate/names.h"

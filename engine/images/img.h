@@ -54,6 +54,12 @@ struct img_core {
 };
 /** img_core() - core-TID.img of one thread */
 int img_core(int dirfd, pid_t tid, struct img_core *out, struct err *e);
+/**
+ * img_rseq_pages() - addresses of the pages with the rseq areas of a task's threads, ascending: the
+ *                    restorer writes them before the gate
+ * @out: the caller's
+ */
+int img_rseq_pages(int dirfd, const struct img_task *t, uint64_t **out, size_t *n, struct err *e);
 
 /**
  * img_vmas() - mm-PID.img; img_vmas_lazy(): may the mapping at @start be lazy?

@@ -19,8 +19,14 @@ enum {
 
 /* ---- the commands. @argv: the words behind the command's. Return: an exit status ---- */
 
+/** cli_status() - exit status of a migration that has failed */
+int cli_status(const struct mig *m);
 /** cli_move() - haul PID HOST */
 int cli_move(struct opts *o, int argc, char **argv);
+/** cli_save() - haul save PID FILE */
+int cli_save(struct opts *o, int argc, char **argv);
+/** cli_load() - haul load FILE */
+int cli_load(struct opts *o, int argc, char **argv);
 /** cli_check() - haul check */
 int cli_check(struct opts *o, int argc, char **argv);
 /** cli_trust() - haul trust */
@@ -54,6 +60,8 @@ size_t cli_trusted(const struct opts *o, char (*host)[CLI_HOST_BYTES], size_t ma
 
 /** policy_load() - the policy and the options beside it. Return: 0; -EINVAL after a message */
 int policy_load(struct opts *o);
+/** policy_given() - does the command line have this option of policies? */
+bool policy_given(const struct opts *o, const char *name);
 /** policy_pick() - o->pol, if the command line has a policy or options. Return: as above */
 int policy_pick(struct opts *o);
 /**

@@ -18,7 +18,7 @@ static bool is_stale(const struct mig *m)
 	       !m->halt.stop;
 }
 
-static int status_of(const struct mig *m)
+int cli_status(const struct mig *m)
 {
 	bool lost = m->state == MIG_LOST, stopped = m->halt.stop;
 	bool blocked = m->err.src == ERR_TARGET || m->err.code == EPERM;
@@ -51,7 +51,7 @@ int cli_move(struct opts *o, int argc, char **argv)
 		if (r < 0)
 			report_error(&m->err, o->json);
 		report_end(m);
-		int status = r == 0 ? EXIT_OK : status_of(m);
+		int status = r == 0 ? EXIT_OK : cli_status(m);
 
 		run_fini(m);
 		return status;

@@ -44,6 +44,13 @@ static const size_t place[OPTION_N] = {
 	[OPTION_KEEP_HERE] = AT(keep_here),
 	[OPTION_DROP_HERE] = AT(drop_here),
 	[OPTION_YES] = AT(yes),
+	[OPTION_LEAVE_RUNNING] = AT(archive.runs),
+	[OPTION_STOP] = AT(archive.stop),
+	[OPTION_END] = AT(archive.end),
+	[OPTION_KEEP] = AT(archive.keep),
+	[OPTION_STATE] = AT(archive.state),
+	[OPTION_LAZY] = AT(archive.lazy),
+	[OPTION_COPY] = AT(archive.copy),
 	[OPTION_RECORD] = AT(record),
 	[OPTION_SECONDS] = AT(seconds),
 	[OPTION_SAMPLE_MS] = AT(sample_ms),
@@ -135,6 +142,14 @@ static int take_give_on(struct opts *o, const char *text, struct err *e)
 	return err_set(e, ERR_USER, EINVAL, "--give-on=%s: not a signal that can be caught", text);
 }
 
+static int take_lazy(struct opts *o, const char *text, struct err *e)
+{
+	(void)o;
+	return !strcmp(text, "yes") || !strcmp(text, "no")
+	               ? 0
+	               : err_set(e, ERR_USER, EINVAL, "--lazy=%s: not yes or no", text);
+}
+
 static int take_config(struct opts *o, const char *text, struct err *e)
 {
 	(void)o;
@@ -161,6 +176,7 @@ static int (*const take[OPTION_N])(struct opts *o, const char *text, struct err 
 	[OPTION_AS] = take_as,
 	[OPTION_PID] = take_pid,
 	[OPTION_GIVE_ON] = take_give_on,
+	[OPTION_LAZY] = take_lazy,
 	[OPTION_CONFIG] = take_config,
 	[OPTION_OWNER] = take_owner,
 };

@@ -99,6 +99,14 @@ int policy_load(struct opts *o)
 	return r;
 }
 
+bool policy_given(const struct opts *o, const char *name)
+{
+	for (unsigned int i = 0; i < o->n_given; i++)
+		if (!o->given[i].row && !strcmp(o->given[i].name, name))
+			return true;
+	return false;
+}
+
 /* ---- list, show, explain, check, schema ---- */
 
 /* A file's name need not be text. */

@@ -16,6 +16,11 @@ void mig_init(struct mig *m)
 	m->dump.images_fd = m->copy.starter = m->unit.lock = -1;
 }
 
+bool mig_well(const struct mig *m)
+{
+	return m->state == MIG_DONE || (m->state == MIG_UNDONE && m->kept);
+}
+
 bool mig_stopped(struct mig *m)
 {
 	pthread_mutex_lock(&m->halt.lock);

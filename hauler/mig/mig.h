@@ -48,6 +48,8 @@ struct images;
 struct signals;
 struct needs;
 struct mnet;
+struct save;
+struct load;
 
 struct opts {
 	pid_t pid;
@@ -84,6 +86,13 @@ struct opts {
 		int give_signal; /* its number */
 		unsigned int park_s, away_status;
 	} launch; /* run, land */
+	struct {
+		bool end, stop, runs; /* what becomes of the saved tree */
+		bool copy; /* although another may live */
+		const char *lazy; /* "no": NULL: yes */
+		bool loads; /* @dest is loaded, not written */
+		unsigned int keep, state; /* states that stay; the one to load: 0: the latest */
+	} archive; /* haul save, haul load */
 	struct rlimit nofile; /* of open files, before haul raised it */
 	struct dirs_opts fs;
 };
@@ -191,6 +200,9 @@ struct link {
 	int (*prove)(struct mig *m, const struct Haul__Doubt *d, struct err *e);
 	bool lost; /* a thread has lost a connection */
 	struct err why; /* its error */
+	/* as in struct chan_target; NULL: the destination is a host */
+	int (*dial)(void *arg, uint64_t route, struct err *e);
+	void *dial_arg;
 };
 
 /* CRIU at work, and what is learned from its images. Owner: run/. */
@@ -233,6 +245,11 @@ struct pages {
 	struct sent *sent;
 	struct send *send; /* halt.lock */
 	uint32_t mark;
+	/* pages of an archive, in place of those of processes; Return: 0; -errno. NULL: none */
+	int (*read)(void *arg, uint64_t obj, uint64_t vaddr, void *buf, size_t pages,
+	            struct err *e);
+	bool (*has)(void *arg, uint64_t obj);
+	void *read_arg;
 	struct task_mem *mem; /* /proc/PID/mem of the round; more are opened as needed */
 	size_t n_mem, cap_mem; /* nothing is added while another thread answers a WANT */
 };
@@ -287,6 +304,10 @@ struct figures {
 	unsigned int tasks;
 	uint32_t
 	        host_pid; /* of the root on the destination, outside its own pid namespace; 0: as here */
+	struct {
+		unsigned int state;
+		uint64_t bytes; /* of the whole file */
+	} archive;
 };
 
 struct mig {
@@ -307,6 +328,9 @@ struct mig {
 	struct opened *opened; /* run/opened.c */
 	struct mnet *net;
 	struct dirs *dirs; /* directories that move; NULL: none. halt.lock */
+	struct save *save; /* the destination is an archive; save/save.h */
+	struct load *load; /* the source is an archive; load/load.h */
+	bool kept; /* it is saved and runs on: undone on purpose, without an ABORT */
 
 	struct {
 		bool guarded, enabled;
@@ -324,6 +348,8 @@ struct mig {
 	struct figures fig;
 };
 
+/** mig_well() - has it ended as it was meant to? Moved; or saved, and it stays here */
+bool mig_well(const struct mig *m);
 /** mig_init() - an empty migration: its locks, no open file, in state new */
 void mig_init(struct mig *m);
 /** mig_stopped() - has the user stopped it (Ctrl-C) before the commit? */

@@ -304,6 +304,8 @@ static struct chan_target target(const struct mig *m, uint64_t route)
 		.known_hosts = m->opt->known_hosts,
 		.route = route,
 		.connect_ms = m->opt->connect_limit_ms,
+		.dial = m->link.dial,
+		.dial_arg = m->link.dial_arg,
 	};
 }
 

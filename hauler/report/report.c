@@ -70,7 +70,7 @@ void report_state(const struct mig *m)
 	json_object_set_new(o, "state", json_string(m->at->name));
 	/* before the streams there is nothing to undo */
 	if (m->state == MIG_UNDO)
-		json_object_set_new(o, "begun", json_boolean(m->pages.send != NULL));
+		json_object_set_new(o, "begun", json_boolean(m->pages.send != NULL && !m->kept));
 	put(m, o);
 }
 
@@ -125,10 +125,20 @@ static uint64_t downtime_us(const struct mig *m)
 	return m->fig.t.running_us - m->fig.t.freeze_us - m->fig.t.rtt_us / 2;
 }
 
+/* "save", "load"; NULL: it is a move */
+static const char *with_archive(const struct mig *m)
+{
+	return m->save ? "save" : m->load ? "load" : NULL;
+}
+
 void report_running(const struct mig *m)
 {
+	if (m->save)
+		return; /* its end is said at the end */
 	json_t *o = event(m, "running");
 
+	if (m->load)
+		set_u(o, "remote_pages", m->fig.remote_pages);
 	json_object_set_new(o, "destination", json_string(m->opt->dest));
 	set_u(o, "downtime_us", downtime_us(m));
 	put(m, o);
@@ -140,7 +150,7 @@ void report_progress(const struct mig *m, bool force)
 	uint64_t now = now_us();
 	struct send_stats st = { 0 };
 
-	if (m->opt->quiet || !m->pages.send)
+	if (m->opt->quiet || !m->pages.send || (m->save && m->halt.committed))
 		return;
 	if (!force && now - last_progress_us < (tty ? PROGRESS_EVERY_US : PROGRESS_PLAIN_US))
 		return;
@@ -210,10 +220,20 @@ static bool copy_lives(const struct mig *m)
 
 static json_t *end_json(const struct mig *m, const struct send_stats *st)
 {
-	json_t *o = event(m, m->state == MIG_DONE ? "done" : "failed");
+	bool well = mig_well(m);
+	json_t *o = event(m, well ? "done" : "failed");
 
-	json_object_set_new(o, "state", json_string(m->at->name));
-	if (m->state != MIG_DONE)
+	json_object_set_new(o, "state", json_string(well ? "done" : m->at->name));
+	if (with_archive(m)) {
+		json_object_set_new(o, "did", json_string(with_archive(m)));
+		json_object_set_new(o, "left",
+		                    json_string(m->opt->archive.end    ? "ended"
+		                                : m->opt->archive.stop ? "stopped"
+		                                                       : "running"));
+		set_u(o, "archive_state", m->fig.archive.state);
+		set_u(o, "archive_bytes", m->fig.archive.bytes);
+	}
+	if (!well)
 		set_u(o, "code", (uint64_t)m->err.code);
 	if (m->state == MIG_LOST)
 		json_object_set_new(o, "copy_here", json_boolean(copy_lives(m)));

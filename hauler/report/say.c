@@ -118,6 +118,11 @@ static void say_running(const json_t *o, struct say_how how)
 	if (how.quiet)
 		return;
 	end_line();
+	if (json_object_get(o, "remote_pages")) {
+		printf("%8.3f s  running; %.1f MiB are still in the archive\n", num(o, "time_s"),
+		       num(o, "remote_pages") * PAGE_BYTES / MIB);
+		return;
+	}
 	printf("%8.3f s  running at %s; stopped for %.1f ms\n", num(o, "time_s"),
 	       str(o, "destination"), ms(o, "downtime_us"));
 }
@@ -154,14 +159,56 @@ static void say_fs(const json_t *o)
 	       str(o, "fs_watch"));
 }
 
+/* Without what it is to haul: "archive:" */
+static const char *path_of(const json_t *o)
+{
+	const char *dest = str(o, "destination"), *colon = strchr(dest, ':');
+
+	return colon ? colon + 1 : dest;
+}
+
+static void say_saved(const json_t *o)
+{
+	printf("\n%s (pid %llu, %llu task%s) is in %s as state %llu; it %s\n", str(o, "comm"),
+	       count(o, "pid"), count(o, "tasks"), count(o, "tasks") == 1 ? "" : "s", path_of(o),
+	       count(o, "archive_state"),
+	       !strcmp(str(o, "left"), "ended")     ? "was ended"
+	       : !strcmp(str(o, "left"), "stopped") ? "stays stopped"
+	                                            : "runs on");
+	printf("  stopped for   %9.1f ms   stop %.1f, dump %.1f, scan %.1f, write %.1f\n",
+	       ms(o, "freeze_to_running_us"), ms(o, "stop_us"), ms(o, "dump_us"), ms(o, "scan_us"),
+	       ms(o, "send_us"));
+	printf("  total         %9.2f s    %llu round%s\n", num(o, "total_us") / 1e6,
+	       count(o, "rounds"), count(o, "rounds") == 1 ? "" : "s");
+	printf("  archive       %9.1f MiB  with all its states; %.1f MiB resident\n",
+	       num(o, "archive_bytes") / MIB, num(o, "rss_bytes") / MIB);
+}
+
+static void say_loaded(const json_t *o)
+{
+	printf("\n%s (pid %llu, %llu task%s) runs, as it was in state %llu of %s\n", str(o, "comm"),
+	       count(o, "pid"), count(o, "tasks"), count(o, "tasks") == 1 ? "" : "s",
+	       count(o, "archive_state"), path_of(o));
+	printf("  total         %9.2f s    until every page was in place\n",
+	       num(o, "total_us") / 1e6);
+	printf("  after resume  %9llu pages came lazily; %llu faults, p50 %llu us, p99 %llu us\n",
+	       count(o, "remote_pages"), count(o, "faults"), count(o, "fault_p50_us"),
+	       count(o, "fault_p99_us"));
+}
+
 static void say_done(const json_t *o, struct say_how how)
 {
 	double rss = num(o, "rss_bytes");
+	const char *did = str(o, "did");
 
 	/* recovered: an earlier haul did the rest, and only that one knew the times */
 	if (how.quiet || !json_object_get(o, "downtime_us"))
 		return;
 	end_line();
+	if (*did) {
+		(!strcmp(did, "save") ? say_saved : say_loaded)(o);
+		return;
+	}
 	bool ended = str(o, "ended")[0];
 
 	printf("\n%s (pid %llu, %llu task%s) %s on %s%s%s\n", str(o, "comm"), count(o, "pid"),

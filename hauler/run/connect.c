@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "hauler/report/report.h"
 #include "hauler/rights/owner.h"
+#include "hauler/save/save.h"
 #include "transport/haul.pb-c.h"
 
 #define CRIU_LIMIT_MS     10000
@@ -97,8 +98,8 @@ static int ask_criu(struct mig *m, struct err *e)
 
 /* Their errors say what is wrong without the name of a step. */
 static int (*const connect_parts[])(struct mig *m, struct err *e) = {
-	choose_tracker,  owner,      ask_criu,      mnet_new,  opened_note,  look,
-	judge_addresses, judge_tree, start_tracker, dirs_look, talk_connect,
+	save_begin, choose_tracker,  owner,      ask_criu,      mnet_new,  opened_note,
+	look,       judge_addresses, judge_tree, start_tracker, dirs_look, talk_connect,
 };
 
 int connect_run(struct mig *m, struct err *e)

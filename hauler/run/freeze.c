@@ -359,6 +359,8 @@ void freeze_undo(struct mig *m)
 	relinks_drop(m, NULL);
 	dirs_cancel(m->dirs);
 	images_free(steal(m->dump.images));
+	if (m->kept)
+		m->fig.t.running_us = now_us();
 	log_info("the tree resumes after %llu us",
 	         (unsigned long long)(now_us() - m->fig.t.freeze_us));
 }

@@ -16,7 +16,7 @@
 #define ANSWER_LIMIT_MS 30000
 #define FINDINGS_MAX    4096u
 
-static int take_answer(const Haul__Answer *a, struct findings *out, struct err *e)
+int negotiate_findings(const Haul__Answer *a, struct findings *out, struct err *e)
 {
 	if (a->n_finding > FINDINGS_MAX)
 		return err_set(e, ERR_PEER, EBADMSG, "the destination has %zu findings",
@@ -94,11 +94,10 @@ static void free_offer(Haul__Offer *o)
 }
 
 /* The destination may ask for digests of files before it answers. */
-static int ask(struct mig *m, Haul__Offer *offer, Haul__Msg **answer, struct err *e)
+int negotiate_ask(struct mig *m, Haul__Offer *offer, Haul__Msg **answer, struct err *e)
 {
 	int r = talk_say(m, HAUL__MSG__BODY_OFFER, offer, e);
 
-	free_offer(offer);
 	return r ? r
 	         : talk_expect(m, m->link.ctl, HAUL__MSG__BODY_ANSWER, answer,
 	                       deadline_in_ms(ANSWER_LIMIT_MS), e);
@@ -106,7 +105,7 @@ static int ask(struct mig *m, Haul__Offer *offer, Haul__Msg **answer, struct err
 
 static int judge(struct mig *m, const Haul__Answer *a, struct findings *out, struct err *e)
 {
-	int r = take_answer(a, out, e);
+	int r = negotiate_findings(a, out, e);
 
 	needs_seen(m->needs, a);
 	if (r)
@@ -143,13 +142,32 @@ int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct
 	m->fig.tasks = inspect_tasks(m->insp);
 	snprintf(m->fig.comm, sizeof(m->fig.comm), "%s", offer.comm);
 	m->link.prove = needs_prove;
-	r = ask(m, &offer, &answer, e);
+	r = negotiate_ask(m, &offer, &answer, e);
+	free_offer(&offer);
 	m->link.prove = NULL;
 	if (r < 0)
 		return err_wrap(e, "negotiation");
 	r = judge(m, answer->answer, out, e);
 	haul__msg__free_unpacked(answer, NULL);
 	return r;
+}
+
+int negotiate_verdict(struct mig *m, const struct findings *f, struct err *e)
+{
+	if (f->n)
+		report_findings(f, m->opt->json, m->opt->verbose);
+	if (!f->blockers)
+		return 0;
+	err_set(e, ERR_PEER, EPERM, "%s cannot take process %d: %s", m->opt->dest, m->opt->pid,
+	        f->v[0].text);
+	for (size_t i = 0; i < f->n; i++)
+		if (f->v[i].severity == SEV_BLOCKER) {
+			snprintf(e->msg, sizeof(e->msg), "%s cannot take process %d: %s",
+			         m->opt->dest, m->opt->pid, f->v[i].text);
+			err_fix(e, "%s", f->v[i].remedy);
+			break;
+		}
+	return -e->code;
 }
 
 int negotiate_run(struct mig *m, struct err *e)
@@ -160,20 +178,5 @@ int negotiate_run(struct mig *m, struct err *e)
 	if (r)
 		return r;
 	r = f.blockers ? 0 : negotiate_offer(m, false, &f, e);
-	if (r)
-		return r;
-	if (f.n)
-		report_findings(&f, m->opt->json, m->opt->verbose);
-	if (!f.blockers)
-		return 0;
-	err_set(e, ERR_PEER, EPERM, "%s cannot take process %d: %s", m->opt->dest, m->opt->pid,
-	        f.v[0].text);
-	for (size_t i = 0; i < f.n; i++)
-		if (f.v[i].severity == SEV_BLOCKER) {
-			snprintf(e->msg, sizeof(e->msg), "%s cannot take process %d: %s",
-			         m->opt->dest, m->opt->pid, f.v[i].text);
-			err_fix(e, "%s", f.v[i].remedy);
-			break;
-		}
-	return -e->code;
+	return r ? r : negotiate_verdict(m, &f, e);
 }

@@ -17,14 +17,36 @@
 #include "transport/haul.pb-c.h"
 
 #define SILENCE_LIMIT_MS 10000
+#define PUSH_PAGES       32u
 #define URGENT_BYTES     (FRAME_BODY_MAX + FRAME_PAGES_MAX * PAGE_BYTES)
 
 static bool is_ours(const struct mig *m, pid_t pid)
 {
+	if (m->pages.has)
+		return m->pages.has(m->pages.read_arg, obj_of_task((uint64_t)pid));
 	for (size_t i = 0; i < m->copy.n_held; i++)
 		if (m->copy.held[i].pid == pid)
 			return true;
 	return false;
+}
+
+/* Return: how many pages were read; below 0: none can be */
+static ssize_t read_pages(const struct mig *m, const struct frame_run *want, uint8_t *buf,
+                          struct err *e)
+{
+	pid_t pid = (pid_t)obj_id(want->obj);
+	int fd = -1;
+
+	if (m->pages.read) {
+		int r = m->pages.read(m->pages.read_arg, want->obj, want->vaddr, buf, want->pages,
+		                      e);
+
+		return r < 0 ? r : (ssize_t)want->pages;
+	}
+	for (size_t i = 0; i < m->pages.n_mem; i++)
+		if (m->pages.mem[i].pid == pid)
+			fd = m->pages.mem[i].fd;
+	return fd >= 0 ? mem_read(fd, pid, want->vaddr, buf, want->pages) : -1;
 }
 
 static int answer_run(struct mig *m, const struct frame_run *want, uint8_t *buf, struct err *e)
@@ -32,20 +54,19 @@ static int answer_run(struct mig *m, const struct frame_run *want, uint8_t *buf,
 	pid_t pid = (pid_t)obj_id(want->obj);
 	struct frame f = { .type = FRAME_PAGES, .n_runs = 1 };
 	struct iovec io = { .iov_base = buf };
-	int fd = -1;
 
 	if (!obj_is_task(want->obj) || !is_ours(m, pid))
 		return err_set(e, ERR_PEER, EPROTO, "the destination asks for pages of pid %d",
 		               pid);
-	for (size_t i = 0; i < m->pages.n_mem; i++)
-		if (m->pages.mem[i].pid == pid)
-			fd = m->pages.mem[i].fd;
 	pthread_mutex_lock(&m->rest.lock);
 	if (m->rest.order)
 		order_waits(m->rest.order, want->obj, want->vaddr, want->pages);
 	pthread_mutex_unlock(&m->rest.lock);
-	ssize_t n = fd >= 0 ? mem_read(fd, pid, want->vaddr, buf, want->pages) : -1;
+	ssize_t n = read_pages(m, want, buf, e);
 
+	/* an archive loses no page: the read was given up */
+	if (n < 0 && m->pages.read)
+		return (int)n;
 	f.runs[0] = *want;
 	f.runs[0].kind = n > 0 ? RUN_DATA : RUN_GONE;
 	if (n > 0)
@@ -94,6 +115,34 @@ static void *urgent_main(void *arg)
 	return NULL;
 }
 
+/* Small frames, as a thread may wait for any page. */
+static int push_from_archive(struct mig *m, uint64_t obj, uint64_t vaddr, uint64_t pages,
+                             struct err *e)
+{
+	uint8_t buf[PUSH_PAGES * PAGE_BYTES];
+	int r = 0;
+
+	while (r == 0 && pages) {
+		size_t n = pages < PUSH_PAGES ? (size_t)pages : PUSH_PAGES;
+
+		r = m->pages.read(m->pages.read_arg, obj, vaddr, buf, n, e);
+		if (r == 0)
+			r = send_bytes(m->pages.send, obj, vaddr, buf, n, e);
+		vaddr += n * PAGE_BYTES;
+		pages -= n;
+	}
+	return r;
+}
+
+static int push_run(struct mig *m, uint64_t obj, uint64_t vaddr, uint64_t pages, struct err *e)
+{
+	if (m->pages.read)
+		return push_from_archive(m, obj, vaddr, pages, e);
+	int fd = memfd_get(m, (pid_t)obj_id(obj), e);
+
+	return fd < 0 ? fd : send_pages(m->pages.send, SEND_ALL, obj, fd, vaddr, pages, e);
+}
+
 static int push(struct mig *m, struct err *e)
 {
 	uint64_t obj, vaddr, pages;
@@ -103,12 +152,8 @@ static int push(struct mig *m, struct err *e)
 	pthread_mutex_lock(&m->rest.lock);
 	m->rest.order = o;
 	pthread_mutex_unlock(&m->rest.lock);
-	while (r == 0 && order_next(m->rest.order, &obj, &vaddr, &pages)) {
-		pid_t pid = (pid_t)obj_id(obj);
-		int fd = memfd_get(m, pid, e);
-
-		r = fd < 0 ? fd : send_pages(m->pages.send, SEND_ALL, obj, fd, vaddr, pages, e);
-	}
+	while (r == 0 && order_next(m->rest.order, &obj, &vaddr, &pages))
+		r = push_run(m, obj, vaddr, pages, e);
 	if (r)
 		return r;
 	r = send_barrier(m->pages.send, ++m->pages.mark, DEADLINE_NEVER, e);

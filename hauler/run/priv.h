@@ -102,6 +102,38 @@ int images_end(struct mig *m, struct err *e);
 /** images_free() - may block in a send until the deadline: on failure resume the tree first */
 void images_free(struct images *s);
 
+/* ---- negotiate.c: what a load shares with a move ---- */
+
+struct Haul__Answer;
+/** negotiate_ask() - say OFFER, wait for @answer, the caller's. The destination may ask for digests meanwhile */
+int negotiate_ask(struct mig *m, struct Haul__Offer *offer, struct Haul__Msg **answer,
+                  struct err *e);
+/** negotiate_findings() - add those of the destination */
+int negotiate_findings(const struct Haul__Answer *a, struct findings *out, struct err *e);
+/** negotiate_verdict() - report them. Return: 0; -EPERM: one is a blocker */
+int negotiate_verdict(struct mig *m, const struct findings *f, struct err *e);
+
+/* ---- from_archive.c: the steps of a load ---- */
+
+/** from_archive_connect() - start the worker, say HELLO */
+int from_archive_connect(struct mig *m, struct err *e);
+/** from_archive_negotiate() - OFFER as it was saved; the findings of this host */
+int from_archive_negotiate(struct mig *m, struct err *e);
+/** from_archive_prepare() - START, streams, the sender */
+int from_archive_prepare(struct mig *m, struct err *e);
+/** from_archive_rounds() - nothing: no program runs */
+int from_archive_rounds(struct mig *m, struct err *e);
+/** from_archive_freeze() - the record: from here on recovery knows of it */
+int from_archive_freeze(struct mig *m, struct err *e);
+/** from_archive_send() - images, and pages that are needed before the gate */
+int from_archive_send(struct mig *m, struct err *e);
+/** from_archive_restore() - SWITCH, until the tree is at the gate */
+int from_archive_restore(struct mig *m, struct err *e);
+/** from_archive_commit() - note the use in the archive, then COMMIT */
+int from_archive_commit(struct mig *m, struct err *e);
+/** from_archive_undo() - the worker undoes; the archive is as it was */
+void from_archive_undo(struct mig *m);
+
 /* ---- opened.c ---- */
 
 /** opened_note() - before the inspection: note what the tree holds */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "hauler/load/load.h"
 
 #define CGROUP_BYTES 256
 
@@ -50,13 +51,13 @@ int record_freeze(struct mig *m, struct err *e)
 	        m->journal, e, "freeze",
 	        "dest=%s port=%u streams=%u mbit=%u cpu=%u secret=%s pid=%d "
 	        "start=%llu peer-boot=%s identity=%s known-hosts=%s net=%s cgroup=%s unit=%s "
-	        "watchdog=%llu enabled=%d outer=%d",
+	        "watchdog=%llu enabled=%d outer=%d load=%u",
 	        word(m->opt->dest), m->opt->port, m->opt->pol.v.streams,
 	        m->opt->pol.v.bandwidth_limit_mbit, m->opt->pol.v.cpu_limit_percent, secret,
 	        m->opt->pid, (unsigned long long)procs_start(m->opt->pid), word(m->link.peer_boot),
 	        word(m->opt->identity), word(m->opt->known_hosts), net, m->copy.home,
 	        word(m->opt->unit), (unsigned long long)m->unit.watchdog_us, m->unit.enabled,
-	        m->opt->outer_pid);
+	        m->opt->outer_pid, m->load ? load_number(m->load) : 0);
 }
 
 int record_held(struct mig *m, struct err *e)
@@ -147,6 +148,7 @@ int record_load(struct mig *m, struct opts *o, struct err *e)
 	                              ? strtoull(journal_get(j, "watchdog"), NULL, 10)
 	                              : 0;
 	m->unit.enabled = number(j, "enabled");
+	o->archive.state = number(j, "load");
 	m->opt = o;
 	m->rest.ran = journal_get(j, "ran");
 	const char *boot = journal_get(j, "peer-boot");

@@ -20,8 +20,10 @@
 #include "common/log.h"
 #include "common/systemctl.h"
 #include "engine/proc/within.h"
+#include "hauler/load/load.h"
 #include "hauler/report/report.h"
 #include "hauler/run/priv.h"
+#include "hauler/save/save.h"
 
 #define TRACED_LIMIT_MS 10000
 
@@ -111,10 +113,17 @@ static void leave_net(int own)
 
 /* ---- one migration ---- */
 
+/* One end of it may have been an archive. */
+static int attach(struct mig *m)
+{
+	return m->opt->archive.state ? load_attach(m, &m->err) : save_attach(m, &m->err);
+}
+
 /* What its journal says. @gone: number of processes that no longer exist; @net: for leave_net() */
 static int load(struct mig *m, struct opts *o, unsigned int *gone, int *net)
 {
-	if (record_load(m, o, &m->err) < 0 || record_held_again(m, gone, &m->err) < 0)
+	if (record_load(m, o, &m->err) < 0 || attach(m) < 0 ||
+	    record_held_again(m, gone, &m->err) < 0)
 		return -m->err.code;
 	*net = enter_net(m);
 	return mnet_adopt(m, journal_get(m->journal, "net"), &m->err);
@@ -159,28 +168,36 @@ static bool recover_loaded(const struct recover *rc, struct mig *m, struct opts 
 		if (!rc->list)
 			thaw(m);
 		say(rc, m,
-		    rc->list        ? "was not handed over; resumes here when recovered"
+		    m->load         ? "was not loaded; the archive is as it was"
+		    : rc->list      ? "was not handed over; resumes here when recovered"
 		    : ph == PH_HELD ? "was not handed over; it resumed here"
 		                    : "was not stopped yet; it resumed here");
 		return !rc->list;
 	}
-	if (m->copy.n_held == 0) {
+	if (m->copy.n_held == 0 && !m->load) {
 		if (!rc->list)
 			mnet_done(m);
 		say(rc, m, "was handed over; the copy here is gone");
 		return !rc->list;
 	}
 	if (rc->list) {
-		say(rc, m, "may have been handed over; the stopped copy is here");
+		say(rc, m,
+		    m->load ? "may have been loaded; needs its archive"
+		            : "may have been handed over; the stopped copy is here");
 		return false;
 	}
 	run_recovered(m);
 	report_end(m);
 	if (m->state == MIG_DONE)
-		say(rc, m, "runs at the destination, with every page");
+		say(rc, m,
+		    m->load   ? "runs here, with every page"
+		    : m->save ? "is in the archive; the process was ended"
+		              : "runs at the destination, with every page");
 	else if (m->state == MIG_UNDONE)
-		say(rc, m, "was not handed over; it resumed here");
-	return m->state != MIG_LOST;
+		say(rc, m,
+		    m->load ? "was not loaded; the archive is as it was"
+		            : "was not handed over; it resumed here");
+	return m->state != MIG_LOST || m->load;
 }
 
 static int adopt(struct mig *m)

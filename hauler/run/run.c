@@ -9,8 +9,10 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "hauler/load/load.h"
 #include "hauler/mig/sockets.h"
 #include "hauler/report/report.h"
+#include "hauler/save/save.h"
 
 struct step {
 	enum mig_state next; /* next state after success; RELINK chooses its own */
@@ -43,6 +45,23 @@ static const struct step steps[] = {
 	/* clang-format on */
 };
 _Static_assert(ARRAY_SIZE(steps) == MIG_NSTATES, "a state has no row");
+
+/* A load passes the same states; what is stopped is in the archive. */
+static const struct {
+	int (*run)(struct mig *m, struct err *e);
+	void (*undo)(struct mig *m);
+} loads[MIG_NSTATES] = {
+	[MIG_CONNECT] = { from_archive_connect, from_archive_undo },
+	[MIG_NEGOTIATE] = { from_archive_negotiate, NULL },
+	[MIG_PREPARE] = { from_archive_prepare, connect_prepare_undo },
+	[MIG_ROUNDS] = { from_archive_rounds, NULL },
+	[MIG_FREEZE] = { from_archive_freeze, NULL },
+	[MIG_SEND] = { from_archive_send, NULL },
+	[MIG_RESTORE] = { from_archive_restore, switch_restore_undo },
+	[MIG_COMMIT] = { from_archive_commit, NULL },
+	[MIG_POSTCOPY] = { postcopy_run, NULL },
+	[MIG_RELINK] = { relink_run, NULL },
+};
 
 const char *run_state_name(enum mig_state s)
 {
@@ -78,6 +97,15 @@ static enum mig_state refused(struct mig *m, enum mig_state to)
 	return m->halt.committed ? MIG_LOST : MIG_UNDO;
 }
 
+/* The tree runs already, or is left stopped: wait until its state is durable. m->err: what became of that */
+static void finish_save(struct mig *m)
+{
+	record_end(m, true);
+	err_clear(&m->err);
+	if (save_wait(m, &m->err) < 0)
+		m->kept = false;
+}
+
 /* Undo the steps that were begun, last first: the tree resumes before anything else. */
 static void undo_from(struct mig *m, enum mig_state failed)
 {
@@ -86,11 +114,16 @@ static void undo_from(struct mig *m, enum mig_state failed)
 	enter(m, MIG_UNDO);
 	record_undone(m);
 	fault_at(FAULT_S_UNDO);
-	for (int s = (int)failed; s > MIG_NEW; s--)
-		if (steps[s].undo)
-			steps[s].undo(m);
+	for (int s = (int)failed; s > MIG_NEW; s--) {
+		void (*undo)(struct mig * m) = m->load ? loads[s].undo : steps[s].undo;
+
+		if (undo)
+			undo(m);
+	}
 	fault_at(FAULT_S_UNDONE);
 	m->err = why;
+	if (m->kept)
+		finish_save(m);
 	enter(m, MIG_UNDONE);
 }
 
@@ -141,7 +174,7 @@ static const enum fault passed[MIG_NSTATES] = {
 
 static void run_step(struct mig *m)
 {
-	int r = steps[m->state].run(m, &m->err);
+	int r = m->load ? loads[m->state].run(m, &m->err) : steps[m->state].run(m, &m->err);
 
 	if (r == 0)
 		fault_at(passed[m->state]);
@@ -170,13 +203,17 @@ static int finish(struct mig *m)
 	if (m->pages.send)
 		send_cancel(m->pages.send);
 	postcopy_end_threads(m);
-	if (m->state == MIG_DONE) {
+	save_figures(m);
+	if (m->load)
+		m->fig.archive.state = load_number(m->load);
+	if (m->state == MIG_DONE && !m->save && !m->load) {
 		unit_left(m);
 		needs_tidy(m->needs);
-		err_clear(&m->err);
 	}
-	record_end(m, m->state != MIG_LOST);
-	return m->state == MIG_DONE ? 0 : -m->err.code;
+	if (mig_well(m))
+		err_clear(&m->err);
+	record_end(m, m->state != MIG_LOST || m->load); /* the archive is as it was */
+	return mig_well(m) ? 0 : -m->err.code;
 }
 
 int run_migration(struct mig *m, const struct opts *opt)
@@ -214,6 +251,8 @@ bool run_stop(struct mig *m)
 			criu_cancel(m->dump.criu);
 		if (m->link.ctl)
 			chan_cancel(m->link.ctl);
+		if (m->load)
+			load_stop(m->load);
 		dirs_cancel(m->dirs);
 	}
 	pthread_mutex_unlock(&m->halt.lock);
@@ -278,6 +317,8 @@ void run_fini(struct mig *m)
 		chan_free(steal(m->link.data[i]));
 	chan_free(steal(m->link.urgent));
 	chan_free(ctl);
+	save_free(steal(m->save));
+	load_free(steal(m->load));
 	if (m->dump.images_fd >= 0)
 		close(m->dump.images_fd);
 }

@@ -134,39 +134,6 @@ static int class_run(void *arg, const struct run *run, bool eager)
 	return r;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* The rseq areas of a task's threads: the restorer writes them before the gate. */
-static int load_now(struct mig *m, const struct img_task *t, uint64_t **out, size_t *n,
-                    struct err *e)
-{
-	uint64_t *v = calloc(2 * (size_t)t->n_threads + 1, sizeof(*v));
-
-	if (!v)
-		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	*n = 0;
-	for (unsigned int i = 0; i < t->n_threads; i++) {
-		struct img_core core;
-
-		if (img_core(m->dump.images_fd, t->threads[i], &core, e) < 0) {
-			free(v);
-			return -e->code;
-		}
-		if (!core.rseq)
-			continue;
-		v[(*n)++] = core.rseq & ~(uint64_t)(PAGE_BYTES - 1);
-		v[(*n)++] = (core.rseq + 31) & ~(uint64_t)(PAGE_BYTES - 1);
-	}
-	qsort(v, *n, sizeof(*v), by_value);
-	*out = v;
-	return 0;
-}
-
 static int class_task(struct mig *m, const struct img_tree *tree, const struct present *x,
                       const struct sink_obj *o, struct class_runs *out, struct err *e)
 {
@@ -182,7 +149,7 @@ static int class_task(struct mig *m, const struct img_tree *tree, const struct p
 	if (!task)
 		return err_set(e, ERR_CRIU, EPROTO, "CRIU sent pages of pid %d outside the tree",
 		               pid);
-	int r = load_now(m, task, &now, &c.n_now, e);
+	int r = img_rseq_pages(m->dump.images_fd, task, &now, &c.n_now, e);
 
 	if (r < 0)
 		return r;
@@ -360,9 +327,45 @@ static const struct part restore_parts[] = {
 	{ "restore", talk_restored },
 };
 
+/* An archive needs no locks, and its connections do not move. Up to PLACED it needs the stopped tree. */
+static const struct part save_parts[] = {
+	{ "change the images", change_images }, { "send the images", images_end },
+	{ "send files", send_files },           { "send SWITCH", send_switch_run },
+	{ "wait for PLACED", talk_placed },
+};
+
+static const struct part end_parts[] = {
+	{ "wait for CRIU", criu_gone },
+	{ "hold the stopped processes", freeze_hold },
+	{ "sandboxes", same_sandboxes },
+	{ "write the archive", talk_restored },
+};
+
+/* It is saved, and continues here: undo, without an ABORT. */
+static int keep(struct mig *m, struct err *e)
+{
+	int r = m->opt->archive.stop ? criu_gone(m, e) : 0;
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; m->opt->archive.stop && i < m->copy.n_held; i++)
+		m->copy.held[i].was_stopped = true; /* it gets no SIGCONT */
+	m->kept = m->link.aborted = true;
+	return err_set(e, ERR_STOPPED, ECANCELED, "it stays here");
+}
+
+static int save(struct mig *m, struct err *e)
+{
+	int r = parts_run(m, save_parts, ARRAY_SIZE(save_parts), e);
+
+	if (r < 0)
+		return r;
+	return m->opt->archive.end ? parts_run(m, end_parts, ARRAY_SIZE(end_parts), e) : keep(m, e);
+}
+
 int switch_restore(struct mig *m, struct err *e)
 {
-	int r = parts_run(m, restore_parts, ARRAY_SIZE(restore_parts), e);
+	int r = m->save ? save(m, e) : parts_run(m, restore_parts, ARRAY_SIZE(restore_parts), e);
 
 	m->fig.t.restored_us = now_us();
 	return r;

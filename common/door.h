@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* door.h - the daemon hands further sockets of a migration to its worker. */
-#ifndef HAUL_AGENT_DOOR_H
-#define HAUL_AGENT_DOOR_H
+#ifndef HAUL_DOOR_H
+#define HAUL_DOOR_H
 
 #include <stdint.h>
 

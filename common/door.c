@@ -3,7 +3,7 @@
  * door.c - a worker receives further sockets of its migration here: a Unix socket named by
  * the route. A daemon that was started after the worker finds it, too.
  */
-#include "agent/mig/door.h"
+#include "common/door.h"
 
 #include <dirent.h>
 #include <errno.h>

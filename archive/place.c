@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* place.c - the file of an archive: opened, locked, without a name until it is whole. */
+#include "archive/priv.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#define TEMP_MARK ".haul-"
+
+static int lock(int fd, const char *path, struct err *e)
+{
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno != EWOULDBLOCK)
+		return err_sys(e, "lock %s", path);
+	err_set(e, ERR_USER, EBUSY, "%s is in use by another haul", path);
+	return err_fix(e, "wait until that save or load has ended");
+}
+
+/* Return: the folder of @path, the caller's; NULL: no memory */
+static char *folder_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return !slash          ? strdup(".")
+	       : slash == path ? strdup("/")
+	                       : strndup(path, (size_t)(slash - path));
+}
+
+static const char *name_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* Files that a haul without O_TMPFILE left behind when it was killed: nobody has them locked. */
+static void sweep(const char *folder, const char *name)
+{
+	AUTO(dir) DIR *d = opendir(folder);
+	size_t n = strlen(name);
+
+	for (const struct dirent *de; d && (de = readdir(d));) {
+		if (de->d_name[0] != '.' || strncmp(de->d_name + 1, name, n) ||
+		    strncmp(de->d_name + 1 + n, TEMP_MARK, sizeof(TEMP_MARK) - 1))
+			continue;
+		AUTO(fd) int fd = openat(dirfd(d), de->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+			unlinkat(dirfd(d), de->d_name, 0);
+	}
+}
+
+static int make_named(struct place *p, const char *folder, struct err *e)
+{
+	const char *name = name_of(p->path);
+
+	if (asprintf(&p->temp, "%s/.%s" TEMP_MARK "%d", folder, name, getpid()) < 0) {
+		p->temp = NULL;
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for a name");
+	}
+	sweep(folder, name);
+	p->fd = open(p->temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return p->fd < 0 ? err_sys(e, "%s", p->temp) : 0;
+}
+
+static int make(struct place *p, struct err *e)
+{
+	AUTO(mem) char *folder = folder_of(p->path);
+
+	if (!folder)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for a name");
+	p->nameless = true;
+	p->fd = open(folder, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	if (p->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
+		return make_named(p, folder, e);
+	return p->fd < 0 ? err_sys(e, "%s", p->path) : 0;
+}
+
+static int only_files(const struct place *p, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(p->fd, &st) < 0)
+		return err_sys(e, "%s", p->path);
+	return S_ISREG(st.st_mode) ? 0 : err_set(e, ERR_USER, EINVAL, "%s is not a file", p->path);
+}
+
+int place_open(struct place *p, const char *path, enum archive_how how, struct err *e)
+{
+	int flags = how == ARCHIVE_READ ? O_RDONLY : O_RDWR;
+
+	*p = (struct place){ .fd = -1, .path = strdup(path) };
+	if (!p->path)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for a name");
+	p->fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int r = p->fd >= 0                               ? only_files(p, e)
+	        : errno == ENOENT && how == ARCHIVE_MAKE ? make(p, e)
+	                                                 : err_sys(e, "%s", path);
+
+	if (r < 0)
+		return r;
+	return how == ARCHIVE_READ ? 0 : lock(p->fd, path, e);
+}
+
+/* A name is durable when its folder is. */
+static int sync_folder(const struct place *p, struct err *e)
+{
+	AUTO(mem) char *folder = folder_of(p->path);
+	AUTO(fd) int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	return fd < 0 || fsync(fd) < 0 ? err_sys(e, "the folder of %s", p->path) : 0;
+}
+
+int place_name(struct place *p, struct err *e)
+{
+	char link[32];
+	int r;
+
+	if (!p->nameless)
+		return 0;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", p->fd);
+	r = p->temp ? renameat2(AT_FDCWD, p->temp, AT_FDCWD, p->path, RENAME_NOREPLACE)
+	            : linkat(AT_FDCWD, link, AT_FDCWD, p->path, AT_SYMLINK_FOLLOW);
+	if (r < 0)
+		return err_sys(e, "%s", p->path);
+	p->nameless = false;
+	return sync_folder(p, e);
+}
+
+int place_read(const struct place *p, uint64_t at, void *buf, size_t bytes, struct err *e)
+{
+	size_t got = 0;
+
+	while (got < bytes) {
+		ssize_t n = pread(p->fd, (uint8_t *)buf + got, bytes - got, (off_t)(at + got));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, "read %s", p->path);
+		if (n == 0)
+			return err_set(e, ERR_USER, ENODATA, "%s is cut off", p->path);
+		got += (size_t)n;
+	}
+	return 0;
+}
+
+int place_write(const struct place *p, uint64_t at, const void *buf, size_t bytes, struct err *e)
+{
+	for (size_t done = 0; done < bytes;) {
+		ssize_t n = pwrite(p->fd, (const uint8_t *)buf + done, bytes - done,
+		                   (off_t)(at + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return err_sys(e, "write %s", p->path);
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+void place_close(struct place *p)
+{
+	if (p->temp && p->nameless)
+		unlink(p->temp);
+	auto_fd(&p->fd);
+	free(p->temp);
+	free(p->path);
+	*p = (struct place){ .fd = -1 };
+}
