@@ -66,6 +66,27 @@ verify A
 if "$lab" run B test -e "/proc/$pid"; then fail "it is on B, too"; fi
 stop A
 
+# the last moment at which it can be undone: the commit is on record, COMMIT is not said
+note "a stop that lasts longer than was expected"
+start A "$work/writer" --mib 8 --rate 500 --compress 0
+"$lab" rate off
+fault=$dir/late
+(
+	until_true 60 '[ -s "$fault" ]' || fail "s-commit-recorded was not reached"
+	works 2
+	rm -f "$fault"
+) &
+spoiler=$!
+rc=0
+"$lab" run A env HAUL_FAULT=s-commit-recorded:hold HAUL_FAULT_FILE="$fault" \
+	"$haul" --mode=pre-copy --downtime-max-ms=1500 "$pid" hostB >"$dir/report" 2>"$dir/stderr" || rc=$?
+wait $spoiler
+[ $rc = 1 ] || fail "exit status $rc: $(cat "$dir/stderr")"
+grep -q 'longer than downtime-max-ms, 1500 ms' "$dir/stderr" || fail "expected 'longer than downtime-max-ms' in: $(cat "$dir/stderr")"
+verify A
+if "$lab" run B test -e "/proc/$pid"; then fail "it is on B, too"; fi
+stop A
+
 # nothing is measured before the stop then: the operator's word holds all the same
 note "without a tracker"
 start A "$work/writer" --mib 256 --rate 0 --compress 0
@@ -75,7 +96,7 @@ rc=0
 [ $rc = 1 ] || fail "exit status $rc: $(cat "$dir/stderr")"
 grep -q 'given up: .*downtime-max-ms' "$dir/stderr" || fail "expected 'given up: ... downtime-max-ms' in: $(cat "$dir/stderr")"
 verify A
-move A --tracker=none --downtime-max-ms=1000
+move A --tracker=none --downtime-max-ms=3000
 verify B
 holds "$(field remote_pages) > 60000" "post-copy without a tracker"
 stop B

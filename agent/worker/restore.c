@@ -359,9 +359,15 @@ static const struct part {
 
 static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		uint64_t t0 = now_us(), cpu0 = now_thread_us();
+
 		if (parts[i].run(w, s, e) < 0)
 			return err_wrap(e, "%s", parts[i].name);
+		log_debug("part=\"%s\" us=%llu cpu_us=%llu", parts[i].name,
+		          (unsigned long long)(now_us() - t0),
+		          (unsigned long long)(now_thread_us() - cpu0));
+	}
 	return 0;
 }
 

@@ -35,9 +35,18 @@ int mig_unless_stopped(struct mig *m, struct err *e)
 	return mig_stopped(m) ? err_set(e, ERR_STOPPED, ECANCELED, "stopped") : 0;
 }
 
+struct freeze_max mig_freeze_max(const struct mig *m)
+{
+	const struct pol_options *o = &m->opt->pol.v;
+
+	return o->downtime_max_ms && o->downtime_max_ms < o->freeze_limit_ms
+	               ? (struct freeze_max){ "downtime-max-ms", o->downtime_max_ms }
+	               : (struct freeze_max){ "freeze-limit-ms", o->freeze_limit_ms };
+}
+
 uint64_t mig_freeze_end(const struct mig *m)
 {
-	return m->fig.t.freeze_us + (uint64_t)m->opt->pol.v.freeze_limit_ms * 1000;
+	return m->fig.t.freeze_us + (uint64_t)mig_freeze_max(m).ms * 1000;
 }
 
 uint64_t mig_deadline(const struct mig *m)

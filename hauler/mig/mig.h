@@ -356,6 +356,13 @@ void mig_init(struct mig *m);
 bool mig_stopped(struct mig *m);
 /** mig_unless_stopped() - Return: 0; -ECANCELED with @e, when the user has stopped it */
 int mig_unless_stopped(struct mig *m, struct err *e);
+/* The option that limits how long the tree may be stopped, and its value. */
+struct freeze_max {
+	const char *option;
+	unsigned int ms;
+};
+/** mig_freeze_max() - freeze-limit-ms, or downtime-max-ms where that is less */
+struct freeze_max mig_freeze_max(const struct mig *m);
 /** mig_freeze_end() - until when the tree may be stopped, in us */
 uint64_t mig_freeze_end(const struct mig *m);
 /** mig_deadline() - of a step that waits: mig_freeze_end(), or half a minute while the tree runs */

@@ -8,15 +8,16 @@
 static int run(struct mig *m, const struct part *parts, size_t n, bool ask, struct err *e)
 {
 	for (size_t i = 0; i < n; i++) {
-		uint64_t t0 = now_us();
+		uint64_t t0 = now_us(), cpu0 = now_thread_us();
 
 		if (parts[i].run(m, e) < 0) {
 			if (ask)
 				talk_reason(m, e);
 			return err_wrap(e, "%s", parts[i].name);
 		}
-		log_debug("part=\"%s\" us=%llu", parts[i].name,
-		          (unsigned long long)(now_us() - t0));
+		log_debug("part=\"%s\" us=%llu cpu_us=%llu", parts[i].name,
+		          (unsigned long long)(now_us() - t0),
+		          (unsigned long long)(now_thread_us() - cpu0));
 	}
 	return 0;
 }

@@ -138,17 +138,19 @@ static enum mig_state after_failure(const struct mig *m)
 	return link && (m->at->may_go_to & TO(RELINK)) ? MIG_RELINK : MIG_LOST;
 }
 
-/* A step that still waited when freeze-limit-ms was over: its own words name only whom it waited for. */
+/* A step that still waited when the tree had been stopped for too long: its own words name only whom it waited for. */
 static void say_late(struct mig *m)
 {
 	if (m->err.code != ETIMEDOUT || !m->at->frozen || now_us() < mig_freeze_end(m))
 		return;
-	err_wrap(&m->err, "the stop took longer than freeze-limit-ms, %u ms",
-	         m->opt->pol.v.freeze_limit_ms);
+	struct freeze_max max = mig_freeze_max(m);
+
+	err_wrap(&m->err, "the stop took longer than %s, %u ms", max.option, max.ms);
 	if (!*m->err.fix)
 		err_fix(&m->err,
 		        "nothing has changed: try again when the program writes less and the "
-		        "hosts are less busy, or with a larger --freeze-limit-ms");
+		        "hosts are less busy, or with a larger --%s",
+		        max.option);
 }
 
 /* A file of /proc that is not there: the program was killed, or has ended, while we looked at it. What an

@@ -378,6 +378,18 @@ void switch_restore_undo(struct mig *m)
 		send_cancel(m->pages.send);
 }
 
+/* The latest moment at which a stop that lasts too long can be undone. */
+static int in_time(const struct mig *m, struct err *e)
+{
+	struct freeze_max max = mig_freeze_max(m);
+
+	if (now_us() < mig_freeze_end(m))
+		return 0;
+	err_set(e, ERR_SYS, ETIMEDOUT, "the stop took longer than %s, %u ms", max.option, max.ms);
+	return err_fix(e, "try again when the hosts are less busy, or with a larger --%s",
+	               max.option);
+}
+
 int switch_commit(struct mig *m, struct err *e)
 {
 	Haul__Msg *answer = NULL;
@@ -394,6 +406,8 @@ int switch_commit(struct mig *m, struct err *e)
 	/* the very last check: later signals are meant for the copy that was handed over */
 	if (signals_check(m, e) < 0)
 		return -e->code;
+	if (in_time(m, e) < 0)
+		return err_code(e);
 	pthread_mutex_lock(&m->halt.lock);
 	if (m->halt.stop) {
 		pthread_mutex_unlock(&m->halt.lock);
