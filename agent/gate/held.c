@@ -210,15 +210,20 @@ static bool has_changed(const struct bring_file *f, const struct stat *st)
 	        f->compared.tv_nsec != st->st_mtim.tv_nsec);
 }
 
-/* As the process would. */
+/* Opens it as the process would. Return: 0; -errno */
 static int open_again(const struct held *h, int need, struct stat *st)
 {
 	/* O_PATH | O_NOFOLLOW: the link itself, which has no content */
 	bool link = S_ISLNK(h->st.st_mode);
 
+	if (h->place && !link)
+		return rights_see_near(h->place, &h->id, h->path, need, st);
 	need = link ? 0 : need;
-	return h->place ? rights_open_near(h->place, &h->id, h->path, !link, need, st)
-	                : rights_open(&h->id, h->path, !link, need, st);
+	AUTO(fd)
+	int fd = h->place ? rights_open_near(h->place, &h->id, h->path, !link, need, st)
+	                  : rights_open(&h->id, h->path, !link, need, st);
+
+	return fd < 0 ? fd : 0;
 }
 
 /* Of the /proc of its own pid namespace, which has no other name on this host. */
@@ -254,22 +259,21 @@ static int judge(const struct held *h, struct err *e)
 		return refuse(h, ESTALE, "it is not the file that was accepted", e);
 	if (f && has_changed(f, &h->st))
 		return refuse(h, ESTALE, "it was changed since it was compared", e);
-	AUTO(fd) int fd = open_again(h, h->need, &st);
+	int r = open_again(h, h->need, &st);
 
-	if (fd == -EACCES && h->need == R_OK && !strcmp(h->what, "map_files"))
-		fd = open_again(h, X_OK, &st);
-	if (fd < 0) {
-		int given = rights_given(&h->w->rights, &h->id, h->path, f ? &was : NULL, h->need,
-		                         &st);
+	if (r == -EACCES && h->need == R_OK && !strcmp(h->what, "map_files"))
+		r = open_again(h, X_OK, &st);
+	AUTO(fd)
+	int given = r == 0 ? -1
+	                   : rights_given(&h->w->rights, &h->id, h->path, f ? &was : NULL, h->need,
+	                                  &st);
 
-		if (given < 0)
-			return refuse(h, EACCES,
-			              fd == -ELOOP ? "a symbolic link that another user could "
-			                             "change leads there"
-			                           : "that user may not open it at the destination",
-			              e);
-		fd = given;
-	}
+	if (r < 0 && given < 0)
+		return refuse(h, EACCES,
+		              r == -ELOOP ? "a symbolic link that another user could "
+		                            "change leads there"
+		                          : "that user may not open it at the destination",
+		              e);
 	if (st.st_dev != h->st.st_dev || st.st_ino != h->st.st_ino)
 		return refuse(h, ESTALE, "another file has that name by now", e);
 	return 0;
