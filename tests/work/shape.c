@@ -5,6 +5,7 @@
  */
 #include "work.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -16,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,18 +28,20 @@
 #define SPARE_FILES  64 /* descriptors besides ours */
 #define STACK_BYTES  (64 * 1024)
 
-static long mappings, files, children, threads = 1;
+static long mappings, files, children, connections, threads = 1;
 static const struct work_opt opts[] = {
 	{ "--mappings", "mappings of one page each (0)", &mappings, NULL, NULL },
 	{ "--files", "open files of each process, each of a name of its own (0)", &files, NULL,
 	  NULL },
 	{ "--children", "processes besides the first (0)", &children, NULL, NULL },
 	{ "--threads", "threads of each process (1)", &threads, NULL, NULL },
+	{ "--connections", "TCP sockets of the first process, connected in pairs (0)", &connections,
+	  NULL, NULL },
 	{ 0 },
 };
 
 static struct area area;
-static int *fds;
+static int *fds, *socks;
 static pid_t *pids;
 static int answers[2]; /* a pipe: what each child has found */
 
@@ -78,13 +82,44 @@ static void make_file(long process, long i)
 
 static void make_files(long process)
 {
-	struct rlimit lim = { (rlim_t)files + SPARE_FILES, (rlim_t)files + SPARE_FILES };
+	rlim_t most = (rlim_t)(files + connections + SPARE_FILES);
+	struct rlimit lim = { most, most };
 
-	if (files > 512 && setrlimit(RLIMIT_NOFILE, &lim) < 0)
+	if (files + connections > 512 && setrlimit(RLIMIT_NOFILE, &lim) < 0)
 		work_die("%ld open files: %s", files, strerror(errno));
 	fds = calloc((size_t)files + 1, sizeof(*fds));
 	for (long i = 0; fds && i < files; i++)
 		make_file(process, i);
+}
+
+static void make_connections(void)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET,
+		                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t n = sizeof(at);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (bind(listener, (struct sockaddr *)&at, n) < 0 || listen(listener, 16) < 0 ||
+	    getsockname(listener, (struct sockaddr *)&at, &n) < 0)
+		work_die("listen: %s", strerror(errno));
+	socks = calloc((size_t)connections + 2, sizeof(*socks));
+	for (long i = 0; socks && i + 1 < connections; i += 2) {
+		socks[i] = socket(AF_INET, SOCK_STREAM, 0);
+		if (connect(socks[i], (struct sockaddr *)&at, n) < 0 ||
+		    (socks[i + 1] = accept(listener, NULL, NULL)) < 0)
+			work_die("connection %ld: %s", i, strerror(errno));
+	}
+}
+
+/* A byte goes through each, there and back. */
+static void check_connection(long i, struct report *r)
+{
+	char c = (char)('a' + i % 26), got = 0;
+
+	for (long way = 0; way < 2; way++)
+		if (write(socks[i + way], &c, 1) != 1 || read(socks[i + 1 - way], &got, 1) != 1 ||
+		    got != c)
+			rep_error(r, "connection %ld does not carry a byte", i);
 }
 
 static void *idle(void *arg)
@@ -206,6 +241,8 @@ static void verify(struct report *r)
 	}
 	for (long i = 0; i < files; i++)
 		check_file(i, r);
+	for (long i = 0; i + 1 < connections; i += 2)
+		check_connection(i, r);
 	for (long i = 0; i < children; i++)
 		if (waitpid(pids[i], NULL, WNOHANG) != 0)
 			rep_error(r, "process %d has ended", pids[i]);
@@ -221,12 +258,14 @@ static void verify(struct report *r)
 int main(int argc, char **argv)
 {
 	work_start(argc, argv, opts);
-	if (mappings < 0 || files < 0 || children < 0 || threads < 1)
+	if (mappings < 0 || files < 0 || children < 0 || connections < 0 || threads < 1)
 		work_die("an option is out of range");
 	make_children();
 	if (mappings)
 		make_mappings();
 	make_files(0);
+	if (connections)
+		make_connections();
 	make_threads();
 	struct report first = { 0 };
 
