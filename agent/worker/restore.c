@@ -492,10 +492,7 @@ int restore_open(struct wrk *w, struct err *e)
 	pager_get_stats(w->pager, &st);
 	w->fig.left_remote_pages = st.left_remote_pages;
 	w->keep->opening = true;
-	if (criu_reply(w->criu, true, e) < 0)
-		return err_wrap(e, "open the gate");
-	pager_push(w->pager);
-	return 0;
+	return criu_reply(w->criu, true, e) < 0 ? err_wrap(e, "open the gate") : 0;
 }
 
 static int resume(struct wrk *w, struct err *e)
@@ -516,6 +513,8 @@ int restore_resume(struct wrk *w, struct err *e)
 {
 	int r = resume(w, e);
 
+	/* the program has the processors first: until here only pages that it waits for were filled */
+	pager_push(w->pager);
 	w->keep->resumed = r == 0;
 	if (r < 0)
 		return err_wrap(e, "resume");
