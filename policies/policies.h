@@ -225,8 +225,24 @@ struct pol_answer pol_decide(struct pol_state *s);
 /* By how CRIU learns what memory there is: docs/FREEZE.md. */
 enum pol_freeze { POL_FREEZE_SMAPS, POL_FREEZE_SCANS, POL_FREEZE_PUSH };
 
+/* What a stop consists of: each of these costs some time. Base: any stop. */
+enum pol_cost {
+	POL_COST_BASE,
+	POL_COST_TASK, /* a process besides the first */
+	POL_COST_THREAD,
+	POL_COST_TCP,
+	POL_COST_MAP,
+	POL_COST_FILE_MAP, /* CRIU opens and compares the file */
+	POL_COST_FD,
+	POL_NCOSTS
+};
+struct pol_costs {
+	double us[POL_NCOSTS];
+};
+
 /* What makes a stop longer, and is known before. */
 struct pol_size {
+	const struct pol_costs *costs; /* NULL: those of pol_costs_init() */
 	enum pol_freeze how;
 	uint64_t pages;
 	unsigned int fixed_pages; /* they travel while it is stopped */
@@ -237,6 +253,14 @@ struct pol_size {
 	unsigned int aio; /* 1: its disk is waited for */
 };
 
+/** pol_cost_name() - as a file of costs has it */
+const char *pol_cost_name(enum pol_cost c);
+/** pol_costs_init() - what stops cost on a quiet machine, before any was measured */
+void pol_costs_init(struct pol_costs *c);
+/** pol_costs_set() - one of them, kept within reason */
+void pol_costs_set(struct pol_costs *c, enum pol_cost of, double us);
+/** pol_costs_learn() - correct @c by a stop: @measured_us without the way of the last pages */
+void pol_costs_learn(struct pol_costs *c, const struct pol_size *z, uint64_t measured_us);
 /** pol_freeze_us() - what a stop is expected to cost beside its pages' way on the link */
 uint64_t pol_freeze_us(const struct pol_size *z);
 /**

@@ -10,6 +10,7 @@
 #include "common/conf.h"
 #include "hauler/dirs/dirs.h"
 #include "hauler/net/net.h"
+#include "hauler/report/costs.h"
 #include "hauler/report/groups.h"
 #include "hauler/rights/owner.h"
 #include "transport/haul.pb-c.h"
@@ -54,10 +55,13 @@ static int check_remote(struct mig *m, struct findings *f, struct err *e)
  */
 static int say_stop(const struct mig *m, struct findings *f)
 {
-	struct pol_size z = { .how = POL_FREEZE_SMAPS };
+	struct pol_costs costs;
+	struct pol_size z = { .costs = &costs };
 	const struct pol_options *o = &m->opt->pol.v;
 
+	costs_load(&costs, m->opt->dest);
 	inspect_size(m->insp, &z);
+	z.how = pol_freeze_how(&z);
 	unsigned long long ms = pol_freeze_us(&z) / 1000;
 	const char *option = o->downtime_max_ms && ms > o->downtime_max_ms ? "downtime-max-ms"
 	                     : ms > o->freeze_limit_ms                     ? "freeze-limit-ms"

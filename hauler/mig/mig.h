@@ -238,6 +238,8 @@ struct precopy {
 	struct slow *slow; /* NULL: the program runs at full speed */
 	uint64_t cpu_us, cpu_at_us; /* CPU time of the tree when rounds began, and when that was */
 	bool switch_over; /* send the rest after the program has resumed */
+	enum pol_freeze freeze_how; /* as was predicted */
+	struct pol_costs costs; /* of earlier stops */
 };
 
 /* The sender of pages and what it reads from. Owner: pages/ and mig/memfd.c. */

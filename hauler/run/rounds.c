@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "hauler/report/costs.h"
 #include "hauler/report/report.h"
 
 #define MARK_LIMIT_MS 60000
@@ -424,10 +425,12 @@ static int one_round(struct mig *m, bool *cut, struct err *e)
 
 static void rounds_start(struct mig *m)
 {
-	struct pol_size z = { .how = !m->dump.scans   ? POL_FREEZE_PUSH
-		                     : !m->dump.smaps ? POL_FREEZE_SCANS
-		                                      : POL_FREEZE_SMAPS };
+	m->precopy.freeze_how = !m->dump.scans   ? POL_FREEZE_PUSH
+	                        : !m->dump.smaps ? POL_FREEZE_SCANS
+	                                         : POL_FREEZE_SMAPS;
+	struct pol_size z = { .how = m->precopy.freeze_how, .costs = &m->precopy.costs };
 
+	costs_load(&m->precopy.costs, m->opt->dest);
 	inspect_size(m->insp, &z);
 	throttle_limits(m, false);
 	send_tracker(m->pages.send, m->precopy.trk);

@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "hauler/load/load.h"
 #include "hauler/mig/sockets.h"
+#include "hauler/report/costs.h"
 #include "hauler/report/report.h"
 #include "hauler/save/save.h"
 
@@ -211,6 +212,7 @@ static int finish(struct mig *m)
 	if (m->state == MIG_DONE && !m->save && !m->load) {
 		unit_left(m);
 		needs_tidy(m->needs);
+		costs_keep(m);
 	}
 	if (mig_well(m))
 		err_clear(&m->err);
