@@ -4,7 +4,7 @@
 
   shape.py --json FILE [--runs 3] [--groups processes files ...] [--most N]    measure, append to FILE
   shape.py --json FILE --draw docs/shape.svg                                   table and plot of FILE
-  shape.py --profile GROUP N                                                   CRIU's system calls, by kind
+  shape.py --profile [--groups processes files ...]                            CRIU's system calls, by kind
 
 Each row is one program between two hosts of tests/lab, moved there and back --runs times; the link has no limit. Then
 the same program is dumped and restored by hand (criu dump, criu restore, images on the local disk, nothing carried),
@@ -40,9 +40,10 @@ SHAPES = {
     "processes": (lambda n: ["--children", n - 1], [1, 8, 32, 128, 500]),
     "processes-20": (lambda n: ["--children", n - 1, "--threads", 20], [1, 8, 32, 128]),
     "threads": (lambda n: ["--threads", n], [1, 64, 512, 2000, 5000]),
-    "files": (lambda n: ["--files", n], [10, 1000, 10000, 50000]),
+    # in processes of at most 10,000 each: hosts limit them
+    "files": (lambda n: ["--files", min(n, 10000), "--children", max(0, n // 10000 - 1)], [10, 1000, 10000, 50000]),
     "mappings": (lambda n: ["--mappings", n], [100, 5000, 20000, 60000]),
-    "connections": (lambda n: ["--connections", n], [1, 100, 2000, 5000]),
+    "connections": (lambda n: ["--connections", n], [2, 100, 2000, 5000]),
 }
 REAL = ["postgres", "nginx", "java", "node", "go", "ffmpeg"]
 # ms: a program, and each process, thread, file, mapping, socket of it
@@ -244,31 +245,54 @@ def draw(rows, name):
 
 # ---- the profile ----
 
-CALL = re.compile(r"^\s*[\d.?]+ \([^)]*\):\s+(\S.*?)/(\d+)\s+(?:\.\.\. \[continued\]: )?(\w+)\(")
+CALL = re.compile(r"^\s*[\d.?]+ \([^)]*\):\s+criu/\d+\s+(?:\.\.\. \[continued\]: )?(\w+)\(")
+# sizes of which the difference is taken
+SPANS = {"processes": (1, 33), "threads": (1, 129), "files": (10, 1010), "mappings": (100, 2100), "connections": (2, 202)}
+HAULS = ["--file-validation", "filesize"]
 
 
-def profile(group, n, d):
-    """System calls of CRIU's main process on both hosts, and of all of haul's, while one program moves (perf trace)."""
-    pid, wdir = start([SHAPE, *SHAPES[group][0](n)], d)
-    name = d + "/trace"
-    perf = subprocess.Popen(["perf", "trace", "-a", "-m", "8192", "-o", name])
+def calls_of_dump(pid, images, options):
+    """of CRIU, by kind"""
+    name = images + "/calls"
+    run("A", "strace", "-f", "-c", "-o", name, CRIU, "dump", "-t", pid, "-D", images, "-o", "dump.log", *OPTIONS, *options)
+    return collections.Counter({f[-1]: int(f[3]) for f in (l.split() for l in open(name))
+                                if len(f) >= 5 and f[3].isdigit() and f[-1] != "total"})
+
+
+def calls_of_restore(images, options):
+    """of all that is called criu: its main process, and tasks until they have the names of their programs"""
+    name = images + "/calls"
+    perf = subprocess.Popen(["perf", "trace", "-a", "-m", "4096", "-o", name], stderr=subprocess.DEVNULL)
     time.sleep(1)
-    moved("A", pid)
+    run("A", CRIU, "restore", "-d", "-D", images, "-o", "restore.log", *OPTIONS, *options)
     perf.send_signal(signal.SIGINT)
     perf.wait()
-    run("B", "kill", "-9", pid, check=False)
-    calls = collections.defaultdict(collections.Counter)
-    whose = {}
     with open(name, errors="replace") as f:
-        for l in f:
-            m = CALL.match(l)
-            if m:
-                calls[m.group(2)][m.group(3)] += 1
-                whose[m.group(2)] = m.group(1)  # in the end a restored task has the name of its program
-    for who in ("criu", "haul", "hauld"):
-        for t in sorted((t for t in calls if whose[t] == who), key=lambda t: -sum(calls[t].values()))[:3]:
-            print("%s thread %s: %d calls: %s" % (who, t, sum(calls[t].values()),
-                                                  ", ".join("%s %d" % x for x in calls[t].most_common(14))))
+        return collections.Counter(m.group(1) for m in map(CALL.match, f) if m)
+
+
+def calls(group, n, d, options):
+    pid, wdir = start([SHAPE, *SHAPES[group][0](n)], d)
+    images = tempfile.mkdtemp(dir=d)
+    both = calls_of_dump(pid, images, options), calls_of_restore(images, options)
+    run("A", "kill", "-9", pid, check=False)
+    shutil.rmtree(wdir)
+    shutil.rmtree(images)
+    return both
+
+
+def profile(groups, d):
+    """CRIU's system calls for each process, thread, ...: the difference of two sizes"""
+    print("| for each of | step | calls | by kind |\n|---|---|---|---|")
+    for g in (g for g in groups if g in SPANS):
+        low, high = SPANS[g]
+        for options in ([], HAULS) if g == "files" else (HAULS,):
+            small, large = calls(g, low, d, options), calls(g, high, d, options)
+            for step, x, y in zip(("dump", "restore"), small, large):
+                each = {k: (y[k] - x[k]) / (high - low) for k in y}
+                shown = sorted((k for k in each if each[k] >= 0.3), key=lambda k: -each[k])[:12]
+                print("| %s%s | %s | %.1f | %s |" % (g, "" if options else ", CRIU's default", step, sum(each.values()),
+                                                     ", ".join("%s %.1f" % (k, each[k]) for k in shown)), flush=True)
 
 
 def rows_to_measure(a):
@@ -288,7 +312,7 @@ def main():
     ap.add_argument("--most", type=int, default=0, help="leave out larger sizes")
     ap.add_argument("--runs", type=int, default=3)
     ap.add_argument("--draw", metavar="SVG", help="measure nothing, draw what FILE has")
-    ap.add_argument("--profile", nargs=2, metavar=("GROUP", "N"))
+    ap.add_argument("--profile", action="store_true", help="count CRIU's system calls (strace, perf trace)")
     a = ap.parse_args()
     if not a.draw:
         os.environ.setdefault("LAB", "shape")
@@ -297,7 +321,8 @@ def main():
             try:
                 lab_up(d)
                 if a.profile:
-                    return profile(a.profile[0], int(a.profile[1]), d)
+                    run("A", CRIU, "check", check=False)  # it keeps what it finds; that does not work under strace
+                    return profile(a.groups, d)
                 with open(a.json, "a") as out:
                     for group, n, argv in rows_to_measure(a):
                         measure(group, n, argv, a.runs, out, d)
