@@ -248,7 +248,7 @@ def draw(rows, name):
 CALL = re.compile(r"^\s*[\d.?]+ \([^)]*\):\s+criu/\d+\s+(?:\.\.\. \[continued\]: )?(\w+)\(")
 # sizes of which the difference is taken
 SPANS = {"processes": (1, 33), "threads": (1, 129), "files": (10, 1010), "mappings": (100, 2100), "connections": (2, 202)}
-HAULS = ["--file-validation", "filesize"]
+HAULS = ["--file-validation", "filesize", "--network-lock", "skip"]  # as haul tells CRIU
 
 
 def calls_of_dump(pid, images, options):
