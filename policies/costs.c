@@ -10,7 +10,8 @@
 #define GIB_PAGES 262144.0
 #define FIXED_US                                                                                   \
 	15 /* a page that travels in the stop: the destination writes it into images for CRIU to read */
-#define AIO_US 260000
+#define SHARED_US 6 /* a page of memory that processes share */
+#define AIO_US    260000
 
 /* How much of a difference one move corrects, and how far from the guess a cost may get. */
 #define LEARN_RATE 0.5
@@ -68,7 +69,7 @@ static double other_us(const struct pol_size *z)
 	};
 
 	return (double)z->pages * gib_us[z->how] / GIB_PAGES + (double)z->fixed_pages * FIXED_US +
-	       (z->aio ? AIO_US : 0);
+	       (double)z->shared_pages * SHARED_US + (z->aio ? AIO_US : 0);
 }
 
 uint64_t pol_freeze_us(const struct pol_size *z)
