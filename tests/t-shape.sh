@@ -8,6 +8,8 @@ mappings=30000 files=20000
 [ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -gt $((files / 2 + 2000)) ] || skip "the hard limit of open files is $(ulimit -Hn)"
 lab_up
 start A "$work/shape" --mappings $mappings --children 1 --files $((files / 2))
+# files that others could swap are opened by hauld, which needs a descriptor for each
+chmod 755 "$wdir"
 note "  $mappings mappings, $files files"
 MODES="pre-copy post-copy" in_every_mode --freeze-limit-ms=600000
 stop "$where"

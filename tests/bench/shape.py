@@ -96,7 +96,7 @@ def wait_for(name, what):
 def start(argv, d):
     """in host A. Return: (pid there, its folder)"""
     wdir = tempfile.mkdtemp(dir=d)
-    os.chmod(wdir, 0o777)
+    os.chmod(wdir, 0o755)  # what others could swap hauld opens itself
     pid = sh(LAB, "spawn", "A", "shape", *[str(a) for a in argv], "--dir", wdir).strip()
     wait_for(wdir + "/ready", lambda: subprocess.call([LAB, "run", "A", "kill", "-0", pid],
                                                       stderr=subprocess.DEVNULL) != 0)
