@@ -123,10 +123,10 @@ grep -q '^default' "$dir/sim" || fail "expected 'default' in: $(cat "$dir/sim")"
 cat "$dir/sim"
 stop B
 
-note "watching shared memory, which is sent while it is stopped"
+note "watching shared memory, which is sent in rounds, too"
 start A "$work/writer" --mib 64 --shared-mib 32 --rate 500
 "$lab" run A "$haul" watch --seconds=2 --bandwidth=300 "$pid" >"$dir/watch"
 ms=$(awk '$1 == "default" { print $5 }' "$dir/watch")
-holds "${ms:-0} > 700" "32 MiB at 300 Mbit/s"
+holds "${ms:-9999} < 700" "32 MiB at 300 Mbit/s would take longer"
 verify A
 stop A
