@@ -229,10 +229,12 @@ SHELL_TESTS = \
 	tests/t-style.sh \
 	tests/t-supervisor.sh \
 	tests/t-tcp-crash.sh \
+	tests/t-tcp-close.sh \
 	tests/t-tcp-each.sh \
 	tests/t-tcp-fates.sh \
 	tests/t-tcp-redis.sh \
 	tests/t-tcp-streams.sh \
+	tests/t-tcp-stuck.sh \
 	tests/t-tcp-undo.sh \
 	tests/t-ten-times.sh \
 	tests/t-threads.sh \

@@ -574,18 +574,24 @@ int criu_pump(struct criu *c, enum criu_event want, pid_t *pid, uint64_t deadlin
 	}
 }
 
+bool criu_ends(struct criu *c)
+{
+	if (c->rpc >= 0)
+		close(steal_fd(&c->rpc));
+	for (int i = 0; c->pid > 0 && i < END_LIMIT_MS / 5; i++)
+		if (waitpid(c->pid, NULL, WNOHANG) != 0)
+			c->pid = 0;
+		else
+			usleep(5000);
+	return c->pid <= 0;
+}
+
 void criu_free(struct criu *c)
 {
 	if (!c)
 		return;
 	if (c->rpc >= 0)
-		close(c->rpc);
-	for (int i = 0; c->pid > 0 && i < END_LIMIT_MS / 5; i++) {
-		if (waitpid(c->pid, NULL, WNOHANG) != 0)
-			c->pid = 0;
-		else
-			usleep(5000);
-	}
+		criu_ends(c);
 	if (c->pid > 0) {
 		log_warn("CRIU pid=%d does not end: killed", c->pid);
 		kill(c->pid, SIGKILL);

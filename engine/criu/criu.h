@@ -137,6 +137,8 @@ int criu_adopt(struct criu **out, int rpc, pid_t pid, struct err *e);
 void criu_cancel(struct criu *c);
 /** criu_pid() - of the CRIU process */
 pid_t criu_pid(const struct criu *c);
+/** criu_ends() - close its socket and give it 2 s to end. Return: false: it runs still, and criu_free() kills it */
+bool criu_ends(struct criu *c);
 /** criu_free() - close its socket, give it 2 s to end, then kill it; reap it */
 void criu_free(struct criu *c);
 DEFINE_AUTO(criu, criu_free)

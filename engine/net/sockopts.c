@@ -18,6 +18,8 @@
 
 /* Only of a TCP socket that listens or is not connected: of others it says something else. */
 #define IDLE 1
+/* A stream cannot set it; one that was accepted reads as what the peer has sent. */
+#define NO_STREAM 2
 
 /* The wire has numbers of this table: only add to it. A kind of socket that lacks one says so. */
 static const struct {
@@ -68,13 +70,13 @@ static const struct {
 	{ IPPROTO_IP, IP_CHECKSUM, 0 },
 	{ IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 0 },
 	{ IPPROTO_IP, IP_RECVFRAGSIZE, 0 },
-	{ IPPROTO_IP, IP_MULTICAST_TTL, 0 },
+	{ IPPROTO_IP, IP_MULTICAST_TTL, NO_STREAM },
 	{ IPPROTO_IP, IP_MULTICAST_LOOP, 0 },
 	{ IPPROTO_IP, IP_MULTICAST_ALL, 0 },
 	{ IPPROTO_IP, 51 /* IP_LOCAL_PORT_RANGE */, 0 },
 	{ IPPROTO_IPV6, IPV6_UNICAST_HOPS, 0 },
 	{ IPPROTO_IPV6, IPV6_TCLASS, 0 },
-	{ IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 0 },
+	{ IPPROTO_IPV6, IPV6_MULTICAST_HOPS, NO_STREAM },
 	{ IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 0 },
 	{ IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0 },
 	{ IPPROTO_IPV6, IPV6_MTU_DISCOVER, 0 },
@@ -110,6 +112,8 @@ struct values {
 /* Rows that a socket of this kind cannot have are not asked for: there may be thousands of sockets. */
 static bool may_have(const struct values *s, size_t row)
 {
+	if (rows[row].when == NO_STREAM && s->type == SOCK_STREAM)
+		return false;
 	switch (rows[row].level) {
 	case IPPROTO_TCP:
 		return s->domain != AF_UNIX && s->type == SOCK_STREAM &&

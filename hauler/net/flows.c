@@ -33,16 +33,22 @@ bool mnet_arrives(void *arg, const struct net_addr *a)
 }
 
 /* Any program's: without its address the connection is lost. */
+static bool is_lost(const struct mnet *n, const struct nlmsghdr *h, struct net_sock *s)
+{
+	const struct inet_diag_msg *d = NLMSG_DATA(h);
+
+	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*d)) || d->idiag_inode)
+		return false;
+	inspect_sock_of(d, &(struct inspect_end){ 0 }, s);
+	return !net_addr_loopback(&s->flow.local) && mnet_arrives((void *)n, &s->flow.local);
+}
+
 static int on_lost(void *arg, const struct nlmsghdr *h)
 {
 	struct mnet *n = arg;
-	const struct inet_diag_msg *d = NLMSG_DATA(h);
 	struct net_sock s;
 
-	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*d)) || d->idiag_inode)
-		return 0;
-	inspect_sock_of(d, &(struct inspect_end){ 0 }, &s);
-	if (net_addr_loopback(&s.flow.local) || !mnet_arrives(n, &s.flow.local))
+	if (!is_lost(n, h, &s))
 		return 0;
 	struct net_flow *v = realloc(n->flows, (n->n_flows + 1) * sizeof(*v));
 
@@ -54,16 +60,23 @@ static int on_lost(void *arg, const struct nlmsghdr *h)
 	return 0;
 }
 
-/*
- * Connections without a descriptor do not exist at the destination. Tell their peers, once the tree
- * is there.
- */
-static int add_lost(struct mnet *n)
+struct count {
+	const struct mnet *n;
+	unsigned int all;
+};
+
+static int on_closing(void *arg, const struct nlmsghdr *h)
+{
+	struct count *c = arg;
+	struct net_sock s;
+
+	c->all += is_lost(c->n, h, &s);
+	return 0;
+}
+
+static int each_loose(uint32_t states, sock_diag_fn fn, void *arg)
 {
 	static const uint8_t families[] = { AF_INET, AF_INET6 };
-	size_t before = n->n_flows;
-	/* with many connections the list of established ones is long, and seldom needed */
-	uint32_t states = STATES_GOING | (n->loose_left ? STATES_STANDING : 0);
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(families); i++) {
@@ -71,8 +84,30 @@ static int add_lost(struct mnet *n)
 			                      .sdiag_protocol = IPPROTO_TCP,
 			                      .idiag_states = states };
 
-		r = sock_diag_dump(&q, sizeof(q), on_lost, n);
+		r = sock_diag_dump(&q, sizeof(q), fn, arg);
 	}
+	return r;
+}
+
+unsigned int mnet_closing(const struct mnet *n)
+{
+	struct count c = { .n = n };
+
+	if (n->n_moves)
+		each_loose(STATES_GOING, on_closing, &c);
+	return c.all;
+}
+
+/*
+ * Connections without a descriptor do not exist at the destination. Tell their peers, once the tree
+ * is there.
+ */
+static int add_lost(struct mnet *n)
+{
+	size_t before = n->n_flows;
+	/* with many connections the list of established ones is long, and seldom needed */
+	int r = each_loose(STATES_GOING | (n->loose_left ? STATES_STANDING : 0), on_lost, n);
+
 	n->loose_left = (unsigned int)(n->n_flows - before);
 	return r;
 }
@@ -160,6 +195,9 @@ int mnet_sort(struct mig *m, struct err *e)
 		r = sort_all(n, e);
 	if (r < 0)
 		return r;
+	/* where the kernel answers by cookies, a connection can be made after the last look */
+	for (size_t i = 0; i < n->socks.n; i++)
+		n->loose_left += n->socks.v[i].backlog;
 	if (n->n_moves && add_lost(n) == -ENOMEM)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for sockets");
 	return 0;

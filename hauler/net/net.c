@@ -16,6 +16,7 @@
 #include "hauler/inspect/priv.h"
 
 #define QUIET_STEP_US  1000
+#define SENT_LIMIT_MS  250 /* a retransmission comes after 200 ms */
 #define SHIP_BYTES_MAX (1u << 20)
 /* the kernel's; <netinet/tcp.h> and the inspection have others */
 #define STATE_SYN_RECV 3
@@ -100,6 +101,7 @@ static int wait_accepted(struct mig *m, struct net_socks *listening, uint64_t de
 		usleep(QUIET_STEP_US);
 	if (mig_stopped(m))
 		return err_set(e, ERR_STOPPED, ECANCELED, "stopped");
+	n->stuck = n->loose_left ? mnet_closing(n) : 0;
 	if (n->loose_left)
 		log_warn("%u connections that the tree has not accepted, or has already closed, "
 		         "will be reset",
@@ -162,11 +164,28 @@ static int lock(struct mig *m, struct err *e)
 	return n_tcp < n->n_flows ? net_park_watch(n->park, n->flows, n->n_flows, e) : 0;
 }
 
+/*
+ * What the program has closed between the quiet and the stop has no descriptor: its peer would be reset, and could lose
+ * the end of the data. The kernel sends it while the tree is stopped, as a rule within one round trip.
+ */
+static void wait_sent(struct mig *m)
+{
+	uint64_t deadline = deadline_in_ms(SENT_LIMIT_MS), last = mig_deadline(m);
+	unsigned int left = mnet_closing(m->net);
+
+	while (left > m->net->stuck && now_us() < (deadline < last ? deadline : last)) {
+		usleep(QUIET_STEP_US);
+		left = mnet_closing(m->net);
+	}
+}
+
 int mnet_freeze(struct mig *m, struct err *e)
 {
 	if (!m->net->lock)
 		return 0;
 	uint64_t t0 = now_us();
+
+	wait_sent(m);
 	int r = lock(m, e);
 
 	log_info("flows=%zu lock_us=%llu", m->net->n_flows, (unsigned long long)(now_us() - t0));

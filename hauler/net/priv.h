@@ -26,6 +26,7 @@ struct mnet {
 	struct net_flow *flows;
 	size_t n_flows, n_shipped;
 	unsigned int loose_left;
+	unsigned int stuck; /* closed by programs, and not sent when the quiet limit was over */
 
 	/* number of messages */
 	Haul__Net msg;
@@ -45,6 +46,8 @@ bool mnet_moves_clients(const struct mnet *n);
 bool mnet_arrives(void *arg, const struct net_addr *a);
 /** mnet_sort() - copies of the sockets of the stopped tree; what becomes of each. Return: 0; -code of @e */
 int mnet_sort(struct mig *m, struct err *e);
+/** mnet_closing() - how many connections of addresses that move are closed here, but not at their peer */
+unsigned int mnet_closing(const struct mnet *n);
 /** mnet_closed() - fill in s->closed; freed by mnet_free() */
 int mnet_closed(struct mnet *n, Haul__Switch *s, struct err *e);
 /** mnet_reset() - the tree is at the destination: reset what does not move, and peers on this host */

@@ -303,12 +303,26 @@ int freeze_run(struct mig *m, struct err *e)
 	return r;
 }
 
-static void drop_criu(struct mig *m)
+static void signal_all(const struct proc_list *l, int sig)
 {
+	for (size_t i = 0; i < l->n; i++)
+		kill(l->pid[i], sig);
+}
+
+/*
+ * A CRIU that has to be killed lets the processes run, and leaves their sockets in repair mode, in which reads fail.
+ * They are stopped before: the signal waits until ptrace ends. @stopped: those, for the caller to resume
+ */
+static void drop_criu(struct mig *m, struct proc_list *stopped)
+{
+	struct err ignore = ERR_INIT;
+
 	pthread_mutex_lock(&m->halt.lock);
 	struct criu *c = steal(m->dump.criu);
 
 	pthread_mutex_unlock(&m->halt.lock);
+	if (c && !criu_ends(c) && procs_tree(m->opt->pid, stopped, &ignore) == 0)
+		signal_all(stopped, SIGSTOP);
 	criu_free(c);
 }
 
@@ -337,13 +351,15 @@ static void take_locks(struct mig *m)
  */
 void freeze_undo(struct mig *m)
 {
+	struct proc_list stopped = { 0 };
+
 	if (!m->dump.done && m->dump.criu) {
 		struct err ignore = ERR_INIT;
 
 		sink_free(steal(m->dump.sink));
 		criu_reply(m->dump.criu, false, &ignore);
 	}
-	drop_criu(m);
+	drop_criu(m, &stopped);
 	starter_back(m);
 	mnet_undo(m);
 	if (m->copy.frost)
@@ -355,6 +371,8 @@ void freeze_undo(struct mig *m)
 		    !m->copy.held[i].was_stopped &&
 		    syscall(SYS_pidfd_send_signal, m->copy.held[i].pidfd, SIGCONT, NULL, 0) < 0)
 			log_err("cannot resume pid=%d: %s", m->copy.held[i].pid, strerror(errno));
+	signal_all(&stopped, SIGCONT);
+	procs_fini(&stopped);
 	present_free(steal(m->dump.present));
 	relinks_drop(m, NULL);
 	dirs_cancel(m->dirs);

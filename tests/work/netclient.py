@@ -10,6 +10,7 @@ closed, deaf        half-closed by the client, by the server
 orphan              a slow reader of what the server has sent and closed already
 redis               --clients, each with --depth commands in flight
 arrive              a new connection each --every seconds, one line, close
+brief               --clients, which send 100 KB in --seconds on a new connection each time, and the server closes it
 """
 import argparse, hashlib, json, os, selectors, socket, sys, threading, time
 
@@ -151,6 +152,39 @@ def arrive(o):
     return {"connections": n, "pause_ms": worst * 1e3}
 
 
+def brief_one(o, counts):
+    steps, step = 20, 5000
+    while not os.path.exists(os.path.join(o.dir, "enough")):
+        s = connect(o)
+        s.sendall(b"PUT %d\n" % (steps * step))
+        for k in range(steps):
+            s.sendall(pattern(k * step, step))
+            time.sleep(o.seconds / steps)
+        same(" ".join(line(s) or []), steps * step)
+        if s.recv(1):
+            raise AssertionError("more than an answer")
+        s.close()
+        counts.append(1)
+
+
+def brief(o):
+    faults, counts = [], []
+
+    def run():
+        try:
+            brief_one(o, counts)
+        except (AssertionError, OSError) as e:
+            faults.append("%s: %s" % (type(e).__name__, e))
+    threads = [threading.Thread(target=run) for _ in range(o.clients)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    if faults:
+        raise AssertionError("%d of %d clients: %s" % (len(faults), o.clients, faults[0]))
+    return {"connections": len(counts)}
+
+
 class Lane:
     """One connection with several requests in flight; every answer is checked."""
 
@@ -227,7 +261,7 @@ def lanes(o):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("what", choices="get put both slow orphan echo redis closed deaf arrive".split())
+    p.add_argument("what", choices="get put both slow orphan echo redis closed deaf arrive brief".split())
     p.add_argument("address")
     p.add_argument("--port", type=int, default=7000)
     p.add_argument("--dir", default="")
