@@ -46,8 +46,7 @@ _Static_assert(CHILD_PLACE_FD + CRIU_INHERIT_MAX <= CHILD_HIGH_FD, "numbers over
 #define NETWORK_LOCK_SKIP 3
 
 /* The first versions that support what we request, or slightly later ones. */
-#define CRIU_LOCK_SKIPS    31900
-#define CRIU_LEAVE_STOPPED 40000
+#define CRIU_LOCK_SKIPS 31900
 
 #define SEIZE_LIMIT_S 10
 #define END_LIMIT_MS  2000
@@ -418,11 +417,6 @@ int criu_cpuinfo(const char *path, int images_fd, bool check, uint64_t deadline_
 		            resp->cr_errmsg ? resp->cr_errmsg : "no reason given");
 	crpc__resp__free_unpacked(resp, NULL);
 	return r;
-}
-
-bool criu_leaves_stopped(unsigned int version)
-{
-	return version >= CRIU_LEAVE_STOPPED;
 }
 
 static int request(struct criu *c, enum req_type type, const struct criu_opts *o, struct err *e)

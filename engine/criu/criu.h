@@ -63,14 +63,18 @@ struct criu_opts {
 };
 
 /* The first version that makes a call between the stop and the dump. */
-#define CRIU_SAYS_STOPPED 31900
+#define CRIU_SAYS_STOPPED  31900
+#define CRIU_LEAVE_STOPPED 40000
 
 /**
  * criu_leaves_stopped() - does this CRIU leave the tree stopped after a dump?
  * One that cannot (before 4.0) is told to resume it: to keep it stopped, the caller sends SIGSTOP
  * before the last answer to the dump, while ptrace still holds all threads.
  */
-bool criu_leaves_stopped(unsigned int version);
+static inline bool criu_leaves_stopped(unsigned int version)
+{
+	return version >= CRIU_LEAVE_STOPPED;
+}
 
 /**
  * criu_spawn() - start `PATH swrk`, idle until asked
