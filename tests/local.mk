@@ -232,6 +232,7 @@ SHELL_TESTS = \
 	tests/t-tcp-close.sh \
 	tests/t-tcp-each.sh \
 	tests/t-tcp-fates.sh \
+	tests/t-tcp-proxy.sh \
 	tests/t-tcp-redis.sh \
 	tests/t-tcp-streams.sh \
 	tests/t-tcp-stuck.sh \
