@@ -190,8 +190,10 @@ SHELL_TESTS = \
 	tests/t-huge.sh \
 	tests/t-ipc.sh \
 	tests/t-kept-check.sh \
+	tests/t-kept-epmd.sh \
 	tests/t-kept-epoll.sh \
 	tests/t-kept-files.sh \
+	tests/t-kept-inet.sh \
 	tests/t-kept-ipc.sh \
 	tests/t-kept-locks.sh \
 	tests/t-kept-sockets.sh \

@@ -193,6 +193,26 @@ static int check_ifaces(const Haul__Offer *o, struct findings *out)
 	return r;
 }
 
+/* CRIU binds such a socket again, and gives up if it cannot. */
+static int check_devices(const Haul__Offer *o, struct findings *out)
+{
+	char name[IF_NAMESIZE];
+	int r = 0;
+
+	for (size_t k = 0; r == 0 && k < o->n_device; k++) {
+		if (if_nametoindex(o->device[k]))
+			continue;
+		snprintf(name, sizeof(name), "%s", o->device[k]);
+		r = finding_add(
+		        out, SEV_BLOCKER, "interface-missing",
+		        "give an interface that name there (ip link set ... name), or let the "
+		        "program unbind its sockets (SO_BINDTODEVICE)",
+		        "sockets are bound to the interface %s, which the destination lacks",
+		        files_clean(name, name, sizeof(name)));
+	}
+	return r;
+}
+
 int check_bound(const Haul__Offer *offer, struct findings *out)
 {
 	int r = check_addresses(offer, out);
@@ -200,5 +220,7 @@ int check_bound(const Haul__Offer *offer, struct findings *out)
 	if (r < 0)
 		return r;
 	r = check_ifaces(offer, out);
+	if (r == 0)
+		r = check_devices(offer, out);
 	return r < 0 ? r : check_names(offer, out);
 }

@@ -97,6 +97,7 @@ static const struct {
 	{ IPPROTO_IPV6, IPV6_FREEBIND, 0 },
 	{ IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, 0 },
 	{ IPPROTO_IPV6, IPV6_FLOWINFO_SEND, 0 },
+	{ SOL_SOCKET, SO_LOCK_FILTER, 0 },
 };
 
 _Static_assert(ARRAY_SIZE(rows) <= SOCKOPTS_ROWS, "more options than room");

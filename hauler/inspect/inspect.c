@@ -150,11 +150,10 @@ static int look_outside(struct inspect *i)
 
 /* All processes first: only then it is known which are outside. */
 static int (*const looks[])(struct inspect *i) = {
-	look_at_vforks, inspect_sessions,  inspect_supervisor,   look_at_maps,
-	look_at_losses, inspect_ancestors, inspect_sandboxes,    look_at_fds,
-	inspect_ttys,   inspect_pipes,     look_at_unix,         look_at_sockets,
-	inspect_tcp,    look_outside,      inspect_rules_unused, say_open_files,
-	say_memory,
+	look_at_vforks,       inspect_sessions,  inspect_supervisor, look_at_maps, look_at_losses,
+	inspect_ancestors,    inspect_sandboxes, look_at_fds,        inspect_ttys, inspect_pipes,
+	inspect_traits,       look_at_unix,      look_at_sockets,    inspect_tcp,  look_outside,
+	inspect_rules_unused, say_open_files,    say_memory,
 };
 
 static int look(struct inspect *i)
@@ -315,6 +314,8 @@ int inspect_offer(struct inspect *i, Haul__Offer *offer, struct err *e)
 	offer->port = i->ports.v;
 	offer->n_unix_name = i->unix_names.n;
 	offer->unix_name = i->unix_names.v;
+	offer->n_device = i->devices.n;
+	offer->device = i->devices.v;
 	offer->n_pts = i->pts.n;
 	offer->pts = i->pts.v;
 	offer->root_pid = (uint32_t)i->root;
@@ -330,6 +331,7 @@ void inspect_free(struct inspect *i)
 	inspect_files_fini(i);
 	sandbox_free(i->sandbox);
 	inspect_ports_fini(i);
+	inspect_devices_fini(i);
 	free(i->mounts.used);
 	free(i->uids.v);
 	free(i->numbers.v);

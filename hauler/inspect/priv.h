@@ -147,6 +147,10 @@ struct inspect {
 		size_t n, cap;
 	} unix_names; /* addresses that sockets of the tree are bound to */
 	struct {
+		char **v;
+		size_t n, cap;
+	} devices; /* interfaces to which sockets are bound */
+	struct {
 		struct img_rename *v;
 		size_t n, cap;
 	} renames; /* UNIX sockets that are bound to names which have changed */
@@ -336,6 +340,14 @@ struct inet_diag_msg;
 int inspect_port(struct inspect *i, const struct inspect_end *end, const struct inet_diag_msg *m,
                  bool udp);
 void inspect_ports_fini(struct inspect *i);
+/* ---- traits.c ---- */
+/** inspect_traits() - before the sockets are sorted: what some of them have that cannot move. Return: 0; -ENOMEM */
+int inspect_traits(struct inspect *i);
+struct nlmsghdr;
+/** inspect_keys() - the same of a TCP socket that the kernel lists, as @h. Return: 0; -ENOMEM */
+int inspect_keys(struct inspect *i, const struct inspect_end *end, const struct nlmsghdr *h);
+/** inspect_devices_fini() - free the names of interfaces */
+void inspect_devices_fini(struct inspect *i);
 /* ---- tcp.c ---- */
 /** inspect_goes_along() - does the address move with the tree? */
 bool inspect_goes_along(const struct inspect *i, const struct net_addr *a);

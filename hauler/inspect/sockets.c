@@ -17,6 +17,8 @@
 #define IPPROTO_MPTCP 262
 #endif
 
+#define EXT_ALL 0xff /* with some of them the kernel tells keys, too */
+
 struct inet {
 	struct inspect *i;
 	struct inspect_ends *left;
@@ -119,6 +121,8 @@ static int on_inet(void *arg, const struct nlmsghdr *h)
 		return 0;
 	while (inspect_end_take(in->left, m->idiag_inode, NULL))
 		; /* its other descriptors */
+	if (inspect_keys(in->i, &end, h) < 0)
+		return -ENOMEM;
 	if (in->protocol == IPPROTO_TCP && m->idiag_state != TCP_LISTEN) {
 		inspect_sock_of(m, &end, &s);
 		return m->idiag_state == TCP_CLOSE ? 0 : inspect_conn(in->i, &s);
@@ -138,6 +142,7 @@ static int dump(struct inet *in, uint8_t family)
 {
 	struct inet_diag_req_v2 req = { .sdiag_family = family,
 		                        .sdiag_protocol = in->protocol,
+		                        .idiag_ext = in->protocol == IPPROTO_TCP ? EXT_ALL : 0,
 		                        .idiag_states = ~0U };
 
 	return sock_diag_dump(&req, sizeof(req), on_inet, in);

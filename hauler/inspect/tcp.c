@@ -99,9 +99,9 @@ static const char *remedy(const struct inspect *i, const struct inspect_conn *c,
 	bool local = c->inner || c->peer || net_addr_loopback(&c->sock.flow.local);
 
 	if (is_epmd(c))
-		return "start epmd at the destination; the node has to register there again: "
-		       "RabbitMQ does within a minute, others by "
-		       "erl_epmd:register_node(Name, Port, inet)";
+		return "start epmd at the destination, where the node registers again: Erlang 25 "
+		       "by "
+		       "itself, within seconds; older ones by erl_epmd:register_node(Name, Port)";
 	if (c->peer_pid && !c->incoming)
 		snprintf(out, REMEDY_BYTES,
 		         "the program has to connect again, to the %s of the destination",

@@ -7,6 +7,7 @@
 
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -161,6 +162,32 @@ static int sort_one(struct mnet *n, size_t k, bool inner, struct err *e)
 	return 0;
 }
 
+/* CRIU takes urgent data for the end of what waits: the rest would be lost. */
+static int no_urgent(const struct mnet *n, struct err *e)
+{
+	AUTO(mem) struct pollfd *p = calloc(n->socks.n + 1, sizeof(*p));
+
+	if (!p)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for sockets");
+	for (size_t i = 0; i < n->socks.n; i++) {
+		const struct net_sock *s = &n->socks.v[i];
+
+		p[i].fd = n->closed[i] || s->flow.listens ? -1 : s->fd;
+		p[i].events = POLLPRI;
+	}
+	if (poll(p, n->socks.n, 0) <= 0)
+		return 0;
+	for (size_t i = 0; i < n->socks.n; i++)
+		if (p[i].revents & POLLPRI) {
+			err_set(e, ERR_TARGET, EBUSY,
+			        "descriptor %d of pid %d is a TCP connection with urgent data that "
+			        "the program has not read",
+			        n->socks.v[i].number, n->socks.v[i].pid);
+			return err_fix(e, "try again when it has, or --tcp=close");
+		}
+	return 0;
+}
+
 static int sort_all(struct mnet *n, struct err *e)
 {
 	AUTO(mem) struct net_flow *all = calloc(n->socks.n + 1, sizeof(*all));
@@ -175,7 +202,7 @@ static int sort_all(struct mnet *n, struct err *e)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for sockets");
 	for (size_t i = 0; r == 0 && i < n->socks.n; i++)
 		r = sort_one(n, i, net_mate(mates, &all[i]) >= 0, e);
-	return r;
+	return r < 0 || !n->moves_tcp ? r : no_urgent(n, e);
 }
 
 int mnet_sort(struct mig *m, struct err *e)
