@@ -60,6 +60,13 @@ finish() {
 	peers=()
 }
 
+# address_back: A has the address again, and C knows it
+address_back() {
+	"$lab" run B ip addr del "$addr/24" dev eth0
+	"$lab" run A ip addr add "$addr/24" dev eth0
+	"$lab" run C ip neigh flush to "$addr"
+}
+
 # others_reset: everybody but those of the address that moves
 others_reset() {
 	for f in far near own own-idle; do says "$dir/$f" reset; done
@@ -97,6 +104,18 @@ for mode in ${MODES:-auto post-copy}; do
 	finish A
 done
 
+note "haul dies when it has handed over: the recovery resets the others"
+begin
+"$lab" run A env HAUL_FAULT=s-commit-sent:kill "$haul" --json --move-address="$addr" "$pid" hostB >"$dir/report" 2>&1 && fail "haul was not killed"
+"$lab" run A "$haul" recover >"$dir/recover" 2>&1 || fail "recover: $(cat "$dir/recover")"
+others_reset
+verify B
+quiet "$dir/idle"
+touch "$dir/enough"
+says "$dir/vip" fine
+finish B
+address_back
+
 note "--tcp=close: peers of the address that moves are told, too"
 begin
 check 0 --move-address="$addr" --tcp=close
@@ -106,9 +125,8 @@ others_reset
 says "$dir/vip" reset
 says "$dir/idle" reset
 says "$wdir/state" "at $addr: reset"
-"$lab" run B ip addr del "$addr/24" dev eth0
-"$lab" run A ip addr add "$addr/24" dev eth0
 finish B
+address_back
 
 note "without any option: those within the program"
 begin
