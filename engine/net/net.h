@@ -91,8 +91,8 @@ void net_sock_abort(const struct net_sock *s);
 int net_sock_fail(int fd);
 /** net_socks_resegment() - CRIU leaves restored sockets with the smallest segments */
 void net_socks_resegment(const struct net_socks *s);
-/** net_socks_reset_at_end() - connections end with RST, not FIN, when they are closed */
-void net_socks_reset_at_end(const struct net_socks *s);
+/** net_sock_reset_at_end() - it ends with a reset, out of repair mode, when the last process closes it */
+void net_sock_reset_at_end(const struct net_sock *s);
 /** net_socks_cut() - end the connections @f of @s with a reset: waiting calls return ECONNRESET */
 void net_socks_cut(const struct net_socks *s, const struct net_flow *f, size_t n);
 /** net_peer_abort() - the socket on this host that is the other end of @f fails from now on */

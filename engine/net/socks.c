@@ -319,6 +319,14 @@ void net_sock_abort(const struct net_sock *s)
 		         s->pid, strerror(-r));
 }
 
+void net_sock_reset_at_end(const struct net_sock *s)
+{
+	static const struct linger now = { .l_onoff = 1, .l_linger = 0 };
+
+	repair_off(s);
+	setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
 /*
  * There is no call that sets the error of a socket. A connection in repair mode needs no peer; when it is ended,
  * the kernel sets the error and sends a reset to the loopback's port 1, where nobody knows it.
@@ -372,15 +380,6 @@ void net_socks_resegment(const struct net_socks *s)
 		else
 			setsockopt(k->fd, IPPROTO_IPV6, IPV6_HOPOPTS, NULL, 0);
 	}
-}
-
-void net_socks_reset_at_end(const struct net_socks *s)
-{
-	static const struct linger now = { .l_onoff = 1, .l_linger = 0 };
-
-	for (size_t i = 0; i < s->n; i++)
-		if (!s->v[i].flow.listens)
-			setsockopt(s->v[i].fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 }
 
 static bool is_cut(const struct net_flow *s, const struct net_flow *f, size_t n)

@@ -69,13 +69,18 @@ static int say_bound(struct inet *in, const struct inspect_end *end, const struc
 /* Connections that the tree has not accepted: CRIU has no descriptor to dump. */
 static int say_backlog(struct inet *in, const struct inet_diag_msg *m)
 {
+	bool waits = in->i->net.tcp == TCP_MOVE_THEM ||
+	             (in->i->net.tcp == TCP_BY_ADDRESS && in->i->net.n_moves);
+
 	if (m->idiag_state != TCP_LISTEN || !m->idiag_rqueue)
 		return 0;
-	return inspect_say(in->i, SEV_WARNING, "backlog",
-	                   "haul waits --quiet-limit-ms for the program to accept them before the "
-	                   "stop; the others are reset",
-	                   "%u connections to TCP port %u are not accepted yet", m->idiag_rqueue,
-	                   ntohs(m->id.idiag_sport));
+	return inspect_say(
+	        in->i, SEV_WARNING, "backlog",
+	        waits ? "haul waits --quiet-limit-ms for the program to accept them before "
+	                "the stop; the others are reset"
+	              : "clients have to connect again, to the destination",
+	        "%u connections to TCP port %u are not accepted yet", m->idiag_rqueue,
+	        ntohs(m->id.idiag_sport));
 }
 
 /*

@@ -266,24 +266,55 @@ int mnet_closed(struct mnet *n, Haul__Switch *s, struct err *e)
 	return 0;
 }
 
+/* A socket that a process outside has, too, is that process's. Return: sorted, the caller's; NULL: no memory */
+static struct inspect_want *find_holders(const struct mnet *n, const struct inspect *i, size_t *out)
+{
+	struct inspect_want *want = calloc(n->socks.n + 1, sizeof(*want));
+	size_t k = 0;
+
+	for (size_t s = 0; want && s < n->socks.n; s++)
+		if (n->closed[s])
+			want[k++].inode = n->socks.v[s].inode;
+	if (want)
+		inspect_outside(i, want, k, false);
+	*out = k;
+	return want;
+}
+
+static void reset_closed(const struct mnet *n, const struct inspect *i)
+{
+	size_t k = 0;
+	AUTO(mem) struct inspect_want *want = i ? find_holders(n, i, &k) : NULL;
+
+	for (size_t s = 0; s < n->socks.n; s++) {
+		const struct inspect_want *w = inspect_want_find(want, k, n->socks.v[s].inode);
+
+		if (!n->closed[s])
+			continue;
+		if (want && (!w || !w->pid))
+			net_sock_abort(&n->socks.v[s]);
+		else
+			net_sock_reset_at_end(&n->socks.v[s]);
+	}
+}
+
 /* Twice does no harm: a socket that was reset has no peer any more. */
-void mnet_reset(struct mnet *n)
+void mnet_reset(struct mnet *n, const struct inspect *i)
 {
 	AUTO(mem) struct net_flow *v = calloc(n->n_flows + 1, sizeof(*v));
 	struct err e = ERR_INIT;
 	size_t k = 0;
 
-	for (size_t i = 0; v && i < n->n_flows; i++)
-		if (n->flows[i].stays)
-			v[k++] = n->flows[i];
+	for (size_t f = 0; v && f < n->n_flows; f++)
+		if (n->flows[f].stays)
+			v[k++] = n->flows[f];
 	if (n->lock && k && net_lock_del(n->lock, v, k, &e) < 0)
 		log_debug("%s", e.msg);
-	for (size_t i = 0; n->closed && i < n->socks.n; i++)
-		if (n->closed[i])
-			net_sock_abort(&n->socks.v[i]);
+	if (n->closed)
+		reset_closed(n, i);
 	err_clear(&e);
-	for (size_t i = 0; i < n->n_flows; i++)
-		if (n->flows[i].cut && net_peer_abort(&n->flows[i], &e) < 0)
+	for (size_t f = 0; f < n->n_flows; f++)
+		if (n->flows[f].cut && net_peer_abort(&n->flows[f], &e) < 0)
 			log_warn("cannot reset a connection with a peer on this host, which will "
 			         "wait in vain: %s",
 			         e.msg);

@@ -329,7 +329,7 @@ void mnet_count(const struct mig *m, unsigned int *moved, unsigned int *lost)
 /* The copy here will not run any more: peers of closed connections need not wait until it is killed. */
 void mnet_running(struct mig *m)
 {
-	mnet_reset(m->net);
+	mnet_reset(m->net, m->insp);
 	mnet_hook_late(m, HOOK_RUNNING);
 }
 
@@ -346,7 +346,7 @@ void mnet_end(struct mig *m)
 	/* a recovery knows its sockets only now */
 	if (!n->closed && m->opt && mnet_sort(m, &e) < 0)
 		log_warn("connections that do not move are not reset: %s", e.msg);
-	mnet_reset(n);
+	mnet_reset(n, NULL);
 }
 
 void mnet_done(struct mig *m)

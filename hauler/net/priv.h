@@ -50,8 +50,11 @@ int mnet_sort(struct mig *m, struct err *e);
 unsigned int mnet_closing(const struct mnet *n);
 /** mnet_closed() - fill in s->closed; freed by mnet_free() */
 int mnet_closed(struct mnet *n, Haul__Switch *s, struct err *e);
-/** mnet_reset() - the tree is at the destination: reset what does not move, and peers on this host */
-void mnet_reset(struct mnet *n);
+/**
+ * mnet_reset() - the tree is at the destination: reset what does not move, and peers on this host
+ * @i: finds processes outside that have such a socket, too; NULL: sockets are reset when their last process ends
+ */
+void mnet_reset(struct mnet *n, const struct inspect *i);
 /** mnet_hook() - run the hook of @p, if it has one */
 int mnet_hook(struct mig *m, enum hook_point p, struct err *e);
 /** mnet_hook_late() - the same when its answer changes nothing */
