@@ -39,7 +39,8 @@ static int look_ulp(struct inspect *i, const struct inspect_end *end, int fd)
 	char name[NAME_BYTES + 1] = "";
 	socklen_t n = NAME_BYTES;
 
-	if (getsockopt(fd, IPPROTO_TCP, TCP_ULP, name, &n) < 0 || !name[0])
+	if (getsockopt(fd, IPPROTO_TCP, TCP_ULP, name, &n) < 0 || !name[0] ||
+	    !strcmp(name, "mptcp")) /* sockets.c names it */
 		return 0;
 	return inspect_say(
 	        i, SEV_BLOCKER, "tcp-ulp",
