@@ -196,6 +196,7 @@ SHELL_TESTS = \
 	tests/t-kept-inet.sh \
 	tests/t-kept-ipc.sh \
 	tests/t-kept-locks.sh \
+	tests/t-kept-memory.sh \
 	tests/t-kept-sockets.sh \
 	tests/t-kept-task.sh \
 	tests/t-kept-terminals.sh \

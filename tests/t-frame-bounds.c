@@ -158,6 +158,44 @@ static void without_data(void)
 	MUST(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) == -EPIPE);
 }
 
+/* Runs that repeat the pages of another process: where their bytes are, and which are refused. */
+static void same(void)
+{
+	static struct frame in, out;
+	struct iovec io = { pages, 4 * PAGE_BYTES };
+	const uint8_t *data;
+	struct err e = ERR_INIT;
+
+	fill(false);
+	for (int bad = 0; bad < 4; bad++) {
+		pipe_clear();
+		in = frame_of(FRAME_PAGES, CODEC_NONE, 4, 2);
+		in.runs[0].vaddr = 0x10000;
+		in.runs[1].vaddr = 0x40000;
+		in.runs[2] = (struct frame_run){ 8 << 8 | 1, 0x41000, 1, RUN_SAME };
+		in.runs[3] = (struct frame_run){ 8 << 8 | 1, 0x10000, 2, RUN_SAME };
+		if (bad == 1)
+			in.runs[2].pages = 2; /* beyond its end */
+		if (bad == 2)
+			in.runs[3].vaddr = 0x20000;
+		if (bad == 3)
+			in.runs[1].kind = RUN_SAME; /* before any data of that address */
+		io.iov_len = (bad == 3 ? 2 : 4) * PAGE_BYTES;
+		MUST(frame_send(&pipe_, &in, &io, 1, DEADLINE_NEVER, &e) == 0);
+		int r = frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e);
+
+		MUST(r == (bad ? -EBADMSG : 0));
+		err_clear(&e);
+	}
+	pipe_clear();
+	in.runs[1].kind = RUN_DATA;
+	io.iov_len = 4 * PAGE_BYTES;
+	MUST(frame_send(&pipe_, &in, &io, 1, DEADLINE_NEVER, &e) == 0);
+	MUST(frame_recv(&pipe_, &out, recv_buf, &data, DEADLINE_NEVER, &e) == 0);
+	MUST(frame_same(&out, 2, data) == data + 3 * PAGE_BYTES);
+	MUST(frame_same(&out, 3, data) == data);
+}
+
 /* A header and bytes that do not agree must not leave the house. */
 static void send_checks(void)
 {
@@ -359,6 +397,7 @@ int main(void)
 {
 	round_trips();
 	without_data();
+	same();
 	send_checks();
 	bad_heads();
 	bad_runs();

@@ -312,7 +312,53 @@ try() {
 	run A bash -c 'kill -9 $(ps -e -o pid= -o ppid= | awk -v r="$1" "BEGIN { t[r] = 1 } { p[\$1] = \$2 } END { do { more = 0; for (k in p) if (!t[k] && t[p[k]]) more = t[k] = 1 } while (more); for (k in t) print k }")' - "$pid" || true
 }
 
+# ---- programs that start others again: one of theirs alone is refused, and they are named ----
+
+# supervised WORDS MASTER: a child of MASTER, or of a child of it
+supervised() {
+	local words=$1 master=$2 worker=
+	until_true 30 'worker=$(run A pgrep -P "$1" | head -1); [ -n "$worker" ]' "$master" || fail "$words: nothing is started"
+	worker=$(run A pgrep -P "$master" | head -1)
+	rc=0
+	"$lab" run A "$haul" check "$worker" hostB >"$dir/check" 2>&1 || rc=$?
+	[ $rc = 3 ] && grep -q "BLOCKER *supervised .*$words" "$dir/check" || fail "$words: status $rc: $(cat "$dir/check")"
+	note "one process of $words: refused by name"
+	run A bash -c 'pkill -KILL -P "$1"; kill -KILL "$1"' - "$master" || true
+}
+
+# started PROGRAM COMMAND...: in A; sets $pid; status 1: it is not installed
+started() {
+	in_path "$1" >/dev/null || { note "$1: not installed, not tried"; return 1; }
+	pid=$("$lab" spawn A "$1" "$@")
+}
+
+supervisors() {
+	home_of supervisors root
+	printf '[supervisord]\nnodaemon=true\nlogfile=%s/l\npidfile=%s/p\n[program:x]\ncommand=sleep 100000\n' "$home" "$home" >"$home/conf"
+	! started supervisord -c "$home/conf" || supervised supervisord "$pid"
+	mkdir -p "$home/sv/x" "$home/s6/y"
+	printf '#!/bin/sh\nexec sleep 100000\n' | tee "$home/sv/x/run" >"$home/s6/y/run"
+	chmod 755 "$home/sv/x/run" "$home/s6/y/run"
+	if started runsvdir "$home/sv"; then
+		until_true 30 'run A pgrep -x runsv' || fail "no runsv"
+		supervised runit "$(run A pgrep -x runsv)"
+		run A kill -KILL "$pid"
+	fi
+	if started s6-svscan "$home/s6"; then
+		until_true 30 'run A pgrep -x s6-supervise' || fail "no s6-supervise"
+		supervised s6 "$(run A pgrep -x s6-supervise | head -1)"
+		run A kill -KILL "$pid"
+	fi
+	local name
+	for name in gunicorn nginx phpfpm haproxy; do
+		"${name}_needs" >/dev/null || continue
+		"${name}_start"
+		supervised "$name\|${name%fpm}-fpm" "$pid"
+	done
+}
+
 lab_up
+[ $# -gt 0 ] || supervisors
 for name in ${*:-$programs}; do
 	if [ -n "${TRY_ALL:-}" ]; then (trap - EXIT; try "$name") || note "FAILED $name"; else try "$name"; fi
 done

@@ -45,6 +45,31 @@ pid=$("$lab" run A pgrep -f 'sleep 100001')
 ! grep -q supervised "$dir/out" || fail "a supervisor is named, and there is none: $(cat "$dir/out")"
 note "  started by setsid -f it moves"
 
+# one worker of a server that keeps two
+cat >"$dir/prefork.py" <<'P'
+import os, signal
+kids = set()
+while True:
+    while len(kids) < 2:
+        child = os.fork()
+        if child == 0:
+            while True:
+                signal.pause()
+        kids.add(child)
+    kids.discard(os.wait()[0])
+P
+master=$("$lab" spawn A prefork python3 "$dir/prefork.py")
+until_true 20 '[ "$(child_of "$master" | wc -l)" = 2 ]' || fail "the server starts no workers"
+pid=$(child_of "$master" | head -1)
+refused supervised
+grep -q "keeps a number of workers" "$dir/out" && grep -q "haul $master HOST" "$dir/out" || fail "the server is not named: $(cat "$dir/out")"
+pid=$master
+"$lab" run A "$haul" "$pid" hostB >"$dir/out" 2>&1 || fail "the whole server: $(cat "$dir/out")"
+[ "$("$lab" run B pgrep -cP "$master")" = 2 ] || fail "the server has not its workers on B"
+"$lab" run B pkill -KILL -P "$master" || true
+"$lab" run B kill -9 "$master"
+note "  one worker is refused, the whole server moves"
+
 # a parent and a child with shared memory: each alone, and both
 cat >"$dir/pair.py" <<'P'
 import mmap, os, sys, time

@@ -129,7 +129,7 @@ static int get_run(struct frame_run *r, const uint8_t *p, struct err *e)
 	r->vaddr = get64(p + 8);
 	r->pages = get32(p + 16);
 	r->kind = get32(p + 20);
-	if (r->kind < RUN_DATA || r->kind > RUN_GONE)
+	if (r->kind < RUN_DATA || r->kind > RUN_SAME)
 		return bad(e, "kind of a run");
 	/* a run without data costs its sender nothing, but costs us a state for each page */
 	if (r->pages == 0 || r->pages > FRAME_PAGES_MAX)
@@ -142,10 +142,38 @@ static int get_run(struct frame_run *r, const uint8_t *p, struct err *e)
 	return 0;
 }
 
+/* In which run before number @i of @f does it lie? @skip: data pages before it. Return: -1: in none */
+static int source_of(const struct frame *f, uint32_t i, uint64_t *skip)
+{
+	const struct frame_run *s = &f->runs[i];
+	uint64_t before = 0;
+
+	for (uint32_t k = 0; k < i; k++) {
+		const struct frame_run *d = &f->runs[k];
+
+		if (d->kind != RUN_DATA)
+			continue;
+		if (s->vaddr >= d->vaddr && s->vaddr + (uint64_t)s->pages * PAGE_BYTES <=
+		                                    d->vaddr + (uint64_t)d->pages * PAGE_BYTES) {
+			*skip = before + (s->vaddr - d->vaddr) / PAGE_BYTES;
+			return (int)k;
+		}
+		before += d->pages;
+	}
+	return -1;
+}
+
+const uint8_t *frame_same(const struct frame *f, uint32_t i, const uint8_t *data)
+{
+	uint64_t skip = 0;
+
+	return source_of(f, i, &skip) < 0 ? NULL : data + skip * PAGE_BYTES;
+}
+
 int frame_unpack_body(struct frame *f, const uint8_t *body, uint8_t *data, const uint8_t **out,
                       struct err *e)
 {
-	uint64_t pages = 0;
+	uint64_t pages = 0, skip = 0;
 	uint32_t runs_bytes = f->n_runs * FRAME_RUN_BYTES;
 
 	for (uint32_t i = 0; i < f->n_runs; i++) {
@@ -158,6 +186,10 @@ int frame_unpack_body(struct frame *f, const uint8_t *body, uint8_t *data, const
 	}
 	if (pages != f->data_pages)
 		return bad(e, "runs and pages do not agree");
+	for (uint32_t i = 0; i < f->n_runs; i++)
+		if (f->runs[i].kind == RUN_SAME &&
+		    (f->type != FRAME_PAGES || source_of(f, i, &skip) < 0))
+			return bad(e, "a run that repeats no other");
 	const uint8_t *packed = body + runs_bytes;
 	uint32_t packed_bytes = f->body_bytes - runs_bytes;
 	uint32_t raw_bytes = f->data_pages * PAGE_BYTES;

@@ -229,7 +229,8 @@ enum frame_type {
 	FRAME_BYE = 4, /* nothing follows */
 };
 
-enum run_kind { RUN_DATA = 1, RUN_ZERO = 2, RUN_GONE = 3 };
+/* RUN_SAME: content of the pages that a data run before it in the frame has at the same addresses */
+enum run_kind { RUN_DATA = 1, RUN_ZERO = 2, RUN_GONE = 3, RUN_SAME = 4 };
 
 struct frame_run {
 	uint64_t obj; /* obj_of_task(pid) or obj_of_shmem(ID) */
@@ -273,6 +274,12 @@ int frame_unpack_head(struct frame *f, const uint8_t head[FRAME_HEAD_BYTES], str
  */
 int frame_unpack_body(struct frame *f, const uint8_t *body, uint8_t *data, const uint8_t **out,
                       struct err *e);
+
+/**
+ * frame_same() - where the bytes of run number @i are, a RUN_SAME of a frame that was unpacked
+ * @data: its data pages
+ */
+const uint8_t *frame_same(const struct frame *f, uint32_t i, const uint8_t *data);
 
 /**
  * frame_send() / frame_recv() - one frame on a channel

@@ -79,7 +79,7 @@ static int put_run(struct wrk *w, const struct frame_run *run, const uint8_t *da
 
 	if (!o)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the page store");
-	if (run->kind == RUN_DATA)
+	if (run->kind == RUN_DATA || run->kind == RUN_SAME)
 		return store_write(o, run->vaddr, data, run->pages, e);
 	if (run->kind == RUN_ZERO)
 		return store_zero(o, run->vaddr, run->pages, e);
@@ -88,10 +88,15 @@ static int put_run(struct wrk *w, const struct frame_run *run, const uint8_t *da
 
 static int put_frame(struct wrk *w, const struct frame *f, const uint8_t *data, struct err *e)
 {
+	const uint8_t *first = data;
+
 	for (uint32_t i = 0; i < f->n_runs; i++) {
 		const struct frame_run *run = &f->runs[i];
 		bool has_data = run->kind == RUN_DATA;
-		int r = put_run(w, run, has_data ? data : NULL, e);
+		const uint8_t *from = has_data                ? data
+		                      : run->kind == RUN_SAME ? frame_same(f, i, first)
+		                                              : NULL;
+		int r = put_run(w, run, from, e);
 
 		if (r < 0)
 			return r;

@@ -21,6 +21,15 @@ int mem_open(pid_t pid, struct err *e)
 	return fd < 0 ? err_sys(e, "%s", path) : fd;
 }
 
+ssize_t mem_read_shared(int fd, uint64_t vaddr, void *buf, size_t pages)
+{
+	ssize_t n = pread(fd, buf, pages * PAGE_BYTES, (off_t)vaddr);
+
+	if (n < 0)
+		return errno == ESRCH ? -ESRCH : 0;
+	return n / (ssize_t)PAGE_BYTES;
+}
+
 ssize_t mem_read(int fd, pid_t pid, uint64_t vaddr, void *buf, size_t pages)
 {
 	struct iovec to = { buf, pages * PAGE_BYTES };

@@ -93,6 +93,12 @@ static inline void auto_vmas(struct vma_list *l)
  * process is gone
  */
 int mem_open(pid_t pid, struct err *e);
+/**
+ * mem_read_shared() - the same of a process that may share pages since a fork; slower
+ * process_vm_readv() pins a page, and for that the kernel gives the process a copy of its own (Linux 5.19): so reading
+ * all would take the memory once for each process.
+ */
+ssize_t mem_read_shared(int fd, uint64_t vaddr, void *buf, size_t pages);
 /** mem_read() - read @pages from @vaddr on. Return: pages read; 0: the first cannot be read; -ESRCH */
 ssize_t mem_read(int fd, pid_t pid, uint64_t vaddr, void *buf, size_t pages);
 

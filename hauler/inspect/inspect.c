@@ -150,9 +150,10 @@ static int look_outside(struct inspect *i)
 
 /* All processes first: only then it is known which are outside. */
 static int (*const looks[])(struct inspect *i) = {
-	look_at_vforks,       inspect_sessions,  inspect_supervisor, look_at_maps, look_at_losses,
-	inspect_ancestors,    inspect_sandboxes, look_at_fds,        inspect_ttys, inspect_pipes,
-	inspect_traits,       look_at_unix,      look_at_sockets,    inspect_tcp,  look_outside,
+	look_at_vforks,       inspect_sessions,  inspect_supervisor, look_at_maps,
+	look_at_losses,       inspect_ancestors, inspect_sandboxes,  inspect_copies,
+	look_at_fds,          inspect_ttys,      inspect_pipes,      inspect_traits,
+	look_at_unix,         look_at_sockets,   inspect_tcp,        look_outside,
 	inspect_rules_unused, say_open_files,    say_memory,
 };
 

@@ -209,6 +209,10 @@ int inspect_sessions(struct inspect *i);
 /** inspect_lost() - name what no one can restore of @pid and its threads. Return: 0; -ENOMEM */
 int inspect_lost(struct inspect *i, pid_t pid);
 
+/* ---- copies.c ---- */
+/** inspect_copies() - after all tasks: say what copies of shared pages take at the destination. Return: 0; -ENOMEM */
+int inspect_copies(struct inspect *i);
+
 /* ---- sandbox.c ---- */
 /** inspect_sandboxes() - what processes have put upon themselves, where the kernel tells. Return: 0; -ENOMEM */
 int inspect_sandboxes(struct inspect *i);

@@ -224,6 +224,33 @@ static bool is_job_of_shell(const struct process *root, const struct process *pa
 	return false;
 }
 
+/* A server that keeps a number of workers: they run the program of their master. */
+static bool is_worker(const struct process *root, const struct process *parent)
+{
+	char a[32], b[32];
+	struct stat of_root, of_parent;
+
+	snprintf(a, sizeof(a), "/proc/%d/exe", root->pid);
+	snprintf(b, sizeof(b), "/proc/%d/exe", parent->pid);
+	return stat(a, &of_root) == 0 && stat(b, &of_parent) == 0 &&
+	       of_root.st_dev == of_parent.st_dev && of_root.st_ino == of_parent.st_ino;
+}
+
+static int say_worker(struct inspect *i, const struct process *root, const struct process *parent)
+{
+	char remedy[128];
+
+	snprintf(remedy, sizeof(remedy),
+	         "move the whole server (haul %d HOST), or --supervisor=ignore if it starts no "
+	         "other",
+	         parent->pid);
+	return inspect_say(
+	        i, severity(i, SEV_BLOCKER), "supervised", remedy,
+	        "pid %d is a child of pid %d (%s), which runs the same program and waits "
+	        "for it: a server that keeps a number of workers would start another one",
+	        root->pid, parent->pid, parent->comm);
+}
+
 static int say_parent(struct inspect *i, const struct process *root, const struct process *parent)
 {
 	const char *name = known_name(parent->comm);
@@ -244,6 +271,8 @@ static int say_parent(struct inspect *i, const struct process *root, const struc
 		        "it in a loop",
 		        "pid %d is a job of pid %d (%s), which will be told that it was killed",
 		        root->pid, parent->pid, parent->comm);
+	if (is_worker(root, parent))
+		return say_worker(i, root, parent);
 	return inspect_say(i, severity(i, SEV_BLOCKER), "supervised",
 	                   "start the program without a parent (setsid -f PROGRAM), move the tree "
 	                   "of the parent, or "

@@ -67,6 +67,7 @@ void mig_send_stats(const struct mig *m, struct send_stats *out)
 	sum.data_pages += st.data_pages;
 	sum.zero_pages += st.zero_pages;
 	sum.same_pages += st.same_pages;
+	sum.shared_pages += st.shared_pages;
 	sum.gone_pages += st.gone_pages;
 	sum.wire_bytes += st.wire_bytes;
 	sum.packed_frames += st.packed_frames;

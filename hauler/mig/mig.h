@@ -246,6 +246,7 @@ struct precopy {
 struct pages {
 	struct sent *sent;
 	struct send *send; /* halt.lock */
+	bool same_runs; /* the destination knows pages that several processes share */
 	uint32_t mark;
 	/* pages of an archive, in place of those of processes; Return: 0; -errno. NULL: none */
 	int (*read)(void *arg, uint64_t obj, uint64_t vaddr, void *buf, size_t pages,

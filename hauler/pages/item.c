@@ -12,11 +12,18 @@
 #include "common/page.h"
 #include "engine/proc/proc.h"
 #include "engine/tracker/tracker.h"
+#include "hauler/pages/kin.h"
 
 static const uint8_t zero_page[PAGE_BYTES];
 
 struct build {
 	struct frame f;
+	bool kin; /* others may have the same pages */
+	struct page {
+		uint64_t vaddr, frame; /* of memory, before the read; 0: not known */
+		const uint8_t *bytes;
+	} page[FRAME_PAGES_MAX]; /* that were read, if @kin */
+	size_t n_pages;
 	struct iovec iov[FRAME_PAGES_MAX];
 	int n_iov;
 	struct send_stats st;
@@ -41,12 +48,28 @@ static void build_page(struct build *b, uint64_t obj, uint64_t vaddr, uint8_t *p
 		b->iov[b->n_iov++] = (struct iovec){ page, PAGE_BYTES };
 }
 
+/* Note where @n pages are that will be read to @buf. */
+static void note_pages(const struct send *s, const struct item *it, struct build *b, uint64_t vaddr,
+                       size_t n, const uint8_t *buf)
+{
+	uint64_t frame[FRAME_PAGES_MAX];
+
+	kin_frames(s->kin, (pid_t)obj_id(it->obj), vaddr, n, frame);
+	for (size_t i = 0; i < n; i++)
+		b->page[b->n_pages + i] = (struct page){ vaddr + i * PAGE_BYTES, frame[i],
+			                                 buf + i * PAGE_BYTES };
+}
+
 static int take_page(struct send *s, const struct item *it, struct build *b, uint64_t vaddr,
                      uint8_t *page)
 {
 	bool zero = !memcmp(page, zero_page, PAGE_BYTES);
 
 	b->st.pages++;
+	if (b->kin && !sent_claim(s->sent, it->obj, vaddr, it->round)) {
+		b->st.same_pages++; /* another process's frame had it */
+		return 0;
+	}
 	if (it->what != SEND_ALL) {
 		XXH128_hash_t h = XXH3_128bits(page, PAGE_BYTES);
 		int r = sent_same(s->sent, it->obj, vaddr, (struct sent_hash){ h.low64, h.high64 });
@@ -130,13 +153,15 @@ static ssize_t read_object(int fd, uint64_t at, uint8_t *buf, size_t pages)
 	return (ssize_t)pages;
 }
 
-static ssize_t read_pages(const struct item *it, uint64_t vaddr, uint8_t *buf, size_t pages)
+static ssize_t read_pages(const struct send *s, const struct item *it, uint64_t vaddr, uint8_t *buf,
+                          size_t pages)
 {
 	if (it->memfd < 0)
 		return (ssize_t)pages;
 	if (obj_is_shmem(it->obj))
 		return read_object(it->memfd, vaddr, buf, pages);
-	return mem_read(it->memfd, (pid_t)obj_id(it->obj), vaddr, buf, pages);
+	return kin_many(s->kin) ? mem_read_shared(it->memfd, vaddr, buf, pages)
+	                        : mem_read(it->memfd, (pid_t)obj_id(it->obj), vaddr, buf, pages);
 }
 
 /* @places: see tracker_strayed() */
@@ -153,7 +178,9 @@ static int take_run(struct send *s, const struct item *it, struct build *b, int 
 		pid_t pid = (pid_t)obj_id(it->obj);
 
 		tracker_strayed(s->trk, pid, places, vaddr, (size_t)n, strayed);
-		n = read_pages(it, vaddr, buf, (size_t)n);
+		if (b->kin)
+			note_pages(s, it, b, vaddr, (size_t)n, buf);
+		n = read_pages(s, it, vaddr, buf, (size_t)n);
 		if (n <= 0) {
 			r = miss_page(s, it, b, vaddr, e);
 			n = 1;
@@ -161,6 +188,7 @@ static int take_run(struct send *s, const struct item *it, struct build *b, int 
 		} else {
 			tracker_strayed(s->trk, pid, places, vaddr, (size_t)n, strayed);
 			r = take_pages(s, it, b, vaddr, (size_t)n, strayed, buf);
+			b->n_pages += b->kin ? (size_t)n : 0;
 			buf += n * PAGE_BYTES;
 			if (r < 0)
 				err_set(e, ERR_SYS, ENOMEM, "no memory to remember sent pages");
@@ -170,6 +198,85 @@ static int take_run(struct send *s, const struct item *it, struct build *b, int 
 	return r;
 }
 
+/* ---- pages that other processes have, too ---- */
+
+struct twins {
+	struct send *s;
+	const struct item *it;
+	struct build *b;
+	size_t first; /* of the item's pages: that of the data run */
+	bool found;
+};
+
+static bool is_strayed(const struct twins *w, pid_t pid, uint64_t vaddr)
+{
+	struct tracker *trk = w->it->what == SEND_CHANGED ? w->s->trk : NULL;
+	bool is = false;
+
+	if (!trk)
+		return false;
+	AUTO(fd) int places = tracker_places(trk, pid);
+
+	tracker_strayed(trk, pid, places, vaddr, 1, &is);
+	return is;
+}
+
+/* Name it in the frame, unless that is full, or the page had its own turn, or the destination has it. */
+static int add_twin(void *arg, pid_t pid, size_t number)
+{
+	struct twins *w = arg;
+	struct frame *f = &w->b->f;
+	const struct page *p = &w->b->page[w->first + number];
+	uint64_t obj = obj_of_task((uint64_t)pid);
+	struct frame_run *last = &f->runs[f->n_runs - 1];
+	bool longer = last->kind == RUN_SAME && last->obj == obj &&
+	              last->vaddr + (uint64_t)last->pages * PAGE_BYTES == p->vaddr && number > 0;
+
+	w->found = true;
+	if ((!longer && f->n_runs == FRAME_RUNS_MAX) || is_strayed(w, pid, p->vaddr) ||
+	    !sent_claim(w->s->sent, obj, p->vaddr, w->it->round))
+		return 0;
+	XXH128_hash_t h = XXH3_128bits(p->bytes, PAGE_BYTES);
+	int r = sent_same(w->s->sent, obj, p->vaddr, (struct sent_hash){ h.low64, h.high64 });
+
+	if (r)
+		return r < 0 ? r : 0;
+	w->b->st.shared_pages++;
+	if (longer)
+		last->pages++;
+	else
+		f->runs[f->n_runs++] = (struct frame_run){ obj, p->vaddr, 1, RUN_SAME };
+	return 0;
+}
+
+/* A page counts only if its frame of memory is the same as before it was read. */
+static int add_twins_of(struct twins *w, const struct frame_run run)
+{
+	pid_t pid = (pid_t)obj_id(w->it->obj);
+	uint64_t frame[FRAME_PAGES_MAX];
+
+	while (w->b->page[w->first].vaddr != run.vaddr)
+		w->first++;
+	kin_frames(w->s->kin, pid, run.vaddr, run.pages, frame);
+	for (uint32_t i = 0; i < run.pages; i++)
+		if (frame[i] != w->b->page[w->first + i].frame)
+			frame[i] = 0;
+	return kin_each(w->s->kin, pid, run.vaddr, frame, run.pages, add_twin, w);
+}
+
+static int add_twins(struct send *s, const struct item *it, struct build *b, struct err *e)
+{
+	struct twins w = { .s = s, .it = it, .b = b };
+	uint32_t n = b->f.n_runs;
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < n; i++)
+		if (b->f.runs[i].kind == RUN_DATA)
+			r = add_twins_of(&w, b->f.runs[i]);
+	kin_found(s->kin, w.found);
+	return r < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory to remember sent pages") : 0;
+}
+
 int item_send(struct stream *t, const struct item *it, struct err *e)
 {
 	struct build b = { .f = { .type = FRAME_PAGES, .codec = t->codec.use } };
@@ -177,11 +284,15 @@ int item_send(struct stream *t, const struct item *it, struct err *e)
 	bool strays = it->what == SEND_CHANGED && t->s->trk && obj_is_task(it->obj);
 	AUTO(fd) int places = strays ? tracker_places(t->s->trk, (pid_t)obj_id(it->obj)) : -1;
 
+	b.kin = it->what != SEND_ALL && obj_is_task(it->obj) &&
+	        kin_has(t->s->kin, (pid_t)obj_id(it->obj));
 	for (unsigned int i = 0; i < it->n_runs; i++) {
 		if (take_run(t->s, it, &b, places, &it->runs[i], buf, e) < 0)
 			return -e->code;
 		buf += (size_t)it->runs[i].pages * PAGE_BYTES;
 	}
+	if (b.kin && !kin_tired(t->s->kin) && add_twins(t->s, it, &b, e) < 0)
+		return -e->code;
 	if (b.f.n_runs) {
 		uint64_t t0 = now_us();
 		int r = frame_send(t->ch, &b.f, b.iov, b.n_iov, DEADLINE_NEVER, e);
@@ -202,6 +313,7 @@ int item_send(struct stream *t, const struct item *it, struct err *e)
 	st->data_pages += b.st.data_pages;
 	st->zero_pages += b.st.zero_pages;
 	st->same_pages += b.st.same_pages;
+	st->shared_pages += b.st.shared_pages;
 	st->gone_pages += b.st.gone_pages;
 	st->wire_bytes += b.st.wire_bytes;
 	st->frames += b.st.frames;

@@ -15,6 +15,7 @@ struct item {
 	uint64_t obj;
 	int memfd; /* -1: data holds the bytes */
 	uint8_t *data;
+	uint32_t round; /* the mark before it */
 	unsigned int n_runs, pages;
 	struct frame_run runs[FRAME_RUNS_MAX];
 };
@@ -32,6 +33,7 @@ struct stream {
 
 struct send {
 	struct sent *sent;
+	struct kin *kin;
 	struct tracker *trk; /* of pages read while the tree runs; NULL: none are */
 	struct pace pace;
 	pthread_mutex_t lock;

@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/page.h"
 #include "engine/tracker/tracker.h"
+#include "hauler/pages/kin.h"
 
 #define PUSH_PAGES     32u
 #define PUSH_ITEMS     4u /* for each stream: queued items delay the neighbours of a fault */
@@ -135,6 +136,8 @@ int send_new(struct send **out, struct chan **ch, unsigned int n, struct sent *s
 	pthread_cond_init(&s->idle, &attr);
 	pthread_condattr_destroy(&attr);
 	s->sent = sent;
+	if (kin_new(&s->kin) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "streams");
 	for (unsigned int i = 0; i < n; i++) {
 		struct stream *t = &s->stream[i];
 
@@ -242,6 +245,7 @@ int send_pages(struct send *s, enum send_what what, uint64_t obj, int memfd, uin
 			}
 			it->obj = obj;
 			it->what = what;
+			it->round = s->mark;
 			it->memfd = memfd;
 		}
 		uint64_t n = frame_pages(what) - it->pages;
@@ -345,6 +349,11 @@ void send_paced(struct send *s, uint64_t bytes)
 		;
 }
 
+void send_kin(struct send *s, const pid_t *pid, size_t n, bool twins)
+{
+	kin_set(s->kin, pid, n, twins);
+}
+
 void send_tracker(struct send *s, struct tracker *trk)
 {
 	s->trk = trk;
@@ -402,5 +411,6 @@ void send_free(struct send *s)
 	pthread_cond_destroy(&s->idle);
 	pthread_mutex_destroy(&s->lock);
 	pace_fini(&s->pace);
+	kin_free(s->kin);
 	free(s);
 }

@@ -29,6 +29,11 @@ uint64_t sent_span(const struct sent *s, uint64_t obj, uint64_t vaddr, uint64_t 
  * Return: 1 it does; 0 it does not, send it; -ENOMEM
  */
 int sent_same(struct sent *s, uint64_t obj, uint64_t vaddr, struct sent_hash h);
+/**
+ * sent_claim() - may the caller send this page in round @round? With kin.h two senders can come to one page: the
+ * first one sends it
+ */
+bool sent_claim(struct sent *s, uint64_t obj, uint64_t vaddr, uint32_t round);
 /** sent_key() - number of the chunk that holds an object's page, for struct sparse */
 uint64_t sent_key(uint64_t obj, uint64_t vaddr);
 /** sent_wrote() - scan number @scan (from 1) found these pages written */
@@ -93,6 +98,7 @@ struct send_stats {
 	uint64_t data_pages; /* sent with their bytes */
 	uint64_t zero_pages;
 	uint64_t same_pages; /* written, but with the same content: not sent */
+	uint64_t shared_pages; /* sent as those of another process, without their bytes */
 	uint64_t gone_pages; /* could not be read, and left out */
 	uint64_t wire_bytes; /* frames, after compression */
 	uint64_t packed_frames, frames;
@@ -110,6 +116,12 @@ int send_new(struct send **out, struct chan **ch, unsigned int n, struct sent *s
  */
 int send_pages(struct send *s, enum send_what what, uint64_t obj, int memfd, uint64_t vaddr,
                uint64_t pages, struct err *e);
+
+/**
+ * send_kin() - while nothing is queued: the processes of the tree, which may share pages since a fork
+ * @twins: what they share is sent once, in the next SEND_CHANGED and SEND_STANDING
+ */
+void send_kin(struct send *s, const pid_t *pid, size_t n, bool twins);
 
 /** send_bytes() - queue pages of a stopped tree (SEND_STANDING) whose bytes are given (copied) */
 int send_bytes(struct send *s, uint64_t obj, uint64_t vaddr, const void *data, size_t pages,

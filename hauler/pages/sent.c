@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * sent.c - which pages the destination's store holds: one bit and one fingerprint for each page.
- * This takes 0.45 % of the memory copied.
+ * This takes 0.55 % of the memory copied.
  */
 #include "hauler/pages/send.h"
 
@@ -15,6 +15,8 @@
 struct part {
 	uint64_t bits[SPARSE_PAGES / 64];
 	struct sent_hash hash[SPARSE_PAGES];
+	uint32_t
+	        claim[SPARSE_PAGES]; /* the last round in which a frame had the page, and 1 added */
 	uint16_t heat
 	        [SPARSE_PAGES]; /* high bits: the last scan that found it written; low bits: how often */
 };
@@ -80,6 +82,14 @@ int sent_same(struct sent *s, uint64_t obj, uint64_t vaddr, struct sent_hash h)
 	p->hash[i] = h;
 	__atomic_fetch_or(&p->bits[i / 64], bit, __ATOMIC_RELAXED);
 	return same;
+}
+
+bool sent_claim(struct sent *s, uint64_t obj, uint64_t vaddr, uint32_t round)
+{
+	struct part *p = sparse_get(s->parts, sent_key(obj, vaddr), true);
+
+	return !p || __atomic_exchange_n(&p->claim[index_of(vaddr)], round + 1, __ATOMIC_ACQ_REL) !=
+	                     round + 1;
 }
 
 static uint16_t warmer(uint16_t heat, unsigned int scan)

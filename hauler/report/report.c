@@ -252,6 +252,7 @@ static json_t *end_json(const struct mig *m, const struct send_stats *st)
 	set_u(o, "data_pages", st->data_pages);
 	set_u(o, "zero_pages", st->zero_pages);
 	set_u(o, "same_pages", st->same_pages);
+	set_u(o, "shared_pages", st->shared_pages);
 	set_u(o, "files", m->fig.shipped_files);
 	set_u(o, "files_bytes", m->fig.shipped_bytes);
 	set_u(o, "files_frozen_us", m->fig.ship_us);

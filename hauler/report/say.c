@@ -230,10 +230,10 @@ static void say_done(const json_t *o, struct say_how how)
 	if (count(o, "throttle_percent"))
 		printf("  throttled     %9llu %%    at most; undone before it was stopped\n",
 		       count(o, "throttle_percent"));
-	printf("  on the wire   %9.1f MiB  %.2f of %.1f MiB resident; %llu zero, %llu unchanged "
-	       "pages not sent\n",
+	printf("  on the wire   %9.1f MiB  %.2f of %.1f MiB resident; %llu zero, %llu unchanged, "
+	       "%llu shared pages not sent\n",
 	       num(o, "wire_bytes") / MIB, rss > 0 ? num(o, "wire_bytes") / rss : 0.0, rss / MIB,
-	       count(o, "zero_pages"), count(o, "same_pages"));
+	       count(o, "zero_pages"), count(o, "same_pages"), count(o, "shared_pages"));
 	if (count(o, "connections_moved") || count(o, "connections_lost"))
 		printf("  connections   %9llu moved; %llu were not accepted, or were closed and "
 		       "not "

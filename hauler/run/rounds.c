@@ -364,12 +364,26 @@ static int barrier(struct mig *m, struct err *e)
 	return r;
 }
 
+/* Of what processes share since a fork each page is sent once. */
+static void tell_kin(struct round *r)
+{
+	AUTO(mem) pid_t *pid = calloc(r->todo.n + 1, sizeof(*pid));
+	size_t n = 0;
+
+	for (size_t i = 0; pid && i < r->todo.n; i++)
+		if (obj_is_task(r->todo.v[i].obj))
+			pid[n++] = (pid_t)obj_id(r->todo.v[i].obj);
+	if (pid)
+		send_kin(r->m->pages.send, pid, n, r->m->pages.same_runs);
+}
+
 static int copy(struct round *r, struct err *e)
 {
 	struct mig *m = r->m;
 	int x = tracker_round(m->precopy.trk, listed_task, r, &m->fig.tracker_stats, e);
 
 	x = x < 0 ? x : tracker_objects(m->precopy.trk, listed_object, r, e);
+	tell_kin(r);
 	r->scan_us = now_us();
 	r->look_us = r->scan_us + LOOK_MIN_US;
 	r->moved = moved_bytes(m);

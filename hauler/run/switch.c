@@ -190,6 +190,19 @@ static int class_shmem(struct mig *m, const struct present *x, const struct sink
 	return p ? compare_object(m, p, e) : 0;
 }
 
+/* What stays here for now is sent by another way, and each page by itself. */
+static void tell_kin(struct mig *m, const struct sink_obj *objs, size_t n)
+{
+	AUTO(mem) pid_t *pid = calloc(n + 1, sizeof(*pid));
+	size_t k = 0;
+
+	for (size_t i = 0; pid && i < n; i++)
+		if (obj_is_task(objs[i].obj))
+			pid[k++] = (pid_t)obj_id(objs[i].obj);
+	if (pid)
+		send_kin(m->pages.send, pid, k, m->pages.same_runs && !m->precopy.switch_over);
+}
+
 static int class_all(struct mig *m, const struct present *x, struct err *e)
 {
 	struct img_tree tree = { 0 };
@@ -201,6 +214,8 @@ static int class_all(struct mig *m, const struct present *x, struct err *e)
 	m->dump.n_maps = n;
 	if (!m->dump.maps && r == 0)
 		r = err_set(e, ERR_SYS, ENOMEM, "no memory for page maps");
+	if (r == 0)
+		tell_kin(m, objs, n);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		if (obj_is_task(objs[i].obj))
 			r = class_task(m, &tree, x, &objs[i], &m->dump.maps[i], e);
