@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # t-kept-memory - five children share the memory of their parent since a fork, and write some of it: each page that is
-# shared goes over the wire once, and each process has its own content, in every mode, there and back.
+# shared goes over the wire once, and each process has its own content, there and back; mlockall(MCL_FUTURE).
 . "$(dirname "$0")/lib.sh"
 lab_up
 mib=32
@@ -20,5 +20,15 @@ for mode in stop-copy pre-copy auto; do
 	[ $mode != pre-copy ] || back=hybrid
 	move B --mode=$back
 	verify A
+	stop A
+done
+for lock in all onfault; do
+	start A "$work/kept_memory.py" --mib 4 --children 1 --lock $lock
+	verify A
+	for h in A B; do
+		move $h
+		verify "$(other $h)"
+	done
+	note "  new mappings are locked: $lock"
 	stop A
 done

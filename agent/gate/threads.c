@@ -112,6 +112,8 @@ static struct selfset own_of(const Haul__Thread *v, pid_t tid)
 		.mce = v->mce <= SELFSET_MCE_EARLY ? v->mce : SELFSET_MCE_DEFAULT,
 		.io_flusher = v->io_flusher,
 		.merge = v->merge,
+		.lock_future = v->lock_future <= SELFSET_LOCK_ONFAULT ? v->lock_future
+		                                                      : SELFSET_LOCK_NO,
 		.bypass = speculation(v->bypass),
 		.branch = speculation(v->branch),
 	};

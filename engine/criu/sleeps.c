@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * sleeps.c - a BPF program on the kernel's task iterator reads each thread's restart_block: the point
- * in time until which an interrupted nanosleep() or poll() would wait. No file of /proc has it.
+ * in time until which an interrupted nanosleep() or poll() would wait; and whether new mappings of its process are
+ * locked (mlockall). No file of /proc has either.
  */
 #include "engine/criu/sleeps.h"
 
@@ -27,6 +28,7 @@ struct sleeps {
 /* A plain record of the BPF program. */
 struct raw {
 	uint64_t tid; /* in the low half */
+	uint64_t new_maps; /* mm_struct.def_flags */
 	uint64_t block[2], first, second;
 };
 
@@ -35,8 +37,9 @@ static int load_prog(const struct btf *b, struct err *e)
 	int func = btf_func(b, "bpf_iter_task");
 	int block = btf_offset(b, "task_struct", "restart_block");
 	int pid = btf_offset(b, "task_struct", "pid");
+	int mm = btf_offset(b, "task_struct", "mm"), def = btf_offset(b, "mm_struct", "def_flags");
 
-	if (func < 0 || block < 0 || pid < 0)
+	if (func < 0 || block < 0 || pid < 0 || mm < 0 || def < 0)
 		return err_set(e, ERR_SYS, ENOTSUP, "this kernel has no task iterator");
 	/* the context: meta, task; meta begins with the seq_file */
 	struct bpf_insn none = bpf_op(BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_7, 0, 0);
@@ -47,7 +50,10 @@ static int load_prog(const struct btf *b, struct err *e)
 		none, /* to the end */
 		bpf_load(BPF_REG_6, BPF_REG_6, 0),
 		bpf_op(BPF_LDX | BPF_W | BPF_MEM, BPF_REG_1, BPF_REG_7, 0),
-		bpf_store(-40, BPF_REG_1),
+		bpf_store(-48, BPF_REG_1),
+		bpf_load(BPF_REG_8, BPF_REG_7, mm),
+		bpf_load(BPF_REG_8, BPF_REG_8, def),
+		bpf_store(-40, BPF_REG_8),
 		bpf_op(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_1, 0, 0),
 		bpf_store(-32, BPF_REG_1),
 		bpf_store(-24, BPF_REG_1),
@@ -61,7 +67,7 @@ static int load_prog(const struct btf *b, struct err *e)
 		bpf_op(BPF_JMP | BPF_CALL, 0, 0, BPF_CALL_PROBE_READ_KERNEL),
 		bpf_op(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_6, 0),
 		bpf_op(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_2, BPF_REG_10, 0),
-		bpf_op(BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_2, 0, -40),
+		bpf_op(BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_2, 0, -48),
 		bpf_op(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_3, 0, sizeof(struct raw)),
 		bpf_op(BPF_JMP | BPF_CALL, 0, 0, BPF_CALL_SEQ_WRITE),
 		bpf_op(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0),
@@ -132,6 +138,7 @@ int sleeps_read(const struct sleeps *s, pid_t pid, struct img_left **out, size_t
 	for (size_t i = 0; i < *n; i++)
 		(*out)[i] = (struct img_left){
 			.block = { raw[i].block[0], raw[i].block[1] },
+			.new_maps = raw[i].new_maps,
 			/* of a futex() these are the bits of any waiter */
 			.sleep_ns = (uint32_t)raw[i].first == UINT32_MAX
 			                    ? 0

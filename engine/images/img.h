@@ -139,6 +139,7 @@ struct img_left {
 	pid_t tid;
 	uint64_t sleep_ns; /* if it is a nanosleep(); 0: not known */
 	uint64_t poll_ns; /* if it is a poll(); 0: not known */
+	uint64_t new_maps; /* VM_ flags that new mappings of its process get */
 	uint64_t block[2]; /* bytes 16 to 31 of the kernel's struct restart_block */
 };
 /**

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -12,7 +13,7 @@
 #include "engine/proc/proc.h"
 
 #define LINE_BYTES 512
-#define CALLS_MAX  6u /* of one thread */
+#define CALLS_MAX  7u /* of one thread */
 
 /* Bits of the flags in /proc/PID/stat; the kernel's numbers. */
 #define TASK_MCE_PROCESS   0x00000080UL
@@ -86,7 +87,8 @@ void selfset_read(pid_t pid, pid_t tid, struct selfset *out)
 
 bool selfset_any(const struct selfset *a)
 {
-	return a->personality || a->mce || a->io_flusher || a->merge || a->bypass || a->branch;
+	return a->personality || a->mce || a->io_flusher || a->merge || a->lock_future ||
+	       a->bypass || a->branch;
 }
 
 /* ---- calls ---- */
@@ -116,12 +118,18 @@ static void add_thread(struct list *l, const struct selfset *a)
 	const struct inject_call person = { .tid = a->tid,
 		                            .nr = SYS_personality,
 		                            .arg = { a->personality } };
+	const struct inject_call lock = { .tid = a->tid,
+		                          .nr = SYS_mlockall,
+		                          .arg = { a->lock_future == SELFSET_LOCK_ONFAULT
+		                                           ? MCL_FUTURE | MCL_ONFAULT
+		                                           : MCL_FUTURE } };
 	uint64_t when = a->mce == SELFSET_MCE_EARLY ? PR_MCE_KILL_EARLY : PR_MCE_KILL_LATE;
 
 	add(l, a->personality, "personality", &person);
 	add(l, a->mce, "machine check policy", CALL_PRCTL(PR_MCE_KILL, PR_MCE_KILL_SET, when));
 	add(l, a->io_flusher, "PR_SET_IO_FLUSHER", CALL_PRCTL(PR_SET_IO_FLUSHER, 1));
 	add(l, a->merge, "PR_SET_MEMORY_MERGE", CALL_PRCTL(PR_SET_MEMORY_MERGE, 1));
+	add(l, a->lock_future, "mlockall(MCL_FUTURE)", &lock);
 	add(l, a->bypass, "speculative store bypass",
 	    CALL_PRCTL(PR_SET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, a->bypass));
 	add(l, a->branch, "speculation of indirect branches",

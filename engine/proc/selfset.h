@@ -12,12 +12,15 @@
 
 enum selfset_mce { SELFSET_MCE_DEFAULT, SELFSET_MCE_LATE, SELFSET_MCE_EARLY };
 
+enum selfset_lock { SELFSET_LOCK_NO, SELFSET_LOCK_ALL, SELFSET_LOCK_ONFAULT };
+
 struct selfset {
 	pid_t tid;
 	uint32_t personality; /* personality(2) */
 	uint32_t mce; /* enum selfset_mce: PR_MCE_KILL */
 	bool io_flusher; /* PR_SET_IO_FLUSHER */
 	bool merge; /* of the process, noted for its first thread: PR_SET_MEMORY_MERGE */
+	uint32_t lock_future; /* of the process: mlockall(MCL_FUTURE); selfset_read() cannot tell */
 	uint32_t
 	        bypass; /* speculative store bypass: PR_SPEC_DISABLE, PR_SPEC_FORCE_DISABLE; 0: as the kernel has it */
 	uint32_t branch; /* the same of indirect branches */

@@ -173,6 +173,17 @@ struct list {
 	size_t cap, at;
 };
 
+/* The kernel's VM_LOCKED, VM_LOCKONFAULT */
+#define NEW_LOCKED  0x00002000u
+#define NEW_ONFAULT 0x00080000u
+
+static uint32_t lock_of(uint64_t new_maps)
+{
+	if (!(new_maps & NEW_LOCKED))
+		return SELFSET_LOCK_NO;
+	return new_maps & NEW_ONFAULT ? SELFSET_LOCK_ONFAULT : SELFSET_LOCK_ALL;
+}
+
 /* @at: where the search begins; both lists are in about the same order */
 static void take_left(const struct threads *t, size_t *at, Haul__Thread *out)
 {
@@ -183,6 +194,8 @@ static void take_left(const struct threads *t, size_t *at, Haul__Thread *out)
 			continue;
 		out->sleep_ns = t->left[k].sleep_ns;
 		out->poll_ns = t->left[k].poll_ns;
+		if (out->leader)
+			out->lock_future = lock_of(t->left[k].new_maps);
 		out->block = t->left[k].block[0];
 		out->block2 = t->left[k].block[1];
 		*at = k + 1;

@@ -3,9 +3,11 @@
 """kept_memory.py - children that share the memory of their parent since a fork, and write some of it; each knows the
 content of every page."""
 import argparse
+import ctypes
 import mmap
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -38,6 +40,25 @@ class Memory:
         return ["%d pages differ in pid %d, the first is %d" % (len(bad), os.getpid(), bad[0])] if bad else []
 
 
+def locks(want):
+    """A new mapping is locked as WANT says: no, all, onfault."""
+    m = mmap.mmap(-1, 64 * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    at = ctypes.addressof(ctypes.c_char.from_buffer(m))
+    here, seen = False, {}
+    for line in open("/proc/self/smaps"):
+        if (r := re.match("([0-9a-f]+)-([0-9a-f]+) ", line)):
+            here = int(r[1], 16) <= at < int(r[2], 16)
+        elif here:
+            seen[line.split(":")[0]] = line.split(":")[1].split()
+    seen_so = "no"
+    if "lo" in seen["VmFlags"]:
+        # the page map tells whether it is there, also where it was joined with other mappings
+        with open("/proc/self/pagemap", "rb") as f:
+            f.seek((at + 32 * PAGE) // PAGE * 8)
+            seen_so = "all" if f.read(8)[7] & 0x80 else "onfault"
+    return [] if seen_so == want else ["new mappings are locked: %s, should be %s" % (seen_so, want)]
+
+
 def child(memory, commands, results):
     random.seed(os.getpid())
     os.set_blocking(commands, False)
@@ -57,6 +78,7 @@ def main():
     parser.add_argument("--dir", required=True)
     parser.add_argument("--mib", type=int, default=48)
     parser.add_argument("--children", type=int, default=5)
+    parser.add_argument("--lock", choices=("no", "all", "onfault"), default="no")
     args = parser.parse_args()
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
     memory = Memory(args.mib)
@@ -71,10 +93,13 @@ def main():
         os.close(to[0])
         pipes.append((to[1], os.fdopen(back[0])))
 
+    if args.lock != "no" and ctypes.CDLL(None).mlockall(2 if args.lock == "all" else 6) < 0:
+        sys.exit("mlockall")
+
     def verify():
         for f, _ in pipes:
             os.write(f, b"v")
-        return memory.faults() + [line for _, g in pipes if (line := g.readline().strip())]
+        return memory.faults() + locks(args.lock) + [line for _, g in pipes if (line := g.readline().strip())]
 
     answers.serve(args.dir, verify)
 
