@@ -106,7 +106,11 @@ int load_begin(struct mig *m, struct err *e)
 
 int load_attach(struct mig *m, struct err *e)
 {
-	return begin(m, true, e);
+	int r = begin(m, true, e);
+
+	if (r == 0)
+		load_commit(m->load);
+	return r;
 }
 
 void load_free(struct load *l)

@@ -37,6 +37,8 @@ int load_images(struct load *l, int dir, struct err *e);
 const struct pagemap *load_map(const struct load *l, uint64_t obj);
 /** load_use() - note in the archive that @pid is about to run: durable when it returns */
 int load_use(struct load *l, pid_t pid, uint64_t route, struct err *e);
+/** load_commit() - from here on a read that fails waits, and tries again: nothing can be undone */
+void load_commit(struct load *l);
 /** load_stop() - a read that waits for the archive gives up */
 void load_stop(struct load *l);
 void load_free(struct load *l);

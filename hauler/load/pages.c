@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * pages.c - pages of a state. While the archive cannot be read, a read waits and tries again: the threads
+ * pages.c - pages of a state. After the commit, while the archive cannot be read, a read waits and tries again: the threads
  * that need the page wait, too, and see no zeros.
  */
 #include "hauler/load/priv.h"
@@ -85,6 +85,11 @@ static bool stopped(const struct load *l)
 	return __atomic_load_n(&l->stop, __ATOMIC_RELAXED);
 }
 
+static bool is_committed(const struct load *l)
+{
+	return __atomic_load_n(&l->committed, __ATOMIC_RELAXED);
+}
+
 /* One thread says it, once. */
 static void tell(struct load *l, const struct err *e)
 {
@@ -121,7 +126,7 @@ int load_read(void *arg, uint64_t obj, uint64_t vaddr, void *buf, size_t pages, 
 		pthread_mutex_unlock(&l->lock);
 		if (r == 0 && __atomic_exchange_n(&l->told, false, __ATOMIC_RELAXED))
 			log_warn("%s can be read again", l->path);
-		if (r == 0 || e->src == ERR_PEER || stopped(l))
+		if (r == 0 || e->src == ERR_PEER || stopped(l) || !is_committed(l))
 			return r;
 		tell(l, e);
 		rest(l);
@@ -134,6 +139,11 @@ int load_read(void *arg, uint64_t obj, uint64_t vaddr, void *buf, size_t pages, 
 bool load_has(void *arg, uint64_t obj)
 {
 	return load_map(arg, obj) != NULL;
+}
+
+void load_commit(struct load *l)
+{
+	__atomic_store_n(&l->committed, true, __ATOMIC_RELAXED);
 }
 
 void load_stop(struct load *l)

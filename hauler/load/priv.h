@@ -36,7 +36,7 @@ struct load {
 	pthread_mutex_t lock; /* of the cache */
 	struct cached cache[LOAD_CACHE];
 	uint64_t clock;
-	bool stop, told; /* atomic */
+	bool committed, stop, told; /* atomic */
 };
 
 /* ---- judge.c ---- */
@@ -46,7 +46,7 @@ int judge_uses(struct load *l, bool copy, struct err *e);
 
 /* ---- pages.c: members of struct pages ---- */
 
-/** load_read() - @read of struct pages: waits while the archive cannot be read, until load_stop() */
+/** load_read() - @read of struct pages: after load_commit() it waits while the archive cannot be read */
 int load_read(void *arg, uint64_t obj, uint64_t vaddr, void *buf, size_t pages, struct err *e);
 /** load_has() - @has of struct pages: does the state have pages of this object? */
 bool load_has(void *arg, uint64_t obj);

@@ -321,7 +321,10 @@ int from_archive_commit(struct mig *m, struct err *e)
 	int r = load_use(m->load, m->opt->pid, m->link.route, e);
 
 	fault_at(FAULT_A_NOTED);
-	return r < 0 ? r : switch_commit(m, e);
+	if (r < 0)
+		return r;
+	load_commit(m->load);
+	return switch_commit(m, e);
 }
 
 void from_archive_undo(struct mig *m)
