@@ -167,6 +167,7 @@ SHELL_TESTS = \
 	tests/t-api-kill.sh \
 	tests/t-api-trust.sh \
 	tests/t-api.sh \
+	tests/t-archive.sh \
 	tests/t-cgroup.sh \
 	tests/t-churn.sh \
 	tests/t-circles.sh \
@@ -205,6 +206,7 @@ SHELL_TESTS = \
 	tests/t-land.sh \
 	tests/t-link.sh \
 	tests/t-lint.sh \
+	tests/t-load.sh \
 	tests/t-many.sh \
 	tests/t-map.sh \
 	tests/t-memcached.sh \
@@ -277,6 +279,7 @@ QUICK = \
 	tests/t-handover-tables.sh \
 	tests/t-journal \
 	tests/t-lint.sh \
+	tests/t-load.sh \
 	tests/t-options.sh \
 	tests/t-pager-lag \
 	tests/t-policy-decide \

@@ -27,6 +27,8 @@ int cli_move(struct opts *o, int argc, char **argv);
 int cli_save(struct opts *o, int argc, char **argv);
 /** cli_load() - haul load FILE */
 int cli_load(struct opts *o, int argc, char **argv);
+/** cli_archive() - haul archive show, verify, diff, prune, export */
+int cli_archive(struct opts *o, int argc, char **argv);
 /** cli_check() - haul check */
 int cli_check(struct opts *o, int argc, char **argv);
 /** cli_trust() - haul trust */

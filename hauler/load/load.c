@@ -76,15 +76,26 @@ static int load_maps(struct load *l, struct err *e)
 	return r;
 }
 
-static int begin(struct mig *m, bool again, struct err *e)
+/* Return: NULL: no memory */
+static struct load *new_load(const char *path, struct err *e)
 {
 	struct load *l = calloc(1, sizeof(*l));
 
-	if (!l || !(l->path = strdup(save_path(m->opt->dest)))) {
+	if (!l || !(l->path = strdup(path))) {
 		free(l);
-		return err_set(e, ERR_SYS, ENOMEM, "no memory for an archive");
+		err_set(e, ERR_SYS, ENOMEM, "no memory for an archive");
+		return NULL;
 	}
 	pthread_mutex_init(&l->lock, NULL);
+	return l;
+}
+
+static int begin(struct mig *m, bool again, struct err *e)
+{
+	struct load *l = new_load(save_path(m->opt->dest), e);
+
+	if (!l)
+		return err_code(e);
 	l->config = m->opt->config;
 	l->criu = m->opt->criu;
 	m->load = l;
@@ -95,6 +106,19 @@ static int begin(struct mig *m, bool again, struct err *e)
 	m->pages.read_arg = l;
 	if (open_archive(l, e) < 0 || choose(l, m->opt->archive.state, e) < 0 ||
 	    (!again && judge_uses(l, m->opt->archive.copy, e) < 0) || unpack(l, e) < 0)
+		return err_code(e);
+	return load_maps(l, e);
+}
+
+int load_view(struct load **out, const char *path, unsigned int state, struct err *e)
+{
+	struct load *l = new_load(path, e);
+
+	*out = l;
+	if (!l)
+		return err_code(e);
+	if (archive_open(&l->a, path, ARCHIVE_READ, e) < 0 || choose(l, state, e) < 0 ||
+	    unpack(l, e) < 0)
 		return err_code(e);
 	return load_maps(l, e);
 }

@@ -23,6 +23,8 @@ struct pagemap;
 int load_begin(struct mig *m, struct err *e);
 /** load_attach() - for recovery: the same, of a load that has been committed */
 int load_attach(struct mig *m, struct err *e);
+/** load_view() - a state to read, not to load. @out: for load_free() in every case */
+int load_view(struct load **out, const char *path, unsigned int state, struct err *e);
 /** load_pid() - process ID of the root */
 pid_t load_pid(const struct load *l);
 /** load_number() - of the state */

@@ -356,15 +356,74 @@ static void say_peer(const json_t *o, struct say_how how)
 		                            : ": too little");
 }
 
+static void say_archive_state(const json_t *o, struct say_how how)
+{
+	(void)how;
+	printf("state %-4llu %s  %s (pid %llu, %llu task%s) of %s, left %s; %.1f MiB in %llu "
+	       "pages\n",
+	       count(o, "archive_state"), str(o, "time"), str(o, "comm"), count(o, "pid"),
+	       count(o, "tasks"), count(o, "tasks") == 1 ? "" : "s", str(o, "host"), str(o, "left"),
+	       num(o, "pages") * PAGE_BYTES / MIB, count(o, "pages"));
+}
+
+static void say_archive_use(const json_t *o, struct say_how how)
+{
+	(void)how;
+	printf("state %-4llu was loaded on %s (pid %llu)\n", count(o, "archive_state"),
+	       str(o, "host"), count(o, "pid"));
+}
+
+static void say_archive_verified(const json_t *o, struct say_how how)
+{
+	if (!how.quiet)
+		printf("state %-4llu is whole: %llu pages\n", count(o, "archive_state"),
+		       count(o, "pages"));
+}
+
+static void say_archive_diff(const json_t *o, struct say_how how)
+{
+	(void)how;
+	printf("%llu pages are the same, %llu have changed, %llu are new, %llu are gone\n",
+	       count(o, "same_pages"), count(o, "changed_pages"), count(o, "new_pages"),
+	       count(o, "gone_pages"));
+}
+
+static void say_archive_pruned(const json_t *o, struct say_how how)
+{
+	if (!how.quiet)
+		printf("%llu states are left; %.1f MiB were given back\n", count(o, "states"),
+		       num(o, "freed_bytes") / MIB);
+}
+
+static void say_archive_exported(const json_t *o, struct say_how how)
+{
+	if (!how.quiet)
+		printf("%s\n", str(o, "command"));
+}
+
 static const struct {
 	const char *event;
 	void (*say)(const json_t *o, struct say_how how);
 } table[] = {
-	{ "state", say_state },       { "freeze", say_freeze },       { "round", say_round },
-	{ "throttle", say_throttle }, { "running", say_running },     { "progress", say_progress },
-	{ "done", say_done },         { "link-lost", say_link_lost }, { "file", say_file },
-	{ "files", say_files },       { "error", say_error },         { "stderr", say_stderr },
+	{ "state", say_state },
+	{ "freeze", say_freeze },
+	{ "round", say_round },
+	{ "throttle", say_throttle },
+	{ "running", say_running },
+	{ "progress", say_progress },
+	{ "done", say_done },
+	{ "link-lost", say_link_lost },
+	{ "file", say_file },
+	{ "files", say_files },
+	{ "error", say_error },
+	{ "stderr", say_stderr },
 	{ "peer", say_peer },
+	{ "archive-state", say_archive_state },
+	{ "archive-use", say_archive_use },
+	{ "archive-verified", say_archive_verified },
+	{ "archive-diff", say_archive_diff },
+	{ "archive-pruned", say_archive_pruned },
+	{ "archive-exported", say_archive_exported },
 };
 
 static void clean_text(json_t *o)
