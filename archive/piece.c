@@ -165,11 +165,12 @@ int archive_get_blob(struct archive *a, const Archive__Blob *b, uint64_t max, ui
                      size_t *bytes, struct err *e)
 {
 	uint64_t total = b ? b->bytes : 0, at = 0;
+	size_t room = total < ARCHIVE_PIECE_BYTES ? (size_t)total : ARCHIVE_PIECE_BYTES;
 
 	if (total > max)
 		return err_set(e, ERR_USER, EFBIG, "%s has a part of %llu bytes", a->place.path,
 		               (unsigned long long)total);
-	AUTO(mem) uint8_t *all = malloc((size_t)total + 1);
+	AUTO(mem) uint8_t *all = malloc(room + 1);
 	AUTO(mem) uint8_t *raw = malloc(ARCHIVE_PIECE_BYTES);
 
 	if (!all || !raw)
@@ -182,6 +183,16 @@ int archive_get_blob(struct archive *a, const Archive__Blob *b, uint64_t max, ui
 			return r;
 		if (n > total - at)
 			return damaged(a, b->piece[i], e);
+		/* memory grows with what is there, not with what is claimed */
+		if (n > room - at) {
+			room = 2 * room < total ? 2 * room : (size_t)total;
+			uint8_t *more = realloc(all, room + 1);
+
+			if (!more)
+				return err_set(e, ERR_SYS, ENOMEM, "no memory for a part of %s",
+				               a->place.path);
+			all = more;
+		}
 		memcpy(all + at, raw, n);
 		at += n;
 	}

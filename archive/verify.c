@@ -7,7 +7,7 @@
 #include "archive/archive.pb-c.h"
 #include "archive/pagemap.h"
 
-#define BLOB_MAX (1ULL << 36)
+#define BLOB_MAX (1ULL << 34)
 
 static int damaged(const struct archive *a, const Archive__State *s, uint64_t vaddr, struct err *e)
 {
@@ -39,17 +39,36 @@ static void fini(struct summed *s)
 	free(s->sums);
 }
 
+/* A piece that was unpacked. */
+struct unpacked {
+	uint64_t piece;
+	uint8_t *raw;
+};
+
+static int unpack(struct archive *a, struct unpacked *u, uint64_t piece, struct err *e)
+{
+	size_t bytes = 0;
+
+	if (u->piece == piece)
+		return 0;
+	u->piece = 0;
+	int r = archive_get(a, piece, u->raw, &bytes, e);
+
+	if (r == 0)
+		u->piece = piece;
+	return r;
+}
+
 /* The pages of @r, of which the first has the checksum @sums. */
 static int verify_run(struct archive *a, const Archive__State *s, const struct pagemap_run *r,
-                      const uint8_t *sums, uint8_t *raw, struct err *e)
+                      const uint8_t *sums, struct unpacked *u, struct err *e)
 {
 	static const uint8_t zero[PAGE_BYTES];
 	uint8_t sum[ARCHIVE_SUM_BYTES];
-	size_t bytes = 0;
-	int x = r->piece ? archive_get(a, r->piece, raw, &bytes, e) : 0;
+	int x = r->piece ? unpack(a, u, r->piece, e) : 0;
 
 	for (uint64_t i = 0; x == 0 && sums && i < r->pages; i++) {
-		const uint8_t *page = r->piece ? raw + (r->first + i) * PAGE_BYTES : zero;
+		const uint8_t *page = r->piece ? u->raw + (r->first + i) * PAGE_BYTES : zero;
 
 		archive_sum(a, page, PAGE_BYTES, sum);
 		if (memcmp(sum, sums + i * ARCHIVE_SUM_BYTES, sizeof(sum)))
@@ -63,13 +82,14 @@ static int verify_object(struct archive *a, const Archive__State *s, const Archi
 {
 	struct summed m = { 0 };
 	AUTO(mem) uint8_t *raw = malloc(ARCHIVE_PIECE_BYTES);
+	struct unpacked u = { 0, raw };
 	int r = raw ? load(a, o, &m, e) : err_set(e, ERR_SYS, ENOMEM, "no memory for a piece");
 	uint64_t at = 0;
 
 	for (size_t i = 0; r == 0 && i < m.map.n; i++) {
 		const uint8_t *sums = m.sums ? m.sums + at * ARCHIVE_SUM_BYTES : NULL;
 
-		r = verify_run(a, s, &m.map.v[i], sums, raw, e);
+		r = verify_run(a, s, &m.map.v[i], sums, &u, e);
 		at += m.map.v[i].pages;
 	}
 	*pages += at;
@@ -110,53 +130,75 @@ struct walk {
 	uint64_t in_run, number; /* page within the run; of all */
 };
 
-static bool at(const struct walk *w, uint64_t *vaddr)
+/* Return: how many pages follow each other from @vaddr on; 0: none is left */
+static uint64_t at(const struct walk *w, uint64_t *vaddr)
 {
 	if (w->run == w->m->map.n)
-		return false;
-	*vaddr = w->m->map.v[w->run].vaddr + w->in_run * PAGE_BYTES;
-	return true;
+		return 0;
+	const struct pagemap_run *r = &w->m->map.v[w->run];
+
+	*vaddr = r->vaddr + w->in_run * PAGE_BYTES;
+	return r->pages - w->in_run;
 }
 
-static void step(struct walk *w)
+static void skip(struct walk *w, uint64_t pages)
 {
-	w->number++;
-	if (++w->in_run < w->m->map.v[w->run].pages)
+	w->number += pages;
+	w->in_run += pages;
+	if (w->in_run < w->m->map.v[w->run].pages)
 		return;
 	w->in_run = 0;
 	w->run++;
 }
 
-static bool same(const struct walk *x, const struct walk *y)
+/* How many of @n pages, which both have at the same addresses, are the same? */
+static uint64_t count_same(const struct walk *x, const struct walk *y, uint64_t n)
 {
 	const struct pagemap_run *p = &x->m->map.v[x->run], *q = &y->m->map.v[y->run];
+	uint64_t same = 0;
 
-	if (x->m->sums && y->m->sums)
-		return !memcmp(x->m->sums + x->number * ARCHIVE_SUM_BYTES,
-		               y->m->sums + y->number * ARCHIVE_SUM_BYTES, ARCHIVE_SUM_BYTES);
-	return p->piece == q->piece && (!p->piece || p->first + x->in_run == q->first + y->in_run);
+	if (!x->m->sums || !y->m->sums)
+		return p->piece == q->piece &&
+		                       (!p->piece || p->first + x->in_run == q->first + y->in_run)
+		               ? n
+		               : 0;
+	for (uint64_t i = 0; i < n; i++)
+		same += !memcmp(x->m->sums + (x->number + i) * ARCHIVE_SUM_BYTES,
+		                y->m->sums + (y->number + i) * ARCHIVE_SUM_BYTES,
+		                ARCHIVE_SUM_BYTES);
+	return same;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
 }
 
 static void compare(const struct summed *before, const struct summed *after,
                     struct archive_diff *out)
 {
 	struct walk x = { .m = before }, y = { .m = after };
-	uint64_t v = 0, w = 0;
-	bool has_x = at(&x, &v), has_y = at(&y, &w);
+	uint64_t v = 0, w = 0, n_x, n_y;
 
-	while (has_x || has_y) {
-		bool left = has_x && (!has_y || v < w), right = has_y && (!has_x || w < v);
+	while (n_x = at(&x, &v), n_y = at(&y, &w), n_x || n_y) {
+		if (n_x && (!n_y || v < w)) {
+			uint64_t n = n_y ? least(n_x, (w - v) >> PAGE_BITS) : n_x;
 
-		out->gone += left;
-		out->fresh += right;
-		out->same += !left && !right && same(&x, &y);
-		out->changed += !left && !right && !same(&x, &y);
-		if (!right)
-			step(&x);
-		if (!left)
-			step(&y);
-		has_x = at(&x, &v);
-		has_y = at(&y, &w);
+			out->gone += n;
+			skip(&x, n);
+		} else if (!n_x || w < v) {
+			uint64_t n = n_x ? least(n_y, (v - w) >> PAGE_BITS) : n_y;
+
+			out->fresh += n;
+			skip(&y, n);
+		} else {
+			uint64_t n = least(n_x, n_y), same = count_same(&x, &y, n);
+
+			out->same += same;
+			out->changed += n - same;
+			skip(&x, n);
+			skip(&y, n);
+		}
 	}
 }
 

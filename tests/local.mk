@@ -124,6 +124,7 @@ UNIT = \
 
 # ---- fuzz targets, built here as programs that replay files ----
 FUZZ = \
+	tests/fuzz-archive \
 	tests/fuzz-batch \
 	tests/fuzz-conf \
 	tests/fuzz-files \
@@ -131,6 +132,7 @@ FUZZ = \
 	tests/fuzz-img \
 	tests/fuzz-journal \
 	tests/fuzz-keys \
+	tests/fuzz-pagemap \
 	tests/fuzz-parked \
 	tests/fuzz-policy \
 	tests/fuzz-rpc \
