@@ -218,6 +218,7 @@ SHELL_TESTS = \
 	tests/t-options.sh \
 	tests/t-owner.sh \
 	tests/t-page.sh \
+	tests/t-park.sh \
 	tests/t-pid.sh \
 	tests/t-policy-options.sh \
 	tests/t-policy.sh \
@@ -226,6 +227,7 @@ SHELL_TESTS = \
 	tests/t-recover.sh \
 	tests/t-redis.sh \
 	tests/t-save-crash.sh \
+	tests/t-save-programs.sh \
 	tests/t-save.sh \
 	tests/t-shape.sh \
 	tests/t-shared-rounds.sh \
