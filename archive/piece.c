@@ -183,7 +183,7 @@ int archive_get_blob(struct archive *a, const Archive__Blob *b, uint64_t max, ui
 			return r;
 		if (n > total - at)
 			return damaged(a, b->piece[i], e);
-		/* memory grows with what is there, not with what is claimed */
+		/* memory grows with the bytes that were read, not with the size that the index claims */
 		if (n > room - at) {
 			room = 2 * room < total ? 2 * room : (size_t)total;
 			uint8_t *more = realloc(all, room + 1);

@@ -28,8 +28,13 @@ refused() {
 	grep -q "$words" "$dir/stderr" || { cat "$dir/stderr" >&2; fail "does not say \"$words\": $*"; }
 }
 
-# end HOST: SIGKILL to $pid, until it is gone
+# end HOST: SIGKILL to $pid and all below it at once, until it is gone
 end() {
-	stop "$1"
+	local all=$pid more=$pid
+	while more=$("$lab" run "$1" pgrep -d ' ' -P "${more// /,}"); do all+=" $more"; done
+	# shellcheck disable=SC2086	# words
+	"$lab" run "$1" kill -STOP $all
+	# shellcheck disable=SC2086
+	"$lab" run "$1" kill -KILL $all
 	gone "$1"
 }

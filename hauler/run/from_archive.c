@@ -318,7 +318,8 @@ int from_archive_restore(struct mig *m, struct err *e)
 
 int from_archive_commit(struct mig *m, struct err *e)
 {
-	int r = load_use(m->load, m->opt->pid, m->link.route, e);
+	pid_t pid = m->fig.host_pid ? (pid_t)m->fig.host_pid : m->opt->pid;
+	int r = load_use(m->load, pid, m->link.route, e);
 
 	fault_at(FAULT_A_NOTED);
 	if (r < 0)
