@@ -10,7 +10,6 @@
 #include <linux/falloc.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
 
@@ -298,9 +297,7 @@ const char *archive_path(const struct archive *a)
 
 uint64_t archive_bytes(const struct archive *a)
 {
-	struct stat st;
-
-	return fstat(a->place.fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+	return place_bytes(&a->place);
 }
 
 Archive__State *archive_state(struct archive *a, unsigned int number)

@@ -96,6 +96,10 @@ int place_open(struct place *p, const char *path, enum archive_how how, struct e
 	*p = (struct place){ .fd = -1, .path = strdup(path) };
 	if (!p->path)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for a name");
+	if (web_is(path) && how != ARCHIVE_READ)
+		return err_set(e, ERR_USER, EROFS, "%s: nothing can be written by HTTP", path);
+	if (web_is(path))
+		return web_open(&p->web, path, e);
 	p->fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	int r = p->fd >= 0                               ? only_files(p, e)
 	        : errno == ENOENT && how == ARCHIVE_MAKE ? make(p, e)
@@ -135,6 +139,8 @@ int place_read(const struct place *p, uint64_t at, void *buf, size_t bytes, stru
 {
 	size_t got = 0;
 
+	if (p->web)
+		return web_read(p->web, at, buf, bytes, e);
 	while (got < bytes) {
 		ssize_t n = pread(p->fd, (uint8_t *)buf + got, bytes - got, (off_t)(at + got));
 
@@ -164,11 +170,21 @@ int place_write(const struct place *p, uint64_t at, const void *buf, size_t byte
 	return 0;
 }
 
+uint64_t place_bytes(const struct place *p)
+{
+	struct stat st;
+
+	if (p->web)
+		return web_bytes(p->web);
+	return fstat(p->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
 void place_close(struct place *p)
 {
 	if (p->temp && p->nameless)
 		unlink(p->temp);
 	auto_fd(&p->fd);
+	web_close(p->web);
 	free(p->temp);
 	free(p->path);
 	*p = (struct place){ .fd = -1 };

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "archive/archive.h"
+#include "archive/web.h"
 
 #define HEAD_BYTES    4096u
 #define DATA_OFFSET   (3u * HEAD_BYTES)
@@ -16,7 +17,8 @@ enum { CODEC_RAW = 0, CODEC_ZSTD = 1 };
 /* ---- place.c: where the bytes are ---- */
 
 struct place {
-	int fd;
+	int fd; /* -1: behind a URL */
+	struct web *web;
 	bool nameless; /* made, and has no name yet */
 	char *temp; /* the name that it has meanwhile; NULL: none (O_TMPFILE) */
 	char *path;
@@ -29,6 +31,9 @@ int place_name(struct place *p, struct err *e);
 /** place_read() - exactly @bytes. Return: 0; -ENODATA: it ends before */
 int place_read(const struct place *p, uint64_t at, void *buf, size_t bytes, struct err *e);
 int place_write(const struct place *p, uint64_t at, const void *buf, size_t bytes, struct err *e);
+/** place_bytes() - how long it is; 0: that cannot be told */
+uint64_t place_bytes(const struct place *p);
+/** place_close() - an archive without a name is gone */
 void place_close(struct place *p);
 
 /* ---- piece.c ---- */

@@ -43,7 +43,7 @@ command -v clang >/dev/null || { echo "fuzz.sh: no clang: apt-get install clang"
 [ -e "$build/config.h" ] || { echo "fuzz.sh: configure and make first" >&2; exit 1; }
 
 obj=$build/fuzz-build
-packages='libssh libprotobuf-c liblz4 libzstd libxxhash jansson'
+packages='libssh libprotobuf-c liblz4 libzstd libcurl libxxhash jansson'
 # shellcheck disable=SC2046,SC2086
 flags=(-std=c17 -DLIBFUZZER -DPOLICY_DIR='"/nonexistent"' -D_GNU_SOURCE -g -O1 -fno-omit-frame-pointer -I"$top" -I"$build" $(pkg-config --cflags $packages)
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined)

@@ -208,6 +208,7 @@ SHELL_TESTS = \
 	tests/t-land.sh \
 	tests/t-link.sh \
 	tests/t-lint.sh \
+	tests/t-load-web.sh \
 	tests/t-load.sh \
 	tests/t-many.sh \
 	tests/t-map.sh \
@@ -283,6 +284,7 @@ QUICK = \
 	tests/t-handover-tables.sh \
 	tests/t-journal \
 	tests/t-lint.sh \
+	tests/t-load-web.sh \
 	tests/t-load.sh \
 	tests/t-options.sh \
 	tests/t-pager-lag \

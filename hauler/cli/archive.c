@@ -52,10 +52,24 @@ static char *file_in(const char *folder, pid_t pid)
 	return asprintf(&out, "%s/%s-%d.haul", folder, comm, pid) < 0 ? NULL : out;
 }
 
+/* Return: 0 and o->dest; -ENOMEM */
+static int take_url(struct opts *o, const char *url)
+{
+	char *dest = NULL;
+
+	if (asprintf(&dest, SAVE_PREFIX "%s", url) < 0)
+		return -ENOMEM;
+	o->dest = dest; /* as long as the program runs */
+	return 0;
+}
+
 /* Return: 0 and o->dest; -errno after a message */
 static int take_file(struct opts *o, const char *file, bool makes)
 {
 	struct stat st;
+
+	if (!makes && strstr(file, "://"))
+		return take_url(o, file);
 	bool is_folder = stat(file, &st) == 0 && S_ISDIR(st.st_mode);
 	AUTO(mem) char *inside = is_folder && makes ? file_in(file, o->pid) : NULL;
 	AUTO(mem) char *path = whole_path(inside ? inside : file);

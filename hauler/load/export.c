@@ -50,7 +50,8 @@ static int put_object(struct load *l, int dir, const Haul__Object *o, uint32_t i
 	}
 	if (!w)
 		return r;
-	int end = img_pages_end(w, r < 0 ? &(struct err)ERR_INIT : e);
+	struct err ignore = ERR_INIT;
+	int end = img_pages_end(w, r < 0 ? &ignore : e);
 
 	return r < 0 ? r : end;
 }
