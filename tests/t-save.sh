@@ -18,6 +18,20 @@ done
 refused 3 "of a program that was not ended.* lives" "$lab" run A "$haul" load "$ar"
 verify A
 
+note "  a copy beside the one that lives, in a pid namespace of its own"
+original=$pid
+load A --copy
+pid=$(field host_pid)
+[ -n "$pid" ] && [ "$pid" != "$original" ] || fail "the copy has process ID \"$pid\""
+saved=$verified
+verified=3 # as when state 3 was saved
+rm "$wdir/verify.4"
+verify A
+end A
+pid=$original
+verified=$saved
+verify A
+
 note "  stopped, resumed by SIGCONT"
 save A --stop
 "$lab" run A grep -q '^State:.*T' "/proc/$pid/status" || fail "it is not stopped"

@@ -12,6 +12,7 @@
 #include "common/door.h"
 
 #define ARRIVE_FD  3
+#define PATH_BYTES 4200
 #define SOCK_BYTES (2 << 20)
 
 /* hauld is where haul is. */
@@ -33,13 +34,15 @@ static void hauld_path(char *out, size_t bytes)
 /* In the child. The signals that haul waits for are not blocked in others. */
 _Noreturn static void become(const struct load *l, int fd, const char *route)
 {
-	char path[4200], number[8];
+	char path[PATH_BYTES], number[8];
 	sigset_t none;
 	AUTO(fd) int null = open("/dev/null", O_RDONLY);
 
 	hauld_path(path, sizeof(path));
 	snprintf(number, sizeof(number), "%d", ARRIVE_FD);
 	setsid();
+	if (l->verbose)
+		setenv("HAUL_VERBOSE", "1", 1); /* arrive.c */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (null >= 0)
@@ -59,6 +62,11 @@ static int start(const struct load *l, int fd, uint64_t route, struct err *e)
 	char text[20];
 
 	snprintf(text, sizeof(text), "%016llx", (unsigned long long)route);
+	char path[PATH_BYTES];
+
+	hauld_path(path, sizeof(path));
+	if (strchr(path, '/') && access(path, X_OK) < 0)
+		return err_sys(e, "%s, which takes the processes", path);
 	pid_t pid = fork();
 
 	if (pid == 0)

@@ -98,6 +98,7 @@ static int begin(struct mig *m, bool again, struct err *e)
 		return err_code(e);
 	l->config = m->opt->config;
 	l->criu = m->opt->criu;
+	l->verbose = m->opt->verbose;
 	m->load = l;
 	m->link.dial = load_dial;
 	m->link.dial_arg = l;

@@ -25,6 +25,7 @@ struct cached {
 struct load {
 	char *path;
 	const char *config, *criu; /* for the worker */
+	bool verbose;
 	struct archive *a;
 	bool can_note; /* the archive can be written to */
 	struct Archive__State *state; /* of the index */
