@@ -19,5 +19,10 @@ move A --mode=pre-copy
 verify B
 [ "$(field final_pages)" -lt 4000 ] || fail "$(field final_pages) pages of 16384 were sent in the stop"
 [ "$(field rounds)" -gt 0 ] || fail "no rounds"
+[ "$(field eager_pages)" -gt 15000 ] || fail "not all of it counts as shared"
 [ "$(field data_pages)" -lt 25000 ] || fail "$(field data_pages) pages were sent of 16384"
+# control, object, and what it should hold
+grep -q 'shared memory that CRIU takes as they are: 3' "$dir/hauld.B.log" || fail "CRIU has read images of shared memory"
+[ "$("$lab" run B grep -c 'rw-s.*/memfd:/dev/zero (deleted)' "/proc/$pid/maps")" -ge 3 ] ||
+	fail "the shared memory has another name"
 stop B

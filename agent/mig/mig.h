@@ -161,6 +161,7 @@ struct wrk {
 		struct img_epoll *v;
 		size_t n;
 	} epolls; /* sets that CRIU restores empty */
+	struct objects *objects; /* shared memory that is here already (objects.c); NULL */
 	struct pins *pins; /* files that CRIU opens by our descriptors (pins.c); NULL */
 	struct names *names; /* UNIX sockets that CRIU restores without a path (names.c); NULL */
 	pid_t root_pid;

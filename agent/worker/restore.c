@@ -18,6 +18,7 @@
 #include "agent/gate/names.h"
 #include "agent/worker/net.h"
 #include "agent/gate/out.h"
+#include "agent/gate/objects.h"
 #include "agent/gate/pins.h"
 #include "agent/gate/sockets.h"
 #include "agent/worker/streams.h"
@@ -141,6 +142,9 @@ static int put_runs(struct wrk *w, const Haul__Object *obj, uint32_t id,
 	if (r < 0)
 		return r;
 	store_keep_only(o, &keep);
+	r = objects_take(w, obj->obj, o, e);
+	if (r)
+		return r < 0 ? r : 0;
 	r = img_pagemap(w->images_fd, obj->obj, id, runs, o, e);
 	if (r < 0)
 		return r;
@@ -335,6 +339,30 @@ static int make_pins(struct wrk *w, const Haul__Switch *s, struct err *e)
 	return 0;
 }
 
+static bool has_shared(const Haul__Switch *s)
+{
+	for (size_t i = 0; i < s->n_object; i++)
+		if (obj_is_shmem(s->object[i]->obj))
+			return true;
+	return false;
+}
+
+static int find_objects(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	int r = has_shared(s) ? objects_find(w, e) : 0;
+
+	if (r != -ENOENT && r != -EBADMSG)
+		return r;
+	err_clear(e); /* without valid images CRIU says what is wrong */
+	return 0;
+}
+
+static int place_objects(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	(void)s;
+	return objects_place(w, e);
+}
+
 /* Before CRIU restores. In this order; the error names the part that failed. */
 static const struct part {
 	const char *name;
@@ -344,6 +372,7 @@ static const struct part {
 	{ "CRIU in the root directory", rooted_criu },
 	{ "directories", place_directories },
 	{ "pager", make_pager },
+	{ "shared memory", find_objects },
 	{ "page maps", put_page_maps },
 	{ "images", fit_images },
 	{ "terminals", fit_terminals },
@@ -355,6 +384,7 @@ static const struct part {
 	{ "names of UNIX sockets", take_names },
 	{ "files without a name", judge_ghosts },
 	{ "files", make_pins },
+	{ "files of shared memory", place_objects },
 };
 
 static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
@@ -436,6 +466,9 @@ static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 		r = names_bind(w, deadline_us, e);
 	if (r == 0)
 		r = fill_epolls(w, e);
+	if (r == 0)
+		r = objects_seal(w, e);
+	objects_free(w);
 	img_epolls_free(steal(w->epolls.v), w->epolls.n);
 	out_close(w->outs);
 	pins_free(w);
@@ -479,6 +512,7 @@ void restore_give_up(struct wrk *w)
 		criu_free(steal(w->criu));
 	}
 	made_end(w);
+	objects_free(w);
 	pins_free(w);
 	names_undo(w);
 	w->root_pid = 0;

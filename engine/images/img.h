@@ -197,6 +197,31 @@ struct img_epoll {
 int img_take_epolls(int dirfd, struct img_epoll **out, size_t *n, struct err *e);
 void img_epolls_free(struct img_epoll *v, size_t n);
 
+/* ---- img_objects.c: shared memory that is here before CRIU is asked ---- */
+
+/* The name of a memory file that CRIU makes of anonymous shared memory. */
+#define IMG_OBJECT_NAME "/dev/zero"
+
+/* A piece of shared memory of the images. */
+struct img_object {
+	uint64_t shmid; /* CRIU's number */
+	uint64_t bytes; /* its size */
+	uint64_t inode_id; /* its number in the images */
+	uint32_t uid, gid, mode, seals;
+	int fd; /* of the caller: what takes its place; -1: CRIU makes it */
+};
+
+/**
+ * img_objects() - anonymous shared memory; not System V segments, huge pages, and other memory files
+ * @out: the caller's; fd -1. Return: 0; -errno
+ */
+int img_objects(int dirfd, struct img_object **out, size_t *n, struct err *e);
+/**
+ * img_place_objects() - CRIU opens /proc/@pid/fd/FD for each of @v that has one, instead of making it
+ * Return: 0; -errno
+ */
+int img_place_objects(int dirfd, const struct img_object *v, size_t n, pid_t pid, struct err *e);
+
 /* ---- img_ttys.c ---- */
 
 #define IMG_PTS_MAX   256 /* terminals of a tree */

@@ -24,6 +24,8 @@
 #define OBJS_MAX  65536
 #define BUCKETS   256u
 
+#define SHARED_NAME "/dev/zero"
+
 struct sobj {
 	struct sobj *next;
 	struct store *store;
@@ -76,7 +78,10 @@ static struct sobj *make_obj(struct store *s, uint64_t obj, int fd)
 	}
 	o->store = s;
 	o->obj = obj;
-	o->fd = fd >= 0 ? fd : memfd_create("haul-store", MFD_CLOEXEC);
+	/* shared memory may become the program's, with the name that CRIU would give it */
+	o->fd = fd >= 0             ? fd
+	        : obj_is_shmem(obj) ? memfd_create(SHARED_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING)
+	                            : memfd_create("haul-store", MFD_CLOEXEC);
 	o->states = sparse_new(SPARSE_PAGES);
 	/* sparse: only written pages take memory */
 	if (o->fd < 0 || !o->states || ftruncate(o->fd, (off_t)VADDR_END) < 0) {
@@ -279,11 +284,16 @@ static void sweep_chunk(void *arg, uint64_t key, void *payload)
 	}
 }
 
+void store_sweep_object(struct sobj *o)
+{
+	sparse_each(o->states, sweep_chunk, o);
+}
+
 void store_sweep(struct store *s)
 {
 	for (size_t i = 0; i < BUCKETS; i++)
 		for (struct sobj *o = s->bucket[i]; o; o = o->next)
-			sparse_each(o->states, sweep_chunk, o);
+			store_sweep_object(o);
 }
 
 /*

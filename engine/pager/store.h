@@ -41,6 +41,8 @@ void store_drop(struct sobj *o, uint64_t vaddr, uint64_t pages);
 void store_keep_only(struct sobj *o, const struct runs *keep);
 /** store_sweep() - give back the memory of pages that became PAGE_STALE */
 void store_sweep(struct store *s);
+/** store_sweep_object() - the same for one object, at once: its file is about to be the program's */
+void store_sweep_object(struct sobj *o);
 enum page_state store_state(const struct sobj *o, uint64_t vaddr);
 /** store_span() - length in pages (at most @max) of equal state from @vaddr on */
 size_t store_span(const struct sobj *o, uint64_t vaddr, size_t max, enum page_state *st);

@@ -64,7 +64,6 @@ struct vma {
 	uint64_t inode, offset;
 	uint32_t dev_major, dev_minor;
 	char prot[5]; /* as in maps: rwxp */
-	bool nameless; /* anonymous shared memory: no descriptor leads to it */
 	enum vma_kind kind;
 };
 

@@ -154,10 +154,7 @@ static int add_vma(struct vma_list *l, const char *line)
 		return -EBADMSG;
 	v.dev_major = (uint32_t)major;
 	v.dev_minor = (uint32_t)minor;
-	const char *name = end + strspn(end, " ");
-
-	v.kind = kind_of(&v, name);
-	v.nameless = v.kind == VMA_SHARED && !strcmp(name, "/dev/zero (deleted)");
+	v.kind = kind_of(&v, end + strspn(end, " "));
 	if (array_grow(&l->v, l->n, &l->cap, sizeof(*l->v)) < 0)
 		return -ENOMEM;
 	l->v[l->n++] = v;

@@ -157,14 +157,9 @@ struct object *objects_get(struct objects *o, pid_t pid, const struct vma *vma)
 		memmove(&o->v[i + 1], &o->v[i], (o->n++ - i) * sizeof(struct object *));
 		o->v[i] = x;
 		x->whole = true;
-		x->nameless = vma->nameless;
 	}
-	struct object *x = o->v[i];
-	uint64_t end = vma->offset + (vma->end - vma->start);
-
-	x->end = x->seen && x->end > end ? x->end : end;
-	x->seen = true;
-	return x;
+	o->v[i]->seen = true;
+	return o->v[i];
 }
 
 /* ---- rounds and looks ---- */
@@ -226,10 +221,7 @@ static int tell_object(struct objects *o, struct object *x, tracker_obj_fn emit,
 		uint64_t first = (uint64_t)at >> PAGE_BITS;
 		uint64_t last = ((uint64_t)end + PAGE_BYTES - 1) >> PAGE_BITS;
 
-		if (x->nameless && last > x->end >> PAGE_BITS)
-			last = x->end >> PAGE_BITS;
-		if (last > first)
-			r = tell_data(o, x, first, last - first, emit, arg);
+		r = tell_data(o, x, first, last - first, emit, arg);
 		at = end;
 	}
 	if (r == 0 && at < 0 && errno != ENXIO)

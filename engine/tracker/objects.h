@@ -19,8 +19,6 @@ struct object {
 	bool seen; /* mapped in the tree at this round, or look */
 	bool loose; /* a mapping could write to it unseen */
 	bool whole; /* this round reports all its pages */
-	bool nameless; /* what no mapping reaches, nothing does: CRIU leaves that out */
-	uint64_t end; /* of what mappings reach, in bytes; of this round, or look */
 	struct object_bits wrote, looked; /* found written: by a round, by a look */
 };
 

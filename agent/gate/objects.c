@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* objects.c - hand shared memory from the page store to CRIU as files. */
+#include "agent/gate/objects.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/page.h"
+#include "engine/images/img.h"
+#include "engine/pager/store.h"
+
+#define BYTES_MAX (1ULL << 47)
+
+struct objects {
+	struct img_object *v;
+	size_t n;
+};
+
+void objects_free(struct wrk *w)
+{
+	struct objects *o = steal(w->objects);
+
+	if (!o)
+		return;
+	free(o->v);
+	free(o);
+}
+
+static bool is_same(pid_t pid, const char *what)
+{
+	char ours[48], theirs[48];
+	struct stat a, b;
+
+	snprintf(ours, sizeof(ours), "/proc/self/%s", what);
+	snprintf(theirs, sizeof(theirs), "/proc/%d/%s", (int)pid, what);
+	return stat(ours, &a) == 0 && stat(theirs, &b) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
+/* Has CRIU our /proc, with our number in it? A tree with a mount namespace of its own has another. */
+static bool is_here(const struct wrk *w)
+{
+	pid_t criu = criu_pid(w->criu);
+
+	return !w->into_root && faccessat(w->images_fd, "mountpoints-0.img", F_OK, 0) < 0 &&
+	       is_same(criu, "ns/pid") && is_same(criu, "ns/mnt") && is_same(criu, "root");
+}
+
+int objects_find(struct wrk *w, struct err *e)
+{
+	if (!is_here(w))
+		return 0;
+	w->objects = calloc(1, sizeof(*w->objects));
+	if (!w->objects)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for shared memory");
+	return img_objects(w->images_fd, &w->objects->v, &w->objects->n, e);
+}
+
+int objects_take(struct wrk *w, uint64_t obj, struct sobj *o, struct err *e)
+{
+	struct img_object *x = NULL;
+
+	for (size_t i = 0; obj_is_shmem(obj) && w->objects && i < w->objects->n; i++)
+		if (w->objects->v[i].shmid == obj_id(obj)) {
+			x = &w->objects->v[i];
+			break;
+		}
+	if (!x || x->fd >= 0)
+		return 0;
+	if (x->bytes > BYTES_MAX)
+		return err_set(e, ERR_PEER, EFBIG, "shared memory of %llu bytes",
+		               (unsigned long long)x->bytes);
+	/* an old copy of a page that is gone must not be seen again */
+	store_sweep_object(o);
+	if (ftruncate(store_fd(o), (off_t)x->bytes) < 0)
+		return err_sys(e, "size of shared memory");
+	if (fchown(store_fd(o), x->uid, x->gid) < 0 || fchmod(store_fd(o), (mode_t)x->mode) < 0)
+		return err_sys(e, "owner of a memory file");
+	x->fd = store_fd(o);
+	return 1;
+}
+
+int objects_place(struct wrk *w, struct err *e)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; w->objects && i < w->objects->n; i++)
+		n += w->objects->v[i].fd >= 0;
+	if (n)
+		log_info("objects of shared memory that CRIU takes as they are: %zu", n);
+	return n ? img_place_objects(w->images_fd, w->objects->v, w->objects->n, getpid(), e) : 0;
+}
+
+int objects_seal(struct wrk *w, struct err *e)
+{
+	for (size_t i = 0; w->objects && i < w->objects->n; i++) {
+		const struct img_object *x = &w->objects->v[i];
+
+		if (x->fd >= 0 && x->seals && fcntl(x->fd, F_ADD_SEALS, (int)x->seals) < 0)
+			return err_sys(e, "seals of a memory file");
+	}
+	return 0;
+}
