@@ -477,6 +477,15 @@ static void free_outside(struct outside *o)
 	free(o->buf);
 }
 
+/* A process that the tree has started since it was listed. */
+static bool is_younger(const struct inspect *i, pid_t pid)
+{
+	while ((pid = procs_parent(pid)) > 0)
+		if (inspect_in_tree(i, pid))
+			return true;
+	return false;
+}
+
 int inspect_outside_tree(struct inspect *i)
 {
 	struct outside o = { .i = i, .buf = malloc(MAPS_BYTES) };
@@ -487,7 +496,7 @@ int inspect_outside_tree(struct inspect *i)
 		pid_t pid = atoi(de->d_name);
 
 		if (!isdigit((unsigned char)de->d_name[0]) || pid == getpid() ||
-		    inspect_in_tree(i, pid))
+		    inspect_in_tree(i, pid) || is_younger(i, pid))
 			continue;
 		match_tasks(&o, pid);
 		match_descriptors(&o, pid);
