@@ -10,7 +10,7 @@
 #define GIB_PAGES 262144.0
 #define FIXED_US                                                                                   \
 	15 /* a page that travels in the stop: the destination writes it into images for CRIU to read */
-#define SHARED_US 6 /* a page of memory that processes share */
+#define SHARED_US 2 /* a page of memory that processes share */
 #define AIO_US    260000
 
 /* How much of a difference one move corrects, and how far from the guess a cost may get. */

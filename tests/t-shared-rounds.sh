@@ -25,4 +25,9 @@ verify B
 grep -q 'shared memory that CRIU takes as they are: 3' "$dir/hauld.B.log" || fail "CRIU has read images of shared memory"
 [ "$("$lab" run B grep -c 'rw-s.*/memfd:/dev/zero (deleted)' "/proc/$pid/maps")" -ge 3 ] ||
 	fail "the shared memory has another name"
-stop B
+note "in post-copy, too, it goes in rounds before the stop"
+move B --mode=post-copy
+verify A
+[ "$(field rounds)" -gt 0 ] || fail "no rounds"
+[ "$(field final_pages)" -lt 4000 ] || fail "$(field final_pages) pages of 16384 were sent in the stop"
+stop A

@@ -28,11 +28,12 @@
 #define LOOK_MAX_US 250000
 #define LOOK_COST   20
 
-/*
- * A round smaller and shorter than this never fills the pipe, so it says nothing about bandwidth.
- */
+/* A round smaller and shorter than this never fills the pipe, so it says nothing about bandwidth. */
 #define LINK_FULL_BYTES (4u << 20)
 #define LINK_SURE_US    500000
+
+/* In post-copy: as many pages of shared memory are not worth a round. */
+#define SHARED_FEW_PAGES 1024
 
 /* If the file pass takes longer than this, run another round first, at most FILES_TRIES times. */
 #define FILES_LATE_US 100000
@@ -61,6 +62,7 @@ struct round {
 	size_t next; /* position: object in the list, and address */
 	uint64_t next_vaddr;
 	bool cut, arrived;
+	bool shared_only; /* private memory goes after the switch */
 };
 
 /* ---- lists ---- */
@@ -119,15 +121,16 @@ static int listed(struct round *r, uint64_t obj, uint64_t vaddr, uint64_t pages)
 static int listed_task(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
                        unsigned int flags)
 {
+	const struct round *r = arg;
+
 	(void)vma;
 	(void)flags;
-	return listed(arg, obj_of_task((uint64_t)pid), vaddr, pages);
+	return r->shared_only ? 0 : listed(arg, obj_of_task((uint64_t)pid), vaddr, pages);
 }
 
 static int listed_object(void *arg, uint64_t obj, uint64_t at, uint64_t pages, unsigned int flags)
 {
-	(void)flags;
-	return listed(arg, obj, at, pages);
+	return flags ? listed(arg, obj, at, pages) : 0;
 }
 
 static int seen(struct round *r, uint64_t obj, uint64_t vaddr, uint64_t pages, unsigned int flags)
@@ -145,8 +148,16 @@ static int seen(struct round *r, uint64_t obj, uint64_t vaddr, uint64_t pages, u
 static int seen_task(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
                      unsigned int flags)
 {
+	struct round *r = arg;
+
 	(void)vma;
-	return seen(arg, obj_of_task((uint64_t)pid), vaddr, pages, flags);
+	if (!r->shared_only)
+		return seen(arg, obj_of_task((uint64_t)pid), vaddr, pages, flags);
+	if (!(flags & (TRACKER_ZERO | TRACKER_FILE))) { /* all of it is still here */
+		r->present += pages;
+		r->written += pages;
+	}
+	return 0;
 }
 
 static int seen_object(void *arg, uint64_t obj, uint64_t at, uint64_t pages, unsigned int flags)
@@ -336,7 +347,7 @@ static int send_list(struct round *r, const struct pages_of *l, struct err *e)
 			if (x < 0 || now_us() < r->look_us)
 				continue;
 			x = look(r, e);
-			r->cut = !decide(m);
+			r->cut = !decide(m) && !r->shared_only;
 			report_progress(m, false);
 		}
 	return x;
@@ -405,9 +416,9 @@ static int copy(struct round *r, struct err *e)
 	return x;
 }
 
-static int one_round(struct mig *m, bool *cut, struct err *e)
+static int one_round(struct mig *m, bool shared_only, bool *cut, struct err *e)
 {
-	struct round r = { .m = m };
+	struct round r = { .m = m, .shared_only = shared_only };
 	uint64_t t0 = now_us();
 	int x = copy(&r, e);
 
@@ -499,11 +510,11 @@ enum round_end {
 	ROUND_FAILED,
 };
 
-static enum round_end run_round(struct mig *m, struct err *e)
+static enum round_end run_round(struct mig *m, bool shared_only, struct err *e)
 {
 	bool cut = false;
 
-	if (one_round(m, &cut, e) < 0)
+	if (one_round(m, shared_only, &cut, e) < 0)
 		return ROUND_FAILED;
 	return cut ? ROUND_CUT : ROUND_WHOLE;
 }
@@ -517,10 +528,30 @@ static enum round_end copy_until_it_stops_helping(struct mig *m, enum round_end 
 	while (last == ROUND_WHOLE && decide(m)) {
 		if (m->precopy.decision.round)
 			report_round(m);
-		last = run_round(m, e);
+		last = run_round(m, false, e);
 	}
 	if (last != ROUND_FAILED && (m->precopy.decision.round || last == ROUND_CUT))
 		report_round(m);
+	return last;
+}
+
+/*
+ * In post-copy private memory goes after the switch; shared memory has to be there at it, so it goes in rounds of its
+ * own before, as long as each leaves less than half.
+ */
+static enum round_end shared_first(struct mig *m, struct err *e)
+{
+	const struct pol_state *d = &m->precopy.decision;
+	enum round_end last = ROUND_WHOLE;
+	uint64_t was = UINT64_MAX;
+
+	if (m->opt->pol.v.mode != POL_POST_COPY || d->no_rounds)
+		return last;
+	while (last == ROUND_WHOLE && d->eager_pages > SHARED_FEW_PAGES &&
+	       d->eager_pages < was / 2 && d->round < m->opt->pol.v.max_rounds) {
+		was = d->eager_pages;
+		last = run_round(m, true, e);
+	}
 	return last;
 }
 
@@ -552,7 +583,7 @@ static enum round_end settle_files(struct mig *m, enum round_end last, struct er
 			if (!more)
 				break;
 		}
-		last = copy_until_it_stops_helping(m, run_round(m, e), e);
+		last = copy_until_it_stops_helping(m, run_round(m, false, e), e);
 	}
 	return last;
 }
@@ -561,7 +592,7 @@ int rounds_run(struct mig *m, struct err *e)
 {
 	rounds_start(m);
 	m->precopy.decision.no_rounds = m->precopy.tracker_kind == TRACKER_NONE;
-	enum round_end last = copy_until_it_stops_helping(m, ROUND_WHOLE, e);
+	enum round_end last = copy_until_it_stops_helping(m, shared_first(m, e), e);
 
 	last = settle_files(m, last, e);
 	int r = last == ROUND_FAILED ? -e->code : 0;
