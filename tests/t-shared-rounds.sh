@@ -13,6 +13,12 @@ note "a memory file that is written by calls, too"
 start A "$work/objects" --mib 16 --kind memfd --rate 1000 --calls --holes --passing --forks --sizes
 in_every_mode
 stop "$where"
+note "a System V segment in an IPC namespace of its own"
+printf '#!/bin/sh\nexec unshare --ipc "%s" "$@"\n' "$work/objects" >"$dir/own-ipc"
+chmod 755 "$dir/own-ipc"
+start A "$dir/own-ipc" --mib 16 --kind sysv --rate 500 --holes --passing
+MODES="pre-copy post-copy" in_every_mode
+stop "$where"
 note "what does not change is sent once, and before the stop"
 start A "$work/objects" --mib 64 --rate 20
 move A --mode=pre-copy
