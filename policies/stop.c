@@ -25,8 +25,9 @@ enum pol_freeze pol_freeze_how(const struct pol_size *z)
 	uint64_t scans_us = (uint64_t)z->tasks * TASK_SCANS * NOTE_US;
 	uint64_t opens_us = ((uint64_t)z->tasks * TASK_OPENS + threads * THREAD_OPENS + z->fds) *
 	                    NOTE_US;
-	uint64_t smaps_us = z->pages * SMAPS_GIB_US / GIB_PAGES;
-	uint64_t push_us = z->pages * PUSH_GIB_US / GIB_PAGES;
+	uint64_t pages = z->pages + z->shared_pages; /* CRIU would stream both */
+	uint64_t smaps_us = pages * SMAPS_GIB_US / GIB_PAGES;
+	uint64_t push_us = pages * PUSH_GIB_US / GIB_PAGES;
 
 	if (scans_us + opens_us < NOTES_US_MIN ||
 	    (opens_us <= smaps_us && scans_us + opens_us <= push_us + smaps_us))
