@@ -98,10 +98,7 @@ static const struct runs *list_of(const struct pages_list *l, uint64_t obj)
 
 /* ---- what is measured ---- */
 
-/*
- * Bandwidth counts memory, not bytes on the wire: with compression, zero pages and pages that need
- * not be sent the two differ widely.
- */
+/* Of memory, not of bytes on the wire: with zero pages and pages that need not be sent they differ widely. */
 static uint64_t moved_bytes(struct mig *m)
 {
 	struct send_stats st;
