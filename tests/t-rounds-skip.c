@@ -76,7 +76,7 @@ int main(void)
 	for (unsigned int i = 0; i < PAGES; i++) {
 		sent_same(m.pages.sent, OBJ, page(i), (struct sent_hash){ 1, i });
 		if (is_again(i))
-			MUST(list_add(&r.again, OBJ, page(i), 1) == 0);
+			MUST(page_list_add(&r.again, OBJ, page(i), 1) == 0);
 	}
 	MUST(send_run(&r, OBJ, -1, page(2), 12, &e) == 0);
 	for (unsigned int i = 0; i < PAGES; i++) {
@@ -87,7 +87,7 @@ int main(void)
 		MUST(has == !(listed && is_again(i)));
 	}
 	MUST(r.queued_pages == 7 && r.done_pages == 12);
-	list_fini(&r.again);
+	page_list_fini(&r.again);
 	sent_free(m.pages.sent);
 	many(&m);
 	return 0;

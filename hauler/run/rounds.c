@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "hauler/pages/page_list.h"
 #include "hauler/report/costs.h"
 #include "hauler/report/report.h"
 
@@ -39,21 +40,10 @@
 #define FILES_LATE_US 100000
 #define FILES_TRIES   3
 
-/* Pages of one object: a process, shared memory. */
-struct pages_of {
-	uint64_t obj;
-	struct runs runs;
-};
-
-struct pages_list {
-	struct pages_of *v;
-	size_t n;
-};
-
 /* A round under way. */
 struct round {
 	struct mig *m;
-	struct pages_list todo, again; /* again: written since the scan */
+	struct page_list todo, again; /* again: written since the scan */
 	uint64_t scan_us, look_us, moved; /* times; bytes moved before it */
 	uint64_t pages, done_pages, queued_pages; /* done: queued or left out */
 	uint64_t written, present; /* by the last look */
@@ -64,37 +54,6 @@ struct round {
 	bool cut, arrived;
 	bool shared_only; /* private memory goes after the switch */
 };
-
-/* ---- lists ---- */
-
-static int list_add(struct pages_list *l, uint64_t obj, uint64_t vaddr, uint64_t pages)
-{
-	if (l->n == 0 || l->v[l->n - 1].obj != obj) {
-		struct pages_of *v = realloc(l->v, (l->n + 1) * sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		l->v = v;
-		l->v[l->n++] = (struct pages_of){ .obj = obj };
-	}
-	return runs_add(&l->v[l->n - 1].runs, vaddr, pages);
-}
-
-static void list_fini(struct pages_list *l)
-{
-	for (size_t i = 0; i < l->n; i++)
-		runs_fini(&l->v[i].runs);
-	free(l->v);
-	memset(l, 0, sizeof(*l));
-}
-
-static const struct runs *list_of(const struct pages_list *l, uint64_t obj)
-{
-	for (size_t i = 0; i < l->n; i++)
-		if (l->v[i].obj == obj)
-			return &l->v[i].runs;
-	return NULL;
-}
 
 /* ---- what is measured ---- */
 
@@ -112,7 +71,7 @@ static int listed(struct round *r, uint64_t obj, uint64_t vaddr, uint64_t pages)
 	r->pages += pages;
 	if (r->m->precopy.decision.round > 0) /* the first scan lists everything */
 		sent_wrote(r->m->pages.sent, obj, vaddr, pages, r->m->precopy.decision.round);
-	return list_add(&r->todo, obj, vaddr, pages);
+	return page_list_add(&r->todo, obj, vaddr, pages);
 }
 
 static int listed_task(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
@@ -139,7 +98,7 @@ static int seen(struct round *r, uint64_t obj, uint64_t vaddr, uint64_t pages, u
 		return 0;
 	r->written += pages;
 	r->shared += obj_is_shmem(obj) ? pages : 0;
-	return list_add(&r->again, obj, vaddr, pages);
+	return page_list_add(&r->again, obj, vaddr, pages);
 }
 
 static int seen_task(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, uint64_t pages,
@@ -192,7 +151,8 @@ static uint64_t unsent(const struct round *r, bool shared)
 
 	for (size_t i = r->next; i < r->todo.n; i++)
 		if (!shared || obj_is_shmem(r->todo.v[i].obj))
-			n += not_again(&r->todo.v[i].runs, list_of(&r->again, r->todo.v[i].obj),
+			n += not_again(&r->todo.v[i].runs,
+			               page_list_of(&r->again, r->todo.v[i].obj),
 			               i == r->next ? r->next_vaddr : 0);
 	return n;
 }
@@ -229,7 +189,7 @@ static int look(struct round *r, struct err *e)
 	double Bps = (double)moved * 1e6 / (double)(link_us + 1);
 
 	throttle_check(m);
-	list_fini(&r->again);
+	page_list_fini(&r->again);
 	r->written = r->present = r->shared = 0;
 	int x = tracker_final(m->precopy.trk, seen_task, r, &st, e);
 
@@ -287,7 +247,7 @@ static int open_object(struct mig *m, uint64_t obj)
 static int send_run(struct round *r, uint64_t obj, int fd, uint64_t vaddr, uint64_t pages,
                     struct err *e)
 {
-	const struct runs *again = list_of(&r->again, obj);
+	const struct runs *again = page_list_of(&r->again, obj);
 	uint64_t end = vaddr + pages * PAGE_BYTES;
 	int x = 0;
 
@@ -324,7 +284,7 @@ static bool decide(struct mig *m)
 }
 
 /* Queue the list of one object piece by piece; when the round is cut short forget the rest. */
-static int send_list(struct round *r, const struct pages_of *l, struct err *e)
+static int send_list(struct round *r, const struct page_list_part *l, struct err *e)
 {
 	struct mig *m = r->m;
 	int fd = open_object(m, l->obj), x = 0;
@@ -438,8 +398,8 @@ static int one_round(struct mig *m, bool shared_only, bool *cut, struct err *e)
 		pol_round_done(&m->precopy.decision, &p);
 	}
 	*cut = r.cut;
-	list_fini(&r.todo);
-	list_fini(&r.again);
+	page_list_fini(&r.todo);
+	page_list_fini(&r.again);
 	return x;
 }
 
