@@ -378,12 +378,20 @@ static void offer_both(Haul__Offer *o)
 	o->n_file = 2;
 }
 
+static uint32_t part_uid; /* owner of the next parts */
+static const char *part_xattr; /* and an attribute of theirs; NULL: none */
+
 static bool say_part(struct chan *ch, uint32_t file, uint32_t mode, uint64_t offset)
 {
 	Haul__Msg m = HAUL__MSG__INIT;
 	Haul__FilePart p = HAUL__FILE_PART__INIT;
 	Haul__FileMeta meta = HAUL__FILE_META__INIT;
+	Haul__Xattr x = HAUL__XATTR__INIT, *xattrs = &x;
 
+	x.name = (char *)part_xattr;
+	meta.xattr = &xattrs;
+	meta.n_xattr = part_xattr != NULL;
+	meta.uid = part_uid;
 	p.file = file;
 	p.offset = offset;
 	if (S_ISREG(mode)) {
@@ -424,6 +432,24 @@ static void parts(const char *what, uint32_t file, uint64_t offset, const char *
 	verdict(strstr(t.said, want) && strstr(t.said, "UNDONE"), what, t.said);
 }
 
+/* What was judged is the file of the offer. */
+static void other_meta(const char *what, uint32_t mode, uint32_t uid, const char *xattr,
+                       const char *want)
+{
+	struct talk t;
+
+	part_uid = uid;
+	part_xattr = xattr;
+	if (reach(&t, ROUNDS, offer_both)) {
+		say_part(t.ch, 1, mode, 0);
+		say_switch(t.ch);
+		listen_to_end(&t);
+	}
+	part_uid = 0;
+	part_xattr = NULL;
+	verdict(strstr(t.said, want) && strstr(t.said, "UNDONE"), what, t.said);
+}
+
 static void files(void)
 {
 	one_file();
@@ -436,6 +462,12 @@ static void files(void)
 	parts("a file that nobody offered", 7, 0, "was not asked for");
 	parts("content at 2^63", 1, 1ULL << 63, "bytes at");
 	parts("content for a link", 0, 0, "bytes at");
+	other_meta("a file that is set-user-ID, and was not offered so", S_IFREG | 04755, 0, NULL,
+	           "another owner or mode");
+	other_meta("a file that is set-group-ID, and was not offered so", S_IFREG | 02755, 0, NULL,
+	           "another owner or mode");
+	other_meta("a file of another owner than it was offered with", S_IFREG | 0644, 4001, NULL,
+	           "another owner or mode");
 }
 
 int main(int argc, char **argv)

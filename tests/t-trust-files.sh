@@ -124,6 +124,19 @@ for o in "${ways[@]}"; do
 done
 in_b test ! -e /srv/own/su
 stop A
+both mkdir -p /srv/tools
+in_a sh -c 'cp /bin/true /srv/tools/raw && python3 -c "import os, struct
+os.setxattr(\"/srv/tools/raw\", \"security.capability\", struct.pack(\"<5I\", 0x02000001, 1 << 13, 0, 0, 0))"'
+her read:/srv/tools/raw
+in_a "$haul" --mode=stop-copy --files=ship-missing "$pid" hostB >"$dir/out" 2>&1 && fail "root's program with capabilities came to B"
+grep -q 'security.capability, which comes with root' "$dir/out" || fail "$(cat "$dir/out")"
+in_b test ! -e /srv/tools/raw
+writes A
+stop A
+hold read:/srv/tools/raw
+in_a "$haul" --mode=stop-copy --files=ship-missing "$pid" hostB >"$dir/out" 2>&1 || fail "a program of root's with capabilities, for root: $(cat "$dir/out")"
+in_b python3 -c 'import os; os.getxattr("/srv/tools/raw", "security.capability")' || fail "it lost them"
+stop B
 in_a install -o $uid -g $uid -m 600 /dev/null /srv/data/new
 her append:/srv/data/new
 for o in "${ways[@]}"; do

@@ -92,6 +92,30 @@ refused 'uids-allow: "4001-" is not a user ID' check "$pid" hostB
 ! in_b "$hauld" --check-config >"$dir/out" 2>&1 || fail "--check-config takes 4001-"
 grep -q 'uids-allow: 4001-: not UID' "$dir/out" || fail "expected 'uids-allow: 4001-: not UID' in: $(cat "$dir/out")"
 stop A
+
+note "a key that is limited to users: nothing but their rights here counts, whatever root of the source did"
+limited() { # limited WORDS OPTION...: the words are said to such a key, and not to another
+	conf ""
+	in_a "$haul" "${@:2}" check "$pid" hostB >"$dir/free" 2>&1 || true
+	! grep -qE "$1" "$dir/free" || fail "also without uids-allow: $(cat "$dir/free")"
+	conf 'uids-allow = 4000-4010'
+	refused "$1" "${@:2}" check "$pid" hostB
+	note "  refused: $1"
+}
+for h in a b; do
+	"in_$h" sh -c 'mkdir -p /srv/log /srv/tree; echo "root only" >/srv/log/x; touch -d 2026-01-01 /srv/log/x; chmod 640 /srv/log/x'
+done
+in_b rmdir /srv/tree
+wdir=$dir/h.limited
+mkdir -m 777 "$wdir"
+pid=$("$lab" spawn A h.limited /usr/bin/python3 "$top/tests/work/holder.py" "$wdir" --drop 4001 append:/srv/log/x)
+until_true 60 '[ -e "$wdir/ready" ]' || fail "holder: $(cat "$("$lab" log h.limited)")"
+limited 'no process of the tree may write /srv/log/x'
+limited '/srv/log/x at the destination is not for this process' --map=fd:1=file:/srv/log/x
+limited 'may not make /etc/cron.d/evil' --map=fd:1=file:/etc/cron.d/evil
+limited 'brings processes of users, and no directories' --fs=/srv/tree
+limited 'brings processes of users, and no other root' --into-root=/srv
+stop A
 conf 'uids-allow = 4000-4010'
 start A "$work/writer" --mib 4 --rate 100
 refused 'processes of user 0 may not come from this host' --mode=stop-copy "$pid" hostB

@@ -22,7 +22,7 @@ struct rights_id {
 struct rights {
 	struct rights_id *v;
 	size_t n;
-	bool owned; /* the move was started for a user: nothing but their own rights counts */
+	bool owned; /* for a user, or by a key that is limited to users: nothing but their own rights counts */
 };
 
 /* A file as the source describes it. */

@@ -9,6 +9,7 @@
 
 #include "agent/check/allow.h"
 #include "common/account.h"
+#include "common/auto.h"
 #include "transport/haul.pb-c.h"
 
 #define UID_NONE 4294967295u /* the kernel's "no user" */
@@ -101,6 +102,11 @@ int uids_load(struct uids *u, const char *config, const char *key, const Haul__O
 	return 0;
 }
 
+bool uids_below_root(const struct uids *u)
+{
+	return u->limited && !in_list(u, 0);
+}
+
 /* ---- one thread ---- */
 
 static int deny(struct err *e, const char *fix, const char *fmt, uint32_t a, uint32_t b)
@@ -188,10 +194,37 @@ static int check_owner(const struct uids *u, const Haul__Offer *o, struct findin
 	return r;
 }
 
+/* What only root may do here is not for a key that is limited to users. */
+static int check_means(const Haul__Offer *o, struct findings *out)
+{
+	const struct {
+		bool used;
+		const char *what;
+	} means[] = {
+		{ o->n_tree > 0, "directories (--fs)" },
+		{ o->into_root[0], "other root directory (--into-root)" },
+		{ o->unit[0], "services" },
+		{ o->land[0] && !o->owned, "trees for a haul land (--as)" },
+		{ o->net && o->net->n_move > 0, "addresses (--move-address)" },
+	};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(means); i++)
+		if (means[i].used)
+			r = finding_add(out, SEV_BLOCKER, "user-denied",
+			                "use a key that has no uids-allow there, or one with 0",
+			                "uids-allow at the destination: this key brings processes "
+			                "of users, and no %s",
+			                means[i].what);
+	return r;
+}
+
 int uids_check(const struct uids *u, const Haul__Offer *o, struct findings *out)
 {
 	int r = u->owned ? check_owner(u, o, out) : 0;
 
+	if (r == 0 && uids_below_root(u))
+		r = check_means(o, out);
 	if (r < 0)
 		return r;
 	if ((u->owned || u->limited) && !o->n_identity)

@@ -43,6 +43,12 @@ int uids_load(struct uids *u, const char *config, const char *key, const struct 
  */
 int uids_check(const struct uids *u, const struct Haul__Offer *o, struct findings *out);
 
+/**
+ * uids_below_root() - is the key limited to users, and root none of them? Then the rights of its processes are all
+ * that counts: what the peer says of root at the source is not believed
+ */
+bool uids_below_root(const struct uids *u);
+
 /** uids_judge() - may a thread with these IDs arrive? Return: 0; -EPERM with the reason; -ENOMEM */
 int uids_judge(const struct uids *u, const struct uids_thread *t, struct err *e);
 

@@ -175,6 +175,36 @@ static int write_at(const struct bring_file *f, const Haul__FilePart *part, stru
 	return 0;
 }
 
+/* Capabilities of a program, and what only root may read. */
+static bool gives_rights(const char *xattr)
+{
+	return !strncmp(xattr, "security.", 9) || !strncmp(xattr, "trusted.", 8);
+}
+
+/*
+ * The owner and mode of the offer are what was judged. Capabilities of a program are to be treated as its set-user-ID bit:
+ * they come with root's own processes only.
+ */
+static int judge_meta(const struct wrk *w, const struct bring_file *f, const Haul__FileMeta *m,
+                      struct err *e)
+{
+	if (m->uid != f->uid || m->gid != f->gid ||
+	    (m->mode & ~f->mode & (S_ISUID | S_ISGID | S_ISVTX)))
+		return err_set(e, ERR_TARGET, ESTALE, "%s has another owner or mode by now",
+		               f->path);
+	if (!w->rights.owned && rights_all_root(&w->rights))
+		return 0;
+	for (size_t i = 0; i < m->n_xattr; i++)
+		if (gives_rights(m->xattr[i]->name)) {
+			err_set(e, ERR_TARGET, EPERM,
+			        "%s has the attribute %s, which comes with root's own processes "
+			        "only",
+			        f->path, m->xattr[i]->name);
+			return err_fix(e, "install the file at the destination");
+		}
+	return 0;
+}
+
 /* The last part of a pass. Only the first pass waits for the disk: the process runs then. */
 static int take_meta(struct bring_file *f, const Haul__FileMeta *m, struct err *e)
 {
@@ -219,6 +249,9 @@ int bring_part(struct wrk *w, const Haul__FilePart *part, struct err *e)
 		return r;
 	r = part->data.len ? write_at(f, part, e) : 0;
 	if (r < 0 || !part->meta)
+		return r;
+	r = judge_meta(w, f, part->meta, e);
+	if (r < 0)
 		return r;
 	r = take_meta(f, part->meta, e);
 	return r < 0 || !f->append ? r : append_upto(s->place, f, part->meta->size, e);

@@ -188,6 +188,7 @@ int offer_take(struct wrk *w, const Haul__Msg *msg, struct err *e)
 		return r_uids;
 	if (rights_load(&w->rights, o) < 0)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for %zu identities", o->n_identity);
+	w->rights.owned |= uids_below_root(&w->uids);
 	r = answer(w, o, r ? allow : NULL, seen, id, &f, e);
 	findings_fini(&f);
 	return r;
