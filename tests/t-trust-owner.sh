@@ -124,6 +124,50 @@ move A --mode=stop-copy
 verify B
 stop B
 
+note "connections within the tree, whose ends would be said to be root's"
+cat >"$dir/pair.py" <<'P'
+import os, socket, sys, time
+def become(uid):
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+s = socket.socket(socket.AF_UNIX)
+if sys.argv[2] == "one":
+    become(4001)
+s.bind("\0haul-test-pair")
+s.listen()
+if os.fork() == 0:
+    s.close()
+    if sys.argv[2] == "two":
+        become(4001)
+    c = socket.socket(socket.AF_UNIX)
+    c.connect("\0haul-test-pair")
+    while True:
+        time.sleep(1000)
+c = s.accept()[0]
+open(sys.argv[1], "w").close()
+while True:
+    time.sleep(1000)
+P
+conf ""
+for users in two one; do
+	mkdir -m 777 "$dir/pair.$users"
+	pid=$("$lab" spawn A "pair.$users" /usr/bin/python3 "$dir/pair.py" "$dir/pair.$users/ready" $users)
+	until_true 60 '[ -e "$dir/pair.$users/ready" ]' || fail "no pair: $(cat "$("$lab" log "pair.$users")")"
+	in_a "$haul" --json check "$pid" hostB >"$dir/out" 2>&1 || true
+	grep '"peer-credentials"' "$dir/out" >"$dir/said" || fail "$users: nothing is said: $(cat "$dir/out")"
+	if [ $users = two ]; then
+		grep -q '"blocker"' "$dir/said" || fail "a user would become root to a server: $(cat "$dir/said")"
+		! in_a "$haul" --mode=stop-copy "$pid" hostB >"$dir/out" 2>&1 || fail "moved"
+		in_a kill -0 "$pid" || fail "it does not run on"
+	else
+		! grep -q '"blocker"' "$dir/said" || fail "one user's: $(cat "$dir/said")"
+	fi
+	in_a pkill -9 -P "$pid"
+	stop A
+done
+conf 'uids-allow = 0 4001'
+
 note "a process that is another user's when it is stopped, at last"
 her fsuid
 accepted check "$pid" hostB

@@ -36,6 +36,8 @@ pid_t procs_parent(pid_t pid);
 char procs_state(pid_t pid);
 /** procs_lives() - neither gone nor a zombie */
 bool procs_lives(pid_t pid);
+/** procs_ends() - has process @pid ended, or does it right now? Killed, or its memory is gone before its files */
+bool procs_ends(pid_t pid);
 /** procs_cpu_us() - CPU time used by the tree of @root, including children that have ended */
 uint64_t procs_cpu_us(pid_t root);
 /** procs_tracer() - the tracer of its first thread; 0: none, or it is gone */

@@ -308,6 +308,26 @@ bool procs_lives(pid_t pid)
 	return state && state != 'Z' && state != 'X';
 }
 
+bool procs_ends(pid_t pid)
+{
+	char path[32], line[128];
+	bool memory = false, killed = false;
+	unsigned long long pending;
+
+	if (!procs_lives(pid))
+		return true;
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	AUTO(file) FILE *f = fopen(path, "re");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		memory |= !strncmp(line, "VmSize:", 7);
+		if (sscanf(line, "SigPnd: %llx", &pending) == 1 ||
+		    sscanf(line, "ShdPnd: %llx", &pending) == 1)
+			killed |= pending >> (SIGKILL - 1) & 1;
+	}
+	return !memory || killed;
+}
+
 char procs_state(pid_t pid)
 {
 	char text[1024];

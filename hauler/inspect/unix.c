@@ -228,7 +228,19 @@ static int say_datagram(struct inspect *i, const struct inspect_end *end, const 
 	return peer->name[0] == '/' ? inspect_file(i, peer->name, INSPECT_SEEN) : 0;
 }
 
-/* CRIU makes both ends of a connection anew, as root: a server that asks again takes its client for root. */
+/* A process of another user than @uid would take what that user says for root's. */
+static bool has_others(const struct inspect *i, uint32_t uid)
+{
+	for (size_t k = 0; k < i->uids.n; k++)
+		if (i->uids.v[k] != uid)
+			return true;
+	return false;
+}
+
+/*
+ * CRIU makes both ends of a connection anew, as root: a server that asks again takes its client for root. Within the
+ * processes of one user nobody gains a right by that; elsewhere it stands in the way.
+ */
 static int look_credentials(struct inspect *i, const struct inspect_end *end, const struct usock *s)
 {
 	struct ucred who = { 0 };
@@ -241,10 +253,13 @@ static int look_credentials(struct inspect *i, const struct inspect_end *end, co
 	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0 ||
 	    (!who.uid && !who.gid))
 		return 0;
+	bool gains = has_others(i, who.uid);
+
 	return inspect_say(
-	        i, SEV_WARNING, "peer-credentials",
-	        "let the client connect again after the move, or see that the server asks for "
-	        "the credentials only when it accepts",
+	        i, gains ? SEV_BLOCKER : SEV_WARNING, "peer-credentials",
+	        gains ? "end the connection first: processes of several users are in the tree"
+	              : "let the client connect again after the move, or see that the server asks "
+	                "for the credentials only when it accepts",
 	        "descriptor %d of pid %d is a UNIX connection whose other end is of user %u, "
 	        "group %u (SO_PEERCRED); at the destination it will be said to be of root",
 	        end->fd, end->pid, who.uid, who.gid);

@@ -68,7 +68,7 @@ static int judge_tree(struct mig *m, struct err *e)
 	if (!inspect_findings(m->insp)->blockers)
 		return 0;
 	/* what is found of a process that ends meanwhile is not about the program */
-	if (!procs_lives(m->opt->pid))
+	if (procs_ends(m->opt->pid))
 		return err_set(e, ERR_SYS, ESRCH, "process %d has ended", m->opt->pid);
 	report_findings(inspect_findings(m->insp), m->opt->json, m->opt->verbose);
 	err_set(e, ERR_TARGET, EPERM, "process %d cannot be hauled as it is", m->opt->pid);

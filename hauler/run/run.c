@@ -160,7 +160,7 @@ static void say_ended(struct mig *m)
 {
 	bool absent = m->err.code == ENOENT || m->err.code == ESRCH;
 
-	if (!absent || m->err.src != ERR_SYS || procs_lives(m->opt->pid))
+	if (!absent || m->err.src != ERR_SYS || !procs_ends(m->opt->pid))
 		return;
 	err_clear(&m->err);
 	err_set(&m->err, ERR_SYS, ESRCH, "process %d has ended", m->opt->pid);
