@@ -190,6 +190,16 @@ static int watches_reads(void *arg)
 	       inotify_add_watch(fd, DIR_PATH, IN_OPEN) < 0;
 }
 
+/* A user's group of events: the kernel gives it less than root's. */
+static int watches_as_user(void *arg)
+{
+	(void)arg;
+	if (setresgid(4001, 4001, 4001) < 0 || setresuid(4001, 4001, 4001) < 0 ||
+	    prctl(PR_SET_DUMPABLE, 1) < 0)
+		return 77;
+	return fanotify_init(FAN_CLASS_NOTIF | FAN_REPORT_FID, O_RDONLY) < 0 ? 77 : 0;
+}
+
 static int scans_on_access(void *arg)
 {
 	int fd = fanotify_init(FAN_CLASS_CONTENT, O_RDONLY);
@@ -270,6 +280,7 @@ int main(void)
 	with_sister("nothing", (struct sister){ 0, 0 }, NULL, SEV_INFO);
 	check_lease();
 	t_case("watch of reads", watches_reads, NULL, "watch-reads", SEV_INFO);
+	t_case("fanotify of a user", watches_as_user, NULL, "fanotify-user", SEV_BLOCKER);
 	t_case("on-access scan", scans_on_access, NULL, "fanotify-permission", SEV_BLOCKER);
 	supervised("runsv", "runit", false, SEV_BLOCKER);
 	supervised("loop", "loop", false, SEV_BLOCKER);

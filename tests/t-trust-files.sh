@@ -82,6 +82,8 @@ in_b chmod 755 /srv/private
 her queue:/srv/own/d/log
 refused '/srv/own/d/log: (no process of the tree may open|a symbolic link)' "append through a link, by a descriptor that waits in a socket"
 in_b chmod 700 /srv/private
+her watch:/srv/own/d
+refused 'a watch of /srv/own/d: user 4001 may not watch it' "watch through a link to a closed directory"
 quiet
 
 note "directories of other owners"
@@ -107,6 +109,8 @@ for h in a b; do "in_$h" mkdir -m 700 /srv/data/dir; done
 in_a chown $uid:$uid /srv/data/dir
 her dir:/srv/data/dir
 refused 'no process of the tree may' "list root's directory"
+her watch:/srv/data/dir
+refused 'a watch of /srv/data/dir: user 4001 may not watch it' "watch root's directory"
 her cwd:/srv/data/dir
 refused 'no process of the tree may' "work in root's directory"
 
@@ -290,9 +294,11 @@ note "rightful moves"
 in_b sh -c 'cd /srv/own; rm -rf d l r stop; install -d -o 4001 -g 4001 d'
 in_a rm -f /srv/own/d/log
 both install -o $uid -g $uid -m 600 /dev/null /srv/own/d/log
-her append:/srv/own/d/log dir:/srv/own cwd:/srv/own bind:/srv/own/s
+her append:/srv/own/d/log dir:/srv/own cwd:/srv/own bind:/srv/own/s watch:/srv/own watch:/srv/own/d
 move A "${ways[0]}"
+in_b touch /srv/own/d/noticed
 writes B
+grep -q noticed "$wdir/seen" || fail "her watch does not see a new file"
 in_b grep -q 'line 1' /srv/own/d/log || fail "her own log"
 stop B
 lines=$(in_b grep -c . /srv/own/d/log)

@@ -371,6 +371,11 @@ static int pin_ghost(struct wrk *w, const struct img_reg *g, struct err *e)
 	return r < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for files") : 0;
 }
 
+int pins_keep(struct wrk *w, int fd)
+{
+	return keep_fd(w->pins, fd);
+}
+
 /* ---- all of them ---- */
 
 static int look(struct wrk *w, const struct img_reg *g, struct err *e)
@@ -388,8 +393,7 @@ static int look(struct wrk *w, const struct img_reg *g, struct err *e)
 	return ghost ? pin_ghost(w, g, e) : pin_file(w, g, e);
 }
 
-/* Paths are those of this host, and CRIU has our /proc. */
-static bool is_here(const struct wrk *w)
+bool pins_here(const struct wrk *w)
 {
 	int fd = openat(w->images_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	AUTO(dir) DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -406,7 +410,7 @@ int pins_make(struct wrk *w, struct err *e)
 {
 	struct img_regs regs;
 
-	if (!is_here(w))
+	if (!pins_here(w))
 		return 0;
 	w->pins = calloc(1, sizeof(*w->pins));
 	if (!w->pins)

@@ -24,6 +24,7 @@
 #include "agent/worker/streams.h"
 #include "agent/gate/terminals.h"
 #include "agent/gate/threads.h"
+#include "agent/gate/watches.h"
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
@@ -332,6 +333,7 @@ static int make_pins(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	int r = pins_make(w, e);
 
+	r = r < 0 ? r : watches_pin(w, e);
 	(void)s;
 	if (r != -ENOENT || e->src != ERR_SYS)
 		return r;

@@ -239,7 +239,7 @@ static bool has_others(const struct inspect *i, uint32_t uid)
 
 /*
  * CRIU makes both ends of a connection anew, as root: a server that asks again takes its client for root. Within the
- * processes of one user nobody gains a right by that; elsewhere it stands in the way.
+ * processes of one user nobody gains a right by that; of several users it is a blocker.
  */
 static int look_credentials(struct inspect *i, const struct inspect_end *end, const struct usock *s)
 {

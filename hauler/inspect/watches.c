@@ -6,6 +6,7 @@
 #include "hauler/inspect/priv.h"
 
 #include <ctype.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fanotify.h>
@@ -133,6 +134,18 @@ static int look_queue(struct inspect *i, pid_t pid, int fd, const char *what)
 	        what, bytes);
 }
 
+static bool is_admin(pid_t pid)
+{
+	char line[LINE_BYTES];
+	unsigned long long caps = 0;
+	AUTO(file) FILE *f = inspect_open(pid, "status");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "CapEff: %llx", &caps) == 1)
+			break;
+	return caps >> CAP_SYS_ADMIN & 1;
+}
+
 int inspect_watches(struct inspect *i, pid_t pid, int fd, const char *what, const char *name)
 {
 	unsigned int events = events_of(pid, fd);
@@ -140,7 +153,12 @@ int inspect_watches(struct inspect *i, pid_t pid, int fd, const char *what, cons
 
 	if (r < 0)
 		return r;
-
+	if (!strcmp(name, "[fanotify]") && !is_admin(pid))
+		return inspect_say(i, SEV_BLOCKER, "fanotify-user",
+		                   "use inotify in the program, or close it for the move",
+		                   "%s was made without CAP_SYS_ADMIN; CRIU would make it as root, "
+		                   "and it would tell more",
+		                   what);
 	if (!strcmp(name, "[fanotify]") &&
 	    events & (FAN_OPEN_PERM | FAN_ACCESS_PERM | FAN_OPEN_EXEC_PERM))
 		return inspect_say(i, SEV_BLOCKER, "fanotify-permission",

@@ -3,7 +3,7 @@
 """holder.py - holds files in the ways that its arguments say, and writes to them when it is told.
 
 Usage: holder.py DIR [--as UID | --drop UID] WAY:PATH...
-WAY: read, rw, append, nofollow (append by O_NOFOLLOW), fifo (made, and open with unread bytes), dir, cwd, bind, map (shared, writable), ghost (read and write; it has lost its name), queue (as append; it waits in a socket until it is
+WAY: read, rw, append, nofollow (append by O_NOFOLLOW), fifo (made, and open with unread bytes), dir, cwd, bind, watch (names of what is made there go to DIR/seen), map (shared, writable), ghost (read and write; it has lost its name), queue (as append; it waits in a socket until it is
 written to). It becomes user UID first, with --drop
 after it has opened all. With HOLDER_FS=1 it changes only what file accesses are judged by (fsuid):
 root without CAP_SYS_RESOURCE cannot move processes of other users, but can move such a one. DIR/ready appears when that is done. SIGUSR1: append a line to each
@@ -15,7 +15,8 @@ import signal
 import socket
 import sys
 
-keep, logs, queues, times = [], [], [], [0]
+keep, logs, queues, watches, times = [], [], [], [], [0]
+libc = ctypes.CDLL(None, use_errno=True)
 
 
 def hold(way, path):
@@ -29,6 +30,11 @@ def hold(way, path):
     elif way == "ghost":
         keep.append(open(path, "r+b", buffering=0))
         os.unlink(path)
+    elif way == "watch":
+        fd = libc.inotify_init1(os.O_NONBLOCK)
+        if fd < 0 or libc.inotify_add_watch(fd, path.encode(), 0x100) < 0:  # IN_CREATE
+            raise OSError(ctypes.get_errno(), "watch")
+        watches.append(fd)
     elif way == "bind":
         s = socket.socket(socket.AF_UNIX)
         s.bind(path)
@@ -62,11 +68,16 @@ def write(_signal, _frame):
         logs.extend(got)
     for fd in logs:
         os.write(fd, b"line %d\n" % times[0])
+    for fd in watches:
+        try:
+            with open(f"{sys.argv[1]}/seen", "ab") as f:
+                f.write(os.read(fd, 4096))
+        except BlockingIOError:
+            pass
     open(f"{sys.argv[1]}/did.{times[0]}", "w").close()
 
 
 def become(uid):
-    libc = ctypes.CDLL(None)
     os.setgroups([])
     if os.environ.get("HOLDER_FS"):
         libc.setfsgid(uid)

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * watches.c - files that are watched. CRIU would open them by their paths, as root, through any link: a user would
+ * learn the names of files in directories that she may not read.
+ */
+#include "agent/gate/watches.h"
+
+#include <linux/capability.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/check/files.h"
+#include "agent/gate/pins.h"
+#include "engine/images/held.h"
+#include "engine/images/img_watches.h"
+
+#define NAME_BYTES 40
+
+static int refuse(const char *path, uint32_t uid, const char *why, struct err *e)
+{
+	char clean[256];
+
+	files_clean(path, clean, sizeof(clean));
+	err_set(e, ERR_TARGET, EACCES, "a watch of %s: user %u %s", clean, uid, why);
+	return err_fix(e, "give the user the right there, or end the watch");
+}
+
+/* Return: a descriptor, the caller's; -errno with @e */
+static int find(const struct img_watched *v, const struct rights_id *id, struct err *e)
+{
+	struct stat st;
+
+	/* the group that root makes for it here would show more than the user's own */
+	if (v->fanotify && !(id->caps >> CAP_SYS_ADMIN & 1))
+		return refuse(v->path, id->uid, "may not use fanotify as root does", e);
+	int fd = rights_open(id, v->path, true, R_OK, &st);
+
+	if (fd == -EACCES || fd == -ELOOP)
+		return refuse(v->path, id->uid, "may not watch it at the destination", e);
+	if (fd < 0)
+		return refuse(v->path, id->uid,
+		              fd == -ENOENT ? "has it at the source only" : strerror(-fd), e);
+	return fd;
+}
+
+static int find_as(const struct wrk *w, const struct img_watched *v, pid_t pid, struct err *e)
+{
+	struct img_creds c;
+	int r = img_creds(w->images_fd, pid, &c, e);
+
+	if (r < 0)
+		return r;
+	const struct rights_id id = { c.uid, c.gid, c.groups, c.n_groups, c.caps };
+
+	r = find(v, &id, e);
+	img_creds_fini(&c);
+	return r;
+}
+
+/* All who have the descriptor may. Return: the descriptor of what is watched, the caller's; -errno with @e */
+static int find_for_all(const struct wrk *w, const struct img_watches *l,
+                        const struct img_watched *v, struct err *e)
+{
+	AUTO(fd) int fd = -1;
+
+	if (!v->path || v->path[0] != '/')
+		return err_set(e, ERR_TARGET, ENOTSUP, "a watch of a file whose name is not known");
+	for (size_t i = 0; i < l->n_who; i++) {
+		if (l->who[i].type != v->type || l->who[i].id != v->id)
+			continue;
+		int got = find_as(w, v, l->who[i].pid, e);
+
+		if (got < 0)
+			return got;
+		if (fd >= 0)
+			close(fd);
+		fd = got;
+	}
+	return fd < 0 ? err_set(e, ERR_TARGET, ENOTSUP,
+	                        "a watch that waits in the queue of a UNIX socket")
+	              : steal_fd(&fd);
+}
+
+static int pin_all(struct wrk *w, const struct img_watches *l, char **name, struct err *e)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		int fd = find_for_all(w, l, &l->v[i], e);
+
+		if (fd < 0)
+			return fd;
+		name[i] = malloc(NAME_BYTES);
+		if (pins_keep(w, fd) < 0 || !name[i])
+			return err_set(e, ERR_SYS, ENOMEM, "no memory for watches");
+		snprintf(name[i], NAME_BYTES, "/proc/%d/fd/%d", getpid(), fd);
+	}
+	return img_watch_by(w->images_fd, name, l->n, e);
+}
+
+int watches_pin(struct wrk *w, struct err *e)
+{
+	struct img_watches l = { 0 };
+
+	if (!pins_here(w))
+		return 0;
+	int r = img_watches(w->images_fd, &l, e);
+	char **name = calloc(l.n + 1, sizeof(*name));
+
+	if (r == 0)
+		r = name ? pin_all(w, &l, name, e)
+		         : err_set(e, ERR_SYS, ENOMEM, "no memory for watches");
+	for (size_t i = 0; name && i < l.n; i++)
+		free(name[i]);
+	free(name);
+	img_watches_fini(&l);
+	return r;
+}
