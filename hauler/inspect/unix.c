@@ -228,20 +228,50 @@ static int say_datagram(struct inspect *i, const struct inspect_end *end, const 
 	return peer->name[0] == '/' ? inspect_file(i, peer->name, INSPECT_SEEN) : 0;
 }
 
-/* A process of another user than @uid would take what that user says for root's. */
-static bool has_others(const struct inspect *i, uint32_t uid)
+/* The user of file accesses of a process; -1: it has ended */
+static int64_t user_of(pid_t pid)
 {
-	for (size_t k = 0; k < i->uids.n; k++)
-		if (i->uids.v[k] != uid)
-			return true;
+	char line[128];
+	unsigned int uid;
+	AUTO(file) FILE *f = inspect_open(pid, "status");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Uid: %*u %*u %*u %u", &uid) == 1)
+			return uid;
+	return -1;
+}
+
+/* Is @pid a process of user @uid, by one of its IDs? */
+static bool acts_as(pid_t pid, uint32_t uid)
+{
+	char line[128];
+	unsigned int v[4];
+	AUTO(file) FILE *f = inspect_open(pid, "status");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Uid: %u %u %u %u", &v[0], &v[1], &v[2], &v[3]) == 4)
+			return v[0] == uid || v[1] == uid || v[2] == uid || v[3] == uid;
 	return false;
 }
 
+/* Would @end's process take another user for root? Not if the other end is its own. */
+static bool would_err(const struct inspect_ends *ours, const struct inspect_end *end, uint64_t peer,
+                      uint32_t uid)
+{
+	if (acts_as(end->pid, uid))
+		return false;
+	for (size_t k = 0; k < ours->n; k++)
+		if (ours->v[k].inode == peer)
+			return ours->v[k].pid != end->pid;
+	return true;
+}
+
 /*
- * CRIU makes both ends of a connection anew, as root: a server that asks again takes its client for root. Within the
- * processes of one user nobody gains a right by that; of several users it is a blocker.
+ * CRIU makes both ends of a connection anew, as root: a server that asks again takes its client for root. Among the
+ * processes of one user nobody gains a right by that; if they are of two, it is a blocker.
  */
-static int look_credentials(struct inspect *i, const struct inspect_end *end, const struct usock *s)
+static int look_credentials(struct inspect *i, const struct inspect_ends *ours,
+                            const struct inspect_end *end, const struct usock *s)
 {
 	struct ucred who = { 0 };
 	socklen_t n = sizeof(who);
@@ -253,11 +283,11 @@ static int look_credentials(struct inspect *i, const struct inspect_end *end, co
 	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0 ||
 	    (!who.uid && !who.gid))
 		return 0;
-	bool gains = has_others(i, who.uid);
+	bool gains = would_err(ours, end, s->peer, who.uid);
 
 	return inspect_say(
 	        i, gains ? SEV_BLOCKER : SEV_WARNING, "peer-credentials",
-	        gains ? "end the connection first: processes of several users are in the tree"
+	        gains ? "end the connection first: its ends are processes of two users"
 	              : "let the client connect again after the move, or see that the server asks "
 	                "for the credentials only when it accepts",
 	        "descriptor %d of pid %d is a UNIX connection whose other end is of user %u, "
@@ -265,7 +295,8 @@ static int look_credentials(struct inspect *i, const struct inspect_end *end, co
 	        end->fd, end->pid, who.uid, who.gid);
 }
 
-static int say_inside(struct inspect *i, const struct inspect_end *end, const struct usock *s)
+static int say_inside(struct inspect *i, const struct inspect_ends *ours,
+                      const struct inspect_end *end, const struct usock *s)
 {
 	static const char *const types[] = {
 		[SOCK_STREAM] = "stream", [SOCK_DGRAM] = "datagram", [SOCK_SEQPACKET] = "packet"
@@ -274,7 +305,7 @@ static int say_inside(struct inspect *i, const struct inspect_end *end, const st
 
 	if (s->state == TCP_LISTEN)
 		return 0; /* look_name() */
-	if (look_credentials(i, end, s) < 0)
+	if (look_credentials(i, ours, end, s) < 0)
 		return -ENOMEM;
 	return inspect_say(i, SEV_INFO, "unix-moves", NULL,
 	                   "descriptor %d of pid %d: UNIX %s socket%s%s%s moves", end->fd, end->pid,
@@ -341,22 +372,9 @@ static int look_at_all(struct inspect *i, const struct inspect_ends *ours, const
 		const struct inspect_want *w = s->peer ? inspect_want_find(want, n, s->peer) : NULL;
 
 		r = w ? say_outside(i, &ours->v[k], s, find(all, s->peer), w)
-		      : say_inside(i, &ours->v[k], s);
+		      : say_inside(i, ours, &ours->v[k], s);
 	}
 	return r;
-}
-
-/* The user of file accesses of a process; -1: it has ended */
-static int64_t user_of(pid_t pid)
-{
-	char line[128];
-	unsigned int uid;
-	AUTO(file) FILE *f = inspect_open(pid, "status");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "Uid: %*u %*u %*u %u", &uid) == 1)
-			return uid;
-	return -1;
 }
 
 /*
