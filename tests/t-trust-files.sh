@@ -286,7 +286,21 @@ for way in ghost bind append nofollow rw fifo; do
 done
 kill $trap 2>/dev/null || true
 in_b sh -c 'echo >/srv/trap/log & sleep 0.1; kill $! 2>/dev/null; rm -rf /srv/trap' || true
-stop_hauld B
+
+note "hauld and its worker are killed when they have made a file without a name: nothing is left"
+in_b install -d -o $uid -g $uid /srv/own/d
+in_a rm -f /srv/own/d/log
+her_ghost /srv/own/d
+rm -f "$fault" "$fault.over"
+in_a "$haul" --mode=stop-copy --freeze-limit-ms=60000 "$pid" hostB >"$dir/out" 2>&1 &
+job=$!
+until_true 60 '[ -s "$fault" ]' || fail "hauld did not come to the point: $(cat "$dir/out")"
+in_b pkill -9 -x hauld
+wait $job && fail "moved to a dead hauld"
+writes A
+stop A
+[ -z "$(in_b ls -A /srv/own/d)" ] || fail "left at B: $(in_b ls -lA /srv/own/d)"
+in_b rm -r /srv/own/d
 start_hauld B
 in_b chmod 700 /srv/private
 
