@@ -12,8 +12,7 @@ both() { in_a "$@"; in_b "$@"; }
 
 # her ARGS...: her process at A holds what these say (tests/work/holder.py); hold ARGS: one that runs as root
 hold() {
-	wdir=$dir/h.$RANDOM
-	mkdir "$wdir"
+	wdir=$(mktemp -d "$dir/h.XXXXXX")
 	chmod 777 "$wdir"
 	pid=$("$lab" spawn A "$(basename "$wdir")" env "${fs[@]}" /usr/bin/python3 "$top/tests/work/holder.py" "$wdir" "$@")
 	until_true 60 '[ -e "$wdir/ready" ] || ! "$lab" run A kill -0 "$pid"'
