@@ -16,6 +16,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "common/hostroot.h"
 #include "common/rundir.h"
 
 #define SUM_CHARS  16u
@@ -52,7 +53,10 @@ static void sum_of(const char *line, size_t n, char out[SUM_CHARS + 1])
 static int make_dirs(const char *dir, struct err *e)
 {
 	/* a record can get a process killed or resumed */
-	return rundir_parents(dir, e) < 0 ? err_code(e) : rundir_make(dir, 0700, e);
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s%s", hostroot(), dir);
+	return rundir_parents(path, e) < 0 ? err_code(e) : rundir_make(path, 0700, e);
 }
 
 static struct journal *make(const char *dir, enum journal_side side, uint64_t id)
@@ -62,7 +66,7 @@ static struct journal *make(const char *dir, enum journal_side side, uint64_t id
 	if (!j)
 		return NULL;
 	j->fd = -1;
-	snprintf(j->path, sizeof(j->path), "%s/%s-%016llx", dir, side_names[side],
+	snprintf(j->path, sizeof(j->path), "%s%s/%s-%016llx", hostroot(), dir, side_names[side],
 	         (unsigned long long)id);
 	return j;
 }

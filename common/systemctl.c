@@ -17,6 +17,7 @@
 
 #include "common/auto.h"
 #include "common/clock.h"
+#include "common/hostroot.h"
 #include "common/rundir.h"
 
 #define SHOW_LIMIT_MS 10000
@@ -205,7 +206,8 @@ static int put_file(const char *path, const char *text, struct err *e)
 
 static void drop_in(char out[PATH_BYTES], const char *unit, enum systemctl_change what)
 {
-	snprintf(out, PATH_BYTES, "%s/%s.d/%s", changes[what].units, unit, changes[what].file);
+	snprintf(out, PATH_BYTES, "%s%s/%s.d/%s", hostroot(), changes[what].units, unit,
+	         changes[what].file);
 }
 
 int systemctl_change(const char *unit, enum systemctl_change what, const char *run, struct err *e)
@@ -251,7 +253,7 @@ int systemctl_mark(const char *unit, enum systemctl_change what, bool on, struct
 {
 	char path[PATH_BYTES];
 
-	snprintf(path, sizeof(path), "%s/%s", changes[what].marks, unit);
+	snprintf(path, sizeof(path), "%s%s/%s", hostroot(), changes[what].marks, unit);
 	if (on)
 		return put_file(path, "", e);
 	return unlink(path) < 0 && errno != ENOENT ? err_sys(e, "%s", path) : 0;

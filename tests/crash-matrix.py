@@ -49,7 +49,8 @@ ACTS = {
     "int": "Ctrl-C",
 }
 MODES = {"stop-copy": ["--mode=stop-copy"], "pre-copy": ["--mode=pre-copy"], "post-copy": ["--mode=post-copy"],
-         "no-tracker": ["--mode=stop-copy", "--tracker=none"], "tcp": ["--mode=post-copy"]}
+         "no-tracker": ["--mode=stop-copy", "--tracker=none"], "tcp": ["--mode=post-copy"],
+         "own-pids": ["--mode=post-copy", "--pid=own-namespace"]}
 MODE_ACTS = ["kill", "peer", "reset"]  # in modes other than post-copy
 TCP_ACTS = MODE_ACTS + ["down-up", "criu-d", "int"]
 # These are passed only when something else goes wrong before: what the source does for that
@@ -106,9 +107,16 @@ class Case:
             time.sleep(0.3)
         self.fds = shell("A", "ls /proc/%s/fd" % self.pid).split()
 
+    def pid_on(self, host):
+        """there it may be in a pid namespace of its own"""
+        if host == "A" or self.mode != "own-pids":
+            return self.pid
+        found = shell(host, "cd /proc; grep -slE '^NSpid:.*[^0-9]%s$' [0-9]*/status" % self.pid)
+        return found.split("/")[0] if found else "none"
+
     def state_on(self, host):
         """R, S, T, ... or None; T for one in our frozen cgroup, too"""
-        text = shell(host, "cat /proc/%s/stat /proc/%s/cgroup 2>/dev/null" % (self.pid, self.pid))
+        text = shell(host, "cd /proc/%s 2>/dev/null && cat stat cgroup" % self.pid_on(host))
         if ")" not in text:
             return None
         return "T" if re.search("^0::/haul-[0-9a-f]{16}$", text, re.M) else text.split(") ", 1)[1][0]
@@ -117,7 +125,7 @@ class Case:
         if self.client:
             return self.verify_client()
         n = len([f for f in os.listdir(self.wdir) if f.startswith("verify.")]) + 1
-        on(host, "kill", "-USR1", self.pid)
+        on(host, "kill", "-USR1", self.pid_on(host))
         path = "%s/verify.%d" % (self.wdir, n)
         for _ in range(1000):
             if os.path.exists(path) and os.path.getsize(path):
@@ -299,23 +307,32 @@ class Case:
         if self.state_on(other) is not None:
             raise RuntimeError("a copy is left on %s: %s" % (other, self.state_on(other)))
         for _ in range(400 if self.act == "stall" else 120):
-            left = [x for x in self.b.left([self.pid]) if not self.belongs(x, home)] + self.b.cgroups(self.ids())
+            left = [x for x in self.b.left([self.pid, self.pid_on("B")]) if not self.belongs(x, home)] + self.b.cgroups(self.ids())
             if not left:
                 break
             time.sleep(0.1)
         else:
             raise RuntimeError("left over: " + ", ".join(left))
         # trackers and pagers register memory, and have descriptors in the process
-        flags = shell(home, "grep -E '^VmFlags:.* (uw|um|ui)( |$)' /proc/%s/smaps" % self.pid)
+        flags = shell(home, "grep -E '^VmFlags:.* (uw|um|ui)( |$)' /proc/%s/smaps" % self.pid_on(home))
         if flags:
             raise RuntimeError("memory is still tracked: " + flags)
-        fds = shell(home, "ls /proc/%s/fd" % self.pid).split()
+        fds = shell(home, "ls /proc/%s/fd" % self.pid_on(home)).split()
         if set(fds) - set(self.fds):
             raise RuntimeError("descriptors: %s, before: %s" % (fds, self.fds))
 
     def belongs(self, line, home):
-        """the address that goes along is where the process is, and nowhere else"""
+        """the address that goes along is where the process is, and nowhere else; so is process 1 of its pid namespace"""
+        if self.mode == "own-pids" and home == "B" and self.keeps_space(line):
+            return True
         return self.mode == "tcp" and line == "%s: address %s/24" % (home, self.b.address)
+
+    @staticmethod
+    def keeps_space(line):
+        number = re.match(r"B: process (\d+)", line)
+        if line.startswith("B: namespace mnt:"):
+            return True
+        return number and "--keep-space" in shell("B", "tr '\\0' ' ' </proc/%s/cmdline" % number.group(1))
 
     def clean(self):
         b = self.b
@@ -331,7 +348,7 @@ class Case:
         if self.client:
             self.client.kill()
         for h in "AB":
-            on(h, "kill", "-KILL", self.pid, check=False)
+            on(h, "kill", "-KILL", self.pid_on(h), check=False)
             shell(h, "for i in $(pgrep -x criu) $(pgrep -x haul); do kill -KILL $i; done")
             shell(h, "ip addr del %s/24 dev eth0 2>/dev/null; nft flush ruleset" % b.address)
         shell("A", "rm -f %s/journal/source-*" % RUN)

@@ -67,12 +67,16 @@ pid_t berth_pid(const struct wrk *w, pid_t pid)
 
 int berth_proc(const struct wrk *w, dev_t *dev, char *path, size_t bytes)
 {
-	struct stat st = { 0 };
-	int n = w->keep->own_pids ? snprintf(path, bytes, "/proc/%d/root/proc", w->keep->berth_pid)
-	                          : snprintf(path, bytes, "/proc");
+	struct stat st, host;
+	bool own = w->keep->own_pids || w->keep->unit[0];
+	int n = own ? snprintf(path, bytes, "/proc/%d/root/proc", w->keep->berth_pid)
+	            : snprintf(path, bytes, "/proc");
 
 	if (dev)
-		*dev = w->keep->own_pids && stat(path, &st) == 0 ? st.st_dev : 0;
+		*dev = own && stat(path, &st) == 0 && stat("/proc", &host) == 0 &&
+		                       st.st_dev != host.st_dev
+		               ? st.st_dev
+		               : 0;
 	return n;
 }
 

@@ -5,9 +5,11 @@
  */
 #include "agent/berth/priv.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -16,10 +18,11 @@
 #include "engine/proc/proc.h"
 #include "transport/haul.pb-c.h"
 
-#define STAND_IN       "/bin/sleep infinity"
-#define START_LIMIT_MS 60000
-#define MAIN_LIMIT_MS  30000
-#define LOOK_EVERY_US  50000
+#define STAND_IN_PROGRAM "/bin/sleep"
+#define STAND_IN         STAND_IN_PROGRAM " infinity"
+#define START_LIMIT_MS   60000
+#define MAIN_LIMIT_MS    30000
+#define LOOK_EVERY_US    50000
 
 /* What is done when the tree runs; by a thread, since systemd takes its time. */
 struct settling {
@@ -75,11 +78,22 @@ static int offer(struct wrk *w, const Haul__Offer *o, struct findings *f, struct
 
 /* ---- room ---- */
 
+/* Before it runs its program systemd's helper has that pid, and makes the namespaces of the unit meanwhile. */
+static bool is_stand_in(pid_t pid)
+{
+	char path[32];
+	struct stat it, wanted;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	return pid > 0 && stat(path, &it) == 0 && stat(STAND_IN_PROGRAM, &wanted) == 0 &&
+	       it.st_dev == wanted.st_dev && it.st_ino == wanted.st_ino;
+}
+
 static int wait_started(struct wrk *w, struct err *e)
 {
 	uint64_t deadline = deadline_in_ms(START_LIMIT_MS);
 
-	while ((w->keep->berth_pid = main_pid(w->keep->unit)) <= 0) {
+	while (!is_stand_in(w->keep->berth_pid = main_pid(w->keep->unit))) {
 		if (now_us() > deadline)
 			return err_set(e, ERR_SYS, ETIMEDOUT, "systemd does not start %s",
 			               w->keep->unit);
@@ -118,7 +132,8 @@ static int spawn(struct wrk *w, const char *root, const struct criu_inherit *v, 
 	struct criu *before = w->criu;
 
 	w->criu = NULL;
-	int r = criu_spawn_rooted(&w->criu, w->conf->criu_path, root, v, n, e);
+	int r = root ? criu_spawn_rooted(&w->criu, w->conf->criu_path, root, v, n, e)
+	             : criu_spawn_beside(&w->criu, w->conf->criu_path, w->keep->berth_pid, v, n, e);
 
 	if (r == 0 && (r = frost_enter(w->berth->dir, criu_pid(w->criu))) < 0)
 		err_set(e, ERR_SYS, -r, "%s: %s", w->berth->dir, strerror(-r));
@@ -144,6 +159,22 @@ static void end_stand_in(const char *unit, pid_t pid, pid_t root)
 	kill(pid, SIGKILL);
 }
 
+/* The program wrote it at the source; "systemctl reload" and the like may read it. */
+static void write_pid_file(const char *unit, pid_t root)
+{
+	char text[1024], path[SYSTEMCTL_VALUE_BYTES];
+
+	if (systemctl_show(unit, "--property=PIDFile", text, sizeof(text)) < 0)
+		return;
+	systemctl_value(text, "PIDFile", path, sizeof(path));
+	if (path[0] != '/')
+		return;
+	AUTO(fd) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+
+	if (fd < 0 || dprintf(fd, "%d\n", root) < 0)
+		log_warn("PIDFile= of %s, %s: %s", unit, path, strerror(errno));
+}
+
 /*
  * The unit's own settings again, and nothing of an earlier departure. Not while pages are missing: if the
  * program crashed then, Restart= would start another one beside the copy that the source keeps.
@@ -157,6 +188,7 @@ static void over(struct wrk *w)
 		return;
 	pthread_join(w->berth->thread, NULL);
 	w->berth->settling = false;
+	write_pid_file(unit, w->root_pid);
 
 	systemctl_unchange(unit, SYSTEMCTL_ARRIVING);
 	systemctl_unchange(unit, SYSTEMCTL_LEAVING);

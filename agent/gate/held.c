@@ -232,8 +232,10 @@ static bool is_of_own_proc(const struct held *h)
 	char path[64];
 	dev_t dev = 0;
 
+	if (strncmp(h->path, "/proc", 5) != 0)
+		return false;
 	berth_proc(h->w, &dev, path, sizeof(path));
-	return dev && h->st.st_dev == dev && !strncmp(h->path, "/proc", 5);
+	return dev && h->st.st_dev == dev;
 }
 
 static int judge_own_proc(const struct held *h, struct err *e)
@@ -246,6 +248,14 @@ static int judge_own_proc(const struct held *h, struct err *e)
 	return refuse(h, EACCES, "that user may not open it", e);
 }
 
+/* The same device in the /dev that systemd has made for a service (PrivateDevices=). Only root moves services. */
+static bool is_units_device(const struct held *h, const struct stat *st)
+{
+	return h->w->keep->unit[0] && S_ISCHR(st->st_mode) && S_ISCHR(h->st.st_mode) &&
+	       st->st_rdev == h->st.st_rdev && st->st_mode == h->st.st_mode &&
+	       st->st_uid == h->st.st_uid;
+}
+
 static int judge(const struct held *h, struct err *e)
 {
 	if (is_of_own_proc(h))
@@ -255,7 +265,9 @@ static int judge(const struct held *h, struct err *e)
 	const struct rights_file was = { f ? f->uid : 0, f ? f->gid : 0, f ? f->mode : 0 };
 	struct stat st;
 
-	if (f && f->ino && (f->dev != h->st.st_dev || f->ino != h->st.st_ino))
+	bool own_node = h->w->keep->unit[0] && S_ISCHR(h->st.st_mode); /* is_units_device() */
+
+	if (f && f->ino && !own_node && (f->dev != h->st.st_dev || f->ino != h->st.st_ino))
 		return refuse(h, ESTALE, "it is not the file that was accepted", e);
 	if (f && has_changed(f, &h->st))
 		return refuse(h, ESTALE, "it was changed since it was compared", e);
@@ -274,6 +286,8 @@ static int judge(const struct held *h, struct err *e)
 		                            "change leads there"
 		                          : "that user may not open it at the destination",
 		              e);
+	if (is_units_device(h, &st))
+		return 0;
 	if (st.st_dev != h->st.st_dev || st.st_ino != h->st.st_ino)
 		return refuse(h, ESTALE, "another file has that name by now", e);
 	return 0;

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #include "engine/images/img_priv.h"
 #include "engine/criu/inherit.h"
 #include "engine/criu/scans.h"
+#include "engine/proc/pidspace.h"
 #include "engine/proc/proc.h"
 
 enum req_type {
@@ -61,23 +63,6 @@ struct criu {
 	char log_name[32];
 };
 
-static const struct {
-	const char *script;
-	enum criu_event ev;
-} scripts[] = {
-	{ "pre-dump", CRIU_EV_PRE_DUMP },
-	{ "network-lock", CRIU_EV_NETWORK_LOCK },
-	{ "query-ext-files", CRIU_EV_QUERY_EXT_FILES },
-	{ "post-dump", CRIU_EV_POST_DUMP },
-	{ "network-unlock", CRIU_EV_NETWORK_UNLOCK },
-	{ "pre-restore", CRIU_EV_PRE_RESTORE },
-	{ "setup-namespaces", CRIU_EV_SETUP_NS },
-	{ "post-setup-namespaces", CRIU_EV_POST_SETUP_NS },
-	{ "post-restore", CRIU_EV_POST_RESTORE },
-	{ "pre-resume", CRIU_EV_PRE_RESUME },
-	{ "post-resume", CRIU_EV_POST_RESUME },
-};
-
 struct child {
 	const char *path;
 	int rpc, pages, out;
@@ -86,6 +71,7 @@ struct child {
 	size_t n_places;
 	bool opens; /* its opens of smaps are passed to us, too */
 	const char *root; /* root directory for root_enter(); NULL: none */
+	int mounts, uts; /* namespaces that it enters; 0: none */
 	char **env;
 };
 
@@ -182,6 +168,9 @@ static int spawn(struct criu **out, struct child *how, int *listener, struct err
 		return err_sys(e, "fork for CRIU");
 	if (pid == 0 && how->root)
 		root_enter(how->root, c->out);
+	if (pid == 0 && how->mounts &&
+	    (setns(how->mounts, CLONE_NEWNS) < 0 || setns(how->uts, CLONE_NEWUTS) < 0))
+		_exit(126);
 	if (pid == 0)
 		child_exec(how);
 	c->pid = pid;
@@ -210,6 +199,22 @@ int criu_spawn_rooted(struct criu **out, const char *path, const char *root,
 {
 	struct child how = { .path = path, .pages = -1, .place = v, .n_places = n, .root = root };
 
+	if (n > CRIU_INHERIT_MAX)
+		return err_set(e, ERR_BUG, E2BIG, "%zu descriptors for CRIU", n);
+	return spawn(out, &how, NULL, e);
+}
+
+int criu_spawn_beside(struct criu **out, const char *path, pid_t beside,
+                      const struct criu_inherit *v, size_t n, struct err *e)
+{
+	AUTO(fd) int mounts = pidspace_open(beside, "mnt", e);
+	AUTO(fd) int uts = mounts < 0 ? -1 : pidspace_open(beside, "uts", e);
+	struct child how = {
+		.path = path, .pages = -1, .place = v, .n_places = n, .mounts = mounts, .uts = uts
+	};
+
+	if (uts < 0)
+		return err_code(e);
 	if (n > CRIU_INHERIT_MAX)
 		return err_set(e, ERR_BUG, E2BIG, "%zu descriptors for CRIU", n);
 	return spawn(out, &how, NULL, e);
@@ -495,14 +500,6 @@ int criu_restore(struct criu *c, const struct criu_opts *o, struct err *e)
 	return request(c, REQ_RESTORE, o, e);
 }
 
-static enum criu_event parse_script(const char *script)
-{
-	for (size_t i = 0; script && i < ARRAY_SIZE(scripts); i++)
-		if (!strcmp(script, scripts[i].script))
-			return scripts[i].ev;
-	return CRIU_EV_OTHER;
-}
-
 /* CRIU has refused: its log says more than its one-line message. */
 static void set_refusal(struct criu *c, const Crpc__Resp *resp, struct err *e)
 {
@@ -521,7 +518,7 @@ int criu_next(struct criu *c, enum criu_event *ev, pid_t *pid, uint64_t deadline
 	if (r < 0)
 		return r;
 	if (resp->type == REQ_NOTIFY && resp->notify) {
-		*ev = parse_script(resp->notify->script);
+		*ev = criu_event_of(resp->notify->script);
 		if (pid && resp->notify->has_pid)
 			*pid = resp->notify->pid;
 	} else if (resp->success) {

@@ -66,6 +66,9 @@ struct criu_opts {
 #define CRIU_SAYS_STOPPED  31900
 #define CRIU_LEAVE_STOPPED 40000
 
+/** criu_event_of() - the notification that CRIU calls @script */
+enum criu_event criu_event_of(const char *script);
+
 /**
  * criu_leaves_stopped() - does this CRIU leave the tree stopped after a dump?
  * One that cannot (before 4.0) is told to resume it: to keep it stopped, the caller sends SIGSTOP
@@ -96,6 +99,10 @@ int criu_spawn_scanned(struct criu **out, const char *path, int page_fd, bool op
  * namespace.
  */
 int criu_spawn_rooted(struct criu **out, const char *path, const char *root,
+                      const struct criu_inherit *v, size_t n, struct err *e);
+
+/** criu_spawn_beside() - the same, in the mount and UTS namespace of process @beside */
+int criu_spawn_beside(struct criu **out, const char *path, pid_t beside,
                       const struct criu_inherit *v, size_t n, struct err *e);
 
 /**

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/hostroot.h"
 #include "common/log.h"
 #include "engine/proc/warm.h"
 
@@ -53,13 +54,16 @@ static char mounted[PATH_BYTES];
 
 static void find_mount(void)
 {
+	char path[PATH_BYTES + 32];
+
 	AUTO(file) FILE *f = fopen("/proc/self/mounts", "re");
 	char line[2048], where[PATH_BYTES], type[64];
 
 	while (!mounted[0] && f && fgets(line, sizeof(line), f))
 		if (sscanf(line, "%*s %511s %63s", where, type) == 2 && !strcmp(type, "cgroup2") &&
-		    lists_us(where))
-			snprintf(mounted, sizeof(mounted), "%s", where);
+		    snprintf(path, sizeof(path), "%s%s", hostroot(), where) < PATH_BYTES &&
+		    lists_us(path))
+			snprintf(mounted, sizeof(mounted), "%.*s", PATH_BYTES - 1, path);
 }
 
 int frost_mount(char *out, size_t bytes)

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +59,16 @@ pid_t pidspace_inner(pid_t pid)
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	return innermost(path);
+}
+
+int pidspace_open(pid_t pid, const char *kind, struct err *e)
+{
+	char path[PATH_BYTES];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, kind);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? err_sys(e, "%s", path) : fd;
 }
 
 static int add(struct pidspace *s, const char *status, pid_t outer)

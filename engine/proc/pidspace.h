@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "common/auto.h"
+#include "common/err.h"
 
 struct pidspace_pair {
 	pid_t inner, outer;
@@ -23,6 +24,8 @@ struct pidspace {
 bool pidspace_is_ours(pid_t pid);
 /** pidspace_inner() - the number that @pid has in its own pid namespace. Return: 0: it is gone */
 pid_t pidspace_inner(pid_t pid);
+/** pidspace_open() - a namespace of @pid, "pid", "mnt", "uts". Return: descriptor, the caller's; -errno */
+int pidspace_open(pid_t pid, const char *kind, struct err *e);
 /** pidspace_load() - the threads of the pid namespace of @member. Return: 0; -ENOMEM; -ESRCH it is gone */
 int pidspace_load(struct pidspace *s, pid_t member);
 /** pidspace_outer() - the number here of the thread that is @inner there. Return: 0: there is none */

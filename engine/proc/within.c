@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/auto.h"
+#include "common/hostroot.h"
 #include "engine/proc/pidspace.h"
 
 #define FAILED_STATUS 1
@@ -40,14 +41,10 @@ bool within_can(pid_t pid)
 	       is_same(pid, "root/.");
 }
 
-static int open_space(pid_t pid, const char *kind, struct err *e)
+bool within_spaces(pid_t pid)
 {
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, kind);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	return fd < 0 ? err_sys(e, "%s", path) : fd;
+	return (!is_same(pid, "ns/mnt") || !is_same(pid, "ns/uts")) && pidspace_is_ours(pid) &&
+	       is_same(pid, "ns/user") && is_same(pid, "root/.");
 }
 
 /* The /proc there must be that of the pid namespace: CRIU looks into no other. */
@@ -58,13 +55,13 @@ static int has_own_proc(void)
 	return readlink("/proc/self", text, sizeof(text) - 1) > 0 && atoi(text) == getpid();
 }
 
-/* In the child. Its parent's number is 0 as long as that lives. */
-static void go_in(int mounts, const char *cwd)
+/* In the child. @parent: its number there, 0 in a pid namespace above */
+static void go_in(int mounts, int uts, pid_t parent, const char *cwd)
 {
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != 0)
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent || hostroot_keep() < 0)
 		_exit(FAILED_STATUS);
-	if (setns(mounts, CLONE_NEWNS) < 0) {
-		fprintf(stderr, "haul: the mount namespace of the process: %s\n", strerror(errno));
+	if (setns(mounts, CLONE_NEWNS) < 0 || setns(uts, CLONE_NEWUTS) < 0) {
+		fprintf(stderr, "haul: the namespaces of the process: %s\n", strerror(errno));
 		_exit(FAILED_STATUS);
 	}
 	if (chdir(cwd) < 0 && chdir("/") < 0)
@@ -89,12 +86,14 @@ pid_t within_fork(pid_t pid, struct err *e)
 {
 	char cwd[PATH_MAX];
 	sigset_t set, before;
-	AUTO(fd) int own = open_space(getpid(), "pid", e);
-	AUTO(fd) int pids = own < 0 ? -1 : open_space(pid, "pid", e);
-	AUTO(fd) int mounts = pids < 0 ? -1 : open_space(pid, "mnt", e);
+	AUTO(fd) int own = pidspace_open(getpid(), "pid", e);
+	AUTO(fd) int pids = own < 0 ? -1 : pidspace_open(pid, "pid", e);
+	AUTO(fd) int mounts = pids < 0 ? -1 : pidspace_open(pid, "mnt", e);
+	AUTO(fd) int uts = mounts < 0 ? -1 : pidspace_open(pid, "uts", e);
 
-	if (mounts < 0)
+	if (uts < 0)
 		return err_code(e);
+	pid_t parent = pidspace_is_ours(pid) ? getpid() : 0;
 	if (!getcwd(cwd, sizeof(cwd)))
 		snprintf(cwd, sizeof(cwd), "/");
 	if (setns(pids, CLONE_NEWPID) < 0)
@@ -106,7 +105,7 @@ pid_t within_fork(pid_t pid, struct err *e)
 
 	if (child == 0) {
 		sigprocmask(SIG_SETMASK, &before, NULL);
-		go_in(mounts, cwd);
+		go_in(mounts, uts, parent, cwd);
 		return 0;
 	}
 	if (child < 0)

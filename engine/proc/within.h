@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* within.h - work in the pid namespace of another process, whose numbers all of /proc, ptrace and CRIU then use. */
+/* within.h - work in the pid and mount namespaces of another process: all of /proc, ptrace and CRIU has its numbers and names then. */
 #ifndef HAUL_ENGINE_PROC_WITHIN_H
 #define HAUL_ENGINE_PROC_WITHIN_H
 
@@ -8,13 +8,15 @@
 
 #include "common/err.h"
 
+/** within_spaces() - is @pid in another mount or UTS namespace than this process, which within_fork() can enter? */
+bool within_spaces(pid_t pid);
 /**
  * within_can() - is @pid in a pid namespace below ours that can be entered: not its process 1, of the same user
  * namespace, with the same root directory?
  */
 bool within_can(pid_t pid);
 /**
- * within_fork() - fork; the child is in the pid namespace and the mount namespace of @pid, and dies with its parent.
+ * within_fork() - fork; the child is in the pid, mount and UTS namespace of @pid, and dies with its parent.
  * Called with one thread
  * Return: as fork(2); -errno
  */

@@ -136,16 +136,21 @@ static int need_root(void)
 	return -EPERM;
 }
 
+/* A tree in a pid namespace, and a service of systemd's in a mount namespace of its own. */
+static bool is_elsewhere(const struct opts *o)
+{
+	return o->unit ? within_spaces(o->pid) : within_can(o->pid);
+}
+
 /*
- * A tree in a pid namespace is moved from within it, by a child of ours, whose numbers are the tree's.
+ * Such a tree is moved from within, by a child of ours, which sees it as it sees itself.
  * Return: the exit status; -1: this is the process that does the work
  */
 static int go_within(const struct command *c, struct opts *o)
 {
 	struct err e = ERR_INIT;
 
-	if (!c->root || strncmp(c->takes, "PID", 3) != 0 || !o->pid || o->unit ||
-	    !within_can(o->pid))
+	if (!c->root || strncmp(c->takes, "PID", 3) != 0 || !o->pid || !is_elsewhere(o))
 		return -1;
 	pid_t inner = pidspace_inner(o->pid);
 	pid_t child = within_fork(o->pid, &e);
@@ -156,8 +161,10 @@ static int go_within(const struct command *c, struct opts *o)
 	}
 	if (child > 0)
 		return within_wait(child);
-	o->outer_pid = o->pid;
-	o->pid = inner;
+	if (inner != o->pid && !o->unit) {
+		o->outer_pid = o->pid;
+		o->pid = inner;
+	}
 	return -1;
 }
 

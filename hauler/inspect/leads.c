@@ -10,6 +10,7 @@
 #include <linux/kcmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <sys/syscall.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -76,6 +77,11 @@ static bool from_rule(struct inspect *i, const struct inspect_lead *l, struct ou
 		return true;
 	if (rules && rules->close_stray && l->stray && l->fd > 2) {
 		o->to = OUT_TO_CLOSE;
+		return true;
+	}
+	/* systemd opens it before it makes the mount namespace of a service */
+	if (l->unseen && l->rdev == makedev(1, 3)) {
+		o->to = OUT_TO_NULL;
 		return true;
 	}
 	if (l->kind == REFIT_UNIX && l->sock_type == SOCK_STREAM && l->peer &&

@@ -100,12 +100,12 @@ static const struct {
 } spaces[] = {
 	{ "pid", "container", "pid", "run haul inside the container, as seen by the process" },
 	{ "user", "container", "user",
-	  "start the program without a user namespace of its own: CRIU cannot restore a part of "
-	  "one" },
+	  "start the program without a user namespace of its own (a service of systemd's: "
+	  "PrivateUsers=no): CRIU cannot restore a part of one" },
 	{ "mnt", "namespace", "mount",
-	  "run haul in it (nsenter -m -t PID haul --agent=none PID HOST); for a systemd service "
-	  "remove PrivateTmp=, "
-	  "ProtectSystem= and the like" },
+	  "a service of systemd's: haul NAME.service HOST moves it with its PrivateTmp=, "
+	  "ProtectSystem= and the like; else run haul in it (nsenter -m -t PID haul --agent=none "
+	  "PID HOST)" },
 	{ "net", "namespace", "network",
 	  "run haul in it, if it reaches HOST (nsenter -n -t PID haul --agent=none PID HOST), or "
 	  "start the process "

@@ -77,6 +77,18 @@ unit b-limits 32 'Restart=always
 MemoryMax=256M
 CPUQuota=80%
 User=nobody'
+unit b-sand 4 'Restart=always
+User=nobody
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectSystem=strict
+ProtectHome=yes
+ProtectHostname=yes
+ProtectProc=invisible
+ProtectControlGroups=yes
+ProtectKernelTunables=yes
+NoNewPrivileges=yes'
+unit b-users 4 'PrivateUsers=yes'
 printf '[Service]\nType=oneshot\nExecStart=/bin/touch /run/alarm\n' >/etc/systemd/system/b-alarm.service
 systemctl daemon-reload
 systemctl start hauld.socket hauld.service
@@ -143,6 +155,24 @@ moved b-limits.service A B
 [ "$(on B cat /sys/fs/cgroup/system.slice/b-limits.service/memory.max)" = 268435456 ] || fail "no MemoryMax"
 ended B b-limits.service
 note "MemoryMax, CPUQuota, User: the unit's there, and its memory counts"
+
+# sandboxed: the namespaces are the unit's on either host
+begin b-sand.service
+on A nsenter -m -t "$pid" sh -c 'echo A >/tmp/mine'
+for h in A B; do
+	o=B; [ $h = A ] || o=A
+	hauls $h b-sand.service host$o || fail "b-sand from $h: $(cat "$dir/out")"
+	moved b-sand.service $h $o
+	on $o grep -q 'systemd-private-.*b-sand' "/proc/$pid/mountinfo" || fail "/tmp at $o is not the unit's own"
+	! on $o nsenter -m -t "$pid" sh -c 'echo x >/etc/x' 2>/dev/null || fail "ProtectSystem= does not hold at $o"
+	! on $o sh -c "[ \$(readlink /proc/$pid/ns/uts) = \$(readlink /proc/1/ns/uts) ]" || fail "no UTS namespace at $o"
+done
+ended A b-sand.service
+begin b-users.service
+hauls A b-users.service hostB && fail "a user namespace moves"
+grep -q 'PrivateUsers=no' "$dir/out" || fail "PrivateUsers= is not named: $(cat "$dir/out")"
+ended A b-users.service
+note "PrivateTmp=, PrivateDevices=, ProtectSystem= and the like: made by the unit there; PrivateUsers= refused"
 
 # undone: both are as they were
 begin b-notify.service
