@@ -19,7 +19,7 @@ ORDER = [
     "common",
     "transport",
     "policies",
-    "engine", "engine/proc", "engine/net", "engine/tracker", "engine/pager", "engine/images", "engine/criu",
+    "engine", "engine/proc", "engine/net", "engine/tracker", "engine/pager", "engine/images", "engine/criu", "engine/container",
     "archive",
     "hauler/options", "hauler/rights", "hauler/inspect", "hauler/pages", "hauler/mig", "hauler/dirs", "hauler/files",
     "hauler/net", "hauler/report", "hauler/save", "hauler/load", "hauler/run", "hauler/launch", "hauler/cli",

@@ -319,11 +319,30 @@ static int spawn_main(const char *path, char **words)
 	return 0;
 }
 
+/* A host with a cgroup namespace (lab up --containers): its root is where the host's programs are. */
+static void enter_cgroup(void)
+{
+	char root[256] = "";
+	int fd = open("/proc/1/cgroup", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, root, sizeof(root) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	fd = n > 0 && strstr(root, "0::/\n")
+	             ? open("/sys/fs/cgroup/cgroup.procs", O_WRONLY | O_CLOEXEC)
+	             : -1;
+	if (fd >= 0 && write(fd, "0", 1) != 1)
+		fprintf(stderr, "lab: not in the host's cgroup: %s\n", strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
 static void run_child(const char *folder, char **argv)
 {
 	/* when our parent is killed from outside, so are we */
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	syscall(SYS_close_range, 3, ~0U, 0);
+	enter_cgroup();
 	if (chdir(folder) < 0 && chdir("/") < 0)
 		_exit(126);
 	execvp(argv[0], argv);
@@ -337,7 +356,7 @@ static int run_main(const char *path, const char *folder, char **argv)
 	pid_t pid;
 
 	if (fd < 0 || setns(fd, CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS |
-	                                CLONE_NEWIPC) < 0) {
+	                                CLONE_NEWIPC | CLONE_NEWCGROUP) < 0) {
 		fprintf(stderr, "lab: cannot enter the host: %s\n", strerror(errno));
 		return 125;
 	}

@@ -175,6 +175,7 @@ SHELL_TESTS = \
 	tests/t-circles.sh \
 	tests/t-cli-usage.sh \
 	tests/t-compare.sh \
+	tests/t-containers.sh \
 	tests/t-crash.sh \
 	tests/t-criu-old.sh \
 	tests/t-drain.sh \
@@ -320,7 +321,7 @@ LOG_COMPILER = $(top_srcdir)/tests/run
 SH_LOG_COMPILER = $(top_srcdir)/tests/run
 
 # ---- targets ----
-.PHONY: check-quick check-beside check-timed check-api check-asan check-crash check-files check-hostile \
+.PHONY: check-quick check-beside check-timed check-api check-asan check-containers check-crash check-files check-hostile \
 	check-servers check-slow check-soak check-systemd check-tcp check-trust check-tsan check-vm check-programs fuzz
 
 check-programs: $(BUILT_SOURCES) $(sbin_PROGRAMS) $(check_PROGRAMS)
@@ -352,6 +353,9 @@ check-tsan:
 # every fault point, with everything that can happen there
 check-crash: check-programs
 	$(srcdir)/tests/crash-matrix.py
+check-containers: check-programs
+	$(srcdir)/tests/t-containers.sh
+	$(srcdir)/tests/t-containers-undo.sh
 check-files: check-programs
 	$(srcdir)/tests/check-files
 # every message in the place of every other, from liars with a real process

@@ -13,19 +13,20 @@ static struct berth *new_berth(const struct berth_kind *kind)
 {
 	struct berth *b = calloc(1, sizeof(*b));
 
-	for (int i = 0; b && i < STAND_STREAMS; i++)
-		b->stream[i] = -1;
-	if (!b)
-		return NULL;
-	b->kind = kind;
-	b->ctl = -1;
+	if (b)
+		*b = (struct berth){ .kind = kind,
+			             .stream = { -1, -1, -1 },
+			             .ctl = -1,
+			             .ask = { .rpc = -1, .front = -1 },
+			             .archive = -1 };
 	return b;
 }
 
 int berth_offer(struct wrk *w, const Haul__Offer *o, bool own_pids, struct findings *f,
                 struct err *e)
 {
-	w->berth = new_berth(own_pids     ? &space_kind
+	w->berth = new_berth(o->container ? &container_kind
+	                     : own_pids   ? &space_kind
 	                     : o->land[0] ? &land_kind
 	                     : o->unit[0] ? &unit_kind
 	                                  : &bare_kind);
@@ -60,9 +61,16 @@ int berth_map(struct wrk *w, struct err *e)
 	return w->berth->kind->map ? w->berth->kind->map(w, e) : 0;
 }
 
+bool berth_contains(const struct wrk *w)
+{
+	return w->keep->container.runtime[0];
+}
+
 pid_t berth_pid(const struct wrk *w, pid_t pid)
 {
-	return w->berth && w->keep->own_pids ? pidspace_outer(&w->berth->pids, pid) : pid;
+	return w->berth && (w->keep->own_pids || berth_contains(w))
+	               ? pidspace_outer(&w->berth->pids, pid)
+	               : pid;
 }
 
 int berth_proc(const struct wrk *w, dev_t *dev, char *path, size_t bytes)
@@ -78,6 +86,25 @@ int berth_proc(const struct wrk *w, dev_t *dev, char *path, size_t bytes)
 		               ? st.st_dev
 		               : 0;
 	return n;
+}
+
+int berth_part(struct wrk *w, const Haul__Berth *m, const struct criu_inherit *v, size_t n,
+               struct err *e)
+{
+	return w->berth->kind->part ? w->berth->kind->part(w, m, v, n, e)
+	                            : err_set(e, ERR_PEER, EPROTO, "an archive of no container");
+}
+
+void berth_options(struct wrk *w, struct criu_opts *o)
+{
+	if (w->berth->kind->options)
+		w->berth->kind->options(w, o);
+}
+
+void berth_refused(struct wrk *w)
+{
+	if (w->berth && w->berth->kind->refused)
+		w->berth->kind->refused(w);
 }
 
 int berth_gate(struct wrk *w, struct err *e)
@@ -119,8 +146,9 @@ void berth_free(struct wrk *w)
 
 void berth_adopt(struct wrk *w)
 {
-	w->berth = new_berth(w->keep->berth_fd >= 0 ? &land_kind
-	                     : w->keep->own_pids    ? &space_kind
-	                     : w->keep->unit[0]     ? &unit_kind
-	                                            : &bare_kind);
+	w->berth = new_berth(berth_contains(w)        ? &container_kind
+	                     : w->keep->berth_fd >= 0 ? &land_kind
+	                     : w->keep->own_pids      ? &space_kind
+	                     : w->keep->unit[0]       ? &unit_kind
+	                                              : &bare_kind);
 }

@@ -41,10 +41,23 @@ pid_t berth_pid(const struct wrk *w, pid_t pid);
  * Return: length of the path
  */
 int berth_proc(const struct wrk *w, dev_t *dev, char *path, size_t bytes);
+struct Haul__Berth;
+/**
+ * berth_part() - a part of the runtime's archive of a container; with the last one its restore begins
+ * On success with that, w->criu is the one that the runtime has wanted.
+ */
+int berth_part(struct wrk *w, const struct Haul__Berth *m, const struct criu_inherit *v, size_t n,
+               struct err *e);
+/** berth_contains() - does a container's runtime make its mounts, its cgroup, its namespaces? */
+bool berth_contains(const struct wrk *w);
+/** berth_options() - what a runtime wants of CRIU's restore */
+void berth_options(struct wrk *w, struct criu_opts *o);
 /** berth_gate() - the tree is at the gate, and the commit is on record. Return: 0; -errno: undo */
 int berth_gate(struct wrk *w, struct err *e);
 /** berth_runs() - the tree runs here */
 void berth_runs(struct wrk *w);
+/** berth_refused() - CRIU has been told to give up: who else has to end before what it made is killed */
+void berth_refused(struct wrk *w);
 /** berth_undo() - nothing of the tree is left here: give up the room */
 void berth_undo(struct wrk *w);
 /** berth_free() - the migration is over; without berth_undo() before, the tree keeps its room */

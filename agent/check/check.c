@@ -438,7 +438,8 @@ int check_offer(const Haul__Offer *offer, const struct check_host *host, struct 
 
 	c.absent = absent;
 	c.no_memory = !absent;
-	if (!c.no_memory && !host->own_pids)
+	/* the numbers of a container are its namespace's */
+	if (!c.no_memory && !host->own_pids && !offer->container)
 		check_pids(&c);
 	if (!c.no_memory) {
 		if (host->own_pids)
@@ -449,7 +450,8 @@ int check_offer(const Haul__Offer *offer, const struct check_host *host, struct 
 		check_cpus(&c);
 		check_mem(&c);
 		check_users(&c);
-		check_pid_max(&c);
+		if (!offer->container)
+			check_pid_max(&c);
 		check_terminals(&c);
 		check_mounts(&c);
 		r = check_files(&c, e);

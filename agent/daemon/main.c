@@ -22,6 +22,7 @@
 #include "common/conf.h"
 #include "common/journal.h"
 #include "common/log.h"
+#include "engine/container/front.h"
 
 #define JOURNAL_KEEP_S 604800
 
@@ -169,6 +170,9 @@ static const struct program {
 int main(int argc, char **argv)
 {
 	const struct program *p = programs;
+
+	if (front_called(argv[0]))
+		return front_main(argv);
 
 	while ((p->name && strcmp(argv[0], p->name)) ||
 	       (p->word && (argc < 2 || strcmp(argv[1], p->word))))

@@ -15,6 +15,7 @@
 #include "common/err.h"
 #include "common/journal.h"
 #include "common/systemctl.h"
+#include "engine/container/container.h"
 #include "engine/criu/criu.h"
 #include "engine/net/net.h"
 #include "engine/pager/guard.h"
@@ -109,6 +110,8 @@ struct wrk_keep {
 	bool own_pids; /* the tree is in a pid namespace of its own, whose process 1 is berth_pid */
 	char unit[SYSTEMCTL_UNIT_BYTES]; /* that the tree becomes; empty: none */
 	bool unit_changed; /* and has a drop-in for that */
+	struct container container; /* that it is; runtime "": none */
+	int relay_rpc; /* connection to that runtime's restore; -1: none */
 	int place_fd; /* record of shipped files (place.h); -1: there is none */
 	bool opening; /* CRIU may have been told to let the tree run */
 	bool resumed; /* CRIU has said that it runs */

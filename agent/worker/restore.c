@@ -168,7 +168,7 @@ static int check_pids(struct wrk *w, const Haul__Switch *s, struct err *e)
 	(void)s;
 	struct findings f = { 0 };
 
-	if (w->keep->own_pids)
+	if (w->keep->own_pids || berth_contains(w))
 		return 0;
 	check_pids_free(w->pids.v, w->pids.n, &f);
 	if (f.blockers) {
@@ -382,6 +382,10 @@ static const struct part {
 	{ "threads", fit_threads },
 	{ "pager's start", start_pager },
 	{ "users", judge_users },
+};
+
+/* And these, by paths of this host: a container has its own. */
+static const struct part host_parts[] = {
 	{ "UNIX sockets", judge_sockets },
 	{ "names of UNIX sockets", take_names },
 	{ "files without a name", judge_ghosts },
@@ -389,18 +393,27 @@ static const struct part {
 	{ "files of shared memory", place_objects },
 };
 
-static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
+static int run_parts(struct wrk *w, const Haul__Switch *s, const struct part *v, size_t n,
+                     struct err *e)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+	for (size_t i = 0; i < n; i++) {
 		uint64_t t0 = now_us(), cpu0 = now_thread_us();
 
-		if (parts[i].run(w, s, e) < 0)
-			return err_wrap(e, "%s", parts[i].name);
-		log_debug("part=\"%s\" us=%llu cpu_us=%llu", parts[i].name,
+		if (v[i].run(w, s, e) < 0)
+			return err_wrap(e, "%s", v[i].name);
+		log_debug("part=\"%s\" us=%llu cpu_us=%llu", v[i].name,
 		          (unsigned long long)(now_us() - t0),
 		          (unsigned long long)(now_thread_us() - cpu0));
 	}
 	return 0;
+}
+
+static int prepare(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	int r = run_parts(w, s, parts, ARRAY_SIZE(parts), e);
+
+	return r < 0 || berth_contains(w) ? r
+	                                  : run_parts(w, s, host_parts, ARRAY_SIZE(host_parts), e);
 }
 
 static int restore(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, struct err *e)
@@ -420,16 +433,21 @@ static int restore(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 		.log_name = LOG_NAME,
 		.version = w->own_criu.version,
 	};
+	berth_options(w, &o);
 	made_begin(w);
 	if (criu_restore(w->criu, &o, e) < 0 ||
 	    criu_pump(w->criu, CRIU_EV_POST_RESTORE, &root, deadline_us, e) < 0)
 		return err_wrap(e, "restore");
+	/* a runtime's CRIU is in our pid namespace, and tells the number here */
+	w->root_pid = root;
 	if (berth_map(w, e) < 0)
 		return err_code(e);
-	w->root_pid = berth_pid(w, root);
+	if (!berth_contains(w))
+		w->root_pid = berth_pid(w, root);
 	if (w->root_pid <= 0)
 		return err_set(e, ERR_CRIU, ESRCH, "the restored tree has ended");
-	return held_check(w, e);
+	/* a container's files are those of its image and of its runtime's mounts */
+	return berth_contains(w) ? 0 : held_check(w, e);
 }
 
 /* From here on the worker may die: its successor has everything it needs. */
@@ -513,6 +531,7 @@ void restore_give_up(struct wrk *w)
 		criu_reply(w->criu, false, &ignore);
 		criu_free(steal(w->criu));
 	}
+	berth_refused(w);
 	made_end(w);
 	objects_free(w);
 	pins_free(w);

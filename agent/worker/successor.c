@@ -66,6 +66,8 @@ static int finish_criu(struct wrk *w)
 	struct err e = ERR_INIT;
 	int r = criu_adopt(&c, w->keep->criu_rpc, w->keep->criu_pid, &e);
 
+	if (r == 0 && w->keep->relay_rpc >= 0)
+		criu_relay(c, dup(w->keep->relay_rpc));
 	if (r == 0)
 		r = let_criu_end(c, &e);
 	if (r < 0)
@@ -175,6 +177,7 @@ void successor_undone(void *arg, struct guard *g)
 		net_in_adopt(w);
 		net_in_take_off(w);
 	}
-	if (locked || w->keep->place_fd >= 0 || w->keep->criu_start || w->keep->unit_changed)
+	if (locked || w->keep->place_fd >= 0 || w->keep->criu_start || w->keep->unit_changed ||
+	    w->keep->container.made)
 		undo_later(w, locked);
 }

@@ -72,6 +72,7 @@ _Static_assert(ARRAY_SIZE(rows) == WRK_NSTATES, "a state has no row");
 static int take_ping(struct wrk *w, const Haul__Msg *msg, struct err *e);
 static int take_pong(struct wrk *w, const Haul__Msg *msg, struct err *e);
 static int take_file_part(struct wrk *w, const Haul__Msg *msg, struct err *e);
+static int take_berth(struct wrk *w, const Haul__Msg *msg, struct err *e);
 static int take_images(struct wrk *w, const Haul__Msg *msg, struct err *e);
 static int take_parked(struct wrk *w, const Haul__Msg *msg, struct err *e);
 static int take_abort(struct wrk *w, const Haul__Msg *msg, struct err *e);
@@ -86,6 +87,7 @@ static const struct {
 	{ HAUL__MSG__BODY_PING, BEFORE_COMMIT, take_ping },
 	{ HAUL__MSG__BODY_PONG, BEFORE_COMMIT, take_pong },
 	{ HAUL__MSG__BODY_FILE_PART, IN(WRK_ROUNDS), take_file_part },
+	{ HAUL__MSG__BODY_BERTH, IN(WRK_ROUNDS), take_berth },
 	{ HAUL__MSG__BODY_IMAGES, IN(WRK_ROUNDS), take_images },
 	{ HAUL__MSG__BODY_PARKED, IN(WRK_GATE), take_parked },
 	{ HAUL__MSG__BODY_ABORT, BEFORE_COMMIT, take_abort },
@@ -161,6 +163,16 @@ static int take_pong(struct wrk *w, const Haul__Msg *msg, struct err *e)
 static int take_file_part(struct wrk *w, const Haul__Msg *msg, struct err *e)
 {
 	return bring_part(w, msg->file_part, e);
+}
+
+static int take_berth(struct wrk *w, const Haul__Msg *msg, struct err *e)
+{
+	Haul__Berthed berthed = HAUL__BERTHED__INIT;
+	size_t n;
+	const struct criu_inherit *places = out_list(w->outs, &n);
+	int r = berth_part(w, msg->berth, places, n, e);
+
+	return r < 0 || !msg->berth->last ? r : wrk_say(w, HAUL__MSG__BODY_BERTHED, &berthed, e);
 }
 
 static int take_images(struct wrk *w, const Haul__Msg *msg, struct err *e)
@@ -531,7 +543,7 @@ static void init(struct wrk *w, const struct agent_conf *conf, const struct chan
 	pthread_cond_init(&w->changed, &a);
 	w->guard = g;
 	w->keep = guard_user(g);
-	w->keep->criu_rpc = w->keep->place_fd = w->keep->berth_fd = -1;
+	w->keep->criu_rpc = w->keep->place_fd = w->keep->berth_fd = w->keep->relay_rpc = -1;
 }
 
 int worker_main(const struct worker_start *start, int ctl_fd, uint64_t route)

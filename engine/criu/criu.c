@@ -16,9 +16,12 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/passfd.h"
+#include "engine/criu/base.h"
 #include "engine/criu/criu.pb-c.h"
 #include "engine/images/img_priv.h"
 #include "engine/criu/inherit.h"
+#include "engine/criu/relay.h"
 #include "engine/criu/scans.h"
 #include "engine/proc/pidspace.h"
 #include "engine/proc/proc.h"
@@ -40,17 +43,6 @@ enum req_type {
 #define CHILD_HIGH_FD  64 /* above all of these */
 _Static_assert(CHILD_PLACE_FD + CRIU_INHERIT_MAX <= CHILD_HIGH_FD, "numbers overlap");
 
-/*
- * CRIU's network_lock: we lock, drop or refuse connections ourselves. A CRIU that cannot skip it
- * uses nft for the connections that it drops.
- */
-#define NETWORK_LOCK_NFT  2
-#define NETWORK_LOCK_SKIP 3
-
-/* The first versions that support what we request, or slightly later ones. */
-#define CRIU_LOCK_SKIPS 31900
-
-#define SEIZE_LIMIT_S 10
 #define END_LIMIT_MS  2000
 #define RPC_MAX_BYTES (1u << 20)
 
@@ -61,6 +53,7 @@ struct criu {
 	int out; /* memfd: output from before its log was open */
 	int images_fd; /* directory of the request, borrowed; -1 before */
 	char log_name[32];
+	struct relay *relay; /* NULL: nobody else hears it */
 };
 
 struct child {
@@ -337,12 +330,18 @@ static int recv_resp(struct criu *c, Crpc__Resp **out, uint64_t deadline_us, str
 
 	if (!buf)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory");
-	n = recv(c->rpc, buf, (size_t)n, 0);
+	AUTO(fd) int passed = -1;
+	size_t n_passed = 1;
+
+	n = passfd_take(c->rpc, buf, (size_t)n, &passed, &n_passed);
 	if (n <= 0)
 		return died(c, e);
 	*out = crpc__resp__unpack(NULL, (size_t)n, buf);
 	if (!*out)
 		return err_set(e, ERR_CRIU, EBADMSG, "CRIU's answer makes no sense");
+	if (c->relay)
+		relay_heard(c->relay, buf, (size_t)n, (*out)->type == REQ_NOTIFY,
+		            steal_fd(&passed));
 	return 0;
 }
 
@@ -427,64 +426,31 @@ int criu_cpuinfo(const char *path, int images_fd, bool check, uint64_t deadline_
 static int request(struct criu *c, enum req_type type, const struct criu_opts *o, struct err *e)
 {
 	Crpc__Req req = CRPC__REQ__INIT;
-	Crpc__Opts opts = CRPC__OPTS__INIT;
+	AUTO(base) struct base base = { 0 };
 	Crpc__PageServer ps = CRPC__PAGE_SERVER__INIT;
-
 	Crpc__InheritFd inherit[CRIU_INHERIT_MAX], *inherit_ptr[CRIU_INHERIT_MAX];
+
+	if (base_load(&base, o->base, o->base_bytes, e) < 0)
+		return err_code(e);
+	Crpc__Opts opts = base.opts;
 
 	if (o->n_inherit > CRIU_INHERIT_MAX)
 		return err_set(e, ERR_BUG, E2BIG, "%zu descriptors for CRIU", o->n_inherit);
 	for (size_t i = 0; i < o->n_inherit; i++) {
 		crpc__inherit_fd__init(&inherit[i]);
 		inherit[i].key = (char *)o->inherit[i].key;
-		inherit[i].fd = CHILD_PLACE_FD + (int)i;
+		inherit[i].fd = (o->base ? o->inherit_first : CHILD_PLACE_FD) + (int)i;
 		inherit_ptr[i] = &inherit[i];
 	}
-	opts.n_inherit_fd = o->n_inherit;
-	opts.inherit_fd = inherit_ptr;
-	opts.n_external = o->n_external;
-	opts.external = (char **)o->external;
+	if (base_add(&base, &opts, inherit_ptr, o->n_inherit, o->external, o->n_external) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory");
 	c->images_fd = o->images_fd;
 	snprintf(c->log_name, sizeof(c->log_name), "%s", o->log_name);
-	opts.images_dir_fd = o->images_fd;
-	opts.has_work_dir_fd = true;
-	opts.work_dir_fd = o->images_fd;
 	opts.log_file = c->log_name;
-	opts.has_log_level = true;
-	opts.log_level = 2;
-	opts.has_notify_scripts = opts.notify_scripts = true;
-	opts.has_tcp_close = true;
-	opts.tcp_close = o->tcp_close;
-	opts.has_tcp_established = true;
-	opts.tcp_established = !o->tcp_close;
-	/* do not fail the migration for a connection that is not yet accepted */
-	opts.has_tcp_skip_in_flight = opts.tcp_skip_in_flight = true;
-	opts.has_shell_job = opts.has_ext_unix_sk = opts.has_file_locks = true;
-	opts.shell_job = o->shell_job;
-	opts.ext_unix_sk = o->ext_unix;
-	opts.file_locks = o->file_locks;
-	opts.has_ghost_limit = true;
-	opts.ghost_limit = CRIU_GHOST_MAX_BYTES;
-	opts.has_timeout = true;
-	opts.timeout = SEIZE_LIMIT_S;
-	opts.has_manage_cgroups = true; /* not: img_forget_cgroups() */
-	opts.has_network_lock = true;
-	opts.network_lock = o->version < CRIU_LOCK_SKIPS ? NETWORK_LOCK_NFT : NETWORK_LOCK_SKIP;
-	if (type == REQ_DUMP) {
-		opts.has_pid = true;
-		opts.pid = o->pid;
-		opts.has_leave_stopped = opts.leave_stopped = criu_leaves_stopped(o->version);
-		opts.has_leave_running = opts.leave_running = !opts.leave_stopped;
-		opts.parent_img = (char *)o->parent;
-		opts.has_track_mem = opts.track_mem = o->parent != NULL;
-		ps.has_fd = true;
-		ps.fd = CHILD_PAGES_FD;
-		opts.ps = &ps;
-	} else {
-		opts.has_lazy_pages = opts.lazy_pages = true;
-		opts.has_rst_sibling = true;
-		opts.rst_sibling = o->sibling;
-	}
+	if (type == REQ_DUMP)
+		base_dump(&opts, o, &ps, CHILD_PAGES_FD);
+	else
+		base_restore(&opts, o);
 	req.type = type;
 	req.opts = &opts;
 	return send_req(c, &req, e);
@@ -535,14 +501,47 @@ int criu_next(struct criu *c, enum criu_event *ev, pid_t *pid, uint64_t deadline
 	return 0;
 }
 
+void criu_relay(struct criu *c, int rpc)
+{
+	relay_free(c->relay);
+	c->relay = relay_new(rpc);
+}
+
+int criu_relay_rpc(const struct criu *c)
+{
+	return c->relay ? relay_rpc(c->relay) : -1;
+}
+
+int criu_relay_now(struct criu *c, struct err *e)
+{
+	return c->relay ? relay_ask(c->relay, e) : 0;
+}
+
+/* @ok: what we say; the other program may refuse, too. */
+static int relay_reply(struct criu *c, bool *ok, struct err *e)
+{
+	if (!*ok)
+		relay_refuse(c->relay, REQ_RESTORE);
+	else
+		*ok = relay_ask(c->relay, e) == 0;
+	return e->code ? -e->code : 0;
+}
+
 int criu_reply(struct criu *c, bool ok, struct err *e)
 {
 	Crpc__Req req = CRPC__REQ__INIT;
+	struct err other = ERR_INIT;
 
+	if (c->relay && relay_reply(c, &ok, &other) < 0)
+		log_warn("%s", other.msg);
 	req.type = REQ_NOTIFY;
 	req.has_notify_success = true;
 	req.notify_success = ok;
-	return send_req(c, &req, e);
+	int r = send_req(c, &req, e);
+
+	if (r == 0 && other.code)
+		*e = other;
+	return r == 0 && other.code ? -e->code : r;
 }
 
 int criu_pump(struct criu *c, enum criu_event want, pid_t *pid, uint64_t deadline_us, struct err *e)
@@ -581,6 +580,7 @@ void criu_free(struct criu *c)
 {
 	if (!c)
 		return;
+	relay_free(c->relay);
 	if (c->rpc >= 0)
 		criu_ends(c);
 	if (c->pid > 0) {

@@ -60,6 +60,10 @@ struct criu_opts {
 	size_t n_external;
 	const struct criu_inherit *inherit; /* restore: as for criu_spawn_rooted() */
 	size_t n_inherit;
+	/* a request of a container runtime's, whose other options hold; NULL: none */
+	const uint8_t *base;
+	size_t base_bytes;
+	int inherit_first; /* with @base: number of the first of @inherit in CRIU's table */
 };
 
 /* The first version that makes a call between the stop and the dump. */
@@ -144,6 +148,16 @@ int criu_pump(struct criu *c, enum criu_event want, pid_t *pid, uint64_t deadlin
 int criu_rpc(const struct criu *c);
 /** criu_adopt() - take over a CRIU that another process has spawned; @rpc: taken */
 int criu_adopt(struct criu **out, int rpc, pid_t pid, struct err *e);
+/**
+ * criu_relay() - this CRIU was wanted by another program, which hears its notifications before they are answered, and
+ * its last answer
+ * @rpc: connection to that program; taken
+ */
+void criu_relay(struct criu *c, int rpc);
+/** criu_relay_now() - let that program hear the notification that waits, before criu_reply(). Return: 0; -EPERM it refuses; -errno */
+int criu_relay_now(struct criu *c, struct err *e);
+/** criu_relay_rpc() - its connection; -1: none */
+int criu_relay_rpc(const struct criu *c);
 /** criu_cancel() - from any thread: criu_next() returns -ECANCELED from now on */
 void criu_cancel(struct criu *c);
 /** criu_pid() - of the CRIU process */

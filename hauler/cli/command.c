@@ -50,6 +50,29 @@ static int parse_unit(const char *text, struct opts *o)
 	return -EINVAL;
 }
 
+/* RUNTIME:NAME: the init of a container. */
+static int parse_container(const char *text, struct opts *o)
+{
+	struct err e = ERR_INIT;
+
+	if (container_find(text, &o->container, &e) < 0) {
+		fprintf(stderr, "haul: %s\n", e.msg);
+		return -EINVAL;
+	}
+	o->pid = o->container.pid;
+	if (o->pid > 0)
+		return 0;
+	fprintf(stderr, "haul: container %s does not run\n", text);
+	return -EINVAL;
+}
+
+static int parse_target(const char *text, struct opts *o)
+{
+	return systemctl_unit_ok(text) ? parse_unit(text, o)
+	       : container_word(text)  ? parse_container(text, o)
+	                               : parse_pid(text, &o->pid);
+}
+
 static int parse_host(const char *text, const char **host)
 {
 	*host = text;
@@ -68,8 +91,7 @@ static int take_words(const struct command *c, struct opts *o, int argc, char **
 	for (int i = 0; r == 0 && i < argc; i++) {
 		form += strspn(form, " [");
 		if (!strncmp(form, "PID", 3))
-			r = systemctl_unit_ok(argv[i]) ? parse_unit(argv[i], o)
-			                               : parse_pid(argv[i], &o->pid);
+			r = parse_target(argv[i], o);
 		else if (!strncmp(form, "HOST", 4))
 			r = parse_host(argv[i], &o->dest);
 		form += strcspn(form, " ");
@@ -174,7 +196,8 @@ static int run(const struct command *c, struct opts *o, int argc, char **argv)
 		return EXIT_USAGE;
 	if (c->before && c->before(o) < 0)
 		return EXIT_USAGE;
-	int r = c->hauld ? c->hauld(o) : -1;
+	/* the runtime's commands are run by haul itself, as root */
+	int r = c->hauld && !o->container.runtime[0] ? c->hauld(o) : -1;
 
 	if (r >= 0)
 		return r;

@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/nofile.h"
 #include "config.h"
+#include "engine/container/front.h"
 #include "hauler/cli/cli.h"
 #include "hauler/cli/command.h"
 #include "hauler/cli/parse.h"
@@ -162,6 +163,9 @@ int main(int argc, char **argv)
 {
 	static struct opts o;
 	int first = 0;
+
+	if (front_called(argv[0]))
+		return front_main(argv);
 
 	getrlimit(RLIMIT_NOFILE, &o.nofile);
 	nofile_raise();

@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "engine/images/img.h"
+#include "engine/proc/inner.h"
 #include "engine/proc/proc.h"
 #include "engine/proc/proclocks.h"
 #include "hauler/files/needs.h"
@@ -207,6 +208,19 @@ static int add_missed(void *arg, const struct proclock *l)
 	return 0;
 }
 
+static int add_to_images(const struct mig *m, const struct img_lock *v, size_t n, struct err *e)
+{
+	AUTO(mem) struct img_lock *w = calloc(n, sizeof(*w));
+
+	if (!w)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for locks");
+	for (size_t i = 0; i < n; i++) {
+		w[i] = v[i];
+		w[i].pid = inner_of(v[i].pid);
+	}
+	return img_locks_add(m->dump.images_fd, w, n, e);
+}
+
 /* Return: 0 and all locks of the tree; -errno with @e */
 static int all_locks(const struct mig *m, struct img_lock **out, size_t *n, struct err *e)
 {
@@ -216,11 +230,13 @@ static int all_locks(const struct mig *m, struct img_lock **out, size_t *n, stru
 	if (r < 0)
 		return r;
 	k.n_images = k.cap = k.n;
+	for (size_t i = 0; i < k.n; i++)
+		k.v[i].pid = inner_outer(k.v[i].pid);
 	r = proclocks_each(add_missed, &k);
 	if (r < 0)
 		err_set(e, ERR_SYS, ENOMEM, "no memory for locks");
 	else if (k.n > k.n_images)
-		r = img_locks_add(m->dump.images_fd, k.v + k.n_images, k.n - k.n_images, e);
+		r = add_to_images(m, k.v + k.n_images, k.n - k.n_images, e);
 	*out = k.v;
 	*n = k.n;
 	return r;

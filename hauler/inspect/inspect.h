@@ -43,6 +43,7 @@ struct inspect_net {
 	        *rules; /* rules for files that are connected to other processes; NULL: none */
 	bool ignore_supervisor; /* the operator makes sure that it does not start another copy */
 	const char *unit; /* the service of systemd's that moves; NULL: none does */
+	bool container; /* it is the init of a container, and its runtime restores it */
 	bool land; /* a haul land takes it, with the pipes of haul run */
 };
 

@@ -303,6 +303,8 @@ int inspect_supervisor(struct inspect *i)
 	struct process root, parent;
 	bool has_parent;
 
+	if (i->net.container)
+		return 0; /* its runtime is asked itself */
 	if (!read_process(i->root, &root))
 		return 0; /* ended meanwhile */
 	has_parent = root.parent > 0 && read_process(root.parent, &parent) && parent.state != 'Z';

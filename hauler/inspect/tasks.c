@@ -151,6 +151,8 @@ static int look_space(struct inspect *i, pid_t pid, size_t k)
 	if (!own || is_ipc(k))
 		return 0;
 	i->foreign |= strcmp(spaces[k].name, "uts") != 0;
+	if (i->net.container && pid == i->root)
+		return 0;
 	return as_root ? 0 /* reported once for all that share it */
 	               : inspect_say(i, SEV_BLOCKER, spaces[k].code, spaces[k].remedy,
 	                             "pid %d lives in another %s namespace than haul", pid,

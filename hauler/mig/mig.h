@@ -9,6 +9,7 @@
 
 #include "common/journal.h"
 #include "common/page.h"
+#include "engine/container/container.h"
 #include "engine/images/class_runs.h"
 #include "engine/criu/criu.h"
 #include "engine/images/img.h"
@@ -44,6 +45,7 @@ struct Haul__Msg;
 struct left_obj;
 struct order;
 struct present;
+struct capture;
 struct images;
 struct signals;
 struct needs;
@@ -81,6 +83,7 @@ struct opts {
 	const char *unit; /* the service of systemd's that the tree is; NULL: it moves as a tree */
 	const char *pids; /* how it gets its pids there: keep, own-namespace, auto; NULL: auto */
 	const char *as; /* key of a haul land; NULL: none */
+	struct container container; /* whose tree it is; runtime "": none */
 	struct {
 		const char *give_on; /* the signal that gives the program away; NULL: none */
 		int give_signal; /* its number */
@@ -147,7 +150,7 @@ struct task_mem {
 };
 
 struct held {
-	pid_t pid;
+	pid_t pid, inner; /* inner: as images and the destination know it (inner.h) */
 	int pidfd;
 	bool was_stopped;
 };
@@ -340,6 +343,8 @@ struct mig {
 		int lock; /* of its drop-in; -1 */
 		uint64_t watchdog_us;
 	} unit; /* of opt->unit; run/unit.c */
+
+	struct capture *capture; /* of opt->container; run/capture.c */
 
 	struct halt halt;
 	struct link link;

@@ -16,6 +16,7 @@
 #include "common/auto.h"
 #include "common/log.h"
 #include "engine/net/sockopts.h"
+#include "engine/proc/inner.h"
 #include "engine/proc/proc.h"
 #include "transport/haul.pb-c.h"
 #include "transport/transport.h"
@@ -286,7 +287,7 @@ static int switch_socket(void *arg, const struct place *p, int fd)
 	}
 	haul__sock__init(s);
 	l->s->sock[l->s->n_sock++] = s;
-	s->pid = (uint32_t)p->pid;
+	s->pid = (uint32_t)inner_of(p->pid);
 	s->fd = (uint32_t)p->number;
 	s->domain = (uint32_t)l->v.domain;
 	s->type = (uint32_t)l->v.type;

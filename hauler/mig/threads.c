@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "engine/criu/sleeps.h"
 #include "engine/proc/attrs.h"
+#include "engine/proc/inner.h"
 #include "engine/proc/proc.h"
 #include "engine/proc/selfset.h"
 #include "transport/haul.pb-c.h"
@@ -190,7 +191,7 @@ static void take_left(const struct threads *t, size_t *at, Haul__Thread *out)
 	for (size_t i = 0; i < t->n_left; i++) {
 		size_t k = (*at + i) % t->n_left;
 
-		if (t->left[k].tid != (pid_t)out->tid)
+		if (inner_of(t->left[k].tid) != (pid_t)out->tid)
 			continue;
 		out->sleep_ns = t->left[k].sleep_ns;
 		out->poll_ns = t->left[k].poll_ns;
@@ -211,7 +212,7 @@ static int make(const struct attrs *a, const struct selfset *own, Haul__Thread *
 		return -ENOMEM;
 	haul__thread__init(v);
 	*out = v;
-	v->tid = (uint32_t)a->tid;
+	v->tid = (uint32_t)inner_of(a->tid);
 	v->io_priority = a->io_priority;
 	v->slack_ns = a->slack_ns;
 	v->leader = a->leader;

@@ -8,6 +8,7 @@
 
 #include "common/auto.h"
 #include "common/log.h"
+#include "engine/proc/inner.h"
 #include "engine/proc/proc.h"
 #include "engine/proc/ttyqueue.h"
 #include "hauler/inspect/inspect.h"
@@ -82,9 +83,9 @@ int ttys_switch(const struct ttys *t, Haul__Switch *s, struct err *e)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for terminals");
 		haul__terminal__init(v);
 		s->terminal[s->n_terminal++] = v;
-		v->master_pid = (uint32_t)k->at.master_pid;
+		v->master_pid = (uint32_t)inner_of(k->at.master_pid);
 		v->master_fd = (uint32_t)k->at.master_fd;
-		v->slave_pid = (uint32_t)k->at.slave_pid;
+		v->slave_pid = (uint32_t)inner_of(k->at.slave_pid);
 		v->slave_fd = (uint32_t)k->at.slave_fd;
 		if (wire_copy(&v->input, k->q.input, k->q.n_input) < 0 ||
 		    wire_copy(&v->output, k->q.output, k->q.n_output) < 0)

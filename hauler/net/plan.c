@@ -59,6 +59,7 @@ int mnet_new(struct mig *m, struct err *e)
 	               (n->judge.tcp == TCP_BY_ADDRESS && o->n_moves);
 	n->judge.rules = &o->rules;
 	n->judge.unit = m->opt->unit;
+	n->judge.container = m->opt->container.runtime[0];
 	n->judge.land = m->opt->as != NULL;
 	n->judge.ignore_supervisor = m->opt->pol.v.supervisor == POL_SUPERVISOR_IGNORE;
 	n->judge.moves = n->there;

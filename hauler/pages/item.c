@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/page.h"
+#include "engine/proc/inner.h"
 #include "engine/proc/proc.h"
 #include "engine/tracker/tracker.h"
 #include "hauler/pages/kin.h"
@@ -161,7 +162,8 @@ static ssize_t read_pages(const struct send *s, const struct item *it, uint64_t 
 	if (obj_is_shmem(it->obj))
 		return read_object(it->memfd, vaddr, buf, pages);
 	return kin_many(s->kin) ? mem_read_shared(it->memfd, vaddr, buf, pages)
-	                        : mem_read(it->memfd, (pid_t)obj_id(it->obj), vaddr, buf, pages);
+	                        : mem_read(it->memfd, inner_outer((pid_t)obj_id(it->obj)), vaddr,
+	                                   buf, pages);
 }
 
 /* @places: see tracker_strayed() */
@@ -175,7 +177,7 @@ static int take_run(struct send *s, const struct item *it, struct build *b, int 
 		ssize_t n = run->pages - i;
 		bool strayed[FRAME_PAGES_MAX] = { false };
 
-		pid_t pid = (pid_t)obj_id(it->obj);
+		pid_t pid = inner_outer((pid_t)obj_id(it->obj));
 
 		tracker_strayed(s->trk, pid, places, vaddr, (size_t)n, strayed);
 		if (b->kin)
@@ -282,7 +284,8 @@ int item_send(struct stream *t, const struct item *it, struct err *e)
 	struct build b = { .f = { .type = FRAME_PAGES, .codec = t->codec.use } };
 	uint8_t *buf = it->data ? it->data : t->buf;
 	bool strays = it->what == SEND_CHANGED && t->s->trk && obj_is_task(it->obj);
-	AUTO(fd) int places = strays ? tracker_places(t->s->trk, (pid_t)obj_id(it->obj)) : -1;
+	AUTO(fd)
+	int places = strays ? tracker_places(t->s->trk, inner_outer((pid_t)obj_id(it->obj))) : -1;
 
 	b.kin = it->what != SEND_ALL && obj_is_task(it->obj) &&
 	        kin_has(t->s->kin, (pid_t)obj_id(it->obj));

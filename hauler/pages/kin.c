@@ -17,6 +17,7 @@
 
 #include "common/auto.h"
 #include "common/page.h"
+#include "engine/proc/inner.h"
 
 #define KIN_MAX       16u /* more are not looked at: each costs a read of its page map for each frame */
 #define TRIES_MAX     1024u /* frames in vain, then no more in this round */
@@ -51,7 +52,7 @@ void kin_set(struct kin *k, const pid_t *pid, size_t n, bool twins)
 	k->tries = 0;
 	k->many = n > 1;
 	for (size_t i = 0; twins && n > 1 && i < n && k->n < KIN_MAX; i++) {
-		snprintf(path, sizeof(path), "/proc/%d/pagemap", pid[i]);
+		snprintf(path, sizeof(path), "/proc/%d/pagemap", inner_outer(pid[i]));
 		int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 		if (fd < 0)

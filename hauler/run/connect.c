@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/conf.h"
 #include "common/log.h"
+#include "engine/proc/inner.h"
 #include "hauler/report/report.h"
 #include "hauler/rights/owner.h"
 #include "hauler/save/save.h"
@@ -48,6 +49,7 @@ static int owner(struct mig *m, struct err *e)
 
 static int look(struct mig *m, struct err *e)
 {
+	inner_tree(m->opt->pid);
 	return inspect_new_with(&m->insp, m->opt->pid, mnet_judge(m->net), &m->opt->fs, e);
 }
 
@@ -184,6 +186,7 @@ static int ask_dump(struct mig *m, bool parent, struct err *e)
 		.parent = parent ? PARENT_NAME : NULL,
 	};
 
+	capture_base(m, &o);
 	if (criu_dump(m->dump.criu, &o, e) < 0 ||
 	    criu_pump(m->dump.criu, CRIU_EV_PRE_DUMP, NULL, deadline_in_ms(CRIU_LIMIT_MS), e) < 0)
 		return err_wrap(e, "CRIU will not dump");
@@ -250,6 +253,7 @@ static int send_files(struct mig *m, struct err *e)
 }
 
 static const struct part prepare_parts[] = {
+	{ "container", capture_take },
 	{ "start CRIU", start_criu },
 	{ "send START", talk_start },
 	{ "freeze mode", say_freeze_mode },

@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "engine/proc/inner.h"
 #include "engine/proc/vforks.h"
 #include "hauler/mig/sockets.h"
 #include "hauler/rights/owner.h"
@@ -41,11 +42,12 @@ static int hold_task(struct mig *m, const struct img_task *t, struct err *e)
 
 	if (img_core(m->dump.images_fd, t->pid, &core, e) < 0)
 		return -e->code;
-	h->pid = t->pid;
+	h->inner = t->pid;
+	h->pid = inner_outer(t->pid);
 	h->was_stopped = core.stopped;
-	h->pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
+	h->pidfd = h->pid ? (int)syscall(SYS_pidfd_open, h->pid, 0) : -1;
 	if (h->pidfd < 0)
-		return err_sys(e, "pidfd of %d", t->pid);
+		return err_sys(e, "pidfd of %d", h->pid);
 	m->copy.n_held++;
 	return 0;
 }
@@ -362,6 +364,7 @@ void freeze_undo(struct mig *m)
 	drop_criu(m, &stopped);
 	starter_back(m);
 	mnet_undo(m);
+	capture_back(m);
 	if (m->copy.frost)
 		frost_thaw(m->copy.frost);
 	ttys_put(m->copy.ttys);
@@ -491,6 +494,7 @@ void freeze_kill(struct mig *m)
 	struct err late = ERR_INIT;
 
 	signals_late(m);
+	capture_over(m);
 	if (m->copy.rings && direct_rings_same(m->copy.rings, &late) < 0)
 		log_err("a native AIO request was answered here after the hand-over; at the "
 		        "destination it never will be");

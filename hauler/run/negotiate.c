@@ -78,8 +78,9 @@ static int fill_offer(struct mig *m, Haul__Offer *o, struct findings *out, struc
 	if (inspect_offer(m->insp, o, e) < 0 || outs_offer(inspect_outs(m->insp), o, e) < 0 ||
 	    fill_rights(m, o, e) < 0 ||
 	    (!m->needs && needs_new(&m->needs, m->insp, m->opt, out, e) < 0) ||
-	    mnet_offer(m, o, e) < 0 || dirs_offer(m, o, out, e) < 0 ||
-	    threads_offer(m->opt->pid, o, e) < 0 || sockets_offer(m->opt->pid, o, out, e) < 0)
+	    capture_offer(m, o, out, e) < 0 || mnet_offer(m, o, e) < 0 ||
+	    dirs_offer(m, o, out, e) < 0 || threads_offer(m->opt->pid, o, e) < 0 ||
+	    sockets_offer(m->opt->pid, o, out, e) < 0)
 		return err_code(e);
 	return 0;
 }

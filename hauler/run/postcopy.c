@@ -20,21 +20,22 @@
 #define PUSH_PAGES       32u
 #define URGENT_BYTES     (FRAME_BODY_MAX + FRAME_PAGES_MAX * PAGE_BYTES)
 
-static bool is_ours(const struct mig *m, pid_t pid)
+/* Of the stopped copy, by its inner number. Return: 0: it is none of ours */
+static pid_t held_pid(const struct mig *m, uint64_t inner)
 {
 	if (m->pages.has)
-		return m->pages.has(m->pages.read_arg, obj_of_task((uint64_t)pid));
+		return m->pages.has(m->pages.read_arg, obj_of_task(inner)) ? (pid_t)inner : 0;
 	for (size_t i = 0; i < m->copy.n_held; i++)
-		if (m->copy.held[i].pid == pid)
-			return true;
-	return false;
+		if ((uint64_t)m->copy.held[i].inner == inner)
+			return m->copy.held[i].pid;
+	return 0;
 }
 
 /* Return: how many pages were read; below 0: none can be */
 static ssize_t read_pages(const struct mig *m, const struct frame_run *want, uint8_t *buf,
                           struct err *e)
 {
-	pid_t pid = (pid_t)obj_id(want->obj);
+	pid_t pid = held_pid(m, obj_id(want->obj));
 	int fd = -1;
 
 	if (m->pages.read) {
@@ -51,13 +52,13 @@ static ssize_t read_pages(const struct mig *m, const struct frame_run *want, uin
 
 static int answer_run(struct mig *m, const struct frame_run *want, uint8_t *buf, struct err *e)
 {
-	pid_t pid = (pid_t)obj_id(want->obj);
+	pid_t pid = held_pid(m, obj_id(want->obj));
 	struct frame f = { .type = FRAME_PAGES, .n_runs = 1 };
 	struct iovec io = { .iov_base = buf };
 
-	if (!obj_is_task(want->obj) || !is_ours(m, pid))
-		return err_set(e, ERR_PEER, EPROTO, "the destination asks for pages of pid %d",
-		               pid);
+	if (!obj_is_task(want->obj) || !pid)
+		return err_set(e, ERR_PEER, EPROTO, "the destination asks for pages of pid %llu",
+		               (unsigned long long)obj_id(want->obj));
 	pthread_mutex_lock(&m->rest.lock);
 	if (m->rest.order)
 		order_waits(m->rest.order, want->obj, want->vaddr, want->pages);
@@ -138,7 +139,7 @@ static int push_run(struct mig *m, uint64_t obj, uint64_t vaddr, uint64_t pages,
 {
 	if (m->pages.read)
 		return push_from_archive(m, obj, vaddr, pages, e);
-	int fd = memfd_get(m, (pid_t)obj_id(obj), e);
+	int fd = memfd_get(m, held_pid(m, obj_id(obj)), e);
 
 	return fd < 0 ? fd : send_pages(m->pages.send, SEND_ALL, obj, fd, vaddr, pages, e);
 }

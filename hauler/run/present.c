@@ -12,6 +12,7 @@
 
 #include "common/array.h"
 #include "common/clock.h"
+#include "engine/proc/inner.h"
 
 struct present {
 	struct present_task *v;
@@ -62,7 +63,7 @@ static int collect(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr, 
 	if (!t)
 		return -ENOMEM;
 	if (x->sent && (flags & TRACKER_DIRTY))
-		sent_wrote(x->sent, obj_of_task(pid), vaddr, pages, x->scan);
+		sent_wrote(x->sent, inner_obj(pid), vaddr, pages, x->scan);
 	int r = flags & TRACKER_DIRTY ? runs_add(&t->dirty, vaddr, pages) : 0;
 
 	if (r)
@@ -228,7 +229,7 @@ static int split_own(const struct mig *m, const struct present_task *t, struct r
 
 	if (!t || !t->present.n || !own || !own->n_answered)
 		return 0;
-	int r = img_vmas(m->dump.images_fd, t->pid, &v, e);
+	int r = img_vmas(m->dump.images_fd, inner_of(t->pid), &v, e);
 
 	for (size_t i = 0; r == 0 && i < own->n; i++)
 		if (own->v[i].answered &&

@@ -80,6 +80,25 @@ struct own_task *answer_criu_task(const struct mig *m, pid_t pid);
 /** answer_criu_forget() - free what was read for the answers */
 void answer_criu_forget(struct mig *m);
 
+/* ---- capture.c: a container; all of them do nothing for a tree that is none ---- */
+
+/** capture_take() - while it runs: ask its runtime what it would tell CRIU */
+int capture_take(struct mig *m, struct err *e);
+struct Haul__Offer;
+/** capture_offer() - name it in the offer, and say what of it cannot move. Return: 0; -errno */
+int capture_offer(struct mig *m, struct Haul__Offer *o, struct findings *out, struct err *e);
+/** capture_base() - put the runtime's request into @o */
+void capture_base(const struct mig *m, struct criu_opts *o);
+/** capture_land() - before the stop, once: have the runtime at the destination get ready */
+int capture_land(struct mig *m, struct err *e);
+/** capture_guard() - it is stopped: its runtime refuses to start another one; not waited for */
+int capture_guard(struct mig *m, struct err *e);
+/** capture_back() - it is about to resume here */
+void capture_back(const struct mig *m);
+/** capture_over() - it runs there, with every page: the runtime here ends its stopped copy */
+void capture_over(const struct mig *m);
+void capture_free(struct capture *c);
+
 /* ---- freeze.c ---- */
 
 /** freeze_shmem() - sink_ops.shmem: pages of shared memory, sent as they come */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "engine/proc/inner.h"
 #include "hauler/load/load.h"
 
 #define CGROUP_BYTES 256
@@ -34,7 +35,7 @@ static const char *cgroup_word(const char *path)
 
 int record_freeze(struct mig *m, struct err *e)
 {
-	char secret[SECRET_TEXT_BYTES];
+	char secret[SECRET_TEXT_BYTES], container[CONTAINER_WORD_BYTES] = "";
 	AUTO(mem) char *net = mnet_word(m), *from = frost_cgroup_of(m->opt->pid);
 	int r = net ? journal_new(&m->journal, JOURNAL_DIR, JOURNAL_SOURCE, m->link.route, e)
 	            : err_set(e, ERR_SYS, ENOMEM, "no memory for a journal");
@@ -42,6 +43,9 @@ int record_freeze(struct mig *m, struct err *e)
 	if (r < 0)
 		return r;
 	secret_print(m->link.secret, secret);
+	if (m->opt->container.runtime[0])
+		snprintf(container, sizeof(container), "%s:%s", m->opt->container.runtime,
+		         m->opt->container.id);
 	if (from)
 		slow_home(from);
 	m->copy.home = strdup(cgroup_word(from));
@@ -51,13 +55,13 @@ int record_freeze(struct mig *m, struct err *e)
 	        m->journal, e, "freeze",
 	        "dest=%s port=%u streams=%u mbit=%u cpu=%u secret=%s pid=%d "
 	        "start=%llu peer-boot=%s identity=%s known-hosts=%s net=%s cgroup=%s unit=%s "
-	        "watchdog=%llu enabled=%d outer=%d load=%u",
+	        "watchdog=%llu enabled=%d outer=%d load=%u container=%s",
 	        word(m->opt->dest), m->opt->port, m->opt->pol.v.streams,
 	        m->opt->pol.v.bandwidth_limit_mbit, m->opt->pol.v.cpu_limit_percent, secret,
 	        m->opt->pid, (unsigned long long)procs_start(m->opt->pid), word(m->link.peer_boot),
 	        word(m->opt->identity), word(m->opt->known_hosts), net, m->copy.home,
 	        word(m->opt->unit), (unsigned long long)m->unit.watchdog_us, m->unit.enabled,
-	        m->opt->outer_pid, m->load ? load_number(m->load) : 0);
+	        m->opt->outer_pid, m->load ? load_number(m->load) : 0, word(container));
 }
 
 int record_held(struct mig *m, struct err *e)
@@ -127,11 +131,26 @@ static char *text(const struct journal *j, const char *key)
 	return v && strcmp(v, "-") ? strdup(v) : NULL;
 }
 
+/* "RUNTIME:ID" */
+static void load_container(const struct journal *j, struct container *c)
+{
+	const char *v = journal_get(j, "container");
+	const char *colon = v ? strchr(v, ':') : NULL;
+
+	*c = (struct container){ 0 };
+	if (!colon)
+		return;
+	snprintf(c->runtime, sizeof(c->runtime), "%.*s", (int)(colon - v), v);
+	snprintf(c->id, sizeof(c->id), "%s", colon + 1);
+}
+
 int record_load(struct mig *m, struct opts *o, struct err *e)
 {
 	const struct journal *j = m->journal;
 
 	o->pid = (pid_t)number(j, "pid");
+	inner_tree(o->pid);
+	load_container(j, &o->container);
 	if (!o->dest)
 		o->dest = m->loaded.dest = text(j, "dest");
 	o->port = number(j, "port");
@@ -174,7 +193,7 @@ static int hold_one(struct mig *m, const char *item)
 		return -EBADMSG;
 	struct held *h = &m->copy.held[m->copy.n_held];
 
-	*h = (struct held){ .pid = pid, .was_stopped = was_stopped };
+	*h = (struct held){ .pid = pid, .inner = inner_of(pid), .was_stopped = was_stopped };
 	h->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	/* open it first, then compare: so it cannot be replaced in between */
 	if (h->pidfd >= 0 && procs_start(pid) != start)

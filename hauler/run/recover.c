@@ -66,6 +66,7 @@ static void thaw(struct mig *m)
 {
 	starter_back(m);
 	mnet_undo(m);
+	capture_back(m);
 	if (m->copy.frost)
 		frost_thaw(m->copy.frost);
 	for (size_t i = 0; i < m->copy.n_held; i++)

@@ -60,7 +60,7 @@ static bool is_held(const struct mig *m, uint64_t obj)
 	if (m->pages.has)
 		return m->pages.has(m->pages.read_arg, obj);
 	for (size_t i = 0; i < m->copy.n_held; i++)
-		if (obj == obj_of_task(m->copy.held[i].pid))
+		if (obj == obj_of_task((uint64_t)m->copy.held[i].inner))
 			return true;
 	return false;
 }

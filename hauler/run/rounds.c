@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "engine/proc/inner.h"
 #include "hauler/pages/page_list.h"
 #include "hauler/report/costs.h"
 #include "hauler/report/report.h"
@@ -81,7 +82,7 @@ static int listed_task(void *arg, pid_t pid, const struct vma *vma, uint64_t vad
 
 	(void)vma;
 	(void)flags;
-	return r->shared_only ? 0 : listed(arg, obj_of_task((uint64_t)pid), vaddr, pages);
+	return r->shared_only ? 0 : listed(arg, inner_obj(pid), vaddr, pages);
 }
 
 static int listed_object(void *arg, uint64_t obj, uint64_t at, uint64_t pages, unsigned int flags)
@@ -108,7 +109,7 @@ static int seen_task(void *arg, pid_t pid, const struct vma *vma, uint64_t vaddr
 
 	(void)vma;
 	if (!r->shared_only)
-		return seen(arg, obj_of_task((uint64_t)pid), vaddr, pages, flags);
+		return seen(arg, inner_obj(pid), vaddr, pages, flags);
 	if (!(flags & (TRACKER_ZERO | TRACKER_FILE))) { /* all of it is still here */
 		r->present += pages;
 		r->written += pages;
@@ -237,7 +238,7 @@ static int open_object(struct mig *m, uint64_t obj)
 	struct err ignore = ERR_INIT;
 
 	return obj_is_shmem(obj) ? tracker_object_fd(m->precopy.trk, obj)
-	                         : memfd_get(m, (pid_t)obj_id(obj), &ignore);
+	                         : memfd_get(m, inner_outer((pid_t)obj_id(obj)), &ignore);
 }
 
 /*
@@ -450,8 +451,10 @@ static int given_up(struct mig *m, struct err *e)
 static int files_first(struct mig *m, uint64_t freeze_us, bool *late, struct err *e)
 {
 	uint64_t t0 = now_us();
-	int r = bring_files(m, false, e);
+	int r = capture_land(m, e);
 
+	if (r == 0)
+		r = bring_files(m, false, e);
 	if (r == 0)
 		r = dirs_settle(m, e);
 	m->precopy.decision.freeze_us = freeze_us + m->fig.ship_us;

@@ -305,6 +305,7 @@ void run_fini(struct mig *m)
 	free(steal(m->rest.left));
 	signals_free(steal(m->copy.signals));
 	frost_free(steal(m->copy.frost));
+	capture_free(steal(m->capture));
 	free(steal(m->copy.home));
 	direct_rings_free(steal(m->copy.rings));
 	ttys_free(steal(m->copy.ttys));

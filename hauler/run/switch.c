@@ -13,6 +13,7 @@
 
 #include "common/clock.h"
 #include "common/fault.h"
+#include "engine/proc/inner.h"
 #include "hauler/report/report.h"
 #include "transport/haul.pb-c.h"
 
@@ -137,18 +138,18 @@ static int class_run(void *arg, const struct run *run, bool eager)
 static int class_task(struct mig *m, const struct img_tree *tree, const struct present *x,
                       const struct sink_obj *o, struct class_runs *out, struct err *e)
 {
-	pid_t pid = (pid_t)obj_id(o->obj);
+	pid_t inner = (pid_t)obj_id(o->obj), pid = inner_outer(inner);
 	static const struct runs none;
 	struct classify c = { .m = m, .obj = o->obj, .pid = pid, .out = out, .e = e };
 	AUTO(mem) uint64_t *now = NULL;
 	const struct img_task *task = NULL;
 
 	for (size_t i = 0; i < tree->n; i++)
-		if (tree->v[i].pid == pid)
+		if (tree->v[i].pid == inner)
 			task = &tree->v[i];
-	if (!task)
+	if (!task || !pid)
 		return err_set(e, ERR_CRIU, EPROTO, "CRIU sent pages of pid %d outside the tree",
-		               pid);
+		               inner);
 	int r = img_rseq_pages(m->dump.images_fd, task, &now, &c.n_now, e);
 
 	if (r < 0)
@@ -338,6 +339,7 @@ static const struct part restore_parts[] = {
 	{ "push pages", push },
 	{ "wait for CRIU", criu_gone },
 	{ "hold the stopped processes", freeze_hold },
+	{ "guard the container", capture_guard },
 	{ "sandboxes", same_sandboxes },
 	{ "restore", talk_restored },
 };

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* inner.c - the two numbers of each task of a tree that has a pid namespace of its own. */
+#include "engine/proc/inner.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/array.h"
+#include "common/page.h"
+#include "engine/proc/proc.h"
+
+struct pair {
+	pid_t outer, inner;
+};
+
+static struct {
+	pthread_mutex_t lock;
+	pid_t root;
+	bool apart;
+	struct pair *v;
+	size_t n, cap;
+} tree = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static bool is_apart(pid_t root)
+{
+	struct stat theirs, ours;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", root);
+	return stat(path, &theirs) == 0 && stat("/proc/self/ns/pid", &ours) == 0 &&
+	       (theirs.st_ino != ours.st_ino || theirs.st_dev != ours.st_dev);
+}
+
+void inner_tree(pid_t root)
+{
+	pthread_mutex_lock(&tree.lock);
+	tree.root = root;
+	tree.apart = is_apart(root);
+	tree.n = 0;
+	pthread_mutex_unlock(&tree.lock);
+}
+
+bool inner_apart(void)
+{
+	return __atomic_load_n(&tree.apart, __ATOMIC_RELAXED);
+}
+
+/* The last number of the line. Return: 0: it is gone */
+static pid_t read_inner(pid_t outer)
+{
+	char path[40], line[256];
+	pid_t inner = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", outer);
+	AUTO(file) FILE *f = fopen(path, "re");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		char *last = strrchr(line, '\t');
+
+		if (!strncmp(line, "NSpid:", 6) && last) {
+			inner = (pid_t)strtol(last, NULL, 10);
+			break;
+		}
+	}
+	return inner;
+}
+
+static pid_t learn(pid_t outer)
+{
+	pid_t inner = read_inner(outer);
+
+	if (inner && array_grow(&tree.v, tree.n, &tree.cap, sizeof(*tree.v)) == 0)
+		tree.v[tree.n++] = (struct pair){ outer, inner };
+	return inner;
+}
+
+pid_t inner_of(pid_t outer)
+{
+	pid_t inner = 0;
+
+	if (!inner_apart())
+		return outer;
+	pthread_mutex_lock(&tree.lock);
+	for (size_t i = tree.n; i-- > 0 && !inner;)
+		if (tree.v[i].outer == outer)
+			inner = tree.v[i].inner;
+	if (!inner)
+		inner = learn(outer);
+	pthread_mutex_unlock(&tree.lock);
+	return inner ? inner : outer;
+}
+
+static void learn_threads(pid_t pid)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	AUTO(dir) DIR *d = opendir(path);
+
+	for (struct dirent *de; d && (de = readdir(d));)
+		if (isdigit((unsigned char)de->d_name[0]))
+			learn((pid_t)strtol(de->d_name, NULL, 10));
+}
+
+static pid_t look_up(pid_t inner)
+{
+	for (size_t i = tree.n; i-- > 0;)
+		if (tree.v[i].inner == inner)
+			return tree.v[i].outer;
+	return 0;
+}
+
+pid_t inner_outer(pid_t inner)
+{
+	struct err ignore = ERR_INIT;
+
+	if (!inner_apart())
+		return inner;
+	pthread_mutex_lock(&tree.lock);
+	pid_t outer = look_up(inner);
+	AUTO(procs) struct proc_list l = { 0 };
+
+	if (!outer && procs_tree(tree.root, &l, &ignore) == 0) {
+		tree.n = 0;
+		for (size_t i = 0; i < l.n; i++)
+			learn_threads(l.pid[i]);
+		outer = look_up(inner);
+	}
+	pthread_mutex_unlock(&tree.lock);
+	return outer;
+}
+
+uint64_t inner_obj(pid_t outer)
+{
+	return obj_of_task((uint64_t)inner_of(outer));
+}

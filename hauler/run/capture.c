@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * capture.c - a container: what its runtime would tell CRIU here, and its runtime at the destination.
+ * docs/CONTAINERS.md.
+ */
+#include "hauler/run/priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "engine/container/tool.h"
+#include "transport/haul.pb-c.h"
+
+#define LAND_LIMIT_MS 90000
+#define PART_BYTES    (1u << 20)
+
+struct capture {
+	struct wanted request; /* of a dump */
+	int archive; /* the runtime's; -1: none */
+	struct tool *guard; /* NULL: not guarded */
+	bool landed;
+	bool alone; /* in its network: nobody outside it is connected */
+	Haul__Container offer;
+};
+
+void capture_free(struct capture *c)
+{
+	if (!c)
+		return;
+	asked_fini(&c->request);
+	if (c->archive >= 0)
+		close(c->archive);
+	tool_free(c->guard);
+	free(c);
+}
+
+static struct capture *get(struct mig *m)
+{
+	if (!m->capture && (m->capture = calloc(1, sizeof(*m->capture)))) {
+		m->capture->request = (struct wanted){ .rpc = -1, .front = -1 };
+		m->capture->archive = -1;
+	}
+	return m->capture;
+}
+
+/* A network of its own with no interface but the loopback. */
+static bool is_alone(pid_t pid)
+{
+	struct stat theirs, ours;
+	char path[40], line[256];
+	bool alone = true;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
+	if (stat(path, &theirs) < 0 || stat("/proc/self/ns/net", &ours) < 0 ||
+	    (theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/net/dev", pid);
+	AUTO(file) FILE *f = fopen(path, "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		alone &= !strchr(line, ':') || strstr(line, " lo:");
+	return f && alone;
+}
+
+/* `podman exec`: a process in the container's cgroup that is no child of its init stays behind. */
+static int say_exec(struct mig *m, struct findings *out)
+{
+	AUTO(mem) char *group = frost_cgroup_of(m->opt->pid);
+	char mount[256], path[1024];
+	int pid, r = 0;
+
+	if (!group || frost_mount(mount, sizeof(mount)) < 0)
+		return 0;
+	snprintf(path, sizeof(path), "%s%s/cgroup.procs", mount, group);
+	AUTO(file) FILE *f = strcmp(group, "/") ? fopen(path, "re") : NULL;
+
+	while (f && r == 0 && fscanf(f, "%d", &pid) == 1)
+		if (!inspect_in_tree(m->insp, pid) && procs_lives(pid))
+			r = finding_add(out, SEV_BLOCKER, "container-exec",
+			                "end it, or wait until it has ended",
+			                "process %d is in the container, but is not its init's "
+			                "child (exec): it would stay behind",
+			                pid);
+	return r;
+}
+
+static int say_all(struct mig *m, struct findings *out)
+{
+	const struct container *k = &m->opt->container;
+	int r = say_exec(m, out);
+
+	if (r == 0 && k->pod)
+		r = finding_add(out, SEV_BLOCKER, "container-pod", "move it out of its pod",
+		                "container %s belongs to a pod, whose namespaces it shares",
+		                k->name);
+	if (r == 0 && !m->capture->alone)
+		r = finding_add(out, SEV_WARNING, "container-connections",
+		                "see that both ends connect again",
+		                "TCP connections of the container are closed at the destination");
+	return r;
+}
+
+int capture_offer(struct mig *m, Haul__Offer *o, struct findings *out, struct err *e)
+{
+	const struct container *k = &m->opt->container;
+	struct capture *c = k->runtime[0] ? get(m) : NULL;
+
+	if (!k->runtime[0])
+		return 0;
+	if (!c)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for a container");
+	haul__container__init(&c->offer);
+	c->offer.runtime = (char *)k->runtime; /* messages have no const */
+	c->offer.id = (char *)k->id;
+	c->offer.name = (char *)k->name;
+	c->offer.image = (char *)k->image;
+	c->offer.image_name = (char *)k->image_name;
+	c->offer.bundle = (char *)k->bundle;
+	c->offer.network = (char *)k->network;
+	c->offer.cgroup_space = k->cgroup_space;
+	o->container = &c->offer;
+	c->alone = is_alone(m->opt->pid);
+	c->offer.alone = c->alone;
+	return say_all(m, out) < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for findings") : 0;
+}
+
+int capture_take(struct mig *m, struct err *e)
+{
+	const struct container *k = &m->opt->container;
+	AUTO(asked) struct asked *a = NULL;
+
+	if (!k->runtime[0])
+		return 0;
+	if (!get(m))
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for a container");
+	int r = asked_open(&a, m->link.route, m->dump.criu_path, m->dump.criu_version, e);
+
+	if (r < 0)
+		return r;
+	r = container_capture(k, a, &m->capture->request, &m->capture->archive, e);
+	log_info("container %s:%s request_bytes=%zu", k->runtime, k->id, m->capture->request.bytes);
+	return r;
+}
+
+void capture_base(const struct mig *m, struct criu_opts *o)
+{
+	if (!m->capture)
+		return;
+	o->base = m->capture->request.data;
+	o->base_bytes = m->capture->request.bytes;
+	o->tcp_close = !m->capture->alone;
+}
+
+static int send_archive(struct mig *m, struct err *e)
+{
+	AUTO(mem) uint8_t *buf = malloc(PART_BYTES);
+	Haul__Berth part = HAUL__BERTH__INIT;
+	off_t at = 0;
+
+	if (!buf)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for an archive");
+	part.data.data = buf;
+	do {
+		ssize_t n = m->capture->archive < 0
+		                    ? 0
+		                    : pread(m->capture->archive, buf, PART_BYTES, at);
+
+		if (n < 0)
+			return err_sys(e, "the container's archive");
+		at += n;
+		part.data.len = (size_t)n;
+		part.last = n == 0;
+		int r = talk_say(m, HAUL__MSG__BODY_BERTH, &part, e);
+
+		if (r < 0)
+			return r;
+	} while (!part.last);
+	return 0;
+}
+
+int capture_land(struct mig *m, struct err *e)
+{
+	Haul__Msg *answer = NULL;
+
+	if (!m->capture || m->capture->landed)
+		return 0;
+	m->capture->landed = true;
+	int r = send_archive(m, e);
+
+	if (r == 0)
+		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_BERTHED, &answer,
+		                deadline_in_ms(LAND_LIMIT_MS), e);
+	if (r < 0)
+		return err_wrap(e, "container");
+	haul__msg__free_unpacked(answer, NULL);
+	return 0;
+}
+
+int capture_guard(struct mig *m, struct err *e)
+{
+	return m->capture ? container_guard(&m->opt->container, &m->capture->guard, e) : 0;
+}
+
+/* Also of a haul that is dead: then it is not known whether it was guarded. */
+static void unguard(const struct mig *m)
+{
+	struct tool *guard = m->capture ? steal(m->capture->guard) : NULL;
+
+	if (guard || !m->capture)
+		container_unguard(&m->opt->container, guard);
+	tool_free(guard);
+}
+
+void capture_back(const struct mig *m)
+{
+	if (m->opt->container.runtime[0])
+		unguard(m);
+}
+
+void capture_over(const struct mig *m)
+{
+	const struct container *k = &m->opt->container;
+	struct err e = ERR_INIT;
+
+	if (!k->runtime[0] || !container_is(k))
+		return;
+	unguard(m);
+	if (container_end(k, &e) < 0)
+		log_err("container %s:%s is still on record here: %s", k->runtime, k->id, e.msg);
+}
