@@ -92,7 +92,8 @@ haul_it() {
 one_at() {
 	local no
 	no=$(other "$1")
-	[ -z "$(pid_of "$no" "$2")" ] || fail "$2 is still known on $no"
+	# an undo there may take longer than haul's here
+	until_true 60 '[ -z "$(pid_of "$1" "$2")" ]' "$no" "$2" || fail "$2 is still known on $no"
 	[ "$(writers "$1")" = 1 ] || fail "$(writers "$1") copies on $1"
 	[ "$(writers "$no")" = 0 ] || fail "$(writers "$no") copies on $no"
 	until_true 20 '! left_over' || fail "left over: $(left_over 2>&1)"

@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "engine/container/front.h"
+#include "engine/container/late.h"
 #include "engine/container/tool.h"
 #include "transport/haul.pb-c.h"
 
@@ -178,11 +179,24 @@ static int begin(struct wrk *w, const struct criu_inherit *v, size_t n, struct e
 	return become(w, v, n, e);
 }
 
+static int late_part(struct wrk *w, const Haul__Berth *m, struct err *e)
+{
+	struct berth *b = w->berth;
+	AUTO(mem) char *root = b->ask.data ? asked_root(&b->ask) : NULL;
+
+	if (!root || m->at > INT64_MAX)
+		return err_set(e, ERR_PEER, EPROTO, "files of a container that has not begun");
+	return late_put(box(w), root, asked_dir(b->asked), m->into, (int64_t)m->at - 1,
+	                m->data.data, m->data.len, m->last, e);
+}
+
 static int part(struct wrk *w, const Haul__Berth *m, const struct criu_inherit *v, size_t n,
                 struct err *e)
 {
 	struct berth *b = w->berth;
 
+	if (m->into[0])
+		return late_part(w, m, e);
 	if (b->archive < 0)
 		return err_set(e, ERR_PEER, EPROTO, "the container's runtime has begun already");
 	b->archive_bytes += m->data.len;

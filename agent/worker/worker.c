@@ -172,7 +172,9 @@ static int take_berth(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	const struct criu_inherit *places = out_list(w->outs, &n);
 	int r = berth_part(w, msg->berth, places, n, e);
 
-	return r < 0 || !msg->berth->last ? r : wrk_say(w, HAUL__MSG__BODY_BERTHED, &berthed, e);
+	return r < 0 || !msg->berth->last || msg->berth->into[0]
+	               ? r
+	               : wrk_say(w, HAUL__MSG__BODY_BERTHED, &berthed, e);
 }
 
 static int take_images(struct wrk *w, const Haul__Msg *msg, struct err *e)

@@ -332,6 +332,16 @@ int asked_dump(struct asked *a, struct tool *c, struct wanted *out, uint64_t dea
 
 /* ---- a restore ---- */
 
+char *asked_root(const struct wanted *k)
+{
+	Crpc__Req *req = crpc__req__unpack(NULL, k->bytes, k->data);
+	char *root = req && req->opts && req->opts->root ? strdup(req->opts->root) : NULL;
+
+	if (req)
+		crpc__req__free_unpacked(req, NULL);
+	return root;
+}
+
 int asked_restore(struct asked *a, struct tool *c, struct wanted *out, uint64_t deadline_us,
                   struct err *e)
 {

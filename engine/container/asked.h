@@ -47,6 +47,8 @@ int asked_dump(struct asked *a, struct tool *c, struct wanted *out, uint64_t dea
 /** asked_restore() - until it wants a restore, which then waits */
 int asked_restore(struct asked *a, struct tool *c, struct wanted *out, uint64_t deadline_us,
                   struct err *e);
+/** asked_root() - the root file system of the request. Return: a copy, the caller's; NULL: it has none */
+char *asked_root(const struct wanted *k);
 /**
  * asked_become() - let the program in front become CRIU
  * @cgroup_space: in a cgroup namespace of its own, as the container is

@@ -138,6 +138,11 @@ const char *tool_said(struct tool *c)
 	return c->said;
 }
 
+int tool_out(const struct tool *c)
+{
+	return c->out;
+}
+
 void tool_free(struct tool *c)
 {
 	if (!c)

@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "engine/container/late.h"
 #include "engine/container/tool.h"
 #include "transport/haul.pb-c.h"
 
@@ -21,6 +22,8 @@
 struct capture {
 	struct wanted request; /* of a dump */
 	int archive; /* the runtime's; -1: none */
+	struct asked *asked;
+	struct late *late; /* its files; from capture_land() on */
 	struct tool *guard; /* NULL: not guarded */
 	bool landed;
 	bool alone; /* in its network: nobody outside it is connected */
@@ -35,6 +38,8 @@ void capture_free(struct capture *c)
 	if (c->archive >= 0)
 		close(c->archive);
 	tool_free(c->guard);
+	late_free(c->late);
+	asked_close(c->asked);
 	free(c);
 }
 
@@ -66,6 +71,13 @@ static bool is_alone(pid_t pid)
 	return f && alone;
 }
 
+static bool descends(pid_t pid, pid_t root)
+{
+	while (pid > 1 && pid != root)
+		pid = procs_parent(pid);
+	return pid == root;
+}
+
 /* `podman exec`: a process in the container's cgroup that is no child of its init stays behind. */
 static int say_exec(struct mig *m, struct findings *out)
 {
@@ -79,7 +91,7 @@ static int say_exec(struct mig *m, struct findings *out)
 	AUTO(file) FILE *f = strcmp(group, "/") ? fopen(path, "re") : NULL;
 
 	while (f && r == 0 && fscanf(f, "%d", &pid) == 1)
-		if (!inspect_in_tree(m->insp, pid) && procs_lives(pid))
+		if (!descends(pid, m->opt->pid) && procs_lives(pid))
 			r = finding_add(out, SEV_BLOCKER, "container-exec",
 			                "end it, or wait until it has ended",
 			                "process %d is in the container, but is not its init's "
@@ -131,18 +143,19 @@ int capture_offer(struct mig *m, Haul__Offer *o, struct findings *out, struct er
 int capture_take(struct mig *m, struct err *e)
 {
 	const struct container *k = &m->opt->container;
-	AUTO(asked) struct asked *a = NULL;
+	struct capture *c;
 
 	if (!k->runtime[0])
 		return 0;
-	if (!get(m))
+	c = get(m);
+	if (!c)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for a container");
-	int r = asked_open(&a, m->link.route, m->dump.criu_path, m->dump.criu_version, e);
+	int r = asked_open(&c->asked, m->link.route, m->dump.criu_path, m->dump.criu_version, e);
 
 	if (r < 0)
 		return r;
-	r = container_capture(k, a, &m->capture->request, &m->capture->archive, e);
-	log_info("container %s:%s request_bytes=%zu", k->runtime, k->id, m->capture->request.bytes);
+	r = container_capture(k, c->asked, &c->request, &c->archive, e);
+	log_info("container %s:%s request_bytes=%zu", k->runtime, k->id, c->request.bytes);
 	return r;
 }
 
@@ -182,6 +195,23 @@ static int send_archive(struct mig *m, struct err *e)
 	return 0;
 }
 
+/* The archive of its files is as old as the rounds; what changes after this is sent in the freeze. */
+static int ask_again(struct mig *m, struct err *e)
+{
+	const struct container *k = &m->opt->container;
+	struct capture *c = m->capture;
+	struct wanted again = { .rpc = -1, .front = -1 };
+	AUTO(mem) char *root = asked_root(&c->request);
+	int r = late_new(&c->late, k, root, asked_dir(c->asked), e);
+
+	if (r < 0)
+		return r;
+	close(steal_fd(&c->archive));
+	r = container_capture(k, c->asked, &again, &c->archive, e);
+	asked_fini(&again);
+	return r;
+}
+
 int capture_land(struct mig *m, struct err *e)
 {
 	Haul__Msg *answer = NULL;
@@ -189,7 +219,10 @@ int capture_land(struct mig *m, struct err *e)
 	if (!m->capture || m->capture->landed)
 		return 0;
 	m->capture->landed = true;
-	int r = send_archive(m, e);
+	int r = ask_again(m, e);
+
+	if (r == 0)
+		r = send_archive(m, e);
 
 	if (r == 0)
 		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_BERTHED, &answer,
@@ -198,6 +231,24 @@ int capture_land(struct mig *m, struct err *e)
 		return err_wrap(e, "container");
 	haul__msg__free_unpacked(answer, NULL);
 	return 0;
+}
+
+static int send_late(void *arg, const char *into, int64_t at, const uint8_t *data, size_t bytes,
+                     bool last, struct err *e)
+{
+	Haul__Berth part = HAUL__BERTH__INIT;
+
+	part.data.data = (uint8_t *)data;
+	part.data.len = bytes;
+	part.into = (char *)into;
+	part.at = at < 0 ? 0 : (uint64_t)at + 1;
+	part.last = last;
+	return talk_say(arg, HAUL__MSG__BODY_BERTH, &part, e);
+}
+
+int capture_late(struct mig *m, struct err *e)
+{
+	return m->capture ? late_take(m->capture->late, send_late, m, e) : 0;
 }
 
 int capture_guard(struct mig *m, struct err *e)

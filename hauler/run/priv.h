@@ -91,6 +91,8 @@ int capture_offer(struct mig *m, struct Haul__Offer *o, struct findings *out, st
 void capture_base(const struct mig *m, struct criu_opts *o);
 /** capture_land() - before the stop, once: have the runtime at the destination get ready */
 int capture_land(struct mig *m, struct err *e);
+/** capture_late() - it is stopped: send what has changed of its files since */
+int capture_late(struct mig *m, struct err *e);
 /** capture_guard() - it is stopped: its runtime refuses to start another one; not waited for */
 int capture_guard(struct mig *m, struct err *e);
 /** capture_back() - it is about to resume here */

@@ -328,6 +328,7 @@ static int same_sandboxes(struct mig *m, struct err *e)
 static const struct part restore_parts[] = {
 	{ "listen for page requests", listen_for_wants },
 	{ "send directories", dirs_wait },
+	{ "files of the container", capture_late },
 	{ "give up the addresses", mnet_give },
 	{ "change the images", change_images },
 	{ "send the images", images_end },
