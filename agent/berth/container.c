@@ -257,8 +257,20 @@ static void over(struct wrk *w)
 
 static void refused(struct wrk *w)
 {
+	w->keep->relay_rpc = -1;
 	asked_fini(&w->berth->ask);
 	wait_runtime(w->berth);
+}
+
+/* Nobody answers the runtime any more: it would wait, and have its container locked. Of all guardians that hold the socket. */
+static void hang_up(struct wrk *w)
+{
+	if (w->keep->relay_rpc < 0)
+		return;
+	shutdown(w->keep->relay_rpc, SHUT_RDWR);
+	if (w->keep->criu_rpc >= 0)
+		shutdown(w->keep->criu_rpc, SHUT_RDWR);
+	w->keep->relay_rpc = -1;
 }
 
 /* By w->keep alone: also for a worker that is dead. */
@@ -266,6 +278,7 @@ static void undo(struct wrk *w)
 {
 	struct err e = ERR_INIT;
 
+	hang_up(w);
 	if (box(w)->made && container_end(box(w), &e) < 0)
 		log_info("container %s:%s is not on record here: %s", box(w)->runtime, box(w)->id,
 		         e.msg);
