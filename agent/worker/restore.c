@@ -386,10 +386,8 @@ static const struct part {
 
 /* And these, by paths of this host: a container has its own. */
 static const struct part host_parts[] = {
-	{ "UNIX sockets", judge_sockets },
-	{ "names of UNIX sockets", take_names },
-	{ "files without a name", judge_ghosts },
-	{ "files", make_pins },
+	{ "UNIX sockets", judge_sockets },           { "names of UNIX sockets", take_names },
+	{ "files without a name", judge_ghosts },    { "files", make_pins },
 	{ "files of shared memory", place_objects },
 };
 

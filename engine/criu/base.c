@@ -15,7 +15,6 @@
 #define NETWORK_LOCK_SKIP 3
 #define LOCK_SKIPS        31900 /* the first version that can skip it */
 
-
 #define SEIZE_LIMIT_S 10
 
 /* Fields of criu_opts that are left out: tags of CRIU's RPC. */
