@@ -376,6 +376,7 @@ void freeze_undo(struct mig *m)
 			log_err("cannot resume pid=%d: %s", m->copy.held[i].pid, strerror(errno));
 	signal_all(&stopped, SIGCONT);
 	procs_fini(&stopped);
+	scans_free(steal(m->dump.scans)); /* its thread may ask what is present */
 	present_free(steal(m->dump.present));
 	relinks_drop(m, NULL);
 	dirs_cancel(m->dirs);

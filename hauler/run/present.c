@@ -141,8 +141,10 @@ int present_start(struct present **out, const struct mig *m, struct err *e)
 	int r = pthread_create(&x->thread, NULL, present_main, x);
 
 	x->running = r == 0;
-	x->over = r != 0;
-	x->result = -r;
+	if (r) { /* else they are the thread's, which may have ended by now */
+		x->over = true;
+		x->result = -r;
+	}
 	*out = x;
 	return r ? err_set(e, ERR_SYS, r, "thread for the last scan") : 0;
 }
