@@ -68,8 +68,8 @@ for space in m u C; do
 	maps=()
 	if [ $space = m ]; then
 		# descriptors from before it had that namespace
-		lines 'BLOCKER  stray-fd ' 2
-		lines '--map=fd:N=null' 2
+		lines 'BLOCKER  stray-fd ' 1
+		lines '--map=fd:N=null' 1
 		maps=(--map=fd:0=null --map=fd:1=null --map=fd:2=null)
 	fi
 	"$lab" run A env -u HAUL_AGENT nsenter -$space -t "$pid" "$haul" --agent=none "${maps[@]}" "$pid" hostB >"$dir/out" 2>&1 ||

@@ -48,6 +48,9 @@ static int pin_file(void *arg, Cimg__File *f, struct err *e)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for names of files");
 	free(f->reg->name);
 	f->reg->name = name;
+	/* the name is one in /proc/PID/fd, a link; the file that was made is no link */
+	if (p->made)
+		f->reg->flags &= ~(uint32_t)O_NOFOLLOW;
 	return 1;
 }
 
