@@ -28,7 +28,7 @@ stop A
 command -v redis-server >/dev/null || { note "no redis: not tested"; exit 0; }
 note "redis while its BGSAVE child lives"
 mkdir "$dir/redis"
-pid=$("$lab" spawn A redis redis-server --port 7070 --save '' --dir "$dir/redis" --rdb-key-save-delay 5000)
+pid=$("$lab" spawn A redis redis-server --port 7070 --save '' --dir "$dir/redis" --rdb-key-save-delay 15000) # 30 s
 listens A 7070
 # ask HOST COMMANDS WORDS: redis answers with WORDS
 ask() {

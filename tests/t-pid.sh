@@ -57,7 +57,7 @@ note "  --pid=keep refuses; auto says what it does"
 no_space B
 go A "$pid"
 [ -n "$here" ] || fail "the report names no pid on host B: $(cat "$dir/report")"
-"$lab" run B grep -q "^NSpid:.*[^0-9]$here[^0-9]*$pid\$" "/proc/$here/status" || fail "$("$lab" run B grep NSpid "/proc/$here/status")"
+"$lab" run B grep -q "^NSpid:.*[^0-9]${here}[^0-9]*$pid\$" "/proc/$here/status" || fail "$("$lab" run B grep NSpid "/proc/$here/status")"
 [ "$("$lab" run B cat "/proc/$here/root/proc/$pid/comm")" = tree ] || fail "its /proc is not its own"
 "$lab" run B grep -qx sleep "/proc/$pid/comm" || fail "the process that had pid $pid on B is gone"
 "$lab" run B grep -q haul-tree- "/proc/$here/cgroup" || fail "it is in the cgroup $("$lab" run B cat "/proc/$here/cgroup")"
