@@ -362,7 +362,7 @@ struct img_out {
 	uint8_t *buf;
 };
 
-static int put_entry(FILE *f, uint64_t vaddr, uint64_t pages, uint32_t flags)
+int img_put_pages(FILE *f, uint64_t vaddr, uint64_t pages, uint32_t flags)
 {
 	Cimg__PagemapEntry m = CIMG__PAGEMAP_ENTRY__INIT;
 
@@ -409,7 +409,7 @@ static int put_runs(struct img_out *o, const struct class_runs *runs, struct err
 		}
 		if (pages == 0)
 			return err_set(e, ERR_BUG, ERANGE, "page map run too long");
-		r = put_entry(o->map, vaddr, pages, eager ? PE_PRESENT : PE_LAZY);
+		r = img_put_pages(o->map, vaddr, pages, eager ? PE_PRESENT : PE_LAZY);
 	}
 	return r < 0 ? err_set(e, ERR_SYS, -r, "write page map: %s", strerror(-r)) : 0;
 }

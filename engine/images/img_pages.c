@@ -66,15 +66,7 @@ int img_pages_new(struct img_pages **out, int dirfd, uint64_t obj, uint32_t id, 
 int img_pages_run(struct img_pages *w, uint64_t vaddr, uint64_t pages, uint32_t flags,
                   struct err *e)
 {
-	Cimg__PagemapEntry m = CIMG__PAGEMAP_ENTRY__INIT;
-
-	m.vaddr = vaddr;
-	m.nr_pages32 = (uint32_t)pages;
-	m.has_nr_pages = true;
-	m.nr_pages = pages;
-	m.has_flags = true;
-	m.flags = flags;
-	return pages <= UINT32_MAX && img_put_message(w->map, &m.base) == 0
+	return pages <= UINT32_MAX && img_put_pages(w->map, vaddr, pages, flags) == 0
 	               ? 0
 	               : err_set(e, ERR_SYS, EIO, "cannot write a page map");
 }

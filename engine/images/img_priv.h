@@ -14,6 +14,8 @@
 void img_put_le32(uint8_t *p, uint32_t v);
 /** img_put_message() - write @m as images have it: its size, then itself. Return: 0; -errno */
 int img_put_message(FILE *out, const ProtobufCMessage *m);
+/** img_put_pages() - write an entry of a page map. @flags: PE_... Return: 0; -errno */
+int img_put_pages(FILE *out, uint64_t vaddr, uint64_t pages, uint32_t flags);
 /** img_next() - the next message of an image at *at. Return: 1, 0 at the end, -EBADMSG */
 int img_next(const uint8_t *img, size_t bytes, size_t *at, const uint8_t **msg, size_t *n);
 /** img_load_framed() - a whole image; messages start at 8. @img: the caller's */

@@ -235,3 +235,16 @@ bool command_usage(const struct command_table *t, const char *word)
 	}
 	return found;
 }
+
+int command_main(const struct command_table *t, struct opts *o, int argc, char **argv)
+{
+	int status = command_run(t, o, argc, argv);
+
+	if (status >= 0)
+		return status;
+	if (argc && command_usage(t, argv[0]))
+		return EXIT_USAGE;
+	for (size_t i = 0; i < t->n; i++)
+		command_usage(t, t->row[i].word);
+	return EXIT_USAGE;
+}

@@ -43,4 +43,10 @@ bool command_is_job_id(const char *word);
  */
 bool command_usage(const struct command_table *t, const char *word);
 
+/**
+ * command_main() - run the row; if there is none, say what the command @argv[0], or each, takes
+ * Return: an exit status
+ */
+int command_main(const struct command_table *t, struct opts *o, int argc, char **argv);
+
 #endif

@@ -486,13 +486,5 @@ static const struct command_table commands = { "haul policy", rows, ARRAY_SIZE(r
 
 int cli_policy(struct opts *o, int argc, char **argv)
 {
-	int status = command_run(&commands, o, argc, argv);
-
-	if (status >= 0)
-		return status;
-	if (argc && command_usage(&commands, argv[0]))
-		return EXIT_USAGE;
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		command_usage(&commands, rows[i].word);
-	return EXIT_USAGE;
+	return command_main(&commands, o, argc, argv);
 }

@@ -228,7 +228,7 @@ static int say_freeze_mode(struct mig *m, struct err *e)
 	return 0;
 }
 
-static int start_sender(struct mig *m, struct err *e)
+int connect_sender(struct mig *m, struct err *e)
 {
 	struct send *s = NULL;
 	int r = sent_new(&m->pages.sent, e);
@@ -260,7 +260,7 @@ static const struct part prepare_parts[] = {
 	{ "connect the streams", talk_streams },
 	{ "measure the round trip", talk_ping },
 	{ "prepare the network", mnet_prepare },
-	{ "start the sender", start_sender },
+	{ "start the sender", connect_sender },
 	{ "systemd", unit_guard },
 	{ "send files", send_files },
 	{ "send directories", dirs_first },

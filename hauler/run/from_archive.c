@@ -84,24 +84,11 @@ int from_archive_negotiate(struct mig *m, struct err *e)
 	return r < 0 ? r : negotiate_verdict(m, &f, e);
 }
 
-static int start_sender(struct mig *m, struct err *e)
-{
-	struct send *s = NULL;
-	int r = sent_new(&m->pages.sent, e);
-
-	if (r == 0)
-		r = send_new(&s, m->link.data, m->opt->pol.v.streams, m->pages.sent, e);
-	pthread_mutex_lock(&m->halt.lock);
-	m->pages.send = s;
-	pthread_mutex_unlock(&m->halt.lock);
-	return r ? r : mig_unless_stopped(m, e);
-}
-
 static const struct part prepare_parts[] = {
 	{ "send START", talk_start },
 	{ "connect the streams", talk_streams },
 	{ "measure the round trip", talk_ping },
-	{ "start the sender", start_sender },
+	{ "start the sender", connect_sender },
 };
 
 int from_archive_prepare(struct mig *m, struct err *e)
@@ -114,19 +101,10 @@ int from_archive_prepare(struct mig *m, struct err *e)
 static int send_now(struct mig *m, uint64_t obj, uint64_t vaddr, uint64_t pages, struct err *e)
 {
 	AUTO(mem) uint8_t *buf = malloc(STEP_PAGES * PAGE_BYTES);
-	int r = buf ? 0 : err_set(e, ERR_SYS, ENOMEM, "no memory for pages");
 
 	m->fig.final_pages += pages;
-	while (r == 0 && pages) {
-		size_t n = pages < STEP_PAGES ? (size_t)pages : STEP_PAGES;
-
-		r = m->pages.read(m->pages.read_arg, obj, vaddr, buf, n, e);
-		if (r == 0)
-			r = send_bytes(m->pages.send, obj, vaddr, buf, n, e);
-		vaddr += n * PAGE_BYTES;
-		pages -= n;
-	}
-	return r;
+	return buf ? postcopy_archived(m, obj, vaddr, pages, buf, STEP_PAGES, e)
+	           : err_set(e, ERR_SYS, ENOMEM, "no memory for pages");
 }
 
 /* One object while its pages get their classes. */

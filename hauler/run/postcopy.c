@@ -116,15 +116,13 @@ static void *urgent_main(void *arg)
 	return NULL;
 }
 
-/* Small frames, as a thread may wait for any page. */
-static int push_from_archive(struct mig *m, uint64_t obj, uint64_t vaddr, uint64_t pages,
-                             struct err *e)
+int postcopy_archived(struct mig *m, uint64_t obj, uint64_t vaddr, uint64_t pages, uint8_t *buf,
+                      size_t max, struct err *e)
 {
-	uint8_t buf[PUSH_PAGES * PAGE_BYTES];
 	int r = 0;
 
 	while (r == 0 && pages) {
-		size_t n = pages < PUSH_PAGES ? (size_t)pages : PUSH_PAGES;
+		size_t n = pages < max ? (size_t)pages : max;
 
 		r = m->pages.read(m->pages.read_arg, obj, vaddr, buf, n, e);
 		if (r == 0)
@@ -137,8 +135,12 @@ static int push_from_archive(struct mig *m, uint64_t obj, uint64_t vaddr, uint64
 
 static int push_run(struct mig *m, uint64_t obj, uint64_t vaddr, uint64_t pages, struct err *e)
 {
-	if (m->pages.read)
-		return push_from_archive(m, obj, vaddr, pages, e);
+	if (m->pages.read) {
+		uint8_t buf[PUSH_PAGES *
+		            PAGE_BYTES]; /* small frames: a thread may wait for any page */
+
+		return postcopy_archived(m, obj, vaddr, pages, buf, PUSH_PAGES, e);
+	}
 	int fd = memfd_get(m, held_pid(m, obj_id(obj)), e);
 
 	return fd < 0 ? fd : send_pages(m->pages.send, SEND_ALL, obj, fd, vaddr, pages, e);

@@ -40,6 +40,8 @@ void connect_undo(struct mig *m);
 int negotiate_run(struct mig *m, struct err *e);
 /** connect_prepare() - PREPARE: the destination makes room; opens the streams */
 int connect_prepare(struct mig *m, struct err *e);
+/** connect_sender() - start the threads that send pages */
+int connect_sender(struct mig *m, struct err *e);
 /** connect_prepare_undo() - stop sending, tell the destination, put the network and the unit back */
 void connect_prepare_undo(struct mig *m);
 /** rounds_run() - copy memory while the tree runs, until the policy says stop */
@@ -170,6 +172,13 @@ void opened_free(struct opened *o);
 
 /** postcopy_listen() - answer WANT from now on; before SWITCH is sent */
 int postcopy_listen(struct mig *m, struct err *e);
+/**
+ * postcopy_archived() - read pages of the archive and queue them, @max at a time
+ * @buf: @max pages
+ * Return: 0; -errno
+ */
+int postcopy_archived(struct mig *m, uint64_t obj, uint64_t vaddr, uint64_t pages, uint8_t *buf,
+                      size_t max, struct err *e);
 /** postcopy_push() - send the rest, hottest pages first; from PLACED on, before the tree runs */
 int postcopy_push(struct mig *m, struct err *e);
 /** postcopy_end_threads() - end the threads that push and serve */
