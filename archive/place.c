@@ -70,9 +70,13 @@ static int make_named(struct place *p, const char *folder, struct err *e)
 static int make(struct place *p, struct err *e)
 {
 	AUTO(mem) char *folder = folder_of(p->path);
+	struct stat st;
 
 	if (!folder)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for a name");
+	if (lstat(p->path, &st) == 0)
+		return err_set(e, ERR_USER, ENOENT, "%s is a symbolic link to what does not exist",
+		               p->path);
 	p->nameless = true;
 	p->fd = open(folder, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
 	if (p->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
@@ -119,13 +123,26 @@ static int sync_folder(const struct place *p, struct err *e)
 	return fd < 0 || fsync(fd) < 0 ? err_sys(e, "the folder of %s", p->path) : 0;
 }
 
+/* What nobody finds any more is no archive, though it can be written to. */
+static int keeps_name(const struct place *p, struct err *e)
+{
+	struct stat own, named;
+
+	if (fstat(p->fd, &own) < 0)
+		return err_sys(e, "%s", p->path);
+	if (stat(p->path, &named) == 0 && own.st_dev == named.st_dev && own.st_ino == named.st_ino)
+		return 0;
+	err_set(e, ERR_USER, ESTALE, "%s was removed, renamed or replaced meanwhile", p->path);
+	return err_fix(e, "leave the archive where it is until haul has ended");
+}
+
 int place_name(struct place *p, struct err *e)
 {
 	char link[32];
 	int r;
 
 	if (!p->nameless)
-		return 0;
+		return keeps_name(p, e);
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", p->fd);
 	r = p->temp ? renameat2(AT_FDCWD, p->temp, AT_FDCWD, p->path, RENAME_NOREPLACE)
 	            : linkat(AT_FDCWD, link, AT_FDCWD, p->path, AT_SYMLINK_FOLLOW);

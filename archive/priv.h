@@ -26,7 +26,7 @@ struct place {
 
 /** place_open() - open, lock. Return: 0; -errno */
 int place_open(struct place *p, const char *path, enum archive_how how, struct err *e);
-/** place_name() - give it its name. Return: 0; -EEXIST */
+/** place_name() - give it its name. Return: 0; -EEXIST; -ESTALE: it had one, and has it no more */
 int place_name(struct place *p, struct err *e);
 /** place_read() - exactly @bytes. Return: 0; -ENODATA: it ends before */
 int place_read(const struct place *p, uint64_t at, void *buf, size_t bytes, struct err *e);

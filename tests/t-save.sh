@@ -32,6 +32,21 @@ pid=$original
 verified=$saved
 verify A
 
+note "  an archive that is taken away, or replaced, meanwhile: it runs on"
+cp "$ar" "$dir/kept.haul"
+for what in true "cp $dir/kept.haul $dir/away.haul"; do
+	cp "$ar" "$dir/away.haul"
+	printf '#!/bin/sh\nrm %s\n%s\n' "$dir/away.haul" "$what" >"$dir/hook"
+	chmod 755 "$dir/hook"
+	refused 1 "was removed, renamed or replaced" "$lab" run A "$haul" save --end --hook=prepare="$dir/hook" "$pid" \
+		"$dir/away.haul"
+	verify A
+done
+rm -f "$dir/away.haul"
+ln -s "$dir/away.haul" "$dir/dangling.haul"
+refused 1 "symbolic link to what does not exist" "$lab" run A "$haul" save "$pid" "$dir/dangling.haul"
+[ ! -e "$dir/away.haul" ] || fail "a file where the link points to"
+
 note "  stopped, resumed by SIGCONT"
 save A --stop
 "$lab" run A grep -q '^State:.*T' "/proc/$pid/status" || fail "it is not stopped"
