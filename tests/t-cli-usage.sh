@@ -51,6 +51,12 @@ try 2 'streams=-1: not a number' haul --streams=-1 $alive hostB
 try 2 'port=99999: not a number' haul --port=99999 $alive hostB
 try 2 'downtime-limit-ms=: not a number' haul --downtime-limit-ms= $alive hostB
 try 2 'config=/nonexistent: No such file' haul --config=/nonexistent $alive hostB
+try 2 'haul PID HOST does not take --leave-running' haul --leave-running $alive hostB
+try 2 'haul check does not take --end' haul check --end $alive
+try 2 'haul save does not take --copy' haul save --copy $alive /nonexistent/a.haul
+try 2 'haul load does not take --end' haul load --end /nonexistent/a.haul
+try 2 'name of the archive is empty' haul save $alive ''
+try 2 'name of the archive is empty' haul load ''
 try 0 '^haul [0-9]' haul --version
 try 0 '^Usage:' haul --help
 try 3 "no process $dead" haul check $dead

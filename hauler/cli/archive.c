@@ -68,6 +68,10 @@ static int take_file(struct opts *o, const char *file, bool makes)
 {
 	struct stat st;
 
+	if (!*file) {
+		fputs("haul: the name of the archive is empty\n", stderr);
+		return -EINVAL;
+	}
 	if (!makes && strstr(file, "://"))
 		return take_url(o, file);
 	bool is_folder = stat(file, &st) == 0 && S_ISDIR(st.st_mode);

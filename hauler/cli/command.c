@@ -117,13 +117,16 @@ static bool has_word(const char *words, const char *w)
 
 static int only_takes(const struct command_table *t, const struct command *c, const struct opts *o)
 {
-	for (unsigned int i = 0; c->options && i < o->n_given; i++) {
+	for (unsigned int i = 0; i < o->n_given; i++) {
 		const char *name = o->given[i].name;
+		bool policy_one = c->policy_options && !o->given[i].row;
 
-		if (has_word(c->options, name) || has_word("quiet verbose", name) ||
-		    (c->policy_options && !o->given[i].row))
+		if (c->options ? has_word(c->options, name) || has_word("quiet verbose", name) ||
+		                         policy_one
+		               : !c->without || !has_word(c->without, name))
 			continue;
-		fprintf(stderr, "%s %s does not take --%s\n", t->name, c->word, name);
+		fprintf(stderr, "%s %s does not take --%s\n", t->name,
+		        *c->word ? c->word : c->takes, name);
 		return -EINVAL;
 	}
 	return 0;

@@ -17,6 +17,7 @@ struct command {
 	const char
 	        *options; /* the only options that it takes, beside --quiet, --verbose; NULL: any */
 	bool policy_options; /* and those of policies */
+	const char *without; /* options that it does not take, where @options is NULL */
 	int (*hauld)(struct opts *o); /* ask a hauld; returns -1: there is none. NULL: never asks */
 	int (*run)(struct opts *o, int argc, char **argv); /* gets the words behind @word */
 	const char *help;

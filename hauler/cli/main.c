@@ -18,6 +18,9 @@ static int load_policy(struct opts *o)
 	return o->agent && strchr(o->agent, ':') ? 0 : policy_load(o);
 }
 
+#define OF_SAVE "leave-running stop end keep"
+#define OF_LOAD "state lazy copy"
+
 /* Of two rows with the same word the first whose form fits counts. */
 static const struct command rows[] = {
 	{ .word = "",
@@ -25,6 +28,7 @@ static const struct command rows[] = {
 	  .min = 2,
 	  .max = 2,
 	  .root = true,
+	  .without = OF_SAVE " " OF_LOAD,
 	  .before = load_policy,
 	  .hauld = hauld_move,
 	  .run = cli_move,
@@ -34,6 +38,7 @@ static const struct command rows[] = {
 	  .min = 1,
 	  .max = 2,
 	  .root = true,
+	  .without = OF_SAVE " " OF_LOAD,
 	  .before = load_policy,
 	  .hauld = hauld_check,
 	  .run = cli_check,
@@ -43,6 +48,7 @@ static const struct command rows[] = {
 	  .min = 2,
 	  .max = 2,
 	  .root = true,
+	  .without = OF_LOAD,
 	  .before = load_policy,
 	  .run = cli_save,
 	  .help = "put a process tree into an archive" },
@@ -51,6 +57,7 @@ static const struct command rows[] = {
 	  .min = 1,
 	  .max = 1,
 	  .root = true,
+	  .without = OF_SAVE,
 	  .before = load_policy,
 	  .run = cli_load,
 	  .help = "start the process tree of an archive again" },
