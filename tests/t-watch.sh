@@ -159,7 +159,10 @@ status 2 'no policy "nosuch"' --policy=nosuch "$pid"
 status 2 'does not take --fs' --fs=/tmp "$pid"
 status 3 'no process 4194304' 4194304
 status 3 'haul itself' $$
-sh -c 'sleep 0 & echo $! >"$0"; exec sleep 20' "$dir/zombie" &
+# a shell may reap it before it executes another program
+python3 -c 'import os, sys, time
+child = os.fork() or os._exit(0)
+open(sys.argv[1], "w").write("%d\n" % child); time.sleep(100)' "$dir/zombie" &
 pids+=($!)
 until_true 60 'grep -q "^State:	Z" "/proc/$(cat "$dir/zombie")/status"' || complain "no zombie"
 status 3 'has ended' "$(cat "$dir/zombie")"
