@@ -8,13 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/rundir.h"
 #include "engine/container/tool.h"
+#include "engine/container/whose.h"
+#include "engine/proc/within.h"
 
 #define ASK_LIMIT_MS     20000
 #define CAPTURE_LIMIT_MS 60000
@@ -182,6 +183,17 @@ static const struct runtime runtimes[] = {
 	  .end = runc_end },
 };
 
+/* Runtimes that haul knows by name, and does not move. */
+static const struct {
+	const char *word, *why;
+} unmoved[] = {
+	{ "crun", "haul does not move containers of crun, which Debian builds without CRIU; podman "
+	          "starts them by runc with --runtime runc" },
+	{ "lxc", "haul does not move containers of LXC" },
+	{ "docker", "haul does not move containers of Docker" },
+	{ "cri", "haul does not move containers of Kubernetes" },
+};
+
 static const struct runtime *runtime_of(const struct container *c)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(runtimes); i++)
@@ -218,11 +230,22 @@ static const char *split(const char *text, const struct runtime **out)
 	return NULL;
 }
 
+/* Return: why haul does not move what @text names; NULL: that is not known */
+static const char *why_unmoved(const char *text)
+{
+	size_t n = strcspn(text, ":");
+
+	for (size_t i = 0; text[n] && i < ARRAY_SIZE(unmoved); i++)
+		if (n == strlen(unmoved[i].word) && !strncmp(text, unmoved[i].word, n))
+			return unmoved[i].why;
+	return NULL;
+}
+
 bool container_word(const char *text)
 {
 	const struct runtime *rt;
 
-	return split(text, &rt) != NULL;
+	return split(text, &rt) || why_unmoved(text);
 }
 
 bool container_is(const struct container *c)
@@ -231,30 +254,38 @@ bool container_is(const struct container *c)
 	       (!c->bundle[0] || c->bundle[0] == '/');
 }
 
-static void look(struct container *c)
+/* runc is asked for a container that it has made for podman, or for another one above it: that one would start it again. */
+static int judge_owner(const struct container *c, struct err *e)
 {
-	struct stat theirs, ours;
-	char path[40];
+	char word[CONTAINER_WORD_BYTES];
+	size_t n = strlen(c->runtime);
 
-	snprintf(path, sizeof(path), "/proc/%d/ns/cgroup", c->pid);
-	c->cgroup_space = stat(path, &theirs) == 0 && stat("/proc/self/ns/cgroup", &ours) == 0 &&
-	                  (theirs.st_ino != ours.st_ino || theirs.st_dev != ours.st_dev);
+	if (!c->pid || !whose_container(c->pid, word, sizeof(word)) ||
+	    (!strncmp(word, c->runtime, n) && word[n] == ':'))
+		return 0;
+	return err_set(
+	        e, ERR_USER, EPERM,
+	        "%s:%s belongs to %s, whose runtime would take the move for a crash: move it "
+	        "by that name",
+	        c->runtime, c->id, word);
 }
 
 int container_find(const char *text, struct container *out, struct err *e)
 {
 	const struct runtime *rt;
-	const char *name = split(text, &rt);
+	const char *name = split(text, &rt), *why = why_unmoved(text);
 
 	*out = (struct container){ 0 };
+	if (why)
+		return err_set(e, ERR_USER, ENOTSUP, "%s", why);
 	if (!name || !name_ok(name))
 		return err_set(e, ERR_USER, EINVAL, "\"%s\" does not name a container", text);
 	snprintf(out->runtime, sizeof(out->runtime), "%s", rt->word);
 	int r = rt->find(name, out, e);
 
 	if (r == 0 && out->pid)
-		look(out);
-	return r;
+		out->cgroup_space = !within_shares(out->pid, "ns/cgroup");
+	return r < 0 ? r : judge_owner(out, e);
 }
 
 bool container_taken(const struct container *c, char *text, size_t bytes)

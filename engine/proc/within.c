@@ -24,7 +24,7 @@
 static const struct timespec look_every = { .tv_nsec = 50000000 };
 static const int passed_on[] = { SIGINT, SIGTERM, SIGHUP };
 
-static bool is_same(pid_t pid, const char *what)
+bool within_shares(pid_t pid, const char *what)
 {
 	struct stat ours, theirs;
 	char path[64], own[64];
@@ -37,14 +37,15 @@ static bool is_same(pid_t pid, const char *what)
 
 bool within_can(pid_t pid)
 {
-	return !pidspace_is_ours(pid) && pidspace_inner(pid) > 1 && is_same(pid, "ns/user") &&
-	       is_same(pid, "root/.");
+	return !pidspace_is_ours(pid) && pidspace_inner(pid) > 1 && within_shares(pid, "ns/user") &&
+	       within_shares(pid, "root/.");
 }
 
 bool within_spaces(pid_t pid)
 {
-	return (!is_same(pid, "ns/mnt") || !is_same(pid, "ns/uts")) && pidspace_is_ours(pid) &&
-	       is_same(pid, "ns/user") && is_same(pid, "root/.");
+	return (!within_shares(pid, "ns/mnt") || !within_shares(pid, "ns/uts")) &&
+	       pidspace_is_ours(pid) && within_shares(pid, "ns/user") &&
+	       within_shares(pid, "root/.");
 }
 
 /* The /proc there must be that of the pid namespace: CRIU looks into no other. */

@@ -8,6 +8,8 @@
 
 #include "common/err.h"
 
+/** within_shares() - is @pid's @what, "ns/net" or "root/.", the same as ours? false: also when it cannot be seen */
+bool within_shares(pid_t pid, const char *what);
 /** within_spaces() - is @pid in another mount or UTS namespace than this process, which within_fork() can enter? */
 bool within_spaces(pid_t pid);
 /**

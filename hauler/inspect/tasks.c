@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* tasks.c - one process: state, memory, user, threads, namespaces, session. */
+#include "engine/container/container.h"
+#include "engine/container/whose.h"
 #include "engine/proc/frost.h"
 #include "hauler/inspect/priv.h"
 #include "engine/proc/vforks.h"
@@ -159,10 +161,33 @@ static int look_space(struct inspect *i, pid_t pid, size_t k)
 	                             spaces[k].what);
 }
 
+/* A process of a container moves with all of it, and by its runtime. Return: 1 it is in one, and this was said; 0; -ENOMEM */
+static int say_container(struct inspect *i, pid_t pid)
+{
+	char word[CONTAINER_WORD_BYTES], remedy[2 * CONTAINER_WORD_BYTES];
+	struct container c;
+	struct err e = ERR_INIT;
+
+	if (pid != i->root || i->net.container || !whose_container(pid, word, sizeof(word)))
+		return 0;
+	bool found = container_find(word, &c, &e) == 0;
+
+	if (found)
+		snprintf(remedy, sizeof(remedy), "move the container: haul %s:%s HOST", c.runtime,
+		         c.name[0] ? c.name : c.id);
+	i->foreign = true;
+	int r = inspect_say(i, SEV_BLOCKER, "container-inside", found ? remedy : e.msg,
+	                    "process %d is in the container %s", pid, word);
+
+	return r < 0 ? r : 1;
+}
+
 static int look_spaces(struct inspect *i, pid_t pid)
 {
-	int r = 0;
+	int r = say_container(i, pid);
 
+	if (r)
+		return r < 0 ? r : 0;
 	for (size_t k = 0; r == 0 && k < ARRAY_SIZE(spaces); k++)
 		r = look_space(i, pid, k);
 	return r;
