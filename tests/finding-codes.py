@@ -44,7 +44,7 @@ def codes_of(word, text):
 
 def in_sources(top):
     found = collections.defaultdict(set)
-    for t in "hauler", "agent":
+    for t in "hauler", "agent", "engine/container":
         for path in glob.glob(f"{top}/{t}/**/*.c", recursive=True):
             with open(path) as f:
                 text = f.read()

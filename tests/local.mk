@@ -355,6 +355,7 @@ check-crash: check-programs
 	$(srcdir)/tests/crash-matrix.py
 check-containers: check-programs
 	$(srcdir)/tests/t-containers.sh
+	$(srcdir)/tests/t-containers-check.sh
 	$(srcdir)/tests/t-containers-crash.sh
 	$(srcdir)/tests/t-containers-files.sh
 	$(srcdir)/tests/t-containers-undo.sh

@@ -13,6 +13,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "engine/container/facts.h"
 #include "engine/container/front.h"
 #include "engine/container/late.h"
 #include "engine/container/tool.h"
@@ -84,6 +85,57 @@ static int judge_bundle(const struct container *c, struct findings *f)
 	                   "the destination has no %s, which the container is made from", path);
 }
 
+static int judge_names(const Haul__Container *m, struct findings *f, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < m->n_net; i++)
+		if (strcmp(m->net[i], "none") != 0 && strcmp(m->net[i], "host") != 0 &&
+		    facts_has("network", m->net[i], e) == 0)
+			r = finding_add(f, SEV_BLOCKER, "container-network",
+			                "podman network create there, with the same subnet",
+			                "the destination has no network %s", m->net[i]);
+	for (size_t i = 0; r == 0 && i < m->n_volume; i++)
+		if (facts_has("volume", m->volume[i], e) == 1)
+			r = finding_add(f, SEV_BLOCKER, "container-volume",
+			                "podman volume rm there",
+			                "the destination has a volume %s already, which the one "
+			                "from here would replace",
+			                m->volume[i]);
+	for (size_t i = 0; r == 0 && i < m->n_bind; i++)
+		if (access(m->bind[i], F_OK) < 0)
+			r = finding_add(f, SEV_BLOCKER, "container-bind",
+			                "make it there, or mount the storage that has it",
+			                "the destination has no %s, which is mounted in the "
+			                "container",
+			                m->bind[i]);
+	return r;
+}
+
+static int judge_podman(const Haul__Container *m, struct findings *f, struct err *e)
+{
+	AUTO(mem) struct facts *here = calloc(1, sizeof(*here));
+
+	if (!here)
+		return -ENOMEM;
+	if (!m->version[0] || facts_host(here, e) < 0 || !here->version || !here->storage)
+		return 0;
+	int r = 0;
+
+	if (strverscmp(here->version, m->version) < 0)
+		r = finding_add(f, SEV_BLOCKER, "container-version", "update podman there",
+		                "podman at the destination is %s, older than %s here",
+		                here->version, m->version);
+	if (r == 0 && strcmp(here->storage, m->storage) != 0)
+		r = finding_add(
+		        f, SEV_BLOCKER, "container-storage",
+		        "give podman there the same storage.conf",
+		        "podman's storage is %s there, and %s here: paths are a part of the "
+		        "container",
+		        here->storage, m->storage);
+	return r < 0 ? r : judge_names(m, f, e);
+}
+
 static int judge(struct wrk *w, const Haul__Offer *o, struct findings *f)
 {
 	struct container *c = box(w);
@@ -108,6 +160,8 @@ static int judge(struct wrk *w, const Haul__Offer *o, struct findings *f)
 		                   "%s at the destination", text);
 	int r = judge_image(c, f, &e);
 
+	if (r == 0)
+		r = judge_podman(o->container, f, &e);
 	return r < 0 ? r : judge_bundle(c, f);
 }
 

@@ -102,6 +102,9 @@ static int check(struct mig *m, struct findings *f, struct err *e)
 	r = mnet_findings(m, f, e);
 	if (r)
 		return r;
+	r = capture_findings(m, f, e);
+	if (r)
+		return r;
 	if (!inspect_findings(m->insp)->blockers && say_stop(m, f) < 0)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for findings");
 	if (o->dest)

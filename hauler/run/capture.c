@@ -7,13 +7,14 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "engine/container/facts.h"
 #include "engine/container/late.h"
 #include "engine/container/tool.h"
+#include "engine/proc/within.h"
 #include "transport/haul.pb-c.h"
 
 #define LAND_LIMIT_MS 90000
@@ -28,6 +29,7 @@ struct capture {
 	bool landed;
 	bool alone; /* in its network: nobody outside it is connected */
 	Haul__Container offer;
+	struct facts *facts; /* that it points to */
 };
 
 void capture_free(struct capture *c)
@@ -39,6 +41,7 @@ void capture_free(struct capture *c)
 		close(c->archive);
 	tool_free(c->guard);
 	late_free(c->late);
+	free(c->facts);
 	asked_close(c->asked);
 	free(c);
 }
@@ -55,13 +58,10 @@ static struct capture *get(struct mig *m)
 /* A network of its own with no interface but the loopback. */
 static bool is_alone(pid_t pid)
 {
-	struct stat theirs, ours;
 	char path[40], line[256];
 	bool alone = true;
 
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
-	if (stat(path, &theirs) < 0 || stat("/proc/self/ns/net", &ours) < 0 ||
-	    (theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev))
+	if (within_shares(pid, "ns/net"))
 		return false;
 	snprintf(path, sizeof(path), "/proc/%d/net/dev", pid);
 	AUTO(file) FILE *f = fopen(path, "re");
@@ -116,15 +116,54 @@ static int say_all(struct mig *m, struct findings *out)
 	return r;
 }
 
-int capture_offer(struct mig *m, Haul__Offer *o, struct findings *out, struct err *e)
+static void list(struct facts_list *l, size_t *n, char ***v)
+{
+	*n = l->n;
+	*v = l->v;
+}
+
+/* What the destination has to have besides. */
+static void offer_facts(struct capture *c)
+{
+	struct facts *f = c->facts;
+
+	list(&f->nets, &c->offer.n_net, &c->offer.net);
+	list(&f->volumes, &c->offer.n_volume, &c->offer.volume);
+	list(&f->binds, &c->offer.n_bind, &c->offer.bind);
+	if (f->version)
+		c->offer.version = f->version;
+	if (f->storage)
+		c->offer.storage = f->storage;
+}
+
+int capture_findings(struct mig *m, struct findings *out, struct err *e)
 {
 	const struct container *k = &m->opt->container;
 	struct capture *c = k->runtime[0] ? get(m) : NULL;
 
 	if (!k->runtime[0])
 		return 0;
-	if (!c)
+	if (c && !c->facts)
+		c->facts = calloc(1, sizeof(*c->facts));
+	if (!c || !c->facts)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for a container");
+	c->alone = is_alone(m->opt->pid);
+	*c->facts = (struct facts){ 0 };
+	if (facts_ask(k, c->facts, e) < 0)
+		return err_code(e);
+	return say_all(m, out) < 0 || facts_judge(k, c->facts, out) < 0
+	               ? err_set(e, ERR_SYS, ENOMEM, "no memory for findings")
+	               : 0;
+}
+
+int capture_offer(struct mig *m, Haul__Offer *o, struct findings *out, struct err *e)
+{
+	const struct container *k = &m->opt->container;
+	int r = capture_findings(m, out, e);
+	struct capture *c = m->capture;
+
+	if (r < 0 || !k->runtime[0])
+		return r;
 	haul__container__init(&c->offer);
 	c->offer.runtime = (char *)k->runtime; /* messages have no const */
 	c->offer.id = (char *)k->id;
@@ -134,10 +173,10 @@ int capture_offer(struct mig *m, Haul__Offer *o, struct findings *out, struct er
 	c->offer.bundle = (char *)k->bundle;
 	c->offer.network = (char *)k->network;
 	c->offer.cgroup_space = k->cgroup_space;
-	o->container = &c->offer;
-	c->alone = is_alone(m->opt->pid);
 	c->offer.alone = c->alone;
-	return say_all(m, out) < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for findings") : 0;
+	offer_facts(c);
+	o->container = &c->offer;
+	return 0;
 }
 
 int capture_take(struct mig *m, struct err *e)
