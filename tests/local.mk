@@ -358,6 +358,7 @@ check-containers: check-programs
 	$(srcdir)/tests/t-containers-check.sh
 	$(srcdir)/tests/t-containers-crash.sh
 	$(srcdir)/tests/t-containers-files.sh
+	$(srcdir)/tests/t-containers-front.sh
 	$(srcdir)/tests/t-containers-undo.sh
 check-files: check-programs
 	$(srcdir)/tests/check-files
