@@ -48,8 +48,8 @@ def spawn(host, *cmd):
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def lab_up(d):
-    sh(LAB, "up")
+def lab_up(d, *options):
+    sh(LAB, "up", *options)
     sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", d + "/id")
     sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", d + "/hostkey")
     run("A", "cp", d + "/id", "/etc/haul/id_ed25519")
