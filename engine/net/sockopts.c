@@ -2,8 +2,10 @@
 /* sockopts.c - options of sockets that CRIU does not restore, compared with those of a new socket. */
 #include "engine/net/sockopts.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/in6.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
@@ -20,6 +22,8 @@
 #define IDLE 1
 /* A stream cannot set it; one that was accepted reads as what the peer has sent. */
 #define NO_STREAM 2
+/* The number of an interface; it travels as its name. */
+#define IFACE 3
 
 /* The wire has numbers of this table: only add to it. A kind of socket that lacks one says so. */
 static const struct {
@@ -98,6 +102,30 @@ static const struct {
 	{ IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, 0 },
 	{ IPPROTO_IPV6, IPV6_FLOWINFO_SEND, 0 },
 	{ SOL_SOCKET, SO_LOCK_FILTER, 0 },
+	{ SOL_SOCKET, SO_INCOMING_CPU, IDLE },
+	{ SOL_SOCKET, 61 /* SO_TXTIME */, 0 },
+	{ SOL_SOCKET, 74 /* SO_TXREHASH */, IDLE },
+	{ SOL_SOCKET, 75 /* SO_RCVMARK */, 0 },
+	{ SOL_SOCKET, 82 /* SO_RCVPRIORITY */, 0 },
+	{ SOL_SOCKET, 83 /* SO_PASSRIGHTS */, 0 },
+	{ IPPROTO_TCP, 33 /* TCP_FASTOPEN_KEY */, IDLE },
+	{ IPPROTO_TCP, 37 /* TCP_TX_DELAY */, 0 },
+	{ IPPROTO_TCP, 44 /* TCP_RTO_MAX_MS */, 0 },
+	{ IPPROTO_TCP, 45 /* TCP_RTO_MIN_US */, 0 },
+	{ IPPROTO_TCP, 46 /* TCP_DELACK_MAX_US */, 0 },
+	{ IPPROTO_UDP, UDP_CORK, 0 },
+	{ IPPROTO_UDP, UDP_ENCAP, 0 },
+	{ IPPROTO_IP, IP_OPTIONS, 0 },
+	{ IPPROTO_IP, IP_PASSSEC, 0 },
+	{ IPPROTO_IP, IP_UNICAST_IF, IFACE },
+	{ IPPROTO_IP, 26 /* IP_RECVERR_RFC4884 */, 0 },
+	{ IPPROTO_IPV6, IPV6_HOPOPTS, 0 },
+	{ IPPROTO_IPV6, IPV6_RTHDRDSTOPTS, 0 },
+	{ IPPROTO_IPV6, IPV6_RTHDR, 0 },
+	{ IPPROTO_IPV6, IPV6_DSTOPTS, 0 },
+	{ IPPROTO_IPV6, IPV6_UNICAST_IF, IFACE },
+	{ IPPROTO_IPV6, 31 /* IPV6_RECVERR_RFC4884 */, 0 },
+	{ IPPROTO_IPV6, 11 /* IPV6_FLOWINFO */, 0 },
 };
 
 _Static_assert(ARRAY_SIZE(rows) <= SOCKOPTS_ROWS, "more options than room");
@@ -113,12 +141,12 @@ struct values {
 /* Rows that a socket of this kind cannot have are not asked for: there may be thousands of sockets. */
 static bool may_have(const struct values *s, size_t row)
 {
-	if (rows[row].when == NO_STREAM && s->type == SOCK_STREAM)
+	if (s->type == SOCK_STREAM &&
+	    (rows[row].when == NO_STREAM || (rows[row].when == IDLE && !s->idle)))
 		return false;
 	switch (rows[row].level) {
 	case IPPROTO_TCP:
-		return s->domain != AF_UNIX && s->type == SOCK_STREAM &&
-		       (s->idle || rows[row].when != IDLE);
+		return s->domain != AF_UNIX && s->type == SOCK_STREAM;
 	case IPPROTO_UDP:
 		return s->domain != AF_UNIX && s->type == SOCK_DGRAM;
 	case IPPROTO_IP:
@@ -146,6 +174,19 @@ static int kind_of(int fd, struct values *s)
 	return 0;
 }
 
+/* The kernel's number of an interface, in network order, becomes its name; 0, the default, stays. */
+static void name_iface(struct values *s, size_t row)
+{
+	char name[IF_NAMESIZE] = "";
+	uint32_t index = 0;
+
+	memcpy(&index, s->v[row], sizeof(index));
+	if (!index || !if_indextoname(ntohl(index), name))
+		return;
+	s->bytes[row] = sizeof(name);
+	memcpy(s->v[row], name, sizeof(name));
+}
+
 static void read_all(int fd, struct values *s)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -153,6 +194,8 @@ static void read_all(int fd, struct values *s)
 		if (!may_have(s, i) ||
 		    getsockopt(fd, rows[i].level, rows[i].name, s->v[i], &s->bytes[i]) < 0)
 			s->bytes[i] = 0;
+		else if (rows[i].when == IFACE && s->bytes[i] == sizeof(uint32_t))
+			name_iface(s, i);
 	}
 }
 
@@ -204,6 +247,27 @@ int sockopts_read(int fd, struct sockopts *out)
 	return (int)(out->n + out->n_group + (out->iface[0] != 0));
 }
 
+const char *sockopts_iface(const struct sockopt *o)
+{
+	return o->row < ARRAY_SIZE(rows) && rows[o->row].when == IFACE && o->bytes == IF_NAMESIZE &&
+	                       !o->value[IF_NAMESIZE - 1]
+	               ? (const char *)o->value
+	               : NULL;
+}
+
+/* Return: 0; -1 and errno */
+static int write_one(int fd, const struct sockopt *o)
+{
+	const char *iface = sockopts_iface(o);
+	uint32_t index = iface ? htonl(if_nametoindex(iface)) : 0;
+
+	if (iface && !index)
+		return -1;
+	return setsockopt(fd, rows[o->row].level, rows[o->row].name,
+	                  iface ? (const void *)&index : o->value,
+	                  iface ? sizeof(index) : o->bytes);
+}
+
 void sockopts_write(int fd, const struct sockopts *o, const char *who)
 {
 	struct values s = { 0 };
@@ -213,8 +277,7 @@ void sockopts_write(int fd, const struct sockopts *o, const char *who)
 	for (size_t i = 0; i < o->n; i++) {
 		const struct sockopt *v = &o->v[i];
 
-		if (v->row < ARRAY_SIZE(rows) && may_have(&s, v->row) &&
-		    setsockopt(fd, rows[v->row].level, rows[v->row].name, v->value, v->bytes) < 0)
+		if (v->row < ARRAY_SIZE(rows) && may_have(&s, v->row) && write_one(fd, v) < 0)
 			log_warn("%s: socket option %d of level %d is lost: %s", who,
 			         rows[v->row].name, rows[v->row].level, strerror(errno));
 	}

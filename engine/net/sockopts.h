@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SOCKOPTS_ROWS        80u /* at most */
-#define SOCKOPTS_VALUE_BYTES 16u
+#define SOCKOPTS_ROWS        128u /* at most */
+#define SOCKOPTS_VALUE_BYTES 64u
 #define SOCKOPTS_GROUPS      64u
 #define SOCKOPTS_SOURCES     8u
 
@@ -42,6 +42,8 @@ struct sockopts {
  * Return: how many options, groups and interfaces; -ENOTSUP a kind without such; -errno
  */
 int sockopts_read(int fd, struct sockopts *out);
+/** sockopts_iface() - the interface that the option names, which may be missing elsewhere; NULL: it names none */
+const char *sockopts_iface(const struct sockopt *o);
 /**
  * sockopts_write() - set them on @fd if that is a socket of the same kind
  * @who: for the log, which has a warning for each that cannot be set

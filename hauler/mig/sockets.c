@@ -187,6 +187,12 @@ static int offer_socket(void *arg, const struct place *p, int fd)
 		return 0;
 	if (f->v.iface[0] && add_iface(f->o, f->v.iface) < 0)
 		return -ENOMEM;
+	for (size_t k = 0; k < f->v.n; k++) {
+		const char *name = sockopts_iface(&f->v.v[k]);
+
+		if (name && add_iface(f->o, name) < 0)
+			return -ENOMEM;
+	}
 	for (size_t k = 0; k < f->v.n_group; k++) {
 		const struct sockopts_group *g = &f->v.group[k];
 

@@ -21,15 +21,18 @@ IP, IP6, TCP, UDP, SOL = (socket.IPPROTO_IP, socket.IPPROTO_IPV6, socket.IPPROTO
 OPTIONS = {
     "listening": [("DEFER_ACCEPT", TCP, 9, 7), ("USER_TIMEOUT", TCP, 18, 12345), ("FASTOPEN", TCP, 23, 16),
                   ("SYNCNT", TCP, 7, 3), ("LINGER2", TCP, 8, 17), ("NOTSENT_LOWAT", TCP, 25, 4096),
-                  ("MAXSEG", TCP, 2, 1000), ("CONGESTION", TCP, 13, b"reno"), ("TOS", IP, 1, 0x10),
+                  ("MAXSEG", TCP, 2, 1000), ("CONGESTION", TCP, 13, b"reno"),
+                  ("INCOMING_CPU", SOL, 49, 1), ("FASTOPEN_KEY", TCP, 33, b"sixteen octets! "), ("TOS", IP, 1, 0x10),
                   ("TTL", IP, 2, 33), ("RECVERR", IP, 11, 1), ("MTU_DISCOVER", IP, 10, 0)],
     "udp": [("MULTICAST_TTL", IP, 33, 7), ("MULTICAST_LOOP", IP, 34, 1), ("MULTICAST_ALL", IP, 49, 0),
             ("RECVTOS", IP, 13, 1), ("RECVTTL", IP, 12, 1), ("PKTINFO", IP, 8, 1), ("TIMESTAMPNS", SOL, 35, 1),
-            ("RXQ_OVFL", SOL, 40, 1), ("GRO", UDP, 104, 1), ("TIMESTAMPING", SOL, 37, 16),
+            ("RXQ_OVFL", SOL, 40, 1),
+            ("OPTIONS", IP, 4, b"\x94\x04\0\0"), ("GRO", UDP, 104, 1), ("TIMESTAMPING", SOL, 37, 16),
             ("MAX_PACING_RATE", SOL, 47, 1000000)],
     "udp6": [("MULTICAST_HOPS", IP6, 18, 9), ("UNICAST_HOPS", IP6, 16, 44), ("RECVPKTINFO", IP6, 49, 1),
              ("TCLASS", IP6, 67, 0x20), ("RECVTCLASS", IP6, 66, 1), ("DONTFRAG", IP6, 62, 1),
-             ("MTU_DISCOVER", IP6, 23, 2)],
+             ("MTU_DISCOVER", IP6, 23, 2),
+             ("DSTOPTS", IP6, 59, bytes([0, 0, 1, 4, 0, 0, 0, 0])), ("FLOWINFO", IP6, 11, 1)],
     "unix": [("PEEK_OFF", SOL, 42, 3)],
 }
 
@@ -64,6 +67,7 @@ class Work:
         udp.setsockopt(IP, MCAST_JOIN_GROUP, struct.pack("I4x", self.index) + address(GROUP))
         udp.setsockopt(IP, MCAST_JOIN_SOURCE_GROUP, struct.pack("I4x", self.index) + address(SOURCED) + address(SOURCE))
         six.setsockopt(IP6, 17, self.index)
+        udp.setsockopt(IP, 50, struct.pack("!I", self.index))  # IP_UNICAST_IF
         six.setsockopt(IP6, MCAST_JOIN_GROUP, struct.pack("I4x", self.index) + address(SIX))
         self.before = self.see()
 
@@ -88,6 +92,7 @@ class Work:
         out["group"] = self.filter(udp, IP, GROUP)
         out["group of one source"] = self.filter(udp, IP, SOURCED)
         out["group of IPv6"] = self.filter(six, IP6, SIX)
+        out["interface of unicasts"] = socket.if_indextoname(struct.unpack("!I", udp.getsockopt(IP, 50, 4))[0])
         out["interface of IPv6"] = socket.if_indextoname(six.getsockopt(IP6, 17))
         return out
 
