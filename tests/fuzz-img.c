@@ -60,7 +60,7 @@ static int read_image(int dir, int kind, struct err *e)
 	case CORE:
 		return read_core(dir, e);
 	case FILES:
-		return img_fit_timers(dir, e);
+		return img_fit_timers(dir, &(bool){ 0 }, e);
 	default:
 		r = img_vmas(dir, 7, &vmas, e);
 		if (r == 0)

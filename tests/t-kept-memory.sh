@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # t-kept-memory - five children share the memory of their parent since a fork, and write some of it: each page that is
-# shared goes over the wire once, and each process has its own content, there and back; mlockall(MCL_FUTURE).
+# shared goes over the wire once, and each process has its own content, there and back; mlockall(MCL_FUTURE), and memory
+# that is locked when it is touched (MLOCK_ONFAULT).
 . "$(dirname "$0")/lib.sh"
 lab_up
 mib=32
@@ -20,6 +21,18 @@ for mode in stop-copy pre-copy auto; do
 	[ $mode != pre-copy ] || back=hybrid
 	move B --mode=$back
 	verify A
+	stop A
+done
+for mode in auto post-copy; do
+	start A "$work/kept_memory.py" --mib 4 --children 1 --on-fault
+	verify A
+	"$lab" run A "$haul" check "$pid" hostB >"$dir/check" 2>&1 || { cat "$dir/check"; fail "haul check"; }
+	! grep -q 'locked-untouched' "$dir/check" || fail "haul check warns of what is kept: $(cat "$dir/check")"
+	for h in A B; do
+		move $h --mode=$mode
+		verify "$(other $h)"
+	done
+	note "  locked when it is touched: $mode"
 	stop A
 done
 for lock in all onfault; do

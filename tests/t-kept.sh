@@ -31,3 +31,17 @@ for mode in auto post-copy; do
 	grep -q '"ok": true' "$wdir/last" || fail "at the end: $(cat "$wdir/last")"
 	stop A
 done
+
+note "a move that is undone when the other copy waits: the first thread's sleep lasts as long as it should"
+pid=$("$lab" spawn A sleeper python3 -c "
+import ctypes, os, time
+t, begin = (ctypes.c_long * 2)(10, 0), time.monotonic()
+open('$dir/sleeps', 'w').close()
+r = ctypes.CDLL(None).nanosleep(t, None)
+open('$dir/slept.new', 'w').write('%d %d\n' % (r, round(time.monotonic() - begin)))
+os.rename('$dir/slept.new', '$dir/slept')")
+until_true 30 '[ -e "$dir/sleeps" ] && "$lab" run A grep -q "^230 " "/proc/$pid/syscall"' || fail "it does not sleep"
+! "$lab" run A env HAUL_FAULT=s-restored-heard:int "$haul" "$pid" hostB >"$dir/out" 2>&1 || fail "it was moved"
+until_true 60 '[ -e "$dir/slept" ]' || fail "its sleep does not end"
+read -r result took <"$dir/slept"
+[ "$result" = 0 ] && [ "$took" -ge 10 ] || fail "its sleep of 10 s returned $result after $took s: $(cat "$dir/out")"

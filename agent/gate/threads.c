@@ -4,11 +4,15 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include "agent/berth/berth.h"
+#include "agent/gate/eventfds.h"
 #include "common/log.h"
 #include "engine/images/img.h"
+#include "engine/proc/proc.h"
 #include "engine/proc/attrs.h"
 #include "engine/proc/selfset.h"
 #include "transport/haul.pb-c.h"
@@ -58,17 +62,39 @@ static int fit_task(struct fit *f, int images_fd, const struct img_task *t, stru
 	return 0;
 }
 
+/* Ranges of the process, which are in one piece of the list. */
+static size_t ranges_of(const Haul__Switch *s, pid_t pid, struct img_range *out)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n_on_fault; i++)
+		if (s->on_fault[i]->pid == (uint32_t)pid)
+			out[n++] = (struct img_range){ s->on_fault[i]->start, s->on_fault[i]->end };
+	return n;
+}
+
+static int unlock(int images_fd, const Haul__Switch *s, pid_t pid, struct err *e)
+{
+	AUTO(mem) struct img_range *v = calloc(s->n_on_fault + 1, sizeof(*v));
+	size_t n = v ? ranges_of(s, pid, v) : 0;
+
+	return n ? img_unlock(images_fd, pid, v, n, e) : 0;
+}
+
 int threads_fit(int images_fd, const Haul__Switch *s, struct err *e)
 {
 	struct img_tree tree = { 0 };
 	struct fit f = { .s = s };
+	bool great = false;
 	int r = img_tree(images_fd, &tree, e);
 
 	for (size_t i = 0; r == 0 && i < tree.n; i++)
-		r = fit_task(&f, images_fd, &tree.v[i], e);
+		if ((r = fit_task(&f, images_fd, &tree.v[i], e)) == 0 && s->n_on_fault)
+			r = unlock(images_fd, s, tree.v[i].pid, e);
 	img_tree_fini(&tree);
 	if (r == 0)
-		r = img_fit_timers(images_fd, e);
+		r = img_fit_timers(images_fd, &great, e);
+	eventfds_expect(great);
 	if (f.again)
 		log_info("%u interrupted system calls will be made again", f.again);
 	return r;
@@ -119,6 +145,44 @@ static struct selfset own_of(const Haul__Thread *v, pid_t tid)
 	};
 }
 
+/*
+ * CRIU traces the root of a tree that a haul land takes, until it runs: it gets its own then. A worker has one tree.
+ */
+static struct {
+	struct selfset *v;
+	size_t n;
+	struct inject_call *lock;
+	size_t n_lock;
+} later;
+
+/* For a mapping that is gone the call fails: CRIU's own, in a process that locks all that is new. */
+static void set_locks(pid_t pid, struct inject_call *v, size_t n)
+{
+	struct err why = ERR_INIT;
+
+	if (n && inject_calls(pid, v, n, &why) < 0)
+		log_warn("pid=%d: memory is not locked: %s", pid, why.msg);
+	for (size_t i = 0; i < n; i++)
+		if (v[i].result < 0 && v[i].result != -ENOMEM)
+			log_warn("pid=%d: memory at %llx is not locked: %s", pid,
+			         (unsigned long long)v[i].arg[0], strerror(-v[i].result));
+}
+
+static struct inject_call *locks_of(const Haul__Switch *s, pid_t inner, pid_t pid, size_t *n)
+{
+	AUTO(mem) struct img_range *v = calloc(s->n_on_fault + 1, sizeof(*v));
+	struct inject_call *call = calloc(s->n_on_fault + 1, sizeof(*call));
+
+	*n = v && call ? ranges_of(s, inner, v) : 0;
+	for (size_t i = 0; i < *n; i++)
+		call[i] = (struct inject_call){
+			.tid = pid,
+			.nr = SYS_mlock2,
+			.arg = { v[i].start, v[i].end - v[i].start, MLOCK_ONFAULT },
+		};
+	return call;
+}
+
 /* Most processes have nothing of this, and are not stopped for it. */
 static void set_own(pid_t pid, const struct selfset *v, size_t n)
 {
@@ -149,7 +213,20 @@ static void set_task(const struct wrk *w, const Haul__Switch *s, const struct im
 		own[n] = own_of(v, tid);
 		n += selfset_any(&own[n]);
 	}
-	set_own(berth_pid(w, (pid_t)t->pid), own, n);
+	pid_t pid = berth_pid(w, (pid_t)t->pid);
+	size_t n_lock = 0;
+	AUTO(mem)
+	struct inject_call *lock = s->n_on_fault ? locks_of(s, (pid_t)t->pid, pid, &n_lock) : NULL;
+
+	if (w->keep->berth_fd >= 0 && pid == w->root_pid && !later.v) {
+		later.v = steal(own);
+		later.n = n;
+		later.lock = steal(lock);
+		later.n_lock = n_lock;
+	} else {
+		set_own(pid, own, n);
+		set_locks(pid, lock, n_lock);
+	}
 }
 
 void threads_set(const struct wrk *w, const Haul__Switch *s)
@@ -164,4 +241,13 @@ void threads_set(const struct wrk *w, const Haul__Switch *s)
 	for (size_t i = 0; i < tree.n; i++)
 		set_task(w, s, &tree.v[i], &at);
 	img_tree_fini(&tree);
+}
+
+void threads_set_later(const struct wrk *w)
+{
+	set_own(w->root_pid, later.v, later.n);
+	set_locks(w->root_pid, later.lock, later.n_lock);
+	free(steal(later.v));
+	free(steal(later.lock));
+	later.n = later.n_lock = 0;
 }

@@ -12,5 +12,7 @@ struct wrk;
 int threads_fit(int images_fd, const struct Haul__Switch *s, struct err *e);
 /** threads_set() - at the gate: give each thread its attributes. What cannot be set is logged */
 void threads_set(const struct wrk *w, const struct Haul__Switch *s);
+/** threads_set_later() - the tree runs: give its root what threads_set() could not */
+void threads_set_later(const struct wrk *w);
 
 #endif

@@ -9,15 +9,48 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/berth/berth.h"
 #include "agent/check/files.h"
 #include "agent/gate/pins.h"
+#include "common/array.h"
+#include "common/log.h"
 #include "engine/images/held.h"
 #include "engine/images/img_watches.h"
+#include "engine/proc/proc.h"
 
 #define NAME_BYTES 40
+#define FLAGS      (IN_ONESHOT | IN_EXCL_UNLINK)
+
+/* A watch with flags that CRIU leaves out: which descriptor it belongs to, and ours of what it watches. */
+struct flagged {
+	pid_t pid;
+	int fd, by;
+	uint32_t mask;
+};
+
+/* A worker has one tree. */
+static struct {
+	struct flagged *v;
+	size_t n, cap;
+} flagged;
+
+static int note_flags(const struct img_watches *l, const struct img_watched *v, int by)
+{
+	for (size_t i = 0; i < l->n_who; i++) {
+		if (l->who[i].type != v->type || l->who[i].id != v->id || !(v->mask & FLAGS))
+			continue;
+		if (array_grow(&flagged.v, flagged.n, &flagged.cap, sizeof(*flagged.v)) < 0)
+			return -ENOMEM;
+		flagged.v[flagged.n++] = (struct flagged){ l->who[i].pid, l->who[i].fd, by,
+			                                   v->mask };
+		return 0;
+	}
+	return 0;
+}
 
 static int refuse(const char *path, uint32_t uid, const char *why, struct err *e)
 {
@@ -92,7 +125,7 @@ static int pin_all(struct wrk *w, const struct img_watches *l, char **name, stru
 		if (fd < 0)
 			return fd;
 		name[i] = malloc(NAME_BYTES);
-		if (pins_keep(w, fd) < 0 || !name[i])
+		if (pins_keep(w, fd) < 0 || !name[i] || note_flags(l, &l->v[i], fd) < 0)
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for watches");
 		snprintf(name[i], NAME_BYTES, "/proc/%d/fd/%d", getpid(), fd);
 	}
@@ -116,4 +149,22 @@ int watches_pin(struct wrk *w, struct err *e)
 	free(name);
 	img_watches_fini(&l);
 	return r;
+}
+
+/* A watch of what is watched already changes that watch, and keeps its number. */
+void watches_set(const struct wrk *w)
+{
+	char path[NAME_BYTES];
+
+	for (size_t i = 0; i < flagged.n; i++) {
+		const struct flagged *f = &flagged.v[i];
+		AUTO(fd) int fd = procs_copy_fd(berth_pid(w, f->pid), f->fd);
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", f->by);
+		if (fd >= 0 && inotify_add_watch(fd, path, f->mask & (IN_ALL_EVENTS | FLAGS)) < 0)
+			log_warn("descriptor %d of pid %d: flags of a watch are lost: %s", f->fd,
+			         f->pid, strerror(errno));
+	}
+	free(steal(flagged.v));
+	flagged.n = flagged.cap = 0;
 }

@@ -11,5 +11,7 @@
  * Return: 0; -EACCES; -errno
  */
 int watches_pin(struct wrk *w, struct err *e);
+/** watches_set() - CRIU has made the watches: give them the flags that it leaves out. What cannot be set is logged */
+void watches_set(const struct wrk *w);
 
 #endif

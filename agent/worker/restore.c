@@ -25,6 +25,7 @@
 #include "agent/gate/terminals.h"
 #include "agent/gate/threads.h"
 #include "agent/gate/watches.h"
+#include "agent/gate/eventfds.h"
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
@@ -489,9 +490,11 @@ static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 	objects_free(w);
 	img_epolls_free(steal(w->epolls.v), w->epolls.n);
 	out_close(w->outs);
+	watches_set(w);
 	pins_free(w);
 	if (r < 0)
 		return r;
+	eventfds_set(w);
 	threads_set(w, s);
 	sockets_set(w, s);
 	terminals_put(w, s);
@@ -571,6 +574,7 @@ int restore_resume(struct wrk *w, struct err *e)
 	w->keep->resumed = r == 0;
 	if (r < 0)
 		return err_wrap(e, "resume");
+	threads_set_later(w);
 	names_keep(w);
 	made_over();
 	return 0;

@@ -112,8 +112,11 @@ int img_pagemap(int dirfd, uint64_t obj, uint32_t id, const struct class_runs *r
 
 /* ---- img_files.c, img_calls.c: what CRIU loses, put into its images before it restores ---- */
 
-/** img_fit_timers() - files.img: periodic timerfds that have expired stay on. Return: 0; -errno */
-int img_fit_timers(int dirfd, struct err *e);
+/**
+ * img_fit_timers() - files.img: periodic timerfds that have expired stay on
+ * @great: out: an eventfd has a count of more than 32 bits: img_eventfds(). Return: 0; -errno
+ */
+int img_fit_timers(int dirfd, bool *great, struct err *e);
 
 /** img_close_connections() - files.img: the sockets with these inodes are closed, the others move. Return: 0; -errno */
 int img_close_connections(int dirfd, const uint64_t *inode, size_t n, struct err *e);
@@ -134,14 +137,25 @@ struct img_relink {
 /** img_relink_files() - files.img: they are opened by the other name. Return: 0; -errno */
 int img_relink_files(int dirfd, const struct img_relink *v, size_t n, struct err *e);
 
+struct hold_call;
+
 /* Time that a thread's interrupted system call still had to wait, in ns. */
 struct img_left {
 	pid_t tid;
+	bool first; /* of its process */
 	uint64_t sleep_ns; /* if it is a nanosleep(); 0: not known */
 	uint64_t poll_ns; /* if it is a poll(); 0: not known */
 	uint64_t new_maps; /* VM_ flags that new mappings of its process get */
 	uint64_t block[2]; /* bytes 16 to 31 of the kernel's struct restart_block */
 };
+struct img_range {
+	uint64_t start, end;
+};
+/**
+ * img_unlock() - mm-PID.img: mappings that lie within one of the @n ranges are not locked, so that CRIU does not read
+ * in all of their pages. Return: 0; -errno
+ */
+int img_unlock(int dirfd, pid_t pid, const struct img_range *v, size_t n, struct err *e);
 /**
  * img_call_again() - core-TID.img: a system call that only the stop has interrupted is made again
  * CRIU lets it return EINTR, which a program without signal handlers never sees. Calls that are
@@ -154,10 +168,28 @@ struct img_left {
  */
 int img_call_again(int dirfd, pid_t tid, const struct img_left *left, struct err *e);
 /**
+ * img_call_undo() - the same for a move that is undone: what the registers of the first thread of @pid have to be,
+ * where CRIU's own calls in it have made the kernel forget the interrupted one
+ * Return: 1 @out is to be set; 0; -errno
+ */
+int img_call_undo(int dirfd, pid_t pid, const struct img_left *left, struct hold_call *out,
+                  struct err *e);
+/**
  * img_signal_waits() - has process @pid a signal that no thread has taken? It may be the one that has
  * interrupted a call of any of its threads. Return: 0; -errno
  */
 int img_signal_waits(int dirfd, pid_t pid, bool *yes, struct err *e);
+
+/* ---- img_eventfds.c ---- */
+
+/* An eventfd whose count CRIU cuts to 32 bits; @more: what is missing then */
+struct img_eventfd {
+	pid_t pid;
+	int fd;
+	uint64_t more;
+};
+/** img_eventfds() - from files.img. @out: the caller's. Return: 0; -errno */
+int img_eventfds(int dirfd, struct img_eventfd **out, size_t *n, struct err *e);
 
 /* ---- img_locks.c ---- */
 

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 
 #include "engine/images/images.pb-c.h"
+#include "engine/proc/hold.h"
 
 #define SYSCALL_BYTES 2 /* of the instruction */
 #define MODE_COMPAT   2 /* 32 bits */
@@ -119,6 +120,20 @@ int img_signal_waits(int dirfd, pid_t pid, bool *yes, struct err *e)
 	return 0;
 }
 
+/* Return: 1 the registers of @c are changed so that it makes its call again; 0 */
+static int change(Cimg__Core *c, const struct img_left *left)
+{
+	Cimg__X86Regs *regs = c->thread_info ? c->thread_info->gpregs : NULL;
+	bool waits = c->thread_core && c->thread_core->signals_p &&
+	             c->thread_core->signals_p->n_signals;
+
+	if (!regs || waits || !interrupted(regs) || !again(regs, left))
+		return 0;
+	regs->ax = regs->orig_ax;
+	regs->ip -= SYSCALL_BYTES;
+	return 1;
+}
+
 int img_call_again(int dirfd, pid_t tid, const struct img_left *left, struct err *e)
 {
 	Cimg__Core *c = NULL;
@@ -126,15 +141,32 @@ int img_call_again(int dirfd, pid_t tid, const struct img_left *left, struct err
 
 	if (r < 0)
 		return r;
-	Cimg__X86Regs *regs = c->thread_info ? c->thread_info->gpregs : NULL;
-	bool waits = c->thread_core && c->thread_core->signals_p &&
-	             c->thread_core->signals_p->n_signals;
-
-	if (regs && !waits && interrupted(regs) && again(regs, left)) {
-		regs->ax = regs->orig_ax;
-		regs->ip -= SYSCALL_BYTES;
+	if (change(c, left)) {
 		r = img_save_core(dirfd, tid, c, e);
 		r = r < 0 ? r : 1;
+	}
+	cimg__core__free_unpacked(c, NULL);
+	return r;
+}
+
+int img_call_undo(int dirfd, pid_t pid, const struct img_left *left, struct hold_call *out,
+                  struct err *e)
+{
+	Cimg__Core *c = NULL;
+	int r = img_unpack_core(dirfd, pid, &c, e);
+
+	if (r < 0)
+		return r;
+	bool waits = c->tc && c->tc->signals_s && c->tc->signals_s->n_signals;
+
+	r = c->tc && !waits && change(c, left);
+	if (r) {
+		const Cimg__X86Regs *regs = c->thread_info->gpregs;
+
+		*out = (struct hold_call){ .ip = regs->ip + SYSCALL_BYTES,
+			                   .nr = regs->ax,
+			                   .arg = { regs->di, regs->si, regs->dx },
+			                   .back = SYSCALL_BYTES };
 	}
 	cimg__core__free_unpacked(c, NULL);
 	return r;

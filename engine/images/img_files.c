@@ -72,9 +72,10 @@ int img_edit_files(int dirfd, img_edit_fn fn, void *arg, struct err *e)
 static int fit_timer(void *arg, Cimg__File *f, struct err *e)
 {
 	Cimg__Timerfd *t = f->tfd;
+	bool *great = arg;
 
-	(void)arg;
 	(void)e;
+	*great |= f->efd && f->efd->counter > UINT32_MAX;
 	if (!t)
 		return 0;
 	bool again = !t->vsec && !t->vnsec && t->ticks && (t->isec || t->insec);
@@ -90,9 +91,10 @@ static int fit_timer(void *arg, Cimg__File *f, struct err *e)
 	return again || absolute;
 }
 
-int img_fit_timers(int dirfd, struct err *e)
+int img_fit_timers(int dirfd, bool *great, struct err *e)
 {
-	return img_edit_files(dirfd, fit_timer, NULL, e);
+	*great = false;
+	return img_edit_files(dirfd, fit_timer, great, e);
 }
 
 /* ---- connections ---- */

@@ -164,3 +164,26 @@ int img_fit(int dirfd, pid_t pid, uint64_t bytes_max, struct err *e)
 	img_vmas_free(v);
 	return r;
 }
+
+static bool is_within(const Cimg__Vma *m, const struct img_range *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (v[i].start <= m->start && m->end <= v[i].end)
+			return true;
+	return false;
+}
+
+int img_unlock(int dirfd, pid_t pid, const struct img_range *v, size_t n, struct err *e)
+{
+	AUTO(img_vmas) struct img_vmas *l = NULL;
+	char name[32];
+	int r = img_vmas(dirfd, pid, &l, e);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < l->mm->n_vmas; i++)
+		if (is_within(l->mm->vmas[i], v, n))
+			l->mm->vmas[i]->flags &= ~VMA_LOCKED;
+	snprintf(name, sizeof(name), "mm-%d.img", pid);
+	return img_save_message(dirfd, name, MAGIC_MM, &l->mm->base, e);
+}

@@ -8,15 +8,15 @@
 #include "common/array.h"
 #include "engine/images/img_priv.h"
 
-/* Called for the path of each watch of a file. Return: 1 changed; 0; -errno */
-typedef int (*path_fn)(void *arg, const Cimg__File *f, char **path);
+/* Called for the path of each watch of a file; @mask: of inotify. Return: 1 changed; 0; -errno */
+typedef int (*path_fn)(void *arg, const Cimg__File *f, char **path, uint32_t mask);
 
 static int each_path(void *arg, Cimg__File *f, path_fn fn)
 {
 	int r = 0, changed = 0;
 
 	for (size_t i = 0; f->ify && r >= 0 && i < f->ify->n_wd; i++) {
-		r = fn(arg, f, &f->ify->wd[i]->handle->path);
+		r = fn(arg, f, &f->ify->wd[i]->handle->path, f->ify->wd[i]->mask);
 		changed |= r > 0;
 	}
 	for (size_t i = 0; f->ffy && r >= 0 && i < f->ffy->n_mark; i++) {
@@ -26,7 +26,8 @@ static int each_path(void *arg, Cimg__File *f, path_fn fn)
 		r = fn(arg, f,
 		       m->inode   ? &m->inode->handle->path
 		       : m->mount ? &m->mount->path
-		                  : &none);
+		                  : &none,
+		       0);
 		changed |= r > 0;
 		free(none);
 	}
@@ -35,7 +36,7 @@ static int each_path(void *arg, Cimg__File *f, path_fn fn)
 
 /* ---- look ---- */
 
-static int note(void *arg, const Cimg__File *f, char **path)
+static int note(void *arg, const Cimg__File *f, char **path, uint32_t mask)
 {
 	struct img_watches *l = arg;
 	char *copy = *path ? strdup(*path) : NULL;
@@ -45,7 +46,11 @@ static int note(void *arg, const Cimg__File *f, char **path)
 		return -ENOMEM;
 	}
 	l->v[l->n++] = (struct img_watched){
-		.type = f->type, .id = f->id, .path = copy, .fanotify = f->ffy != NULL
+		.type = f->type,
+		.id = f->id,
+		.path = copy,
+		.fanotify = f->ffy != NULL,
+		.mask = mask,
 	};
 	return 0;
 }
@@ -66,7 +71,7 @@ static int note_fd(void *arg, pid_t pid, const Cimg__Fdinfo *d)
 			continue;
 		if (array_grow(&l->who, l->n_who, &l->cap_who, sizeof(*l->who)) < 0)
 			return -ENOMEM;
-		l->who[l->n_who++] = (struct img_watcher){ d->type, d->id, pid };
+		l->who[l->n_who++] = (struct img_watcher){ d->type, d->id, pid, (int)d->fd };
 		break;
 	}
 	return 0;
@@ -99,12 +104,13 @@ struct paths {
 	size_t n, at;
 };
 
-static int put(void *arg, const Cimg__File *f, char **path)
+static int put(void *arg, const Cimg__File *f, char **path, uint32_t mask)
 {
 	struct paths *p = arg;
 	char *copy = p->at < p->n ? strdup(p->v[p->at]) : NULL;
 
 	(void)f;
+	(void)mask;
 	if (!copy)
 		return p->at < p->n ? -ENOMEM : -EBADMSG;
 	free(*path);

@@ -14,11 +14,13 @@ struct img_watched {
 	uint32_t type, id; /* of the descriptor's file: CRIU's numbers */
 	char *path; /* absolute; NULL: CRIU knows a number of the file only */
 	bool fanotify;
+	uint32_t mask; /* of inotify, as the kernel has it */
 };
 /* A process that has the descriptor. */
 struct img_watcher {
 	uint32_t type, id;
 	pid_t pid;
+	int fd;
 };
 struct img_watches {
 	struct img_watched *v;

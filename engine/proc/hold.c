@@ -222,3 +222,39 @@ int hold_handler(pid_t pid, pid_t tid, uint64_t sp)
 
 	return hold_while(pid, read_handler, &h, &longest_us);
 }
+
+struct again {
+	pid_t pid;
+	const struct hold_call *c;
+};
+
+static int make_again(void *arg)
+{
+	const struct again *a = arg;
+#ifdef __x86_64__
+	struct user_regs_struct r;
+
+	if (ptrace(PTRACE_GETREGS, a->pid, NULL, &r) < 0)
+		return -errno;
+	if (r.rip != a->c->ip || (int64_t)r.rax != -EINTR)
+		return 0;
+	r.rip -= a->c->back;
+	r.rax = a->c->nr;
+	r.rdi = a->c->arg[0];
+	r.rsi = a->c->arg[1];
+	r.rdx = a->c->arg[2];
+	r.orig_rax = (unsigned long long)-1; /* no call of the kernel's own comes before it */
+	return ptrace(PTRACE_SETREGS, a->pid, NULL, &r) < 0 ? -errno : 0;
+#else
+	(void)a;
+	return 0;
+#endif
+}
+
+int hold_call_again(pid_t pid, const struct hold_call *c)
+{
+	struct again a = { pid, c };
+	uint64_t longest_us = 0;
+
+	return hold_while(pid, make_again, &a, &longest_us);
+}

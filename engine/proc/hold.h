@@ -56,6 +56,19 @@ int hold_while(pid_t pid, int (*fn)(void *arg), void *arg, uint64_t *longest_us)
  */
 int hold_handler(pid_t pid, pid_t tid, uint64_t sp);
 
+/* A system call that the first thread of a process makes again. */
+struct hold_call {
+	uint64_t ip; /* the address behind the call that was interrupted, where the thread is */
+	uint64_t nr, arg[3];
+	uint64_t back; /* bytes of the instruction */
+};
+
+/**
+ * hold_call_again() - the first thread of @pid, which is stopped, goes back to the call @c if it has just returned
+ * from it with EINTR. Return: 0, also if it is elsewhere; -errno
+ */
+int hold_call_again(pid_t pid, const struct hold_call *c);
+
 /** hold_wait() - wait for a thread's next stop. Return: 0; -ESRCH ended; -ETIMEDOUT */
 int hold_wait(pid_t tid, int *status, uint64_t deadline_us);
 /** hold_is_event() - was that stop made by PTRACE_INTERRUPT or a group stop? */

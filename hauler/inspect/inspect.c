@@ -52,12 +52,13 @@ static int say_memory(struct inspect *i)
 		                (unsigned long long)i->bytes.ghost >> mib);
 	if (r)
 		return r;
-	if (i->bytes.untouched)
+	if (i->bytes.untouched && !i->sandbox)
 		r = inspect_say(
 		        i, SEV_WARNING, "locked-untouched",
 		        "munlock() before the move, or lock it without MLOCK_ONFAULT",
 		        "%llu MiB of locked memory were never touched (MLOCK_ONFAULT): at the "
-		        "destination they take memory, for CRIU locks them as a whole",
+		        "destination they take memory, for this kernel does not tell which they "
+		        "are",
 		        (unsigned long long)i->bytes.untouched >> mib);
 	if (r)
 		return r;
@@ -260,6 +261,11 @@ size_t inspect_tasks(const struct inspect *i)
 	return i->procs.n;
 }
 
+bool inspect_locks(const struct inspect *i)
+{
+	return i->bytes.locked != 0;
+}
+
 void inspect_size(const struct inspect *i, struct pol_size *z)
 {
 	uint64_t fixed_bytes = i->bytes.ghost + i->bytes.huge;
@@ -302,7 +308,8 @@ int inspect_offer(struct inspect *i, Haul__Offer *offer, struct err *e)
 	offer->kernel = i->host.kernel;
 	offer->machine = i->host.machine;
 	offer->page_bytes = (uint32_t)sysconf(_SC_PAGESIZE);
-	offer->rss_bytes = i->bytes.anon + i->bytes.shm + i->bytes.ghost + i->bytes.untouched;
+	offer->rss_bytes = i->bytes.anon + i->bytes.shm + i->bytes.ghost +
+	                   (i->sandbox ? 0 : i->bytes.untouched);
 	offer->n_pid = i->numbers.n;
 	offer->pid = i->numbers.v;
 	offer->n_file = i->files.n;

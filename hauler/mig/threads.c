@@ -10,7 +10,9 @@
 #include "common/array.h"
 #include "common/log.h"
 #include "engine/criu/sleeps.h"
+#include "engine/criu/vmaflags.h"
 #include "engine/proc/attrs.h"
+#include "engine/proc/hold.h"
 #include "engine/proc/inner.h"
 #include "engine/proc/proc.h"
 #include "engine/proc/selfset.h"
@@ -24,6 +26,9 @@ struct threads {
 	size_t n_left;
 	Haul__Thread **kept; /* for SWITCH, read while CRIU dumps */
 	size_t n_kept;
+	struct vmaflags *maps; /* NULL: no memory is locked, or this kernel does not tell */
+	Haul__OnFault **fault; /* the same */
+	size_t n_fault, cap_fault;
 };
 
 static void free_list(Haul__Thread **v, size_t n)
@@ -35,7 +40,15 @@ static void free_list(Haul__Thread **v, size_t n)
 	free(v);
 }
 
-int threads_new(struct threads **out, pid_t root, struct err *e)
+static void free_faults(struct threads *t)
+{
+	for (size_t i = 0; i < t->n_fault; i++)
+		free(t->fault[i]);
+	free(steal(t->fault));
+	t->n_fault = t->cap_fault = 0;
+}
+
+int threads_new(struct threads **out, pid_t root, bool locks, struct err *e)
 {
 	AUTO(threads) struct threads *t = calloc(1, sizeof(*t));
 	struct err why = ERR_INIT;
@@ -45,6 +58,8 @@ int threads_new(struct threads **out, pid_t root, struct err *e)
 	t->root = root;
 	if (sleeps_new(&t->sleeps, &why) < 0)
 		log_info("time limits of interrupted system calls are not known: %s", why.msg);
+	if (locks && vmaflags_new(&t->maps, &why) < 0)
+		log_info("memory that is locked when it is touched is not known: %s", why.msg);
 	*out = steal(t);
 	return 0;
 }
@@ -54,6 +69,8 @@ void threads_free(struct threads *t)
 	if (!t)
 		return;
 	sleeps_free(t->sleeps);
+	vmaflags_free(t->maps);
+	free_faults(t);
 	free_list(t->kept, t->n_kept);
 	free(t->left);
 	free(t);
@@ -160,12 +177,31 @@ void threads_stopped(struct threads *t)
 		size_t n = 0;
 
 		r = sleeps_read(t->sleeps, l.pid[i], &v, &n, &e);
+		for (size_t k = 0; r == 0 && k < n; k++)
+			v[k].first = v[k].tid == l.pid[i];
 		if (r == 0 && n)
 			add_left(t, v, n);
 	}
 	if (r < 0)
 		log_info("time limits of interrupted system calls are not known: %s", e.msg);
 	procs_fini(&l);
+}
+
+void threads_again(const struct threads *t, int images_fd)
+{
+	for (size_t i = 0; t && i < t->n_left; i++) {
+		pid_t pid = inner_of(t->left[i].tid);
+		struct hold_call c;
+		struct err why = ERR_INIT;
+
+		if (!t->left[i].first || img_call_undo(images_fd, pid, &t->left[i], &c, &why) <= 0)
+			continue;
+		int r = hold_call_again(t->left[i].tid, &c);
+
+		if (r < 0)
+			log_info("pid=%d: its system call ends with EINTR: %s", t->left[i].tid,
+			         strerror(-r));
+	}
 }
 
 struct list {
@@ -253,6 +289,50 @@ static int add_thread(void *arg, pid_t pid, pid_t tid)
 	return r;
 }
 
+static int add_fault(struct threads *t, pid_t pid, const struct vma_raw *v)
+{
+	Haul__OnFault *last = t->n_fault ? t->fault[t->n_fault - 1] : NULL;
+
+	if (last && last->pid == (uint32_t)pid && last->end == v->start) {
+		last->end = v->end;
+		return 0;
+	}
+	Haul__OnFault *f = array_grow(&t->fault, t->n_fault, &t->cap_fault, sizeof(*t->fault)) < 0
+	                           ? NULL
+	                           : malloc(sizeof(*f));
+
+	if (!f)
+		return -ENOMEM;
+	haul__on_fault__init(f);
+	f->pid = (uint32_t)pid;
+	f->start = v->start;
+	f->end = v->end;
+	t->fault[t->n_fault++] = f;
+	return 0;
+}
+
+static int note_locks(struct threads *t, pid_t pid)
+{
+	const uint64_t both = NEW_LOCKED | NEW_ONFAULT;
+	AUTO(mem) struct vma_raw *v = NULL;
+	struct err why = ERR_INIT;
+	size_t n = 0;
+	int r = 0;
+
+	if (vmaflags_read(t->maps, pid, &v, &n, &why) < 0)
+		log_info("pid=%d: %s", pid, why.msg);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		if ((v[i].flags & both) == both)
+			r = add_fault(t, inner_of(pid), &v[i]);
+	return r;
+}
+
+/* Once for each process */
+static int add_locks(void *arg, pid_t pid, pid_t tid)
+{
+	return pid == tid ? note_locks(arg, pid) : 0;
+}
+
 int threads_note(struct threads *t, struct err *e)
 {
 	struct list l = { .t = t };
@@ -262,11 +342,16 @@ int threads_note(struct threads *t, struct err *e)
 	free_list(steal(t->kept), t->n_kept);
 	t->n_kept = 0;
 	attrs_online(&l.host);
-	return each(t->root, add_thread, &l, e);
+	free_faults(t);
+	int r = t->maps ? each(t->root, add_locks, t, e) : 0;
+
+	return r < 0 ? r : each(t->root, add_thread, &l, e);
 }
 
 void threads_switch(const struct threads *t, Haul__Switch *s)
 {
 	s->thread = t ? t->kept : NULL;
 	s->n_thread = t ? t->n_kept : 0;
+	s->on_fault = t ? t->fault : NULL;
+	s->n_on_fault = t ? t->n_fault : 0;
 }

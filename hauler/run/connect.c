@@ -161,7 +161,7 @@ static int spawn_criu(struct mig *m, int theirs, struct err *e)
 		return r;
 	if (listener >= 0)
 		r = answer_criu_start(m, listener, smaps, brings_object, e);
-	return r ? r : threads_new(&m->dump.threads, m->opt->pid, e);
+	return r ? r : threads_new(&m->dump.threads, m->opt->pid, inspect_locks(m->insp), e);
 }
 
 /* Until CRIU asks whether it may stop the tree. @parent: an earlier dump has its memory */

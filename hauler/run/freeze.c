@@ -369,6 +369,8 @@ void freeze_undo(struct mig *m)
 		frost_thaw(m->copy.frost);
 	ttys_put(m->copy.ttys);
 	take_locks(m);
+	if (m->dump.done)
+		threads_again(m->dump.threads, m->dump.images_fd);
 	for (size_t i = 0; i < m->copy.n_held; i++)
 		if ((m->dump.done || !criu_leaves_stopped(m->dump.criu_version)) &&
 		    !m->copy.held[i].was_stopped &&

@@ -10,6 +10,7 @@ import mmap
 import os
 import select
 import signal
+import struct
 import threading
 
 import answers
@@ -57,6 +58,10 @@ class Work:
         self.eventfd = libc.eventfd(3, EFD_SEMAPHORE)
         self.inotify = libc.inotify_init1(os.O_NONBLOCK)
         libc.inotify_add_watch(self.inotify, b"/srv/kept", 0x100)  # IN_CREATE
+        # IN_ONESHOT, IN_EXCL_UNLINK, IN_MODIFY
+        libc.inotify_add_watch(self.inotify, b"/srv/kept/locked", 0x80000000 | 0x4000000 | 2)
+        self.great = libc.eventfd(5, os.O_NONBLOCK)
+        os.write(self.great, struct.pack("Q", 2**64 - 7))  # 2^64 - 2, the most that one can hold
         self.make("waits")
         self.moved = False
         if thread:
@@ -79,6 +84,12 @@ class Work:
         except OSError as e:
             return e.errno
 
+    @staticmethod
+    def info(fd, first, *words):
+        """Of the lines of fdinfo that begin with FIRST: what follows each of WORDS."""
+        lines = [line for line in open("/proc/self/fdinfo/%d" % fd) if line.startswith(first)]
+        return sorted([line.split(w)[1].split()[0] for w in words] for line in lines)
+
     def see(self):
         owner = ctypes.create_string_buffer(8)
         locks = sorted(line.split()[1:4] for line in open("/proc/locks") if line.split()[4] == str(os.getpid()))
@@ -89,7 +100,8 @@ class Work:
             "signal": fcntl.fcntl(self.pipe[0], F_GETSIG), "owner": owner.raw.hex(),
             "flags": [fcntl.fcntl(fd, fcntl.F_GETFL) for fd in (self.appends, self.memfd, self.pipe[0], self.eventfd)],
             "close on exec": [fcntl.fcntl(fd, fcntl.F_GETFD) for fd in (self.appends, self.eventfd)],
-            "locks": locks,
+            "locks": locks, "watches": self.info(self.inotify, "inotify", "wd:", "mask:"),
+            "great count": self.info(self.great, "eventfd-count", "eventfd-count:"),
             "ended": select.select([self.ended], [], [], 0)[0] != [],
             "files of the ended": [self.error(os.read, self.of_ended[0], 10), self.error(os.listdir, self.of_ended[1])],
             "child lives": select.select([self.pidfd], [], [], 0)[0] == [],

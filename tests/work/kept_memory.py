@@ -59,6 +59,35 @@ def locks(want):
     return [] if seen_so == want else ["new mappings are locked: %s, should be %s" % (seen_so, want)]
 
 
+class OnFault:
+    """64 MiB that are locked when they are touched, of which two pages are."""
+
+    def __init__(self):
+        self.m = mmap.mmap(-1, 16384 * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.at = ctypes.addressof(ctypes.c_char.from_buffer(self.m))
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.syscall(325, ctypes.c_void_p(self.at), ctypes.c_size_t(len(self.m)), 1) < 0:  # mlock2
+            sys.exit("mlock2: " + os.strerror(ctypes.get_errno()))
+        self.m[100 * PAGE] = self.m[9000 * PAGE] = 7
+        self.seen = self.see()
+
+    def see(self):
+        flags, here = "", False
+        for line in open("/proc/self/smaps"):
+            if (r := re.match("([0-9a-f]+)-([0-9a-f]+) ", line)):
+                here = int(r[1], 16) <= self.at < int(r[2], 16)
+            elif here and line.startswith("VmFlags:"):
+                flags = " ".join(w for w in line.split() if w in ("lo", "lf"))
+        with open("/proc/self/pagemap", "rb") as f:
+            f.seek(self.at // PAGE * 8)
+            there = [i for i, b in enumerate(f.read(8 * 16384)[7::8]) if b & 0x80]
+        return flags, there, self.m[100 * PAGE], self.m[9000 * PAGE]
+
+    def faults(self):
+        now = self.see()
+        return [] if now == self.seen else ["locked when it is touched: was %r, is %r" % (self.seen, now)]
+
+
 def child(memory, commands, results):
     random.seed(os.getpid())
     os.set_blocking(commands, False)
@@ -79,6 +108,7 @@ def main():
     parser.add_argument("--mib", type=int, default=48)
     parser.add_argument("--children", type=int, default=5)
     parser.add_argument("--lock", choices=("no", "all", "onfault"), default="no")
+    parser.add_argument("--on-fault", action="store_true")
     args = parser.parse_args()
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
     memory = Memory(args.mib)
@@ -96,10 +126,12 @@ def main():
     if args.lock != "no" and ctypes.CDLL(None).mlockall(2 if args.lock == "all" else 6) < 0:
         sys.exit("mlockall")
 
+    on_fault = OnFault() if args.on_fault else None
+
     def verify():
         for f, _ in pipes:
             os.write(f, b"v")
-        return memory.faults() + locks(args.lock) + [line for _, g in pipes if (line := g.readline().strip())]
+        return memory.faults() + (on_fault.faults() if on_fault else []) + locks(args.lock) + [line for _, g in pipes if (line := g.readline().strip())]
 
     answers.serve(args.dir, verify)
 
