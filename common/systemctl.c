@@ -271,19 +271,19 @@ int systemctl_hold(const char *unit)
 	return steal_fd(&fd);
 }
 
-static bool is_left(const char *unit)
+/* Has a haul that is dead left the drop-in @what, of a unit that has not moved? */
+static bool is_left(const char *unit, enum systemctl_change what)
 {
 	char mark[PATH_BYTES];
 	AUTO(fd) int fd = systemctl_hold(unit);
 
-	snprintf(mark, sizeof(mark), "%s/%s", changes[SYSTEMCTL_LEAVING].marks, unit);
-	return fd >= 0 && access(mark, F_OK) < 0;
+	snprintf(mark, sizeof(mark), "%s/%s", changes[what].marks, unit);
+	return fd != -EWOULDBLOCK && access(mark, F_OK) < 0;
 }
 
-unsigned int systemctl_sweep(void)
+static unsigned int sweep(enum systemctl_change what)
 {
-	AUTO(dir) DIR *d = opendir(RUN_UNITS);
-	struct err ignore = ERR_INIT;
+	AUTO(dir) DIR *d = opendir(changes[what].units);
 	unsigned int n = 0;
 
 	for (struct dirent *de; d && (de = readdir(d));) {
@@ -292,10 +292,19 @@ unsigned int systemctl_sweep(void)
 
 		if (len > 2 && len < sizeof(unit) && !strcmp(de->d_name + len - 2, ".d"))
 			snprintf(unit, sizeof(unit), "%.*s", (int)(len - 2), de->d_name);
-		if (systemctl_unit_ok(unit) && is_left(unit))
-			n += systemctl_unchange(unit, SYSTEMCTL_LEAVING);
+		if (systemctl_unit_ok(unit) && is_left(unit, what))
+			n += systemctl_unchange(unit, what);
 	}
-	if (n)
+	return n;
+}
+
+/* That of the next boot first: the other one's lock says that a haul lives. */
+unsigned int systemctl_sweep(void)
+{
+	struct err ignore = ERR_INIT;
+	unsigned int away = sweep(SYSTEMCTL_AWAY), n = sweep(SYSTEMCTL_LEAVING);
+
+	if (away || n)
 		systemctl_run("daemon-reload", NULL, &ignore);
 	return n;
 }

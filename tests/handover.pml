@@ -41,8 +41,10 @@ bool d_missing; /* pages are still only at the source */
 bool d_ran; /* history: an instruction may have run at the destination */
 /* a signal, SIGKILL: reached the stopped copy before S looked for the last time; and that it looked */
 bool signalled, killed, looked;
-bool given; /* who has started it (haul run) was told that its end at S is no end */
-bool caller_killed; /* and was killed: at S the program is to end, too */
+bool given; /* who has started it (haul run, systemd) was told that its end at S is no end */
+bool away; /* the same, in a place that a restart of the host leaves alone */
+bool caller_killed; /* haul run was killed: at S the program is to end, too */
+bool here; /* who has started it has started another one at S */
 bool told; /* the operator at the source knows that nothing lives at the destination */
 bool s_rebooted, d_rebooted, d_wiped;
 bool nobody_asks; /* D has heard ABORT: its journal goes with it */
@@ -97,7 +99,8 @@ inline say_s(m) { if :: link -> to_s ! m :: else fi }
 inline run_here()
 {
 	if
-	:: s_tree == T_HELD || s_tree == T_STOPPED -> assert(!d_ran); given = false; signalled = false;
+	:: s_tree == T_HELD || s_tree == T_STOPPED -> assert(!d_ran); given = false; away = false;
+		signalled = false;
 		if :: caller_killed -> s_tree = T_NONE; killed = true :: else -> s_tree = T_RUN fi
 	:: else
 	fi
@@ -156,7 +159,11 @@ end:	do
 #ifndef BREAK_COMMIT_BEFORE_RECORD
 	:: atomic { S_IS(S_commit) && s_pc == 0 -> s_j = J_COMMIT; s_pc = 5 }
 #ifndef BREAK_NOT_GIVEN
-	:: atomic { S_IS(S_commit) && s_pc == 5 && !killed -> given = true; s_pc = 1 }
+	:: atomic { S_IS(S_commit) && s_pc == 5 && !killed -> given = true; s_pc = 1;
+#ifndef BREAK_MARK_LATE
+		away = true
+#endif
+	}
 	:: atomic { S_IS(S_commit) && s_pc == 5 && killed -> S_GO(S_commit, S_undo) }
 #else
 	:: atomic { S_IS(S_commit) && s_pc == 5 -> s_pc = 1 }
@@ -172,7 +179,7 @@ end:	do
 #else
 	:: atomic { S_IS(S_commit) && s_pc == 0 && (signalled || killed) -> S_GO(S_commit, S_undo) }
 	:: atomic { S_IS(S_commit) && s_pc == 0 && !signalled && !killed -> looked = true; s_pc = 4 }
-	:: atomic { S_IS(S_commit) && s_pc == 4 -> given = true; say_d(COMMIT); s_pc = 1 }
+	:: atomic { S_IS(S_commit) && s_pc == 4 -> given = true; away = true; say_d(COMMIT); s_pc = 1 }
 	:: atomic { S_IS(S_commit) && s_pc == 1 -> s_j = J_COMMIT; s_pc = 2 }
 #endif
 #ifndef BREAK_COMMIT_BEFORE_RECORD
@@ -215,7 +222,11 @@ end:	do
 	:: atomic { S_IS(S_post_copy) && s_pc == 0 && S_LOSS -> S_GO(S_post_copy, S_relink) }
 	:: atomic { S_IS(S_post_copy) && s_pc == 1 -> s_tree = T_NONE; s_pc = 2 }
 	:: atomic { S_IS(S_post_copy) && s_pc == 2 -> say_d(BYE); S_GO(S_post_copy, S_done) }
+#ifdef BREAK_MARK_LATE
+	:: atomic { S_IS(S_done) -> s_j = J_REMOVED; away = true; s_ends() }
+#else
 	:: atomic { S_IS(S_done) -> s_j = J_REMOVED; s_ends() }
+#endif
 	od
 }
 
@@ -362,9 +373,26 @@ end:	do
 	:: atomic { !s_up && s_j == J_COMMIT && told -> /* --keep-here */
 		assert(d_tree != T_RUN && d_tree != T_OPENING);
 		if :: s_tree == T_STOPPED && caller_killed -> s_tree = T_NONE; killed = true
-		:: s_tree == T_STOPPED && !caller_killed -> s_tree = T_RUN; signalled = false; given = false
+		:: s_tree == T_STOPPED && !caller_killed -> s_tree = T_RUN; signalled = false; given = false; away = false
 		:: else fi;
 		s_j = J_REMOVED }
+	od
+}
+
+/* Who has started it, on either host: starts, stops and kills at any moment. */
+active proctype Supervisor()
+{
+end:	do
+	/* Restart=, a timer, a packet's script, the next boot; it knows of no program that runs here */
+	:: atomic { s_tree == T_NONE && !given && !away && !here -> here = true }
+	/* it kills what it has started: haul run, which takes the program along unless it is given */
+	:: atomic { s_tree == T_STOPPED && !caller_killed -> caller_killed = true;
+		if :: !given -> killed = true; s_tree = T_NONE :: else fi }
+	/* at the destination it stops what is arriving: CRIU and the tree are in its cgroup */
+	:: atomic { d_crashes > 0 && d_up && d_tree == T_GATE && d_criu -> d_crashes--; d_criu = false; d_tree = T_NONE }
+	/* and ends what has arrived; with pages missing see Faults */
+	:: atomic { d_crashes > 0 && D_IS(D_running) && d_pc == 2 && d_tree == T_RUN && !d_missing ->
+		d_crashes--; d_tree = T_NONE; killed = true; d_pc = 3 }
 	od
 }
 
@@ -396,9 +424,6 @@ end:	do
 	/* another process sends a signal to the stopped copy, or kills it */
 	:: atomic { s_tree == T_STOPPED && !looked && !signalled -> signalled = true }
 	:: atomic { s_tree == T_STOPPED && !looked && !killed -> killed = true; s_tree = T_NONE }
-	/* who supervises it kills what it has started: haul run, which takes the program along unless it is given */
-	:: atomic { s_tree == T_STOPPED && !caller_killed -> caller_killed = true;
-		if :: !given -> killed = true; s_tree = T_NONE :: else fi }
 	/* killed, out of memory, a bug of its own: while pages are missing, that is an end of another kind */
 	:: atomic { d_crashes > 0 && D_IS(D_running) && d_pc == 2 && d_tree == T_RUN && d_missing ->
 		d_crashes--; d_tree = T_NONE; d_pc = 10 }
@@ -408,7 +433,7 @@ end:	do
 		if :: link -> cut() :: else fi }
 #ifdef HOSTS
 	/* journals are in /run: they go with the trees that they tell of */
-	:: atomic { !s_rebooted -> s_rebooted = true; s_ends(); s_tree = T_NONE; s_j = J_REMOVED }
+	:: atomic { !s_rebooted -> s_rebooted = true; s_ends(); s_tree = T_NONE; s_j = J_REMOVED; given = false }
 	:: atomic { !d_rebooted -> d_rebooted = true; d_new_boot = true; d_ends();
 		d_tree = T_NONE; d_j = J_NONE }
 #endif
@@ -426,8 +451,8 @@ end:	do
 /* a signal must be delivered here, and a program that was killed here must not live there */
 #define UNHEARD   ((signalled || killed) && (d_tree == T_RUN || d_tree == T_OPENING))
 #define IS_DEAD   (killed && s_tree == T_NONE && d_tree != T_RUN && d_tree != T_OPENING)
-/* the supervisor sees an end that is none, and starts another one */
-#define SECOND    (s_tree == T_NONE && !given && !s_rebooted && (d_tree == T_RUN || d_tree == T_OPENING))
+/* the supervisor has seen an end that is none, and has started another one; it may have been before the gate opened */
+#define SECOND    (here && (d_tree == T_RUN || d_tree == T_OPENING))
 /* a source that has rebooted cannot come back with the pages: the destination's operator */
 #define ENDED     ((s_j == J_NONE || s_j == J_REMOVED) && (ONE_RUNS || HOST_LOST || IS_DEAD))
 

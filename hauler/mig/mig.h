@@ -339,7 +339,8 @@ struct mig {
 	bool kept; /* it is saved and runs on: undone on purpose, without an ABORT */
 
 	struct {
-		bool guarded, enabled;
+		bool guarded;
+		bool lasting; /* the next boot could start it: it is more than a transient unit */
 		int lock; /* of its drop-in; -1 */
 		uint64_t watchdog_us;
 	} unit; /* of opt->unit; run/unit.c */

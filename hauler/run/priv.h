@@ -249,12 +249,10 @@ void throttle_free(struct mig *m);
 int unit_guard(struct mig *m, struct err *e);
 /** unit_disarm() - before the stop: no watchdog */
 int unit_disarm(struct mig *m, struct err *e);
-/** unit_away() - before COMMIT: it cannot be started here any more */
+/** unit_away() - before COMMIT: it cannot be started here any more, nor by the next boot */
 int unit_away(struct mig *m, struct err *e);
 /** unit_back() - it runs here again: everything as it was */
 void unit_back(struct mig *m);
-/** unit_left() - done: nor after a reboot */
-void unit_left(struct mig *m);
 
 /* ---- unread.c ---- */
 

@@ -55,12 +55,12 @@ int record_freeze(struct mig *m, struct err *e)
 	        m->journal, e, "freeze",
 	        "dest=%s port=%u streams=%u mbit=%u cpu=%u secret=%s pid=%d "
 	        "start=%llu peer-boot=%s identity=%s known-hosts=%s net=%s cgroup=%s unit=%s "
-	        "watchdog=%llu enabled=%d outer=%d load=%u container=%s",
+	        "watchdog=%llu lasting=%d outer=%d load=%u container=%s",
 	        word(m->opt->dest), m->opt->port, m->opt->pol.v.streams,
 	        m->opt->pol.v.bandwidth_limit_mbit, m->opt->pol.v.cpu_limit_percent, secret,
 	        m->opt->pid, (unsigned long long)procs_start(m->opt->pid), word(m->link.peer_boot),
 	        word(m->opt->identity), word(m->opt->known_hosts), net, m->copy.home,
-	        word(m->opt->unit), (unsigned long long)m->unit.watchdog_us, m->unit.enabled,
+	        word(m->opt->unit), (unsigned long long)m->unit.watchdog_us, m->unit.lasting,
 	        m->opt->outer_pid, m->load ? load_number(m->load) : 0, word(container));
 }
 
@@ -166,7 +166,7 @@ int record_load(struct mig *m, struct opts *o, struct err *e)
 	m->unit.watchdog_us = journal_get(j, "watchdog")
 	                              ? strtoull(journal_get(j, "watchdog"), NULL, 10)
 	                              : 0;
-	m->unit.enabled = number(j, "enabled");
+	m->unit.lasting = number(j, "lasting");
 	o->archive.state = number(j, "load");
 	m->opt = o;
 	m->rest.ran = journal_get(j, "ran");

@@ -210,7 +210,6 @@ static int finish(struct mig *m)
 	if (m->load)
 		m->fig.archive.state = load_number(m->load);
 	if (m->state == MIG_DONE && !m->save && !m->load) {
-		unit_left(m);
 		needs_tidy(m->needs);
 		costs_keep(m);
 	}

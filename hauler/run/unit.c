@@ -69,12 +69,15 @@ int unit_guard(struct mig *m, struct err *e)
 	systemctl_value(text, "WatchdogUSec", value, sizeof(value));
 	m->unit.watchdog_us = systemctl_us(value);
 	systemctl_value(text, "UnitFileState", value, sizeof(value));
-	m->unit.enabled = !strncmp(value, "enabled", 7);
+	/* one that is not enabled may be wanted by another unit */
+	m->unit.lasting = strcmp(value, "transient") != 0;
 	m->unit.guarded = true;
 	r = systemctl_change(unit, SYSTEMCTL_LEAVING, NULL, e);
 	if (r < 0)
 		return r;
 	m->unit.lock = systemctl_hold(unit); /* as long as we live, or the migration is on record */
+	if (m->unit.lasting && systemctl_change(unit, SYSTEMCTL_AWAY, NULL, e) < 0)
+		return err_code(e);
 	return systemctl_run("daemon-reload", NULL, e);
 }
 
@@ -97,34 +100,38 @@ int unit_disarm(struct mig *m, struct err *e)
 	return 0;
 }
 
+/* If this host is restarted while pages are missing at the destination, its next boot must not start another one. */
 int unit_away(struct mig *m, struct err *e)
 {
-	return m->opt->unit ? systemctl_mark(m->opt->unit, SYSTEMCTL_LEAVING, true, e) : 0;
+	const char *unit = m->opt->unit;
+	int r = unit ? systemctl_mark(unit, SYSTEMCTL_LEAVING, true, e) : 0;
+
+	return r == 0 && unit && m->unit.lasting ? systemctl_mark(unit, SYSTEMCTL_AWAY, true, e)
+	                                         : r;
+}
+
+static void unmark(const char *unit, enum systemctl_change what)
+{
+	struct err e = ERR_INIT;
+
+	if (systemctl_mark(unit, what, false, &e) < 0)
+		log_err("%s", e.msg);
 }
 
 void unit_back(struct mig *m)
 {
 	struct err e = ERR_INIT;
+	const char *unit = m->opt->unit;
 
 	if (!m->unit.guarded)
 		return;
 	m->unit.guarded = false;
 	set_watchdog(m, m->unit.watchdog_us);
-	if (systemctl_mark(m->opt->unit, SYSTEMCTL_LEAVING, false, &e) < 0)
-		log_err("%s", e.msg);
-	if (systemctl_unchange(m->opt->unit, SYSTEMCTL_LEAVING) &&
+	unmark(unit, SYSTEMCTL_LEAVING);
+	unmark(unit, SYSTEMCTL_AWAY);
+	bool away = systemctl_unchange(unit, SYSTEMCTL_AWAY);
+
+	if ((systemctl_unchange(unit, SYSTEMCTL_LEAVING) || away) &&
 	    systemctl_run("daemon-reload", NULL, &e) < 0)
 		log_err("%s", e.msg);
-}
-
-/* It was enabled: the next boot must not start another one. */
-void unit_left(struct mig *m)
-{
-	struct err e = ERR_INIT;
-
-	if (!m->opt->unit || !m->unit.enabled)
-		return;
-	if (systemctl_mark(m->opt->unit, SYSTEMCTL_AWAY, true, &e) < 0 ||
-	    systemctl_change(m->opt->unit, SYSTEMCTL_AWAY, NULL, &e) < 0)
-		log_err("%s would start again at the next boot: %s", m->opt->unit, e.msg);
 }
