@@ -37,6 +37,14 @@ static int check(const Haul__Offer *o, const struct stand_msg *m, struct finding
 	return 0;
 }
 
+static int no_unit(struct findings *f, struct err *e)
+{
+	int r = finding_add(f, SEV_BLOCKER, "berth-unit", "leave out --as",
+	                    "--as cannot be combined with a service of systemd's");
+
+	return r < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for findings") : 0;
+}
+
 static int offer(struct wrk *w, const Haul__Offer *o, struct findings *f, struct err *e)
 {
 	struct stand_mail mail = { .m.word = STAND_ASK };
@@ -45,6 +53,8 @@ static int offer(struct wrk *w, const Haul__Offer *o, struct findings *f, struct
 
 	if (!stand_key_ok(o->land))
 		return err_set(e, ERR_PEER, EBADMSG, "a key with a bad name");
+	if (o->unit[0])
+		return no_unit(f, e);
 	snprintf(w->berth->key, sizeof(w->berth->key), "%s", o->land);
 	AUTO(fd) int fd = stand_landed(o->land, &pid);
 

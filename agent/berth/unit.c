@@ -14,13 +14,14 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/systemctl.h"
+#include "common/unitfile.h"
 #include "engine/proc/frost.h"
 #include "engine/proc/proc.h"
 #include "transport/haul.pb-c.h"
 
 #define STAND_IN_PROGRAM "/bin/sleep"
 #define STAND_IN         STAND_IN_PROGRAM " infinity"
-#define START_LIMIT_MS   60000
+#define START_LIMIT_MS   170000 /* the source waits for 180 s */
 #define MAIN_LIMIT_MS    30000
 #define LOOK_EVERY_US    50000
 
@@ -42,10 +43,27 @@ static pid_t main_pid(const char *unit)
 
 /* ---- the offer ---- */
 
-static int say(struct findings *f, const char *code, const char *remedy, const char *unit,
-               const char *what)
+/* The process keeps what it was started with; what systemd does with it from here on is this host's. */
+static int compare(const Haul__Offer *o, struct findings *f)
 {
-	return finding_add(f, SEV_BLOCKER, code, remedy, "%s %s at the destination", unit, what);
+	char there[UNITFILE_LINE], here[UNITFILE_LINE];
+	AUTO(mem) char *own = malloc(UNITFILE_BYTES);
+
+	if (!own)
+		return -ENOMEM;
+	if (!o->unit_settings[0] || unitfile_settings(o->unit, own) < 0 || !own[0])
+		return 0;
+	unsigned int n = unitfile_only(o->unit_settings, own, there),
+	             k = unitfile_only(own, o->unit_settings, here);
+
+	if (n + k == 0)
+		return 0;
+	return finding_add(
+	        f, SEV_WARNING, "unit-differs",
+	        "compare \"systemctl cat\" of both; systemctl daemon-reload behind a change",
+	        "%s has other settings at the destination: %u only at the source%s%s, %u "
+	        "only there%s%s",
+	        o->unit, n, n ? ", such as " : "", there, k, k ? ", such as " : "", here);
 }
 
 static int judge(const Haul__Offer *o, struct findings *f)
@@ -53,19 +71,26 @@ static int judge(const Haul__Offer *o, struct findings *f)
 	char text[2048], load[64], active[64];
 
 	if (o->owned)
-		return say(f, "unit-owner", "root may", o->unit,
-		           "is for root to move; it is not made");
+		return finding_add(f, SEV_BLOCKER, "unit-owner", "root may",
+		                   "%s is for root to move at the destination; it is not made",
+		                   o->unit);
 	if (systemctl_show(o->unit, "--property=LoadState,ActiveState", text, sizeof(text)) < 0)
-		return say(f, "unit-missing", "move it as a process, by its pid", o->unit,
-		           "is not known to a systemd");
+		return finding_add(f, SEV_BLOCKER, "unit-missing",
+		                   "move it as a process, by its pid",
+		                   "%s is not known to a systemd at the destination", o->unit);
+	if (o->into_root[0])
+		return finding_add(f, SEV_BLOCKER, "berth-unit", "leave out --into-root",
+		                   "--into-root cannot be combined with a service of systemd's");
 	systemctl_value(text, "LoadState", load, sizeof(load));
 	systemctl_value(text, "ActiveState", active, sizeof(active));
 	if (strcmp(load, "loaded") != 0)
-		return say(f, "unit-missing", "install it there, with the same settings", o->unit,
-		           "is not installed");
+		return finding_add(f, SEV_BLOCKER, "unit-missing",
+		                   "install it there, with the same settings",
+		                   "%s is not installed at the destination", o->unit);
 	if (strcmp(active, "inactive") != 0 && strcmp(active, "failed") != 0)
-		return say(f, "unit-active", "systemctl stop it there", o->unit, "is in use");
-	return 0;
+		return finding_add(f, SEV_BLOCKER, "unit-active", "systemctl stop it there",
+		                   "%s is in use at the destination", o->unit);
+	return compare(o, f);
 }
 
 static int offer(struct wrk *w, const Haul__Offer *o, struct findings *f, struct err *e)
@@ -89,14 +114,43 @@ static bool is_stand_in(pid_t pid)
 	       it.st_dev == wanted.st_dev && it.st_ino == wanted.st_ino;
 }
 
+/* Has the start ended without a program? "systemctl start" has made its job before it returned. */
+static bool has_failed(const char *text, char *why, size_t bytes)
+{
+	char active[64], job[64], result[64], condition[16];
+
+	systemctl_value(text, "ActiveState", active, sizeof(active));
+	systemctl_value(text, "Job", job, sizeof(job));
+	systemctl_value(text, "Result", result, sizeof(result));
+	systemctl_value(text, "ConditionResult", condition, sizeof(condition));
+	snprintf(why, bytes, "%s",
+	         strcmp(condition, "no") == 0 ? "a condition of the unit does not hold" : result);
+	return atoi(job) == 0 && (strcmp(active, "failed") == 0 || strcmp(active, "inactive") == 0);
+}
+
 static int wait_started(struct wrk *w, struct err *e)
 {
 	uint64_t deadline = deadline_in_ms(START_LIMIT_MS);
+	const char *unit = w->keep->unit;
+	char text[1024], pid[32], why[80];
 
-	while (!is_stand_in(w->keep->berth_pid = main_pid(w->keep->unit))) {
+	for (;;) {
+		int r = systemctl_show(unit,
+		                       "--property=MainPID,ActiveState,Job,Result,ConditionResult",
+		                       text, sizeof(text));
+
+		systemctl_value(r < 0 ? "" : text, "MainPID", pid, sizeof(pid));
+		w->keep->berth_pid = (pid_t)atoi(pid);
+		if (is_stand_in(w->keep->berth_pid))
+			break;
+		if (r == 0 && has_failed(text, why, sizeof(why))) {
+			err_set(e, ERR_TARGET, ECANCELED, "systemd does not start %s: %s", unit,
+			        why);
+			return err_fix(e, "see systemctl status %s at the destination", unit);
+		}
 		if (now_us() > deadline)
-			return err_set(e, ERR_SYS, ETIMEDOUT, "systemd does not start %s",
-			               w->keep->unit);
+			return err_set(e, ERR_SYS, ETIMEDOUT, "systemd has not started %s in %d s",
+			               unit, START_LIMIT_MS / 1000);
 		usleep(LOOK_EVERY_US);
 	}
 	w->keep->berth_start = procs_start(w->keep->berth_pid);

@@ -202,8 +202,9 @@ static int say_taken(struct findings *out, uint32_t id, uint32_t by, const char 
 	printable_comm((pid_t)by, comm, sizeof(comm));
 	return finding_add(
 	        out, SEV_BLOCKER, "pid-taken",
-	        "--pid=own-namespace; or end that process there, or start the tree in a pid "
-	        "range that is free on both (kernel.ns_last_pid)",
+	        "end that process there, or start the tree in a pid range that is free on both "
+	        "(kernel.ns_last_pid); or --pid=own-namespace, which a service, --as and "
+	        "--into-root do not have",
 	        "pid %u is taken at the destination%s by pid %u (%s)", id, as, by, comm);
 }
 
