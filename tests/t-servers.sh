@@ -14,15 +14,10 @@ run() { "$lab" run "$1" timeout 30 "${@:2}"; }
 # http HOST PORT WORDS: a page of it has WORDS
 http() { run "$1" curl -sS --max-time 20 "http://127.0.0.1:$2/" | grep -q -- "$3"; }
 
-# Root without CAP_SYS_RESOURCE, as in many containers, cannot move processes of other users: servers are root's then.
-mixed=
-(($(awk '/^CapEff/ { print "0x" $2 }' /proc/self/status) >> 24 & 1)) && mixed=1
-
 # home_of NAME USER: a folder $dir/NAME for the server, $home, and its user, $user
 home_of() {
 	home=$dir/$1
-	user=${mixed:+$2}
-	user=${user:-root}
+	user=$2
 	mkdir -p "$home"
 	chown "$user" "$home"
 	chmod 755 "$dir" "$home"
@@ -54,7 +49,7 @@ mariadb_put() { run "$1" mariadb --no-defaults -S "$home/s" -e "insert into d.t 
 mariadb_count() { run "$1" mariadb --no-defaults -S "$home/s" -NBe 'select count(*) from d.t'; }
 mariadb_ask() { run "$1" mariadb --no-defaults -S "$home/s" -e 'check table d.t' | grep -q OK; }
 
-postgres_needs() { in_path postgres && in_path psql && [ -n "$mixed" ]; } # it refuses to be root's
+postgres_needs() { in_path postgres && in_path psql; }
 postgres_start() {
 	home_of postgres postgres
 	local bin
@@ -102,7 +97,7 @@ server { listen 127.0.0.1:7080; root %s; } }\n' "$home" "$home" "$user" "$home" 
 }
 nginx_ask() { http "$1" 7080 'a page of nginx'; }
 
-apache2_needs() { in_path apache2 && [ -n "$mixed" ]; } # it refuses to be root's
+apache2_needs() { in_path apache2; }
 apache2_start() {
 	home_of apache2 www-data
 	echo 'a page of apache' >"$home/index.html"
@@ -122,7 +117,7 @@ lighttpd_needs() { in_path lighttpd; }
 lighttpd_start() {
 	home_of lighttpd www-data
 	echo 'a page of lighttpd' >"$home/index.html"
-	printf 'server.document-root="%s"\nserver.port=7082\nserver.bind="127.0.0.1"\n%s\nindex-file.names=("index.html")\n' "$home" "${mixed:+server.username=\"$user\"}" >"$home/conf"
+	printf 'server.document-root="%s"\nserver.port=7082\nserver.bind="127.0.0.1"\nserver.username="%s"\nindex-file.names=("index.html")\n' "$home" "$user" >"$home/conf"
 	pid=$("$lab" spawn A lighttpd lighttpd -D -f "$home/conf")
 	until_true 60 'lighttpd_ask A' || fail "lighttpd: $(tail -3 "$("$lab" log lighttpd)")"
 }

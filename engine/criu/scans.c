@@ -9,11 +9,15 @@
  * gets a file that was written without looking at pages. If we die, the call fails and CRIU aborts
  * the dump cleanly. Of shared memory CRIU asks where its data is, by lseek(SEEK_DATA): that of which
  * haul brings the pages has none.
+ *
+ * A root without CAP_SYS_RESOURCE, as in many containers, may not ask prlimit(2) for the limits of another user's
+ * process, though /proc/PID/limits shows them: so we read them there, and answer.
  */
 #include "engine/criu/scans.h"
 
 #include <fcntl.h>
 #include <linux/audit.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -46,14 +50,25 @@ struct scans {
 /* ---- in the child, between fork and exec ---- */
 
 #define OPENAT_AT 3 /* the instruction that asks for openat() */
+#define LIMITS_AT 4 /* and that for prlimit() */
+
+bool scans_limits(void)
+{
+	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct v[2] = { 0 };
+
+	return syscall(SYS_capget, &h, v) == 0 &&
+	       !(v[CAP_TO_INDEX(CAP_SYS_RESOURCE)].effective & CAP_TO_MASK(CAP_SYS_RESOURCE));
+}
 
 int scans_install(bool opens)
 {
 	struct sock_filter f[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 10),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 11),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 6, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 7, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prlimit64, 9, 0),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_lseek, 3, 0),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 6),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
@@ -68,6 +83,8 @@ int scans_install(bool opens)
 	};
 	if (!opens)
 		f[OPENAT_AT].k = UINT32_MAX; /* no such call */
+	if (!scans_limits())
+		f[LIMITS_AT].k = UINT32_MAX;
 	struct sock_fprog prog = { .len = ARRAY_SIZE(f), .filter = f };
 
 	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
@@ -157,6 +174,40 @@ static bool seek_answered(const struct scans *s, const struct seccomp_notif *n)
 	       s->ops.object(s->ops.arg, st.st_dev, st.st_ino);
 }
 
+/* The limits of a process are listed by their numbers. Return: true: @out has number @which */
+static bool read_limit(pid_t pid, unsigned int which, uint64_t out[2])
+{
+	char path[32], line[128], soft[24], hard[24];
+
+	snprintf(path, sizeof(path), "/proc/%d/limits", pid);
+	AUTO(file) FILE *f = fopen(path, "re");
+
+	/* a title, then a line for each: a name of 25 characters, and the two numbers */
+	for (unsigned int i = 0; f && fgets(line, sizeof(line), f); i++) {
+		if (i != which + 1)
+			continue;
+		if (strlen(line) < 26 || sscanf(line + 26, "%23s %23s", soft, hard) != 2)
+			return false;
+		out[0] = soft[0] == 'u' ? UINT64_MAX : strtoull(soft, NULL, 10);
+		out[1] = hard[0] == 'u' ? UINT64_MAX : strtoull(hard, NULL, 10);
+		return true;
+	}
+	return false;
+}
+
+/* prlimit() that only asks, about another process. Return: true: CRIU's memory has the answer */
+static bool limits_answered(const struct scans *s, const struct seccomp_notif *n)
+{
+	uint64_t v[2];
+	struct iovec from = { v, sizeof(v) };
+	struct iovec to = { (void *)(uintptr_t)n->data.args[3], sizeof(v) };
+	pid_t pid = (pid_t)n->data.args[0];
+
+	return pid > 0 && !n->data.args[2] && n->data.args[3] &&
+	       read_limit(pid, (unsigned int)n->data.args[1], v) && is_valid(s, n->id) &&
+	       process_vm_writev((pid_t)n->pid, &from, 1, &to, 1, 0) == sizeof(v);
+}
+
 static void answer(struct scans *s)
 {
 	struct seccomp_notif n = { 0 };
@@ -170,7 +221,8 @@ static void answer(struct scans *s)
 	/* in doubt the kernel carries out the call */
 	if (n.data.nr == SYS_lseek && seek_answered(s, &n))
 		r.error = -ENXIO;
-	else if (n.data.nr != SYS_ioctl || !scan_answered(s, &n))
+	else if (!(n.data.nr == SYS_ioctl && scan_answered(s, &n)) &&
+	         !(n.data.nr == SYS_prlimit64 && limits_answered(s, &n)))
 		r.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
 	ioctl(s->listener, SECCOMP_IOCTL_NOTIF_SEND, &r);
 }

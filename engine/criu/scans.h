@@ -25,6 +25,8 @@ struct scans_ops {
 	void *arg;
 };
 
+/** scans_limits() - do we lack CAP_SYS_RESOURCE? Then CRIU's questions about limits are answered, too */
+bool scans_limits(void);
 /** scans_install() - in the child before exec. @opens: of smaps, too. Return: the listener; -1 */
 int scans_install(bool opens);
 /** scans_start() - @listener is taken; the thread ends when CRIU does */

@@ -88,7 +88,8 @@ struct inspect {
 	bool unfit; /* the root cannot be moved: look no further */
 	bool aio;
 	struct {
-		bool limits, frozen;
+		bool frozen;
+		pid_t limits; /* the first of another user, whose limits we may not ask for; 0: none */
 	} said; /* once is enough */
 	bool own_ipc; /* the tree has an IPC namespace of its own, which moves */
 	bool foreign; /* in other namespaces: paths and sockets here are not the tree's */
@@ -202,6 +203,8 @@ int inspect_number(struct inspect *i, pid_t id);
 /* ---- tasks.c ---- */
 /** inspect_task() - state, memory, user, threads and namespaces of task number @k */
 int inspect_task(struct inspect *i, size_t k);
+/** inspect_limits() - after all tasks: can CRIU learn the limits of all? Return: 0; -ENOMEM */
+int inspect_limits(struct inspect *i);
 /** inspect_sessions() - after all tasks: which process leads their sessions and groups? */
 int inspect_sessions(struct inspect *i);
 

@@ -2,6 +2,7 @@
 /* tasks.c - one process: state, memory, user, threads, namespaces, session. */
 #include "engine/container/container.h"
 #include "engine/container/whose.h"
+#include "engine/criu/scans.h"
 #include "engine/proc/frost.h"
 #include "hauler/inspect/priv.h"
 #include "engine/proc/vforks.h"
@@ -315,20 +316,27 @@ static int look_root(struct inspect *i, const struct inspect_task *t, const stru
 }
 
 /*
- * CRIU reads them from outside; root may do that with other users' processes only if it has all
- * capabilities.
+ * CRIU reads them from outside; root may do that with other users' processes only if it has all capabilities. haul
+ * answers for the kernel (engine/criu/scans.c), but not where processes have seccomp filters of their own.
  */
 static int look_limits(struct inspect *i, pid_t pid)
 {
 	struct rlimit ignore;
 
-	if (geteuid() != 0 || i->said.limits || prlimit(pid, RLIMIT_CORE, NULL, &ignore) == 0 ||
-	    errno != EPERM)
+	if (geteuid() == 0 && !i->said.limits && prlimit(pid, RLIMIT_CORE, NULL, &ignore) < 0 &&
+	    errno == EPERM)
+		i->said.limits = pid;
+	return 0;
+}
+
+int inspect_limits(struct inspect *i)
+{
+	if (!i->said.limits || (i->count.filtered == 0 && scans_limits()))
 		return 0;
-	i->said.limits = true;
-	return inspect_say(
-	        i, SEV_BLOCKER, "limits", "give haul CAP_SYS_RESOURCE; containers often lack it",
-	        "the limits of pid %d, which belongs to another user, cannot be read", pid);
+	return inspect_say(i, SEV_BLOCKER, "limits",
+	                   "give haul CAP_SYS_RESOURCE; containers often lack it",
+	                   "the limits of pid %d, which belongs to another user, cannot be read",
+	                   i->said.limits);
 }
 
 static int look_freezer(struct inspect *i, pid_t pid)
