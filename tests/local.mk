@@ -197,6 +197,7 @@ SHELL_TESTS = \
 	tests/t-kept-epmd.sh \
 	tests/t-kept-epoll.sh \
 	tests/t-kept-files.sh \
+	tests/t-kept-hints.sh \
 	tests/t-kept-inet.sh \
 	tests/t-kept-ipc.sh \
 	tests/t-kept-locks.sh \

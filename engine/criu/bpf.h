@@ -22,6 +22,8 @@ int btf_load(struct btf **out, struct err *e);
 int btf_func(const struct btf *b, const char *name);
 /** btf_offset() - offset of a member of a struct, also inside anonymous members; -ENOENT */
 int btf_offset(const struct btf *b, const char *name, const char *member);
+/** btf_inner() - offset in struct @name of @inner, a member of its member @member, which is a struct; -ENOENT */
+int btf_inner(const struct btf *b, const char *name, const char *member, const char *inner);
 void btf_free(struct btf *b);
 DEFINE_AUTO(btf, btf_free)
 

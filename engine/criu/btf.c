@@ -155,8 +155,9 @@ int btf_func(const struct btf *b, const char *name)
 	return -ENOENT;
 }
 
+/* @type: out: of what type it is, unless NULL */
 static int member_offset(const struct btf *b, const struct btf_type *t, const char *member,
-                         int depth)
+                         uint32_t *type, int depth)
 {
 	const struct btf_member *m = (const struct btf_member *)(const void *)(t + 1);
 
@@ -165,13 +166,16 @@ static int member_offset(const struct btf *b, const struct btf_type *t, const ch
 		                                        : m[i].offset;
 		const struct btf_type *in = type_of(b, m[i].type);
 
-		if (is_named(b, m[i].name_off, member))
+		if (is_named(b, m[i].name_off, member)) {
+			if (type)
+				*type = m[i].type;
 			return (int)(bits / 8);
+		}
 		if (m[i].name_off || !in ||
 		    (BTF_INFO_KIND(in->info) != BTF_KIND_STRUCT &&
 		     BTF_INFO_KIND(in->info) != BTF_KIND_UNION))
 			continue;
-		int at = member_offset(b, in, member, depth + 1);
+		int at = member_offset(b, in, member, type, depth + 1);
 
 		if (at >= 0)
 			return (int)(bits / 8) + at;
@@ -179,15 +183,39 @@ static int member_offset(const struct btf *b, const struct btf_type *t, const ch
 	return -ENOENT;
 }
 
-int btf_offset(const struct btf *b, const char *name, const char *member)
+static const struct btf_type *struct_of(const struct btf *b, const char *name)
 {
 	for (uint32_t i = 1; i < b->n; i++) {
 		const struct btf_type *t = type_of(b, i);
 
 		if (BTF_INFO_KIND(t->info) == BTF_KIND_STRUCT && is_named(b, t->name_off, name))
-			return member_offset(b, t, member, 0);
+			return t;
 	}
-	return -ENOENT;
+	return NULL;
+}
+
+int btf_offset(const struct btf *b, const char *name, const char *member)
+{
+	const struct btf_type *t = struct_of(b, name);
+
+	return t ? member_offset(b, t, member, NULL, 0) : -ENOENT;
+}
+
+int btf_inner(const struct btf *b, const char *name, const char *member, const char *inner)
+{
+	const struct btf_type *t = struct_of(b, name);
+	uint32_t type = 0;
+	int at = t ? member_offset(b, t, member, &type, 0) : -ENOENT;
+
+	t = type_of(b, type);
+	for (int i = 0; i < DEPTH_MAX && t && BTF_INFO_KIND(t->info) == BTF_KIND_TYPEDEF; i++)
+		t = type_of(b, t->type);
+	if (at < 0 || !t ||
+	    (BTF_INFO_KIND(t->info) != BTF_KIND_STRUCT && BTF_INFO_KIND(t->info) != BTF_KIND_UNION))
+		return -ENOENT;
+	int in = member_offset(b, t, inner, NULL, 0);
+
+	return in < 0 ? in : at + in;
 }
 
 void btf_free(struct btf *b)

@@ -26,17 +26,21 @@
 #define KERNEL_SPACE 0xff00000000000000ULL /* pointers of the kernel are above */
 #define MDWE_BITS    (3ULL << 28) /* MMF_HAS_MDWE, MMF_HAS_MDWE_NO_INHERIT */
 #define DISPATCH_BIT (1ULL << 5) /* SYSCALL_WORK_SYSCALL_USER_DISPATCH */
-#define SEALED_BITS  (1ULL << 42 | 1ULL << 63) /* VM_SEALED, before Linux 6.15 the second */
+/* TIF_NOTSC: 16, from Linux 6.18 on 21; calibrate() finds out which */
+#define NO_TSC_BITS (1ULL << 16 | 1ULL << 21)
+#define SEALED_BITS (1ULL << 42 | 1ULL << 63) /* VM_SEALED, before Linux 6.15 the second */
 
 struct sandbox {
 	int prog;
 	int domain; /* which word; -1: no Landlock here */
+	uint64_t
+	        no_tsc; /* the flag of a thread that may not read the time stamp counter; 0: not known */
 	struct vmaflags *maps;
 };
 
 /* A plain record of the BPF program. */
 struct raw {
-	uint64_t mm_flags, policy, work;
+	uint64_t mm_flags, policy, work, flags, ports, iopl, ldt;
 	uint64_t thread_keys, process_keys, session_keys;
 	uint64_t security[WORDS];
 };
@@ -50,20 +54,11 @@ static struct bpf_insn member(int offset)
 	                  : bpf_load(BPF_REG_8, BPF_REG_7, offset);
 }
 
-/* r9 = the same of r8, the credentials */
-static struct bpf_insn of_cred(int offset)
+/* r9 = the same of r8, the credentials or the memory */
+static struct bpf_insn inner(int offset)
 {
 	return offset < 0 ? bpf_op(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_9, 0, 0)
 	                  : bpf_load(BPF_REG_9, BPF_REG_8, offset);
-}
-
-/* Offset of a member of a struct that is a member itself; -ENOENT */
-static int offset_in(const struct btf *b, const char *name, const char *member, const char *type,
-                     const char *inner)
-{
-	int at = btf_offset(b, name, member), in = btf_offset(b, type, inner);
-
-	return at < 0 || in < 0 ? -ENOENT : at + in;
 }
 
 static int load_prog(const struct btf *b, struct err *e)
@@ -75,8 +70,7 @@ static int load_prog(const struct btf *b, struct err *e)
 	if (func < 0 || mm < 0 || flags < 0 || cred < 0 || blob < 0)
 		return err_set(e, ERR_SYS, ENOTSUP, "this kernel has no task iterator");
 	int session = btf_offset(b, "cred", "session_keyring");
-	int leaves = session < 0 ? session
-	                         : offset_in(b, "key", "keys", "assoc_array", "nr_leaves_on_tree");
+	int leaves = session < 0 ? session : btf_inner(b, "key", "keys", "nr_leaves_on_tree");
 
 	/* the context: meta, task; meta begins with the seq_file */
 	struct bpf_insn none = bpf_op(BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_7, 0, 0);
@@ -87,17 +81,25 @@ static int load_prog(const struct btf *b, struct err *e)
 		bpf_load(BPF_REG_6, BPF_REG_6, 0),
 		member(btf_offset(b, "task_struct", "mempolicy")),
 		bpf_store(AT(policy), BPF_REG_8),
-		member(offset_in(b, "task_struct", "thread_info", "thread_info", "syscall_work")),
+		member(btf_inner(b, "task_struct", "thread_info", "syscall_work")),
 		bpf_store(AT(work), BPF_REG_8),
+		member(btf_inner(b, "task_struct", "thread_info", "flags")),
+		bpf_store(AT(flags), BPF_REG_8),
+		member(btf_inner(b, "task_struct", "thread", "io_bitmap")),
+		bpf_store(AT(ports), BPF_REG_8),
+		member(btf_inner(b, "task_struct", "thread", "iopl_emul")),
+		bpf_store(AT(iopl), BPF_REG_8),
 		bpf_load(BPF_REG_8, BPF_REG_7, mm),
-		bpf_load(BPF_REG_8, BPF_REG_8, flags),
-		bpf_store(AT(mm_flags), BPF_REG_8),
+		bpf_load(BPF_REG_9, BPF_REG_8, flags),
+		bpf_store(AT(mm_flags), BPF_REG_9),
+		inner(btf_inner(b, "mm_struct", "context", "ldt")),
+		bpf_store(AT(ldt), BPF_REG_9),
 		bpf_load(BPF_REG_8, BPF_REG_7, cred),
-		of_cred(btf_offset(b, "cred", "thread_keyring")),
+		inner(btf_offset(b, "cred", "thread_keyring")),
 		bpf_store(AT(thread_keys), BPF_REG_9),
-		of_cred(btf_offset(b, "cred", "process_keyring")),
+		inner(btf_offset(b, "cred", "process_keyring")),
 		bpf_store(AT(process_keys), BPF_REG_9),
-		of_cred(leaves < 0 ? leaves : session),
+		inner(leaves < 0 ? leaves : session),
 		leaves < 0 ? bpf_op(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_9, 0, 0)
 		           : bpf_load(BPF_REG_9, BPF_REG_9, leaves),
 		bpf_store(AT(session_keys), BPF_REG_9),
@@ -141,9 +143,10 @@ static void be_restricted(int told, int tells)
 		_exit(1);
 	int fd = (int)syscall(SYS_landlock_create_ruleset, &all, sizeof(all), 0);
 
+	prctl(PR_SET_TSC, PR_TSC_SIGSEGV);
 	c = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && fd >= 0 &&
 	    syscall(SYS_landlock_restrict_self, fd, 0) == 0;
-	if (write(tells, &c, 1) == 1 && c)
+	if (write(tells, &c, 1) == 1)
 		(void)!read(told, &c, 1);
 	_exit(0);
 }
@@ -158,9 +161,13 @@ static int compare(struct sandbox *s, pid_t child, int tell, int told, struct er
 
 	if (r < 0)
 		return r;
-	if (write(tell, &c, 1) != 1 || read(told, &c, 1) != 1 || !c)
-		return 0; /* this kernel has no Landlock */
+	if (write(tell, &c, 1) != 1 || read(told, &c, 1) != 1)
+		return 0;
 	r = read_threads(s, child, &after, &m, e);
+	if (r == 0 && n && m)
+		s->no_tsc = after->flags & ~before->flags & NO_TSC_BITS;
+	if (!c)
+		return r; /* this kernel has no Landlock */
 	/* haul may be restricted itself: then there is another domain than before */
 	for (int k = 0; r == 0 && n && m && k < WORDS && s->domain < 0; k++)
 		if (before->security[k] != after->security[k] && after->security[k] >= KERNEL_SPACE)
@@ -265,6 +272,9 @@ int sandbox_look(const struct sandbox *s, pid_t pid, struct sandbox_seen *out, s
 		out->landlock |= s->domain >= 0 && v[i].security[s->domain];
 		out->mdwe |= (v[i].mm_flags & MDWE_BITS) != 0;
 		out->policy |= v[i].policy != 0;
+		out->no_tsc |= (v[i].flags & s->no_tsc) != 0;
+		out->ports |= v[i].ports || v[i].iopl;
+		out->ldt |= v[i].ldt != 0;
 		out->dispatch |= (v[i].work & DISPATCH_BIT) != 0;
 		out->keys |= v[i].thread_keys || v[i].process_keys;
 		out->session_keys |= v[i].session_keys != 0;

@@ -16,6 +16,9 @@ struct sandbox_seen {
 	bool landlock; /* a thread has a Landlock domain */
 	bool mdwe; /* PR_SET_MDWE */
 	bool dispatch; /* a thread has its system calls dispatched to itself (PR_SET_SYSCALL_USER_DISPATCH) */
+	bool no_tsc; /* a thread may not read the time stamp counter (PR_SET_TSC) */
+	bool ports; /* a thread may use I/O ports (iopl, ioperm) */
+	bool ldt; /* segments of its own (modify_ldt) */
 	bool keys; /* a thread or process keyring */
 	bool session_keys; /* its session keyring is not empty */
 	bool policy; /* a thread or a mapping has a NUMA policy */

@@ -7,6 +7,7 @@
 #include <linux/kcmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 
 /* Is descriptor @fd of @pid what its set @set watches under the number @tfd? */
@@ -44,10 +45,35 @@ static bool is_parents(const struct inspect *i, pid_t pid, int set)
 	               0;
 }
 
+/* struct epoll_params and its ioctl, Linux 6.9 */
+struct params {
+	uint32_t busy_us;
+	uint16_t budget;
+	uint8_t prefer, pad;
+};
+#define GET_PARAMS _IOR(0x8A, 0x02, struct params)
+
+static int look_params(struct inspect *i, pid_t pid, int set, const char *what)
+{
+	struct params p = { 0 };
+	AUTO(fd) int fd = procs_copy_fd(pid, set);
+
+	if (fd < 0 || ioctl(fd, GET_PARAMS, &p) < 0 || (!p.busy_us && !p.budget && !p.prefer))
+		return 0;
+	return inspect_say(
+	        i, SEV_INFO, "epoll-busy", NULL,
+	        "%s is an epoll set that polls busily (EPIOCSPARAMS), and does not at the "
+	        "destination",
+	        what);
+}
+
 int inspect_epoll(struct inspect *i, pid_t pid, int set, const char *what)
 {
 	char name[32], line[128];
 	int tfd;
+
+	if (look_params(i, pid, set, what) < 0)
+		return -ENOMEM;
 
 	if (i->procs.n == 1 || is_parents(i, pid, set))
 		return 0;

@@ -233,6 +233,22 @@ static int look_queue(struct inspect *i, const struct look *l)
 	        "%s is the POSIX message queue %s, which CRIU cannot dump", l->what, l->name);
 }
 
+/* The kernel calls a file that never had a name after its number: "/tmp/#123 (deleted)". */
+static int look_nameless(struct inspect *i, const struct look *l)
+{
+	const char *slash = strrchr(l->name, '/');
+	unsigned long long number;
+
+	if (!S_ISREG(l->st.st_mode) || l->st.st_nlink || !slash ||
+	    sscanf(slash, "/#%llu", &number) != 1 || number != l->st.st_ino)
+		return 0;
+	return inspect_say(i, SEV_WARNING, "o-tmpfile",
+	                   "let the program name it before the move, or make it again",
+	                   "%s was opened without a name (O_TMPFILE), and cannot be given one at "
+	                   "the destination (linkat)",
+	                   l->what);
+}
+
 /* A descriptor of something with a name: it is reopened by that name. */
 static int look_path(struct inspect *i, const struct look *l)
 {
@@ -263,7 +279,9 @@ static int look_path(struct inspect *i, const struct look *l)
 		return look_device(i, l);
 	if (!strcmp(m->fstype, "proc") && sscanf(l->name, "/proc/%d", &owner) == 1)
 		return look_proc(i, l, owner);
-	r = look_inherited(i, l);
+	r = look_nameless(i, l);
+	if (r == 0)
+		r = look_inherited(i, l);
 	if (r == 0)
 		r = inspect_reachable(i, l->name, &l->st, l->what);
 	if (r != 1)

@@ -155,7 +155,8 @@ static int (*const looks[])(struct inspect *i) = {
 	look_at_losses,       inspect_ancestors, inspect_sandboxes,  inspect_copies,
 	look_at_fds,          inspect_ttys,      inspect_pipes,      inspect_traits,
 	look_at_unix,         look_at_sockets,   inspect_tcp,        look_outside,
-	inspect_rules_unused, inspect_limits,    say_open_files,     say_memory,
+	inspect_rules_unused, inspect_hints,     inspect_limits,     inspect_sysv,
+	say_open_files,       say_memory,
 };
 
 static int look(struct inspect *i)

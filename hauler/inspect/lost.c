@@ -4,11 +4,11 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-
-#include "engine/proc/selfset.h"
 
 #define LINE_BYTES 512
 #define SET_AGAIN  "the program has to set it again after the move"
@@ -39,28 +39,6 @@ static bool find_value(pid_t pid, const char *file, const char *key, char *out, 
 	return false;
 }
 
-/*
- * The gate sets these by calls in the thread, which it cannot make in the root of a tree that a haul land takes: CRIU
- * traces that one.
- */
-static int look_own(struct inspect *i, pid_t pid)
-{
-	struct selfset own;
-
-	if (!i->net.land || pid != i->root)
-		return 0;
-	selfset_read(pid, pid, &own);
-	if (!selfset_any(&own))
-		return 0;
-	return inspect_say(
-	        i, SEV_WARNING, "task-flags", SET_AGAIN,
-	        "pid %d has set its own %s, which is the default where a haul land takes it", pid,
-	        own.personality ? "personality(2)"
-	        : own.mce       ? "machine check policy (PR_MCE_KILL)"
-	        : own.merge     ? "PR_SET_MEMORY_MERGE"
-	                        : "flags (prctl(2))");
-}
-
 /* Threads with one cookie share a core with no others; the kernel makes cookies, nobody can choose one. */
 static int look_cookie(struct inspect *i, pid_t pid)
 {
@@ -75,6 +53,59 @@ static int look_cookie(struct inspect *i, pid_t pid)
 	        "pid %d has a cookie for core scheduling (PR_SCHED_CORE), and none at the "
 	        "destination: strangers may run on the other threads of its core",
 	        pid);
+}
+
+/* Field 38 of stat: what its parent gets when it ends. */
+static int exit_signal(pid_t pid)
+{
+	char line[1024];
+	int sig = SIGCHLD, field = 2;
+	AUTO(file) FILE *f = inspect_open(pid, "stat");
+	char *at = f && fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
+
+	for (; at; at = strchr(at + 1, ' '))
+		if (field++ == 38 && sscanf(at, "%d", &sig) == 1)
+			break;
+	return sig;
+}
+
+/* clone(2) with another signal, or none: CRIU makes every child with SIGCHLD. */
+static int look_exit(struct inspect *i, pid_t pid)
+{
+	int sig = pid == i->root ? SIGCHLD : exit_signal(pid);
+
+	if (sig == SIGCHLD)
+		return 0;
+	return inspect_say(
+	        i, SEV_WARNING, "exit-signal",
+	        "start the child by fork(2), whose signal is SIGCHLD",
+	        "at its end pid %d sends its parent the signal %d (clone(2)), and "
+	        "SIGCHLD at the destination; its parent can wait for it without __WCLONE",
+	        pid, sig);
+}
+
+#ifndef SCHED_DEADLINE
+#define SCHED_DEADLINE 6
+#endif
+#ifndef SCHED_EXT
+#define SCHED_EXT 7
+#endif
+
+/* CRIU knows no more than the older policies, and refuses to restore others. */
+static int look_policy(struct inspect *i, pid_t pid, const char *tid)
+{
+	int policy = sched_getscheduler((pid_t)strtol(tid, NULL, 10));
+	const char *name = policy < 0                                          ? NULL
+	                   : (policy & ~SCHED_RESET_ON_FORK) == SCHED_DEADLINE ? "SCHED_DEADLINE"
+	                   : (policy & ~SCHED_RESET_ON_FORK) == SCHED_EXT      ? "SCHED_EXT"
+	                                                                       : NULL;
+
+	return name ? inspect_say(i, SEV_BLOCKER, "scheduler",
+	                          "give it another policy for the move: chrt --other --pid 0 TID",
+	                          "thread %s of pid %d has the scheduling policy %s, which CRIU "
+	                          "does not restore",
+	                          tid, pid, name)
+	            : 0;
 }
 
 struct fs {
@@ -121,14 +152,17 @@ static int look_threads(struct inspect *i, pid_t pid)
 	AUTO(dir) DIR *d = opendir(path);
 
 	for (struct dirent *de; r == 0 && d && (de = readdir(d));)
-		if (isdigit((unsigned char)de->d_name[0]) && strcmp(de->d_name, name) != 0)
-			r = look_thread(i, pid, de->d_name, &leader);
+		if (isdigit((unsigned char)de->d_name[0])) {
+			r = look_policy(i, pid, de->d_name);
+			if (r == 0 && strcmp(de->d_name, name) != 0)
+				r = look_thread(i, pid, de->d_name, &leader);
+		}
 	return r;
 }
 
 int inspect_lost(struct inspect *i, pid_t pid)
 {
-	static int (*const looks[])(struct inspect *, pid_t) = { look_own, look_cookie,
+	static int (*const looks[])(struct inspect *, pid_t) = { look_cookie, look_exit,
 		                                                 look_threads };
 	int r = 0;
 

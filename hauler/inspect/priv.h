@@ -220,6 +220,14 @@ int inspect_copies(struct inspect *i);
 /** inspect_sandboxes() - what processes have put upon themselves, where the kernel tells. Return: 0; -ENOMEM */
 int inspect_sandboxes(struct inspect *i);
 
+/* ---- sysv.c ---- */
+/** inspect_sysv() - after all tasks: System V objects of the host that the tree uses. Return: 0; -ENOMEM */
+int inspect_sysv(struct inspect *i);
+
+/* ---- hints.c ---- */
+/** inspect_hints() - what open files have that only the kernel's memory tells, where it does. Return: 0; -ENOMEM */
+int inspect_hints(struct inspect *i);
+
 /* ---- files.c ---- */
 enum inspect_use {
 	INSPECT_SEEN, /* it must exist */

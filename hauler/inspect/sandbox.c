@@ -46,6 +46,31 @@ static int say_dispatch(struct inspect *i, pid_t pid)
 	                   pid);
 }
 
+/* Of the processor: what CRIU does not save. */
+static int say_processor(struct inspect *i, pid_t pid, const struct sandbox_seen *s)
+{
+	int r = 0;
+
+	if (s->ports)
+		r = inspect_say(i, SEV_BLOCKER, "io-ports",
+		                "the program has to give them up before the move",
+		                "pid %d may use I/O ports (iopl, ioperm): they belong to this host",
+		                pid);
+	if (r == 0 && s->ldt)
+		r = inspect_say(i, SEV_BLOCKER, "ldt",
+		                "start the program without it; Wine uses it for 16-bit programs",
+		                "pid %d has segments of its own (modify_ldt), which CRIU does not "
+		                "save",
+		                pid);
+	if (r == 0 && s->no_tsc)
+		r = inspect_say(i, SEV_WARNING, "task-flags",
+		                "the program has to set it again after the move",
+		                "pid %d has forbidden itself the time stamp counter (PR_SET_TSC), "
+		                "and may read it at the destination",
+		                pid);
+	return r;
+}
+
 static int say_keys(struct inspect *i, pid_t pid, bool own)
 {
 	return inspect_say(
@@ -94,6 +119,8 @@ static int look(struct inspect *i, const struct sandbox *s, pid_t pid)
 		r = say_sealed(i, pid, seen.sealed);
 	if (r >= 0 && seen.dispatch)
 		r = say_dispatch(i, pid);
+	if (r >= 0)
+		r = say_processor(i, pid, &seen);
 	if (r >= 0 && (seen.keys || seen.session_keys))
 		r = say_keys(i, pid, seen.keys);
 	return r >= 0 && seen.policy ? say_policy(i, pid) : r;
