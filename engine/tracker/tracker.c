@@ -287,7 +287,7 @@ int tracker_places(const struct tracker *t, pid_t pid)
 void tracker_strayed(struct tracker *t, pid_t pid, int places, uint64_t vaddr, size_t pages,
                      bool *out)
 {
-	if (places >= 0)
+	if (places >= 0 && t->ops->strayed)
 		t->ops->strayed(t, pid, places, vaddr, pages, out);
 }
 

@@ -91,7 +91,7 @@ int tracker_round(struct tracker *t, tracker_emit_fn emit, void *arg, struct tra
  * Memory that is moved away and back between two rounds may keep its marks (soft-dirty; mremap()
  * by whole page tables) although a reader saw other content at its address meanwhile. So a page
  * that was read counts only if it was not named here before or after the read.
- * @places: from tracker_places() for this process
+ * @places: from tracker_places() for this process, or another descriptor of its /proc/PID/pagemap
  * @out: set to true for such pages, others are not changed. From any thread, while no round runs.
  */
 void tracker_strayed(struct tracker *t, pid_t pid, int places, uint64_t vaddr, size_t pages,

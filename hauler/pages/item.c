@@ -210,32 +210,28 @@ struct twins {
 	bool found;
 };
 
-static bool is_strayed(const struct twins *w, pid_t pid, uint64_t vaddr)
+static bool is_strayed(const struct twins *w, const struct kin_process *who, uint64_t vaddr)
 {
-	struct tracker *trk = w->it->what == SEND_CHANGED ? w->s->trk : NULL;
 	bool is = false;
 
-	if (!trk)
-		return false;
-	AUTO(fd) int places = tracker_places(trk, pid);
-
-	tracker_strayed(trk, pid, places, vaddr, 1, &is);
+	if (w->it->what == SEND_CHANGED && w->s->trk)
+		tracker_strayed(w->s->trk, who->outer, who->pagemap, vaddr, 1, &is);
 	return is;
 }
 
 /* Name it in the frame, unless that is full, or the page had its own turn, or the destination has it. */
-static int add_twin(void *arg, pid_t pid, size_t number)
+static int add_twin(void *arg, const struct kin_process *who, size_t number)
 {
 	struct twins *w = arg;
 	struct frame *f = &w->b->f;
 	const struct page *p = &w->b->page[w->first + number];
-	uint64_t obj = obj_of_task((uint64_t)pid);
+	uint64_t obj = obj_of_task((uint64_t)who->pid);
 	struct frame_run *last = &f->runs[f->n_runs - 1];
 	bool longer = last->kind == RUN_SAME && last->obj == obj &&
 	              last->vaddr + (uint64_t)last->pages * PAGE_BYTES == p->vaddr && number > 0;
 
 	w->found = true;
-	if ((!longer && f->n_runs == FRAME_RUNS_MAX) || is_strayed(w, pid, p->vaddr) ||
+	if ((!longer && f->n_runs == FRAME_RUNS_MAX) || is_strayed(w, who, p->vaddr) ||
 	    !sent_claim(w->s->sent, obj, p->vaddr, w->it->round))
 		return 0;
 	XXH128_hash_t h = XXH3_128bits(p->bytes, PAGE_BYTES);

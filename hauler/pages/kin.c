@@ -25,8 +25,7 @@
 #define FRAME_PRESENT (1ULL << 63)
 
 struct kin {
-	pid_t pid[KIN_MAX];
-	int pagemap[KIN_MAX];
+	struct kin_process v[KIN_MAX];
 	size_t n;
 	bool many; /* there are several processes, also if none is listed here */
 	unsigned int tries; /* frames in which nothing was shared, since something was */
@@ -35,7 +34,7 @@ struct kin {
 static void close_all(struct kin *k)
 {
 	while (k->n)
-		close(k->pagemap[--k->n]);
+		close(k->v[--k->n].pagemap);
 }
 
 int kin_new(struct kin **out)
@@ -52,13 +51,13 @@ void kin_set(struct kin *k, const pid_t *pid, size_t n, bool twins)
 	k->tries = 0;
 	k->many = n > 1;
 	for (size_t i = 0; twins && n > 1 && i < n && k->n < KIN_MAX; i++) {
-		snprintf(path, sizeof(path), "/proc/%d/pagemap", inner_outer(pid[i]));
+		pid_t outer = inner_outer(pid[i]);
+
+		snprintf(path, sizeof(path), "/proc/%d/pagemap", outer);
 		int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-		if (fd < 0)
-			continue;
-		k->pid[k->n] = pid[i];
-		k->pagemap[k->n++] = fd;
+		if (fd >= 0)
+			k->v[k->n++] = (struct kin_process){ pid[i], outer, fd };
 	}
 }
 
@@ -66,7 +65,7 @@ static size_t place_of(const struct kin *k, pid_t pid)
 {
 	size_t i = 0;
 
-	while (i < k->n && k->pid[i] != pid)
+	while (i < k->n && k->v[i].pid != pid)
 		i++;
 	return i;
 }
@@ -96,7 +95,7 @@ void kin_frames(const struct kin *k, pid_t pid, uint64_t vaddr, size_t pages, ui
 	size_t i = place_of(k, pid);
 
 	if (i < k->n)
-		read_frames(k->pagemap[i], vaddr, pages, out);
+		read_frames(k->v[i].pagemap, vaddr, pages, out);
 	else
 		memset(out, 0, pages * sizeof(*out));
 }
@@ -121,12 +120,12 @@ int kin_each(const struct kin *k, pid_t pid, uint64_t vaddr, const uint64_t *fra
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < k->n; i++) {
-		if (k->pid[i] == pid)
+		if (k->v[i].pid == pid)
 			continue;
-		read_frames(k->pagemap[i], vaddr, pages, theirs);
+		read_frames(k->v[i].pagemap, vaddr, pages, theirs);
 		for (size_t p = 0; r == 0 && p < pages; p++)
 			if (frames[p] && theirs[p] == frames[p])
-				r = fn(arg, k->pid[i], p);
+				r = fn(arg, &k->v[i], p);
 	}
 	return r;
 }

@@ -22,8 +22,13 @@ bool kin_many(const struct kin *k);
 bool kin_has(const struct kin *k, pid_t pid);
 /** kin_frames() - @out: the frame of memory of each page of @pid; 0: not known */
 void kin_frames(const struct kin *k, pid_t pid, uint64_t vaddr, size_t pages, uint64_t *out);
-/* Page number @page of the range is @pid's, too. Return: 0 to go on */
-typedef int (*kin_fn)(void *arg, pid_t pid, size_t page);
+/* One of the processes. */
+struct kin_process {
+	pid_t pid, outer; /* outer: as this host knows it */
+	int pagemap; /* open as long as kin_set() is not called again */
+};
+/* Page number @page of the range is @who's, too. Return: 0 to go on */
+typedef int (*kin_fn)(void *arg, const struct kin_process *who, size_t page);
 /**
  * kin_each() - for each other process, in order: its pages whose frame is that of @frames
  * @pages: at most FRAME_PAGES_MAX. Return: 0, or what @fn returned
