@@ -67,6 +67,17 @@ struct net_socks {
  */
 int net_socks_collect(const pid_t *pids, size_t n, bool listening, struct net_socks *out,
                       struct err *e);
+/* A descriptor of @pid that is a socket. */
+struct net_place {
+	pid_t pid;
+	int number;
+	uint64_t inode; /* of the socket; 0: it is none, and is left out */
+};
+/**
+ * net_socks_take() - net_socks_collect() of all kinds where it is known which descriptors are sockets
+ * @v: each socket once, those of a process in a row
+ */
+int net_socks_take(const struct net_place *v, size_t n, struct net_socks *out, struct err *e);
 /**
  * net_socks_room() - make room for copies of all descriptors of @pids. When the kernel doubles a
  * table of descriptors, a program with threads waits for all CPUs: do that before the freeze.

@@ -254,6 +254,27 @@ int net_socks_collect(const pid_t *pids, size_t n, bool listening, struct net_so
 	return r;
 }
 
+int net_socks_take(const struct net_place *v, size_t n, struct net_socks *out, struct err *e)
+{
+	struct walk w = { .out = out, .pidfd = -1, .e = e };
+	AUTO(fd) int pidfd = -1;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (v[i].pid != w.pid) {
+			if (pidfd >= 0)
+				close(steal_fd(&pidfd));
+			w.pid = v[i].pid;
+			w.pidfd = pidfd = (int)syscall(SYS_pidfd_open, w.pid, 0);
+			if (pidfd < 0 && errno != ESRCH)
+				return err_sys(e, "sockets of pid %d", w.pid);
+		}
+		if (pidfd >= 0 && v[i].inode)
+			r = collect_one(&w, v[i].number, v[i].inode);
+	}
+	return r;
+}
+
 ssize_t net_socks_flows(const struct net_socks *s, struct net_flow **out)
 {
 	struct net_flow *v = calloc(s->n + 1, sizeof(*v));

@@ -15,6 +15,7 @@
 #include "common/array.h"
 #include "common/auto.h"
 #include "common/log.h"
+#include "engine/net/net.h"
 #include "engine/net/sockopts.h"
 #include "engine/proc/inner.h"
 #include "engine/proc/proc.h"
@@ -23,15 +24,8 @@
 
 /* ---- every socket of the tree, once ---- */
 
-/* A descriptor that is a socket or takes events of files. */
-struct place {
-	pid_t pid;
-	int number;
-	bool notify;
-};
-
 struct sockets {
-	struct place *v;
+	struct net_place *v; /* without an inode: it takes events of files (inotify) */
 	size_t n, cap;
 	void *seen; /* for tsearch(): inodes in the place of pointers */
 };
@@ -67,13 +61,12 @@ static int note_process(struct sockets *k, pid_t pid)
 		ssize_t n = readlinkat(dirfd(d), de->d_name, link, sizeof(link) - 1);
 
 		link[n > 0 ? n : 0] = 0;
-		bool notify = !strcmp(link, "anon_inode:inotify");
-
-		if (!notify && (sscanf(link, "socket:[%llu]", &inode) != 1 || !is_new(k, inode)))
+		if (strcmp(link, "anon_inode:inotify") != 0 &&
+		    (sscanf(link, "socket:[%llu]", &inode) != 1 || !is_new(k, inode)))
 			continue;
 		if (array_grow(&k->v, k->n, &k->cap, sizeof(*k->v)) < 0)
 			return -ENOMEM;
-		k->v[k->n++] = (struct place){ pid, atoi(de->d_name), notify };
+		k->v[k->n++] = (struct net_place){ pid, atoi(de->d_name), inode };
 	}
 	return 0;
 }
@@ -102,8 +95,14 @@ void sockets_free(struct sockets *k)
 	free(k);
 }
 
+const struct net_place *sockets_places(const struct sockets *k, size_t *n)
+{
+	*n = k->n;
+	return k->v;
+}
+
 /* Events in the queue of an inotify descriptor do not move. */
-static void tell_lost(const struct place *p, int fd)
+static void tell_lost(const struct net_place *p, int fd)
 {
 	int bytes = 0;
 
@@ -115,7 +114,7 @@ static void tell_lost(const struct place *p, int fd)
 }
 
 /* @fd: a copy of the descriptor. Return: 0 to go on; -errno ends it */
-typedef int (*socket_fn)(void *arg, const struct place *p, int fd);
+typedef int (*socket_fn)(void *arg, const struct net_place *p, int fd);
 
 /* @stopped: the tree is: then lost events are told */
 static int each_socket(const struct sockets *k, bool stopped, socket_fn fn, void *arg,
@@ -125,7 +124,7 @@ static int each_socket(const struct sockets *k, bool stopped, socket_fn fn, void
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < k->n; i++) {
-		const struct place *p = &k->v[i];
+		const struct net_place *p = &k->v[i];
 
 		if (i == 0 || p->pid != k->v[i - 1].pid) {
 			if (pidfd >= 0)
@@ -135,9 +134,9 @@ static int each_socket(const struct sockets *k, bool stopped, socket_fn fn, void
 		AUTO(fd)
 		int fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, p->number, 0);
 
-		if (fd >= 0 && p->notify && stopped)
+		if (fd >= 0 && !p->inode && stopped)
 			tell_lost(p, fd);
-		if (fd < 0 || p->notify)
+		if (fd < 0 || !p->inode)
 			continue;
 		r = fn(arg, p, fd);
 		if (r < 0)
@@ -178,7 +177,7 @@ static int add_iface(Haul__Offer *o, const char *name)
 	return 0;
 }
 
-static int offer_socket(void *arg, const struct place *p, int fd)
+static int offer_socket(void *arg, const struct net_place *p, int fd)
 {
 	struct offer *f = arg;
 	char text[INET6_ADDRSTRLEN];
@@ -279,7 +278,7 @@ struct list {
 	struct sockopts v;
 };
 
-static int switch_socket(void *arg, const struct place *p, int fd)
+static int switch_socket(void *arg, const struct net_place *p, int fd)
 {
 	struct list *l = arg;
 

@@ -24,6 +24,9 @@ void sockets_offer_free(struct Haul__Offer *o);
  * Return: 0; -errno
  */
 int sockets_note(struct sockets **out, pid_t root, struct err *e);
+struct net_place;
+/** sockets_places() - as noted; belongs to @k */
+const struct net_place *sockets_places(const struct sockets *k, size_t *n);
 void sockets_free(struct sockets *k);
 DEFINE_AUTO(sockets, sockets_free)
 /** sockets_switch() - SWITCH.sock of the stopped tree, as noted; sockets_switch_free() afterwards. Return: 0; -errno */

@@ -16,6 +16,7 @@
 #include "engine/net/sock_diag.h"
 #include "engine/proc/proc.h"
 #include "hauler/inspect/priv.h"
+#include "hauler/mig/sockets.h"
 
 /* the kernel's; <netinet/tcp.h> and the inspection have others */
 #define STATES_STANDING (BIT(1) | BIT(8)) /* ESTABLISHED, CLOSE_WAIT */
@@ -205,19 +206,32 @@ static int sort_all(struct mnet *n, struct err *e)
 	return r < 0 || !n->moves_tcp ? r : no_urgent(n, e);
 }
 
+/* The freeze has noted which descriptors are sockets; a recovery has not. */
+static int take_socks(struct mig *m, struct err *e)
+{
+	AUTO(procs) struct proc_list procs = { 0 };
+	size_t n;
+
+	if (m->dump.sockets) {
+		const struct net_place *v = sockets_places(m->dump.sockets, &n);
+
+		return net_socks_take(v, n, &m->net->socks, e);
+	}
+	int r = procs_tree(m->opt->pid, &procs, e);
+
+	return r < 0 ? r : net_socks_collect(procs.pid, procs.n, false, &m->net->socks, e);
+}
+
 int mnet_sort(struct mig *m, struct err *e)
 {
 	struct mnet *n = m->net;
-	AUTO(procs) struct proc_list procs = { 0 };
-	int r = procs_tree(m->opt->pid, &procs, e);
 
-	if (r < 0)
-		return r;
 	net_socks_fini(&n->socks);
 	free(steal(n->flows));
 	free(steal(n->closed));
 	n->n_flows = 0;
-	r = net_socks_collect(procs.pid, procs.n, false, &n->socks, e);
+	int r = take_socks(m, e);
+
 	if (r == 0)
 		r = sort_all(n, e);
 	if (r < 0)

@@ -179,6 +179,11 @@ static void wait_sent(struct mig *m)
 	}
 }
 
+bool mnet_locks(const struct mnet *n)
+{
+	return n->lock;
+}
+
 int mnet_freeze(struct mig *m, struct err *e)
 {
 	if (!m->net->lock)

@@ -31,6 +31,8 @@ int mnet_prepare(struct mig *m, struct err *e);
 int mnet_quiet(struct mig *m, struct err *e);
 /** mnet_freeze() - CRIU holds the tree: its packets are dropped from here on */
 int mnet_freeze(struct mig *m, struct err *e);
+/** mnet_locks() - does mnet_freeze() lock anything? */
+bool mnet_locks(const struct mnet *n);
 /** mnet_note() - the same when nothing is locked: which connections are closed */
 int mnet_note(struct mig *m, struct err *e);
 /** mnet_images() - the images that CRIU has written: some connections are closed there */

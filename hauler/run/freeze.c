@@ -125,19 +125,29 @@ static int look_first(struct mig *m, struct err *e)
 	return freeze_mode_clean(m) ? present_wait(m->dump.present, &m->fig.t.look_us, e) : 0;
 }
 
-/* CRIU waits after it has stopped the tree. */
-static const struct part stopped_parts[] = {
-	{ "note pending signals", signals_note }, { "wait for native AIO", settle },
-	{ "what waits in terminals", ttys_take }, { "last scan", look_last },
-	{ "changed directories", dirs_frozen },   { "lock the network", mnet_freeze },
-	{ "scan before the dump", look_first },
-};
-
 static int note_sockets(struct mig *m, struct err *e)
 {
 	sockets_free(steal(m->dump.sockets));
 	return sockets_note(&m->dump.sockets, m->opt->pid, e);
 }
+
+static int note_sockets_to_lock(struct mig *m, struct err *e)
+{
+	return mnet_locks(m->net) ? note_sockets(m, e) : 0;
+}
+
+static int note_other_sockets(struct mig *m, struct err *e)
+{
+	return mnet_locks(m->net) ? 0 : note_sockets(m, e);
+}
+
+/* CRIU waits after it has stopped the tree. */
+static const struct part stopped_parts[] = {
+	{ "note pending signals", signals_note }, { "wait for native AIO", settle },
+	{ "what waits in terminals", ttys_take }, { "last scan", look_last },
+	{ "changed directories", dirs_frozen },   { "sockets to lock", note_sockets_to_lock },
+	{ "lock the network", mnet_freeze },      { "scan before the dump", look_first },
+};
 
 static int note_threads(struct mig *m, struct err *e)
 {
@@ -146,7 +156,7 @@ static int note_threads(struct mig *m, struct err *e)
 
 /* While CRIU dumps: what neither CRIU nor these change. */
 static const struct part beside_parts[] = {
-	{ "note sockets", note_sockets },
+	{ "note sockets", note_other_sockets },
 	{ "note threads", note_threads },
 	{ "connections that are closed", mnet_note },
 };
