@@ -140,6 +140,20 @@ static int access_fd(int fd, int need)
 	return syscall(SYS_faccessat2, fd, "", need, AT_EMPTY_PATH | AT_EACCESS) < 0 ? -errno : 0;
 }
 
+int rights_need(unsigned int flags)
+{
+	if (flags & O_PATH)
+		return 0;
+	switch (flags & O_ACCMODE) {
+	case O_RDONLY:
+		return R_OK;
+	case O_WRONLY:
+		return W_OK;
+	default:
+		return R_OK | W_OK;
+	}
+}
+
 int rights_access(const struct rights_id *id, int fd, int need)
 {
 	struct own own;

@@ -75,6 +75,8 @@ int rights_see_near(struct rights_place *p, const struct rights_id *id, const ch
                     struct stat *st);
 void rights_place_fini(struct rights_place *p);
 
+/** rights_need() - what an open with @flags needs of the file: R_OK, W_OK, both; 0: O_PATH */
+int rights_need(unsigned int flags);
 /** rights_access() - may @id use the open file @fd (O_PATH) with @need? Return: 0; -EACCES; -errno */
 int rights_access(const struct rights_id *id, int fd, int need);
 

@@ -119,20 +119,6 @@ static bool is_of_dead(const struct held *h)
 	return access(path, F_OK) < 0 && errno == ENOENT;
 }
 
-static int need_of_flags(unsigned int flags)
-{
-	if (flags & O_PATH)
-		return 0;
-	switch (flags & O_ACCMODE) {
-	case O_RDONLY:
-		return R_OK;
-	case O_WRONLY:
-		return W_OK;
-	default:
-		return R_OK | W_OK;
-	}
-}
-
 /*
  * Return: R_OK, W_OK of a descriptor's mode, which the mode of its link has, too. A link without either is that of
  * O_PATH, or of an open for ioctl alone.
@@ -156,7 +142,7 @@ static int need_of_fd(const struct held *h)
 	while (f && fgets(line, sizeof(line), f))
 		if (sscanf(line, "flags: %o", &flags) == 1)
 			break;
-	return need_of_flags(flags);
+	return rights_need(flags);
 }
 
 /* The link's mode has the mode of the open file. Of the program itself X_OK is enough. */
@@ -388,7 +374,7 @@ static int look_passed(void *arg, int fd)
 		return 0;
 	h.what = "queued";
 	h.place = NULL;
-	h.need = need_of_flags((unsigned int)flags);
+	h.need = rights_need((unsigned int)flags);
 	return look_open(&h, fd, q->e);
 }
 

@@ -163,20 +163,6 @@ static int add(struct pins *p, const struct img_reg *g, int fd, const char *belo
 	return 0;
 }
 
-static int need_of(const struct img_reg *g)
-{
-	if (g->flags & O_PATH)
-		return 0;
-	switch (g->flags & O_ACCMODE) {
-	case O_RDONLY:
-		return R_OK;
-	case O_WRONLY:
-		return W_OK;
-	default:
-		return R_OK | W_OK;
-	}
-}
-
 /* Return: a descriptor, the caller's; -errno */
 static int find(const struct wrk *w, const char *path, int need, struct stat *st)
 {
@@ -241,7 +227,7 @@ static int pin_file(struct wrk *w, const struct img_reg *g, struct err *e)
 
 	if (g->flags & O_NOFOLLOW)
 		return pin_below(w, g, e);
-	AUTO(fd) int fd = find(w, g->name, need_of(g), &st);
+	AUTO(fd) int fd = find(w, g->name, rights_need(g->flags), &st);
 
 	if (fd < 0)
 		return say_missing(g->name, fd, e);
