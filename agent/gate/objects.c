@@ -3,12 +3,11 @@
 #include "agent/gate/objects.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/gate/here.h"
 #include "common/log.h"
 #include "common/page.h"
 #include "engine/images/img.h"
@@ -31,29 +30,9 @@ void objects_free(struct wrk *w)
 	free(o);
 }
 
-static bool is_same(pid_t pid, const char *what)
-{
-	char ours[48], theirs[48];
-	struct stat a, b;
-
-	snprintf(ours, sizeof(ours), "/proc/self/%s", what);
-	snprintf(theirs, sizeof(theirs), "/proc/%d/%s", (int)pid, what);
-	return stat(ours, &a) == 0 && stat(theirs, &b) == 0 && a.st_dev == b.st_dev &&
-	       a.st_ino == b.st_ino;
-}
-
-/* Has CRIU our /proc, with our number in it? A tree with a mount namespace of its own has another. */
-static bool is_here(const struct wrk *w)
-{
-	pid_t criu = criu_pid(w->criu);
-
-	return !w->into_root && faccessat(w->images_fd, "mountpoints-0.img", F_OK, 0) < 0 &&
-	       is_same(criu, "ns/pid") && is_same(criu, "ns/mnt") && is_same(criu, "root");
-}
-
 int objects_find(struct wrk *w, struct err *e)
 {
-	if (!is_here(w))
+	if (!here_is(w))
 		return 0;
 	w->objects = calloc(1, sizeof(*w->objects));
 	if (!w->objects)

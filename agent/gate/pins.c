@@ -2,7 +2,6 @@
 /* pins.c - open files for CRIU whose paths others than root could swap while it works. */
 #include "agent/gate/pins.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -14,11 +13,10 @@
 #include "agent/check/files.h"
 #include "agent/files/bring.h"
 #include "agent/gate/before.h"
+#include "agent/gate/here.h"
 #include "common/array.h"
 #include "engine/images/held.h"
 #include "engine/images/img_pins.h"
-
-#define MOUNTS "mountpoints-" /* an image of a mount namespace */
 
 struct pins {
 	int *fd;
@@ -379,24 +377,11 @@ static int look(struct wrk *w, const struct img_reg *g, struct err *e)
 	return ghost ? pin_ghost(w, g, e) : pin_file(w, g, e);
 }
 
-bool pins_here(const struct wrk *w)
-{
-	int fd = openat(w->images_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	AUTO(dir) DIR *d = fd < 0 ? NULL : fdopendir(fd);
-
-	if (w->into_root)
-		return false;
-	for (struct dirent *de; d && (de = readdir(d));)
-		if (!strncmp(de->d_name, MOUNTS, sizeof(MOUNTS) - 1))
-			return false;
-	return true;
-}
-
 int pins_make(struct wrk *w, struct err *e)
 {
 	struct img_regs regs;
 
-	if (!pins_here(w))
+	if (!here_is(w))
 		return 0;
 	w->pins = calloc(1, sizeof(*w->pins));
 	if (!w->pins)

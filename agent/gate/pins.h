@@ -15,8 +15,6 @@
  * Return: 0; -EACCES nobody of the tree may have a file; -ESTALE it is not what was accepted; -errno
  */
 int pins_make(struct wrk *w, struct err *e);
-/** pins_here() - are the paths in the images those of this host, and has CRIU our /proc? */
-bool pins_here(const struct wrk *w);
 /** pins_keep() - @fd stays open until pins_free(); also on failure it is not the caller's any more. Return: 0; -ENOMEM */
 int pins_keep(struct wrk *w, int fd);
 /** pins_free() - CRIU has opened them, or will not */

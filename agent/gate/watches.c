@@ -15,6 +15,7 @@
 
 #include "agent/berth/berth.h"
 #include "agent/check/files.h"
+#include "agent/gate/here.h"
 #include "agent/gate/pins.h"
 #include "common/array.h"
 #include "common/log.h"
@@ -136,7 +137,7 @@ int watches_pin(struct wrk *w, struct err *e)
 {
 	struct img_watches l = { 0 };
 
-	if (!pins_here(w))
+	if (!here_is(w))
 		return 0;
 	int r = img_watches(w->images_fd, &l, e);
 	char **name = calloc(l.n + 1, sizeof(*name));
