@@ -14,7 +14,8 @@
 
 /* ---- pure ---- */
 
-int piece_pack(const void *raw, size_t bytes, void *out, size_t room, size_t *stored)
+/* Return: the codec; @out, of ZSTD_compressBound() bytes, holds the stored bytes if it is one */
+static int pack(const void *raw, size_t bytes, void *out, size_t room, size_t *stored)
 {
 	size_t n = ZSTD_compress(out, room, raw, bytes, LEVEL);
 	/* what becomes hardly shorter is not worth unpacking */
@@ -72,7 +73,7 @@ int archive_put(struct archive *a, const void *raw, size_t bytes, uint64_t *numb
 		return err_set(e, ERR_BUG, EINVAL, "a piece of %zu bytes", bytes);
 	if (!buf)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for a piece");
-	int codec = piece_pack(raw, bytes, buf, room, &stored);
+	int codec = pack(raw, bytes, buf, room, &stored);
 	const void *from = codec == CODEC_RAW ? raw : buf;
 	struct piece p = { .stored = (uint32_t)stored,
 		           .raw = (uint32_t)bytes,

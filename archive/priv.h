@@ -62,8 +62,6 @@ struct archive {
 	struct Archive__Index *index;
 };
 
-/** piece_pack() - Return: the codec; @out, of ZSTD_compressBound() bytes, holds the stored bytes if it is one */
-int piece_pack(const void *raw, size_t bytes, void *out, size_t room, size_t *stored);
 /** piece_unpack() - exactly @raw bytes. Return: 0; -EBADMSG */
 int piece_unpack(int codec, const void *stored, size_t bytes, void *out, size_t raw);
 

@@ -85,8 +85,8 @@ static int add_share(struct trace *t, const struct wide *w, uint32_t i)
 	return r;
 }
 
-int trace_add_wide(struct trace *t, struct ages *a, uint64_t total_pages,
-                   const struct pol_curve *curve, struct err *e)
+int trace_add(struct trace *t, struct ages *a, uint64_t total_pages, const struct pol_curve *curve,
+              struct err *e)
 {
 	struct wide w = { .n = ages_wide(a), .curve = curve };
 	int r = ages_take(a, &w.all);
@@ -97,11 +97,6 @@ int trace_add_wide(struct trace *t, struct ages *a, uint64_t total_pages,
 		r = add_share(t, &w, i);
 	free(w.all.older);
 	return r < 0 ? err_set(e, ERR_SYS, -r, "trace: %s", strerror(-r)) : 0;
-}
-
-int trace_add(struct trace *t, struct ages *a, uint64_t total_pages, struct err *e)
-{
-	return trace_add_wide(t, a, total_pages, NULL, e);
 }
 
 /* A page whose last write was in a dropped sample counts as never written. */

@@ -60,11 +60,10 @@ uint32_t trace_span(struct trace *t, struct ages *a, uint32_t n);
 /**
  * trace_add() - end the sample: what @a was told since the last goes into @t
  * @total_pages: that are there now; 0: all that @a was ever told of
+ * @curve: what was seen of it since it began; NULL: nothing
  */
-int trace_add(struct trace *t, struct ages *a, uint64_t total_pages, struct err *e);
-/** trace_add_wide() - the same; @curve: what was seen of it since it began, NULL: nothing */
-int trace_add_wide(struct trace *t, struct ages *a, uint64_t total_pages,
-                   const struct pol_curve *curve, struct err *e);
+int trace_add(struct trace *t, struct ages *a, uint64_t total_pages, const struct pol_curve *curve,
+              struct err *e);
 /** trace_save() - write it to the file @path. Return: 0; -errno with a reason */
 int trace_save(const struct trace *t, const char *path, struct err *e);
 /** trace_load() - Return: 0; -errno with file, line (not of an unreadable file) and reason */

@@ -175,7 +175,7 @@ static inline int syn_make(const struct syn_trace *x, struct trace *t, struct er
 		r = ages_present(a, 1, 0, x->pages);
 	for (unsigned int i = 0; r == 0 && i < SYN_SAMPLES; i++) {
 		x->write(&y, i * SYN_SAMPLE_US / 1e6);
-		r = trace_add(t, a, 0, e);
+		r = trace_add(t, a, 0, NULL, e);
 	}
 	return r;
 }

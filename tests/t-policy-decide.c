@@ -412,7 +412,7 @@ static void counts(void)
 			wrote[s][page] = true;
 			ages_touch(a, 1, page * 4096ull, 1);
 		}
-		if (trace_add(&t, a, 0, &e) < 0)
+		if (trace_add(&t, a, 0, NULL, &e) < 0)
 			exit(1);
 	}
 	for (unsigned int from = 0; from < COUNT_SAMPLES; from += 3)

@@ -27,7 +27,7 @@ static void seen(struct trace *t, struct ages *a, uint32_t span, uint64_t page, 
 	trace_span(t, a, span);
 	for (uint64_t i = 0; i < pages; i++)
 		ages_touch(a, 1, (page + i) * 4096, 1);
-	if (trace_add_wide(t, a, 100000, c, &e) < 0) {
+	if (trace_add(t, a, 100000, c, &e) < 0) {
 		printf("FAIL: %s\n", e.msg);
 		exit(1);
 	}

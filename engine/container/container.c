@@ -202,11 +202,6 @@ static const struct runtime *runtime_of(const struct container *c)
 	return NULL;
 }
 
-const char *container_known(void)
-{
-	return "podman: or runc:";
-}
-
 static bool name_ok(const char *name)
 {
 	size_t n = strlen(name);

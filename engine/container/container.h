@@ -38,8 +38,6 @@ struct container {
 
 /** container_word() - is @text the name of a container, "podman:NAME"? */
 bool container_word(const char *text);
-/** container_known() - the words of the runtimes, with ": " between, for texts */
-const char *container_known(void);
 /** container_is() - has @c a runtime that we know, and an ID that may stand on a command line? */
 bool container_is(const struct container *c);
 /**

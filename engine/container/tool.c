@@ -130,7 +130,8 @@ int tool_wait(struct tool *c, uint64_t deadline_us, struct err *e)
 	                         why[0] ? why : "it failed without a word");
 }
 
-const char *tool_said(struct tool *c)
+/* Its standard output, after tool_wait(); valid until tool_free() */
+static const char *said_by(struct tool *c)
 {
 	ssize_t n = pread(c->out, c->said, sizeof(c->said) - 1, 0);
 
@@ -165,6 +166,6 @@ int tool_run(const char *const *argv, unsigned int limit_ms, char *said, size_t 
 		return r;
 	r = tool_wait(c, deadline_in_ms(limit_ms), e);
 	if (r == 0 && said)
-		snprintf(said, bytes, "%s", tool_said(c));
+		snprintf(said, bytes, "%s", said_by(c));
 	return r;
 }

@@ -23,8 +23,6 @@ int tool_pidfd(const struct tool *c);
  * tool_wait() - until it ends; killed at the deadline. Return: 0 exit status 0; -ETIMEDOUT; -EPROTO it failed: @e has its words
  */
 int tool_wait(struct tool *c, uint64_t deadline_us, struct err *e);
-/** tool_said() - its standard output, after tool_wait(); valid until tool_free() */
-const char *tool_said(struct tool *c);
 /** tool_out() - its standard output as a file, its own */
 int tool_out(const struct tool *c);
 /** tool_free() - one that runs on is left alone */

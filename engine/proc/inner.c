@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -44,7 +45,8 @@ void inner_tree(pid_t root)
 	pthread_mutex_unlock(&tree.lock);
 }
 
-bool inner_apart(void)
+/* Has it a pid namespace of its own? */
+static bool has_own(void)
 {
 	return __atomic_load_n(&tree.apart, __ATOMIC_RELAXED);
 }
@@ -82,7 +84,7 @@ pid_t inner_of(pid_t outer)
 {
 	pid_t inner = 0;
 
-	if (!inner_apart())
+	if (!has_own())
 		return outer;
 	pthread_mutex_lock(&tree.lock);
 	for (size_t i = tree.n; i-- > 0 && !inner;)
@@ -118,7 +120,7 @@ pid_t inner_outer(pid_t inner)
 {
 	struct err ignore = ERR_INIT;
 
-	if (!inner_apart())
+	if (!has_own())
 		return inner;
 	pthread_mutex_lock(&tree.lock);
 	pid_t outer = look_up(inner);

@@ -7,14 +7,11 @@
 #ifndef HAUL_INNER_H
 #define HAUL_INNER_H
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 /** inner_tree() - from now on this is the tree, by the outer number of its root; again: what is known is read anew */
 void inner_tree(pid_t root);
-/** inner_apart() - has it a pid namespace of its own? */
-bool inner_apart(void);
 /** inner_of() - of the task @outer of the tree; @outer itself if it is gone */
 pid_t inner_of(pid_t outer);
 /** inner_outer() - the task whose inner number is @inner; 0: there is none */

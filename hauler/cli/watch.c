@@ -139,7 +139,7 @@ static int take_sample(struct watch *w, struct err *e)
 	p.blind = w->st.vmas_untracked || w->st.procs_untracked;
 	r = tracker_final(w->trk, present, &p, &all, e);
 	r = r < 0 ? r : tracker_objects(w->trk, present_object, &p, e);
-	return r < 0 ? r : trace_add_wide(&w->t, w->ages, p.pages, &w->curve, e);
+	return r < 0 ? r : trace_add(&w->t, w->ages, p.pages, &w->curve, e);
 }
 
 static int look(struct watch *w, struct err *e)
