@@ -105,17 +105,16 @@ static int judge_ghost(const struct wrk *w, const char *name, struct err *e)
 	               "give its directory there the owner, group and mode it has at the source");
 }
 
-int before_ghosts(struct wrk *w, struct err *e)
+int before_ghosts(const struct wrk *w, struct err *e)
 {
-	struct img_regs regs;
-	int r = img_regs(w->images_fd, &regs, e);
+	for (size_t i = 0; i < w->regs.n; i++) {
+		const struct img_reg *g = &w->regs.v[i];
 
-	for (size_t i = 0; r == 0 && i < regs.n; i++)
-		if (regs.v[i].nameless && regs.v[i].name[0] == '/')
-			r = judge_ghost(w, regs.v[i].name, e) < 0 ? err_code(e)
-			                                          : judge_kind(w, &regs.v[i], e);
-	img_regs_fini(&regs);
-	return r;
+		if (g->nameless && g->name[0] == '/' &&
+		    (judge_ghost(w, g->name, e) < 0 || judge_kind(w, g, e) < 0))
+			return err_code(e);
+	}
+	return 0;
 }
 
 /* ---- users ---- */

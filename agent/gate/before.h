@@ -32,10 +32,10 @@ const struct rights_id *before_binder(const struct rights *r, const char *path, 
                                       const struct stat *old);
 
 /**
- * before_ghosts() - may the tree make its files that have lost their names? Before CRIU makes them
+ * before_ghosts() - may the tree make its files (w->regs) that have lost their names? Before CRIU makes them
  * Return: 0; -EACCES: refuse; -errno
  */
-int before_ghosts(struct wrk *w, struct err *e);
+int before_ghosts(const struct wrk *w, struct err *e);
 
 /** before_may_make() - may a process @id make a file at @path, or did root at the source? */
 bool before_may_make(const struct wrk *w, const struct rights_id *id, const char *path);

@@ -379,7 +379,7 @@ static int look(struct wrk *w, const struct img_reg *g, struct err *e)
 
 int pins_make(struct wrk *w, struct err *e)
 {
-	struct img_regs regs;
+	int r = 0;
 
 	if (!here_is(w))
 		return 0;
@@ -387,10 +387,7 @@ int pins_make(struct wrk *w, struct err *e)
 	if (!w->pins)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for files");
 	w->pins->dir_fd = -1;
-	int r = img_regs(w->images_fd, &regs, e);
-
-	for (size_t i = 0; r == 0 && i < regs.n; i++)
-		r = look(w, &regs.v[i], e);
-	img_regs_fini(&regs);
+	for (size_t i = 0; r == 0 && i < w->regs.n; i++)
+		r = look(w, &w->regs.v[i], e);
 	return r < 0 ? r : img_pin_files(w->images_fd, w->pins->v, w->pins->n_v, e);
 }

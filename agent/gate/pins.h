@@ -10,7 +10,7 @@
 #include "agent/mig/mig.h"
 
 /**
- * pins_make() - before CRIU runs: change the images
+ * pins_make() - before CRIU runs: change the images, by w->regs
  * Files without a name are made here, too, in directories that others than root could swap.
  * Return: 0; -EACCES nobody of the tree may have a file; -ESTALE it is not what was accepted; -errno
  */

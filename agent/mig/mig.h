@@ -17,6 +17,7 @@
 #include "common/systemctl.h"
 #include "engine/container/container.h"
 #include "engine/criu/criu.h"
+#include "engine/images/held.h"
 #include "engine/net/net.h"
 #include "engine/pager/guard.h"
 #include "engine/pager/pager.h"
@@ -160,6 +161,7 @@ struct wrk {
 	} own_criu;
 	struct criu *criu;
 	int images_fd;
+	struct img_regs regs; /* files in the images, from "open files" on until CRIU has them */
 	struct {
 		struct img_epoll *v;
 		size_t n;

@@ -317,16 +317,22 @@ static int take_names(struct wrk *w, const Haul__Switch *s, struct err *e)
 	return 0;
 }
 
-/* None in a directory that the tree may not write to. */
-static int judge_ghosts(struct wrk *w, const Haul__Switch *s, struct err *e)
+static int read_files(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
-	int r = before_ghosts(w, e);
+	int r = img_regs(w->images_fd, &w->regs, e);
 
 	(void)s;
 	if (r != -ENOENT)
 		return r;
 	err_clear(e); /* without images CRIU says what is wrong */
 	return 0;
+}
+
+/* None in a directory that the tree may not write to. */
+static int judge_ghosts(struct wrk *w, const Haul__Switch *s, struct err *e)
+{
+	(void)s;
+	return before_ghosts(w, e);
 }
 
 /* What others than root could swap is opened by us. */
@@ -388,8 +394,8 @@ static const struct part {
 /* And these, by paths of this host: a container has its own. */
 static const struct part host_parts[] = {
 	{ "UNIX sockets", judge_sockets },           { "names of UNIX sockets", take_names },
-	{ "files without a name", judge_ghosts },    { "files", make_pins },
-	{ "files of shared memory", place_objects },
+	{ "open files", read_files },                { "files without a name", judge_ghosts },
+	{ "files", make_pins },                      { "files of shared memory", place_objects },
 };
 
 static int run_parts(struct wrk *w, const Haul__Switch *s, const struct part *v, size_t n,
@@ -492,6 +498,7 @@ static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 	out_close(w->outs);
 	watches_set(w);
 	pins_free(w);
+	img_regs_fini(&w->regs);
 	if (r < 0)
 		return r;
 	eventfds_set(w);
@@ -536,6 +543,7 @@ void restore_give_up(struct wrk *w)
 	made_end(w);
 	objects_free(w);
 	pins_free(w);
+	img_regs_fini(&w->regs);
 	names_undo(w);
 	w->root_pid = 0;
 	dirs_in_end(w->fs);

@@ -229,4 +229,5 @@ void img_regs_fini(struct img_regs *l)
 	for (size_t i = 0; i < l->n; i++)
 		free(l->v[i].name);
 	free(l->v);
+	*l = (struct img_regs){ 0 };
 }
