@@ -7,7 +7,6 @@
 
 #include "common/array.h"
 
-#define MAGIC_FDINFO 0x56213732u
 #define MAGIC_IDS    0x54432030u
 #define FIRST        8 /* message of an image */
 

@@ -14,50 +14,77 @@
 #define FILES     "files.img"
 #define SHUT_BOTH 3u /* CRIU's number */
 
+/* An image while it is written anew. */
+struct edit {
+	const struct img_kind *kind;
+	uint8_t *img;
+	size_t bytes;
+	FILE *out;
+};
+
 /* Return: 1 when an entry has changed; 0; -errno */
-static int edit_all(const uint8_t *img, size_t bytes, FILE *out, img_edit_fn fn, void *arg,
-                    struct err *e)
+static int edit_all(const struct edit *d, img_change_fn fn, void *arg, struct err *e)
 {
 	size_t at = 8, n;
 	bool changed = false;
 	const uint8_t *msg;
 	int r;
 
-	while ((r = img_next(img, bytes, &at, &msg, &n)) > 0) {
-		Cimg__File *f = cimg__file__unpack(NULL, n, msg);
+	while ((r = img_next(d->img, d->bytes, &at, &msg, &n)) > 0) {
+		ProtobufCMessage *m = protobuf_c_message_unpack(d->kind->of, NULL, n, msg);
 
-		if (!f)
-			return err_set(e, ERR_CRIU, EBADMSG, "image %s makes no sense", FILES);
-		r = fn(arg, f, e);
+		if (!m)
+			return err_set(e, ERR_CRIU, EBADMSG, "image %s makes no sense",
+			               d->kind->name);
+		r = fn(arg, m, e);
 		changed |= r > 0;
-		if (r >= 0 && img_put_message(out, &f->base) < 0)
-			r = err_set(e, ERR_SYS, ENOMEM, "no memory for %s", FILES);
-		cimg__file__free_unpacked(f, NULL);
+		if (r >= 0 && img_put_message(d->out, m) < 0)
+			r = err_set(e, ERR_SYS, ENOMEM, "no memory for %s", d->kind->name);
+		protobuf_c_message_free_unpacked(m, NULL);
 		if (r < 0)
 			return r;
 	}
-	return r < 0 ? err_set(e, ERR_CRIU, -r, "image %s is cut short", FILES) : changed;
+	return r < 0 ? err_set(e, ERR_CRIU, -r, "image %s is cut short", d->kind->name) : changed;
 }
 
-int img_edit_files(int dirfd, img_edit_fn fn, void *arg, struct err *e)
+int img_edit(int dirfd, const struct img_kind *kind, img_change_fn fn, void *arg, struct err *e)
 {
 	AUTO(mem) uint8_t *img = NULL;
 	AUTO(mem) char *text = NULL;
 	size_t bytes, n = 0;
-	int r = img_load_framed(dirfd, FILES, MAGIC_FILES, &img, &bytes, e);
+	int r = img_load_framed(dirfd, kind->name, kind->magic, &img, &bytes, e);
 
 	if (r < 0)
 		return r;
 	AUTO(file) FILE *out = open_memstream(&text, &n);
 
 	if (!out || fwrite(img, 1, 8, out) != 8)
-		return err_sys(e, "write %s", FILES);
-	r = edit_all(img, bytes, out, fn, arg, e);
+		return err_sys(e, "write %s", kind->name);
+	r = edit_all(&(struct edit){ kind, img, bytes, out }, fn, arg, e);
 	if (r <= 0)
 		return r;
 	if (fflush(out) != 0)
-		return err_sys(e, "write %s", FILES);
-	return img_save(dirfd, FILES, text, n, e);
+		return err_sys(e, "write %s", kind->name);
+	return img_save(dirfd, kind->name, text, n, e);
+}
+
+struct on_file {
+	img_edit_fn fn;
+	void *arg;
+};
+
+static int edit_file(void *arg, ProtobufCMessage *m, struct err *e)
+{
+	const struct on_file *f = arg;
+
+	return f->fn(f->arg, (Cimg__File *)m, e);
+}
+
+int img_edit_files(int dirfd, img_edit_fn fn, void *arg, struct err *e)
+{
+	static const struct img_kind files = { FILES, MAGIC_FILES, &cimg__file__descriptor };
+
+	return img_edit(dirfd, &files, edit_file, &(struct on_file){ fn, arg }, e);
 }
 
 /* ---- timers ---- */

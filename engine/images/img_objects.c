@@ -209,45 +209,26 @@ static int turn_mappings(const struct placed *o, struct err *e)
 	return r;
 }
 
-/* A table of descriptors: those of memory files are of plain files now. */
-static int turn_table(const struct placed *o, const char *name, struct err *e)
+/* A descriptor of a memory file is of a plain file now. */
+static int turn_fd(void *arg, ProtobufCMessage *m, struct err *e)
 {
-	AUTO(mem) uint8_t *img = NULL;
-	AUTO(mem) char *text = NULL;
-	size_t bytes = 0, at = 8, n, size = 0;
-	const uint8_t *msg;
-	bool changed = false;
-	int r = img_load(o->dirfd, name, 64u << 20, &img, &bytes, e);
+	Cimg__Fdinfo *d = (Cimg__Fdinfo *)m;
 
-	if (r < 0)
-		return r;
-	AUTO(file) FILE *out = open_memstream(&text, &size);
-
-	if (!out || bytes < 8 || fwrite(img, 1, 8, out) != 8)
-		return err_set(e, ERR_CRIU, EBADMSG, "image %s is cut short", name);
-	while ((r = img_next(img, bytes, &at, &msg, &n)) > 0) {
-		Cimg__Fdinfo *d = cimg__fdinfo__unpack(NULL, n, msg);
-
-		if (!d)
-			return err_set(e, ERR_CRIU, EBADMSG, "image %s makes no sense", name);
-		bool turns = d->type == TYPE_MEMFD && is_turned(o, d->id);
-
-		d->type = turns ? TYPE_REG : d->type;
-		changed |= turns;
-		r = img_put_message(out, &d->base);
-		cimg__fdinfo__free_unpacked(d, NULL);
-		if (r < 0)
-			break;
-	}
-	if (r < 0)
-		return err_set(e, ERR_CRIU, -r, "image %s: %s", name, strerror(-r));
-	if (!changed)
+	(void)e;
+	if (d->type != TYPE_MEMFD || !is_turned(arg, d->id))
 		return 0;
-	return fflush(out) == 0 ? img_save(o->dirfd, name, text, size, e)
-	                        : err_set(e, ERR_SYS, ENOMEM, "no memory for %s", name);
+	d->type = TYPE_REG;
+	return 1;
 }
 
-static int turn_tables(const struct placed *o, struct err *e)
+static int turn_table(struct placed *o, const char *name, struct err *e)
+{
+	const struct img_kind table = { name, MAGIC_FDINFO, &cimg__fdinfo__descriptor };
+
+	return img_edit(o->dirfd, &table, turn_fd, o, e);
+}
+
+static int turn_tables(struct placed *o, struct err *e)
 {
 	int fd = openat(o->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
 	AUTO(dir) DIR *d = fd < 0 ? NULL : fdopendir(fd);

@@ -9,6 +9,7 @@
 #define MAGIC_COMMON 0x54564319u
 #define MAGIC_CORE   0x55053847u
 #define MAGIC_FILES  0x56303138u
+#define MAGIC_FDINFO 0x56213732u
 
 /** img_put_le32() - store @v at @p, lowest byte first */
 void img_put_le32(uint8_t *p, uint32_t v);
@@ -26,6 +27,16 @@ int img_load_framed(int dirfd, const char *name, uint32_t magic, uint8_t **img, 
 int img_unpack_core(int dirfd, pid_t tid, Cimg__Core **out, struct err *e);
 /** img_save_core() - core-TID.img, written anew. Return: 0; -errno */
 int img_save_core(int dirfd, pid_t tid, const Cimg__Core *c, struct err *e);
+/* An image of several messages of one kind. */
+struct img_kind {
+	const char *name;
+	uint32_t magic;
+	const ProtobufCMessageDescriptor *of;
+};
+/* Changes one message. Return: 1 changed; 0 as it was; -errno with @e: the image stays as it is */
+typedef int (*img_change_fn)(void *arg, ProtobufCMessage *m, struct err *e);
+/** img_edit() - write an image anew, each message as @fn leaves it. Return: 0; -errno */
+int img_edit(int dirfd, const struct img_kind *kind, img_change_fn fn, void *arg, struct err *e);
 struct Cimg__File;
 /* Changes one entry of files.img. Return: 1 changed; 0 as it was; -errno with @e: the file stays as it is */
 typedef int (*img_edit_fn)(void *arg, struct Cimg__File *f, struct err *e);
