@@ -7,40 +7,25 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 
 #include "common/array.h"
 #include "common/page.h"
+#include "engine/proc/pidspace.h"
 #include "engine/proc/proc.h"
-
-struct pair {
-	pid_t outer, inner;
-};
 
 static struct {
 	pthread_mutex_t lock;
 	pid_t root;
 	bool apart;
-	struct pair *v;
+	struct pidspace_pair *v;
 	size_t n, cap;
 } tree = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-static bool is_apart(pid_t root)
-{
-	struct stat theirs, ours;
-	char path[40];
-
-	snprintf(path, sizeof(path), "/proc/%d/ns/pid", root);
-	return stat(path, &theirs) == 0 && stat("/proc/self/ns/pid", &ours) == 0 &&
-	       (theirs.st_ino != ours.st_ino || theirs.st_dev != ours.st_dev);
-}
 
 void inner_tree(pid_t root)
 {
 	pthread_mutex_lock(&tree.lock);
 	tree.root = root;
-	tree.apart = is_apart(root);
+	tree.apart = !pidspace_is_ours(root);
 	tree.n = 0;
 	pthread_mutex_unlock(&tree.lock);
 }
@@ -51,32 +36,12 @@ static bool has_own(void)
 	return __atomic_load_n(&tree.apart, __ATOMIC_RELAXED);
 }
 
-/* The last number of the line. Return: 0: it is gone */
-static pid_t read_inner(pid_t outer)
-{
-	char path[40], line[256];
-	pid_t inner = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", outer);
-	AUTO(file) FILE *f = fopen(path, "re");
-
-	while (f && fgets(line, sizeof(line), f)) {
-		char *last = strrchr(line, '\t');
-
-		if (!strncmp(line, "NSpid:", 6) && last) {
-			inner = (pid_t)strtol(last, NULL, 10);
-			break;
-		}
-	}
-	return inner;
-}
-
 static pid_t learn(pid_t outer)
 {
-	pid_t inner = read_inner(outer);
+	pid_t inner = pidspace_inner(outer);
 
 	if (inner && array_grow(&tree.v, tree.n, &tree.cap, sizeof(*tree.v)) == 0)
-		tree.v[tree.n++] = (struct pair){ outer, inner };
+		tree.v[tree.n++] = (struct pidspace_pair){ inner, outer };
 	return inner;
 }
 

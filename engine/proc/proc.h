@@ -30,6 +30,8 @@ static inline void auto_procs(struct proc_list *l)
  * same pid
  */
 uint64_t procs_start(pid_t pid);
+/** procs_now() - the time in the ticks of procs_start() */
+uint64_t procs_now(void);
 /** procs_parent() - 0: it is gone, or its parent is not visible in this pid namespace */
 pid_t procs_parent(pid_t pid);
 /** procs_state() - R, S, D, T, Z, ...; 0: it is gone */

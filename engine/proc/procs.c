@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/array.h"
@@ -219,6 +220,15 @@ uint64_t procs_start(pid_t pid)
 		       " %*d %*d %" SCNu64,
 		       &start);
 	return start;
+}
+
+uint64_t procs_now(void)
+{
+	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
+	struct timespec t = { 0 };
+
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return (uint64_t)t.tv_sec * hz + (uint64_t)t.tv_nsec * hz / 1000000000;
 }
 
 pid_t procs_parent(pid_t pid)

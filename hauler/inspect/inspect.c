@@ -188,6 +188,7 @@ int inspect_new_with(struct inspect **out, pid_t root, const struct inspect_net 
 		i->net = *net;
 	i->fs = fs;
 	inspect_comm(root, i->comm);
+	i->listed = procs_now();
 	int r = procs_tree(root, &i->procs, e);
 
 	if (r < 0)

@@ -480,6 +480,8 @@ static void free_outside(struct outside *o)
 /* A process that the tree has started since it was listed. */
 static bool is_younger(const struct inspect *i, pid_t pid)
 {
+	if (procs_start(pid) < i->listed)
+		return false;
 	while ((pid = procs_parent(pid)) > 0)
 		if (inspect_in_tree(i, pid))
 			return true;

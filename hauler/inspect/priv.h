@@ -82,6 +82,7 @@ struct inspect {
 	struct stand_msg
 	        stand; /* what the haul run or haul land that is its parent says; word 0: none is */
 	struct proc_list procs;
+	uint64_t listed; /* when, see procs_now() */
 	struct inspect_task *tasks; /* as many as procs.n */
 	struct findings findings;
 	bool shell_job, ext_unix, moves_tcp;
