@@ -42,7 +42,7 @@ struct bring {
 	struct place *place; /* NULL: nothing received */
 };
 
-/** bring_new() - w->bring, from the offer and the answer; w->doubts must be answered */
+/** bring_new() - w->bring, from the offer and the answer; w->offer.doubts must be answered */
 int bring_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen,
               const struct file_id *id, struct err *e);
 /** bring_find() - the file of the offer that has this path here; NULL: none has */

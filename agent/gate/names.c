@@ -58,7 +58,7 @@ int names_take(struct wrk *w, struct err *e)
 
 	if (!n)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for UNIX sockets");
-	w->names = n;
+	w->gate.names = n;
 	int r = img_take_names(w->images_fd, &n->img, e);
 
 	if (r < 0)
@@ -73,7 +73,7 @@ int names_take(struct wrk *w, struct err *e)
 
 void names_free(struct wrk *w)
 {
-	struct names *n = steal(w->names);
+	struct names *n = steal(w->gate.names);
 
 	if (!n)
 		return;
@@ -208,7 +208,7 @@ static int try_bind(const struct wrk *w, const struct img_name *n, struct done *
 	d->id = before_binder(&w->rights, path, n->uid, there && !n->deleted ? &old : NULL);
 	if (!d->id)
 		return -EACCES;
-	if (there && !n->deleted && (!S_ISSOCK(old.st_mode) || is_live(w->names, &old)))
+	if (there && !n->deleted && (!S_ISSOCK(old.st_mode) || is_live(w->gate.names, &old)))
 		return -EADDRINUSE;
 	AUTO(fd) int fd = procs_copy_fd(berth_pid(w, n->pid), n->fd);
 
@@ -290,7 +290,7 @@ static int in_time(uint64_t deadline_us, struct err *e)
 
 int names_bind(struct wrk *w, uint64_t deadline_us, struct err *e)
 {
-	struct names *n = w->names;
+	struct names *n = w->gate.names;
 	int r = n && n->img.n ? net_unix_list(&n->all, &n->n_all, e) : 0;
 
 	for (size_t i = 0; n && r == 0 && i < n->img.n; i++) {
@@ -346,7 +346,7 @@ static int try_end(struct done *d, bool undo)
 
 static void end_all(struct wrk *w, bool undo)
 {
-	struct names *n = w->names;
+	struct names *n = w->gate.names;
 
 	for (size_t i = 0; n && n->done && i < n->img.n; i++) {
 		struct done *d = &n->done[i];

@@ -22,7 +22,7 @@ struct objects {
 
 void objects_free(struct wrk *w)
 {
-	struct objects *o = steal(w->objects);
+	struct objects *o = steal(w->gate.objects);
 
 	if (!o)
 		return;
@@ -34,19 +34,19 @@ int objects_find(struct wrk *w, struct err *e)
 {
 	if (!here_is(w))
 		return 0;
-	w->objects = calloc(1, sizeof(*w->objects));
-	if (!w->objects)
+	w->gate.objects = calloc(1, sizeof(*w->gate.objects));
+	if (!w->gate.objects)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for shared memory");
-	return img_objects(w->images_fd, &w->objects->v, &w->objects->n, e);
+	return img_objects(w->images_fd, &w->gate.objects->v, &w->gate.objects->n, e);
 }
 
 int objects_take(struct wrk *w, uint64_t obj, struct sobj *o, struct err *e)
 {
 	struct img_object *x = NULL;
 
-	for (size_t i = 0; obj_is_shmem(obj) && w->objects && i < w->objects->n; i++)
-		if (w->objects->v[i].shmid == obj_id(obj)) {
-			x = &w->objects->v[i];
+	for (size_t i = 0; obj_is_shmem(obj) && w->gate.objects && i < w->gate.objects->n; i++)
+		if (w->gate.objects->v[i].shmid == obj_id(obj)) {
+			x = &w->gate.objects->v[i];
 			break;
 		}
 	if (!x || x->fd >= 0)
@@ -68,17 +68,17 @@ int objects_place(struct wrk *w, struct err *e)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; w->objects && i < w->objects->n; i++)
-		n += w->objects->v[i].fd >= 0;
+	for (size_t i = 0; w->gate.objects && i < w->gate.objects->n; i++)
+		n += w->gate.objects->v[i].fd >= 0;
 	if (n)
 		log_info("objects of shared memory that CRIU takes as they are: %zu", n);
-	return n ? img_place_objects(w->images_fd, w->objects->v, w->objects->n, getpid(), e) : 0;
+	return n ? img_place_objects(w->images_fd, w->gate.objects->v, w->gate.objects->n, getpid(), e) : 0;
 }
 
 int objects_seal(struct wrk *w, struct err *e)
 {
-	for (size_t i = 0; w->objects && i < w->objects->n; i++) {
-		const struct img_object *x = &w->objects->v[i];
+	for (size_t i = 0; w->gate.objects && i < w->gate.objects->n; i++) {
+		const struct img_object *x = &w->gate.objects->v[i];
 
 		if (x->fd >= 0 && x->seals && fcntl(x->fd, F_ADD_SEALS, (int)x->seals) < 0)
 			return err_sys(e, "seals of a memory file");

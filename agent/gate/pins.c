@@ -47,7 +47,7 @@ static void fini(struct pins *p)
 
 void pins_free(struct wrk *w)
 {
-	struct pins *p = steal(w->pins);
+	struct pins *p = steal(w->gate.pins);
 
 	if (p)
 		fini(p);
@@ -213,9 +213,9 @@ static int pin_below(struct wrk *w, const struct img_reg *g, struct err *e)
 
 	if (fd < 0)
 		return say_missing(dir, fd, e);
-	int r = keep_fd(w->pins, fd);
+	int r = keep_fd(w->gate.pins, fd);
 
-	r = r < 0 ? r : add(w->pins, g, fd, slash + 1, false);
+	r = r < 0 ? r : add(w->gate.pins, g, fd, slash + 1, false);
 	return r < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for files") : 0;
 }
 
@@ -235,8 +235,8 @@ static int pin_file(struct wrk *w, const struct img_reg *g, struct err *e)
 		return r;
 	int kept = fd;
 
-	r = keep_fd(w->pins, steal_fd(&fd));
-	r = r < 0 ? r : add(w->pins, g, kept, NULL, false);
+	r = keep_fd(w->gate.pins, steal_fd(&fd));
+	r = r < 0 ? r : add(w->gate.pins, g, kept, NULL, false);
 	return r < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for files") : 0;
 }
 
@@ -339,7 +339,7 @@ static int keep_made(struct pins *p, uint32_t ghost, int fd)
 /* Several open files may be of one. */
 static int pin_ghost(struct wrk *w, const struct img_reg *g, struct err *e)
 {
-	struct pins *p = w->pins;
+	struct pins *p = w->gate.pins;
 	int fd = -1, r = 0;
 
 	for (size_t i = 0; fd < 0 && i < p->n_made; i++)
@@ -357,7 +357,7 @@ static int pin_ghost(struct wrk *w, const struct img_reg *g, struct err *e)
 
 int pins_keep(struct wrk *w, int fd)
 {
-	return keep_fd(w->pins, fd);
+	return keep_fd(w->gate.pins, fd);
 }
 
 /* ---- all of them ---- */
@@ -368,7 +368,7 @@ static int look(struct wrk *w, const struct img_reg *g, struct err *e)
 
 	if (g->name[0] != '/' || before_is_kernels(g->name) || (g->nameless && !ghost))
 		return 0;
-	int r = needs_pin(w->pins, g->name, ghost);
+	int r = needs_pin(w->gate.pins, g->name, ghost);
 
 	if (r < 0)
 		return refuse(g->name, -r, strerror(-r), e);
@@ -383,11 +383,11 @@ int pins_make(struct wrk *w, struct err *e)
 
 	if (!here_is(w))
 		return 0;
-	w->pins = calloc(1, sizeof(*w->pins));
-	if (!w->pins)
+	w->gate.pins = calloc(1, sizeof(*w->gate.pins));
+	if (!w->gate.pins)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for files");
-	w->pins->dir_fd = -1;
+	w->gate.pins->dir_fd = -1;
 	for (size_t i = 0; r == 0 && i < w->regs.n; i++)
 		r = look(w, &w->regs.v[i], e);
-	return r < 0 ? r : img_pin_files(w->images_fd, w->pins->v, w->pins->n_v, e);
+	return r < 0 ? r : img_pin_files(w->images_fd, w->gate.pins->v, w->gate.pins->n_v, e);
 }

@@ -140,19 +140,21 @@ struct wrk {
 
 	/* the offer and its answer */
 	struct {
-		uint32_t *v;
-		size_t n;
-	} pids;
-	uint64_t rss_bytes;
+		struct {
+			uint32_t *v;
+			size_t n;
+		} pids;
+		uint64_t rss_bytes;
+		struct {
+			struct files_doubt *v;
+			size_t n;
+		} doubts; /* answered by the source */
+		bool refused; /* a finding is a blocker */
+	} offer;
 	char *into_root; /* NULL: the root directory is the host's */
 	struct rights rights; /* of the tree, as offered */
 	struct uids uids; /* who may arrive */
-	struct {
-		struct files_doubt *v;
-		size_t n;
-	} doubts; /* answered by the source */
 	struct bring *bring; /* the offer's files; from the answer on */
-	bool refused; /* a finding is a blocker */
 
 	/* the restore */
 	struct {
@@ -163,12 +165,14 @@ struct wrk {
 	int images_fd;
 	struct img_regs regs; /* files in the images, from "open files" on until CRIU has them */
 	struct {
-		struct img_epoll *v;
-		size_t n;
-	} epolls; /* sets that CRIU restores empty */
-	struct objects *objects; /* shared memory that is here already (objects.c); NULL */
-	struct pins *pins; /* files that CRIU opens by our descriptors (pins.c); NULL */
-	struct names *names; /* UNIX sockets that CRIU restores without a path (names.c); NULL */
+		struct {
+			struct img_epoll *v;
+			size_t n;
+		} epolls; /* sets that CRIU restores empty */
+		struct objects *objects; /* shared memory that is here already (objects.c); NULL */
+		struct pins *pins; /* files that CRIU opens by our descriptors (pins.c); NULL */
+		struct names *names; /* UNIX sockets that CRIU restores without a path (names.c); NULL */
+	} gate; /* Owner: agent/gate */
 	pid_t root_pid;
 	uint64_t limit_ms;
 	struct guard *guard;

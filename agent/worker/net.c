@@ -182,7 +182,7 @@ static int hook(struct wrk *w, enum hook_point p, struct err *e)
 	json_object_set_new(o, "point", json_string(hook_name(p)));
 	json_object_set_new(o, "side", json_string("destination"));
 	json_object_set_new(o, "migration", json_sprintf("%016llx", (unsigned long long)w->route));
-	json_object_set_new(o, "pid", json_integer(w->pids.n ? w->pids.v[0] : 0));
+	json_object_set_new(o, "pid", json_integer(w->offer.pids.n ? w->offer.pids.v[0] : 0));
 	json_object_set_new(o, "addresses", a);
 	AUTO(mem) char *text = json_dumps(o, JSON_COMPACT);
 

@@ -62,12 +62,12 @@ static int fill_findings(Haul__Answer *a, const struct findings *f)
 
 static int keep_pids(struct wrk *w, const Haul__Offer *o)
 {
-	w->pids.v = calloc(o->n_pid + 1, sizeof(*w->pids.v));
-	if (!w->pids.v)
+	w->offer.pids.v = calloc(o->n_pid + 1, sizeof(*w->offer.pids.v));
+	if (!w->offer.pids.v)
 		return -ENOMEM;
-	memcpy(w->pids.v, o->pid, o->n_pid * sizeof(*w->pids.v));
-	w->pids.n = o->n_pid;
-	w->rss_bytes = o->rss_bytes;
+	memcpy(w->offer.pids.v, o->pid, o->n_pid * sizeof(*w->offer.pids.v));
+	w->offer.pids.n = o->n_pid;
+	w->offer.rss_bytes = o->rss_bytes;
 	return 0;
 }
 
@@ -158,7 +158,7 @@ static int answer(struct wrk *w, const Haul__Offer *o, const char *allow, Haul__
 
 	if (r < 0)
 		return r;
-	w->refused = f->blockers > 0;
+	w->offer.refused = f->blockers > 0;
 	r = remember(w, o, seen, id, e);
 	if (r < 0)
 		return r;

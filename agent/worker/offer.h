@@ -9,7 +9,7 @@ struct err;
 
 /**
  * offer_take() - check the offer against this host, remember it, and send ANSWER with the findings
- * Return: 0, also with blockers: then w->refused is set; -errno
+ * Return: 0, also with blockers: then w->offer.refused is set; -errno
  */
 int offer_take(struct wrk *w, const struct Haul__Msg *msg, struct err *e);
 

@@ -50,14 +50,14 @@ int proof_ask(void *arg, struct files_doubt *v, size_t n, struct err *e)
 			memcpy(v[i].theirs, d->data, DIGEST_BYTES);
 	}
 	haul__msg__free_unpacked(in, NULL);
-	w->doubts.n = 0;
+	w->offer.doubts.n = 0;
 	if (r < 0)
 		return r;
-	w->doubts.v = calloc(n, sizeof(*v));
-	if (!w->doubts.v)
+	w->offer.doubts.v = calloc(n, sizeof(*v));
+	if (!w->offer.doubts.v)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory to compare files");
-	memcpy(w->doubts.v, v, n * sizeof(*v));
-	w->doubts.n = n;
+	memcpy(w->offer.doubts.v, v, n * sizeof(*v));
+	w->offer.doubts.n = n;
 	return 0;
 }
 

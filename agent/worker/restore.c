@@ -50,10 +50,10 @@ int restore_take_images(struct wrk *w, const Haul__Images *m, struct err *e)
 			return err_set(e, ERR_PEER, EBADMSG, "image with a bad name");
 		w->fig.image_bytes += img->data.len + IMAGE_COST_BYTES;
 		/* images hold deleted files, which the offer counts as memory */
-		if (w->fig.image_bytes > IMAGE_BYTES_MAX + w->rss_bytes ||
+		if (w->fig.image_bytes > IMAGE_BYTES_MAX + w->offer.rss_bytes ||
 		    img->at > w->fig.image_bytes)
 			return err_set(e, ERR_PEER, EFBIG, "images of more than %llu MiB",
-			               (unsigned long long)(IMAGE_BYTES_MAX + w->rss_bytes) >> 20);
+			               (unsigned long long)(IMAGE_BYTES_MAX + w->offer.rss_bytes) >> 20);
 		int r = img_save_at(w->images_fd, img->name, img->at, img->data.data, img->data.len,
 		                    e);
 
@@ -171,7 +171,7 @@ static int check_pids(struct wrk *w, const Haul__Switch *s, struct err *e)
 
 	if (w->keep->own_pids || berth_contains(w))
 		return 0;
-	check_pids_free(w->pids.v, w->pids.n, &f);
+	check_pids_free(w->offer.pids.v, w->offer.pids.n, &f);
 	if (f.blockers) {
 		err_set(e, ERR_TARGET, EEXIST, "%s", f.v[0].text);
 		err_fix(e, "%s", f.v[0].remedy);
@@ -235,7 +235,7 @@ static int fit_terminals(struct wrk *w, const Haul__Switch *s, struct err *e)
 static int fit_epolls(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
 	(void)s;
-	int r = img_take_epolls(w->images_fd, &w->epolls.v, &w->epolls.n, e);
+	int r = img_take_epolls(w->images_fd, &w->gate.epolls.v, &w->gate.epolls.n, e);
 
 	if (r != -ENOENT && r != -EBADMSG)
 		return r;
@@ -469,9 +469,9 @@ static int ready_to_die(struct wrk *w, uint64_t deadline_us, struct err *e)
 
 static int fill_epolls(struct wrk *w, struct err *e)
 {
-	for (size_t i = 0; i < w->epolls.n; i++)
-		w->epolls.v[i].pid = berth_pid(w, w->epolls.v[i].pid);
-	return epolls_fill(w->epolls.v, w->epolls.n, e);
+	for (size_t i = 0; i < w->gate.epolls.n; i++)
+		w->gate.epolls.v[i].pid = berth_pid(w, w->gate.epolls.v[i].pid);
+	return epolls_fill(w->gate.epolls.v, w->gate.epolls.n, e);
 }
 
 static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, struct err *e)
@@ -494,7 +494,7 @@ static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 	if (r == 0)
 		r = objects_seal(w, e);
 	objects_free(w);
-	img_epolls_free(steal(w->epolls.v), w->epolls.n);
+	img_epolls_free(steal(w->gate.epolls.v), w->gate.epolls.n);
 	out_close(w->outs);
 	watches_set(w);
 	pins_free(w);

@@ -30,7 +30,7 @@ struct info {
 
 void tree_watch_begin(struct tree_watch *t, const struct wrk *w)
 {
-	size_t n = w->pids.n + 1;
+	size_t n = w->offer.pids.n + 1;
 
 	*t = (struct tree_watch){ .pid = calloc(n, sizeof(*t->pid)),
 		                  .start = calloc(n, sizeof(*t->start)) };
@@ -38,8 +38,8 @@ void tree_watch_begin(struct tree_watch *t, const struct wrk *w)
 	if (!t->pid || !t->start)
 		return;
 	t->pid[t->n++] = w->root_pid;
-	for (size_t i = 0; i < w->pids.n; i++)
-		t->pid[t->n++] = berth_pid(w, (pid_t)w->pids.v[i]);
+	for (size_t i = 0; i < w->offer.pids.n; i++)
+		t->pid[t->n++] = berth_pid(w, (pid_t)w->offer.pids.v[i]);
 	for (size_t i = 0; i < t->n; i++)
 		t->start[i] = procs_start(t->pid[i]);
 }

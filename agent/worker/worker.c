@@ -245,7 +245,7 @@ static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	Haul__Started started = HAUL__STARTED__INIT;
 	const Haul__Start *s = msg->start;
 
-	if (w->refused)
+	if (w->offer.refused)
 		return err_set(e, ERR_PEER, EPROTO, "the offer was refused");
 	if (s->streams == 0 || s->streams > AGENT_DATA_MAX)
 		return err_set(e, ERR_PEER, EPROTO, "%u streams wanted, at most %d", s->streams,
@@ -256,7 +256,7 @@ static int take_start(struct wrk *w, const Haul__Msg *msg, struct err *e)
 	                      ? s->freeze_limit_ms
 	                      : FREEZE_LIMIT_MS_MAX;
 	/* now, so that the freeze needs no fork and no large memory */
-	pager_warm(w->guard, w->rss_bytes);
+	pager_warm(w->guard, w->offer.rss_bytes);
 	for (size_t i = 0; i < ARRAY_SIZE(start_parts); i++)
 		if (start_parts[i].run(w, e) < 0)
 			return err_wrap(e, "%s", start_parts[i].name);
@@ -502,13 +502,13 @@ static void fini(struct wrk *w)
 		close(w->images_fd);
 	chan_free(w->ctl);
 	journal_close(w->journal, w->nobody_asks);
-	free(w->pids.v);
+	free(w->offer.pids.v);
 	bring_end(w);
 	bring_free(w->bring);
 	settle_fini(&w->settle);
 	names_free(w);
 	free(w->into_root);
-	free(w->doubts.v);
+	free(w->offer.doubts.v);
 	rights_fini(&w->rights);
 }
 

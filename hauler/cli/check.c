@@ -85,7 +85,7 @@ static int say_stop(const struct mig *m, struct findings *f)
 static int check(struct mig *m, struct findings *f, struct err *e)
 {
 	const struct opts *o = m->opt;
-	int r = o->owned ? owner_check(o->pid, &o->account, e) : 0;
+	int r = o->user.owned ? owner_check(o->pid, &o->user.account, e) : 0;
 	struct err no_criu = ERR_INIT;
 
 	if (r)

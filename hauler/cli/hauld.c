@@ -328,7 +328,7 @@ static int let_agent(struct agent **a, const struct opts *o)
 {
 	const struct option_row *self = self_option(o);
 
-	if (o->unit || (self && (!o->agent || !strcmp(o->agent, "none"))))
+	if (o->unit || (self && (!o->hauld.agent || !strcmp(o->hauld.agent, "none"))))
 		return -1;
 	if (!self)
 		return use_agent(a, o);

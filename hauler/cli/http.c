@@ -59,13 +59,13 @@ static int load_token(struct agent *a, const struct opts *o, struct err *e)
 	struct stat st;
 
 	snprintf(path, sizeof(path), "%s/.config/haul/token", home ? home : "");
-	AUTO(file) FILE *f = fopen(o->token_file ? o->token_file : path, "re");
+	AUTO(file) FILE *f = fopen(o->hauld.token_file ? o->hauld.token_file : path, "re");
 
 	if (!f)
-		return o->token_file ? err_sys(e, "--token-file=%s", o->token_file) : 0;
+		return o->hauld.token_file ? err_sys(e, "--token-file=%s", o->hauld.token_file) : 0;
 	if (fstat(fileno(f), &st) == 0 && (st.st_mode & 077))
 		return err_set(e, ERR_USER, EPERM, "%s: others may read the token: chmod 600 it",
-		               o->token_file ? o->token_file : path);
+		               o->hauld.token_file ? o->hauld.token_file : path);
 	if (!fgets(a->token, sizeof(a->token), f))
 		a->token[0] = 0;
 	a->token[strcspn(a->token, "\r\n")] = 0;
@@ -74,7 +74,7 @@ static int load_token(struct agent *a, const struct opts *o, struct err *e)
 
 int cli_http_open(struct agent **out, const struct opts *o, struct err *e)
 {
-	const char *word = o->agent ? o->agent : getenv("HAUL_AGENT");
+	const char *word = o->hauld.agent ? o->hauld.agent : getenv("HAUL_AGENT");
 	bool local = !word || !*word || !strcmp(word, "local");
 	struct agent *a;
 
@@ -97,7 +97,7 @@ int cli_http_open(struct agent **out, const struct opts *o, struct err *e)
 		return err_set(e, ERR_SYS, ENOMEM, "libcurl does not start");
 	}
 	a->socket = local ? API_SOCKET : NULL;
-	a->ca = o->ca;
+	a->ca = o->hauld.ca;
 	a->asked_for = word != NULL;
 	snprintf(a->base, sizeof(a->base), "%s", local ? "http://haul" : word);
 	a->base[strcspn(a->base + 8, "/") + 8] = 0;

@@ -15,7 +15,7 @@
 /* The policies of another host are known there only. */
 static int load_policy(struct opts *o)
 {
-	return o->agent && strchr(o->agent, ':') ? 0 : policy_load(o);
+	return o->hauld.agent && strchr(o->hauld.agent, ':') ? 0 : policy_load(o);
 }
 
 #define OF_SAVE "leave-running stop end keep"

@@ -33,16 +33,16 @@ static const size_t place[OPTION_N] = {
 	[OPTION_KNOWN_HOSTS] = AT(known_hosts),
 	[OPTION_CRIU] = AT(criu),
 	[OPTION_CONFIG] = AT(config),
-	[OPTION_OWNER] = AT(owner),
-	[OPTION_AGENT] = AT(agent),
-	[OPTION_TOKEN_FILE] = AT(token_file),
-	[OPTION_CA] = AT(ca),
-	[OPTION_PRIORITY] = AT(priority),
+	[OPTION_OWNER] = AT(user.owner),
+	[OPTION_AGENT] = AT(hauld.agent),
+	[OPTION_TOKEN_FILE] = AT(hauld.token_file),
+	[OPTION_CA] = AT(hauld.ca),
+	[OPTION_PRIORITY] = AT(hauld.priority),
 	[OPTION_JSON] = AT(json),
-	[OPTION_LIST_ONLY] = AT(list),
+	[OPTION_LIST_ONLY] = AT(resolve.list),
 	[OPTION_TO] = AT(dest),
-	[OPTION_KEEP_HERE] = AT(keep_here),
-	[OPTION_DROP_HERE] = AT(drop_here),
+	[OPTION_KEEP_HERE] = AT(resolve.keep_here),
+	[OPTION_DROP_HERE] = AT(resolve.drop_here),
 	[OPTION_YES] = AT(yes),
 	[OPTION_LEAVE_RUNNING] = AT(archive.runs),
 	[OPTION_STOP] = AT(archive.stop),
@@ -51,11 +51,11 @@ static const size_t place[OPTION_N] = {
 	[OPTION_STATE] = AT(archive.state),
 	[OPTION_LAZY] = AT(archive.lazy),
 	[OPTION_COPY] = AT(archive.copy),
-	[OPTION_RECORD] = AT(record),
-	[OPTION_SECONDS] = AT(seconds),
-	[OPTION_SAMPLE_MS] = AT(sample_ms),
-	[OPTION_TRACE] = AT(trace),
-	[OPTION_BANDWIDTH] = AT(bandwidth_mbit),
+	[OPTION_RECORD] = AT(watch.record),
+	[OPTION_SECONDS] = AT(watch.seconds),
+	[OPTION_SAMPLE_MS] = AT(watch.sample_ms),
+	[OPTION_TRACE] = AT(watch.trace),
+	[OPTION_BANDWIDTH] = AT(watch.bandwidth_mbit),
 	[OPTION_QUIET] = AT(quiet),
 	[OPTION_VERBOSE] = AT(verbose),
 };
@@ -159,9 +159,9 @@ static int take_config(struct opts *o, const char *text, struct err *e)
 static int take_owner(struct opts *o, const char *text, struct err *e)
 {
 	(void)text;
-	o->owned = true;
-	if (account_load(&o->account, o->owner) < 0)
-		return err_set(e, ERR_SYS, ENOMEM, "no memory for the groups of user %u", o->owner);
+	o->user.owned = true;
+	if (account_load(&o->user.account, o->user.owner) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for the groups of user %u", o->user.owner);
 	return 0;
 }
 

@@ -349,7 +349,7 @@ static void sim_one(const struct opts *o, const char *name, const struct policy 
 {
 	struct sim_result r;
 
-	sim_of(p, t, o->bandwidth_mbit, &r);
+	sim_of(p, t, o->watch.bandwidth_mbit, &r);
 	(o->json ? sim_row_json : sim_row)(name, &r);
 }
 
@@ -415,14 +415,14 @@ static int simulate(struct opts *o, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	if (!o->trace) {
+	if (!o->watch.trace) {
 		fputs("haul: policy simulate needs --trace=FILE (haul watch --record makes one)\n",
 		      stderr);
 		return EXIT_USAGE;
 	}
 	if (policy_pick(o) < 0)
 		return EXIT_USAGE;
-	if (trace_load(&t, o->trace, &e) < 0) {
+	if (trace_load(&t, o->watch.trace, &e) < 0) {
 		report_error(&e, o->json);
 		return EXIT_USAGE;
 	}
@@ -431,9 +431,9 @@ static int simulate(struct opts *o, int argc, char **argv)
 	printable(t.title);
 	if (o->json)
 		say_json(json_pack("{s:s, s:o, s:f, s:i}", "event", "trace", "title", text(t.title),
-		                   "seconds", seconds, "bandwidth_mbit", (int)o->bandwidth_mbit));
+		                   "seconds", seconds, "bandwidth_mbit", (int)o->watch.bandwidth_mbit));
 	else
-		printf("%s: %.1f s, at %u Mbit/s\n", t.title, seconds, o->bandwidth_mbit);
+		printf("%s: %.1f s, at %u Mbit/s\n", t.title, seconds, o->watch.bandwidth_mbit);
 	int rc = policy_table(o, &t);
 
 	trace_fini(&t);

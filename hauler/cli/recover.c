@@ -29,7 +29,7 @@ int cli_recover(struct opts *o, int argc, char **argv)
 	struct recover *rc = &the_recovery;
 
 	rc->opt = o;
-	rc->list = o->list;
+	rc->list = o->resolve.list;
 	if (argc == 1 && parse_id(argv[0], &rc->id) < 0)
 		return EXIT_USAGE;
 	signals_catch(&rc->current);
@@ -50,7 +50,7 @@ static bool agreed(const struct opts *o)
 {
 	char line[16] = "";
 
-	fputs(o->keep_here ? keep_text : drop_text, stderr);
+	fputs(o->resolve.keep_here ? keep_text : drop_text, stderr);
 	if (o->yes)
 		return true;
 	fputs("Do it? [y/N] ", stderr);
@@ -62,7 +62,7 @@ int cli_resolve(struct opts *o, int argc, char **argv)
 	struct recover rc = { .opt = o };
 
 	(void)argc;
-	if (o->keep_here == o->drop_here) {
+	if (o->resolve.keep_here == o->resolve.drop_here) {
 		fputs("usage: haul resolve ID --keep-here|--drop-here\n", stderr);
 		return EXIT_USAGE;
 	}
@@ -70,5 +70,5 @@ int cli_resolve(struct opts *o, int argc, char **argv)
 		return EXIT_USAGE;
 	if (!agreed(o))
 		return EXIT_FAILED;
-	return recover_resolve(&rc, o->keep_here) < 0 ? EXIT_FAILED : EXIT_OK;
+	return recover_resolve(&rc, o->resolve.keep_here) < 0 ? EXIT_FAILED : EXIT_OK;
 }

@@ -231,7 +231,7 @@ static int first_look(struct watch *w, struct err *e)
 
 static int watching(struct watch *w, struct err *e)
 {
-	uint64_t limit = w->opt->seconds ? (uint64_t)w->opt->seconds * 1000000 / w->t.sample_us
+	uint64_t limit = w->opt->watch.seconds ? (uint64_t)w->opt->watch.seconds * 1000000 / w->t.sample_us
 	                                 : UINT64_MAX;
 	int r = first_look(w, e);
 
@@ -321,7 +321,7 @@ static int open_record(const char *path, bool *made, struct err *e)
 
 static int save(const struct watch *w, bool made, struct err *e)
 {
-	const char *path = w->opt->record;
+	const char *path = w->opt->watch.record;
 
 	if (!path)
 		return 0;
@@ -366,11 +366,11 @@ static int watch_run(struct watch *w, struct err *e)
 	r = open_process(w, e);
 	if (r < 0)
 		return r;
-	if (w->opt->record)
-		r = open_record(w->opt->record, &made, e);
+	if (w->opt->watch.record)
+		r = open_record(w->opt->watch.record, &made, e);
 	if (r < 0)
 		return r;
-	w->t.sample_us = w->opt->sample_ms * 1000;
+	w->t.sample_us = w->opt->watch.sample_ms * 1000;
 	printable_comm(w->opt->pid, w->t.title, sizeof(w->t.title));
 	watch_size(w);
 	r = track(w, kind, e);
@@ -391,9 +391,9 @@ static int watch_run(struct watch *w, struct err *e)
 
 static int check_options(struct opts *o)
 {
-	if (o->seconds && o->seconds * 1000 < o->sample_ms) {
+	if (o->watch.seconds && o->watch.seconds * 1000 < o->watch.sample_ms) {
 		fprintf(stderr, "haul: --seconds=%u ends before the first sample: --sample-ms=%u\n",
-		        o->seconds, o->sample_ms);
+		        o->watch.seconds, o->watch.sample_ms);
 		return -EINVAL;
 	}
 	return policy_pick(o);

@@ -57,7 +57,7 @@ static bool note_text(const struct watch *w, enum note which, char *out, size_t 
 		snprintf(out, bytes,
 		         "looks are up to %.0f ms apart, not %u: each costs the program and us "
 		         "%.0f ms",
-		         w->longest * (w->t.sample_us / 1e3), w->opt->sample_ms,
+		         w->longest * (w->t.sample_us / 1e3), w->opt->watch.sample_ms,
 		         (double)w->longest_cost_us / 1e3);
 		return w->longest > 1;
 	case NOTE_LATE:
@@ -186,7 +186,7 @@ static void table(struct watch *w)
 	}
 	if (!w->opt->json)
 		printf("\n  a move at %u Mbit/s, if it continues as in these %.0f s:\n",
-		       w->opt->bandwidth_mbit, (double)tail.n * tail.sample_us / 1e6);
+		       w->opt->watch.bandwidth_mbit, (double)tail.n * tail.sample_us / 1e6);
 	policy_table(w->opt, &tail);
 	trace_fini(&tail);
 }

@@ -238,8 +238,8 @@ const pid_t *inspect_pids(const struct inspect *i, size_t *n)
 
 const struct net_addr *inspect_locals(const struct inspect *i, size_t *n)
 {
-	*n = i->locals.n;
-	return i->locals.v;
+	*n = i->tcp.locals.n;
+	return i->tcp.locals.v;
 }
 
 Haul__File *const *inspect_files(const struct inspect *i, size_t *n)
@@ -277,7 +277,7 @@ void inspect_size(const struct inspect *i, struct pol_size *z)
 	z->shared_pages = (unsigned int)(i->bytes.shm / (uint64_t)POL_PAGE_BYTES);
 	z->tasks = (unsigned int)i->procs.n;
 	z->threads = (unsigned int)(i->numbers.n > i->procs.n ? i->numbers.n - i->procs.n : 0);
-	z->tcp = (unsigned int)i->conns.n;
+	z->tcp = (unsigned int)i->tcp.conns.n;
 	z->maps = i->count.maps;
 	z->file_maps = i->count.file_maps;
 	z->fds = i->count.fds;
@@ -326,8 +326,8 @@ int inspect_offer(struct inspect *i, Haul__Offer *offer, struct err *e)
 	offer->unix_name = i->unix_names.v;
 	offer->n_device = i->devices.n;
 	offer->device = i->devices.v;
-	offer->n_pts = i->pts.n;
-	offer->pts = i->pts.v;
+	offer->n_pts = i->terminals.pts.n;
+	offer->pts = i->terminals.pts.v;
 	offer->root_pid = (uint32_t)i->root;
 	offer->comm = i->comm;
 	offer->root_dir = i->root_dir.path;
@@ -348,12 +348,12 @@ void inspect_free(struct inspect *i)
 	free(i->shm.v);
 	free(i->pipes.v);
 	inspect_relinks_fini(i);
-	free(i->ttys.v);
-	free(i->pts.v);
-	free(i->pairs.v);
+	free(i->terminals.ttys.v);
+	free(i->terminals.pts.v);
+	free(i->terminals.pairs.v);
 	free(i->sockets.v);
-	free(i->conns.v);
-	free(i->locals.v);
+	free(i->tcp.conns.v);
+	free(i->tcp.locals.v);
 	free(i->strays.v);
 	free(i->leases.v);
 	for (size_t k = 0; k < i->unix_names.n; k++)

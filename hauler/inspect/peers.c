@@ -60,7 +60,7 @@ static int on_socket(void *arg, const struct nlmsghdr *m)
 	ssize_t k = net_mate(h->mates, &s.flow);
 
 	if (k >= 0)
-		h->i->conns.v[k].peer = s.inode;
+		h->i->tcp.conns.v[k].peer = s.inode;
 	return 0;
 }
 
@@ -80,17 +80,17 @@ static void look_at_host(struct host *h)
 /* Which processes outside have the other ends? One pass over /proc for all of them. */
 static int name_peers(struct inspect *i)
 {
-	AUTO(mem) struct inspect_want *want = calloc(i->conns.n + 1, sizeof(*want));
+	AUTO(mem) struct inspect_want *want = calloc(i->tcp.conns.n + 1, sizeof(*want));
 	size_t n = 0;
 
 	if (!want)
 		return -ENOMEM;
-	for (size_t k = 0; k < i->conns.n; k++)
-		if (i->conns.v[k].peer && !i->conns.v[k].inner)
-			want[n++].inode = i->conns.v[k].peer;
+	for (size_t k = 0; k < i->tcp.conns.n; k++)
+		if (i->tcp.conns.v[k].peer && !i->tcp.conns.v[k].inner)
+			want[n++].inode = i->tcp.conns.v[k].peer;
 	inspect_outside(i, want, n, false);
-	for (size_t k = 0; k < i->conns.n; k++) {
-		struct inspect_conn *c = &i->conns.v[k];
+	for (size_t k = 0; k < i->tcp.conns.n; k++) {
+		struct inspect_conn *c = &i->tcp.conns.v[k];
 		const struct inspect_want *w = c->inner ? NULL
 		                                        : inspect_want_find(want, n, c->peer);
 
@@ -104,22 +104,22 @@ static int name_peers(struct inspect *i)
 
 int inspect_peers(struct inspect *i)
 {
-	AUTO(mem) struct net_flow *flows = calloc(i->conns.n + 1, sizeof(*flows));
+	AUTO(mem) struct net_flow *flows = calloc(i->tcp.conns.n + 1, sizeof(*flows));
 	AUTO(net_mates) struct net_mates *mates = NULL;
 	AUTO(mem) struct host *h = calloc(1, sizeof(*h));
 
-	for (size_t k = 0; flows && k < i->conns.n; k++)
-		flows[k] = i->conns.v[k].sock.flow;
-	if (!flows || !h || net_mates_new(&mates, flows, i->conns.n) < 0)
+	for (size_t k = 0; flows && k < i->tcp.conns.n; k++)
+		flows[k] = i->tcp.conns.v[k].sock.flow;
+	if (!flows || !h || net_mates_new(&mates, flows, i->tcp.conns.n) < 0)
 		return -ENOMEM;
 	h->i = i;
 	h->mates = mates;
 	look_at_host(h);
-	for (size_t k = 0; k < i->conns.n; k++) {
+	for (size_t k = 0; k < i->tcp.conns.n; k++) {
 		const struct net_flow *f = &flows[k];
 
-		i->conns.v[k].inner = net_mate(mates, f) >= 0;
-		i->conns.v[k].incoming = h->listening[f->local_port / 8] & BIT(f->local_port % 8);
+		i->tcp.conns.v[k].inner = net_mate(mates, f) >= 0;
+		i->tcp.conns.v[k].incoming = h->listening[f->local_port / 8] & BIT(f->local_port % 8);
 	}
 	return name_peers(i);
 }

@@ -129,17 +129,19 @@ struct inspect {
 	} shm;
 	struct inspect_ends pipes, sockets;
 	struct {
-		struct inspect_tty *v;
-		size_t n, cap;
-	} ttys;
-	struct {
-		struct inspect_pair *v;
-		size_t n, cap;
-	} pairs; /* terminals that move */
-	struct {
-		uint32_t *v;
-		size_t n;
-	} pts; /* their numbers, for the offer */
+		struct {
+			struct inspect_tty *v;
+			size_t n, cap;
+		} ttys;
+		struct {
+			struct inspect_pair *v;
+			size_t n, cap;
+		} pairs; /* those that move */
+		struct {
+			uint32_t *v;
+			size_t n;
+		} pts; /* their numbers, for the offer */
+	} terminals;
 	struct {
 		Haul__Port **v;
 		size_t n, cap;
@@ -169,13 +171,15 @@ struct inspect {
 	struct inspect_net net;
 	const struct dirs_opts *fs; /* directories that move; may be NULL */
 	struct {
-		struct inspect_conn *v;
-		size_t n, cap;
-	} conns;
-	struct {
-		struct net_addr *v;
-		size_t n, cap;
-	} locals;
+		struct {
+			struct inspect_conn *v;
+			size_t n, cap;
+		} conns;
+		struct {
+			struct net_addr *v;
+			size_t n, cap;
+		} locals;
+	} tcp;
 	struct outs outs;
 	uint64_t rules_used; /* bits */
 	struct {

@@ -53,20 +53,20 @@ enum tcp_fate inspect_fate(const struct inspect_net *net, const struct net_flow 
 
 int inspect_conn(struct inspect *i, const struct net_sock *s)
 {
-	if (array_grow(&i->conns.v, i->conns.n, &i->conns.cap, sizeof(*i->conns.v)) < 0)
+	if (array_grow(&i->tcp.conns.v, i->tcp.conns.n, &i->tcp.conns.cap, sizeof(*i->tcp.conns.v)) < 0)
 		return -ENOMEM;
-	i->conns.v[i->conns.n++] = (struct inspect_conn){ .sock = *s };
+	i->tcp.conns.v[i->tcp.conns.n++] = (struct inspect_conn){ .sock = *s };
 	return 0;
 }
 
 static int add_local(struct inspect *i, const struct net_addr *a)
 {
-	for (size_t k = 0; k < i->locals.n; k++)
-		if (net_addr_equal(&i->locals.v[k], a))
+	for (size_t k = 0; k < i->tcp.locals.n; k++)
+		if (net_addr_equal(&i->tcp.locals.v[k], a))
 			return 0;
-	if (array_grow(&i->locals.v, i->locals.n, &i->locals.cap, sizeof(*i->locals.v)) < 0)
+	if (array_grow(&i->tcp.locals.v, i->tcp.locals.n, &i->tcp.locals.cap, sizeof(*i->tcp.locals.v)) < 0)
 		return -ENOMEM;
-	i->locals.v[i->locals.n++] = *a;
+	i->tcp.locals.v[i->tcp.locals.n++] = *a;
 	return 0;
 }
 
@@ -201,9 +201,9 @@ bool inspect_moves_tcp(const struct inspect *i)
 
 int inspect_tcp(struct inspect *i)
 {
-	int r = i->conns.n ? inspect_peers(i) : 0;
+	int r = i->tcp.conns.n ? inspect_peers(i) : 0;
 
-	for (size_t k = 0; r == 0 && k < i->conns.n; k++)
-		r = say_one(i, &i->conns.v[k]);
+	for (size_t k = 0; r == 0 && k < i->tcp.conns.n; k++)
+		r = say_one(i, &i->tcp.conns.v[k]);
 	return r;
 }

@@ -52,9 +52,9 @@ static int number_of(pid_t pid, int fd, dev_t rdev)
 
 int inspect_tty_add(struct inspect *i, const struct inspect_lead *l, const char *name)
 {
-	if (array_grow(&i->ttys.v, i->ttys.n, &i->ttys.cap, sizeof(*i->ttys.v)) < 0)
+	if (array_grow(&i->terminals.ttys.v, i->terminals.ttys.n, &i->terminals.ttys.cap, sizeof(*i->terminals.ttys.v)) < 0)
 		return -ENOMEM;
-	struct inspect_tty *t = &i->ttys.v[i->ttys.n++];
+	struct inspect_tty *t = &i->terminals.ttys.v[i->terminals.ttys.n++];
 
 	*t = (struct inspect_tty){ .lead = *l,
 		                   .number = number_of(l->pid, l->fd, (dev_t)l->rdev),
@@ -67,9 +67,9 @@ int inspect_tty_add(struct inspect *i, const struct inspect_lead *l, const char 
 
 static struct inspect_tty *tty_of(struct inspect *i, int number)
 {
-	for (size_t k = 0; number >= 0 && k < i->ttys.n; k++)
-		if (i->ttys.v[k].number == number)
-			return &i->ttys.v[k];
+	for (size_t k = 0; number >= 0 && k < i->terminals.ttys.n; k++)
+		if (i->terminals.ttys.v[k].number == number)
+			return &i->terminals.ttys.v[k];
 	return NULL;
 }
 
@@ -109,8 +109,8 @@ static void find_outside(struct inspect *i)
 
 static bool has_master(const struct inspect *i, int number)
 {
-	for (size_t k = 0; number >= 0 && k < i->ttys.n; k++)
-		if (i->ttys.v[k].master && i->ttys.v[k].number == number)
+	for (size_t k = 0; number >= 0 && k < i->terminals.ttys.n; k++)
+		if (i->terminals.ttys.v[k].master && i->terminals.ttys.v[k].number == number)
 			return true;
 	return false;
 }
@@ -151,21 +151,21 @@ static int note_pair(struct inspect *i, const struct inspect_tty *t)
 {
 	struct inspect_pair *p = NULL;
 
-	for (size_t k = 0; !p && k < i->pairs.n; k++)
-		if (i->pairs.v[k].number == t->number)
-			p = &i->pairs.v[k];
+	for (size_t k = 0; !p && k < i->terminals.pairs.n; k++)
+		if (i->terminals.pairs.v[k].number == t->number)
+			p = &i->terminals.pairs.v[k];
 	bool is_new = !p;
 
 	if (is_new) {
-		uint32_t *pts = realloc(i->pts.v, (i->pts.n + 1) * sizeof(*pts));
+		uint32_t *pts = realloc(i->terminals.pts.v, (i->terminals.pts.n + 1) * sizeof(*pts));
 
 		if (!pts)
 			return -ENOMEM;
-		i->pts.v = pts;
-		if (array_grow(&i->pairs.v, i->pairs.n, &i->pairs.cap, sizeof(*p)) < 0)
+		i->terminals.pts.v = pts;
+		if (array_grow(&i->terminals.pairs.v, i->terminals.pairs.n, &i->terminals.pairs.cap, sizeof(*p)) < 0)
 			return -ENOMEM;
-		pts[i->pts.n++] = (uint32_t)t->number;
-		p = &i->pairs.v[i->pairs.n++];
+		pts[i->terminals.pts.n++] = (uint32_t)t->number;
+		p = &i->terminals.pairs.v[i->terminals.pairs.n++];
 		*p = (struct inspect_pair){ .number = t->number };
 	}
 	pid_t *pid = t->master ? &p->master_pid : &p->slave_pid;
@@ -213,19 +213,19 @@ static int say_members(struct inspect *i)
 
 const struct inspect_pair *inspect_pairs(const struct inspect *i, size_t *n)
 {
-	*n = i->pairs.n;
-	return i->pairs.v;
+	*n = i->terminals.pairs.n;
+	return i->terminals.pairs.v;
 }
 
 int inspect_ttys(struct inspect *i)
 {
 	int r = 0;
 
-	if (!i->ttys.n)
+	if (!i->terminals.ttys.n)
 		return 0;
 	find_outside(i);
-	for (size_t k = 0; r == 0 && k < i->ttys.n; k++) {
-		struct inspect_tty *t = &i->ttys.v[k];
+	for (size_t k = 0; r == 0 && k < i->terminals.ttys.n; k++) {
+		struct inspect_tty *t = &i->terminals.ttys.v[k];
 		const struct inspect_tty *first = tty_of(i, t->number);
 
 		snprintf(t->what, sizeof(t->what), "descriptor %d of pid %d", t->lead.fd,
@@ -237,5 +237,5 @@ int inspect_ttys(struct inspect *i)
 		else
 			r = note_pair(i, t);
 	}
-	return r == 0 && i->pairs.n ? say_members(i) : r;
+	return r == 0 && i->terminals.pairs.n ? say_members(i) : r;
 }

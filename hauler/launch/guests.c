@@ -49,7 +49,7 @@ static int ask(struct holder *h, struct guest *g, struct stand_mail *mail)
 
 	(void)g;
 	mail->m.pid = has ? h->root : 0;
-	mail->m.owner = h->l->opt->owned ? h->l->opt->owner : UINT32_MAX;
+	mail->m.owner = h->l->opt->user.owned ? h->l->opt->user.owner : UINT32_MAX;
 	mail->m.unread = h->parked;
 	memcpy(mail->m.inode, h->s->inode, sizeof(mail->m.inode));
 	return 0;

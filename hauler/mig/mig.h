@@ -59,12 +59,16 @@ struct opts {
 	const char *dest;
 	unsigned int port;
 	const char *identity, *known_hosts, *criu, *config;
-	const char *agent; /* "none", "local", a URL; NULL: see hauler/cli/http.c */
-	const char *token_file, *ca; /* of a URL */
-	bool owned; /* all of the tree has to be of @owner */
-	unsigned int owner;
-	struct account account; /* of @owner; loaded before anything is stopped */
-	int priority; /* in hauld's queue */
+	struct {
+		const char *agent; /* "none", "local", a URL; NULL: see hauler/cli/http.c */
+		const char *token_file, *ca; /* of a URL */
+		int priority; /* in its queue */
+	} hauld; /* that is asked to do it */
+	struct {
+		bool owned; /* all of the tree has to be of @owner */
+		unsigned int owner;
+		struct account account; /* of @owner; loaded before anything is stopped */
+	} user;
 	struct given {
 		const char *name;
 		const struct option_row *row; /* of options_table; NULL: an option of policies */
@@ -74,10 +78,14 @@ struct opts {
 	const char *policy, *row_text[POL_NOPTIONS]; /* as given on the command line */
 	struct policy pol;
 	unsigned int connect_limit_ms, link_limit_s;
-	const char *record, *trace; /* watch, policy simulate */
-	unsigned int bandwidth_mbit, seconds, sample_ms;
+	struct {
+		const char *record, *trace;
+		unsigned int bandwidth_mbit, seconds, sample_ms;
+	} watch; /* haul watch, policy simulate */
 	bool json, quiet, verbose, yes;
-	bool list, keep_here, drop_here; /* recover, resolve */
+	struct {
+		bool list, keep_here, drop_here;
+	} resolve; /* haul recover, resolve */
 	struct net_opts net;
 	const char *into_root; /* the tree's root directory at the destination */
 	const char *unit; /* the service of systemd's that the tree is; NULL: it moves as a tree */

@@ -44,7 +44,7 @@ static int choose_tracker(struct mig *m, struct err *e)
 
 static int owner(struct mig *m, struct err *e)
 {
-	return m->opt->owned ? owner_check(m->opt->pid, &m->opt->account, e) : 0;
+	return m->opt->user.owned ? owner_check(m->opt->pid, &m->opt->user.account, e) : 0;
 }
 
 static int look(struct mig *m, struct err *e)

@@ -278,7 +278,7 @@ static const struct part dump_parts[] = {
 /* the user of a process may have changed since the inspection */
 static int same_owner(struct mig *m, struct err *e)
 {
-	return m->opt->owned ? owner_check(m->opt->pid, &m->opt->account, e) : 0;
+	return m->opt->user.owned ? owner_check(m->opt->pid, &m->opt->user.account, e) : 0;
 }
 
 static int stop_at_the_end(struct mig *m, struct err *e)

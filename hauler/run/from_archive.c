@@ -48,8 +48,8 @@ static int prove(struct mig *m, const Haul__Doubt *d, struct err *e)
 static void fit_offer(const struct mig *m, Haul__Offer *o)
 {
 	o->check_only = false;
-	o->owned = m->opt->owned;
-	o->owner = m->opt->owner;
+	o->owned = m->opt->user.owned;
+	o->owner = m->opt->user.owner;
 	o->files = HAUL__FILES__FILES_REQUIRE;
 	o->proofs = true;
 }
@@ -61,7 +61,7 @@ static int send_offer(struct mig *m, struct findings *out, struct err *e)
 
 	fit_offer(m, &sent);
 	sent.unit = sent.land = (char *)"";
-	sent.owner_name = (char *)m->opt->account.name;
+	sent.owner_name = (char *)m->opt->user.account.name;
 	m->fig.rss_bytes = o->rss_bytes;
 	m->fig.tasks = (unsigned int)o->n_pid;
 	snprintf(m->fig.comm, sizeof(m->fig.comm), "%s", o->comm);

@@ -68,9 +68,9 @@ static int fill_rights(const struct mig *m, Haul__Offer *o, struct err *e)
 	size_t n;
 	const pid_t *pid = inspect_pids(m->insp, &n);
 
-	o->owned = m->opt->owned;
-	o->owner = m->opt->owner;
-	o->owner_name = (char *)m->opt->account.name; /* messages have no const */
+	o->owned = m->opt->user.owned;
+	o->owner = m->opt->user.owner;
+	o->owner_name = (char *)m->opt->user.account.name; /* messages have no const */
 	return identity_offer(pid, n, o, e);
 }
 

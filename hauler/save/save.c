@@ -102,8 +102,8 @@ int save_begin(struct mig *m, struct err *e)
 
 	if (r < 0)
 		return r;
-	s->owned = m->opt->owned;
-	s->owner = m->opt->owner;
+	s->owned = m->opt->user.owned;
+	s->owner = m->opt->user.owner;
 	s->keep = m->opt->archive.keep;
 	if (getrandom(s->secret, sizeof(s->secret), 0) != sizeof(s->secret) ||
 	    getrandom(&s->route, sizeof(s->route), 0) != sizeof(s->route))
