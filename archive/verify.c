@@ -54,9 +54,10 @@ static int unpack(struct archive *a, struct unpacked *u, uint64_t piece, struct 
 	u->piece = 0;
 	int r = archive_get(a, piece, u->raw, &bytes, e);
 
-	if (r == 0)
-		u->piece = piece;
-	return r;
+	if (r < 0)
+		return r;
+	u->piece = piece;
+	return 0;
 }
 
 /* The pages of @r, of which the first has the checksum @sums. */
@@ -107,13 +108,12 @@ static int verify_blob(struct archive *a, const Archive__Blob *b, struct err *e)
 
 int archive_verify(struct archive *a, const Archive__State *s, uint64_t *pages, struct err *e)
 {
-	int r = verify_blob(a, s->offer, e);
+	int r = 0;
 
 	*pages = 0;
-	if (r == 0)
-		r = verify_blob(a, s->switch_over, e);
-	if (r == 0)
-		r = verify_blob(a, s->files, e);
+	if (verify_blob(a, s->offer, e) < 0 || verify_blob(a, s->switch_over, e) < 0 ||
+	    verify_blob(a, s->files, e) < 0)
+		return err_code(e);
 	for (size_t i = 0; r == 0 && i < s->n_image; i++)
 		r = verify_blob(a, s->image[i]->data, e);
 	for (size_t i = 0; r == 0 && i < s->n_object; i++)

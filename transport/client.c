@@ -257,9 +257,10 @@ static int get_ticket(const struct chan_target *to, struct visit *c, struct tick
 	c->shut = r < 0 && r != -ETIMEDOUT;
 	chan_cancel(ch); /* it has nothing more to say */
 	chan_free(ch);
-	if (r == 0)
-		keep_ticket(to, out);
-	return r;
+	if (r < 0)
+		return r;
+	keep_ticket(to, out);
+	return 0;
 }
 
 /* One try. Return: as chan_connect(); *c says whether another one is worth it */

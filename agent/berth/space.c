@@ -98,8 +98,7 @@ static int ask(struct wrk *w, struct stand_mail *mail, struct err *e)
 {
 	int r = mail->m.word ? stand_say(w->berth->ctl, mail) : 0;
 
-	if (r == 0)
-		r = stand_hear(w->berth->ctl, mail, deadline_in_ms(READY_LIMIT_MS));
+	r = r < 0 ? r : stand_hear(w->berth->ctl, mail, deadline_in_ms(READY_LIMIT_MS));
 	if (r < 0)
 		return err_set(e, ERR_SYS, -r, "process 1 of the pid namespace: %s", strerror(-r));
 	if (mail->m.word == STAND_YES)
@@ -114,12 +113,13 @@ static int make_space(struct wrk *w, struct err *e)
 	struct err why = ERR_INIT;
 	int r = clone_keeper(w, e);
 
-	if (r == 0)
-		r = ask(w, &ready, e);
+	r = r < 0 ? r : ask(w, &ready, e);
 	stand_drop(&ready);
-	if (r == 0 && bare_room(w, w->keep->berth_pid, &why) < 0)
+	if (r < 0)
+		return r;
+	if (bare_room(w, w->keep->berth_pid, &why) < 0)
 		log_warn("the process will be in hauld's cgroup: %s", why.msg);
-	return r;
+	return 0;
 }
 
 /* ---- CRIU ---- */
@@ -134,9 +134,10 @@ static int adopt_criu(struct wrk *w, struct stand_mail *mail, struct err *e)
 		return err_set(e, ERR_CRIU, ESRCH, "CRIU has ended");
 	int r = criu_adopt(&w->criu, mail->fd[0], pidspace_outer(&s, mail->m.pid), e);
 
-	if (r == 0)
-		mail->n_fds = 0; /* CRIU's now */
-	return r;
+	if (r < 0)
+		return r;
+	mail->n_fds = 0; /* CRIU's now */
+	return 0;
 }
 
 static int spawn(struct wrk *w, const char *root, const struct criu_inherit *v, size_t n,
@@ -152,13 +153,11 @@ static int spawn(struct wrk *w, const char *root, const struct criu_inherit *v, 
 	for (size_t i = 0; i < n; i++)
 		mail.fd[i] = v[i].fd;
 	snprintf(mail.m.text, sizeof(mail.m.text), "%s", w->conf->criu_path);
-	int r = w->berth->ctl < 0 ? make_space(w, e) : 0;
 
-	if (r == 0)
-		r = ask(w, &mail, e);
-	if (r < 0)
-		return r;
-	r = adopt_criu(w, &mail, e);
+	if ((w->berth->ctl < 0 && make_space(w, e) < 0) || ask(w, &mail, e) < 0)
+		return err_code(e);
+	int r = adopt_criu(w, &mail, e);
+
 	stand_drop(&mail);
 	return r;
 }

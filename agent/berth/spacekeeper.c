@@ -87,9 +87,10 @@ static int set_up(struct keeper *k, unsigned long top)
 	k->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	int r = k->signals < 0 ? -errno : mount_proc();
 
-	if (r == 0)
-		leave_room(top);
-	return r;
+	if (r < 0)
+		return r;
+	leave_room(top);
+	return 0;
 }
 
 static bool is_empty(void)

@@ -487,12 +487,9 @@ static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 		return r;
 	fault_at(FAULT_D_PLACED);
 	r = restore(w, s, deadline_us, e);
-	if (r == 0)
-		r = names_bind(w, deadline_us, e);
-	if (r == 0)
-		r = fill_epolls(w, e);
-	if (r == 0)
-		r = objects_seal(w, e);
+	if (r == 0 && (names_bind(w, deadline_us, e) < 0 || fill_epolls(w, e) < 0 ||
+	               objects_seal(w, e) < 0))
+		r = err_code(e);
 	objects_free(w);
 	img_epolls_free(steal(w->gate.epolls.v), w->gate.epolls.n);
 	out_close(w->outs);

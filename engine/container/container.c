@@ -55,12 +55,11 @@ static int runc_find(const char *name, struct container *out, struct err *e)
 	json_t *o = json_loads(said, 0, NULL);
 
 	out->pid = (pid_t)json_integer_value(json_object_get(o, "pid"));
-	int r = text_of(o, "bundle", out->bundle, sizeof(out->bundle));
+	bool understood = text_of(o, "bundle", out->bundle, sizeof(out->bundle)) == 0 &&
+	                  text_of(o, "status", status, sizeof(status)) == 0;
 
-	if (r == 0)
-		r = text_of(o, "status", status, sizeof(status));
 	json_decref(o);
-	if (r < 0)
+	if (!understood)
 		return err_set(e, ERR_SYS, EBADMSG, "runc says nothing that haul understands of %s",
 		               name);
 	if (strcmp(status, "running") != 0)
@@ -278,9 +277,11 @@ int container_find(const char *text, struct container *out, struct err *e)
 	snprintf(out->runtime, sizeof(out->runtime), "%s", rt->word);
 	int r = rt->find(name, out, e);
 
-	if (r == 0 && out->pid)
+	if (r < 0)
+		return r;
+	if (out->pid)
 		out->cgroup_space = !within_shares(out->pid, "ns/cgroup");
-	return r < 0 ? r : judge_owner(out, e);
+	return judge_owner(out, e);
 }
 
 bool container_taken(const struct container *c, char *text, size_t bytes)
@@ -356,9 +357,11 @@ static int files_of(const struct container *c, const struct asked *a, char *out,
 {
 	int r = make_archive(c, a, out, bytes, e);
 
-	if (r == 0 && runtime_of(c)->takes_folder)
+	if (r < 0)
+		return r;
+	if (runtime_of(c)->takes_folder)
 		*strrchr(out, '/') = 0;
-	return r;
+	return 0;
 }
 
 int container_capture(const struct container *c, struct asked *a, struct wanted *request,

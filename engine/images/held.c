@@ -138,8 +138,7 @@ int img_sockets(int dirfd, struct img_socket **out, size_t *n, struct err *e)
 	size_t bytes;
 	int r = img_load_framed(dirfd, "files.img", MAGIC_FILES, &img, &bytes, e);
 
-	if (r == 0)
-		r = each("files.img", img, bytes, add_socket, &l, e);
+	r = r < 0 ? r : each("files.img", img, bytes, add_socket, &l, e);
 	*out = l.v;
 	*n = l.n;
 	return r;

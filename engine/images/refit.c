@@ -147,8 +147,7 @@ static int files_id(struct refitter *r, pid_t pid, uint32_t *id)
 	}
 	int rc = img_read(r, &ids, &cimg__task_ids__descriptor, name);
 
-	if (rc == 0)
-		*id = ids.n ? ((Cimg__TaskIds *)ids.v[0])->files_id : 0;
+	*id = rc == 0 && ids.n ? ((Cimg__TaskIds *)ids.v[0])->files_id : 0;
 	img_fini(&ids);
 	return rc;
 }
@@ -456,8 +455,7 @@ static int fix_ttys(struct refitter *r)
 			t->sid = t->pgrp = 0;
 		k++;
 	}
-	if (rc == 0)
-		rc = img_write(r, &info);
+	rc = rc < 0 ? rc : img_write(r, &info);
 	img_fini(&info);
 	return rc;
 }

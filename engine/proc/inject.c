@@ -411,15 +411,16 @@ int inject_uffd(pid_t pid, int *fd_out, struct err *e)
 	struct job j = { .pid = pid, .work = make_uffd, .arg = &fd, .e = e };
 	int r = hold_apart(job_main, &j);
 
-	if (r == 0) {
-		*fd_out = fd;
-		return 0;
+	if (r < 0) {
+		if (fd >= 0)
+			close(fd);
+		return e->src != ERR_NONE ? r
+		                          : err_set(e, ERR_TARGET, -r,
+		                                    "userfaultfd in process %d: %s", pid,
+		                                    strerror(-r));
 	}
-	if (fd >= 0)
-		close(fd);
-	return e->src != ERR_NONE ? r
-	                          : err_set(e, ERR_TARGET, -r, "userfaultfd in process %d: %s", pid,
-	                                    strerror(-r));
+	*fd_out = fd;
+	return 0;
 }
 
 int inject_locks(pid_t pid, const struct inject_lock *v, size_t n, struct err *e)

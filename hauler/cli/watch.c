@@ -375,8 +375,7 @@ static int watch_run(struct watch *w, struct err *e)
 	watch_size(w);
 	r = track(w, kind, e);
 	tracker_free(steal(w->trk));
-	if (r == 0 && !w->t.n)
-		r = no_samples(w, e);
+	r = r < 0 || w->t.n ? r : no_samples(w, e);
 	if (w->t.n)
 		watch_end(w);
 	watch_size(w);

@@ -504,8 +504,7 @@ int inspect_outside_tree(struct inspect *i)
 		match_descriptors(&o, pid);
 		match_mappings(&o, pid);
 	}
-	if (r == 0)
-		r = say_all(&o);
+	r = r < 0 ? r : say_all(&o);
 	free_outside(&o);
 	return r;
 }

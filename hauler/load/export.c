@@ -32,24 +32,27 @@ static int put_data(struct load *l, struct img_pages *w, uint64_t obj, const str
 	return x;
 }
 
+static int put_run(struct load *l, struct img_pages *w, uint64_t obj, const struct class_run *run,
+                   struct err *e)
+{
+	uint32_t flags = run->class == PC_EAGER ? PE_PRESENT : PE_PRESENT | PE_LAZY;
+	int r = img_pages_run(w, run->vaddr, run->pages, flags, e);
+
+	return r < 0 ? r : put_data(l, w, obj, run, e);
+}
+
 static int put_object(struct load *l, int dir, const Haul__Object *o, uint32_t id, struct err *e)
 {
 	AUTO(class_runs) struct class_runs runs = { 0 };
 	struct img_pages *w = NULL;
-	int r = class_runs_unpack(o->runs.data, o->runs.len, &runs, e);
 
-	if (r == 0)
-		r = img_pages_new(&w, dir, o->obj, id, e);
-	for (size_t i = 0; r == 0 && i < runs.n; i++) {
-		const struct class_run *run = &runs.v[i];
-		uint32_t flags = run->class == PC_EAGER ? PE_PRESENT : PE_PRESENT | PE_LAZY;
+	if (class_runs_unpack(o->runs.data, o->runs.len, &runs, e) < 0 ||
+	    img_pages_new(&w, dir, o->obj, id, e) < 0)
+		return err_code(e);
+	int r = 0;
 
-		r = img_pages_run(w, run->vaddr, run->pages, flags, e);
-		if (r == 0)
-			r = put_data(l, w, o->obj, run, e);
-	}
-	if (!w)
-		return r;
+	for (size_t i = 0; r == 0 && i < runs.n; i++)
+		r = put_run(l, w, o->obj, &runs.v[i], e);
 	struct err ignore = ERR_INIT;
 	int end = img_pages_end(w, r < 0 ? &ignore : e);
 
@@ -75,20 +78,26 @@ static void say_how(const struct load *l, const char *path, char *how, size_t by
 	         s->ext_unix ? " --ext-unix-sk" : "", s->file_locks ? " --file-locks" : "");
 }
 
+static int export(struct load *l, const char *path, struct err *e)
+{
+	if (mkdir(path, 0700) < 0)
+		return err_sys(e, "%s", path);
+	AUTO(fd) int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return dir < 0 ? err_sys(e, "%s", path) : put_all(l, dir, e);
+}
+
 int load_export(const char *archive, unsigned int state, const char *path, char *how, size_t bytes,
                 struct err *e)
 {
-	struct load *l = NULL;
+	AUTO(load) struct load *l = NULL;
 	int r = load_view(&l, archive, state, e);
 
-	if (r == 0 && mkdir(path, 0700) < 0)
-		r = err_sys(e, "%s", path);
-	AUTO(fd) int dir = r < 0 ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (r == 0)
-		r = dir < 0 ? err_sys(e, "%s", path) : put_all(l, dir, e);
-	if (r == 0)
-		say_how(l, path, how, bytes);
-	load_free(l);
-	return r;
+	if (r < 0)
+		return r;
+	r = export(l, path, e);
+	if (r < 0)
+		return r;
+	say_how(l, path, how, bytes);
+	return 0;
 }

@@ -133,9 +133,10 @@ int load_attach(struct mig *m, struct err *e)
 {
 	int r = begin(m, true, e);
 
-	if (r == 0)
-		load_commit(m->load);
-	return r;
+	if (r < 0)
+		return r;
+	load_commit(m->load);
+	return 0;
 }
 
 void load_free(struct load *l)
@@ -190,9 +191,9 @@ int load_images(struct load *l, int dir, struct err *e)
 
 		if (!img_name_ok(img->name))
 			return damaged(l, "the name of an image", e);
-		r = archive_get_blob(l->a, img->data, IMAGE_MAX, &data, &bytes, e);
-		if (r == 0)
-			r = img_save(dir, img->name, data, bytes, e);
+		if (archive_get_blob(l->a, img->data, IMAGE_MAX, &data, &bytes, e) < 0 ||
+		    img_save(dir, img->name, data, bytes, e) < 0)
+			return err_code(e);
 	}
-	return r;
+	return 0;
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "common/auto.h"
 #include "common/err.h"
 
 struct mig;
@@ -44,5 +45,6 @@ void load_commit(struct load *l);
 /** load_stop() - a read that waits for the archive gives up */
 void load_stop(struct load *l);
 void load_free(struct load *l);
+DEFINE_AUTO(load, load_free)
 
 #endif

@@ -105,15 +105,18 @@ static int say_all(struct mig *m, struct findings *out)
 	const struct container *k = &m->opt->container;
 	int r = say_exec(m, out);
 
-	if (r == 0 && k->pod)
-		r = finding_add(out, SEV_BLOCKER, "container-pod", "move it out of its pod",
+	if (r < 0)
+		return r;
+	if (k->pod &&
+	    finding_add(out, SEV_BLOCKER, "container-pod", "move it out of its pod",
 		                "container %s belongs to a pod, whose namespaces it shares",
-		                k->name);
-	if (r == 0 && !m->capture->alone)
-		r = finding_add(out, SEV_WARNING, "container-connections",
-		                "see that both ends connect again",
-		                "TCP connections of the container are closed at the destination");
-	return r;
+		                k->name) < 0)
+		return -ENOMEM;
+	return m->capture->alone
+	               ? 0
+	               : finding_add(out, SEV_WARNING, "container-connections",
+	                             "see that both ends connect again",
+	                             "TCP connections of the container are closed at the destination");
 }
 
 static void list(struct facts_list *l, size_t *n, char ***v)
@@ -258,15 +261,9 @@ int capture_land(struct mig *m, struct err *e)
 	if (!m->capture || m->capture->landed)
 		return 0;
 	m->capture->landed = true;
-	int r = ask_again(m, e);
-
-	if (r == 0)
-		r = send_archive(m, e);
-
-	if (r == 0)
-		r = talk_expect(m, m->link.ctl, HAUL__MSG__BODY_BERTHED, &answer,
-		                deadline_in_ms(LAND_LIMIT_MS), e);
-	if (r < 0)
+	if (ask_again(m, e) < 0 || send_archive(m, e) < 0 ||
+	    talk_expect(m, m->link.ctl, HAUL__MSG__BODY_BERTHED, &answer,
+	                deadline_in_ms(LAND_LIMIT_MS), e) < 0)
 		return err_wrap(e, "container");
 	haul__msg__free_unpacked(answer, NULL);
 	return 0;

@@ -442,8 +442,7 @@ int freeze_hold(struct mig *m, struct err *e)
 		r = frost_add(m->copy.frost, m->copy.held[i].pid, e);
 	if (m->copy.frost)
 		frost_cool(m->copy.frost);
-	if (r == 0)
-		r = all_stopped(m, e);
+	r = r < 0 ? r : all_stopped(m, e);
 	log_info("processes=%zu hold_us=%llu", m->copy.n_held, (unsigned long long)(now_us() - t0));
 	return r;
 }

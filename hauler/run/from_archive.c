@@ -148,9 +148,11 @@ static int class_run(struct classify *c, const struct class_run *run, struct err
 	c->m->fig.eager_pages += run->pages;
 	int r = send_now(c->m, c->obj, run->vaddr, run->pages, e);
 
-	if (r == 0 && class_runs_add(&c->out, run->vaddr, run->pages, PC_EAGER) < 0)
-		r = err_set(e, ERR_SYS, ENOMEM, "no memory for page maps");
-	return r;
+	if (r < 0)
+		return r;
+	return class_runs_add(&c->out, run->vaddr, run->pages, PC_EAGER) < 0
+	               ? err_set(e, ERR_SYS, ENOMEM, "no memory for page maps")
+	               : 0;
 }
 
 /* How late a page was last written decides when it is pushed. */
@@ -193,8 +195,7 @@ static int class_object(struct mig *m, const struct img_tree *tree, Haul__Object
 	c.now = now;
 	for (size_t i = 0; r == 0 && i < runs.n; i++)
 		r = class_run(&c, &runs.v[i], e);
-	if (r == 0)
-		r = keep_classes(&c, o, e);
+	r = r < 0 ? r : keep_classes(&c, o, e);
 	class_runs_fini(&c.out);
 	return r;
 }

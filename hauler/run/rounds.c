@@ -451,12 +451,10 @@ static int given_up(struct mig *m, struct err *e)
 static int files_first(struct mig *m, uint64_t freeze_us, bool *late, struct err *e)
 {
 	uint64_t t0 = now_us();
-	int r = capture_land(m, e);
+	int r = capture_land(m, e) < 0 || bring_files(m, false, e) < 0 || dirs_settle(m, e) < 0
+	                ? err_code(e)
+	                : 0;
 
-	if (r == 0)
-		r = bring_files(m, false, e);
-	if (r == 0)
-		r = dirs_settle(m, e);
 	m->precopy.decision.freeze_us = freeze_us + m->fig.ship_us;
 	m->precopy.decision.elapsed_us = now_us() - m->fig.t.start_us;
 	*late = now_us() - t0 > FILES_LATE_US;

@@ -206,24 +206,24 @@ static void tell_kin(struct mig *m, const struct sink_obj *objs, size_t n)
 
 static int class_all(struct mig *m, const struct present *x, struct err *e)
 {
-	struct img_tree tree = { 0 };
+	AUTO(img_tree) struct img_tree tree = { 0 };
 	size_t n;
 	const struct sink_obj *objs = sink_objs(m->dump.sink, &n);
 	int r = img_tree(m->dump.images_fd, &tree, e);
 
+	if (r < 0)
+		return r;
 	m->dump.maps = calloc(n + 1, sizeof(*m->dump.maps));
+	if (!m->dump.maps)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for page maps");
 	m->dump.n_maps = n;
-	if (!m->dump.maps && r == 0)
-		r = err_set(e, ERR_SYS, ENOMEM, "no memory for page maps");
-	if (r == 0)
-		tell_kin(m, objs, n);
+	tell_kin(m, objs, n);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		if (obj_is_task(objs[i].obj))
 			r = class_task(m, &tree, x, &objs[i], &m->dump.maps[i], e);
 		else
 			r = class_shmem(m, x, &objs[i], &m->dump.maps[i], e);
 	}
-	img_tree_fini(&tree);
 	return r;
 }
 
@@ -259,13 +259,18 @@ static int wait_for_mark(struct mig *m, struct err *e)
 	return r ? r : talk_marked(m, m->pages.mark, mig_deadline(m), e);
 }
 
-int switch_send(struct mig *m, struct err *e)
+static int send_present(struct mig *m, struct err *e)
 {
 	int r = class_present(m, e);
 
 	m->fig.t.scanned_us = now_us();
-	if (r == 0)
-		r = wait_for_mark(m, e);
+	return r < 0 ? r : wait_for_mark(m, e);
+}
+
+int switch_send(struct mig *m, struct err *e)
+{
+	int r = send_present(m, e);
+
 	m->fig.t.sent_us = now_us();
 	present_free(steal(m->dump.present));
 	if (r < 0)
@@ -280,20 +285,16 @@ static int listen_for_wants(struct mig *m, struct err *e)
 
 static int change_images(struct mig *m, struct err *e)
 {
-	size_t n;
-	const struct img_rename *renames = inspect_renames(m->insp, &n);
-	int r = outs_refit(inspect_outs(m->insp), m->dump.images_fd, e);
+	int fd = m->dump.images_fd;
+	size_t n_renames, n_relinks;
+	const struct img_rename *renames = inspect_renames(m->insp, &n_renames);
+	const struct img_relink *relinks = inspect_relinks(m->insp, &n_relinks);
 
-	if (r < 0)
-		return r;
-	r = img_rename_sockets(m->dump.images_fd, renames, n, e);
-	const struct img_relink *relinks = inspect_relinks(m->insp, &n);
-
-	if (r == 0)
-		r = img_relink_files(m->dump.images_fd, relinks, n, e);
-	if (r == 0)
-		r = mnet_images(m, e);
-	return r < 0 ? r : needs_reroot(m->needs, m->dump.images_fd, e);
+	if (outs_refit(inspect_outs(m->insp), fd, e) < 0 ||
+	    img_rename_sockets(fd, renames, n_renames, e) < 0 ||
+	    img_relink_files(fd, relinks, n_relinks, e) < 0 || mnet_images(m, e) < 0)
+		return err_code(e);
+	return needs_reroot(m->needs, fd, e);
 }
 
 static int send_files(struct mig *m, struct err *e)

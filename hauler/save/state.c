@@ -135,18 +135,15 @@ static int put_object(struct save *s, const Haul__Object *in, Archive__Object *o
 {
 	AUTO(class_runs) struct class_runs runs = { 0 };
 	struct build b = { .s = s, .obj = in->obj };
-	int r = class_runs_unpack(in->runs.data, in->runs.len, &runs, e);
+	bool done = class_runs_unpack(in->runs.data, in->runs.len, &runs, e) == 0 &&
+	            build(&b, &runs, e) == 0 && pagemap_save(s->a, &b.map, out, e) == 0 &&
+	            archive_put_blob(s->a, b.sums, b.map.pages * ARCHIVE_SUM_BYTES, &out->sums,
+	                             e) == 0;
 
-	if (r == 0)
-		r = build(&b, &runs, e);
 	out->obj = in->obj;
-	if (r == 0)
-		r = pagemap_save(s->a, &b.map, out, e);
-	if (r == 0)
-		r = archive_put_blob(s->a, b.sums, b.map.pages * ARCHIVE_SUM_BYTES, &out->sums, e);
 	pagemap_fini(&b.map);
 	free(b.sums);
-	return r;
+	return done ? 0 : err_code(e);
 }
 
 int save_state_maps(struct save *s, const Haul__Switch *sw, struct err *e)
