@@ -87,7 +87,8 @@ int bring_new(struct wrk *w, const Haul__Offer *o, const Haul__FileSeen *seen,
 		s->by_path[i] = &s->v[i];
 	qsort(s->by_path, s->n, sizeof(*s->by_path), by_path);
 	for (size_t i = 0; i < w->offer.doubts.n; i++)
-		memcpy(s->v[w->offer.doubts.v[i].file].proven, w->offer.doubts.v[i].theirs, DIGEST_BYTES);
+		memcpy(s->v[w->offer.doubts.v[i].file].proven, w->offer.doubts.v[i].theirs,
+		       DIGEST_BYTES);
 	w->bring = s;
 	return 0;
 }

@@ -72,7 +72,9 @@ int objects_place(struct wrk *w, struct err *e)
 		n += w->gate.objects->v[i].fd >= 0;
 	if (n)
 		log_info("objects of shared memory that CRIU takes as they are: %zu", n);
-	return n ? img_place_objects(w->images_fd, w->gate.objects->v, w->gate.objects->n, getpid(), e) : 0;
+	return n ? img_place_objects(w->images_fd, w->gate.objects->v, w->gate.objects->n, getpid(),
+	                             e)
+	         : 0;
 }
 
 int objects_seal(struct wrk *w, struct err *e)

@@ -171,7 +171,8 @@ struct wrk {
 		} epolls; /* sets that CRIU restores empty */
 		struct objects *objects; /* shared memory that is here already (objects.c); NULL */
 		struct pins *pins; /* files that CRIU opens by our descriptors (pins.c); NULL */
-		struct names *names; /* UNIX sockets that CRIU restores without a path (names.c); NULL */
+		struct names
+		        *names; /* UNIX sockets that CRIU restores without a path (names.c); NULL */
 	} gate; /* Owner: agent/gate */
 	pid_t root_pid;
 	uint64_t limit_ms;

@@ -53,7 +53,8 @@ int restore_take_images(struct wrk *w, const Haul__Images *m, struct err *e)
 		if (w->fig.image_bytes > IMAGE_BYTES_MAX + w->offer.rss_bytes ||
 		    img->at > w->fig.image_bytes)
 			return err_set(e, ERR_PEER, EFBIG, "images of more than %llu MiB",
-			               (unsigned long long)(IMAGE_BYTES_MAX + w->offer.rss_bytes) >> 20);
+			               (unsigned long long)(IMAGE_BYTES_MAX + w->offer.rss_bytes) >>
+			                       20);
 		int r = img_save_at(w->images_fd, img->name, img->at, img->data.data, img->data.len,
 		                    e);
 
@@ -393,9 +394,12 @@ static const struct part {
 
 /* And these, by paths of this host: a container has its own. */
 static const struct part host_parts[] = {
-	{ "UNIX sockets", judge_sockets },           { "names of UNIX sockets", take_names },
-	{ "open files", read_files },                { "files without a name", judge_ghosts },
-	{ "files", make_pins },                      { "files of shared memory", place_objects },
+	{ "UNIX sockets", judge_sockets },
+	{ "names of UNIX sockets", take_names },
+	{ "open files", read_files },
+	{ "files without a name", judge_ghosts },
+	{ "files", make_pins },
+	{ "files of shared memory", place_objects },
 };
 
 static int run_parts(struct wrk *w, const Haul__Switch *s, const struct part *v, size_t n,
@@ -487,8 +491,8 @@ static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 		return r;
 	fault_at(FAULT_D_PLACED);
 	r = restore(w, s, deadline_us, e);
-	if (r == 0 && (names_bind(w, deadline_us, e) < 0 || fill_epolls(w, e) < 0 ||
-	               objects_seal(w, e) < 0))
+	if (r == 0 &&
+	    (names_bind(w, deadline_us, e) < 0 || fill_epolls(w, e) < 0 || objects_seal(w, e) < 0))
 		r = err_code(e);
 	objects_free(w);
 	img_epolls_free(steal(w->gate.epolls.v), w->gate.epolls.n);

@@ -7,8 +7,8 @@
 
 #include "common/array.h"
 
-#define MAGIC_IDS    0x54432030u
-#define FIRST        8 /* message of an image */
+#define MAGIC_IDS 0x54432030u
+#define FIRST     8 /* message of an image */
 
 struct fds {
 	int dirfd;

@@ -414,10 +414,10 @@ int inject_uffd(pid_t pid, int *fd_out, struct err *e)
 	if (r < 0) {
 		if (fd >= 0)
 			close(fd);
-		return e->src != ERR_NONE ? r
-		                          : err_set(e, ERR_TARGET, -r,
-		                                    "userfaultfd in process %d: %s", pid,
-		                                    strerror(-r));
+		return e->src != ERR_NONE
+		               ? r
+		               : err_set(e, ERR_TARGET, -r, "userfaultfd in process %d: %s", pid,
+		                         strerror(-r));
 	}
 	*fd_out = fd;
 	return 0;

@@ -161,7 +161,8 @@ static int take_owner(struct opts *o, const char *text, struct err *e)
 	(void)text;
 	o->user.owned = true;
 	if (account_load(&o->user.account, o->user.owner) < 0)
-		return err_set(e, ERR_SYS, ENOMEM, "no memory for the groups of user %u", o->user.owner);
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for the groups of user %u",
+		               o->user.owner);
 	return 0;
 }
 

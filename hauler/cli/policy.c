@@ -431,7 +431,8 @@ static int simulate(struct opts *o, int argc, char **argv)
 	printable(t.title);
 	if (o->json)
 		say_json(json_pack("{s:s, s:o, s:f, s:i}", "event", "trace", "title", text(t.title),
-		                   "seconds", seconds, "bandwidth_mbit", (int)o->watch.bandwidth_mbit));
+		                   "seconds", seconds, "bandwidth_mbit",
+		                   (int)o->watch.bandwidth_mbit));
 	else
 		printf("%s: %.1f s, at %u Mbit/s\n", t.title, seconds, o->watch.bandwidth_mbit);
 	int rc = policy_table(o, &t);

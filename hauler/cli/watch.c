@@ -231,8 +231,9 @@ static int first_look(struct watch *w, struct err *e)
 
 static int watching(struct watch *w, struct err *e)
 {
-	uint64_t limit = w->opt->watch.seconds ? (uint64_t)w->opt->watch.seconds * 1000000 / w->t.sample_us
-	                                 : UINT64_MAX;
+	uint64_t limit = w->opt->watch.seconds
+	                         ? (uint64_t)w->opt->watch.seconds * 1000000 / w->t.sample_us
+	                         : UINT64_MAX;
 	int r = first_look(w, e);
 
 	while (r == 0 && samples(w) < limit) {

@@ -119,7 +119,8 @@ int inspect_peers(struct inspect *i)
 		const struct net_flow *f = &flows[k];
 
 		i->tcp.conns.v[k].inner = net_mate(mates, f) >= 0;
-		i->tcp.conns.v[k].incoming = h->listening[f->local_port / 8] & BIT(f->local_port % 8);
+		i->tcp.conns.v[k].incoming = h->listening[f->local_port / 8] &
+		                             BIT(f->local_port % 8);
 	}
 	return name_peers(i);
 }

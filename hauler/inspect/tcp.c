@@ -53,7 +53,8 @@ enum tcp_fate inspect_fate(const struct inspect_net *net, const struct net_flow 
 
 int inspect_conn(struct inspect *i, const struct net_sock *s)
 {
-	if (array_grow(&i->tcp.conns.v, i->tcp.conns.n, &i->tcp.conns.cap, sizeof(*i->tcp.conns.v)) < 0)
+	if (array_grow(&i->tcp.conns.v, i->tcp.conns.n, &i->tcp.conns.cap,
+	               sizeof(*i->tcp.conns.v)) < 0)
 		return -ENOMEM;
 	i->tcp.conns.v[i->tcp.conns.n++] = (struct inspect_conn){ .sock = *s };
 	return 0;
@@ -64,7 +65,8 @@ static int add_local(struct inspect *i, const struct net_addr *a)
 	for (size_t k = 0; k < i->tcp.locals.n; k++)
 		if (net_addr_equal(&i->tcp.locals.v[k], a))
 			return 0;
-	if (array_grow(&i->tcp.locals.v, i->tcp.locals.n, &i->tcp.locals.cap, sizeof(*i->tcp.locals.v)) < 0)
+	if (array_grow(&i->tcp.locals.v, i->tcp.locals.n, &i->tcp.locals.cap,
+	               sizeof(*i->tcp.locals.v)) < 0)
 		return -ENOMEM;
 	i->tcp.locals.v[i->tcp.locals.n++] = *a;
 	return 0;

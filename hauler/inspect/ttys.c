@@ -52,7 +52,8 @@ static int number_of(pid_t pid, int fd, dev_t rdev)
 
 int inspect_tty_add(struct inspect *i, const struct inspect_lead *l, const char *name)
 {
-	if (array_grow(&i->terminals.ttys.v, i->terminals.ttys.n, &i->terminals.ttys.cap, sizeof(*i->terminals.ttys.v)) < 0)
+	if (array_grow(&i->terminals.ttys.v, i->terminals.ttys.n, &i->terminals.ttys.cap,
+	               sizeof(*i->terminals.ttys.v)) < 0)
 		return -ENOMEM;
 	struct inspect_tty *t = &i->terminals.ttys.v[i->terminals.ttys.n++];
 
@@ -157,12 +158,14 @@ static int note_pair(struct inspect *i, const struct inspect_tty *t)
 	bool is_new = !p;
 
 	if (is_new) {
-		uint32_t *pts = realloc(i->terminals.pts.v, (i->terminals.pts.n + 1) * sizeof(*pts));
+		uint32_t *pts = realloc(i->terminals.pts.v,
+		                        (i->terminals.pts.n + 1) * sizeof(*pts));
 
 		if (!pts)
 			return -ENOMEM;
 		i->terminals.pts.v = pts;
-		if (array_grow(&i->terminals.pairs.v, i->terminals.pairs.n, &i->terminals.pairs.cap, sizeof(*p)) < 0)
+		if (array_grow(&i->terminals.pairs.v, i->terminals.pairs.n, &i->terminals.pairs.cap,
+		               sizeof(*p)) < 0)
 			return -ENOMEM;
 		pts[i->terminals.pts.n++] = (uint32_t)t->number;
 		p = &i->terminals.pairs.v[i->terminals.pairs.n++];

@@ -109,14 +109,14 @@ static int say_all(struct mig *m, struct findings *out)
 		return r;
 	if (k->pod &&
 	    finding_add(out, SEV_BLOCKER, "container-pod", "move it out of its pod",
-		                "container %s belongs to a pod, whose namespaces it shares",
-		                k->name) < 0)
+	                "container %s belongs to a pod, whose namespaces it shares", k->name) < 0)
 		return -ENOMEM;
 	return m->capture->alone
 	               ? 0
-	               : finding_add(out, SEV_WARNING, "container-connections",
-	                             "see that both ends connect again",
-	                             "TCP connections of the container are closed at the destination");
+	               : finding_add(
+	                         out, SEV_WARNING, "container-connections",
+	                         "see that both ends connect again",
+	                         "TCP connections of the container are closed at the destination");
 }
 
 static void list(struct facts_list *l, size_t *n, char ***v)
