@@ -36,33 +36,8 @@
 #include "engine/runs.h"
 #include "transport/haul.pb-c.h"
 
-#define RESUME_LIMIT_MS  30000
-#define IMAGE_COST_BYTES 256u /* counted for each image besides its bytes */
-#define IMAGE_BYTES_MAX  (256u << 20) /* memory; images of 10,000 processes take some 100 MiB */
-#define LOG_NAME         "restore.log"
-
-int restore_take_images(struct wrk *w, const Haul__Images *m, struct err *e)
-{
-	for (size_t i = 0; i < m->n_image; i++) {
-		const Haul__Image *img = m->image[i];
-
-		if (!img_name_ok(img->name))
-			return err_set(e, ERR_PEER, EBADMSG, "image with a bad name");
-		w->fig.image_bytes += img->data.len + IMAGE_COST_BYTES;
-		/* images hold deleted files, which the offer counts as memory */
-		if (w->fig.image_bytes > IMAGE_BYTES_MAX + w->offer.rss_bytes ||
-		    img->at > w->fig.image_bytes)
-			return err_set(e, ERR_PEER, EFBIG, "images of more than %llu MiB",
-			               (unsigned long long)(IMAGE_BYTES_MAX + w->offer.rss_bytes) >>
-			                       20);
-		int r = img_save_at(w->images_fd, img->name, img->at, img->data.data, img->data.len,
-		                    e);
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
+#define RESUME_LIMIT_MS 30000
+#define LOG_NAME        "restore.log"
 
 /* Every page of class "here" must be here: a hole would read as zero. */
 static int check_here(const struct sobj *o, const struct class_runs *runs, struct err *e)

@@ -7,11 +7,8 @@
 
 #define WRK_CRIU_LIMIT_MS 10000
 
-struct Haul__Images;
 struct Haul__Switch;
 
-/** restore_take_images() - save images of the source, which arrive before SWITCH */
-int restore_take_images(struct wrk *w, const struct Haul__Images *m, struct err *e);
 /**
  * restore_to_gate() - from SWITCH to the gate; w->root_pid is known then
  * Blocks until the deadline of @s at most. On failure nothing of the tree is left.

@@ -13,6 +13,7 @@
 #include "common/door.h"
 #include "agent/worker/finish.h"
 #include "agent/worker/hello.h"
+#include "agent/worker/images.h"
 #include "agent/gate/names.h"
 #include "agent/gate/made.h"
 #include "agent/worker/net.h"
@@ -179,7 +180,7 @@ static int take_berth(struct wrk *w, const Haul__Msg *msg, struct err *e)
 
 static int take_images(struct wrk *w, const Haul__Msg *msg, struct err *e)
 {
-	return restore_take_images(w, msg->images, e);
+	return images_take(w, msg->images, e);
 }
 
 static int take_parked(struct wrk *w, const Haul__Msg *msg, struct err *e)
