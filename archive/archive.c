@@ -167,6 +167,8 @@ static int load_index(struct archive *a, const struct root *root, struct err *e)
 	    piece_unpack(CODEC_ZSTD, stored, (size_t)root->stored, raw, (size_t)root->raw) < 0)
 		return err_set(e, ERR_USER, EBADMSG, "%s is damaged: its index", a->place.path);
 	a->end = a->safe_end = root->end;
+	a->index_at = root->at;
+	a->index_stored = root->stored;
 	a->generation = root->generation;
 	return index_read(a, raw, (size_t)root->raw, e);
 }
@@ -244,7 +246,10 @@ static int put_index(struct archive *a, struct root *root, struct err *e)
 		               .raw = bytes };
 	archive_sum(a, stored, n, root->sum);
 	r = place_write(&a->place, a->end, stored, n, e);
-	a->end += n;
+	if (r == 0)
+		a->end = root->end;
+	else if (ftruncate(a->place.fd, (off_t)a->end) < 0)
+		(void)errno; /* it does not count */
 	return r;
 }
 
@@ -260,6 +265,8 @@ int archive_commit(struct archive *a, struct err *e)
 	fault_at(FAULT_A_ROOT);
 	a->generation = root.generation;
 	a->safe_end = root.end;
+	a->index_at = root.at;
+	a->index_stored = root.stored;
 	return place_name(&a->place, e);
 }
 
@@ -283,11 +290,26 @@ void archive_free(struct archive *a)
 	free(a);
 }
 
+void archive_trust(const char *ca)
+{
+	web_trust(ca);
+}
+
 /* ---- facts ---- */
 
 Archive__Index *archive_index(struct archive *a)
 {
 	return a->index;
+}
+
+int archive_own(const struct archive *a, struct err *e)
+{
+	return place_own(&a->place, e);
+}
+
+int archive_remove(struct archive *a, struct err *e)
+{
+	return place_remove(&a->place, e);
 }
 
 const char *archive_path(const struct archive *a)

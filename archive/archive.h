@@ -26,6 +26,8 @@ enum archive_how {
 	ARCHIVE_MAKE, /* the same; made if it does not exist, and nameless until archive_commit() */
 };
 
+/** archive_trust() - certificates for archives behind HTTPS. @ca: a file, borrowed; NULL: the system's */
+void archive_trust(const char *ca);
 /**
  * archive_open() - check head and root, load the index
  * Return: 0; -ENOENT; -EBUSY: another program writes to it; -EBADMSG: damaged, cut off, or no archive
@@ -47,6 +49,10 @@ const char *archive_path(const struct archive *a);
 uint64_t archive_bytes(const struct archive *a);
 /** archive_state() - by its number; 0: the latest. NULL: there is none */
 struct Archive__State *archive_state(struct archive *a, unsigned int number);
+/** archive_own() - can nobody but this user (and root) change it? Always so behind a URL. Return: 0; -EPERM */
+int archive_own(const struct archive *a, struct err *e);
+/** archive_remove() - one that archive_open() has made goes away, name and all. Return: 0; -errno */
+int archive_remove(struct archive *a, struct err *e);
 /** archive_prune() - give the room of pieces that no state of the index needs to the file system */
 int archive_prune(struct archive *a, uint64_t *freed_bytes, struct err *e);
 
@@ -57,6 +63,12 @@ void archive_sum(const struct archive *a, const void *p, size_t bytes,
                  uint8_t out[ARCHIVE_SUM_BYTES]);
 /** archive_put() - pack and append a piece. @number: out, from 1 on. @bytes: at most ARCHIVE_PIECE_BYTES */
 int archive_put(struct archive *a, const void *raw, size_t bytes, uint64_t *number, struct err *e);
+/**
+ * archive_put_known() - the same, but a piece of @known that has these bytes is taken instead of a new one
+ * @known: NULL: none; @hint: of the caller, for the calls that follow each other; 0 before the first
+ */
+int archive_put_known(struct archive *a, const struct Archive__Blob *known, size_t *hint,
+                      const void *raw, size_t bytes, uint64_t *number, struct err *e);
 /**
  * archive_get() - read, check and unpack a piece
  * @raw: room for ARCHIVE_PIECE_BYTES; @bytes: out

@@ -90,7 +90,8 @@ static bool state_ok(struct archive *a, const Archive__State *s, uint32_t after)
 	    s->secret.len != SECRET_SIZE || s->mark < ARCHIVE__MARK__MARK_RUNNING ||
 	    s->mark > ARCHIVE__MARK__MARK_ENDED || !who_ok(s->who) || !text_ok(s->comm) ||
 	    !text_ok(s->program) || s->n_image > IMAGES_MAX || !s->offer || !s->switch_over ||
-	    !blob_ok(a, s->offer) || !blob_ok(a, s->switch_over) || !blob_ok(a, s->files))
+	    !blob_ok(a, s->offer) || !blob_ok(a, s->switch_over) || !blob_ok(a, s->files) ||
+	    !blob_ok(a, s->tree))
 		return false;
 	for (size_t i = 0; i < s->n_image; i++)
 		if (!text_ok(s->image[i]->name) || !blob_ok(a, s->image[i]->data))

@@ -64,7 +64,45 @@ static uint64_t add(struct archive *a, struct piece *p)
 	return number;
 }
 
-int archive_put(struct archive *a, const void *raw, size_t bytes, uint64_t *number, struct err *e)
+/* Return: false: there is no such piece */
+static bool find(struct archive *a, uint64_t number, struct piece *out)
+{
+	pthread_mutex_lock(&a->pieces.lock);
+	bool is = number && number <= a->pieces.n && a->pieces.v[number - 1].stored;
+
+	if (is)
+		*out = a->pieces.v[number - 1];
+	pthread_mutex_unlock(&a->pieces.lock);
+	return is;
+}
+
+static bool is_piece(struct archive *a, uint64_t number, const struct piece *p)
+{
+	struct piece q;
+
+	return find(a, number, &q) && q.stored == p->stored && q.raw == p->raw &&
+	       q.codec == p->codec && !memcmp(q.sum, p->sum, sizeof(q.sum));
+}
+
+/* Return: the number of the piece of @known that is @p; 0: none. The pieces mostly come in their order there. */
+static uint64_t find_known(struct archive *a, const Archive__Blob *known, size_t *hint,
+                           const struct piece *p)
+{
+	size_t n = known ? known->n_piece : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		size_t k = (*hint + i) % n;
+
+		if (!is_piece(a, known->piece[k], p))
+			continue;
+		*hint = k + 1;
+		return known->piece[k];
+	}
+	return 0;
+}
+
+int archive_put_known(struct archive *a, const Archive__Blob *known, size_t *hint, const void *raw,
+                      size_t bytes, uint64_t *number, struct err *e)
 {
 	size_t room = ZSTD_compressBound(ARCHIVE_PIECE_BYTES), stored = 0;
 	AUTO(mem) uint8_t *buf = malloc(room);
@@ -80,22 +118,18 @@ int archive_put(struct archive *a, const void *raw, size_t bytes, uint64_t *numb
 		           .codec = (uint8_t)codec };
 
 	archive_sum(a, from, stored, p.sum);
+	*number = find_known(a, known, hint, &p);
+	if (*number)
+		return 0;
 	*number = add(a, &p);
 	if (!*number)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for a piece");
 	return place_write(&a->place, p.offset, from, stored, e);
 }
 
-/* Return: false: there is no such piece */
-static bool find(struct archive *a, uint64_t number, struct piece *out)
+int archive_put(struct archive *a, const void *raw, size_t bytes, uint64_t *number, struct err *e)
 {
-	pthread_mutex_lock(&a->pieces.lock);
-	bool is = number && number <= a->pieces.n && a->pieces.v[number - 1].stored;
-
-	if (is)
-		*out = a->pieces.v[number - 1];
-	pthread_mutex_unlock(&a->pieces.lock);
-	return is;
+	return archive_put_known(a, NULL, NULL, raw, bytes, number, e);
 }
 
 size_t archive_piece_bytes(struct archive *a, uint64_t number)

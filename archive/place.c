@@ -63,7 +63,7 @@ static int make_named(struct place *p, const char *folder, struct err *e)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for a name");
 	}
 	sweep(folder, name);
-	p->fd = open(p->temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	p->fd = openat(p->dir_fd, name_of(p->temp), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	return p->fd < 0 ? err_sys(e, "%s", p->temp) : 0;
 }
 
@@ -78,7 +78,10 @@ static int make(struct place *p, struct err *e)
 		return err_set(e, ERR_USER, ENOENT, "%s is a symbolic link to what does not exist",
 		               p->path);
 	p->nameless = true;
-	p->fd = open(folder, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	p->dir_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (p->dir_fd < 0)
+		return err_sys(e, "%s", folder);
+	p->fd = openat(p->dir_fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
 	if (p->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
 		return make_named(p, folder, e);
 	return p->fd < 0 ? err_sys(e, "%s", p->path) : 0;
@@ -97,7 +100,7 @@ int place_open(struct place *p, const char *path, enum archive_how how, struct e
 {
 	int flags = how == ARCHIVE_READ ? O_RDONLY : O_RDWR;
 
-	*p = (struct place){ .fd = -1, .path = strdup(path) };
+	*p = (struct place){ .fd = -1, .dir_fd = -1, .path = strdup(path) };
 	if (!p->path)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for a name");
 	if (web_is(path) && how != ARCHIVE_READ)
@@ -109,18 +112,37 @@ int place_open(struct place *p, const char *path, enum archive_how how, struct e
 	        : errno == ENOENT && how == ARCHIVE_MAKE ? make(p, e)
 	                                                 : err_sys(e, "%s", path);
 
-	if (r < 0)
+	if (r < 0 || how == ARCHIVE_READ)
 		return r;
-	return how == ARCHIVE_READ ? 0 : lock(p->fd, path, e);
+	r = place_own(p, e);
+	return r < 0 ? r : lock(p->fd, path, e);
+}
+
+int place_own(const struct place *p, struct err *e)
+{
+	struct stat st;
+
+	if (p->web)
+		return 0;
+	if (fstat(p->fd, &st) < 0)
+		return err_sys(e, "%s", p->path);
+	if (st.st_uid != geteuid()) {
+		err_set(e, ERR_USER, EPERM, "%s belongs to user %u, who can read and change it",
+		        p->path, st.st_uid);
+		return err_fix(e, "take an archive of your own; cp makes one of it, if you trust "
+		                  "whoever wrote it");
+	}
+	if (!(st.st_mode & (S_IWGRP | S_IWOTH)))
+		return 0;
+	err_set(e, ERR_USER, EPERM, "%s can be changed by other users: its mode is %04o", p->path,
+	        st.st_mode & 07777);
+	return err_fix(e, "if none of them has changed it: chmod go-w %s", p->path);
 }
 
 /* A name is durable when its folder is. */
 static int sync_folder(const struct place *p, struct err *e)
 {
-	AUTO(mem) char *folder = folder_of(p->path);
-	AUTO(fd) int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-
-	return fd < 0 || fsync(fd) < 0 ? err_sys(e, "the folder of %s", p->path) : 0;
+	return fsync(p->dir_fd) < 0 ? err_sys(e, "the folder of %s", p->path) : 0;
 }
 
 /* What nobody finds any more is no archive, though it can be written to. */
@@ -144,11 +166,23 @@ int place_name(struct place *p, struct err *e)
 	if (!p->nameless)
 		return keeps_name(p, e);
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", p->fd);
-	r = p->temp ? renameat2(AT_FDCWD, p->temp, AT_FDCWD, p->path, RENAME_NOREPLACE)
-	            : linkat(AT_FDCWD, link, AT_FDCWD, p->path, AT_SYMLINK_FOLLOW);
+	r = p->temp ? renameat2(p->dir_fd, name_of(p->temp), p->dir_fd, name_of(p->path),
+	                        RENAME_NOREPLACE)
+	            : linkat(AT_FDCWD, link, p->dir_fd, name_of(p->path), AT_SYMLINK_FOLLOW);
 	if (r < 0)
 		return err_sys(e, "%s", p->path);
 	p->nameless = false;
+	return sync_folder(p, e);
+}
+
+int place_remove(struct place *p, struct err *e)
+{
+	int r = keeps_name(p, e);
+
+	if (r < 0)
+		return r;
+	if (unlinkat(p->dir_fd, name_of(p->path), 0) < 0)
+		return err_sys(e, "remove %s", p->path);
 	return sync_folder(p, e);
 }
 
@@ -199,10 +233,11 @@ uint64_t place_bytes(const struct place *p)
 void place_close(struct place *p)
 {
 	if (p->temp && p->nameless)
-		unlink(p->temp);
+		unlinkat(p->dir_fd, name_of(p->temp), 0);
 	auto_fd(&p->fd);
+	auto_fd(&p->dir_fd);
 	web_close(p->web);
 	free(p->temp);
 	free(p->path);
-	*p = (struct place){ .fd = -1 };
+	*p = (struct place){ .fd = -1, .dir_fd = -1 };
 }

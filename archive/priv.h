@@ -20,6 +20,7 @@ struct place {
 	int fd; /* -1: behind a URL */
 	struct web *web;
 	bool nameless; /* made, and has no name yet */
+	int dir_fd; /* the folder of one that was made here; -1 */
 	char *temp; /* the name that it has meanwhile; NULL: none (O_TMPFILE) */
 	char *path;
 };
@@ -28,6 +29,10 @@ struct place {
 int place_open(struct place *p, const char *path, enum archive_how how, struct err *e);
 /** place_name() - give it its name. Return: 0; -EEXIST; -ESTALE: it had one, and has it no more */
 int place_name(struct place *p, struct err *e);
+/** place_own() - can nobody but this user (and root) change it? Always true behind a URL. Return: 0; -EPERM */
+int place_own(const struct place *p, struct err *e);
+/** place_remove() - one that was made here, and has its name: that goes. Return: 0; -errno */
+int place_remove(struct place *p, struct err *e);
 /** place_read() - exactly @bytes. Return: 0; -ENODATA: it ends before */
 int place_read(const struct place *p, uint64_t at, void *buf, size_t bytes, struct err *e);
 int place_write(const struct place *p, uint64_t at, const void *buf, size_t bytes, struct err *e);
@@ -58,6 +63,7 @@ struct archive {
 	uint64_t seed, generation;
 	uint64_t end; /* of what was put */
 	uint64_t safe_end; /* of what the last root has */
+	uint64_t index_at, index_stored; /* where its index is */
 	struct pieces pieces;
 	struct Archive__Index *index;
 };

@@ -35,6 +35,7 @@ static int mark_state(struct archive *a, uint8_t *used, const Archive__State *s,
 	mark_blob(used, s->offer);
 	mark_blob(used, s->switch_over);
 	mark_blob(used, s->files);
+	mark_blob(used, s->tree);
 	for (size_t i = 0; i < s->n_image; i++)
 		mark_blob(used, s->image[i]->data);
 	for (size_t i = 0; r == 0 && i < s->n_object; i++)
@@ -65,8 +66,8 @@ static int by_offset(const void *x, const void *y)
 	return a->offset < b->offset ? -1 : a->offset > b->offset;
 }
 
-/* Everything between the pieces that are left, and before the last index. */
-static int punch(struct archive *a, uint64_t until, struct err *e)
+/* Everything between the pieces that are left and the index that counts. */
+static int punch(struct archive *a, struct err *e)
 {
 	AUTO(mem) struct piece *v = calloc(a->pieces.n + 1, sizeof(*v));
 	uint64_t at = DATA_OFFSET;
@@ -75,10 +76,10 @@ static int punch(struct archive *a, uint64_t until, struct err *e)
 	if (!v)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the list of pieces");
 	memcpy(v, a->pieces.v, a->pieces.n * sizeof(*v));
-	v[a->pieces.n].offset = until;
-	v[a->pieces.n].stored = 1;
+	v[a->pieces.n].offset = a->index_at;
+	v[a->pieces.n].stored = 1; /* it may be longer than a piece; no piece is behind it */
 	qsort(v, a->pieces.n + 1, sizeof(*v), by_offset);
-	for (size_t i = 0; r == 0 && i <= a->pieces.n && at < until; i++) {
+	for (size_t i = 0; r == 0 && i <= a->pieces.n && at < a->index_at; i++) {
 		if (!v[i].stored)
 			continue;
 		if (v[i].offset > at)
@@ -87,6 +88,21 @@ static int punch(struct archive *a, uint64_t until, struct err *e)
 		at = v[i].offset + v[i].stored;
 	}
 	return r < 0 && errno != EOPNOTSUPP ? err_sys(e, "%s", a->place.path) : 0;
+}
+
+/*
+ * On a full disk there may be no room for the new index: then the room of what leaves the archive comes first. If haul
+ * dies in between, the states that were to leave are damaged; those that stay are whole.
+ */
+static int commit(struct archive *a, struct err *e)
+{
+	int r = archive_commit(a, e);
+
+	if (r != -ENOSPC && r != -EDQUOT)
+		return r;
+	err_clear(e);
+	r = punch(a, e);
+	return r < 0 ? r : archive_commit(a, e);
 }
 
 int archive_prune(struct archive *a, uint64_t *freed_bytes, struct err *e)
@@ -98,9 +114,7 @@ int archive_prune(struct archive *a, uint64_t *freed_bytes, struct err *e)
 		r = mark_state(a, used, a->index->state[i], e);
 	if (r < 0)
 		return r;
-	uint64_t last_index = a->end; /* archive_commit() puts it there */
-
 	*freed_bytes = forget(a, used);
-	r = archive_commit(a, e);
-	return r < 0 ? r : punch(a, last_index, e);
+	r = commit(a, e);
+	return r < 0 ? r : punch(a, e);
 }

@@ -100,10 +100,13 @@ static int verify_object(struct archive *a, const Archive__State *s, const Archi
 
 static int verify_blob(struct archive *a, const Archive__Blob *b, struct err *e)
 {
-	AUTO(mem) uint8_t *raw = NULL;
+	AUTO(mem) uint8_t *raw = malloc(ARCHIVE_PIECE_BYTES);
 	size_t bytes = 0;
+	int r = raw ? 0 : err_set(e, ERR_SYS, ENOMEM, "no memory for a piece");
 
-	return b ? archive_get_blob(a, b, BLOB_MAX, &raw, &bytes, e) : 0;
+	for (size_t i = 0; b && r == 0 && i < b->n_piece; i++)
+		r = archive_get(a, b->piece[i], raw, &bytes, e);
+	return r;
 }
 
 int archive_verify(struct archive *a, const Archive__State *s, uint64_t *pages, struct err *e)
@@ -112,7 +115,7 @@ int archive_verify(struct archive *a, const Archive__State *s, uint64_t *pages, 
 
 	*pages = 0;
 	if (verify_blob(a, s->offer, e) < 0 || verify_blob(a, s->switch_over, e) < 0 ||
-	    verify_blob(a, s->files, e) < 0)
+	    verify_blob(a, s->files, e) < 0 || verify_blob(a, s->tree, e) < 0)
 		return err_code(e);
 	for (size_t i = 0; r == 0 && i < s->n_image; i++)
 		r = verify_blob(a, s->image[i]->data, e);

@@ -31,6 +31,8 @@ struct answer {
 	uint64_t size; /* of the whole file, as Content-Range says; 0: it does not */
 };
 
+static const char *trusted; /* file of certificates; NULL: the system's */
+
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void init(void)
@@ -41,6 +43,11 @@ static void init(void)
 bool web_is(const char *path)
 {
 	return !strncasecmp(path, "http://", 7) || !strncasecmp(path, "https://", 8);
+}
+
+void web_trust(const char *ca)
+{
+	trusted = ca;
 }
 
 static size_t take_body(char *data, size_t size, size_t n, void *arg)
@@ -107,11 +114,16 @@ static int ask(struct web *w, uint64_t at, struct answer *a, struct err *e)
 	return said(w, code, status, a, e);
 }
 
+/* A URL with TLS leads to no server without it. */
 static void set_up(const struct web *w)
 {
+	bool tls = !strncasecmp(w->url, "https:", 6);
+
 	curl_easy_setopt(w->curl, CURLOPT_URL, w->url);
 	curl_easy_setopt(w->curl, CURLOPT_PROTOCOLS_STR, PROTOCOLS);
-	curl_easy_setopt(w->curl, CURLOPT_REDIR_PROTOCOLS_STR, PROTOCOLS);
+	curl_easy_setopt(w->curl, CURLOPT_REDIR_PROTOCOLS_STR, tls ? "https" : PROTOCOLS);
+	if (trusted)
+		curl_easy_setopt(w->curl, CURLOPT_CAINFO, trusted);
 	curl_easy_setopt(w->curl, CURLOPT_FOLLOWLOCATION, 1L);
 	curl_easy_setopt(w->curl, CURLOPT_MAXREDIRS, REDIRECTS);
 	curl_easy_setopt(w->curl, CURLOPT_NOSIGNAL, 1L);

@@ -13,6 +13,8 @@ struct web;
 
 /** web_is() - is @path a URL of HTTP or HTTPS? */
 bool web_is(const char *path);
+/** web_trust() - the file of certificates for all that is opened later. @ca: borrowed; NULL: the system's */
+void web_trust(const char *ca);
 /** web_open() - ask for the first bytes, to learn the size. Return: 0; -EIO; -ENOTSUP: no ranges there */
 int web_open(struct web **out, const char *url, struct err *e);
 /** web_read() - exactly @bytes from @at on; thread-safe. Return: 0; -ENODATA: it ends before; -EIO */

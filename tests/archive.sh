@@ -19,12 +19,12 @@ load() {
 		{ cat "$dir/stderr" "$dir/report" >&2; fail "haul load $*"; }
 }
 
-# refused STATUS WORDS COMMAND...: it fails with that status and says the words
+# refused STATUS WORDS COMMAND...: it fails with that status (a pattern) and says the words
 refused() {
 	local want=$1 words=$2 rc=0
 	shift 2
 	"$@" >"$dir/report" 2>"$dir/stderr" || rc=$?
-	[ $rc = "$want" ] || { cat "$dir/stderr" "$dir/report" >&2; fail "status $rc, not $want: $*"; }
+	[[ $rc = $want ]] || { cat "$dir/stderr" "$dir/report" >&2; fail "status $rc, not $want: $*"; }
 	grep -q "$words" "$dir/stderr" || { cat "$dir/stderr" >&2; fail "does not say \"$words\": $*"; }
 }
 

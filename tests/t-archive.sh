@@ -30,8 +30,21 @@ before=$(stat -c %b "$ar")
 [ "$(stat -c %b "$ar")" -lt "$before" ] || fail "no room was given back: $(cat "$dir/out")"
 "$lab" run A "$haul" archive verify "$ar" >"$dir/out" || fail "verify: $(cat "$dir/out")"
 [ "$(grep -c 'is whole' "$dir/out")" = 2 ] || fail "verify: $(cat "$dir/out")"
-refused 1 "has no state 2" "$lab" run A "$haul" archive verify --state=2 "$ar"
-note "  pruned to two: whole, and smaller"
+refused 2 "has no state 2" "$lab" run A "$haul" archive verify --state=2 "$ar"
+refused 2 "has no state 9" "$lab" run A "$haul" archive diff "$ar" 4 9
+refused 2 "has no state x" "$lab" run A "$haul" archive diff "$ar" x 4
+refused 2 "has no state 9" "$lab" run A "$haul" archive export --state=9 "$ar" "$dir/none"
+note "  pruned to two: whole, and smaller; a state that is not there is named"
+
+mkdir "$dir/small"
+"$lab" run A mount -t tmpfs -o size=64m tmpfs "$dir/small"
+"$lab" run A cp "$ar" "$dir/small/w.haul"
+"$lab" run A dd if=/dev/zero of="$dir/small/rest" bs=4k status=none 2>/dev/null && fail "the disk is not full"
+"$lab" run A "$haul" archive prune --keep=1 "$dir/small/w.haul" >"$dir/out" 2>&1 || fail "prune on a full disk: $(cat "$dir/out")"
+"$lab" run A "$haul" archive verify "$dir/small/w.haul" >"$dir/out" || fail "verify: $(cat "$dir/out")"
+[ "$(grep -c 'is whole' "$dir/out")" = 1 ] || fail "verify: $(cat "$dir/out")"
+"$lab" run A umount "$dir/small"
+note "  pruned on a full disk"
 
 cp "$ar" "$dir/bad.haul"
 python3 - "$dir/bad.haul" <<'PY'
@@ -55,5 +68,17 @@ note "  exported: CRIU by itself restores it, with every page"
 
 verified=$((verified - 1))
 load A
+verify A
+
+cp "$ar" "$dir/theirs.haul"
+chown 1234 "$dir/theirs.haul"
+for command in "save $pid $dir/theirs.haul" "load $dir/theirs.haul" "archive prune --keep=1 $dir/theirs.haul"; do
+	# shellcheck disable=SC2086	# words
+	refused '[13]' "belongs to user 1234" "$lab" run A "$haul" $command
+done
+chown 0 "$dir/theirs.haul"
+chmod 664 "$dir/theirs.haul"
+refused 3 "can be changed by other users" "$lab" run A "$haul" load "$dir/theirs.haul"
+note "  the archive of another user is refused"
 verify A
 end A

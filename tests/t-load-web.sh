@@ -32,7 +32,13 @@ class Ranges(http.server.BaseHTTPRequestHandler):
         pass
 
 http.server.ThreadingHTTPServer.allow_reuse_address = True
-http.server.ThreadingHTTPServer(("127.0.0.1", 8080), Ranges).serve_forever()
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 8080), Ranges)
+if os.environ.get("CERT"):
+    import ssl
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(os.environ["CERT"])
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
 PY
 serve() {
 	server=$("$lab" spawn A "web$RANDOM" python3 "$dir/server.py" "$dir/web" "$@")
@@ -64,3 +70,18 @@ verify A
 end A
 "$lab" run A kill -9 "$server"
 note "  the server was away for a while: pages are waited for"
+
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 \
+	-days 2 -keyout "$dir/key.pem" -out "$dir/ca.pem" 2>/dev/null
+cat "$dir/key.pem" "$dir/ca.pem" >"$dir/both.pem"
+ar=https://127.0.0.1:8080/writer.haul
+server=$("$lab" spawn A "web$RANDOM" /usr/bin/env CERT="$dir/both.pem" python3 "$dir/server.py" "$dir/web")
+listens A 8080
+refused 1 "certificate\|SSL" "$lab" run A "$haul" load --copy "$ar"
+"$lab" run A "$haul" archive verify --ca="$dir/ca.pem" "$ar" | grep -q 'is whole' || fail "verify by HTTPS"
+verified=1
+load A --copy --ca="$dir/ca.pem"
+verify A
+end A
+"$lab" run A kill -9 "$server"
+note "  by HTTPS: only from a server whose certificate is trusted"

@@ -19,6 +19,29 @@ static int failed(const struct opts *o, const struct err *e)
 	return EXIT_FAILED;
 }
 
+/* A state that is not there is a wrong word, as a wrong option is. */
+static int absent(const struct opts *o, struct archive *a, const char *number)
+{
+	const Archive__Index *x = archive_index(a);
+	struct err e = ERR_INIT;
+
+	err_set(&e, ERR_USER, ENOENT, "%s has no state %s", archive_path(a), number);
+	if (x->n_state)
+		err_fix(&e, "it has %zu, from %u to %u: haul archive show %s lists them",
+		        x->n_state, x->state[0]->number, x->state[x->n_state - 1]->number,
+		        archive_path(a));
+	report_error(&e, o->json);
+	return EXIT_USAGE;
+}
+
+static int absent_number(const struct opts *o, struct archive *a)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u", o->archive.state);
+	return absent(o, a, text);
+}
+
 static void say(const struct opts *o, json_t *event)
 {
 	say_event(event, (struct say_how){ .json = o->json, .quiet = o->quiet });
@@ -118,7 +141,7 @@ static int verify(struct opts *o, int argc, char **argv)
 
 	(void)argc;
 	if (r == 0 && o->archive.state && !archive_state(a, o->archive.state))
-		r = err_set(&e, ERR_USER, ENOENT, "%s has no state %u", argv[0], o->archive.state);
+		return absent_number(o, a);
 	for (size_t i = 0; r == 0 && i < archive_index(a)->n_state; i++) {
 		const Archive__State *s = archive_index(a)->state[i];
 		uint64_t pages;
@@ -138,16 +161,13 @@ static int verify(struct opts *o, int argc, char **argv)
 
 /* ---- diff ---- */
 
-static Archive__State *state_named(struct archive *a, const char *text, struct err *e)
+/* Return: NULL: there is none */
+static Archive__State *state_named(struct archive *a, const char *text)
 {
 	char *end;
 	unsigned long n = strtoul(text, &end, 10);
-	Archive__State *s = *end || n > UINT32_MAX || n == 0 ? NULL
-	                                                     : archive_state(a, (unsigned int)n);
 
-	if (!s)
-		err_set(e, ERR_USER, ENOENT, "%s has no state %s", archive_path(a), text);
-	return s;
+	return *end || n > UINT32_MAX || n == 0 ? NULL : archive_state(a, (unsigned int)n);
 }
 
 static int diff(struct opts *o, int argc, char **argv)
@@ -159,10 +179,11 @@ static int diff(struct opts *o, int argc, char **argv)
 	(void)argc;
 	if (archive_open(&a, argv[0], ARCHIVE_READ, &e) < 0)
 		return failed(o, &e);
-	const Archive__State *x = state_named(a, argv[1], &e);
-	const Archive__State *y = x ? state_named(a, argv[2], &e) : NULL;
+	const Archive__State *x = state_named(a, argv[1]), *y = state_named(a, argv[2]);
 
-	if (!y || archive_compare(a, x, y, &d, &e) < 0)
+	if (!x || !y)
+		return absent(o, a, x ? argv[2] : argv[1]);
+	if (archive_compare(a, x, y, &d, &e) < 0)
 		return failed(o, &e);
 	json_t *j = event("archive-diff", y);
 
@@ -218,8 +239,10 @@ static int export(struct opts *o, int argc, char **argv)
 	char how[HOW_BYTES];
 
 	(void)argc;
-	if (load_export(argv[0], o->archive.state, argv[1], how, sizeof(how), &e) < 0)
-		return failed(o, &e);
+	if (load_export(argv[0], o->archive.state, argv[1], how, sizeof(how), &e) < 0) {
+		report_error(&e, o->json);
+		return e.src == ERR_USER && e.code == ENOENT ? EXIT_USAGE : EXIT_FAILED;
+	}
 	json_t *j = json_object();
 
 	json_object_set_new(j, "event", json_string("archive-exported"));
@@ -233,21 +256,21 @@ static const struct command rows[] = {
 	  .takes = "FILE",
 	  .min = 1,
 	  .max = 1,
-	  .options = "json",
+	  .options = "json ca",
 	  .run = show,
 	  .help = "list the states" },
 	{ .word = "verify",
 	  .takes = "FILE",
 	  .min = 1,
 	  .max = 1,
-	  .options = "json state",
+	  .options = "json state ca",
 	  .run = verify,
 	  .help = "read everything, compare all checksums" },
 	{ .word = "diff",
 	  .takes = "FILE N N",
 	  .min = 3,
 	  .max = 3,
-	  .options = "json",
+	  .options = "json ca",
 	  .run = diff,
 	  .help = "count the pages that differ between two states" },
 	{ .word = "prune",
@@ -261,7 +284,7 @@ static const struct command rows[] = {
 	  .takes = "FILE DIR",
 	  .min = 2,
 	  .max = 2,
-	  .options = "json state",
+	  .options = "json state ca",
 	  .run = export,
 	  .help = "write a state as images for criu restore" },
 };
@@ -270,5 +293,6 @@ static const struct command_table commands = { "haul archive", rows, ARRAY_SIZE(
 
 int cli_archive(struct opts *o, int argc, char **argv)
 {
+	archive_trust(o->ca);
 	return command_main(&commands, o, argc, argv);
 }

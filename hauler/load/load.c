@@ -30,7 +30,8 @@ static int open_archive(struct load *l, struct err *e)
 	if (r != -EACCES && r != -EROFS && r != -EPERM && r != -ETXTBSY)
 		return r;
 	err_clear(e);
-	return archive_open(&l->a, l->path, ARCHIVE_READ, e);
+	r = archive_open(&l->a, l->path, ARCHIVE_READ, e);
+	return r < 0 ? r : archive_own(l->a, e);
 }
 
 static int choose(struct load *l, unsigned int number, struct err *e)
@@ -99,6 +100,7 @@ static int begin(struct mig *m, bool again, struct err *e)
 	l->config = m->opt->config;
 	l->criu = m->opt->criu;
 	l->verbose = m->opt->verbose;
+	archive_trust(m->opt->ca);
 	m->load = l;
 	m->link.dial = load_dial;
 	m->link.dial_arg = l;
@@ -146,6 +148,7 @@ void load_free(struct load *l)
 	for (size_t i = 0; i < l->n_objs; i++)
 		pagemap_fini(&l->obj[i].map);
 	free(l->obj);
+	free(l->seen);
 	for (size_t i = 0; i < LOAD_CACHE; i++)
 		free(l->cache[i].raw);
 	if (l->offer)

@@ -79,7 +79,9 @@ const struct option_row options_table[OPTION_N] = {
 	[OPTION_TOKEN_FILE] = { "token-file", 0, NULL, TEXT("FILE"), .whose = OPTION_FRONT,
 	                        .def = "~/.config/haul/token", .help = "token for --agent=URL" },
 	[OPTION_CA] = { "ca", 0, NULL, TEXT("FILE"), .whose = OPTION_FRONT,
-	                .help = "certificates to trust for --agent=URL (default: the system's)" },
+	                .help = "certificates to trust for --agent=URL, or for an archive behind a "
+	                        "URL "
+	                        "(default: the system's)" },
 	[OPTION_PRIORITY] = { "priority", 0, "priority", NUMBER(-1000, 1000), .whose = OPTION_USER,
 	                      .unit = "", .def = "0",
 	                      .help = "place in hauld's queue, higher goes first" },
