@@ -230,6 +230,7 @@ SHELL_TESTS = \
 	tests/t-recover.sh \
 	tests/t-redis.sh \
 	tests/t-save-crash.sh \
+	tests/t-save-files.sh \
 	tests/t-save-programs.sh \
 	tests/t-save.sh \
 	tests/t-shape.sh \
@@ -323,7 +324,7 @@ SH_LOG_COMPILER = $(top_srcdir)/tests/run
 
 # ---- targets ----
 .PHONY: check-quick check-beside check-timed check-api check-asan check-containers check-crash check-files check-hostile \
-	check-servers check-slow check-soak check-systemd check-tcp check-trust check-tsan check-vm check-programs fuzz
+	check-archive check-servers check-slow check-soak check-systemd check-tcp check-trust check-tsan check-vm check-programs fuzz
 
 check-programs: $(BUILT_SOURCES) $(sbin_PROGRAMS) $(check_PROGRAMS)
 # one test for each processor, unless the caller has given -j
@@ -363,6 +364,10 @@ check-containers: check-programs
 	$(srcdir)/tests/t-containers-undo.sh
 check-files: check-programs
 	$(srcdir)/tests/check-files
+# archives cut off at every 4 KiB; ten saves under load, each of them loaded
+check-archive: check-programs
+	FULL=1 $(srcdir)/tests/t-load.sh
+	$(srcdir)/tests/t-save-often.sh
 # every message in the place of every other, from liars with a real process
 check-hostile: check-programs
 	HOSTILE_ALL=1 $(srcdir)/tests/t-hostile-lies.sh

@@ -59,6 +59,47 @@ for point in s-commit-sent s-running-heard s-drained-heard s-copy-killed; do
 done
 note "  and behind that: one of the two, whole"
 
+note "  Ctrl-C: until the state is being written it is given up, with --end until the hand-over; the archive is as it was"
+ar=$dir/int.haul
+# interrupted POINT [OPTION]...: SIGINT there
+interrupted() {
+	local point=$1
+	shift
+	rm -f "$dir/fault" "$dir/fault.over"
+	"$lab" run A env HAUL_FAULT="$point:hold" HAUL_FAULT_FILE="$dir/fault" "$haul" save "$@" "$pid" "$ar" >"$dir/out" 2>&1 &
+	saver=$!
+	until_true 60 '[ -s "$dir/fault" ]' || fail "it does not come to $point: $(cat "$dir/out")"
+	"$lab" run A kill -INT "$(cat "$dir/fault")"
+}
+interrupted a-pieces-written
+until_true 60 'grep -qi "cancelled\|stopped" "$dir/out"' || fail "nothing is said: $(cat "$dir/out")"
+rm "$dir/fault"
+rc=0
+wait $saver || rc=$?
+[ $rc = 130 ] || fail "status $rc: $(cat "$dir/out")"
+[ ! -e "$ar" ] || fail "an archive, though it was given up"
+verify A
+save A
+verify A
+sum=$("$lab" run A "$haul" archive show "$ar")
+interrupted a-pieces-written
+until_true 60 'grep -qi "cancelled\|stopped" "$dir/out"' || fail "nothing is said: $(cat "$dir/out")"
+rm "$dir/fault"
+wait $saver && fail "not given up"
+verify A
+interrupted s-restored-heard --end
+rm "$dir/fault"
+wait $saver && fail "not given up"
+verify A
+[ "$("$lab" run A "$haul" archive show "$ar")" = "$sum" ] || fail "the archive has changed: $("$lab" run A "$haul" archive show "$ar")"
+interrupted a-index-synced
+until_true 60 'grep -q "is being written" "$dir/out"' || fail "nothing is said: $(cat "$dir/out")"
+rm "$dir/fault"
+wait $saver || fail "the state that was being written: $(cat "$dir/out")"
+verify A
+[ "$("$lab" run A "$haul" archive show "$ar" | grep -c '^state')" = 2 ] || fail "not two states"
+rm "$ar"
+
 note "  a full disk"
 mkdir "$dir/small"
 "$lab" run A mount -t tmpfs -o size=5m tmpfs "$dir/small"

@@ -34,7 +34,7 @@ verify A
 
 note "  an archive that is taken away, or replaced, meanwhile: it runs on"
 cp "$ar" "$dir/kept.haul"
-for what in true "cp $dir/kept.haul $dir/away.haul"; do
+for what in true "ln $dir/kept.haul $dir/away.haul"; do # a hook has 5 s, also on a busy disk
 	cp "$ar" "$dir/away.haul"
 	printf '#!/bin/sh\nrm %s\n%s\n' "$dir/away.haul" "$what" >"$dir/hook"
 	chmod 755 "$dir/hook"

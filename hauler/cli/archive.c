@@ -97,8 +97,6 @@ static const char *unfit(const struct opts *o)
 		return "an archive is written by --mode=stop-copy or pre-copy";
 	if (v->tcp == POL_TCP_MOVE || o->net.n_moves)
 		return "connections do not go into an archive: --tcp=close or refuse";
-	if (o->fs.n_dirs || o->fs.from_policy)
-		return "directories do not go into an archive yet: save without --fs";
 	if (o->into_root || o->as)
 		return "--into-root and --as are for moves to a host";
 	return NULL;
@@ -156,6 +154,8 @@ int cli_save(struct opts *o, int argc, char **argv)
 		return misuse(why);
 	if (take_file(o, argv[1], true) < 0)
 		return EXIT_USAGE;
+	if (dirs_opts_cover(&o->fs, save_path(o->dest)))
+		return misuse("the archive lies in a directory that would go into it (--fs)");
 	fit(o);
 	return cli_move(o, 0, NULL);
 }

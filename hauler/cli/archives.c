@@ -293,6 +293,6 @@ static const struct command_table commands = { "haul archive", rows, ARRAY_SIZE(
 
 int cli_archive(struct opts *o, int argc, char **argv)
 {
-	archive_trust(o->ca);
+	archive_trust(o->hauld.ca);
 	return command_main(&commands, o, argc, argv);
 }

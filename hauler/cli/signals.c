@@ -24,7 +24,13 @@ static void *signal_main(void *arg)
 			continue;
 		struct mig *m = __atomic_load_n(now, __ATOMIC_ACQUIRE);
 
-		if (m && !run_stop(m))
+		if (!m || run_stop(m))
+			continue;
+		if (m->kept)
+			fputs("\nhaul: the state is being written to the disk; the process is not "
+			      "stopped for that\n",
+			      stderr);
+		else
 			fputs("\nhaul: past the point of no return: the process belongs to the "
 			      "destination; waiting for the rest. When the link is lost, Ctrl-C "
 			      "stops the waiting\n",

@@ -336,9 +336,10 @@ static bool is_compared(const struct need *k)
 	       (k->state == HAUL__FILE_STATE__FILE_SAME || needs_travels(k));
 }
 
-bool needs_looks_again(const struct need *k)
+bool needs_looks_again(const struct needs *n, const struct need *k)
 {
-	return is_compared(k) || k->state == HAUL__FILE_STATE__FILE_SHARED;
+	return is_compared(k) || k->state == HAUL__FILE_STATE__FILE_SHARED ||
+	       (n->archived && k->file.write && S_ISREG(k->file.mode) && needs_travels(k));
 }
 
 int needs_still(const struct needs *n, Haul__Switch *s, struct err *e)
@@ -348,7 +349,7 @@ int needs_still(const struct needs *n, Haul__Switch *s, struct err *e)
 		bool same = is_compared(k);
 		struct statx st;
 
-		if (!needs_looks_again(k))
+		if (!needs_looks_again(n, k))
 			continue;
 		if (statx(AT_FDCWD, k->here, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st) < 0)
 			return errno == ENOENT ? say_replaced(k, e) : err_sys(e, "%s", k->here);

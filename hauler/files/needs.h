@@ -42,6 +42,7 @@ struct needs {
 	const struct dirs_opts *dirs; /* files in these come with them */
 	pid_t root_pid; /* of the tree */
 	unsigned int kept; /* descriptors that stay open */
+	bool archived; /* the destination is an archive: what a file is like in the freeze is said of each that is written */
 };
 
 /**
@@ -79,7 +80,7 @@ int needs_digest(struct needs *n, uint32_t k, uint64_t bytes, uint64_t seed, uin
  */
 int needs_still(const struct needs *n, Haul__Switch *s, struct err *e);
 /** needs_looks_again() - will needs_still() see whether @k's name leads to another file by now? */
-bool needs_looks_again(const struct need *k);
+bool needs_looks_again(const struct needs *n, const struct need *k);
 void needs_still_free(Haul__Switch *s);
 /** needs_reroot() - change the root directory in CRIU's images, too */
 int needs_reroot(const struct needs *n, int images_fd, struct err *e);

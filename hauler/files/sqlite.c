@@ -49,8 +49,8 @@ int needs_say_sqlite(const struct needs *n, const struct inspect *insp, struct f
 		    has_rollback(n->root_pid, inspect_held(files[i])))
 			r = say(out, files[i]->path);
 	for (size_t i = 0; r == 0 && i < n->n; i++)
-		if (n->v[i].file.write && n->v[i].file.open && needs_travels(&n->v[i]) &&
-		    has_rollback(n->root_pid, &n->v[i].held))
+		if (!n->archived && n->v[i].file.write && n->v[i].file.open &&
+		    needs_travels(&n->v[i]) && has_rollback(n->root_pid, &n->v[i].held))
 			r = say(out, n->v[i].here);
 	return r;
 }

@@ -100,7 +100,7 @@ static int begin(struct mig *m, bool again, struct err *e)
 	l->config = m->opt->config;
 	l->criu = m->opt->criu;
 	l->verbose = m->opt->verbose;
-	archive_trust(m->opt->ca);
+	archive_trust(m->opt->hauld.ca);
 	m->load = l;
 	m->link.dial = load_dial;
 	m->link.dial_arg = l;

@@ -15,7 +15,11 @@ struct mig;
 struct load;
 struct Haul__Offer;
 struct Haul__Switch;
+struct Haul__Answer;
+struct Haul__Doubt;
+struct Haul__Msg;
 struct pagemap;
+struct load_log;
 
 /**
  * load_begin() - open the archive of m->opt->dest, choose a state, judge it; m->load, m->link.dial, m->pages
@@ -36,6 +40,33 @@ struct Haul__Offer *load_offer(struct load *l);
 struct Haul__Switch *load_switch(struct load *l);
 /** load_images() - all images into the folder @dir */
 int load_images(struct load *l, int dir, struct err *e);
+/* ---- files.c: what files hold ---- */
+
+enum load_what { LOAD_FILES, LOAD_TREE }; /* single files; directories */
+
+/** load_keeps() - does the state have what they held? */
+bool load_keeps(const struct load *l, enum load_what what);
+/**
+ * load_fit_files() - the offer says of files that the tree writes what they were like in the freeze; one that is another
+ * by now is not taken for the same
+ */
+void load_fit_files(struct load *l);
+/** load_digests() - of the first bytes of files, for PROOF. @out: 16 bytes for each of @d, zeros: not known */
+int load_digests(struct load *l, const struct Haul__Doubt *d, uint64_t seed, uint8_t *out,
+                 struct err *e);
+/** load_seen() - which files travel; SWITCH speaks of those that are shared only. Return: 0; -errno */
+int load_seen(struct load *l, const struct Haul__Answer *a, struct err *e);
+/** load_wants() - does any file travel? */
+bool load_wants(const struct load *l);
+/** load_log_new() - read the messages that bring @what, from the first on */
+int load_log_new(struct load_log **out, struct load *l, enum load_what what, struct err *e);
+/**
+ * load_log_next() - the next one that the worker needs. @out: the caller's, haul__msg__free_unpacked()
+ * Return: 1; 0: there is none; -ENODATA: a file that travels was not in the archive; -EBADMSG
+ */
+int load_log_next(struct load_log *g, struct Haul__Msg **out, struct err *e);
+void load_log_free(struct load_log *g);
+
 /** load_map() - where the pages of @obj are; NULL: the state has no such object */
 const struct pagemap *load_map(const struct load *l, uint64_t obj);
 /** load_use() - note in the archive that @pid is about to run: durable when it returns */

@@ -22,6 +22,12 @@ struct cached {
 	uint8_t *raw;
 };
 
+/* A file of the offer, as the worker has found it. */
+struct load_seen {
+	bool travels;
+	uint64_t bytes; /* from here on */
+};
+
 struct load {
 	char *path;
 	const char *config, *criu; /* for the worker */
@@ -33,6 +39,7 @@ struct load {
 	struct Haul__Switch *switch_over;
 	struct load_obj *obj;
 	size_t n_objs;
+	struct load_seen *seen; /* of each file of the offer; NULL: the worker has not answered */
 
 	pthread_mutex_t lock; /* of the cache */
 	struct cached cache[LOAD_CACHE];

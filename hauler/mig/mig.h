@@ -203,6 +203,7 @@ struct link {
 	pthread_mutex_t lock; /* lost, why */
 	struct chan *ctl; /* halt.lock: the signal thread cancels it */
 	struct chan *urgent, *data[STREAMS_LIMIT];
+	struct chan *files; /* directories of an archive that is loaded; run/archived_files.c */
 	uint64_t route;
 	uint8_t secret[SECRET_BYTES];
 	char peer_boot[JOURNAL_BOOT_BYTES]; /* boot id of the destination */

@@ -356,6 +356,15 @@ static void take_locks(struct mig *m)
 	locks_take(m->copy.locks);
 }
 
+void freeze_resume(struct mig *m)
+{
+	for (size_t i = 0; i < m->copy.n_held; i++)
+		if ((m->dump.done || !criu_leaves_stopped(m->dump.criu_version)) &&
+		    !m->copy.held[i].was_stopped &&
+		    syscall(SYS_pidfd_send_signal, m->copy.held[i].pidfd, SIGCONT, NULL, 0) < 0)
+			log_err("cannot resume pid=%d: %s", m->copy.held[i].pid, strerror(errno));
+}
+
 /*
  * Whatever CRIU was doing, the tree runs after this. Before its last answer CRIU holds the tasks by
  * ptrace and lets them go when its stream or its RPC socket closes; after it they are in state T
@@ -381,11 +390,9 @@ void freeze_undo(struct mig *m)
 	take_locks(m);
 	if (m->dump.done)
 		threads_again(m->dump.threads, m->dump.images_fd);
-	for (size_t i = 0; i < m->copy.n_held; i++)
-		if ((m->dump.done || !criu_leaves_stopped(m->dump.criu_version)) &&
-		    !m->copy.held[i].was_stopped &&
-		    syscall(SYS_pidfd_send_signal, m->copy.held[i].pidfd, SIGCONT, NULL, 0) < 0)
-			log_err("cannot resume pid=%d: %s", m->copy.held[i].pid, strerror(errno));
+	/* saved with --stop it stays so, once its state is on the disk */
+	if (!m->kept || !m->opt->archive.stop)
+		freeze_resume(m);
 	signal_all(&stopped, SIGCONT);
 	procs_fini(&stopped);
 	scans_free(steal(m->dump.scans)); /* its thread may ask what is present */

@@ -31,26 +31,16 @@ int from_archive_connect(struct mig *m, struct err *e)
 	return r < 0 ? err_wrap(e, "hauld --arrive") : 0;
 }
 
-/* What files held is not in the archive: the worker takes an empty digest for "differs". */
-static int prove(struct mig *m, const Haul__Doubt *d, struct err *e)
-{
-	AUTO(mem) ProtobufCBinaryData *v = calloc(d->n_file + 1, sizeof(*v));
-	Haul__Proof p = HAUL__PROOF__INIT;
-
-	if (!v)
-		return err_set(e, ERR_SYS, ENOMEM, "no memory for digests");
-	p.digest = v;
-	p.n_digest = d->n_file;
-	return talk_say(m, HAUL__MSG__BODY_PROOF, &p, e);
-}
-
 /* What is a matter of this load, not of the save. Texts are borrowed until the offer is sent. */
 static void fit_offer(const struct mig *m, Haul__Offer *o)
 {
 	o->check_only = false;
 	o->owned = m->opt->user.owned;
 	o->owner = m->opt->user.owner;
-	o->files = HAUL__FILES__FILES_REQUIRE;
+	o->files = load_keeps(m->load, LOAD_FILES) ? (Haul__Files)m->opt->pol.v.files
+	                                           : HAUL__FILES__FILES_REQUIRE;
+	if (o->files != HAUL__FILES__FILES_REQUIRE)
+		load_fit_files(m->load);
 	o->proofs = true;
 }
 
@@ -60,18 +50,22 @@ static int send_offer(struct mig *m, struct findings *out, struct err *e)
 	Haul__Msg *answer = NULL;
 
 	fit_offer(m, &sent);
+	if (archived_offer(m, &sent, e) < 0)
+		return err_code(e);
 	sent.unit = sent.land = (char *)"";
 	sent.owner_name = (char *)m->opt->user.account.name;
 	m->fig.rss_bytes = o->rss_bytes;
 	m->fig.tasks = (unsigned int)o->n_pid;
 	snprintf(m->fig.comm, sizeof(m->fig.comm), "%s", o->comm);
-	m->link.prove = prove;
+	m->link.prove = archived_prove;
 	int r = negotiate_ask(m, &sent, &answer, e);
 
 	m->link.prove = NULL;
 	if (r < 0)
 		return err_wrap(e, "negotiation");
 	r = negotiate_findings(answer->answer, out, e);
+	if (r == 0)
+		r = load_seen(m->load, answer->answer, e);
 	haul__msg__free_unpacked(answer, NULL);
 	return r;
 }
@@ -232,8 +226,8 @@ static int wait_for_mark(struct mig *m, struct err *e)
 }
 
 static const struct part send_parts[] = {
-	{ "images", unpack_images },
-	{ "pages that are needed at once", class_all },
+	{ "images", unpack_images },         { "pages that are needed at once", class_all },
+	{ "files", archived_files },         { "directories", archived_tree },
 	{ "wait for pages", wait_for_mark },
 };
 

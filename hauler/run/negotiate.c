@@ -110,6 +110,7 @@ static int judge(struct mig *m, const Haul__Answer *a, struct findings *out, str
 	int r = negotiate_findings(a, out, e);
 
 	m->pages.same_runs = a->same_runs;
+	m->needs->archived = m->save != NULL;
 	needs_seen(m->needs, a);
 	if (r)
 		return r;

@@ -122,11 +122,11 @@ static const struct need *find(struct need *const *v, size_t n, const char *name
 }
 
 /* A name that leads to another file than at the look: a log was rotated, for example. */
-static bool is_replaced(const struct need *k)
+static bool is_replaced(const struct mig *m, const struct need *k)
 {
 	struct stat st;
 
-	return k->held.link[0] && S_ISREG(k->file.mode) && !needs_looks_again(k) &&
+	return k->held.link[0] && S_ISREG(k->file.mode) && !needs_looks_again(m->needs, k) &&
 	       (lstat(k->here, &st) < 0 || st.st_dev != k->held.dev || st.st_ino != k->held.ino);
 }
 
@@ -152,7 +152,7 @@ static int judge(const struct mig *m, const char *name, const struct need *k, st
 
 	if (passed < 0)
 		return passed;
-	if (k && is_replaced(k))
+	if (k && is_replaced(m, k))
 		err_set(e, ERR_TARGET, ESTALE, "%s is no longer the same file", name);
 	else if (!known && !passed)
 		err_set(e, ERR_TARGET, ESTALE,

@@ -50,6 +50,8 @@ int rounds_run(struct mig *m, struct err *e);
 void rounds_undo(struct mig *m);
 /** freeze_run() - stop the tree, look at it again, let CRIU dump it */
 int freeze_run(struct mig *m, struct err *e);
+/** freeze_resume() - SIGCONT to what we have stopped */
+void freeze_resume(struct mig *m);
 /** freeze_undo() - let the tree run on here */
 void freeze_undo(struct mig *m);
 /** switch_send() - send the images and SWITCH */
@@ -135,6 +137,17 @@ int negotiate_ask(struct mig *m, struct Haul__Offer *offer, struct Haul__Msg **a
 int negotiate_findings(const struct Haul__Answer *a, struct findings *out, struct err *e);
 /** negotiate_verdict() - report them. Return: 0; -EPERM: one is a blocker */
 int negotiate_verdict(struct mig *m, const struct findings *f, struct err *e);
+
+/* ---- archived_files.c: what files hold, from the archive to the worker ---- */
+
+/** archived_prove() - the worker asks in DOUBT; @prove of struct link */
+int archived_prove(struct mig *m, const Haul__Doubt *d, struct err *e);
+/** archived_offer() - directories in the offer, as this load wants them */
+int archived_offer(const struct mig *m, Haul__Offer *o, struct err *e);
+/** archived_files() - single files that the worker lacks; before SWITCH */
+int archived_files(struct mig *m, struct err *e);
+/** archived_tree() - directories that were saved with --fs; before SWITCH */
+int archived_tree(struct mig *m, struct err *e);
 
 /* ---- from_archive.c: the steps of a load ---- */
 

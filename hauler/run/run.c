@@ -103,8 +103,11 @@ static void finish_save(struct mig *m)
 {
 	record_end(m, true);
 	err_clear(&m->err);
-	if (save_wait(m, &m->err) < 0)
-		m->kept = false;
+	if (save_wait(m, &m->err) == 0)
+		return;
+	m->kept = false;
+	if (m->opt->archive.stop)
+		freeze_resume(m);
 }
 
 /* Undo the steps that were begun, last first: the tree resumes before anything else. */
@@ -112,6 +115,8 @@ static void undo_from(struct mig *m, enum mig_state failed)
 {
 	struct err why = m->err;
 
+	if (!m->kept)
+		save_stop(m->save);
 	enter(m, MIG_UNDO);
 	record_undone(m);
 	fault_at(FAULT_S_UNDO);
@@ -243,7 +248,7 @@ int run_recovered(struct mig *m)
 bool run_stop(struct mig *m)
 {
 	pthread_mutex_lock(&m->halt.lock);
-	bool can = !m->halt.committed;
+	bool can = !m->halt.committed && save_stop(m->save);
 
 	m->halt.leave = !can;
 	if (can && !m->halt.stop) {
@@ -270,6 +275,7 @@ void run_fini(struct mig *m)
 	struct criu *c = steal(m->dump.criu);
 	struct chan *ctl = steal(m->link.ctl);
 	struct dirs *fs = steal(m->dirs);
+	struct save *save = steal(m->save);
 
 	pthread_mutex_unlock(&m->halt.lock);
 	send_free(s);
@@ -320,8 +326,9 @@ void run_fini(struct mig *m)
 	for (unsigned int i = 0; i < STREAMS_LIMIT; i++)
 		chan_free(steal(m->link.data[i]));
 	chan_free(steal(m->link.urgent));
+	chan_free(steal(m->link.files));
 	chan_free(ctl);
-	save_free(steal(m->save));
+	save_free(save);
 	load_free(steal(m->load));
 	if (m->dump.images_fd >= 0)
 		close(m->dump.images_fd);

@@ -15,6 +15,7 @@
 #include "common/fault.h"
 #include "engine/proc/inner.h"
 #include "hauler/report/report.h"
+#include "hauler/save/save.h"
 #include "transport/haul.pb-c.h"
 
 /* One object while it is classified. */
@@ -348,9 +349,9 @@ static const struct part restore_parts[] = {
 
 /* An archive needs no locks, and its connections do not move. Up to PLACED it needs the stopped tree. */
 static const struct part save_parts[] = {
-	{ "change the images", change_images }, { "send the images", images_end },
-	{ "send files", send_files },           { "send SWITCH", send_switch_run },
-	{ "wait for PLACED", talk_placed },
+	{ "save directories", dirs_wait },  { "change the images", change_images },
+	{ "send the images", images_end },  { "save files", send_files },
+	{ "send SWITCH", send_switch_run }, { "wait for PLACED", talk_placed },
 };
 
 static const struct part end_parts[] = {
@@ -367,9 +368,8 @@ static int keep(struct mig *m, struct err *e)
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; m->opt->archive.stop && i < m->copy.n_held; i++)
-		m->copy.held[i].was_stopped = true; /* it gets no SIGCONT */
 	m->kept = m->link.aborted = true;
+	save_go(m->save);
 	return err_set(e, ERR_STOPPED, ECANCELED, "it stays here");
 }
 

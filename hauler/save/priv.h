@@ -32,6 +32,15 @@ struct save_obj {
 	struct sparse *pages; /* struct save_page[SPARSE_PAGES], by vaddr / SPARSE_BYTES */
 };
 
+/* Messages that are kept as they come, while they are written. One thread adds to it. */
+struct save_log {
+	struct Archive__Blob *blob; /* what is written already */
+	const struct Archive__Blob *known; /* of the last state; NULL: none */
+	size_t cap, hint;
+	uint8_t *buf; /* the piece that is being filled */
+	size_t n;
+};
+
 struct conn {
 	struct save *s;
 	struct chan *ch;
@@ -43,17 +52,23 @@ struct conn {
 struct save {
 	char *path;
 	struct archive *a; /* NULL: it only answers */
-	bool owned;
+	bool owned, ends;
+	int mark_left; /* of the state: running or stopped, until COMMIT */
 	unsigned int owner, keep;
 	uint64_t route;
 	uint8_t secret[SECRET_BYTES];
 	int images_fd;
 	struct chan *ctl;
 	struct Archive__State *state; /* until it is in the index */
-	uint32_t number; /* of the state, when it is durable */
+	uint32_t number; /* of the state, when it is in the index; 0: it was dropped */
+	bool durable, settled; /* the state is on the disk; nothing takes it back */
 	uint64_t image_bytes;
+	bool with_files; /* what they hold is kept */
+	struct save_log files, tree; /* FILE_PART of the control connection, BATCH of its own */
 
 	pthread_mutex_t lock; /* all below */
+	pthread_cond_t decided;
+	bool go, stop, writing; /* the tree runs on; the save is given up; too late for that */
 	struct conn conn[SAVE_CONNS_MAX];
 	unsigned int n_conns, n_streams;
 	uint32_t marked;
@@ -81,6 +96,20 @@ int save_pages_loop(struct conn *c, struct err *e);
 struct save_page *save_page(struct save *s, uint64_t obj, uint64_t vaddr);
 void save_pages_free(struct save *s);
 
+/* ---- files.c ---- */
+
+/** save_files_seen() - ANSWER: is file @f of the offer to come? */
+Haul__FileState save_files_seen(const struct save *s, const Haul__File *f);
+/** save_files_known() - remember what the last state of the archive has */
+void save_files_known(struct save *s);
+/** save_files_part() - keep a part of a file */
+int save_files_part(struct save *s, Haul__FilePart *part, struct err *e);
+/** save_files_loop() - keep operations on directories until the connection ends */
+int save_files_loop(struct conn *c, struct err *e);
+/** save_files_finish() - all of it into the state */
+int save_files_finish(struct save *s, struct err *e);
+void save_files_free(struct save *s);
+
 /* ---- state.c ---- */
 
 /** save_state_begin() - from OFFER */
@@ -91,5 +120,7 @@ int save_state_maps(struct save *s, const Haul__Switch *sw, struct err *e);
 int save_state_finish(struct save *s, struct err *e);
 /** save_state_ended() - mark it ended, durably */
 int save_state_ended(struct save *s, struct err *e);
+/** save_state_drop() - the save was undone: the archive is as it was before, or gone if it is new */
+void save_state_drop(struct save *s);
 
 #endif

@@ -78,6 +78,7 @@ static int make(struct mig *m, struct save **out, struct err *e)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for an archive");
 	}
 	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->decided, NULL);
 	s->images_fd = -1;
 	*out = m->save = s;
 	m->link.dial = dial;
@@ -105,6 +106,9 @@ int save_begin(struct mig *m, struct err *e)
 	s->owned = m->opt->user.owned;
 	s->owner = m->opt->user.owner;
 	s->keep = m->opt->archive.keep;
+	s->ends = m->opt->archive.end;
+	s->mark_left = m->opt->archive.stop ? ARCHIVE__MARK__MARK_STOPPED
+	                                    : ARCHIVE__MARK__MARK_RUNNING;
 	if (getrandom(s->secret, sizeof(s->secret), 0) != sizeof(s->secret) ||
 	    getrandom(&s->route, sizeof(s->route), 0) != sizeof(s->route))
 		return err_sys(e, "getrandom");
@@ -135,6 +139,27 @@ int save_wait(struct mig *m, struct err *e)
 	return r;
 }
 
+bool save_stop(struct save *s)
+{
+	if (!s)
+		return true;
+	pthread_mutex_lock(&s->lock);
+	bool can = !s->writing;
+
+	s->stop = can;
+	pthread_cond_broadcast(&s->decided);
+	pthread_mutex_unlock(&s->lock);
+	return can;
+}
+
+void save_go(struct save *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->go = true;
+	pthread_cond_broadcast(&s->decided);
+	pthread_mutex_unlock(&s->lock);
+}
+
 void save_figures(struct mig *m)
 {
 	if (!m->save || !m->save->a)
@@ -147,6 +172,7 @@ void save_free(struct save *s)
 {
 	if (!s)
 		return;
+	save_stop(s);
 	/* nothing dials any more, so the number stays */
 	for (unsigned int i = 0; i < s->n_conns; i++)
 		chan_cancel(s->conn[i].ch);
@@ -157,8 +183,10 @@ void save_free(struct save *s)
 	if (s->state)
 		archive__state__free_unpacked(s->state, NULL);
 	save_pages_free(s);
+	save_files_free(s);
 	archive_free(s->a);
 	auto_fd(&s->images_fd);
+	pthread_cond_destroy(&s->decided);
 	pthread_mutex_destroy(&s->lock);
 	free(s->path);
 	free(s);

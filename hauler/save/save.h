@@ -3,6 +3,8 @@
 #ifndef HAUL_HAULER_SAVE_H
 #define HAUL_HAULER_SAVE_H
 
+#include <stdbool.h>
+
 #include "common/err.h"
 
 struct mig;
@@ -21,6 +23,10 @@ int save_begin(struct mig *m, struct err *e);
 int save_attach(struct mig *m, struct err *e);
 /** save_wait() - the tree is not needed any more: until its state is durable; then BYE */
 int save_wait(struct mig *m, struct err *e);
+/** save_go() - the tree runs on, or stays stopped: its state may become durable */
+void save_go(struct save *s);
+/** save_stop() - the save is given up. Return: false: too late, the state becomes durable. Takes NULL; from any thread */
+bool save_stop(struct save *s);
 /** save_figures() - of the state that is durable, for the report */
 void save_figures(struct mig *m);
 /** save_free() - after all channels to it are closed. Takes NULL */

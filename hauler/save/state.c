@@ -10,6 +10,7 @@
 
 #include "archive/archive.pb-c.h"
 #include "archive/pagemap.h"
+#include "common/log.h"
 #include "common/machine.h"
 #include "config.h"
 #include "engine/images/class_runs.h"
@@ -73,7 +74,7 @@ int save_state_begin(struct save *s, const Haul__Offer *o, struct err *e)
 	s->state = st;
 	st->number = archive_index(s->a)->last_number + 1;
 	st->id = s->route;
-	st->mark = ARCHIVE__MARK__MARK_RUNNING;
+	st->mark = (Archive__Mark)s->mark_left;
 	st->comm = strdup(o->comm);
 	st->program = strdup(PACKAGE_STRING);
 	st->rss_bytes = o->rss_bytes;
@@ -232,17 +233,43 @@ static int enter_index(struct save *s, struct err *e)
 	return 0;
 }
 
-int save_state_finish(struct save *s, struct err *e)
+/* The new state counts already: what goes wrong here is not an error of the save. */
+static void prune(struct save *s)
 {
+	struct err e = ERR_INIT;
 	uint64_t freed;
 
-	s->state->time_us = since_1970_us();
-	if (put_images(s, e) < 0 || enter_index(s, e) < 0 || archive_commit(s->a, e) < 0)
-		return err_code(e);
 	if (!s->keep || archive_index(s->a)->n_state <= s->keep)
-		return 0;
+		return;
 	retire(archive_index(s->a), s->keep);
-	return archive_prune(s->a, &freed, e);
+	if (archive_prune(s->a, &freed, &e) < 0)
+		log_warn("older states stay in the archive: %s", e.msg);
+}
+
+/* With --end it can be dropped until COMMIT; otherwise not from here on. Return: 0; -ECANCELED */
+static int begin_to_write(struct save *s, struct err *e)
+{
+	pthread_mutex_lock(&s->lock);
+	while (!s->ends && !s->go && !s->stop)
+		pthread_cond_wait(&s->decided, &s->lock);
+	bool stop = s->stop;
+
+	s->writing = !stop && !s->ends;
+	pthread_mutex_unlock(&s->lock);
+	return stop ? err_set(e, ERR_STOPPED, ECANCELED, "stopped") : 0;
+}
+
+int save_state_finish(struct save *s, struct err *e)
+{
+	s->state->time_us = since_1970_us();
+	if (put_images(s, e) < 0 || save_files_finish(s, e) < 0 || begin_to_write(s, e) < 0 ||
+	    enter_index(s, e) < 0 || archive_commit(s->a, e) < 0)
+		return err_code(e);
+	s->durable = true;
+	s->settled = !s->ends;
+	if (s->settled)
+		prune(s);
+	return 0;
 }
 
 int save_state_ended(struct save *s, struct err *e)
@@ -252,5 +279,26 @@ int save_state_ended(struct save *s, struct err *e)
 	if (!st)
 		return err_set(e, ERR_BUG, EPROTO, "COMMIT without a state");
 	st->mark = ARCHIVE__MARK__MARK_ENDED;
-	return archive_commit(s->a, e);
+	s->settled = true;
+	int r = archive_commit(s->a, e);
+
+	if (r == 0)
+		prune(s);
+	return r;
+}
+
+void save_state_drop(struct save *s)
+{
+	Archive__Index *x = archive_index(s->a);
+	struct err e = ERR_INIT;
+
+	if (!s->durable || s->settled)
+		return;
+	archive__state__free_unpacked(x->state[--x->n_state], NULL);
+	x->last_number = s->number - 1;
+	s->number = 0;
+	s->durable = false;
+	if ((x->n_state ? archive_commit(s->a, &e) : archive_remove(s->a, &e)) < 0)
+		log_err("the state of this save, which was undone, stays in the archive: %s",
+		        e.msg);
 }

@@ -5,7 +5,6 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/utsname.h>
 
 #include "archive/archive.pb-c.h"
@@ -40,16 +39,6 @@ static int say_hello(struct save *s, struct err *e)
 	return save_say(s, HAUL__MSG__BODY_HELLO, &h, e);
 }
 
-/*
- * No file is compared: the load finds out what has become of those on its host. A file that is written counts
- * as shared, so that its size and time in the freeze are in SWITCH.
- */
-static Haul__FileState state_of(const Haul__File *f)
-{
-	return f->write && !f->directory && S_ISREG(f->mode) ? HAUL__FILE_STATE__FILE_SHARED
-	                                                     : HAUL__FILE_STATE__FILE_SAME;
-}
-
 static int say_answer(struct save *s, const Haul__Offer *o, struct err *e)
 {
 	AUTO(mem) Haul__FileSeen *seen = calloc(o->n_file + 1, sizeof(*seen));
@@ -61,7 +50,7 @@ static int say_answer(struct save *s, const Haul__Offer *o, struct err *e)
 		return err_set(e, ERR_SYS, ENOMEM, "no memory for the answer");
 	for (size_t i = 0; i < o->n_file; i++) {
 		haul__file_seen__init(&seen[i]);
-		seen[i].state = state_of(o->file[i]);
+		seen[i].state = save_files_seen(s, o->file[i]);
 		ptr[i] = &seen[i];
 	}
 	c.lazy_pages = true;
@@ -76,6 +65,7 @@ static int take_offer(struct save *s, const Haul__Offer *o, struct err *e)
 {
 	int r = save_state_begin(s, o, e);
 
+	s->with_files = o->files != HAUL__FILES__FILES_REQUIRE;
 	return r < 0 ? r : say_answer(s, o, e);
 }
 
@@ -85,6 +75,7 @@ static int take_start(struct save *s, const Haul__Start *st, struct err *e)
 
 	if (r < 0)
 		return r;
+	save_files_known(s);
 	pthread_mutex_lock(&s->lock);
 	s->n_streams = st->streams;
 	pthread_mutex_unlock(&s->lock);
@@ -153,6 +144,8 @@ static int take(struct save *s, const Haul__Msg *msg, struct err *e)
 		return take_start(s, msg->start, e);
 	case HAUL__MSG__BODY_PING:
 		return wire_pong(s->ctl, msg->ping, deadline_in_ms(HELLO_LIMIT_MS), e);
+	case HAUL__MSG__BODY_FILE_PART:
+		return save_files_part(s, msg->file_part, e);
 	case HAUL__MSG__BODY_IMAGES:
 		return take_images(s, msg->images, e);
 	case HAUL__MSG__BODY_SWITCH_OVER:
@@ -214,6 +207,8 @@ static void control(struct conn *c)
 		while (step(s, &over) == 0)
 			;
 	}
+	if (s->a)
+		save_state_drop(s);
 }
 
 /* ---- after a crash ---- */
@@ -250,7 +245,8 @@ static void answer(struct conn *c, const Haul__Hello *h)
 
 /* ---- a connection ---- */
 
-static void pages(struct conn *c, bool data)
+/* @loop: save_pages_loop() or save_files_loop() */
+static void stream(struct conn *c, bool data, int (*loop)(struct conn *c, struct err *e))
 {
 	struct save *s = c->s;
 	struct err e = ERR_INIT;
@@ -259,7 +255,7 @@ static void pages(struct conn *c, bool data)
 	c->data = data;
 	pthread_mutex_unlock(&s->lock);
 	if (wire_say_hello_back(c->ch, deadline_in_ms(HELLO_LIMIT_MS), &e) < 0 ||
-	    save_pages_loop(c, &e) == 0 || e.src == ERR_LINK || e.src == ERR_STOPPED)
+	    loop(c, &e) == 0 || e.src == ERR_LINK || e.src == ERR_STOPPED)
 		return;
 	say_abort(s, &e);
 	chan_cancel(c->ch);
@@ -281,5 +277,7 @@ void save_talk(struct conn *c)
 	if (role == HAUL__ROLE__ROLE_CONTROL)
 		control(c);
 	else if (role == HAUL__ROLE__ROLE_DATA || role == HAUL__ROLE__ROLE_URGENT)
-		pages(c, role == HAUL__ROLE__ROLE_DATA);
+		stream(c, role == HAUL__ROLE__ROLE_DATA, save_pages_loop);
+	else if (role == HAUL__ROLE__ROLE_FILES)
+		stream(c, false, save_files_loop);
 }
