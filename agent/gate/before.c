@@ -51,7 +51,9 @@ bool before_may_make(const struct wrk *w, const struct rights_id *id, const char
 /* Memory that is shared by descriptors or System V calls looks like a file in the root directory. */
 bool before_is_kernels(const char *path)
 {
-	return !strchr(path + 1, '/') || !strcmp(path, "/dev/zero" DELETED);
+	/* the name of a memfd may have any character */
+	return !strchr(path + 1, '/') || !strcmp(path, "/dev/zero" DELETED) ||
+	       !strncmp(path, "/memfd:", 7);
 }
 
 /* ---- files without a name ---- */
