@@ -23,7 +23,7 @@ for h in A B; do
 done
 stop A
 
-for more in "deadline scheduler" "ports io-ports" "ldt ldt" "sysv sysv-ipc"; do
+for more in "deadline scheduler" "alarm timer-clock" "ports io-ports" "ldt ldt" "sysv sysv-ipc"; do
 	if ! "$lab" run A "$work/kept_hints.py" --probe --with="${more% *}" 2>"$dir/why"; then
 		note "  NOT SHOWN here: $(cat "$dir/why")"
 		continue

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <time.h>
 
 #ifndef PIDFD_THREAD
 #define PIDFD_THREAD O_EXCL
@@ -23,6 +24,7 @@ struct look {
 	int flags; /* of open(), octal in fdinfo */
 	int mnt_id;
 	int task; /* of a pidfd: -1 ended */
+	int clock; /* of a timerfd */
 	int semaphore; /* of an eventfd: EFD_SEMAPHORE; Linux 6.5 and later tell it */
 	struct stat st;
 	char name[INSPECT_PATH_MAX];
@@ -312,6 +314,8 @@ static bool read_info(struct inspect *i, struct look *l)
 			i->count.passed_fds += passed;
 		else if (sscanf(line, "eventfd-semaphore: %d", &l->semaphore) == 1)
 			continue;
+		else if (sscanf(line, "clockid: %d", &l->clock) == 1)
+			continue;
 		else if (sscanf(line, "mnt_id: %d", &l->mnt_id) == 1)
 			whole = true;
 		else
@@ -355,6 +359,13 @@ static int look_kind(struct inspect *i, const struct look *l)
 	                "restore this",
 	                l->what) < 0)
 		return -ENOMEM;
+	if (l->clock == CLOCK_REALTIME_ALARM || l->clock == CLOCK_BOOTTIME_ALARM)
+		return inspect_say(i, SEV_BLOCKER, "timer-clock",
+		                   "the process has to close it before it can move; one of "
+		                   "CLOCK_BOOTTIME moves",
+		                   "%s is a timerfd that wakes the host (CLOCK_REALTIME_ALARM, "
+		                   "CLOCK_BOOTTIME_ALARM), which CRIU cannot dump",
+		                   l->what);
 	if (!strncmp(l->name, "anon_inode:", 11)) {
 		if (!strcmp(l->name + 11, "[eventpoll]"))
 			return inspect_epoll(i, l->pid, l->fd, l->what);

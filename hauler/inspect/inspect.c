@@ -263,6 +263,11 @@ size_t inspect_tasks(const struct inspect *i)
 	return i->procs.n;
 }
 
+bool inspect_hides_limits(const struct inspect *i)
+{
+	return i->said.limits != 0;
+}
+
 bool inspect_locks(const struct inspect *i)
 {
 	return i->bytes.locked != 0;

@@ -95,6 +95,8 @@ int inspect_sandboxed(const struct inspect *i, pid_t pid, struct err *e);
 /** inspect_tasks() - number of processes of the tree; the offer's pids include threads, too */
 size_t inspect_tasks(const struct inspect *i);
 
+/** inspect_hides_limits() - has it a process whose limits CRIU cannot ask for? Then haul has to answer */
+bool inspect_hides_limits(const struct inspect *i);
 /** inspect_locks() - has a process of the tree locked memory? */
 bool inspect_locks(const struct inspect *i);
 /** inspect_size() - what makes a stop longer; @z->how is left to the caller */

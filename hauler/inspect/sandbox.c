@@ -2,6 +2,7 @@
 /* sandbox.c - what processes have put upon themselves, and would not have at the destination. */
 #include "hauler/inspect/priv.h"
 
+#include <linux/seccomp.h>
 #include <string.h>
 
 #include "common/log.h"
@@ -46,6 +47,18 @@ static int say_dispatch(struct inspect *i, pid_t pid)
 	                   pid);
 }
 
+static bool is_strict(pid_t pid)
+{
+	AUTO(file) FILE *f = inspect_open(pid, "status");
+	char line[128];
+	int mode = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Seccomp: %d", &mode) == 1)
+			break;
+	return mode == SECCOMP_MODE_STRICT;
+}
+
 /* Of the processor: what CRIU does not save. */
 static int say_processor(struct inspect *i, pid_t pid, const struct sandbox_seen *s)
 {
@@ -62,7 +75,8 @@ static int say_processor(struct inspect *i, pid_t pid, const struct sandbox_seen
 		                "pid %d has segments of its own (modify_ldt), which CRIU does not "
 		                "save",
 		                pid);
-	if (r == 0 && s->no_tsc)
+	/* seccomp's strict mode has it, too, and is restored */
+	if (r == 0 && s->no_tsc && !is_strict(pid))
 		r = inspect_say(i, SEV_WARNING, "task-flags",
 		                "the program has to set it again after the move",
 		                "pid %d has forbidden itself the time stamp counter (PR_SET_TSC), "

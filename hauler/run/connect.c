@@ -147,6 +147,9 @@ static int spawn_criu(struct mig *m, int theirs, struct err *e)
 
 	inspect_size(m->insp, &z);
 	enum pol_freeze how = has_seccomp(m) ? POL_FREEZE_PUSH : pol_freeze_how(&z);
+
+	if (how == POL_FREEZE_PUSH && !has_seccomp(m) && inspect_hides_limits(m->insp))
+		how = POL_FREEZE_SCANS; /* slower, but with answers */
 	bool smaps = how == POL_FREEZE_SMAPS;
 	int r = criu_spawn_scanned(&c, m->dump.criu_path, theirs, smaps,
 	                           how == POL_FREEZE_PUSH ? NULL : &listener, e);

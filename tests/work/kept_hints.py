@@ -85,6 +85,9 @@ class Work:
         attr = struct.pack("IIQiIQQQ", 48, 6, 0, 0, 0, 10**6, 10**7, 10**7)
         asked(libc.syscall(SYS["sched_setattr"], 0, attr, 0), "SCHED_DEADLINE")
 
+    def alarm(self):
+        asked(libc.timerfd_create(9, 0), "timerfd_create")
+
     def ports(self):
         asked(libc.syscall(SYS["iopl"], 3), "iopl")
 
@@ -106,7 +109,7 @@ signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGUSR2])
 parser = argparse.ArgumentParser()
 parser.add_argument("--dir", default=".")
 parser.add_argument("--probe", action="store_true", help="does this kernel let a process do what --with names?")
-parser.add_argument("--with", dest="more", choices=("deadline", "ports", "ldt", "sysv"))
+parser.add_argument("--with", dest="more", choices=("deadline", "alarm", "ports", "ldt", "sysv"))
 args = parser.parse_args()
 if args.probe:
     getattr(Work, args.more)(None)
