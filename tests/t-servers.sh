@@ -42,12 +42,15 @@ mariadb_start() {
 	mariadb-install-db --no-defaults --user="$user" --datadir="$home/data" --skip-test-db >/dev/null 2>&1
 	pid=$("$lab" spawn A mariadb mariadbd --no-defaults --user="$user" --datadir="$home/data" --socket="$home/s" --port=7306 \
 		--pid-file="$home/pid" --innodb-use-native-aio=0)
-	until_true 60 'run A mariadb --no-defaults -S "$home/s" -e "create database d; create table d.t (k int primary key)"' ||
+	until_true 60 'run A mariadb --no-defaults -S "$home/s" -e "create database d; create table d.t (k int primary key);
+		create user l@localhost; create user l@127.0.0.1; grant all on d.* to l@localhost; grant all on d.* to l@127.0.0.1"' ||
 		fail "mariadb is not ready: $(tail -3 "$("$lab" log mariadb)")"
 }
-mariadb_put() { run "$1" mariadb --no-defaults -S "$home/s" -e "insert into d.t values ($2)"; }
-mariadb_count() { run "$1" mariadb --no-defaults -S "$home/s" -NBe 'select count(*) from d.t'; }
-mariadb_ask() { run "$1" mariadb --no-defaults -S "$home/s" -e 'check table d.t' | grep -q OK; }
+# by TCP: a client of a UNIX socket is a process outside that is connected, and stands in the way while it lasts
+mariadb_sql() { run "$1" mariadb --no-defaults -h 127.0.0.1 -P 7306 -u l "${@:2}"; }
+mariadb_put() { mariadb_sql "$1" -e "insert into d.t values ($2)"; }
+mariadb_count() { mariadb_sql "$1" -NBe 'select count(*) from d.t'; }
+mariadb_ask() { mariadb_sql "$1" -e 'check table d.t' | grep -q OK; }
 
 postgres_needs() { in_path postgres && in_path psql; }
 postgres_start() {
@@ -100,7 +103,9 @@ nginx_ask() { http "$1" 7080 'a page of nginx'; }
 
 apache2_needs() { in_path apache2; }
 apache2_start() {
-	home_of apache2 www-data
+	# its log is root's, and lies in a directory of root's, as Debian has it
+	home_of apache2 root
+	user=www-data
 	echo 'a page of apache' >"$home/index.html"
 	printf 'ServerName x\nPidFile %s/pid\nErrorLog %s/log\nMutex file:%s default\nListen 127.0.0.1:7081\nUser %s\nGroup %s\nDocumentRoot %s
 LoadModule mpm_%s_module /usr/lib/apache2/modules/mod_mpm_%s.so\nLoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
