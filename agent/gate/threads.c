@@ -113,6 +113,7 @@ static void set_thread(const Haul__Thread *v, pid_t tid)
 		.autogroup_nice = v->autogroup_nice,
 		.util_min = v->util_min,
 		.util_max = v->util_max,
+		.run_ns = v->run_ns,
 	};
 
 	if (v->cpus.len && v->cpus.len <= sizeof(a.cpus)) {

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,13 +95,32 @@ struct sched {
 #define SCHED_CLAMP_MAX  0x40
 #define SCHED_CLAMP_FULL 1024u /* the greatest, and the default of util_max */
 
-/* Without CONFIG_UCLAMP_TASK both are 0. */
-static void read_clamps(struct attrs *a)
+static bool is_fair(const struct sched *s)
+{
+	return s->policy == SCHED_OTHER || s->policy == SCHED_BATCH;
+}
+
+/* A fair thread tells how long it runs at a time: what the host gives all, or what it has asked for (Linux 6.12). */
+static uint64_t slice_of_all(void)
+{
+	static uint64_t ns;
+	struct sched s = { .size = sizeof(s) };
+
+	if (!ns && syscall(SYS_sched_getattr, 0, &s, sizeof(s), 0) == 0 && is_fair(&s))
+		ns = s.runtime;
+	return ns;
+}
+
+/* Without CONFIG_UCLAMP_TASK both clamps are 0. */
+static void read_sched(struct attrs *a)
 {
 	struct sched s = { .size = sizeof(s) };
 
-	if (syscall(SYS_sched_getattr, a->tid, &s, sizeof(s), 0) < 0 || !s.util_max ||
-	    (s.util_min == 0 && s.util_max == SCHED_CLAMP_FULL))
+	if (syscall(SYS_sched_getattr, a->tid, &s, sizeof(s), 0) < 0)
+		return;
+	if (is_fair(&s) && slice_of_all() && s.runtime != slice_of_all())
+		a->run_ns = s.runtime;
+	if (!s.util_max || (s.util_min == 0 && s.util_max == SCHED_CLAMP_FULL))
 		return;
 	a->util_min = s.util_min + 1;
 	a->util_max = s.util_max + 1;
@@ -118,6 +138,18 @@ static int set_clamps(const struct attrs *a)
 	return syscall(SYS_sched_setattr, a->tid, &s, 0) < 0 ? -errno : 0;
 }
 
+static int set_slice(const struct attrs *a)
+{
+	struct sched s = { .size = sizeof(s) };
+
+	if (!a->run_ns)
+		return 0;
+	if (syscall(SYS_sched_getattr, a->tid, &s, sizeof(s), 0) < 0)
+		return -errno;
+	s.runtime = a->run_ns;
+	return is_fair(&s) && syscall(SYS_sched_setattr, a->tid, &s, 0) < 0 ? -errno : 0;
+}
+
 int attrs_read(pid_t pid, pid_t tid, const struct attrs_online *host, struct attrs *out)
 {
 	char text[TEXT_BYTES];
@@ -132,7 +164,7 @@ int attrs_read(pid_t pid, pid_t tid, const struct attrs_online *host, struct att
 	long io = syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, tid);
 
 	out->io_priority = io > 0 ? (unsigned int)io : 0;
-	read_clamps(out);
+	read_sched(out);
 	if (read_text(tid, "timerslack_ns", text) == 0)
 		out->slack_ns = strtoull(text, NULL, 10);
 	if (!out->leader)
@@ -172,6 +204,7 @@ int attrs_set(const struct attrs *a, const char **what)
 	/* engine/criu/inherit.c has set it so for CRIU, from which all threads have it */
 	if (a->slack_ns && a->slack_ns != ATTRS_SLACK_NS)
 		note(&first, what, write_text(a->tid, "timerslack_ns", text), "timer slack");
+	note(&first, what, set_slice(a), "time slice");
 	note(&first, what, set_clamps(a), "utilization clamps");
 	if (!a->leader)
 		return first;

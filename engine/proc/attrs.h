@@ -21,6 +21,7 @@ struct attrs {
 	int oom_score_adj; /* of the process */
 	unsigned int coredump_filter; /* of the process */
 	int autogroup_nice; /* of its session, CONFIG_SCHED_AUTOGROUP */
+	uint64_t run_ns; /* how long a fair thread has asked to run at a time; 0: as all */
 	unsigned int util_min, util_max; /* utilization clamps, and 1 added; 0: the kernel's */
 };
 

@@ -263,6 +263,7 @@ static int make(const struct attrs *a, const struct selfset *own, Haul__Thread *
 	v->branch = own->branch;
 	v->util_min = a->util_min;
 	v->util_max = a->util_max;
+	v->run_ns = a->run_ns;
 	return wire_copy(&v->cpus, a->cpus, a->cpu_bytes);
 }
 

@@ -117,7 +117,7 @@ class Work:
         libc.prctl(15, ctypes.cast(ctypes.c_char_p(b"of batch"), ctypes.c_void_p).value, 0, 0, 0)
         libc.syscall(SYS["personality"], 0x0020000 | 0x0040000)  # UNAME26, of this thread alone
         libc.prctl(33, 1, 0, 0, 0)  # PR_MCE_KILL_SET, late
-        libc.syscall(SYS["sched_setattr"], 0, struct.pack("IIQiIQQQII", 56, 3, 1, 9, 0, 0, 0, 0, 0, 0), 0)
+        libc.syscall(SYS["sched_setattr"], 0, struct.pack("IIQiIQQQII", 56, 3, 1, 9, 0, 3000000, 0, 0, 0, 0), 0)
 
     def as_fifo(self, name):
         libc.syscall(SYS["sched_setattr"], 0, struct.pack("IIQiIQQQII", 56, 1, 0, 0, 7, 0, 0, 0, 0, 0), 0)
