@@ -9,7 +9,7 @@ fault=$dir/fault
 # SIGUSR2: opens, maps or replaces what DIR/do says; SIGUSR1: what it reads there, into DIR/got.N
 cat >"$dir/opener" <<'END'
 #!/usr/bin/env python3
-import mmap, os, signal, sys
+import mmap, os, signal, socket, sys
 there = sys.argv[sys.argv.index("--dir") + 1]
 held, n = {}, 0
 def do(number, frame):
@@ -20,6 +20,13 @@ def do(number, frame):
     elif how == "map":
         with open(path, "rb") as f:
             held[path] = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE)
+    elif how in ("pass", "behind"): # into the queue of a socket; behind another message
+        kind = socket.SOCK_STREAM if how == "pass" else socket.SOCK_DGRAM
+        held["sender"], held[path] = socket.socketpair(socket.AF_UNIX, kind)
+        if how == "behind":
+            held["sender"].send(b"first")
+        with open(path, "rb") as f:
+            socket.send_fds(held["sender"], [b"x"], [f.fileno()])
     elif how == "rotate":
         os.rename(path, path + ".1")
         old, held[path] = held.get(path), open(path, "ab", buffering=0)
@@ -49,6 +56,10 @@ def get(number, frame):
     with open(there + "/do") as f:
         how, path = f.read().split()
     f = held[path]
+    if isinstance(f, socket.socket):
+        while not (fds := socket.recv_fds(f, 9, 1)[1]):
+            pass
+        f = held[path] = os.fdopen(fds[0], "rb", 0)
     data = f[:] if isinstance(f, mmap.mmap) else os.pread(f.fileno(), 100, 0)
     with open(there + "/got.part", "wb") as out:
         out.write(data)
@@ -123,6 +134,35 @@ for how in open map; do
 		note "  $how at $point: $(grep -o 'trying again.*' "$dir/stderr" | head -1)"
 	done
 done
+
+# a descriptor that waits in a queue is one that the program has open: compared, shipped; seen in time, or not moved
+start A "$dir/opener"
+does pass /srv/data
+rc=0
+"$lab" run A "$haul" --mode=pre-copy "$pid" hostB >"$dir/report" 2>&1 || rc=$?
+[ $rc = 3 ] && grep -q '/srv/data has another content' "$dir/report" || fail "in a queue, another content: status $rc: $(cat "$dir/report")"
+"$lab" run B rm /srv/data
+move A --mode=pre-copy
+reads B ours
+stop B
+"$lab" run B sh -c 'echo thrs >/srv/data; touch -r /etc/hostname /srv/data'
+start A "$dir/opener"
+held_at s-rounds-done pass /srv/data
+[ $rc != 0 ] || fail "passed at s-rounds-done: moved to where /srv/data differs"
+grep -q '/srv/data waits in the queue of a UNIX socket' "$dir/stderr" || fail "passed: $(cat "$dir/report" "$dir/stderr")"
+grep -q '/srv/data has another content' "$dir/report" "$dir/stderr" || fail "passed: the second look: $(cat "$dir/report" "$dir/stderr")"
+reads A ours
+stop A
+start A "$dir/opener"
+does behind /srv/data
+"$lab" run A "$haul" check "$pid" hostB >"$dir/report" 2>&1 || true
+grep -q '1 descriptors wait in queues of UNIX sockets behind others' "$dir/report" || fail "behind another message: $(cat "$dir/report")"
+rc=0
+"$lab" run A "$haul" --mode=pre-copy "$pid" hostB >"$dir/report" 2>&1 || rc=$?
+[ $rc != 0 ] && grep -q '/srv/data waits in the queue of a UNIX socket, and was not compared' "$dir/report" || fail "behind another message: status $rc: $(cat "$dir/report")"
+reads A ours
+stop A
+note "  in the queue of a socket: compared, shipped, or not moved"
 
 # the name of a log leads to a new file
 both 'echo old >/srv/log' 'rm -f /srv/log'

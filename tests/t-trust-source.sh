@@ -15,7 +15,7 @@ as_user=(setpriv --reuid $uid --regid $uid --clear-groups)
 # Another user's process moves only where root has CAP_SYS_RESOURCE (bit 24); elsewhere the process is root's, and
 # its files and their directories are hers.
 runs_as=("${as_user[@]}")
-caps=$(grep CapEff /proc/self/status | cut -f2)
+caps=$("$lab" run A grep CapEff /proc/self/status | cut -f2)
 ((0x$caps >> 24 & 1)) || { runs_as=(env) && note "root lacks CAP_SYS_RESOURCE: the process runs as root, below directories of user $uid"; }
 
 # fill WORD FILE: as many bytes for each

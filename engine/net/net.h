@@ -270,5 +270,10 @@ const struct net_unix *net_unix_find(const struct net_unix *v, size_t n, uint64_
  */
 typedef int (*net_passed_fn)(void *arg, int fd);
 int net_unix_passed(int fd, net_passed_fn fn, void *arg);
+/**
+ * net_unix_first() - the first of them, of a socket whose program runs: nothing of the socket changes
+ * Return: as above; -EBUSY the program peeks by itself
+ */
+int net_unix_first(int fd, net_passed_fn fn, void *arg);
 
 #endif

@@ -137,6 +137,19 @@ static int peek(int fd, net_passed_fn fn, void *arg)
 	return m.msg_flags & MSG_CTRUNC ? -EMSGSIZE : take_message(&m, got, fn, arg);
 }
 
+int net_unix_first(int fd, net_passed_fn fn, void *arg)
+{
+	int off;
+	socklen_t n = sizeof(off);
+
+	/* a program that has set an offset would find it moved */
+	if (getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &off, &n) < 0 || off >= 0)
+		return -EBUSY;
+	int r = peek(fd, fn, arg);
+
+	return r < 0 ? r : 0;
+}
+
 int net_unix_passed(int fd, net_passed_fn fn, void *arg)
 {
 	int old, start = 0, r = 1;

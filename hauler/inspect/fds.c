@@ -26,6 +26,7 @@ struct look {
 	int task; /* of a pidfd: -1 ended */
 	int clock; /* of a timerfd */
 	int semaphore; /* of an eventfd: EFD_SEMAPHORE; Linux 6.5 and later tell it */
+	unsigned int passed; /* descriptors in the queue of a UNIX socket */
 	struct stat st;
 	char name[INSPECT_PATH_MAX];
 	char what[48];
@@ -306,12 +307,12 @@ static bool read_info(struct inspect *i, struct look *l)
 
 	l->task = -1;
 	while (f && fgets(line, sizeof(line), f)) {
-		unsigned int flags, passed;
+		unsigned int flags;
 
 		if (sscanf(line, "flags: %o", &flags) == 1)
 			l->flags = (int)flags;
-		else if (sscanf(line, "scm_fds: %u", &passed) == 1)
-			i->count.passed_fds += passed;
+		else if (sscanf(line, "scm_fds: %u", &l->passed) == 1)
+			i->count.passed_fds += l->passed;
 		else if (sscanf(line, "eventfd-semaphore: %d", &l->semaphore) == 1)
 			continue;
 		else if (sscanf(line, "clockid: %d", &l->clock) == 1)
@@ -374,6 +375,10 @@ static int look_kind(struct inspect *i, const struct look *l)
 		               ? r
 		               : inspect_watches(i, l->pid, l->fd, l->what, l->name + 11);
 	}
+	if (l->passed)
+		r = inspect_passed(i, l->pid, l->fd, l->what);
+	if (r < 0)
+		return r;
 	if (S_ISSOCK(l->st.st_mode) && l->name[0] != '/')
 		return inspect_end_add(&i->sockets, end);
 	if (fifo)

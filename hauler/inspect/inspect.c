@@ -353,6 +353,7 @@ void inspect_free(struct inspect *i)
 	free(i->shm.v);
 	free(i->pipes.v);
 	inspect_relinks_fini(i);
+	inspect_passed_fini(i);
 	free(i->terminals.ttys.v);
 	free(i->terminals.pts.v);
 	free(i->terminals.pairs.v);

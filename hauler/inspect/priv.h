@@ -166,8 +166,13 @@ struct inspect {
 	struct {
 		unsigned int maps, file_maps, fds;
 		unsigned int passed_fds; /* queued in UNIX sockets */
+		unsigned int passed_seen; /* of them */
 		unsigned int filtered; /* tasks with seccomp filters */
 	} count;
+	struct {
+		int *v;
+		size_t n, cap;
+	} passed; /* copies of files that are queued in UNIX sockets */
 	struct inspect_net net;
 	const struct dirs_opts *fs; /* directories that move; may be NULL */
 	struct {
@@ -291,6 +296,11 @@ int inspect_anon(struct inspect *i, const char *what, const char *name);
 int inspect_end_add(struct inspect_ends *l, struct inspect_end end);
 /** inspect_end_take() - remove and return the end with @inode: 1 found, 0 not */
 int inspect_end_take(struct inspect_ends *left, uint64_t inode, struct inspect_end *out);
+
+/* ---- passed.c ---- */
+/** inspect_passed() - the files whose descriptors wait in the queue of the UNIX socket @fd; @what: its name */
+int inspect_passed(struct inspect *i, pid_t pid, int fd, const char *what);
+void inspect_passed_fini(struct inspect *i);
 
 /* ---- leads.c ---- */
 

@@ -448,12 +448,14 @@ static int look_unix(struct inspect *i, struct inspect_ends *left, struct usocks
 		                "the kernel does not list UNIX sockets: %s", strerror(-r));
 	if (r < 0)
 		return r;
-	if (i->count.passed_fds)
-		r = inspect_say(i, SEV_WARNING, "passed-files",
-		                "put the same files there, or let the program receive them first",
-		                "%u descriptors wait in queues of UNIX sockets: files among them "
-		                "are opened by name at the destination, and not compared",
-		                i->count.passed_fds);
+	if (i->count.passed_fds > i->count.passed_seen)
+		r = inspect_say(
+		        i, SEV_WARNING, "passed-files",
+		        "let the program receive what waits there first",
+		        "%u descriptors wait in queues of UNIX sockets behind others, where "
+		        "haul cannot see them before the stop: if one is a file that the "
+		        "tree has nowhere else, the move is undone",
+		        i->count.passed_fds - i->count.passed_seen);
 	if (r < 0)
 		return r;
 	r = take_ours(left, all, ours);

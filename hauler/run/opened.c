@@ -131,8 +131,7 @@ static bool is_replaced(const struct mig *m, const struct need *k)
 }
 
 /*
- * No process has it: its descriptor waits in the queue of a UNIX socket, where no look can see it.
- * haul check says that such files are not compared.
+ * No process has it: its descriptor waits in the queue of a UNIX socket, behind others (inspect/passed.c).
  * @now: what the tree holds; filled here the first time
  * Return: 1; 0; -errno
  */
@@ -143,9 +142,25 @@ static int is_passed(const struct mig *m, const char *name, struct opened *now, 
 	return !tfind(name, &now->names, by_name);
 }
 
-static int judge(const struct mig *m, const char *name, const struct need *k, struct opened *now,
-                 struct err *e)
+/* A file that has content, or may have: that was not compared. */
+static bool is_content(const struct img_reg *g)
 {
+	return !(g->mode & S_IFMT) || S_ISREG(g->mode);
+}
+
+static int say_passed(const char *name, struct err *e)
+{
+	err_set(e, ERR_TARGET, ESTALE,
+	        "%s waits in the queue of a UNIX socket, and was not compared with the "
+	        "destination's",
+	        name);
+	return err_fix(e, "try again when the program has received it");
+}
+
+static int judge(const struct mig *m, const struct img_reg *g, const struct need *k,
+                 struct opened *now, struct err *e)
+{
+	const char *name = g->name;
 	bool known = k || dirs_opts_cover(&m->opt->fs, name) ||
 	             tfind(name, &m->opened->names, by_name);
 	int passed = known ? 0 : is_passed(m, name, now, e);
@@ -159,6 +174,8 @@ static int judge(const struct mig *m, const char *name, const struct need *k, st
 		        "%s was opened or mapped after haul had looked which files the process "
 		        "uses",
 		        name);
+	else if (!known && is_content(g))
+		return say_passed(name, e);
 	else
 		return 0;
 	return err_fix(e, "try again, in a moment in which the program opens no files");
@@ -181,7 +198,7 @@ int opened_check(struct mig *m, struct err *e)
 
 	for (size_t i = 0; r == 0 && i < regs.n; i++)
 		if (!regs.v[i].nameless)
-			r = judge(m, regs.v[i].name, find(v, m->needs->n, regs.v[i].name), &now, e);
+			r = judge(m, &regs.v[i], find(v, m->needs->n, regs.v[i].name), &now, e);
 	img_regs_fini(&regs);
 	tdestroy(now.names, free);
 	return r;
