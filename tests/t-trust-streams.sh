@@ -201,6 +201,38 @@ refused 'no process of the tree may use /srv/own/s'
 speaks /srv/root/s same 0 ''
 refused 'user 4002.*may not send'
 
+note "she swaps the name between hauld's look and the connection: it is made with her rights"
+in_b rm /srv/own/s
+datagrams B /srv/own/s
+in_b chmod 666 /srv/own/s
+stop_hauld B
+HAUL_FAULT=d-placed-said:hold HAUL_FAULT_FILE=$dir/fault start_hauld B
+for mode in 600 666; do
+	in_b chmod $mode /srv/root/s
+	speaks /srv/own/s - 4001 ''
+	rm -f "$dir/fault" "$dir/fault.over"
+	in_a "$haul" --mode=stop-copy --freeze-limit-ms=60000 "$pid" hostB >"$dir/out" 2>&1 &
+	job=$!
+	until_true 60 '[ -s "$dir/fault" ]' || fail "hauld did not come to the point: $(cat "$dir/out")"
+	in_b sh -c 'cd /srv/own; mv s s.mine; setpriv --reuid=4001 --regid=4001 --clear-groups ln -s /srv/root/s s'
+	: >"$dir/fault.over"
+	rm "$dir/fault"
+	if wait $job; then
+		[ $mode = 666 ] || fail "connected to a socket of root's"
+		says B "$pid" 1
+		stop B
+	else
+		[ $mode = 600 ] || fail "to a socket that she may use: $(cat "$dir/out")"
+		grep -q 'user 4001): that user may not send to the UNIX socket /srv/own/s' "$dir/out" || fail "it was not said why: $(cat "$dir/out")"
+		says A "$pid" 1
+		stop A
+	fi
+	in_b mv -f /srv/own/s.mine /srv/own/s
+done
+in_b chmod 600 /srv/root/s
+stop_hauld B
+start_hauld B
+
 note "a mapped connection: not to a socket that its user may not use"
 speaks 'first\n\n6\n1\n0\n0\n0\n' - 4001 ''
 refused 'user 4001 may not connect to /srv/root/s' --map=unix:$journal=unix:/srv/root/s

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* names.c - bind the restored UNIX sockets to their paths, each as the user who has the socket. */
+/* names.c - bind the restored UNIX sockets to their paths, and connect those of datagrams, each as its user. */
 #include "agent/gate/names.h"
 
 #include <fcntl.h>
@@ -18,6 +18,7 @@
 #include "agent/berth/berth.h"
 #include "agent/check/files.h"
 #include "agent/check/reach.h"
+#include "agent/files/bring.h"
 #include "agent/gate/before.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -245,6 +246,7 @@ static int bind_one(const struct wrk *w, const struct img_name *n, struct done *
 struct link_job {
 	int fd;
 	struct sockaddr_un a;
+	socklen_t bytes;
 	uint32_t shutdown;
 };
 
@@ -252,32 +254,112 @@ static int connect_as(void *arg)
 {
 	const struct link_job *j = arg;
 
-	if (connect(j->fd, (const struct sockaddr *)&j->a, sizeof(j->a)) < 0)
+	if (connect(j->fd, (const struct sockaddr *)&j->a, j->bytes) < 0)
 		return -errno;
 	return j->shutdown && shutdown(j->fd, (int)j->shutdown - 1) < 0 ? -errno : 0;
 }
 
-static int link_one(const struct wrk *w, const struct img_link *l, const struct done *to,
-                    struct err *e)
+/* @id: out: who connects to it: the process itself, or root where that has given it. Return: O_PATH, the caller's; -errno */
+static int find_outside(const struct wrk *w, const char *path, const struct rights_id **id)
+{
+	static const struct rights_id root = { .caps = UINT64_MAX };
+	const struct bring_file *f = bring_find(w->bring, path);
+	const struct rights_file was = { f ? f->uid : 0, f ? f->gid : 0, f ? f->mode : 0 };
+	struct stat st;
+	AUTO(fd) int fd = rights_open(*id, path, true, W_OK, &st);
+
+	if (fd < 0) {
+		fd = rights_given(&w->rights, *id, path, f ? &was : NULL, W_OK, &st);
+		*id = &root;
+	}
+	if (fd < 0)
+		return -EACCES;
+	return S_ISSOCK(st.st_mode) ? steal_fd(&fd) : -ECONNREFUSED;
+}
+
+/* The address of what @l connects to. @file: out: what the address needs open; -1 */
+static int address(const struct wrk *w, const struct img_link *l, const struct rights_id **id,
+                   struct link_job *j, int *file)
+{
+	const struct img_name *n = &w->gate.names->img.v[l->to];
+	char path[PATH_MAX];
+	int of = w->gate.names->done[l->to].file;
+
+	*file = -1;
+	j->bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n->bytes);
+	if (n->outside && !n->name[0]) {
+		memcpy(j->a.sun_path, n->name, n->bytes);
+		return 0;
+	}
+	if (n->outside) {
+		snprintf(path, sizeof(path), "%s%s%.*s", n->dir ? n->dir : "", n->dir ? "/" : "",
+		         (int)strnlen((const char *)n->name, n->bytes), (const char *)n->name);
+		of = *file = find_outside(w, path, id);
+	}
+	if (of < 0)
+		return of;
+	j->bytes = sizeof(j->a);
+	snprintf(j->a.sun_path, sizeof(j->a.sun_path), "/proc/self/fd/%d", of);
+	return 0;
+}
+
+static bool is_connected(const struct names *n, const struct img_link *l)
+{
+	for (const struct img_link *k = n->img.link; k < l; k++)
+		if (k->id == l->id)
+			return true;
+	return false;
+}
+
+static int say_link(const struct wrk *w, const struct img_link *l, const struct img_creds *c,
+                    int code, struct err *e)
+{
+	const struct img_name *n = &w->gate.names->img.v[l->to];
+	char path[sizeof(n->name) + 1];
+
+	if (!n->outside)
+		return err_set(e, ERR_TARGET, -code,
+		               "connect UNIX socket %d of pid %d within the tree: %s", l->fd,
+		               l->pid, strerror(-code));
+	snprintf(path, sizeof(path), "%.*s", (int)n->bytes - !n->name[0],
+	         (const char *)n->name + !n->name[0]);
+	files_clean(path, path, sizeof(path));
+	err_set(e, ERR_TARGET, -code,
+	        "fd %d of pid %d (user %u): %s UNIX socket %s at the destination%s%s", l->fd,
+	        l->pid, c->uid,
+	        code == -EACCES ? "that user may not send to the" : "it cannot be connected to the",
+	        path, code == -EACCES ? "" : ": ", code == -EACCES ? "" : strerror(-code));
+	return err_fix(e, "give user %u the right there, and see that its program runs there",
+	               c->uid);
+}
+
+static int try_link(const struct wrk *w, const struct img_link *l, const struct rights_id *id)
 {
 	struct link_job j = { .a.sun_family = AF_UNIX, .shutdown = l->shutdown };
+	AUTO(fd) int file = -1;
+	int r = address(w, l, &id, &j, &file);
+
+	if (r < 0 || is_connected(w->gate.names, l))
+		return r;
+	AUTO(fd) int fd = procs_copy_fd(berth_pid(w, l->pid), l->fd);
+
+	j.fd = fd;
+	return fd < 0 ? fd : reach_as(id, 0, NULL, connect_as, &j);
+}
+
+static int link_one(const struct wrk *w, const struct img_link *l, struct err *e)
+{
 	struct img_creds c;
 	int r = img_creds(w->images_fd, l->pid, &c, e);
 
 	if (r < 0)
 		return r == -ENODATA ? 0 : r;
-	struct rights_id id = { c.uid, c.gid, c.groups, c.n_groups, c.caps };
+	const struct rights_id id = { c.uid, c.gid, c.groups, c.n_groups, c.caps };
 
-	snprintf(j.a.sun_path, sizeof(j.a.sun_path), "/proc/self/fd/%d", to->file);
-	AUTO(fd) int fd = procs_copy_fd(berth_pid(w, l->pid), l->fd);
-
-	j.fd = fd;
-	r = fd < 0 ? fd : reach_as(&id, 0, NULL, connect_as, &j);
+	r = try_link(w, l, &id);
+	r = r < 0 ? say_link(w, l, &c, r, e) : 0;
 	img_creds_fini(&c);
-	return r < 0 ? err_set(e, ERR_TARGET, -r,
-	                       "connect UNIX socket %d of pid %d within the tree: %s", l->fd,
-	                       l->pid, strerror(-r))
-	             : 0;
+	return r;
 }
 
 /* Their users could stop the children. */
@@ -288,17 +370,25 @@ static int in_time(uint64_t deadline_us, struct err *e)
 	                                        "no time is left to bind the UNIX sockets");
 }
 
+static bool has_own(const struct names *n)
+{
+	for (size_t i = 0; i < n->img.n; i++)
+		if (!n->img.v[i].outside)
+			return true;
+	return false;
+}
+
 int names_bind(struct wrk *w, uint64_t deadline_us, struct err *e)
 {
 	struct names *n = w->gate.names;
-	int r = n && n->img.n ? net_unix_list(&n->all, &n->n_all, e) : 0;
+	int r = n && has_own(n) ? net_unix_list(&n->all, &n->n_all, e) : 0;
 
 	for (size_t i = 0; n && r == 0 && i < n->img.n; i++) {
-		r = bind_one(w, &n->img.v[i], &n->done[i], e);
+		r = n->img.v[i].outside ? 0 : bind_one(w, &n->img.v[i], &n->done[i], e);
 		r = r < 0 ? r : in_time(deadline_us, e);
 	}
 	for (size_t i = 0; n && r == 0 && i < n->img.n_links; i++) {
-		r = link_one(w, &n->img.link[i], &n->done[n->img.link[i].to], e);
+		r = link_one(w, &n->img.link[i], e);
 		r = r < 0 ? r : in_time(deadline_us, e);
 	}
 	return r;

@@ -23,9 +23,14 @@ static bool is_connection(const Cimg__UnixSk *s)
 	return s->type != SOCK_DGRAM && s->state == TCP_ESTABLISHED;
 }
 
+static bool is_outside(const Cimg__UnixSk *s)
+{
+	return s->name.len && s->uflags & USK_EXTERN;
+}
+
 static bool has_path(const Cimg__UnixSk *s)
 {
-	return s->name.len && s->name.data[0] && !(s->uflags & USK_EXTERN);
+	return s->name.len && s->name.data[0] && !is_outside(s);
 }
 
 static int note_name(struct img_names *l, uint32_t id, const Cimg__UnixSk *s)
@@ -45,14 +50,16 @@ static int note_name(struct img_names *l, uint32_t id, const Cimg__UnixSk *s)
 		                .mode = 0777,
 		                .backlog = s->backlog,
 		                .listens = s->state == TCP_LISTEN,
-		                .deleted = s->deleted };
+		                .deleted = s->deleted,
+		                .outside = is_outside(s) };
 	memcpy(n->name, s->name.data, s->name.len);
 	if (s->file_perms) {
 		n->uid = s->file_perms->uid;
 		n->gid = s->file_perms->gid;
 		n->mode = s->file_perms->mode;
 	}
-	if (s->name.data[0] != '/' && !(n->dir = strdup(s->name_dir ? s->name_dir : "")))
+	if (s->name.data[0] && s->name.data[0] != '/' &&
+	    !(n->dir = strdup(s->name_dir ? s->name_dir : "")))
 		return -ENOMEM;
 	l->n++;
 	return 0;
@@ -66,7 +73,7 @@ static int find_names(void *arg, Cimg__File *f, struct err *e)
 	if (!s)
 		return 0;
 	t->type = f->type;
-	if (!has_path(s) || is_connection(s))
+	if (!is_outside(s) && (!has_path(s) || is_connection(s)))
 		return 0;
 	int r = note_name(t->out, f->id, s);
 
@@ -123,22 +130,48 @@ static int take(void *arg, Cimg__File *f, struct err *e)
 
 /* ---- whose descriptors they are ---- */
 
+/* Each process that has a connection to the outside must be one that may have it. */
+static int note_link(struct img_names *l, const struct img_link *k)
+{
+	struct img_link *first = NULL;
+
+	for (size_t i = 0; i < l->n_links; i++) {
+		struct img_link *at = &l->link[i];
+
+		if (at->id == k->id && at->pid == k->pid)
+			return 0;
+		if (at->id == k->id && !first)
+			first = at;
+	}
+	if (!first || (first->pid && !l->v[first->to].outside))
+		return 0;
+	struct img_link next = *first;
+
+	next.pid = k->pid;
+	next.fd = k->fd;
+	if (!first->pid) {
+		*first = next;
+		return 0;
+	}
+	if (array_grow(&l->link, l->n_links, &l->cap_links, sizeof(*l->link)) < 0)
+		return -ENOMEM;
+	l->link[l->n_links++] = next;
+	return 0;
+}
+
 static int note_fd(void *arg, pid_t pid, const Cimg__Fdinfo *d)
 {
 	const struct taker *t = arg;
 	struct img_names *l = t->out;
 
-	for (size_t i = 0; d->type == t->type && i < l->n; i++)
+	if (d->type != t->type)
+		return 0;
+	for (size_t i = 0; i < l->n; i++)
 		if (l->v[i].id == d->id && !l->v[i].pid) {
 			l->v[i].pid = pid;
 			l->v[i].fd = (int)d->fd;
 		}
-	for (size_t i = 0; d->type == t->type && i < l->n_links; i++)
-		if (l->link[i].id == d->id && !l->link[i].pid) {
-			l->link[i].pid = pid;
-			l->link[i].fd = (int)d->fd;
-		}
-	return 0;
+	return note_link(l, &(struct img_link){ .id = d->id, .pid = pid, .fd = (int)d->fd });
 }
 
 static int find_fds(int dirfd, struct taker *t, struct err *e)
@@ -151,7 +184,7 @@ static int find_fds(int dirfd, struct taker *t, struct err *e)
 		return r;
 	r = img_each_fd(dirfd, &tree, note_fd, t, e);
 	for (size_t i = 0; r == 0 && i < l->n; i++)
-		if (!l->v[i].pid)
+		if (!l->v[i].pid && !l->v[i].outside)
 			r = -ENOTSUP;
 	for (size_t i = 0; r == 0 && i < l->n_links; i++)
 		if (!l->link[i].pid)

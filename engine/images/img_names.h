@@ -21,9 +21,13 @@ struct img_name {
 	uint32_t backlog;
 	bool listens;
 	bool deleted; /* the file was removed */
+	bool outside; /* another program has it: datagram sockets of the tree are connected to it */
 };
 
-/* A socket that is connected to one of them, which does not know it: datagrams, or not yet accepted. */
+/*
+ * A socket that is connected to one of them, which does not know it: datagrams, or not yet accepted. Of one that is
+ * connected to a program outside: for each process that has it.
+ */
 struct img_link {
 	uint32_t id;
 	pid_t pid;
@@ -41,7 +45,7 @@ struct img_names {
 
 /**
  * img_take_names() - files.img: no UNIX socket of the tree has a path, or is connected by one
- * CRIU restores them unbound, unconnected and not listening.
+ * CRIU restores them unbound, unconnected and not listening. Names outside are on the list, for the connections.
  * @out: zeroed; for img_names_fini(), also on failure. Return: 0; -ENOTSUP one has no descriptor; -errno
  */
 int img_take_names(int dirfd, struct img_names *out, struct err *e);
