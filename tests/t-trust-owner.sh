@@ -46,6 +46,15 @@ for case in 'group:group 4, which is not one of user 4001' 'setgid:group 4, whic
 	note "  refused: ${case%%:*}"
 done
 
+her port
+accepted check "$pid" hostB
+refused 'TCP port 80 is for root at the destination' --owner=4001 check "$pid" hostB
+in_b sysctl -qw net.ipv4.ip_unprivileged_port_start=80
+accepted --owner=4001 check "$pid" hostB
+in_b sysctl -qw net.ipv4.ip_unprivileged_port_start=1024
+stop A
+note "  refused: a port for root, which root bound at the source"
+
 note "the same user on both hosts"
 cp /etc/passwd "$dir/passwd.A"
 cp /etc/passwd "$dir/passwd.B"
@@ -115,6 +124,9 @@ limited '/srv/log/x at the destination is not for this process' --map=fd:1=file:
 limited 'may not make /etc/cron.d/evil' --map=fd:1=file:/etc/cron.d/evil
 limited 'brings processes of users, and no directories' --fs=/srv/tree
 limited 'brings processes of users, and no other root' --into-root=/srv
+stop A
+her port
+limited 'TCP port 80 is for root at the destination'
 stop A
 conf 'uids-allow = 4000-4010'
 start A "$work/writer" --mib 4 --rate 100

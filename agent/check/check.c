@@ -457,6 +457,7 @@ int check_offer(const Haul__Offer *offer, const struct check_host *host, struct 
 		check_mounts(&c);
 		r = check_files(&c, e);
 		c.no_memory |= ports_check(offer, out) < 0;
+		c.no_memory |= host->rights && ports_judge(offer, host->rights, out) < 0;
 		c.no_memory |= check_bound(offer, out) < 0;
 	}
 	if (r < 0)

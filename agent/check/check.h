@@ -55,6 +55,10 @@ int check_pids_free(const uint32_t *pid, size_t n, struct findings *out);
 
 /** ports_check() - is a port of the offer in use here, and by which process? */
 int ports_check(const struct Haul__Offer *offer, struct findings *out);
+/** ports_judge() - CRIU binds as root: may a user's tree have the ports of the offer here? Return: 0; -ENOMEM */
+int ports_judge(const struct Haul__Offer *offer, const struct rights *rights, struct findings *out);
+/** ports_lowest() - the first port that a process without CAP_NET_BIND_SERVICE may bind here */
+unsigned int ports_lowest(void);
 
 /**
  * check_bound() - has this host the addresses that sockets of the tree are bound to, and does a

@@ -4,10 +4,12 @@
  * binds nothing.
  */
 #include "agent/check/check.h"
+#include "agent/check/rights.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <dirent.h>
+#include <linux/capability.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -214,6 +216,37 @@ static int look(struct ports *p)
 		if (parse(line, p->v6, &here, &state, &uid, &inode) &&
 		    (p->udp || state == TCP_STATE_LISTEN))
 			r = against(p, &here, inode, uid);
+	return r;
+}
+
+unsigned int ports_lowest(void)
+{
+	AUTO(file) FILE *f = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "re");
+	unsigned int port;
+
+	return f && fscanf(f, "%u", &port) == 1 ? port : IPPORT_RESERVED;
+}
+
+static bool may_bind_low(const struct rights *r)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (r->v[i].caps >> CAP_NET_BIND_SERVICE & 1)
+			return true;
+	return false;
+}
+
+int ports_judge(const Haul__Offer *o, const struct rights *rights, struct findings *out)
+{
+	unsigned int lowest = rights->owned && !may_bind_low(rights) ? ports_lowest() : 0;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < o->n_port; i++)
+		if (o->port[i]->port < lowest)
+			r = finding_add(out, SEV_BLOCKER, "port-denied",
+			                "root may move it; or set "
+			                "net.ipv4.ip_unprivileged_port_start there",
+			                "%s port %u is for root at the destination",
+			                o->port[i]->udp ? "UDP" : "TCP", o->port[i]->port);
 	return r;
 }
 

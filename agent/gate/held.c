@@ -20,6 +20,7 @@
 #include "agent/check/files.h"
 #include "agent/check/rights.h"
 #include "agent/files/bring.h"
+#include "agent/gate/foreign.h"
 #include "agent/mig/mig.h"
 #include "agent/gate/out.h"
 #include "agent/gate/peers.h"
@@ -244,6 +245,8 @@ static bool is_units_device(const struct held *h, const struct stat *st)
 
 static int judge(const struct held *h, struct err *e)
 {
+	if (foreign_proc(h->w, h->pid, &h->id, h->path) < 0)
+		return refuse(h, EACCES, "that user may not look into that process", e);
 	if (is_of_own_proc(h))
 		return judge_own_proc(h, e);
 
@@ -386,11 +389,28 @@ static int look_queue(const struct held *h, struct err *e)
 	              : look_into(h, fd, 0, e);
 }
 
+/* Root has bound it. */
+static int judge_port(const struct held *h, struct err *e)
+{
+	unsigned int port;
+	int r = foreign_port(h->pid, (int)strtol(h->name, NULL, 10), &h->id, &port);
+
+	if (r != -EACCES)
+		return r < 0 ? err_set(e, ERR_SYS, -r, "descriptor %s of pid %d: %s", h->name,
+		                       h->pid, strerror(-r))
+		             : 0;
+	err_set(e, ERR_TARGET, EACCES, "port %u of pid %d (user %u) is for root at the destination",
+	        port, h->pid, h->id.uid);
+	return err_fix(e, "root may move it; or set net.ipv4.ip_unprivileged_port_start there");
+}
+
 /* A socket: to whom is it connected, and what waits in it? */
 static int look_socket(struct held *h, struct err *e)
 {
 	int r = h->peers->any ? judge_socket_peer(h, e) : 0;
 
+	if (r == 0 && h->w->rights.owned)
+		r = judge_port(h, e);
 	return r < 0 || !h->peers->queues ? r : look_queue(h, e);
 }
 

@@ -81,6 +81,8 @@ int img_parent(int dirfd, const char *name, struct err *e);
 /** img_vmas_huge() - the next mapping that asks for huge pages. @at: 0 at first */
 bool img_vmas_huge(const struct img_vmas *v, size_t *at, uint64_t *start, uint64_t *end);
 void img_vmas_free(struct img_vmas *v);
+/** img_dumpable() - may other processes of its user look into @pid? No, if it is not known */
+bool img_dumpable(int dirfd, pid_t pid);
 DEFINE_AUTO(img_vmas, img_vmas_free)
 /**
  * img_fit() - mm-PID.img: give MAP_NORESERVE to mappings longer than @bytes_max

@@ -71,6 +71,21 @@ int img_vmas(int dirfd, pid_t pid, struct img_vmas **out, struct err *e)
 	return 0;
 }
 
+bool img_dumpable(int dirfd, pid_t pid)
+{
+	struct err ignore = ERR_INIT;
+	void *mm = NULL;
+	char name[32];
+
+	snprintf(name, sizeof(name), "mm-%d.img", pid);
+	if (img_load_message(dirfd, name, MAGIC_MM, &cimg__mm__descriptor, &mm, &ignore) < 0)
+		return false;
+	bool is = ((Cimg__Mm *)mm)->dumpable == 1;
+
+	cimg__mm__free_unpacked(mm, NULL);
+	return is;
+}
+
 /* The mapping that holds @at, or the first behind it; NULL: none */
 static const Cimg__Vma *vma_at(const struct img_vmas *v, uint64_t at)
 {

@@ -4,7 +4,7 @@
 
 Usage: holder.py DIR [--as UID | --drop UID] WAY:PATH...
 WAY: read, rw, append, nofollow (append by O_NOFOLLOW), fifo (made, and open with unread bytes), dir, cwd, bind, watch (names of what is made there go to DIR/seen), map (shared, writable), ghost (read and write; it has lost its name), queue (as append; it waits in a socket until it is
-written to). It becomes user UID first, with --drop
+written to), proc (self/NAME or other/NAME in /proc, of itself or of a child that stays root). It becomes user UID first, with --drop
 after it has opened all. With HOLDER_FS=1 it changes only what file accesses are judged by (fsuid):
 root without CAP_SYS_RESOURCE cannot move processes of other users, but can move such a one. DIR/ready appears when that is done. SIGUSR1: append a line to each
 "append" file and make DIR/did.N; N counts from 1. It ends by a signal only."""
@@ -17,6 +17,14 @@ import sys
 
 keep, logs, queues, watches, times = [], [], [], [], [0]
 libc = ctypes.CDLL(None, use_errno=True)
+
+
+def child():
+    pid = os.fork()
+    while pid == 0:
+        libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # it ends with its parent
+        signal.pause()
+    return pid
 
 
 def hold(way, path):
@@ -35,6 +43,9 @@ def hold(way, path):
         if fd < 0 or libc.inotify_add_watch(fd, path.encode(), 0x100) < 0:  # IN_CREATE
             raise OSError(ctypes.get_errno(), "watch")
         watches.append(fd)
+    elif way == "proc":
+        who, name = path.split("/", 1)
+        keep.append(open(f"/proc/{os.getpid() if who == 'self' else child()}/{name}", "rb"))
     elif way == "bind":
         s = socket.socket(socket.AF_UNIX)
         s.bind(path)

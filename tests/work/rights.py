@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """rights.py - a process that has more rights than its user, in the way that its argument says; SIGUSR1: it takes on user 4002.
 
-Usage: rights.py DIR plain|group|setgid|capability|closed|fsuid. It becomes user 4001, but for "fsuid": that one stays
+Usage: rights.py DIR plain|group|setgid|capability|closed|port|fsuid. It becomes user 4001, but for "fsuid": that one stays
 root, and takes on only the user ID of file accesses."""
 import ctypes
 import os
 import signal
+import socket
 import sys
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -19,6 +20,8 @@ def other(_signal, _frame):
     open(where + "/other", "w").close()
 
 
+if way == "port":  # as a launcher does for its child
+    port = socket.create_server(("127.0.0.1", 80))
 if way == "fsuid":
     pass
 else:
