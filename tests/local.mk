@@ -268,6 +268,7 @@ SHELL_TESTS = \
 	tests/t-trust-sockets.sh \
 	tests/t-trust-source.sh \
 	tests/t-trust-strangers.sh \
+	tests/t-trust-swapped.sh \
 	tests/t-trust-streams.sh \
 	tests/t-urgent.sh \
 	tests/t-watch.sh \

@@ -12,6 +12,7 @@
 
 #include "agent/check/files.h"
 #include "agent/files/bring.h"
+#include "agent/gate/here.h"
 #include "agent/mig/mig.h"
 #include "engine/images/held.h"
 #include "engine/images/img.h"
@@ -117,6 +118,16 @@ int before_ghosts(const struct wrk *w, struct err *e)
 			return err_code(e);
 	}
 	return 0;
+}
+
+/* ---- mounts ---- */
+
+int before_mounts(const struct wrk *w, struct err *e)
+{
+	return here_has_mounts(w->images_fd)
+	               ? err_set(e, ERR_PEER, EBADMSG,
+	                         "images of a mount namespace, which was not offered")
+	               : 0;
 }
 
 /* ---- users ---- */

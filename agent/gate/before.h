@@ -37,6 +37,13 @@ const struct rights_id *before_binder(const struct rights *r, const char *path, 
  */
 int before_ghosts(const struct wrk *w, struct err *e);
 
+/**
+ * before_mounts() - refuse images of a mount namespace: haul offers none, and what is looked at here, as the paths of
+ * files, would be something else in it
+ * Return: 0; -EBADMSG
+ */
+int before_mounts(const struct wrk *w, struct err *e);
+
 /** before_may_make() - may a process @id make a file at @path, or did root at the source? */
 bool before_may_make(const struct wrk *w, const struct rights_id *id, const char *path);
 /** before_is_kernels() - a name that the kernel gives to shared memory which has no file */

@@ -24,7 +24,7 @@ static bool is_same(pid_t pid, const char *what)
 	       a.st_ino == b.st_ino;
 }
 
-static bool has_own_mounts(int images_fd)
+bool here_has_mounts(int images_fd)
 {
 	int fd = openat(images_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	AUTO(dir) DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -39,6 +39,6 @@ bool here_is(const struct wrk *w)
 {
 	pid_t criu = criu_pid(w->criu);
 
-	return !w->into_root && !has_own_mounts(w->images_fd) && is_same(criu, "ns/pid") &&
+	return !w->into_root && !here_has_mounts(w->images_fd) && is_same(criu, "ns/pid") &&
 	       is_same(criu, "ns/mnt") && is_same(criu, "root");
 }

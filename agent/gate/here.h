@@ -12,5 +12,7 @@ struct wrk;
  * No for a tree that gets mounts, a root directory or a pid namespace of its own. CRIU has been started.
  */
 bool here_is(const struct wrk *w);
+/** here_has_mounts() - is there an image of a mount namespace? */
+bool here_has_mounts(int images_fd);
 
 #endif

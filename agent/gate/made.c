@@ -45,7 +45,7 @@ void made_over(void)
 }
 
 /* Guardians, and whatever else of hauld this worker has forked. */
-static bool is_hauld(pid_t pid)
+bool made_is_hauld(pid_t pid)
 {
 	char path[32];
 	struct stat ours, theirs;
@@ -70,7 +70,7 @@ static void note(struct list *l, pid_t root, bool self)
 		found.n = 0;
 	for (size_t i = 0; i < found.n; i++) {
 		struct made p = { found.pid[i], procs_start(found.pid[i]) };
-		bool known = !p.start || (self && (p.pid == root || is_hauld(p.pid)));
+		bool known = !p.start || (self && (p.pid == root || made_is_hauld(p.pid)));
 
 		for (size_t k = 0; k < l->n && !known; k++)
 			known = l->v[k].pid == p.pid && l->v[k].start == p.start;

@@ -23,4 +23,7 @@ void made_end(const struct wrk *w);
  */
 void made_end_orphans(pid_t criu, uint64_t criu_start);
 
+/** made_is_hauld() - is @pid a process of this program, and not another one that it has executed? */
+bool made_is_hauld(pid_t pid);
+
 #endif

@@ -13,19 +13,26 @@
 #include "agent/check/files.h"
 #include "agent/files/bring.h"
 #include "agent/gate/before.h"
-#include "agent/gate/here.h"
+#include "agent/gate/holders.h"
 #include "common/array.h"
 #include "engine/images/held.h"
 #include "engine/images/img_pins.h"
 
+/* A file that CRIU opens by another name than its own. */
+struct pin {
+	uint32_t id;
+	size_t kept; /* its number in holders.c, or that of its directory */
+	const char *below; /* its name in that directory; NULL: kept is the file itself */
+	bool made;
+};
+
 struct pins {
-	int *fd;
+	struct wrk *w;
+	struct pin *v; /* ascending by id */
 	size_t n, cap;
-	struct img_pin *v;
-	size_t n_v, cap_v;
 	struct made {
 		uint32_t ghost;
-		int fd;
+		size_t kept;
 	} * made;
 	size_t n_made, cap_made;
 	/* the last directory that was looked at */
@@ -36,22 +43,10 @@ struct pins {
 
 static void fini(struct pins *p)
 {
-	for (size_t i = 0; i < p->n; i++)
-		close(p->fd[i]);
 	if (p->dir_fd >= 0)
 		close(p->dir_fd);
-	free(p->fd);
 	free(p->v);
 	free(p->made);
-}
-
-void pins_free(struct wrk *w)
-{
-	struct pins *p = steal(w->gate.pins);
-
-	if (p)
-		fini(p);
-	free(p);
 }
 
 static int refuse(const char *path, int code, const char *why, struct err *e)
@@ -117,13 +112,23 @@ static int enter_dir(struct pins *p, const char *path, size_t n)
 	return p->dir_loose;
 }
 
+/* Of the kernel's own: files of processes are not there yet. */
+static bool is_kernels(const struct wrk *w, const char *path)
+{
+	size_t root = w->into_root ? strlen(w->into_root) : 0;
+
+	if (!strncmp(path, w->into_root ? w->into_root : "", root))
+		path += root;
+	return !strncmp(path, "/proc/", 6) || !strncmp(path, "/sys/", 5);
+}
+
 /* @making: a file will be made there. Return: 1 CRIU may not use @path by itself; 0; -errno */
 static int needs_pin(struct pins *p, const char *path, bool making)
 {
 	const char *slash = strrchr(path, '/');
 	struct stat dir, st = { .st_uid = UINT32_MAX };
 
-	if (strlen(path) >= PATH_MAX || !strncmp(path, "/proc/", 6) || !strncmp(path, "/sys/", 5))
+	if (strlen(path) >= PATH_MAX || is_kernels(p->w, path))
 		return 0;
 	int r = enter_dir(p, path, (size_t)(slash - path));
 
@@ -138,26 +143,13 @@ static int needs_pin(struct pins *p, const char *path, bool making)
 
 /* ---- a file that has a name ---- */
 
-static int keep_fd(struct pins *p, int fd)
+/* @below: a name in the directory @kept; NULL: the file itself */
+static int add(struct pins *p, const struct img_reg *g, size_t kept, const char *below, bool made,
+               struct err *e)
 {
-	if (array_grow(&p->fd, p->n, &p->cap, sizeof(*p->fd)) < 0) {
-		close(fd);
-		return -ENOMEM;
-	}
-	p->fd[p->n++] = fd;
-	return 0;
-}
-
-/* @below: a name in the directory @fd; NULL: the file itself */
-static int add(struct pins *p, const struct img_reg *g, int fd, const char *below, bool made)
-{
-	if (array_grow(&p->v, p->n_v, &p->cap_v, sizeof(*p->v)) < 0)
-		return -ENOMEM;
-	struct img_pin *v = &p->v[p->n_v++];
-
-	*v = (struct img_pin){ .id = g->id, .made = made };
-	snprintf(v->name, sizeof(v->name), "/proc/%d/fd/%d%s%s", getpid(), fd, below ? "/" : "",
-	         below ? below : "");
+	if (array_grow(&p->v, p->n, &p->cap, sizeof(*p->v)) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for files");
+	p->v[p->n++] = (struct pin){ g->id, kept, below, made };
 	return 0;
 }
 
@@ -202,42 +194,40 @@ static int judge(const struct wrk *w, const struct img_reg *g, const struct stat
  * CRIU opens it with O_NOFOLLOW, which would not follow /proc/PID/fd/N either: so its directory is given. A link in its
  * place is refused by the kernel, and a user's directory has nothing whose open does anything but wait.
  */
-static int pin_below(struct wrk *w, const struct img_reg *g, struct err *e)
+static int pin_below(struct pins *p, const struct img_reg *g, struct err *e)
 {
 	const char *slash = strrchr(g->name, '/');
 	char dir[PATH_MAX];
 	struct stat st;
+	size_t kept;
 
 	snprintf(dir, sizeof(dir), "%.*s", slash == g->name ? 1 : (int)(slash - g->name), g->name);
-	int fd = rights_find(&w->rights, dir, true, X_OK, NULL, &st);
+	int fd = rights_find(&p->w->rights, dir, true, X_OK, NULL, &st);
 
 	if (fd < 0)
 		return say_missing(dir, fd, e);
-	int r = keep_fd(w->gate.pins, fd);
+	int r = holders_keep(p->w, fd, &kept, e);
 
-	r = r < 0 ? r : add(w->gate.pins, g, fd, slash + 1, false);
-	return r < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for files") : 0;
+	return r < 0 ? r : add(p, g, kept, slash + 1, false, e);
 }
 
-static int pin_file(struct wrk *w, const struct img_reg *g, struct err *e)
+static int pin_file(struct pins *p, const struct img_reg *g, struct err *e)
 {
 	struct stat st;
+	size_t kept;
 
 	if (g->flags & O_NOFOLLOW)
-		return pin_below(w, g, e);
-	AUTO(fd) int fd = find(w, g->name, rights_need(g->flags), &st);
+		return pin_below(p, g, e);
+	AUTO(fd) int fd = find(p->w, g->name, rights_need(g->flags), &st);
 
 	if (fd < 0)
 		return say_missing(g->name, fd, e);
-	int r = judge(w, g, &st, e);
+	int r = judge(p->w, g, &st, e);
 
 	if (r < 0)
 		return r;
-	int kept = fd;
-
-	r = keep_fd(w->gate.pins, steal_fd(&fd));
-	r = r < 0 ? r : add(w->gate.pins, g, kept, NULL, false);
-	return r < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for files") : 0;
+	r = holders_keep(p->w, steal_fd(&fd), &kept, e);
+	return r < 0 ? r : add(p, g, kept, NULL, false, e);
 }
 
 /* ---- a file that has lost its name ---- */
@@ -269,18 +259,18 @@ static const struct rights_id *find_maker(const struct wrk *w, const char *dir, 
 	return *fd < 0 ? NULL : &root;
 }
 
-/* A descriptor for writing would keep a program from being run. Return: O_PATH; -errno */
-static int finish(const struct img_ghost *g, int fd)
+/* A descriptor for writing would keep a program from being run. @fds: of this process. Return: O_PATH; -errno */
+static int finish(const struct img_ghost *g, int fds, int fd)
 {
 	const struct timespec t[2] = { g->atime, g->mtime };
-	char path[40];
+	char name[16];
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	snprintf(name, sizeof(name), "%d", fd);
 	if (fchownat(fd, "", g->uid, g->gid, AT_EMPTY_PATH) < 0 ||
-	    fchmodat(AT_FDCWD, path, g->mode & 07777, 0) < 0 ||
-	    (g->has_times && utimensat(AT_FDCWD, path, t, 0) < 0))
+	    fchmodat(fds, name, g->mode & 07777, 0) < 0 ||
+	    (g->has_times && utimensat(fds, name, t, 0) < 0))
 		return -errno;
-	int again = open(path, O_PATH | O_CLOEXEC);
+	int again = openat(fds, name, O_PATH | O_CLOEXEC);
 
 	return again < 0 ? -errno : again;
 }
@@ -310,7 +300,7 @@ static int make(const struct wrk *w, const struct img_reg *g, const struct img_g
 		return refuse(g->name, -fd, strerror(-fd), e);
 	if (S_ISREG(kind) && img_ghost_copy(ghost, fd, e) < 0)
 		return err_code(e);
-	int path = finish(ghost, fd);
+	int path = finish(ghost, holders_fds(w), fd);
 
 	return path < 0 ? refuse(g->name, -path, strerror(-path), e) : path;
 }
@@ -327,67 +317,71 @@ static int make_ghost(const struct wrk *w, const struct img_reg *g, struct err *
 	return r;
 }
 
-static int keep_made(struct pins *p, uint32_t ghost, int fd)
+static int keep_made(struct pins *p, const struct img_reg *g, size_t *kept, struct err *e)
 {
-	if (keep_fd(p, fd) < 0 ||
-	    array_grow(&p->made, p->n_made, &p->cap_made, sizeof(*p->made)) < 0)
-		return -ENOMEM;
-	p->made[p->n_made++] = (struct made){ ghost, fd };
+	int fd = make_ghost(p->w, g, e);
+	int r = fd < 0 ? fd : holders_keep(p->w, fd, kept, e);
+
+	if (r < 0)
+		return r;
+	if (array_grow(&p->made, p->n_made, &p->cap_made, sizeof(*p->made)) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for files");
+	p->made[p->n_made++] = (struct made){ g->ghost, *kept };
 	return 0;
 }
 
 /* Several open files may be of one. */
-static int pin_ghost(struct wrk *w, const struct img_reg *g, struct err *e)
+static int pin_ghost(struct pins *p, const struct img_reg *g, struct err *e)
 {
-	struct pins *p = w->gate.pins;
-	int fd = -1, r = 0;
-
-	for (size_t i = 0; fd < 0 && i < p->n_made; i++)
+	for (size_t i = 0; i < p->n_made; i++)
 		if (p->made[i].ghost == g->ghost)
-			fd = p->made[i].fd;
-	if (fd < 0) {
-		fd = make_ghost(w, g, e);
-		if (fd < 0)
-			return fd;
-		r = keep_made(p, g->ghost, fd);
-	}
-	r = r < 0 ? r : add(p, g, fd, NULL, true);
-	return r < 0 ? err_set(e, ERR_SYS, ENOMEM, "no memory for files") : 0;
-}
+			return add(p, g, p->made[i].kept, NULL, true, e);
+	size_t kept;
+	int r = keep_made(p, g, &kept, e);
 
-int pins_keep(struct wrk *w, int fd)
-{
-	return keep_fd(w->gate.pins, fd);
+	return r < 0 ? r : add(p, g, kept, NULL, true, e);
 }
 
 /* ---- all of them ---- */
 
-static int look(struct wrk *w, const struct img_reg *g, struct err *e)
+static int look(struct pins *p, const struct img_reg *g, struct err *e)
 {
 	bool ghost = g->nameless && g->ghost;
 
 	if (g->name[0] != '/' || before_is_kernels(g->name) || (g->nameless && !ghost))
 		return 0;
-	int r = needs_pin(w->gate.pins, g->name, ghost);
+	int r = needs_pin(p, g->name, ghost);
 
 	if (r < 0)
 		return refuse(g->name, -r, strerror(-r), e);
 	if (!r)
 		return 0;
-	return ghost ? pin_ghost(w, g, e) : pin_file(w, g, e);
+	return ghost ? pin_ghost(p, g, e) : pin_file(p, g, e);
+}
+
+static int name_all(const struct pins *p, struct err *e)
+{
+	int r = holders_done(p->w, e);
+	AUTO(mem) struct img_pin *v = r < 0 ? NULL : calloc(p->n + 1, sizeof(*v));
+
+	if (!v)
+		return r < 0 ? r : err_set(e, ERR_SYS, ENOMEM, "no memory for files");
+	for (size_t i = 0; i < p->n; i++) {
+		v[i].id = p->v[i].id;
+		v[i].made = p->v[i].made;
+		holders_name(p->w, p->v[i].kept, p->v[i].below, v[i].name);
+	}
+	return img_pin_files(p->w->images_fd, v, p->n, e);
 }
 
 int pins_make(struct wrk *w, struct err *e)
 {
+	struct pins p = { .w = w, .dir_fd = -1 };
 	int r = 0;
 
-	if (!here_is(w))
-		return 0;
-	w->gate.pins = calloc(1, sizeof(*w->gate.pins));
-	if (!w->gate.pins)
-		return err_set(e, ERR_SYS, ENOMEM, "no memory for files");
-	w->gate.pins->dir_fd = -1;
 	for (size_t i = 0; r == 0 && i < w->regs.n; i++)
-		r = look(w, &w->regs.v[i], e);
-	return r < 0 ? r : img_pin_files(w->images_fd, w->gate.pins->v, w->gate.pins->n_v, e);
+		r = look(&p, &w->regs.v[i], e);
+	r = r < 0 ? r : name_all(&p, e);
+	fini(&p);
+	return r;
 }

@@ -5,6 +5,7 @@
  */
 #include "agent/gate/watches.h"
 
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +16,7 @@
 
 #include "agent/berth/berth.h"
 #include "agent/check/files.h"
-#include "agent/gate/here.h"
-#include "agent/gate/pins.h"
+#include "agent/gate/holders.h"
 #include "common/array.h"
 #include "common/log.h"
 #include "engine/images/held.h"
@@ -26,7 +26,7 @@
 #define NAME_BYTES 40
 #define FLAGS      (IN_ONESHOT | IN_EXCL_UNLINK)
 
-/* A watch with flags that CRIU leaves out: which descriptor it belongs to, and ours of what it watches. */
+/* A watch with flags that CRIU leaves out: which descriptor it belongs to, and a copy of ours of what it watches. */
 struct flagged {
 	pid_t pid;
 	int fd, by;
@@ -46,7 +46,11 @@ static int note_flags(const struct img_watches *l, const struct img_watched *v, 
 			continue;
 		if (array_grow(&flagged.v, flagged.n, &flagged.cap, sizeof(*flagged.v)) < 0)
 			return -ENOMEM;
-		flagged.v[flagged.n++] = (struct flagged){ l->who[i].pid, l->who[i].fd, by,
+		int copy = fcntl(by, F_DUPFD_CLOEXEC, 0);
+
+		if (copy < 0)
+			return -errno;
+		flagged.v[flagged.n++] = (struct flagged){ l->who[i].pid, l->who[i].fd, copy,
 			                                   v->mask };
 		return 0;
 	}
@@ -118,33 +122,51 @@ static int find_for_all(const struct wrk *w, const struct img_watches *l,
 	              : steal_fd(&fd);
 }
 
-static int pin_all(struct wrk *w, const struct img_watches *l, char **name, struct err *e)
+static int keep_one(struct wrk *w, const struct img_watches *l, const struct img_watched *v,
+                    size_t *kept, struct err *e)
 {
-	for (size_t i = 0; i < l->n; i++) {
-		int fd = find_for_all(w, l, &l->v[i], e);
+	AUTO(fd) int fd = find_for_all(w, l, v, e);
+	int r = fd < 0 ? fd : note_flags(l, v, fd);
 
-		if (fd < 0)
-			return fd;
-		name[i] = malloc(NAME_BYTES);
-		if (pins_keep(w, fd) < 0 || !name[i] || note_flags(l, &l->v[i], fd) < 0)
+	if (fd >= 0 && r < 0)
+		err_set(e, ERR_SYS, -r, "a watch of %s: %s", v->path, strerror(-r));
+	return r < 0 ? r : holders_keep(w, steal_fd(&fd), kept, e);
+}
+
+static int keep_all(struct wrk *w, const struct img_watches *l, size_t *kept, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < l->n; i++)
+		r = keep_one(w, l, &l->v[i], &kept[i], e);
+	return r < 0 ? r : holders_done(w, e);
+}
+
+static int name_all(const struct wrk *w, const size_t *kept, char **name, size_t n, struct err *e)
+{
+	char out[HOLDERS_NAME_BYTES];
+
+	for (size_t i = 0; i < n; i++) {
+		holders_name(w, kept[i], NULL, out);
+		name[i] = strdup(out);
+		if (!name[i])
 			return err_set(e, ERR_SYS, ENOMEM, "no memory for watches");
-		snprintf(name[i], NAME_BYTES, "/proc/%d/fd/%d", getpid(), fd);
 	}
-	return img_watch_by(w->images_fd, name, l->n, e);
+	return img_watch_by(w->images_fd, name, n, e);
 }
 
 int watches_pin(struct wrk *w, struct err *e)
 {
 	struct img_watches l = { 0 };
-
-	if (!here_is(w))
-		return 0;
 	int r = img_watches(w->images_fd, &l, e);
+	AUTO(mem) size_t *kept = calloc(l.n + 1, sizeof(*kept));
 	char **name = calloc(l.n + 1, sizeof(*name));
 
-	if (r == 0)
-		r = name ? pin_all(w, &l, name, e)
-		         : err_set(e, ERR_SYS, ENOMEM, "no memory for watches");
+	if (r == 0 && l.n)
+		r = name && kept ? keep_all(w, &l, kept, e)
+		                 : err_set(e, ERR_SYS, ENOMEM, "no memory for watches");
+	if (r == 0 && l.n)
+		r = name_all(w, kept, name, l.n, e);
 	for (size_t i = 0; name && i < l.n; i++)
 		free(name[i]);
 	free(name);
@@ -165,6 +187,7 @@ void watches_set(const struct wrk *w)
 		if (fd >= 0 && inotify_add_watch(fd, path, f->mask & (IN_ALL_EVENTS | FLAGS)) < 0)
 			log_warn("descriptor %d of pid %d: flags of a watch are lost: %s", f->fd,
 			         f->pid, strerror(errno));
+		close(f->by);
 	}
 	free(steal(flagged.v));
 	flagged.n = flagged.cap = 0;

@@ -170,7 +170,8 @@ struct wrk {
 			size_t n;
 		} epolls; /* sets that CRIU restores empty */
 		struct objects *objects; /* shared memory that is here already (objects.c); NULL */
-		struct pins *pins; /* files that CRIU opens by our descriptors (pins.c); NULL */
+		struct holders
+		        *holders; /* descriptors by which CRIU opens files (holders.c); NULL */
 		struct names
 		        *names; /* UNIX sockets that CRIU restores without a path (names.c); NULL */
 	} gate; /* Owner: agent/gate */

@@ -14,6 +14,7 @@
 #include "agent/check/check.h"
 #include "agent/dirs/dirs.h"
 #include "agent/gate/epolls.h"
+#include "agent/gate/holders.h"
 #include "agent/gate/made.h"
 #include "agent/gate/names.h"
 #include "agent/worker/net.h"
@@ -311,12 +312,19 @@ static int judge_ghosts(struct wrk *w, const Haul__Switch *s, struct err *e)
 	return before_ghosts(w, e);
 }
 
+static int pin_all(struct wrk *w, struct err *e)
+{
+	int r = before_mounts(w, e);
+
+	r = r < 0 ? r : pins_make(w, e);
+	return r < 0 ? r : watches_pin(w, e);
+}
+
 /* What others than root could swap is opened by us. */
 static int make_pins(struct wrk *w, const Haul__Switch *s, struct err *e)
 {
-	int r = pins_make(w, e);
+	int r = holders_run(w, pin_all, e);
 
-	r = r < 0 ? r : watches_pin(w, e);
 	(void)s;
 	if (r != -ENOENT || e->src != ERR_SYS)
 		return r;
@@ -473,7 +481,7 @@ static int to_gate(struct wrk *w, const Haul__Switch *s, uint64_t deadline_us, s
 	img_epolls_free(steal(w->gate.epolls.v), w->gate.epolls.n);
 	out_close(w->outs);
 	watches_set(w);
-	pins_free(w);
+	holders_free(w);
 	img_regs_fini(&w->regs);
 	if (r < 0)
 		return r;
@@ -518,7 +526,7 @@ void restore_give_up(struct wrk *w)
 	berth_refused(w);
 	made_end(w);
 	objects_free(w);
-	pins_free(w);
+	holders_free(w);
 	img_regs_fini(&w->regs);
 	names_undo(w);
 	w->root_pid = 0;
