@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* t-inspect-maps.c - children with memory of every kind, and what is found of it. */
 #include <linux/aio_abi.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/shm.h>
@@ -30,6 +31,29 @@ static int sysv(void *arg)
 	(void)arg;
 	shmctl(id, IPC_RMID, NULL);
 	return p == (void *)-1 ? 77 : 0;
+}
+
+/* A segment of an IPC namespace of its own; *@same: a memory file has the same inode number. */
+static int segment(void *same)
+{
+	struct stat st = { 0 };
+
+	if (unshare(CLONE_NEWIPC) < 0)
+		return 77;
+	if (same) {
+		int fd = memfd_create("x", 0);
+		AUTO(fd) int next = open("/proc/sys/kernel/shm_next_id", O_WRONLY);
+
+		if (fd < 0 || fstat(fd, &st) < 0)
+			return 1;
+		if (next < 0 || dprintf(next, "%llu", (unsigned long long)st.st_ino) < 0)
+			return 77;
+	}
+	int id = shmget(IPC_PRIVATE, 65536, IPC_CREAT | 0600);
+
+	if (id < 0 || shmat(id, NULL, 0) == (void *)-1)
+		return 1;
+	return same && (ino_t)id != st.st_ino;
 }
 
 static int named(void *arg)
@@ -192,7 +216,11 @@ int main(int argc, char **argv)
 	}
 	if (t_need_root())
 		return 77;
+	int same = 1;
+
 	t_case("System V shared memory", sysv, NULL, "sysv-shm", SEV_BLOCKER);
+	t_case("a System V segment that moves", segment, NULL, NULL, SEV_INFO);
+	t_case("a memory file of the same number", segment, &same, "shared-number", SEV_BLOCKER);
 	t_case("named shared memory", named, NULL, NULL, SEV_INFO);
 	unlink(SHM_PATH);
 	t_case("anonymous memory", anonymous, NULL, NULL, SEV_INFO);

@@ -387,7 +387,7 @@ static int look_kind(struct inspect *i, const struct look *l)
 		return r;
 	if (!strncmp(l->name, "/memfd:", 7)) {
 		r = look_rule(i, l, false);
-		return r ? (r < 0 ? r : 0) : inspect_shm(i, &l->st, false);
+		return r ? (r < 0 ? r : 0) : inspect_shm(i, &l->st, INSPECT_OBJECT);
 	}
 	if (l->name[0] == '/')
 		return look_path(i, l);

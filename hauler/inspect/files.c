@@ -314,7 +314,7 @@ static int say_deleted(struct inspect *i, const char *path, const struct stat *s
 		        i, SEV_BLOCKER, "deleted-large",
 		        "restart the process; deleted files of up to 1024 MiB can travel",
 		        "%s: %s holds %llu MiB", what, path, (unsigned long long)bytes >> 20);
-	int r = inspect_shm(i, st, true);
+	int r = inspect_shm(i, st, INSPECT_GHOST);
 
 	if (r < 0)
 		return r;
@@ -350,17 +350,37 @@ int inspect_reachable(struct inspect *i, const char *path, const struct stat *st
 
 /* ---- shared memory ---- */
 
-int inspect_shm(struct inspect *i, const struct stat *st, bool ghost)
+/*
+ * The kernel makes a segment's ID its inode number, and counts memory files and anonymous memory of the
+ * same device by themselves. CRIU names the images of both by this number, and one would have the bytes
+ * of the other.
+ */
+static int shm_again(struct inspect *i, struct inspect_shm *x, enum inspect_shm_kind kind)
+{
+	if (x->mixed || (x->kind == INSPECT_SEGMENT) == (kind == INSPECT_SEGMENT))
+		return 0;
+	x->mixed = true;
+	return inspect_say(i, SEV_BLOCKER, "shared-number",
+	                   "restart the program: its memory then has another number",
+	                   "the System V segment %llu and other shared memory of the tree have the "
+	                   "same inode number, by which CRIU would mix them up",
+	                   (unsigned long long)x->inode);
+}
+
+int inspect_shm(struct inspect *i, const struct stat *st, enum inspect_shm_kind kind)
 {
 	for (size_t k = 0; k < i->shm.n; k++)
 		if (i->shm.v[k].inode == st->st_ino && i->shm.v[k].dev == st->st_dev)
-			return 0;
+			return shm_again(i, &i->shm.v[k], kind);
 	struct inspect_shm *v = realloc(i->shm.v, (i->shm.n + 1) * sizeof(*v));
 
 	if (!v)
 		return -ENOMEM;
 	i->shm.v = v;
-	v[i->shm.n] = (struct inspect_shm){ st->st_dev, st->st_ino, (uint64_t)st->st_blocks * 512 };
-	*(ghost ? &i->bytes.ghost : &i->bytes.shm) += v[i->shm.n++].bytes;
+	v[i->shm.n] = (struct inspect_shm){ .dev = st->st_dev,
+		                            .inode = st->st_ino,
+		                            .bytes = (uint64_t)st->st_blocks * 512,
+		                            .kind = kind };
+	*(kind == INSPECT_GHOST ? &i->bytes.ghost : &i->bytes.shm) += v[i->shm.n++].bytes;
 	return 0;
 }

@@ -65,14 +65,14 @@ static int look_special(struct inspect *i, const struct mapping *m, const char *
 
 	*done = true;
 	if (starts(m->name, "/memfd:") || starts(m->name, "/dev/zero (deleted)"))
-		return stat_mapping(m, &st) < 0 ? 0 : inspect_shm(i, &st, false);
+		return stat_mapping(m, &st) < 0 ? 0 : inspect_shm(i, &st, INSPECT_OBJECT);
+	if (starts(m->name, "/SYSV") && i->own_ipc)
+		return stat_mapping(m, &st) < 0 ? 0 : inspect_shm(i, &st, INSPECT_SEGMENT);
 	if (starts(m->name, "/SYSV"))
-		return i->own_ipc ? 0
-		                  : inspect_say(i, SEV_BLOCKER, "sysv-shm",
-		                                "start the program in an IPC namespace of its own "
-		                                "(unshare --ipc PROGRAM, or PrivateIPC=yes in its "
-		                                "systemd unit)",
-		                                "%s: System V shared memory %s", what, m->name);
+		return inspect_say(i, SEV_BLOCKER, "sysv-shm",
+		                   "start the program in an IPC namespace of its own "
+		                   "(unshare --ipc PROGRAM, or PrivateIPC=yes in its systemd unit)",
+		                   "%s: System V shared memory %s", what, m->name);
 	if (starts(m->name, "/secretmem"))
 		return inspect_say(i, SEV_BLOCKER, "secretmem", "start the program without it",
 		                   "%s: secret memory, which no other process can read", what);

@@ -53,9 +53,13 @@ struct inspect_want {
 	char comm[INSPECT_COMM_MAX];
 };
 
+enum inspect_shm_kind { INSPECT_OBJECT, INSPECT_GHOST, INSPECT_SEGMENT };
+
 /* Shared memory that travels with the tree: each object counts once. */
 struct inspect_shm {
 	uint64_t dev, inode, bytes;
+	enum inspect_shm_kind kind;
+	bool mixed; /* it was said that there are two of this number */
 };
 
 /* A TCP connection of the tree. */
@@ -281,8 +285,13 @@ void inspect_relinks_fini(struct inspect *i);
 /* ---- files.c ---- */
 /** inspect_mount_by_id() - NULL: not visible to us */
 const struct inspect_mount *inspect_mount_by_id(const struct inspect *i, int id);
-/** inspect_shm() - a shared memory object that travels, or a file without a name (@ghost) */
-int inspect_shm(struct inspect *i, const struct stat *st, bool ghost);
+/**
+ * inspect_shm() - memory that travels
+ * @kind: INSPECT_OBJECT (anonymous or a memory file), INSPECT_GHOST (a file without a name),
+ *        INSPECT_SEGMENT (System V)
+ * Return: 0; -ENOMEM
+ */
+int inspect_shm(struct inspect *i, const struct stat *st, enum inspect_shm_kind kind);
 void inspect_files_fini(struct inspect *i);
 
 /* ---- maps.c ---- */
