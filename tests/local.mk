@@ -365,10 +365,12 @@ check-containers: check-programs
 	$(srcdir)/tests/t-containers-undo.sh
 check-files: check-programs
 	$(srcdir)/tests/check-files
-# archives cut off at every 4 KiB; ten saves under load, each of them loaded
+# archives cut off at every 4 KiB; ten saves under load, each of them loaded; every workload, servers of Debian
 check-archive: check-programs
 	FULL=1 $(srcdir)/tests/t-load.sh
 	$(srcdir)/tests/t-save-often.sh
+	$(srcdir)/tests/t-save-work.sh
+	BY=archive $(srcdir)/tests/t-servers.sh java mariadb redis bind9 lighttpd haproxy gunicorn
 # every message in the place of every other, from liars with a real process
 check-hostile: check-programs
 	HOSTILE_ALL=1 $(srcdir)/tests/t-hostile-lies.sh

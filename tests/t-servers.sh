@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # t-servers - real programs of Debian, each moved there and back while clients use it, first as haul decides, then with
 # post-copy. Each is asked before and after; of those that store something every acknowledged write must be there.
-# t-servers.sh NAME... tries these only. A program that is not installed is said and left out.
+# t-servers.sh NAME... tries these only; BY=archive: by haul save --end and haul load. A program that is not installed is said and left out.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/archive.sh"
 
 # in_path PROGRAM: its path; status 1: it is not installed
 in_path() { command -v "$1" || PATH=$PATH:/usr/lib/postgresql/15/bin command -v "$1"; }
@@ -282,13 +283,23 @@ tmux_ask() {
 programs="mariadb postgres redis bind9 nginx apache2 apache_prefork lighttpd haproxy gunicorn dnsmasq phpfpm sshd rsyslogd cron
 nodejs perl ruby php java golang ffmpeg tmux"
 
+# carry HOST [OPTION]...: moves it to the other host; with BY=archive it is ended into an archive and loaded there
+carry() {
+	[ "${BY:-}" = archive ] || { move "$@"; return; }
+	ar=$dir/$name.haul
+	rm -f "$ar"
+	save "$1" --end
+	gone "$1"
+	load "$(other "$1")" "${@:2}"
+}
+
 # there_and_back NAME: in one mode
 there_and_back() {
 	local name=$1 h acked
 	for h in A B; do
 		writer=
 		! declare -F "${name}_put" >/dev/null || write_on $h "$name"
-		move $h "${@:2}"
+		carry $h "${@:2}"
 		[ -z "$writer" ] || { wait "$writer" || true; }
 		n_puts=$((n_puts + 100000)) # the numbers of writes that were not acknowledged may be taken
 		until_true 60 '"$1_ask" "$2"' "$name" "$(other $h)" || fail "$name on $(other $h) does not answer"
@@ -306,10 +317,17 @@ try() {
 	"${name}_ask" A || fail "$name does not answer"
 	: >"$dir/acked"
 	n_puts=0
-	for mode in auto post-copy; do
-		there_and_back "$name" --mode=$mode
-		note "$name $mode: back; stopped for $(($(field downtime_us) / 1000)) ms"
-	done
+	if [ "${BY:-}" = archive ]; then
+		for mode in yes no; do
+			there_and_back "$name" --lazy=$mode
+			note "$name, loaded with --lazy=$mode: back; the archive had $(($(stat -c %s "$ar") >> 20)) MiB"
+		done
+	else
+		for mode in auto post-copy; do
+			there_and_back "$name" --mode=$mode
+			note "$name $mode: back; stopped for $(($(field downtime_us) / 1000)) ms"
+		done
+	fi
 	run A bash -c 'kill -9 $(ps -e -o pid= -o ppid= | awk -v r="$1" "BEGIN { t[r] = 1 } { p[\$1] = \$2 } END { do { more = 0; for (k in p) if (!t[k] && t[p[k]]) more = t[k] = 1 } while (more); for (k in t) print k }")' - "$pid" || true
 }
 

@@ -366,15 +366,21 @@ static int bring_other(struct pass *p, struct err *e)
 		                                        : k->file.mode,
 		           .st_uid = k->file.uid,
 		           .st_gid = k->file.gid };
-
+	struct stat here;
 	mode_t kind = st.st_mode & S_IFMT;
 	AUTO(fd) int fd = open_other(p);
 
-	/* not there, or behind a link (/var/run): made as it was offered */
+	/* not there, behind a link, or a directory by a link (/var/run): made as it was offered */
 	if (fd < 0 && fd != -ENOENT && fd != -ELOOP)
 		return err_set(e, ERR_SYS, -fd, "%s: %s", k->here, strerror(-fd));
-	if (fd >= 0 && fstat(fd, &st) < 0)
+	if (fd >= 0 && fstat(fd, &here) < 0)
 		return err_sys(e, "%s", k->here);
+	bool link = fd >= 0 && k->file.directory && S_ISLNK(here.st_mode);
+
+	if (link)
+		close(steal_fd(&fd));
+	else if (fd >= 0)
+		st = here;
 	if ((st.st_mode & S_IFMT) != kind) {
 		err_set(e, ERR_TARGET, ESTALE, "%s is no longer the same kind of file", k->here);
 		return err_fix(e, "try again");
