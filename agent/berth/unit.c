@@ -74,7 +74,13 @@ static int judge(const Haul__Offer *o, struct findings *f)
 		return finding_add(f, SEV_BLOCKER, "unit-owner", "root may",
 		                   "%s is for root to move at the destination; it is not made",
 		                   o->unit);
-	if (systemctl_show(o->unit, "--property=LoadState,ActiveState", text, sizeof(text)) < 0)
+	int r = systemctl_show(o->unit, "--property=LoadState,ActiveState", text, sizeof(text));
+
+	if (r == -ETIMEDOUT)
+		return finding_add(
+		        f, SEV_BLOCKER, "unit-silent", "try again when that host is less busy",
+		        "systemd at the destination does not answer for %s in time", o->unit);
+	if (r < 0)
 		return finding_add(f, SEV_BLOCKER, "unit-missing",
 		                   "move it as a process, by its pid",
 		                   "%s is not known to a systemd at the destination", o->unit);

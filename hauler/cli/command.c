@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/systemctl.h"
+#include "common/unitfile.h"
 #include "engine/proc/pidspace.h"
 #include "engine/proc/within.h"
 #include "hauler/cli/cli.h"
@@ -33,9 +34,10 @@ static int parse_pid(const char *text, pid_t *pid)
 	return 0;
 }
 
-/* NAME.service: its main process. */
+/* NAME.service: its main process. Before a destination waits for an offer: systemd takes its time. */
 static int parse_unit(const char *text, struct opts *o)
 {
+	static char settings[UNITFILE_BYTES];
 	char out[1024], pid[32];
 
 	o->unit = text;
@@ -43,6 +45,8 @@ static int parse_unit(const char *text, struct opts *o)
 		fprintf(stderr, "haul: systemd does not answer for %s\n", text);
 		return -EINVAL;
 	}
+	if (unitfile_settings(text, settings) == 0)
+		o->unit_settings = settings;
 	systemctl_value(out, "MainPID", pid, sizeof(pid));
 	if (atoi(pid) > 0)
 		return parse_pid(pid, &o->pid);

@@ -89,6 +89,7 @@ struct opts {
 	struct net_opts net;
 	const char *into_root; /* the tree's root directory at the destination */
 	const char *unit; /* the service of systemd's that the tree is; NULL: it moves as a tree */
+	const char *unit_settings; /* of that: unitfile_settings(); NULL: not known */
 	const char *pids; /* how it gets its pids there: keep, own-namespace, auto; NULL: auto */
 	const char *as; /* key of a haul land; NULL: none */
 	struct container container; /* whose tree it is; runtime "": none */

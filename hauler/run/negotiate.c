@@ -8,7 +8,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/printable.h"
-#include "common/unitfile.h"
 #include "hauler/rights/identity.h"
 #include "hauler/mig/sockets.h"
 #include "hauler/report/report.h"
@@ -121,16 +120,6 @@ static int judge(struct mig *m, const Haul__Answer *a, struct findings *out, str
 	return 0;
 }
 
-/* What the unit sets here, for the destination to compare. Return: the caller's; NULL: it is not known */
-static char *settings(const struct mig *m)
-{
-	char *text = m->opt->unit ? malloc(UNITFILE_BYTES) : NULL;
-
-	if (text && unitfile_settings(m->opt->unit, text) < 0)
-		log_warn("systemd does not say what %s sets", m->opt->unit);
-	return text;
-}
-
 int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct err *e)
 {
 	Haul__Msg *answer = NULL;
@@ -145,10 +134,8 @@ int negotiate_offer(struct mig *m, bool check_only, struct findings *out, struct
 	}
 	locks_note(m->needs, m->insp);
 	needs_offer(m->needs, &offer);
-	AUTO(mem) char *sets = settings(m);
-
 	offer.unit = (char *)(m->opt->unit ? m->opt->unit : "");
-	offer.unit_settings = sets ? sets : (char *)"";
+	offer.unit_settings = (char *)(m->opt->unit_settings ? m->opt->unit_settings : "");
 	offer.pid_mode = (char *)(m->opt->pids ? m->opt->pids : "auto");
 	offer.land = (char *)(m->opt->as ? m->opt->as : "");
 	offer.files = (Haul__Files)m->opt->pol.v.files;
