@@ -92,7 +92,8 @@ bind9_ask() { run "$1" dig +short +tries=1 +time=5 @127.0.0.1 -p 7053 ns.example
 
 nginx_needs() { in_path nginx; }
 nginx_start() {
-	home_of nginx www-data
+	home_of nginx root # as its log
+	user=www-data
 	echo 'a page of nginx' >"$home/index.html"
 	printf 'daemon off; pid %s/pid; error_log %s/log; user %s; worker_processes 2; events {}
 http { access_log off; client_body_temp_path %s/b; proxy_temp_path %s/p; fastcgi_temp_path %s/f; uwsgi_temp_path %s/u; scgi_temp_path %s/s;
@@ -108,17 +109,17 @@ apache2_start() {
 	home_of apache2 root
 	user=www-data
 	echo 'a page of apache' >"$home/index.html"
-	printf 'ServerName x\nPidFile %s/pid\nErrorLog %s/log\nMutex file:%s default\nListen 127.0.0.1:7081\nUser %s\nGroup %s\nDocumentRoot %s
+	printf 'ServerName x\nPidFile %s/pid\nErrorLog %s/log\nMutex file:%s default\nListen 127.0.0.1:%s\nUser %s\nGroup %s\nDocumentRoot %s
 LoadModule mpm_%s_module /usr/lib/apache2/modules/mod_mpm_%s.so\nLoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
-LoadModule dir_module /usr/lib/apache2/modules/mod_dir.so\n<Directory %s>\nRequire all granted\n</Directory>\n' "$home" "$home" "$home" "$user" "$(id -gn "$user")" "$home" "${mpm:-event}" "${mpm:-event}" "$home" >"$home/conf"
+LoadModule dir_module /usr/lib/apache2/modules/mod_dir.so\n<Directory %s>\nRequire all granted\n</Directory>\n' "$home" "$home" "$home" "${port:-7081}" "$user" "$(id -gn "$user")" "$home" "${mpm:-event}" "${mpm:-event}" "$home" >"$home/conf"
 	pid=$("$lab" spawn A apache2 apache2 -f "$home/conf" -DFOREGROUND)
-	until_true 60 'apache2_ask A' || fail "apache2: $(tail -3 "$("$lab" log apache2)")"
+	listens A "${port:-7081}" || fail "apache2: $(tail -3 "$("$lab" log apache2)")"
 }
 apache2_ask() { http "$1" 7081 'a page of apache'; }
 
 apache_prefork_needs() { apache2_needs; }
-apache_prefork_start() { mpm=prefork apache2_start; }
-apache_prefork_ask() { http "$1" 7081 'a page of apache'; }
+apache_prefork_start() { mpm=prefork port=7089 apache2_start; }
+apache_prefork_ask() { http "$1" 7089 'a page of apache'; }
 
 lighttpd_needs() { in_path lighttpd; }
 lighttpd_start() {
@@ -158,7 +159,8 @@ dnsmasq_ask() { run "$1" dig +short +tries=1 +time=5 @127.0.0.1 -p 7054 name.exa
 
 phpfpm_needs() { in_path php-fpm8.2; }
 phpfpm_start() {
-	home_of phpfpm www-data
+	home_of phpfpm root # as its log
+	user=www-data
 	printf '[global]\nerror_log=%s/log\ndaemonize=no\n[www]\nuser=%s\nlisten=127.0.0.1:7085\npm=static\npm.max_children=3\n' "$home" "$user" >"$home/conf"
 	pid=$("$lab" spawn A phpfpm php-fpm8.2 -R -n -y "$home/conf")
 	listens A 7085
