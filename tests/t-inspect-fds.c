@@ -290,7 +290,7 @@ static int stray(void *arg)
 static void files(void)
 {
 	t_case("deleted file", deleted, NULL, "deleted-file", SEV_INFO);
-	t_case("file that never had a name", unnamed, NULL, "deleted-file", SEV_INFO);
+	t_case("file that never had a name", unnamed, NULL, "o-tmpfile", SEV_WARNING);
 	t_case("large deleted file", deleted_large, (void *)65, "deleted-files", SEV_WARNING);
 	t_case("very large deleted file", deleted_large, (void *)1025, "deleted-large",
 	       SEV_BLOCKER);
