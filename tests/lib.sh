@@ -33,6 +33,7 @@ lab_down() {
 	local rc=$?
 	if [ $rc != 0 ] && [ $rc != 77 ] && [ -n "$dir" ]; then
 		for f in "$dir"/hauld.*.log; do echo "--- ${f##*/}"; tail -15 "$f"; done >&2 || true
+		[ -z "${wdir-}" ] || { echo "--- ${wdir##*/}"; tail -5 "$("$lab" log "${wdir##*/}")"; } >&2 || true
 	fi
 	"$lab" down || true
 	[ -z "$dir" ] || rm -rf "$dir"

@@ -10,8 +10,9 @@ start_as() {
 	local uid=$1
 	wdir=$dir/user.$uid.$RANDOM
 	mkdir -m 777 "$wdir"
-	pid=$("$lab" spawn A "$(basename "$wdir")" setpriv --reuid "$uid" --regid "$uid" --clear-groups \
-		"$work/writer" --dir "$wdir" --mib 24 --rate 2000)
+	# its output would be a file of root's
+	pid=$("$lab" spawn A "$(basename "$wdir")" bash -c 'exec setpriv --reuid "$0" --regid "$0" --clear-groups "$@" >/dev/null 2>&1' \
+		"$uid" "$work/writer" --dir "$wdir" --mib 24 --rate 2000)
 	until_true 60 '[ -e "$wdir/ready" ]' || fail "no workload of user $uid"
 }
 
