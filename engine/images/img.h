@@ -255,6 +255,12 @@ int img_objects(int dirfd, struct img_object **out, size_t *n, struct err *e);
  * Return: 0; -errno
  */
 int img_place_objects(int dirfd, const struct img_object *v, size_t n, pid_t pid, struct err *e);
+/**
+ * img_objects_differ() - no System V segment has the number of another piece of shared memory: the kernel makes
+ * its ID its inode number, by which CRIU names the images of both. Also what no process has mapped.
+ * Return: 0; -EBUSY two have one; -errno
+ */
+int img_objects_differ(int dirfd, struct err *e);
 
 /* ---- img_ttys.c ---- */
 

@@ -9,12 +9,14 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/array.h"
 #include "engine/images/images.pb-c.h"
 
-#define MAGIC_MM    0x57492820u
-#define MAGIC_MEMFD 0x48453499u
+#define MAGIC_MM       0x57492820u
+#define MAGIC_MEMFD    0x48453499u
+#define MAGIC_SEGMENTS 0x46283044u
 
 #define IMAGE "memfd.img"
 
@@ -253,4 +255,71 @@ int img_place_objects(int dirfd, const struct img_object *v, size_t n, pid_t pid
 		r = turn_mappings(&o, e);
 	free(o.turned);
 	return r < 0 ? r : 0;
+}
+
+/* ---- numbers that two have ---- */
+
+struct numbers {
+	int dirfd;
+	uint32_t *v; /* of memory files */
+	size_t n, cap;
+};
+
+static int note_number(void *arg, ProtobufCMessage *m, struct err *e)
+{
+	struct numbers *x = arg;
+
+	if (array_grow(&x->v, x->n, &x->cap, sizeof(*x->v)) < 0)
+		return err_set(e, ERR_SYS, ENOMEM, "no memory for shared memory");
+	x->v[x->n++] = ((const Cimg__MemfdInode *)m)->shmid;
+	return 0;
+}
+
+static int check_segment(void *arg, ProtobufCMessage *m, struct err *e)
+{
+	const struct numbers *x = arg;
+	uint32_t id = ((const Cimg__IpcShm *)m)->desc->id;
+
+	for (size_t i = 0; i < x->n; i++)
+		if (x->v[i] == id) {
+			err_set(e, ERR_TARGET, EBUSY,
+			        "the System V segment %u and other shared memory of the tree have "
+			        "the same inode number, by which CRIU has mixed them up",
+			        id);
+			return err_fix(e,
+			               "restart the program: its memory then has another number");
+		}
+	return 0;
+}
+
+static int check_segments(struct numbers *x, struct err *e)
+{
+	int fd = openat(x->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+	AUTO(dir) DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *at;
+
+	if (!d)
+		return err_sys(e, "list images");
+	while (r == 0 && (at = readdir(d))) {
+		const struct img_kind segments = { at->d_name, MAGIC_SEGMENTS,
+			                           &cimg__ipc_shm__descriptor };
+
+		if (!strncmp(at->d_name, "ipcns-shm-", strlen("ipcns-shm-")))
+			r = img_edit(x->dirfd, &segments, check_segment, x, e);
+	}
+	return r;
+}
+
+int img_objects_differ(int dirfd, struct err *e)
+{
+	static const struct img_kind files = { IMAGE, MAGIC_MEMFD, &cimg__memfd_inode__descriptor };
+	struct numbers x = { .dirfd = dirfd };
+
+	if (faccessat(dirfd, IMAGE, F_OK, 0) < 0) /* there are none */
+		return 0;
+	int r = img_edit(dirfd, &files, note_number, &x, e);
+
+	r = r < 0 ? r : check_segments(&x, e);
+	free(x.v);
+	return r;
 }

@@ -281,6 +281,11 @@ static int same_owner(struct mig *m, struct err *e)
 	return m->opt->user.owned ? owner_check(m->opt->pid, &m->opt->user.account, e) : 0;
 }
 
+static int numbers_check(struct mig *m, struct err *e)
+{
+	return img_objects_differ(m->dump.images_fd, e);
+}
+
 static int stop_at_the_end(struct mig *m, struct err *e)
 {
 	return criu_leaves_stopped(m->dump.criu_version) ? 0 : stop_held(m, e);
@@ -293,10 +298,15 @@ static int let_criu_end(struct mig *m, struct err *e)
 }
 
 static const struct part hold_parts[] = {
-	{ "check the owner", same_owner },         { "files opened since", opened_check },
-	{ "names of files", relinks_drop },        { "hold the processes", hold },
-	{ "locks on shared files", locks_find },   { "record", record_held },
-	{ "stop the processes", stop_at_the_end }, { "end of CRIU", let_criu_end },
+	{ "check the owner", same_owner },
+	{ "files opened since", opened_check },
+	{ "numbers of shared memory", numbers_check },
+	{ "names of files", relinks_drop },
+	{ "hold the processes", hold },
+	{ "locks on shared files", locks_find },
+	{ "record", record_held },
+	{ "stop the processes", stop_at_the_end },
+	{ "end of CRIU", let_criu_end },
 };
 
 int freeze_run(struct mig *m, struct err *e)
