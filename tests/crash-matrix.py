@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 
-from crashlab import (HAUL, LAB, MEMORY, PORT, PROXY_PORT, RUN, TOP, WRITER, Bench, on, pids, sh, shell)
+from crashlab import (HAUL, LAB, MEMORY, OBJECTS, PORT, PROXY_PORT, RUN, TOP, WRITER, Bench, on, pids, sh, shell)
 
 LATE_S = 3  # longer than the freeze limit of such a case
 ACTS = {
@@ -50,7 +50,7 @@ ACTS = {
 }
 MODES = {"stop-copy": ["--mode=stop-copy"], "pre-copy": ["--mode=pre-copy"], "post-copy": ["--mode=post-copy"],
          "no-tracker": ["--mode=stop-copy", "--tracker=none"], "tcp": ["--mode=post-copy"],
-         "own-pids": ["--mode=post-copy", "--pid=own-namespace"]}
+         "own-pids": ["--mode=post-copy", "--pid=own-namespace"], "shared": ["--mode=post-copy"]}
 MODE_ACTS = ["kill", "peer", "reset"]  # in modes other than post-copy
 TCP_ACTS = MODE_ACTS + ["down-up", "criu-d", "int"]
 # These are passed only when something else goes wrong before: what the source does for that
@@ -80,6 +80,7 @@ class Case:
         self.side = point[0]  # s, d
         self.pid = self.wdir = self.client = None
         self.home = "A"
+        self.others = []  # processes of the tree besides the first
 
     # ---- the process
 
@@ -88,6 +89,8 @@ class Case:
         self.wdir = tempfile.mkdtemp(dir=b.d)
         os.chmod(self.wdir, 0o777)
         work = [WRITER, "--mib", "24", "--rate", "3000"]
+        if self.mode == "shared":
+            work = [OBJECTS, "--mib", "24", "--rate", "1000", "--procs", "3", "--kind", "memfd", "--calls", "--holes"]
         if tcp:
             work = [TOP + "/tests/work/netserve.py", "--address", b.address]
             on("A", "ip", "addr", "add", b.address + "/24", "dev", "eth0")
@@ -106,6 +109,7 @@ class Case:
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             time.sleep(0.3)
         self.fds = shell("A", "ls /proc/%s/fd" % self.pid).split()
+        self.others = shell("A", "pgrep -P " + self.pid).split()
 
     def pid_on(self, host):
         """there it may be in a pid namespace of its own"""
@@ -307,14 +311,15 @@ class Case:
         if self.state_on(other) is not None:
             raise RuntimeError("a copy is left on %s: %s" % (other, self.state_on(other)))
         for _ in range(400 if self.act == "stall" else 120):
-            left = [x for x in self.b.left([self.pid, self.pid_on("B")]) if not self.belongs(x, home)] + self.b.cgroups(self.ids())
+            left = [x for x in self.b.left([self.pid, self.pid_on("B"), *self.others]) if not self.belongs(x, home)] + self.b.cgroups(self.ids())
             if not left:
                 break
             time.sleep(0.1)
         else:
             raise RuntimeError("left over: " + ", ".join(left))
         # trackers and pagers register memory, and have descriptors in the process
-        flags = shell(home, "grep -E '^VmFlags:.* (uw|um|ui)( |$)' /proc/%s/smaps" % self.pid_on(home))
+        flags = "".join(shell(home, "grep -E '^VmFlags:.* (uw|um|ui)( |$)' /proc/%s/smaps" % p)
+                        for p in [self.pid_on(home), *self.others])
         if flags:
             raise RuntimeError("memory is still tracked: " + flags)
         fds = shell(home, "ls /proc/%s/fd" % self.pid_on(home)).split()

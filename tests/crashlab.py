@@ -11,6 +11,7 @@ os.environ.setdefault("HAUL_AGENT", "none")  # haul itself, not hauld for it
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LAB = TOP + "/tests/lab"
 HAUL, HAULD, WRITER = TOP + "/haul", TOP + "/hauld", TOP + "/tests/work/writer"
+OBJECTS = TOP + "/tests/work/objects"
 PORT, PROXY_PORT = 4285, 4290
 RUN = "/run/haul"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
