@@ -34,7 +34,9 @@ static int bits_set(struct object_bits *b, uint64_t page, uint64_t pages)
 	if (end > OBJECT_PAGES_MAX)
 		return -ENOMEM;
 	if (end > b->pages) {
-		size_t had = (b->pages + 63) / 64, want = (end + 63) / 64;
+		/* pages come in ascending order: twice as many each time, or copying is quadratic */
+		uint64_t least = end > 2 * b->pages ? end : 2 * b->pages;
+		size_t had = (b->pages + 63) / 64, want = (least + 63) / 64;
 		/* by calloc: what is never touched takes no memory */
 		uint64_t *w = calloc(want, sizeof(*w));
 

@@ -174,17 +174,28 @@ static void write_passing(size_t page)
 		munmap(p, bytes);
 }
 
+/* A verification and a move interrupt the wait. */
+static bool has_ended(pid_t pid)
+{
+	int status;
+	pid_t r;
+
+	do
+		r = waitpid(pid, &status, 0);
+	while (r < 0 && errno == EINTR);
+	return r == pid && status == 0;
+}
+
 static void write_forked(size_t page)
 {
 	pid_t pid = fork();
-	int status;
 
 	if (pid == 0) {
 		area_write(&area, page);
 		_exit(work_failed());
 	}
 	area.serial += SKIP;
-	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+	if (pid < 0 || !has_ended(pid))
 		give_up("a process in passing");
 }
 
