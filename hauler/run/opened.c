@@ -142,10 +142,10 @@ static int is_passed(const struct mig *m, const char *name, struct opened *now, 
 	return !tfind(name, &now->names, by_name);
 }
 
-/* A file that has content, or may have: that was not compared. */
+/* A file that has content, or may have: that was not compared. One without a path is handed to CRIU (--map). */
 static bool is_content(const struct img_reg *g)
 {
-	return !(g->mode & S_IFMT) || S_ISREG(g->mode);
+	return g->name[0] == '/' && (!(g->mode & S_IFMT) || S_ISREG(g->mode));
 }
 
 static int say_passed(const char *name, struct err *e)
