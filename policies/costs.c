@@ -13,18 +13,25 @@
 #define SHARED_US 2 /* a page of memory that processes share */
 #define AIO_US    260000
 
-/* How much of a difference one move corrects, and how far from the guess a cost may get. */
+/*
+ * A difference is put down, in this part, to hosts that are faster or slower in everything; of the rest one move
+ * corrects half. And how far from the guess a cost may get.
+ */
+#define HOST_PART  0.25
 #define LEARN_RATE 0.5
 #define FAR        30.0
+
+/* Threads squared, in thousands. */
+#define WAIT_THREADS 1000.0
 
 static const struct {
 	const char *name;
 	double us;
 } guesses[POL_NCOSTS] = {
-	[POL_COST_BASE] = { "base", 25000 },   [POL_COST_TASK] = { "process", 7000 },
-	[POL_COST_THREAD] = { "thread", 700 }, [POL_COST_TCP] = { "connection", 200 },
-	[POL_COST_MAP] = { "mapping", 20 },    [POL_COST_FILE_MAP] = { "file-mapping", 120 },
-	[POL_COST_FD] = { "descriptor", 60 },
+	[POL_COST_BASE] = { "base", 21000 },    [POL_COST_TASK] = { "process", 4200 },
+	[POL_COST_THREAD] = { "thread", 420 },  [POL_COST_TCP] = { "connection", 55 },
+	[POL_COST_MAP] = { "mapping", 11 },     [POL_COST_FILE_MAP] = { "file-mapping", 25 },
+	[POL_COST_FD] = { "descriptor", 33 },   [POL_COST_WAIT] = { "wait", 110 },
 };
 
 const char *pol_cost_name(enum pol_cost c)
@@ -57,6 +64,9 @@ static void amounts(const struct pol_size *z, double x[POL_NCOSTS])
 	x[POL_COST_MAP] = z->maps;
 	x[POL_COST_FILE_MAP] = z->file_maps > FEW_FILE_MAPS ? z->file_maps - FEW_FILE_MAPS : 0;
 	x[POL_COST_FD] = z->fds;
+	double all = (double)z->tasks + z->threads;
+
+	x[POL_COST_WAIT] = all * all / WAIT_THREADS;
 }
 
 /* What follows from memory and disks, not from the shape. */
@@ -83,8 +93,8 @@ uint64_t pol_freeze_us(const struct pol_size *z)
 }
 
 /*
- * The difference is put down to what has had the largest share in the prediction: a move of 500 processes says little
- * about what a descriptor costs.
+ * The rest of a difference is put down to what has had the largest share in the prediction: a move of 500 processes
+ * says little about what a descriptor costs.
  */
 void pol_costs_learn(struct pol_costs *c, const struct pol_size *z, uint64_t measured_us)
 {
@@ -95,12 +105,15 @@ void pol_costs_learn(struct pol_costs *c, const struct pol_size *z, uint64_t mea
 		total += x[i] * c->us[i];
 	for (size_t i = 0; i < POL_NCOSTS; i++) {
 		share[i] = x[i] * c->us[i] / total;
-		weight += share[i] * x[i] * c->us[i];
+		weight += share[i] * share[i];
 	}
-	double difference = (double)measured_us - other_us(z) - total;
+	double off = ((double)measured_us - other_us(z) - total) / total;
 
 	/* a stop that took next to no time says no more than one that took half of what was expected */
-	difference = difference < -total / 2 ? -total / 2 : difference;
-	for (size_t i = 0; i < POL_NCOSTS; i++)
-		pol_costs_set(c, i, c->us[i] * (1 + LEARN_RATE * difference / weight * share[i]));
+	off = off < -0.5 ? -0.5 : off;
+	for (size_t i = 0; i < POL_NCOSTS; i++) {
+		double own = (1 - HOST_PART) * LEARN_RATE * share[i] / weight;
+
+		pol_costs_set(c, i, c->us[i] * (1 + off * (HOST_PART + own)));
+	}
 }

@@ -234,6 +234,7 @@ enum pol_cost {
 	POL_COST_MAP,
 	POL_COST_FILE_MAP, /* CRIU opens and compares the file */
 	POL_COST_FD,
+	POL_COST_WAIT, /* threads of all, squared: CRIU waits for any of them, and the kernel looks at each */
 	POL_NCOSTS
 };
 struct pol_costs {
