@@ -28,10 +28,10 @@ static const struct {
 	const char *name;
 	double us;
 } guesses[POL_NCOSTS] = {
-	[POL_COST_BASE] = { "base", 21000 },    [POL_COST_TASK] = { "process", 4200 },
-	[POL_COST_THREAD] = { "thread", 420 },  [POL_COST_TCP] = { "connection", 55 },
-	[POL_COST_MAP] = { "mapping", 11 },     [POL_COST_FILE_MAP] = { "file-mapping", 25 },
-	[POL_COST_FD] = { "descriptor", 33 },   [POL_COST_WAIT] = { "wait", 110 },
+	[POL_COST_BASE] = { "base", 21000 },   [POL_COST_TASK] = { "process", 4200 },
+	[POL_COST_THREAD] = { "thread", 420 }, [POL_COST_TCP] = { "connection", 55 },
+	[POL_COST_MAP] = { "mapping", 11 },    [POL_COST_FILE_MAP] = { "file-mapping", 25 },
+	[POL_COST_FD] = { "descriptor", 33 },  [POL_COST_WAIT] = { "wait", 110 },
 };
 
 const char *pol_cost_name(enum pol_cost c)

@@ -3,18 +3,23 @@
 """shape.py - how long programs of many shapes are stopped: haul beside plain CRIU, the goal, and what haul predicted.
 
   shape.py --json FILE [--runs 3] [--groups processes files ...] [--most N]    measure, append to FILE
-  shape.py --json FILE --draw docs/shape.svg                                   table and plot of FILE
+  shape.py --json FILE --draw docs/shape.svg [--write docs/FREEZE.md]          table and plot of FILE
   shape.py --profile [--groups processes files ...]                            CRIU's system calls, by kind
 
 Each row is one program between two hosts of tests/lab, moved there and back --runs times; the link has no limit. Then
-the same program is dumped and restored by hand (criu dump, criu restore, images on the local disk, nothing carried),
-as often. downtime is haul's own figure, plain the time of both commands; all in ms, medians. predicted is what haul
-expected before the stop. goal is what docs/FREEZE.md wants for such a shape. Programs of tests/work verify
-themselves after the last move; of the others it is checked that they run. A program that is not installed is left out.
-Wants a quiet machine; all of it takes about an hour.
+the same program is dumped and restored by hand (criu dump, criu restore, images on the local disk, nothing carried,
+connections locked by nftables: by iptables CRIU needs minutes for 2,000), as often, if both take less than two minutes.
+downtime is haul's own figure, plain the time of both commands; all in ms, medians. pages: the last scan, and the last
+pages on their way. In brackets: what of the restore and of the commit CRIU took at the destination. predicted is what
+haul expected before the stop. goal is what docs/FREEZE.md wants for such a shape. Programs of tests/work verify
+themselves after the last move; of the others it is checked that they run. A program that is not installed, or that
+cannot be moved, is named and left out. A run that was interrupted goes on when it is started again: rows of the same
+haul and hauld with as many moves stay. --write puts the table between the two marks of a document.
+Wants a quiet machine; all of it takes about half an hour.
 """
 import argparse
 import collections
+import hashlib
 import json
 import math
 import os
@@ -25,14 +30,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 
-from bench import CRIU, HAUL, LAB, TOP, run, sh
+from bench import CRIU, HAUL, HAULD, LAB, TOP, run, sh
 from freeze import Svg, lab_up
 
 SHAPE = os.path.join(TOP, "tests/work/shape")
 PROGRAMS = os.path.join(TOP, "tests/work/programs.py")
 LIMIT_MS = 300000
+PLAIN_LIMIT_S = 120
+LOCK = ["--network-lock", "nftables"]
 OPTIONS = ["--tcp-established", "--file-locks", "--link-remap"]
 
 # what is made, and the sizes
@@ -46,9 +54,16 @@ SHAPES = {
     "connections": (lambda n: ["--connections", n], [2, 100, 2000, 5000]),
 }
 REAL = ["postgres", "nginx", "java", "node", "go", "ffmpeg"]
+TIMES = ["downtime", "stop", "dump", "look", "scan", "send", "restore", "dest_images", "dest_criu", "commit",
+         "dest_resume"]
+MARKS = "<!-- shape.py: table -->", "<!-- shape.py: end -->"
 # ms: a program, and each process, thread, file, mapping, socket of it
 GOAL = dict(base=40, tasks=1.5, threads=0.15, files=0.01, maps=0.005, tcp=0.05)
 NEEDS = {"postgres": "initdb", "nginx": "nginx", "java": "javac", "node": "node", "go": "go", "ffmpeg": "ffmpeg"}
+
+
+class Failed(Exception):
+    """of one program; the others go on"""
 
 
 # ---- what a program is made of ----
@@ -83,14 +98,14 @@ def goal(c):
 
 # ---- one program ----
 
-def wait_for(name, what):
+def wait_for(file, what):
     for _ in range(6000):
-        if os.path.exists(name):
+        if os.path.exists(file):
             return
         if what and what():
-            sys.exit("%s: the program has ended" % name)
+            raise Failed("%s: the program has ended" % file)
         time.sleep(0.05)
-    sys.exit("%s does not come" % name)
+    raise Failed("%s does not come" % file)
 
 
 def start(argv, d):
@@ -115,15 +130,15 @@ def moved(host, pid):
         print("  not moved: %s" % why[0], flush=True)
         return host, None
     said = [x["predicted_downtime_us"] for x in events if x.get("predicted_downtime_us")]
-    return to, dict(downtime=e["downtime_us"] / 1e3, predicted=said[-1] / 1e3 if said else None, stop=e["stop_us"] / 1e3,
-                    dump=e["dump_us"] / 1e3, restore=e["restore_us"] / 1e3, commit=e["commit_us"] / 1e3,
+    return to, dict({k: e.get(k + "_us", 0) / 1e3 for k in TIMES}, predicted=said[-1] / 1e3 if said else None,
                     mode=e["freeze_mode"])
 
 
 def timed(host, *cmd):
     t0 = time.monotonic()
-    r = subprocess.run([LAB, "run", host, *cmd], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL)
+    # a CRIU that is killed lets the program run
+    r = subprocess.run([LAB, "run", host, "timeout", "-s", "KILL", str(PLAIN_LIMIT_S), *cmd], stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return (time.monotonic() - t0) * 1e3, r.returncode == 0
 
 
@@ -131,23 +146,24 @@ def plain(host, pid, d):
     """dump and restore by hand. Return: ms; None: CRIU cannot"""
     images = tempfile.mkdtemp(dir=d)
     start_ms = min(timed(host, "true")[0] for _ in range(3))
-    a, dumped = timed(host, CRIU, "dump", "-t", pid, "-D", images, "-o", "dump.log", *OPTIONS)
-    b, restored = timed(host, CRIU, "restore", "-d", "-D", images, "-o", "restore.log", *OPTIONS) if dumped else (0, False)
+    a, dumped = timed(host, CRIU, "dump", "-t", pid, "-D", images, "-o", "dump.log", *OPTIONS, *LOCK)
+    b, restored = timed(host, CRIU, "restore", "-d", "-D", images, "-o", "restore.log", *OPTIONS) \
+        if dumped else (0, False)
     shutil.rmtree(images)
     return a + b - 2 * start_ms if restored else None
 
 
 def verify(host, pid, wdir):
-    name = wdir + "/verify.1"
+    said = wdir + "/verify.1"
     run(host, "kill", "-USR1", pid)
-    wait_for(name, None)
-    v = json.load(open(name))
+    wait_for(said, None)
+    v = json.load(open(said))
     if not v["ok"]:
-        sys.exit("%s: %s" % (wdir, v))
+        raise Failed("%s: %s" % (wdir, v))
 
 
-def measure(group, n, argv, runs, out, d):
-    pid, wdir = start(argv, d)
+def moves_and_plain(argv, runs, d, pid, wdir):
+    """Return: (what it is made of, moves, ms by hand)"""
     host, c, moves, by_hand = "A", count("A", pid), [], []
     for _ in range(runs):
         host, m = moved(host, pid)
@@ -162,16 +178,43 @@ def measure(group, n, argv, runs, out, d):
         if ms is None:
             break
         by_hand.append(ms)
-    for h in "AB":
-        run(h, "pkill", "-9", "-s", pid, check=False)
-        run(h, "kill", "-9", pid, check=False)
-    shutil.rmtree(wdir, ignore_errors=True)
+    return c, moves, by_hand
+
+
+def measure(argv, runs, d):
+    pid, wdir = start(argv, d)
+    try:
+        c, moves, by_hand = moves_and_plain(argv, runs, d, pid, wdir)
+    finally:
+        for h in "AB":
+            run(h, "pkill", "-9", "-s", pid, check=False)
+            run(h, "kill", "-9", pid, check=False)
+        shutil.rmtree(wdir, ignore_errors=True)
     if not moves:
-        return
-    row = dict(group=group, n=n, shape=c, moves=moves, plain=by_hand, goal=goal(c))
-    out.write(json.dumps(row) + "\n")
-    out.flush()
-    print(line(row), flush=True)
+        raise Failed("not moved")
+    return dict(shape=c, moves=moves, plain=by_hand, goal=goal(c))
+
+
+def measure_all(a, d):
+    """Return: programs that failed"""
+    at, failed = programs(), []
+    done = {name(r) for r in load(a.json) if r.get("at") == at and len(r["moves"]) >= a.runs}
+    lab_up(d)
+    for group, n, argv in rows_to_measure(a):
+        row = dict(group=group, n=n, at=at)
+        if name(row) in done:
+            print("%s: measured already" % name(row), flush=True)
+            continue
+        try:
+            row.update(measure(argv, a.runs, d))
+        except (Failed, SystemExit, OSError) as why:
+            print("%s: %s" % (name(row), why), flush=True)
+            failed.append(name(row))
+            continue
+        with open(a.json, "a") as out:
+            out.write(json.dumps(row) + "\n")
+        print(line(row), flush=True)
+    return failed
 
 
 # ---- the table ----
@@ -185,35 +228,86 @@ def show(v, f="%.0f"):
     return "-" if v is None else f % v
 
 
+def name(row):
+    return "%s %s" % (row["group"], row["n"]) if row["n"] is not None else row["group"]
+
+
+def programs():
+    """a word for haul and hauld as they are"""
+    h = hashlib.sha256()
+    for file in (HAUL, HAULD):
+        with open(file, "rb") as f:
+            h.update(f.read())
+    return h.hexdigest()[:12]
+
+
+def load(file):
+    """the last row of each program, in the order of SHAPES and REAL"""
+    rows = {}
+    if os.path.exists(file):
+        with open(file) as f:
+            for r in map(json.loads, f):
+                rows[name(r)] = r
+    order = list(SHAPES) + REAL
+    return sorted(rows.values(), key=lambda r: (order.index(r["group"]), r["n"] or 0))
+
+
 def figures(row):
-    return {k: mid([m[k] for m in row["moves"]]) for k in ("downtime", "predicted", "stop", "dump", "restore", "commit")}
+    return {k: mid([m.get(k) for m in row["moves"]]) for k in [*TIMES, "predicted"]}
+
+
+def parts(f):
+    """where the time goes"""
+    pages = (f["scan"] or 0) + (f["send"] or 0)
+    return "%s / %s / %.0f / %s (%s) / %s (%s)" % (
+        show(f["stop"]), show(f["dump"]), pages, show(f["restore"]), show(f["dest_criu"]), show(f["commit"]),
+        show(f["dest_resume"]))
 
 
 def line(row):
     f, c = figures(row), row["shape"]
-    name = "%s %s" % (row["group"], row["n"] if row["n"] is not None else "")
     return "| %s | %d, %d, %d, %d, %d | %s | %s | %s | %s | %s | %s |" % (
-        name.strip(), c.get("tasks", 0), c.get("tasks", 0) + c.get("threads", 0), c.get("files", 0), c.get("maps", 0),
-        c.get("tcp", 0), show(f["downtime"]), " / ".join(show(f[k]) for k in ("stop", "dump", "restore", "commit")),
-        show(mid(row["plain"])), show(row["goal"]), show(f["predicted"]), row["moves"][-1]["mode"])
+        name(row), c.get("tasks", 0), c.get("tasks", 0) + c.get("threads", 0), c.get("files", 0), c.get("maps", 0),
+        c.get("tcp", 0), show(f["downtime"]), parts(f), show(mid(row["plain"])), show(row["goal"]), show(f["predicted"]),
+        row["moves"][-1]["mode"])
+
+
+def over(rows, most):
+    """those whose downtime is more than @most(row) says, by how much"""
+    v = [(r, figures(r)["downtime"], most(r)) for r in rows]
+    return ["%s (%.0f for %.0f)" % (name(r), ms, limit) for r, ms, limit in v if limit is not None and ms > limit]
+
+
+def summary(rows):
+    missed, slower = over(rows, lambda r: r["goal"]), over(rows, lambda r: mid(r["plain"]))
+    by_hand = sum(bool(r["plain"]) for r in rows)
+    said = [(name(r), f["predicted"], f["downtime"]) for r, f in ((r, figures(r)) for r in rows) if f["predicted"]]
+    far = ["%s (%.0f for %.0f)" % x for x in said if abs(x[1] - x[2]) > 0.3 * x[2]]
+    return ["Goal met in %d of %d rows; missed: %s." % (len(rows) - len(missed), len(rows), ", ".join(missed) or "none"),
+            "Predicted within 30 %% in %d of %d rows (wanted: %d); not: %s." % (
+                len(said) - len(far), len(said), math.ceil(0.9 * len(said)), ", ".join(far) or "none"),
+            "Slower than plain CRIU in %d of %d rows: %s." % (len(slower), by_hand, ", ".join(slower) or "none")]
 
 
 def table(rows):
-    print("| shape | processes, threads, files, mappings, sockets | downtime | stop / dump / restore / commit | plain CRIU "
-          "| goal | predicted | mode |\n|---|---|---|---|---|---|---|---|")
-    for r in rows:
-        print(line(r))
-    near = [(f["predicted"], f["downtime"]) for f in map(figures, rows) if f["predicted"]]
-    good = sum(abs(p - d) <= 0.3 * d for p, d in near)
-    slower = [r["group"] + " " + str(r["n"]) for r in rows if r["plain"] and figures(r)["downtime"] > mid(r["plain"])]
-    missed = [r["group"] + " " + str(r["n"]) for r in rows if figures(r)["downtime"] > r["goal"]]
-    print("\npredicted within 30 %%: %d of %d; slower than plain CRIU: %s; goal missed: %s" % (
-        good, len(near), ", ".join(slower) or "none", ", ".join(missed) or "none"))
+    head = ["| shape | processes, threads, files, mappings, sockets | downtime | stop / dump / pages / restore (CRIU's) / "
+            "commit (CRIU's) | plain CRIU | goal | predicted | mode |", "|---|---|---|---|---|---|---|---|"]
+    return head + [line(r) for r in rows] + [""] + [x for s in summary(rows) for x in textwrap.wrap(s, 118)]
+
+
+def write_into(document, lines):
+    with open(document) as f:
+        text = f.read()
+    first, last = (text.find(m) for m in MARKS)
+    if first < 0 or last < first:
+        sys.exit("%s has no two lines %s, %s" % (document, *MARKS))
+    with open(document, "w") as f:
+        f.write(text[:first + len(MARKS[0])] + "\n" + "\n".join(lines) + "\n" + text[last:])
 
 
 # ---- the plot ----
 
-def draw(rows, name):
+def draw(rows, file):
     groups = [g for g in SHAPES if any(r["group"] == g for r in rows)]
     w, h = 330, 240
     svg = Svg(40 + 3 * (w + 40), 40 + ((len(groups) + 2) // 3) * (h + 80))
@@ -240,7 +334,7 @@ def draw(rows, name):
         for r in v:
             svg.text(at(r["n"], 5)[0], y0 + h + 16, str(r["n"]), size=10)
     svg.text(60, 20, "blue: haul's downtime; red: criu dump + criu restore; green: the goal", "start")
-    svg.write(name)
+    svg.write(file)
 
 
 # ---- the profile ----
@@ -253,21 +347,21 @@ HAULS = ["--file-validation", "filesize", "--network-lock", "skip"]  # as haul t
 
 def calls_of_dump(pid, images, options):
     """of CRIU, by kind"""
-    name = images + "/calls"
-    run("A", "strace", "-f", "-c", "-o", name, CRIU, "dump", "-t", pid, "-D", images, "-o", "dump.log", *OPTIONS, *options)
-    return collections.Counter({f[-1]: int(f[3]) for f in (l.split() for l in open(name))
+    out = images + "/calls"
+    run("A", "strace", "-f", "-c", "-o", out, CRIU, "dump", "-t", pid, "-D", images, "-o", "dump.log", *OPTIONS, *options)
+    return collections.Counter({f[-1]: int(f[3]) for f in (l.split() for l in open(out))
                                 if len(f) >= 5 and f[3].isdigit() and f[-1] != "total"})
 
 
 def calls_of_restore(images, options):
     """of all that is called criu: its main process, and tasks until they have the names of their programs"""
-    name = images + "/calls"
-    perf = subprocess.Popen(["perf", "trace", "-a", "-m", "4096", "-o", name], stderr=subprocess.DEVNULL)
+    out = images + "/calls"
+    perf = subprocess.Popen(["perf", "trace", "-a", "-m", "4096", "-o", out], stderr=subprocess.DEVNULL)
     time.sleep(1)
     run("A", CRIU, "restore", "-d", "-D", images, "-o", "restore.log", *OPTIONS, *options)
     perf.send_signal(signal.SIGINT)
     perf.wait()
-    with open(name, errors="replace") as f:
+    with open(out, errors="replace") as f:
         return collections.Counter(m.group(1) for m in map(CALL.match, f) if m)
 
 
@@ -300,9 +394,27 @@ def rows_to_measure(a):
         for n in sizes:
             if g in a.groups and (not a.most or n <= a.most):
                 yield g, n, [SHAPE, *argv(n)]
-    for g in REAL:
-        if g in a.groups and shutil.which(NEEDS[g]):
+    for g in (g for g in REAL if g in a.groups):
+        if shutil.which(NEEDS[g]):
             yield g, None, [PROGRAMS, g]
+        else:
+            print("%s: left out, there is no %s here" % (g, NEEDS[g]), flush=True)
+
+
+def in_lab(a):
+    """Return: programs that failed"""
+    os.environ.setdefault("LAB", "shape")
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="haul-shape.") as d:
+        os.chmod(d, 0o755)
+        try:
+            if not a.profile:
+                return measure_all(a, d)
+            lab_up(d)
+            run("A", CRIU, "check", check=False)  # it keeps what it finds; that does not work under strace
+            profile(a.groups, d)
+            return []
+        finally:
+            sh(LAB, "down", check=False)
 
 
 def main():
@@ -312,27 +424,23 @@ def main():
     ap.add_argument("--most", type=int, default=0, help="leave out larger sizes")
     ap.add_argument("--runs", type=int, default=3)
     ap.add_argument("--draw", metavar="SVG", help="measure nothing, draw what FILE has")
+    ap.add_argument("--write", metavar="DOCUMENT", help="measure nothing, put the table of FILE between its marks")
     ap.add_argument("--profile", action="store_true", help="count CRIU's system calls (strace, perf trace)")
     a = ap.parse_args()
-    if not a.draw:
-        os.environ.setdefault("LAB", "shape")
-        with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="haul-shape.") as d:
-            os.chmod(d, 0o755)
-            try:
-                lab_up(d)
-                if a.profile:
-                    run("A", CRIU, "check", check=False)  # it keeps what it finds; that does not work under strace
-                    return profile(a.groups, d)
-                with open(a.json, "a") as out:
-                    for group, n, argv in rows_to_measure(a):
-                        measure(group, n, argv, a.runs, out, d)
-            finally:
-                sh(LAB, "down", check=False)
-    with open(a.json) as f:
-        rows = [json.loads(l) for l in f]
-    table(rows)
+    if not a.json and not a.profile:
+        ap.error("--json FILE, or --profile")
+    failed = [] if a.draw or a.write else in_lab(a)
+    if a.profile:
+        return
+    rows = load(a.json)
+    lines = table(rows)
+    print("\n" + "\n".join(lines))
     if a.draw:
         draw(rows, a.draw)
+    if a.write:
+        write_into(a.write, lines)
+    if failed:
+        sys.exit("not measured: %s" % ", ".join(failed))
 
 
 if __name__ == "__main__":
