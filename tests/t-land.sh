@@ -163,6 +163,7 @@ until_true 30 '"$lab" run B grep -q 00040000 "/proc/$pid/personality"' || fail "
 until_true 30 '[ "$(head -1 "$dir/loop.B.ends")" = 7 ]' || fail "the loop at B sees $(cat "$dir/loop.B.ends")"
 whole out "$dir/loop.A" "$dir/loop.B"
 "$lab" run B pkill -f 'haul land' || true
+until_true 30 '! "$lab" run B grep -q haul/land/k/ /proc/net/unix' || fail "the loop's haul land does not end"
 note "  a loop: one copy, and the loop there sees the status"
 
 # ---- a user's program, moved by the hauld of its host ----
