@@ -87,7 +87,7 @@ static ssize_t next_line(FILE *f, char **line, size_t *bytes)
 			return -1;
 		*line = longer;
 		*bytes = (size_t)(n + k + 1);
-		memcpy(longer + n - 2, " ", 1);
+		longer[n - 2] = ' ';
 		memcpy(longer + n - 1, more, (size_t)k + 1);
 		n += k - 1;
 	}
