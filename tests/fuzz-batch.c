@@ -4,7 +4,7 @@
  * and what passes the checks names nothing outside its tree. The first byte says whether the rest
  * is packed; then the next two are its length, in 64 bytes. It runs the files given; with -DLIBFUZZER the fuzzer does.
  */
-#include "transport/batch.h"
+#include "transport/msg/batch.h"
 
 #include <limits.h>
 #include <stdio.h>

@@ -10,7 +10,7 @@
 
 #include "common/elf.h"
 #include "replay.h"
-#include "transport/transport.h"
+#include "transport/preamble.h"
 
 enum { ELF, MAPS, PREAMBLE, N_KINDS };
 

@@ -3,6 +3,7 @@
  * fuzz-frame.c - any bytes as a stream of page frames: no crash, and what is accepted
  * packs to the same header again. It runs the files given; with -DLIBFUZZER the fuzzer does.
  */
+#include "transport/msg/frame.h"
 #include "transport/transport.h"
 
 #include <stdlib.h>

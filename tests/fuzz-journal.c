@@ -5,7 +5,7 @@
  * whether each line gets a right checksum first (else hardly any would come through it).
  * It runs the files given; with -DLIBFUZZER the fuzzer does.
  */
-#include "common/journal.h"
+#include "common/host/journal.h"
 
 #include <fcntl.h>
 #include <stdio.h>

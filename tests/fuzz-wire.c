@@ -3,13 +3,14 @@
  * fuzz-wire.c - any bytes as a stream of control messages: no crash, and memory stays
  * in proportion to what was sent. It runs the files given; with -DLIBFUZZER the fuzzer does.
  */
+#include "transport/msg/wire.h"
 #include "transport/transport.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 #include "replay.h"
 
 struct chan {

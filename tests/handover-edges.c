@@ -6,7 +6,7 @@
 
 #include "agent/worker/worker.h"
 #include "hauler/run/run.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 /* As docs/PROTOCOL.md writes it. */
 static const char *message_name(const ProtobufCFieldDescriptor *f)

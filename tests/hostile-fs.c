@@ -15,7 +15,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "tests/hostile-peer.h"
-#include "transport/batch.h"
+#include "transport/msg/batch.h"
 
 #define TREE "/srv/evil"
 

@@ -3,7 +3,8 @@
 #ifndef HAUL_TESTS_HOSTILE_PEER_H
 #define HAUL_TESTS_HOSTILE_PEER_H
 
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
+#include "transport/msg/wire.h"
 #include "transport/transport.h"
 
 #define LIMIT_MS 15000

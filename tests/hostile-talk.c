@@ -21,7 +21,9 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/frame.h"
+#include "transport/msg/haul.pb-c.h"
+#include "transport/msg/wire.h"
 #include "transport/priv.h"
 
 /* the true ones, under other names */
@@ -32,8 +34,8 @@ int true_frame_send(struct chan *c, struct frame *f, const struct iovec *data, i
 #define wire_send  true_wire_send
 #define wire_recv  true_wire_recv
 #define frame_send true_frame_send
-#include "transport/frame.c" /* NOLINT */
-#include "transport/wire.c" /* NOLINT */
+#include "transport/msg/frame.c" /* NOLINT */
+#include "transport/msg/wire.c" /* NOLINT */
 #undef wire_send
 #undef wire_recv
 #undef frame_send

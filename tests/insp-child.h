@@ -14,7 +14,7 @@
 
 #include "hauler/inspect/inspect.h"
 #include "tests/checks.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 static unsigned int t_skipped;
 static int t_keep = -1; /* a descriptor that the next child gets as number 3 */

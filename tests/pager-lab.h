@@ -29,7 +29,7 @@
 #include "common/clock.h"
 #include "common/page.h"
 #include "engine/pager/pager.h"
-#include "engine/pager/store.h"
+#include "engine/store/store.h"
 #include "engine/runs.h"
 
 #define PG 4096ULL

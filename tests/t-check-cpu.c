@@ -12,7 +12,7 @@
 #include "common/conf.h"
 #include "engine/criu/criu.h"
 #include "engine/images/img.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 static char path[4096];
 static unsigned int failed;

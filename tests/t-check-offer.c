@@ -17,7 +17,7 @@
 #include "common/auto.h"
 #include "common/elf.h"
 #include "tests/checks.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define FILE_PATH "/var/tmp/t-check-file"
 #define CRIU      40201

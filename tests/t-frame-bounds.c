@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* t-frame-bounds.c - page frames: what goes in comes out, and every check bites. */
 #include "tests/checks.h"
+#include "transport/msg/frame.h"
 #include "transport/transport.h"
 
 #include <stdio.h>

@@ -3,7 +3,7 @@
  * t-journal.c - a journal says after a crash, a torn or damaged record or a full disk
  * exactly what was recorded, or that it cannot tell; and it has one owner.
  */
-#include "common/journal.h"
+#include "common/host/journal.h"
 #include "tests/checks.h"
 
 #include <fcntl.h>

@@ -17,6 +17,7 @@
 #include "common/page.h"
 #include "engine/proc/proc.h"
 #include "hauler/pages/send.h"
+#include "transport/transport.h"
 
 #define PAGES 8u
 #define HOLE  3u /* is unmapped later */

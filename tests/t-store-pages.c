@@ -12,7 +12,7 @@
 
 #include "common/clock.h"
 #include "common/page.h"
-#include "engine/pager/store.h"
+#include "engine/store/store.h"
 #include "engine/runs.h"
 #include "tests/checks.h"
 

@@ -2,7 +2,8 @@
 /* t-transport-auth.c - who is let in, who is trusted, and how refusals read. */
 #include "transport-pair.h"
 
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
+#include "transport/msg/wire.h"
 
 static char id_line[512], other_line[512];
 

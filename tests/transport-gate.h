@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* transport-gate.h - what hauld and its porter do before a channel is there, in one thread. */
-#ifndef HAUL_TRANSPORT_GATE_H
-#define HAUL_TRANSPORT_GATE_H
+#ifndef HAUL_TESTS_TRANSPORT_GATE_H
+#define HAUL_TESTS_TRANSPORT_GATE_H
 
+#include "transport/gate.h"
 #include "transport/priv.h"
 
 #include <string.h>

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "common/clock.h"
+#include "transport/gate.h"
 
 #define TICKETS_MAX 8
 

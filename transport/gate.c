@@ -3,14 +3,15 @@
  * gate.c - tickets: who has shown a key once proves it again with one MAC, which costs the destination
  * neither a process nor a key exchange. docs/PROTOCOL.md section 1.
  */
-#include "transport/priv.h"
+#include "transport/gate.h"
 
 #include <gnutls/crypto.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "common/clock.h"
-#include "transport/secret.h"
+#include "transport/keys/secret.h"
+#include "transport/priv.h"
 
 #define TICKET_S  86400
 #define TAG_BYTES 8 /* of a key, in its ticket */

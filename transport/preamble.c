@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* preamble.c - what both sides say before SSH (docs/PROTOCOL.md section 1): pure. */
-#include "transport/transport.h"
+#include "transport/preamble.h"
 
 #include <string.h>
 

@@ -20,7 +20,6 @@
 #include "agent/api/feed.h"
 #include "agent/api/http.h"
 #include "agent/api/jobs.h"
-#include "agent/api/routes.h"
 #include "agent/api/task.h"
 #include "common/auto.h"
 #include "common/clock.h"
@@ -55,7 +54,7 @@ static int start_tls(struct api *a, int fd, struct err *e)
 	r = load_pem(a->conf->key, key, e);
 	if (r < 0)
 		return r;
-	a->tls = http_start(a, fd, cert, key, routes);
+	a->tls = http_start(a, fd, cert, key, a->routes);
 	explicit_bzero(key, sizeof(key));
 	if (a->tls)
 		return 0;
@@ -251,7 +250,7 @@ static int set_up(struct api *a, const struct api_given *given, struct err *e)
 	r = jobs_load(a, e);
 	if (r)
 		return r;
-	a->local = http_start(a, given->local_fd, NULL, NULL, routes);
+	a->local = http_start(a, given->local_fd, NULL, NULL, a->routes);
 	r = a->local ? 0 : err_set(e, ERR_SYS, EIO, "cannot start libmicrohttpd");
 	if (r)
 		return r;
@@ -263,13 +262,14 @@ static int set_up(struct api *a, const struct api_given *given, struct err *e)
 	return 0;
 }
 
-int api_main(const struct api_conf *conf, const struct api_given *given)
+int api_main(const struct api_conf *conf, const struct api_given *given, const struct route *routes)
 {
 	static struct api a;
 	struct err e = ERR_INIT;
 	sigset_t mask;
 
 	a = (struct api){ .conf = conf,
+		          .routes = routes,
 		          .state_fd = given->state_fd,
 		          .beat_fd = given->beat_fd,
 		          .all_fd = -1,

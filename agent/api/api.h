@@ -20,9 +20,11 @@ struct MHD_Daemon;
 struct job;
 struct task;
 struct feed;
+struct route;
 
 struct api {
 	const struct api_conf *conf;
+	const struct route *routes;
 	struct MHD_Daemon *local, *tls;
 	int signal_fd, inotify_fd, state_fd, all_fd, beat_fd;
 	char haul[4096]; /* the command beside this hauld */
@@ -36,9 +38,11 @@ struct api {
 
 /**
  * api_main() - serve HTTP until SIGTERM; runs in a process of its own
+ * @routes: what can be asked; ends with an empty one
  * Return: exit status
  */
-int api_main(const struct api_conf *conf, const struct api_given *given);
+int api_main(const struct api_conf *conf, const struct api_given *given,
+             const struct route *routes);
 
 /**
  * api_check_tls() - do the certificate and the key of @conf belong together?

@@ -23,7 +23,7 @@
 #include "agent/api/runner.h"
 #include "common/auto.h"
 #include "common/clock.h"
-#include "common/journal.h"
+#include "common/host/journal.h"
 #include "common/log.h"
 #include "engine/proc/proc.h"
 

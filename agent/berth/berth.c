@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 static struct berth *new_berth(const struct berth_kind *kind)
 {

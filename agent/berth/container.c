@@ -17,7 +17,7 @@
 #include "engine/container/front.h"
 #include "engine/container/late.h"
 #include "engine/container/tool.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define READY_LIMIT_MS    60000
 #define END_LIMIT_MS      30000

@@ -7,7 +7,7 @@
 
 #include "common/log.h"
 #include "engine/proc/proc.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 static int no_berth(struct findings *f, const char *key, struct err *e)
 {

@@ -4,7 +4,7 @@
 #define HAUL_BERTH_PRIV_H
 
 #include "agent/berth/berth.h"
-#include "common/stand.h"
+#include "common/local/stand.h"
 #include "engine/container/container.h"
 #include "engine/proc/pidspace.h"
 #include "engine/proc/room.h"

@@ -19,7 +19,7 @@
 #include "common/log.h"
 #include "engine/proc/frost.h"
 #include "engine/proc/proc.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define READY_LIMIT_MS 10000
 

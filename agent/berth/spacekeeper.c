@@ -23,7 +23,7 @@
 
 #include "common/auto.h"
 #include "common/clock.h"
-#include "common/stand.h"
+#include "common/local/stand.h"
 #include "engine/criu/criu.h"
 
 #define HEAR_LIMIT_MS 1000

@@ -13,11 +13,11 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/systemctl.h"
-#include "common/unitfile.h"
+#include "common/host/systemctl.h"
+#include "common/host/unitfile.h"
 #include "engine/proc/frost.h"
 #include "engine/proc/proc.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define STAND_IN_PROGRAM "/bin/sleep"
 #define STAND_IN         STAND_IN_PROGRAM " infinity"

@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 
 #include "common/auto.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define LINE_BYTES   4096
 #define V4_BYTES     4

@@ -18,7 +18,7 @@
 #include "engine/criu/criu.h"
 #include "engine/images/img.h"
 #include "engine/proc/attrs.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define FILES_MAX     65536
 #define PIDS_MAX      65536 /* threads are among them */

@@ -14,7 +14,7 @@
 #include "common/digest.h"
 #include "common/err.h"
 #include "common/finding.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define FILES_SAID_MAX 16 /* findings of one kind; the rest is a number */
 

@@ -4,7 +4,7 @@
 
 #include "common/printable.h"
 #include "engine/proc/proclocks.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define EXCLUSIVE 2u /* of Haul__File.lock */
 

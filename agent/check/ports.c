@@ -19,7 +19,7 @@
 #include "common/auto.h"
 #include "common/printable.h"
 #include "engine/proc/proc.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define TCP_STATE_LISTEN 0x0a
 #define ADDR_WORDS       4

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "common/auto.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define LINKS_MAX  40
 #define GROUPS_MAX 65536

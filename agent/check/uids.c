@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "agent/check/allow.h"
-#include "common/account.h"
+#include "common/host/account.h"
 #include "common/auto.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define UID_NONE 4294967295u /* the kernel's "no user" */
 

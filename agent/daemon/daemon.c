@@ -18,14 +18,14 @@
 
 #include "agent/daemon/systemd.h"
 #include "agent/dirs/dirs.h"
-#include "common/door.h"
+#include "common/local/door.h"
 #include "agent/worker/answer.h"
 #include "agent/worker/successor.h"
 #include "agent/worker/worker.h"
 #include "common/auto.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/scarce.h"
+#include "common/host/scarce.h"
 
 #define REST_MS    200
 #define TELL_US    60000000

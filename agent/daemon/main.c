@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "agent/api/runner.h"
-#include "agent/api/survey.h"
+#include "agent/api/handlers/survey.h"
 #include "agent/daemon/settings.h"
 #include "agent/daemon/arrive.h"
 #include "agent/daemon/daemon.h"
@@ -16,11 +16,11 @@
 #include "agent/daemon/systemd.h"
 #include "agent/berth/spacekeeper.h"
 #include "agent/files/place.h"
-#include "common/door.h"
+#include "common/local/door.h"
 #include "agent/gate/tty.h"
 #include "common/clock.h"
 #include "common/conf.h"
-#include "common/journal.h"
+#include "common/host/journal.h"
 #include "common/log.h"
 #include "engine/container/front.h"
 

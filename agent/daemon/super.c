@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent/api/api.h"
+#include "agent/api/handlers/routes.h"
 #include "agent/api/webhook.h"
 #include "agent/daemon/settings.h"
 #include "agent/daemon/listen.h"
@@ -130,7 +131,7 @@ static void start_api(struct super *s)
 	if (pid == 0) {
 		close(pipes[0]);
 		s->given.beat_fd = pipes[1];
-		_exit(api_main(&s->conf, &s->given));
+		_exit(api_main(&s->conf, &s->given, routes));
 	}
 	close(pipes[1]);
 	forget(&s->beat_fd);

@@ -19,7 +19,7 @@
 
 #include "agent/dirs/priv.h"
 #include "agent/files/beneath.h"
-#include "common/journal.h"
+#include "common/host/journal.h"
 #include "common/log.h"
 
 #define RECORD_LINE_BYTES (2 * PATH_MAX)

@@ -9,7 +9,7 @@
 
 #include "agent/dirs/dirs.h"
 #include "common/auto.h"
-#include "transport/batch.h"
+#include "transport/msg/batch.h"
 
 #define DIRS_IN_DIR       "/run/haul/fs"
 #define DIRS_IN_ROOTS_MAX 64

@@ -7,7 +7,7 @@
 
 #include "agent/files/place.h"
 #include "common/digest.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 struct wrk;
 struct files_doubt;

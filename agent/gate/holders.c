@@ -18,7 +18,7 @@
 #include "agent/gate/made.h"
 #include "common/array.h"
 #include "common/clock.h"
-#include "common/nofile.h"
+#include "common/host/nofile.h"
 #include "engine/proc/pidspace.h"
 #include "engine/proc/within.h"
 

@@ -11,7 +11,7 @@
 #include "common/log.h"
 #include "common/page.h"
 #include "engine/images/img.h"
-#include "engine/pager/store.h"
+#include "engine/store/store.h"
 
 #define BYTES_MAX (1ULL << 47)
 

@@ -17,7 +17,7 @@
 #include "agent/gate/tty.h"
 #include "common/log.h"
 #include "engine/images/refit.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define PATH_BYTES       512
 #define UNREAD_BYTES_MAX (4u << 20) /* of one pipe */

@@ -14,7 +14,7 @@
 #include "engine/net/net.h"
 #include "engine/net/sockopts.h"
 #include "engine/proc/proc.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 static void take_group(const Haul__Group *from, struct sockopts *o)
 {

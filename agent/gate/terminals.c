@@ -11,7 +11,7 @@
 #include "engine/images/img.h"
 #include "engine/proc/proc.h"
 #include "engine/proc/ttyqueue.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 /* Of the tree only, whatever the source names. Return: a copy; below 0: none */
 static int copy_fd(const struct wrk *w, const struct img_tree *t, uint32_t pid, uint32_t number)

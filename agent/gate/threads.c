@@ -15,7 +15,7 @@
 #include "engine/proc/proc.h"
 #include "engine/proc/attrs.h"
 #include "engine/proc/selfset.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 /* @at: where the search begins; both hosts name threads in about the same order */
 static const Haul__Thread *find(const Haul__Switch *s, pid_t tid, size_t *at)

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "common/auto.h"
-#include "common/ttydoor.h"
+#include "common/local/ttydoor.h"
 
 #define MASTER_FD  3
 #define DOOR_FD    4

@@ -3,7 +3,8 @@
 #include "agent/mig/refuse.h"
 
 #include "common/clock.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
+#include "transport/msg/wire.h"
 #include "transport/transport.h"
 
 #define SAY_LIMIT_MS 10000

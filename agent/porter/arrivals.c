@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "transport/transport.h"
 
 #define PREAMBLE_US 5000000
 #define GRACE_US    500000

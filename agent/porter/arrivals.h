@@ -6,7 +6,7 @@
 #include <poll.h>
 
 #include "agent/porter/crowd.h"
-#include "transport/transport.h"
+#include "transport/gate.h"
 
 #define ARRIVALS_MAX CROWD_MAX
 

@@ -17,7 +17,8 @@
 #include "common/auto.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/passfd.h"
+#include "common/local/passfd.h"
+#include "transport/transport.h"
 
 #define GUESTS_MAX  64
 #define LEAVING_MAX 64 /* beside them: sent away, and on their way */

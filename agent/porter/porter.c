@@ -15,7 +15,7 @@
 #include "common/auto.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/passfd.h"
+#include "common/local/passfd.h"
 
 #define AGAIN_MS     200
 #define ANSWERS_ONCE 32 /* then others have their turn */

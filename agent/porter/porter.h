@@ -11,7 +11,7 @@
 #include <sys/types.h>
 
 #include "agent/porter/crowd.h"
-#include "transport/transport.h"
+#include "transport/gate.h"
 
 struct porter {
 	pid_t pid; /* 0: to be started at again_us */

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "agent/porter/crowd.h"
-#include "transport/transport.h"
+#include "transport/gate.h"
 
 #define POST_FD 3 /* of the porter */
 

@@ -20,7 +20,7 @@
 
 #include "common/auto.h"
 #include "common/log.h"
-#include "common/rundir.h"
+#include "common/host/rundir.h"
 
 #define RUN_DIR   "/run/haul"
 #define NOBODY    65534

@@ -13,11 +13,12 @@
 #include "agent/mig/refuse.h"
 #include "agent/worker/tree.h"
 #include "common/clock.h"
-#include "common/journal.h"
+#include "common/host/journal.h"
 #include "common/log.h"
 #include "engine/proc/proc.h"
-#include "transport/haul.pb-c.h"
-#include "transport/secret.h"
+#include "transport/msg/haul.pb-c.h"
+#include "transport/keys/secret.h"
+#include "transport/msg/wire.h"
 #include "transport/transport.h"
 
 #define HELLO_LIMIT_MS 10000

@@ -13,7 +13,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "common/page.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define PROGRESS_MS   250
 #define BYE_LIMIT_MS  3000

@@ -11,7 +11,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "config.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define CRIU_LIMIT_MS 5000
 

@@ -4,7 +4,7 @@
 
 #include "agent/mig/mig.h"
 #include "engine/images/img.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define IMAGE_COST_BYTES 256u /* counted for each image besides its bytes */
 #define IMAGE_BYTES_MAX  (256u << 20) /* memory; images of 10,000 processes take some 100 MiB */

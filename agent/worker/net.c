@@ -13,7 +13,7 @@
 #include "common/log.h"
 #include "engine/proc/proc.h"
 #include "engine/net/net.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define LOCALS_MAX 4096
 #define FLOWS_MAX  1000000

@@ -18,8 +18,8 @@
 #include "agent/worker/restore.h"
 #include "common/clock.h"
 #include "common/conf.h"
-#include "common/scarce.h"
-#include "transport/haul.pb-c.h"
+#include "common/host/scarce.h"
+#include "transport/msg/haul.pb-c.h"
 
 /* Does CRIU work here, which version is it, can it restore lazily? */
 static int probe_criu(struct wrk *w, struct err *e)

@@ -35,7 +35,7 @@
 #include "engine/images/img.h"
 #include "engine/proc/proc.h"
 #include "engine/runs.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define RESUME_LIMIT_MS 30000
 #define LOG_NAME        "restore.log"

@@ -12,7 +12,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "engine/images/class_runs.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define UNDO_LIMIT_MS    20000 /* from the end of the old connection to "undone" */
 #define SAY_LIMIT_MS     10000

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "transport/msg/frame.h"
 
 #define WANT_LIMIT_MS 2000 /* the pager waits for this; a lost request is sent again */
 

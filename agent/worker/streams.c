@@ -9,13 +9,14 @@
 #include <sys/socket.h>
 
 #include "agent/dirs/dirs.h"
-#include "common/door.h"
+#include "common/local/door.h"
 #include "agent/mig/refuse.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/page.h"
-#include "transport/haul.pb-c.h"
-#include "transport/secret.h"
+#include "transport/msg/frame.h"
+#include "transport/msg/haul.pb-c.h"
+#include "transport/keys/secret.h"
 
 #define HELLO_LIMIT_MS  10000
 #define ACCEPT_LIMIT_MS 10000

@@ -10,7 +10,7 @@
 #include "agent/berth/berth.h"
 #include "agent/dirs/dirs.h"
 #include "agent/files/bring.h"
-#include "common/door.h"
+#include "common/local/door.h"
 #include "agent/worker/finish.h"
 #include "agent/worker/hello.h"
 #include "agent/worker/images.h"
@@ -29,9 +29,9 @@
 #include "engine/images/img.h"
 #include "engine/proc/pidspace.h"
 #include "engine/proc/proc.h"
-#include "common/nofile.h"
-#include "common/scarce.h"
-#include "transport/haul.pb-c.h"
+#include "common/host/nofile.h"
+#include "common/host/scarce.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define HANDSHAKE_MS        10000
 #define IDLE_LIMIT_MS       120000

@@ -15,8 +15,8 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/passfd.h"
-#include "common/rundir.h"
+#include "common/local/passfd.h"
+#include "common/host/rundir.h"
 #include "engine/container/tool.h"
 #include "engine/container/front.h"
 #include "engine/criu/criu.pb-c.h"

@@ -12,7 +12,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/rundir.h"
+#include "common/host/rundir.h"
 #include "engine/container/tool.h"
 #include "engine/container/whose.h"
 #include "engine/proc/within.h"

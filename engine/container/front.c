@@ -16,7 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "common/passfd.h"
+#include "common/local/passfd.h"
 #include "engine/criu/criu.h"
 #include "engine/criu/inherit.h"
 

@@ -16,7 +16,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/passfd.h"
+#include "common/local/passfd.h"
 #include "engine/criu/base.h"
 #include "engine/criu/criu.pb-c.h"
 #include "engine/images/img_priv.h"

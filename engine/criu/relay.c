@@ -9,7 +9,7 @@
 
 #include "common/auto.h"
 #include "common/log.h"
-#include "common/passfd.h"
+#include "common/local/passfd.h"
 #include "engine/criu/criu.pb-c.h"
 
 #define ANSWER_LIMIT_S 30 /* a runtime runs the hooks of a container in between */

@@ -21,7 +21,7 @@
 #include "common/page.h"
 #include "engine/images/class_runs.h"
 #include "engine/images/images.pb-c.h"
-#include "engine/pager/store.h"
+#include "engine/store/store.h"
 
 #define MAGIC_PAGEMAP   0x56084025u
 #define MAGIC_PSTREE    0x50273030u

@@ -11,7 +11,7 @@
 #include "common/auto.h"
 #include "common/err.h"
 #include "engine/images/class_runs.h"
-#include "engine/pager/store.h"
+#include "engine/store/store.h"
 
 /** img_dir() - make a tmpfs that is not mounted; it vanishes with its last descriptor */
 int img_dir(int *fd, struct err *e);

@@ -17,7 +17,7 @@
 
 #include "common/array.h"
 #include "common/log.h"
-#include "common/nofile.h"
+#include "common/host/nofile.h"
 #include "engine/net/netlink.h"
 
 #define ROOM_EXTRA 512

@@ -10,7 +10,7 @@
 #include "common/page.h"
 #include "engine/pager/guard.h"
 #include "engine/pager/pager.h"
-#include "engine/pager/store.h"
+#include "engine/store/store.h"
 
 #define WAKE_FROM 0x10000ULL /* the lowest address that a program may map */
 

@@ -8,7 +8,7 @@
 #include "common/clock.h"
 #include "common/page.h"
 #include "engine/pager/pager.h"
-#include "engine/pager/store.h"
+#include "engine/store/store.h"
 
 #define WINDOW_BYTES ((uint64_t)WINDOW_PAGES * PAGE_BYTES)
 

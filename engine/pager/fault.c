@@ -10,7 +10,7 @@
 #include "common/log.h"
 #include "common/page.h"
 #include "engine/pager/pager.h"
-#include "engine/pager/store.h"
+#include "engine/store/store.h"
 
 #define HINT_PIECES  4u /* pushed behind a fault before the pusher returns to its position */
 #define AROUND_PAGES 8u /* filled at once if faults are close to each other */

@@ -28,7 +28,7 @@
 #include <sys/wait.h>
 
 #include "common/log.h"
-#include "engine/pager/arena.h"
+#include "engine/store/arena.h"
 #include "engine/pager/priv.h"
 #include "engine/proc/proc.h"
 

@@ -15,7 +15,7 @@
 #include <sys/un.h>
 
 #include "common/log.h"
-#include "common/passfd.h"
+#include "common/local/passfd.h"
 
 #define SOCK_NAME     "lazy-pages.socket"
 #define RESTORE_ENDED 0x52535446u

@@ -13,11 +13,11 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/nofile.h"
+#include "common/host/nofile.h"
 #include "common/page.h"
 #include "engine/pager/guard.h"
 #include "engine/pager/pager.h"
-#include "engine/pager/store.h"
+#include "engine/store/store.h"
 #include "engine/runs.h"
 
 #define DELIVER_PAGES    32u /* filled under one hold of the lock, for which an event's reader waits */

@@ -11,7 +11,7 @@
 #include "common/auto.h"
 #include "common/err.h"
 #include "engine/pager/guard.h"
-#include "engine/pager/store.h"
+#include "engine/store/store.h"
 #include "engine/runs.h"
 
 struct pager;

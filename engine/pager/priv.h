@@ -33,10 +33,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/pager/arena.h"
+#include "engine/store/arena.h"
 #include "engine/pager/guard.h"
 #include "engine/pager/pager.h"
-#include "engine/pager/store.h"
+#include "engine/store/store.h"
 #include "engine/proc/proc.h"
 #include "engine/runs.h"
 

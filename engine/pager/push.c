@@ -23,7 +23,7 @@
 
 #include "common/page.h"
 #include "engine/pager/pager.h"
-#include "engine/pager/store.h"
+#include "engine/store/store.h"
 
 #define HELP_NICE   5 /* lower than the programs */
 #define GRAIN_PAGES 8u

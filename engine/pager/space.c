@@ -7,7 +7,7 @@
 
 #include "common/page.h"
 #include "engine/pager/pager.h"
-#include "engine/pager/store.h"
+#include "engine/store/store.h"
 #include "engine/runs.h"
 
 struct space *space_new(struct family *f, pid_t pid)

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/hostroot.h"
+#include "common/host/hostroot.h"
 #include "common/log.h"
 #include "engine/proc/warm.h"
 

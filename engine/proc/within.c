@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "common/auto.h"
-#include "common/hostroot.h"
+#include "common/host/hostroot.h"
 #include "engine/proc/pidspace.h"
 
 #define FAILED_STATUS 1

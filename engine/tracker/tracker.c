@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 
 #include "common/clock.h"
-#include "common/nofile.h"
+#include "common/host/nofile.h"
 #include "common/page.h"
 #include "engine/proc/proc.h"
 #include "engine/tracker/look.h"

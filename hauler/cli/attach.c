@@ -13,7 +13,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "common/ttydoor.h"
+#include "common/local/ttydoor.h"
 
 #define DETACH_KEY    0x1d /* Ctrl-] */
 #define REST_LIMIT_MS 2000

@@ -13,7 +13,8 @@
 #include "hauler/report/costs.h"
 #include "hauler/report/groups.h"
 #include "hauler/rights/owner.h"
-#include "transport/haul.pb-c.h"
+#include "hauler/supervisors/supervisors.h"
+#include "transport/msg/haul.pb-c.h"
 
 static int look_at_criu(struct mig *m, struct err *e)
 {

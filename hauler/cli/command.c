@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/systemctl.h"
-#include "common/unitfile.h"
+#include "common/host/systemctl.h"
+#include "common/host/unitfile.h"
 #include "engine/proc/pidspace.h"
 #include "engine/proc/within.h"
 #include "hauler/cli/cli.h"

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/log.h"
-#include "common/nofile.h"
+#include "common/host/nofile.h"
 #include "config.h"
 #include "engine/container/front.h"
 #include "hauler/cli/cli.h"

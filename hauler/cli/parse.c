@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/stand.h"
+#include "common/local/stand.h"
 #include "hauler/mig/mig.h"
 #include "hauler/options/options.h"
 

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "hauler/report/say.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define PEERS_MAX       64
 #define PEER_LIMIT_MS   5000

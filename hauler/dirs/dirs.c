@@ -11,10 +11,10 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/reopen.h"
+#include "common/host/reopen.h"
 #include "hauler/dirs/priv.h"
 #include "hauler/mig/mig.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define SETTLE_PASSES  8
 #define SETTLED_US     30000 /* after a pass this short little is left for the freeze */

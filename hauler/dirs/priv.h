@@ -11,7 +11,7 @@
 #include <xxhash.h>
 
 #include "hauler/dirs/dirs.h"
-#include "transport/batch.h"
+#include "transport/msg/batch.h"
 
 #define DIRS_BLOCK_BYTES (16u << 10)
 

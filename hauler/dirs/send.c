@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "common/reopen.h"
+#include "common/host/reopen.h"
 #include "hauler/pages/send.h"
 
 #define ARENA_BYTES (2u << 20)

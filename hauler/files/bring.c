@@ -22,7 +22,7 @@
 #include "common/log.h"
 #include "hauler/files/needs.h"
 #include "hauler/mig/mig.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define BLOCK_BYTES   (64u << 10)
 #define PART_BYTES    (1u << 20)

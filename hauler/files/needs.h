@@ -10,7 +10,7 @@
 #include "common/err.h"
 #include "common/finding.h"
 #include "hauler/rights/held.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 struct mig;
 struct inspect;

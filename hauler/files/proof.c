@@ -6,7 +6,7 @@
 #include "common/digest.h"
 #include "hauler/files/needs.h"
 #include "hauler/mig/mig.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define SEND_LIMIT_MS 10000
 #define FILES_MAX     65536

@@ -11,7 +11,7 @@
 #include <sys/sysmacros.h>
 
 #include "common/elf.h"
-#include "common/reopen.h"
+#include "common/host/reopen.h"
 #include "engine/criu/criu.h"
 
 #define BUILD_ID_MAX 64

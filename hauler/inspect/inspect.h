@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "common/account.h"
+#include "common/host/account.h"
 #include "common/auto.h"
 #include "common/err.h"
 #include "common/finding.h"

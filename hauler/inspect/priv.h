@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "common/stand.h"
+#include "common/local/stand.h"
 #include "engine/images/img.h"
 #include "engine/proc/proc.h"
 #include "hauler/rights/held.h"
 #include "hauler/inspect/inspect.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define INSPECT_PATH_MAX 4096
 #define INSPECT_COMM_MAX 32
@@ -214,34 +214,6 @@ void inspect_comm(pid_t pid, char out[INSPECT_COMM_MAX]);
 /** inspect_number() - an id that must be free at the destination */
 int inspect_number(struct inspect *i, pid_t id);
 
-/* ---- tasks.c ---- */
-/** inspect_task() - state, memory, user, threads and namespaces of task number @k */
-int inspect_task(struct inspect *i, size_t k);
-/** inspect_limits() - after all tasks: can CRIU learn the limits of all? Return: 0; -ENOMEM */
-int inspect_limits(struct inspect *i);
-/** inspect_sessions() - after all tasks: which process leads their sessions and groups? */
-int inspect_sessions(struct inspect *i);
-
-/* ---- lost.c ---- */
-/** inspect_lost() - name what no one can restore of @pid and its threads. Return: 0; -ENOMEM */
-int inspect_lost(struct inspect *i, pid_t pid);
-
-/* ---- copies.c ---- */
-/** inspect_copies() - after all tasks: say what copies of shared pages take at the destination. Return: 0; -ENOMEM */
-int inspect_copies(struct inspect *i);
-
-/* ---- sandbox.c ---- */
-/** inspect_sandboxes() - what processes have put upon themselves, where the kernel tells. Return: 0; -ENOMEM */
-int inspect_sandboxes(struct inspect *i);
-
-/* ---- sysv.c ---- */
-/** inspect_sysv() - after all tasks: System V objects of the host that the tree uses. Return: 0; -ENOMEM */
-int inspect_sysv(struct inspect *i);
-
-/* ---- hints.c ---- */
-/** inspect_hints() - what open files have that only the kernel's memory tells, where it does. Return: 0; -ENOMEM */
-int inspect_hints(struct inspect *i);
-
 /* ---- files.c ---- */
 enum inspect_use {
 	INSPECT_SEEN, /* it must exist */
@@ -403,14 +375,6 @@ void inspect_sock_of(const struct inet_diag_msg *m, const struct inspect_end *en
                      struct net_sock *s);
 /** inspect_peers() - fill in what is known of the other end of each connection. Return: 0; -ENOMEM */
 int inspect_peers(struct inspect *i);
-
-/* ---- supervisor.c ---- */
-/** inspect_supervisor() - which program would start the tree again, or kill the stopped copy? Return: 0; -ENOMEM */
-int inspect_supervisor(struct inspect *i);
-
-/* ---- outside.c ---- */
-/** inspect_outside_tree() - what processes outside share with the tree; one pass over /proc. Return: 0; -ENOMEM */
-int inspect_outside_tree(struct inspect *i);
 
 /* ---- watches.c ---- */
 /** inspect_leases() - before any file is opened: which must not be opened? Return: 0; -ENOMEM */

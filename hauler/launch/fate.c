@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 
 #include "common/clock.h"
-#include "common/journal.h"
+#include "common/host/journal.h"
 #include "engine/proc/proc.h"
 
 #define HOLD_LIMIT_MS 2000

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 
 #include "common/clock.h"
-#include "common/nofile.h"
+#include "common/host/nofile.h"
 
 #define EXIT_FAILED 1
 

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "common/stand.h"
+#include "common/local/stand.h"
 #include "hauler/launch/launch.h"
 
 /* ---- line.c: what front and holder say to each other ---- */

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/door.h"
+#include "common/local/door.h"
 
 #define ARRIVE_FD  3
 #define PATH_BYTES 4200

@@ -10,7 +10,7 @@
 #include "engine/images/class_runs.h"
 #include "engine/images/img_pages.h"
 #include "hauler/load/priv.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define STEP_PAGES 128u
 

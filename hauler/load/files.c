@@ -14,7 +14,7 @@
 #include "common/array.h"
 #include "common/digest.h"
 #include "hauler/load/priv.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define RECORD_MAX   (16u << 20)
 #define SIZE_MAX_    (1ULL << 50)

@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "archive/archive.pb-c.h"
-#include "common/machine.h"
+#include "common/host/machine.h"
 #include "common/printable.h"
 #include "engine/proc/proc.h"
 

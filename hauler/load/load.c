@@ -9,7 +9,7 @@
 #include "engine/images/img.h"
 #include "hauler/mig/mig.h"
 #include "hauler/save/save.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define MESSAGE_MAX (1ULL << 30)
 #define IMAGE_MAX   (16ULL << 30)

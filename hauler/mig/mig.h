@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
-#include "common/journal.h"
+#include "common/host/journal.h"
 #include "common/page.h"
 #include "engine/container/container.h"
 #include "engine/images/class_runs.h"
@@ -28,7 +28,8 @@
 #include "hauler/pages/order.h"
 #include "hauler/pages/send.h"
 #include "policies/policies.h"
-#include "transport/secret.h"
+#include "transport/keys/secret.h"
+#include "transport/msg/wire.h"
 #include "transport/transport.h"
 
 #define STREAMS_LIMIT 16

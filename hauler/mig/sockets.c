@@ -19,8 +19,8 @@
 #include "engine/net/sockopts.h"
 #include "engine/proc/inner.h"
 #include "engine/proc/proc.h"
-#include "transport/haul.pb-c.h"
-#include "transport/transport.h"
+#include "transport/msg/haul.pb-c.h"
+#include "transport/msg/wire.h"
 
 /* ---- every socket of the tree, once ---- */
 

@@ -12,7 +12,7 @@
 #include "common/log.h"
 #include "common/printable.h"
 #include "config.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define HELLO_LIMIT_MS  10000
 #define ANSWER_LIMIT_MS 30000

@@ -16,8 +16,8 @@
 #include "engine/proc/inner.h"
 #include "engine/proc/proc.h"
 #include "engine/proc/selfset.h"
-#include "transport/haul.pb-c.h"
-#include "transport/transport.h"
+#include "transport/msg/haul.pb-c.h"
+#include "transport/msg/wire.h"
 
 struct threads {
 	pid_t root;

@@ -13,8 +13,8 @@
 #include "engine/proc/ttyqueue.h"
 #include "hauler/inspect/inspect.h"
 #include "hauler/mig/mig.h"
-#include "transport/haul.pb-c.h"
-#include "transport/transport.h"
+#include "transport/msg/haul.pb-c.h"
+#include "transport/msg/wire.h"
 
 struct tty {
 	struct inspect_pair at;

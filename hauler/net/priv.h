@@ -5,7 +5,7 @@
 
 #include "hauler/mig/mig.h"
 #include "hauler/net/net.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 /* Options of one flow, and room for them in a message. */
 struct flow_options {

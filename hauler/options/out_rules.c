@@ -13,7 +13,7 @@
 #include "common/array.h"
 #include "common/auto.h"
 #include "engine/criu/criu.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 /* ---- rules ---- */
 

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "transport/transport.h"
+#include "transport/msg/frame.h"
 
 struct kin;
 

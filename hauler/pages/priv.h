@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "hauler/pages/send.h"
+#include "transport/msg/frame.h"
 
 #define STREAMS_MAX 16
 

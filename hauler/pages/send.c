@@ -14,6 +14,7 @@
 #include "common/page.h"
 #include "engine/tracker/tracker.h"
 #include "hauler/pages/kin.h"
+#include "transport/transport.h"
 
 #define PUSH_PAGES     32u
 #define PUSH_ITEMS     4u /* for each stream: queued items delay the neighbours of a fault */

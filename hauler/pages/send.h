@@ -6,7 +6,7 @@
 #include <pthread.h>
 
 #include "engine/tracker/tracker.h"
-#include "transport/transport.h"
+#include "transport/msg/frame.h"
 
 /* ---- sent.c: which pages the destination has, and a fingerprint of their content ---- */
 

@@ -15,7 +15,7 @@
 #include "hauler/dirs/dirs.h"
 #include "hauler/net/net.h"
 #include "hauler/report/say.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define PROGRESS_EVERY_US 500000
 #define PROGRESS_PLAIN_US 2000000

@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "common/auto.h"
-#include "common/reopen.h"
+#include "common/host/reopen.h"
 #include "engine/proc/proc.h"
 
 static bool is_it(const struct stat *st, const struct held_file *h)

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "common/auto.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 static void free_one(Haul__Identity *id)
 {

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "common/account.h"
+#include "common/host/account.h"
 #include "common/auto.h"
 #include "engine/proc/proc.h"
 

@@ -5,7 +5,7 @@
 
 #include <sys/types.h>
 
-#include "common/account.h"
+#include "common/host/account.h"
 #include "common/err.h"
 
 /**

@@ -8,7 +8,7 @@
 #include "common/clock.h"
 #include "common/digest.h"
 #include "hauler/load/load.h"
-#include "transport/batch.h"
+#include "transport/msg/batch.h"
 
 #define SILENCE_MS 120000
 

@@ -13,7 +13,7 @@
 #include "hauler/report/report.h"
 #include "hauler/rights/owner.h"
 #include "hauler/save/save.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define CRIU_LIMIT_MS     10000
 #define STREAM_SOCK_BYTES (4 << 20)

@@ -14,7 +14,7 @@
 #include "common/log.h"
 #include "hauler/load/load.h"
 #include "hauler/report/report.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define STEP_PAGES       FRAME_PAGES_MAX
 #define IMAGE_PART_BYTES (8u << 20)

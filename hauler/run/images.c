@@ -16,7 +16,7 @@
 #include <sys/inotify.h>
 #include <sys/stat.h>
 
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define IMAGE_PART_BYTES (8u << 20)
 #define EVENT_BYTES      16384

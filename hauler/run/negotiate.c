@@ -11,7 +11,7 @@
 #include "hauler/rights/identity.h"
 #include "hauler/mig/sockets.h"
 #include "hauler/report/report.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define ANSWER_LIMIT_MS 30000
 #define FINDINGS_MAX    4096u

@@ -14,7 +14,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "hauler/report/report.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define SILENCE_LIMIT_MS 10000
 #define PUSH_PAGES       32u

@@ -12,7 +12,9 @@
 #include "hauler/net/net.h"
 #include "hauler/pages/order.h"
 #include "hauler/run/present.h"
+#include "hauler/recheck/recheck.h"
 #include "hauler/run/run.h"
+#include "hauler/supervisors/supervisors.h"
 
 /* ---- parts.c ---- */
 
@@ -84,27 +86,6 @@ struct own_task *answer_criu_task(const struct mig *m, pid_t pid);
 /** answer_criu_forget() - free what was read for the answers */
 void answer_criu_forget(struct mig *m);
 
-/* ---- capture.c: a container; all of them do nothing for a tree that is none ---- */
-
-/** capture_take() - while it runs: ask its runtime what it would tell CRIU */
-int capture_take(struct mig *m, struct err *e);
-struct Haul__Offer;
-/** capture_offer() - name it in the offer, and say what of it cannot move. Return: 0; -errno */
-int capture_offer(struct mig *m, struct Haul__Offer *o, struct findings *out, struct err *e);
-/** capture_base() - put the runtime's request into @o */
-void capture_base(const struct mig *m, struct criu_opts *o);
-/** capture_land() - before the stop, once: have the runtime at the destination get ready */
-int capture_land(struct mig *m, struct err *e);
-/** capture_late() - it is stopped: send what has changed of its files since */
-int capture_late(struct mig *m, struct err *e);
-/** capture_guard() - it is stopped: its runtime refuses to start another one; not waited for */
-int capture_guard(struct mig *m, struct err *e);
-/** capture_back() - it is about to resume here */
-void capture_back(const struct mig *m);
-/** capture_over() - it runs there, with every page: the runtime here ends its stopped copy */
-void capture_over(const struct mig *m);
-void capture_free(struct capture *c);
-
 /* ---- freeze.c ---- */
 
 /** freeze_shmem() - sink_ops.shmem: pages of shared memory, sent as they come */
@@ -170,17 +151,6 @@ int from_archive_commit(struct mig *m, struct err *e);
 /** from_archive_undo() - the worker undoes; the archive is as it was */
 void from_archive_undo(struct mig *m);
 
-/* ---- opened.c ---- */
-
-/** opened_note() - before the inspection: note what the tree holds */
-int opened_note(struct mig *m, struct err *e);
-/**
- * opened_check() - the tree is dumped: does it hold files that were never offered?
- * Return: 0; -ESTALE: it does: undo, and look again
- */
-int opened_check(struct mig *m, struct err *e);
-void opened_free(struct opened *o);
-
 /* ---- postcopy.c ---- */
 
 /** postcopy_listen() - answer WANT from now on; before SWITCH is sent */
@@ -221,30 +191,6 @@ int record_held_again(struct mig *m, unsigned int *gone, struct err *e);
 /** send_switch_run() - SWITCH: final page maps, options, flows, files as they are now */
 int send_switch_run(struct mig *m, struct err *e);
 
-/* ---- signals.c ---- */
-
-/** signals_note() - the tree has stopped: note the signals that are pending now */
-int signals_note(struct mig *m, struct err *e);
-/**
- * signals_check() - before COMMIT
- * Return: 0; -EINTR: a process was killed since, or got a signal that the images do not have: undo
- */
-int signals_check(const struct mig *m, struct err *e);
-/** signals_late() - before the stopped copy is killed: say which signals came after COMMIT */
-void signals_late(const struct mig *m);
-void signals_free(struct signals *s);
-
-/* ---- starter.c: the haul run or haul land that has started the tree ---- */
-
-/** starter_hold() - before the stop: it passes no more input on. Return: 0, also when there is none */
-int starter_hold(struct mig *m, struct err *e);
-/** starter_given() - before COMMIT: the end of the copy here will be no end of the program */
-int starter_given(struct mig *m, struct err *e);
-/** starter_back() - the tree is about to resume here */
-void starter_back(struct mig *m);
-/** starter_forget() - close the connection */
-void starter_forget(struct mig *m);
-
 /* ---- throttle.c ---- */
 
 /** throttle_limits() - set haul's own limits; @frozen: it may use all the CPU it can get */
@@ -255,17 +201,6 @@ void throttle_more(struct mig *m);
 void throttle_check(struct mig *m);
 /** throttle_free() - the program runs at full speed again; also when it was not slowed down */
 void throttle_free(struct mig *m);
-
-/* ---- unit.c: all of them do nothing for a tree that is no unit ---- */
-
-/** unit_guard() - while it still runs: systemd is not to start another one */
-int unit_guard(struct mig *m, struct err *e);
-/** unit_disarm() - before the stop: no watchdog */
-int unit_disarm(struct mig *m, struct err *e);
-/** unit_away() - before COMMIT: it cannot be started here any more, nor by the next boot */
-int unit_away(struct mig *m, struct err *e);
-/** unit_back() - it runs here again: everything as it was */
-void unit_back(struct mig *m);
 
 /* ---- unread.c ---- */
 

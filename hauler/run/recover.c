@@ -18,7 +18,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/systemctl.h"
+#include "common/host/systemctl.h"
 #include "engine/proc/within.h"
 #include "hauler/load/load.h"
 #include "hauler/report/report.h"

@@ -12,7 +12,7 @@
 #include "common/log.h"
 #include "common/printable.h"
 #include "hauler/report/report.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 #define TRY_EVERY_MS     1000
 #define LOOK_EVERY_MS    100

@@ -18,8 +18,6 @@ const char *run_state_name(enum mig_state s);
 enum mig_home run_state_home(enum mig_state s);
 /** run_may() - is there an edge? tests/t-handover-tables.sh compares them with docs/HANDOVER.md */
 bool run_may(enum mig_state from, enum mig_state to);
-/** capture_findings() - what of a container cannot move, or is lost, as far as this host knows; nothing of another tree */
-int capture_findings(struct mig *m, struct findings *out, struct err *e);
 /**
  * negotiate_offer() - OFFER and its ANSWER
  * @check_only: nothing will follow (haul check)

@@ -6,7 +6,7 @@
 
 #include "common/clock.h"
 #include "hauler/mig/sockets.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 static int pack_objects(struct mig *m, Haul__Object **ptr, Haul__Object *v,
                         const struct sink_obj *objs, size_t n, struct err *e)

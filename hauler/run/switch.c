@@ -16,7 +16,7 @@
 #include "engine/proc/inner.h"
 #include "hauler/report/report.h"
 #include "hauler/save/save.h"
-#include "transport/haul.pb-c.h"
+#include "transport/msg/haul.pb-c.h"
 
 /* One object while it is classified. */
 struct classify {

@@ -13,7 +13,7 @@
 
 #include "archive/archive.pb-c.h"
 #include "common/clock.h"
-#include "transport/batch.h"
+#include "transport/msg/batch.h"
 
 #define LARGE_BYTES    (64u << 10) /* a message that begins a piece of its own */
 #define CUT_MASK       0x3fu /* one in 64 of the others ends a piece */

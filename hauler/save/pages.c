@@ -12,6 +12,7 @@
 #include "archive/pagemap.h"
 #include "common/array.h"
 #include "common/clock.h"
+#include "transport/msg/frame.h"
 
 #define RECV_BYTES (FRAME_BODY_MAX + FRAME_PAGES_MAX * PAGE_BYTES)
 #define SUMS_MAX   (1ULL << 36)

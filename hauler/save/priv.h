@@ -8,8 +8,9 @@
 #include "archive/archive.h"
 #include "engine/sparse.h"
 #include "hauler/save/save.h"
-#include "transport/haul.pb-c.h"
-#include "transport/secret.h"
+#include "transport/msg/haul.pb-c.h"
+#include "transport/keys/secret.h"
+#include "transport/msg/wire.h"
 #include "transport/transport.h"
 
 #define SAVE_CONNS_MAX 64

@@ -11,7 +11,7 @@
 #include "archive/archive.pb-c.h"
 #include "archive/pagemap.h"
 #include "common/log.h"
-#include "common/machine.h"
+#include "common/host/machine.h"
 #include "config.h"
 #include "engine/images/class_runs.h"
 #include "engine/images/img.h"

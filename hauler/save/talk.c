@@ -10,7 +10,7 @@
 #include "archive/archive.pb-c.h"
 #include "common/clock.h"
 #include "common/fault.h"
-#include "common/journal.h"
+#include "common/host/journal.h"
 #include "common/log.h"
 #include "config.h"
 #include "engine/images/img.h"

@@ -5,6 +5,7 @@
  *
  * ssh-raw [MiB [write KiB [repeats]]]
  */
+#include "transport/msg/frame.h"
 #include "transport/priv.h"
 #include "tests/transport-gate.h"
 
