@@ -393,10 +393,11 @@ check-vm:
 	$(top_srcdir)/tests/vm/build >/dev/null
 	$(top_srcdir)/tests/vm/check
 
-# services of systemd, on two Debian 13
+# services of systemd, on two Debian 13 and two Debian 12
 check-systemd:
-	$(top_srcdir)/tests/vm/build trixie >/dev/null
-	$(top_srcdir)/tests/vm/t-systemd.sh
+	$(top_srcdir)/tests/vm/build >/dev/null
+	$(top_srcdir)/tests/vm/check-systemd trixie
+	$(top_srcdir)/tests/vm/check-systemd bookworm
 
 # "make distcheck" runs what needs neither root nor a CRIU. The variable keeps automake from taking
 # this line for a rule of its own target.
