@@ -16,7 +16,7 @@ stop "$where"
 
 note "what stops have cost is kept, for each destination, and a file that makes no sense does no harm"
 costs() { "$lab" run "$1" cat "/var/lib/haul/costs/$2" | cut -d' ' -f1 | tr '\n' ' '; }
-all="base process thread connection mapping file-mapping descriptor "
+all="base process thread connection mapping file-mapping descriptor wait "
 [ "$(costs A hostB)" = "$all" ] || fail "costs of moves to hostB: $(costs A hostB)"
 [ "$(costs B @all)" = "$all" ] || fail "costs of all moves from B: $(costs B @all)"
 start A "$work/shape"
